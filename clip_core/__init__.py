@@ -1,0 +1,1 @@
+"""What CLIP needs in any framework, and nothing of one."""

@@ -1,0 +1,178 @@
+"""What the tokenizer, the image processor and the processor return: named arrays in the caller's framework.
+
+A framework is imported only by the call that asks for its tensors, and recognised in a value by the package that
+the value's type comes from, so that this module works with none of them installed.
+"""
+
+from __future__ import annotations
+
+from collections import UserDict
+from typing import Any, Literal, Self, cast
+
+import numpy as np
+
+TensorType = Literal["np", "pt", "tf", "jax"]
+TENSOR_TYPES: tuple[TensorType, ...] = ("np", "pt", "tf", "jax")
+
+_RAGGED = "the rows differ in length; pass padding=True (and truncation=True) to make them one tensor"
+_FRAMEWORK_OF_PACKAGE = {"numpy": "np", "torch": "pt", "tensorflow": "tf", "jax": "jax", "jaxlib": "jax"}
+
+
+def framework_of(value: object) -> TensorType | None:
+    """The framework that an array belongs to, or None where it is no array of one."""
+    package = type(value).__module__.partition(".")[0]
+    is_array = hasattr(value, "shape") and hasattr(value, "dtype")
+    return cast("TensorType | None", _FRAMEWORK_OF_PACKAGE.get(package)) if is_array else None
+
+
+def to_numpy(value: Any) -> np.ndarray:
+    """An array of any framework, on any device, or a nested list, as numpy.
+
+    Raises:
+        ValueError: the rows of a list differ in length.
+    """
+    if framework_of(value) == "pt":
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":  # which numpy does not know by itself
+            import ml_dtypes
+
+            return np.asarray(value.view(_torch().int16)).view(ml_dtypes.bfloat16)
+    if isinstance(value, list | tuple) and any(framework_of(item) for item in value):
+        value = [to_numpy(item) for item in value]
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(_RAGGED) from error
+
+
+def to_tensor(value: Any, tensor_type: TensorType) -> Any:
+    """Nested lists or an array as an array of the framework asked for.
+
+    Dtypes stay as they are, but for Python's floats, which become float32 in all but numpy, and for what JAX keeps in
+    32 bits.
+
+    Raises:
+        ValueError: the framework is unknown, the rows differ in length, or the values are no numbers.
+        ImportError: the framework is not installed.
+    """
+    tensor_type = check_tensor_type(tensor_type)
+    if framework_of(value) == tensor_type:
+        return value
+    array = to_numpy(value)
+    if array.dtype == object:
+        raise ValueError(_RAGGED)
+    if array.dtype.kind in "US":
+        raise ValueError("it holds strings, which no tensor does; leave return_tensors out")
+    if tensor_type == "np":
+        return array
+    if array.dtype == np.float64 and isinstance(_first_leaf(value), float):
+        array = array.astype(np.float32)
+    return _FROM_NUMPY[tensor_type](array)
+
+
+def check_tensor_type(tensor_type: object) -> TensorType:
+    """`return_tensors` as given (a string, or an enum whose value is one), checked."""
+    name = getattr(tensor_type, "value", tensor_type)
+    if name not in TENSOR_TYPES:
+        raise ValueError(f"return_tensors={tensor_type!r} is not known; it is one of {', '.join(TENSOR_TYPES)} or None")
+    return name
+
+
+class BatchFeature(UserDict[str, Any]):
+    """Named arrays: a dict whose keys are attributes too.
+
+    Example:
+        >>> batch = BatchFeature({"pixel_values": [[0.0, 1.0]]}, tensor_type="np")
+        >>> batch.pixel_values.shape
+        (1, 2)
+    """
+
+    def __init__(self, data: dict[str, Any] | None = None, tensor_type: TensorType | None = None) -> None:
+        super().__init__(data or {})
+        self.convert_to_tensors(tensor_type)
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached only for names that are no attribute; `data` itself is missing while an object is unpickled.
+        if name != "data" and name in self.data:
+            return self.data[name]
+        raise AttributeError(
+            f"{type(self).__name__} has no {name!r}; it holds {', '.join(self.__dict__.get('data', ()))}"
+        )
+
+    def convert_to_tensors(self, tensor_type: TensorType | None = None) -> Self:
+        """Convert every value to the framework's arrays, in place; with None, leave all as it is."""
+        if tensor_type is not None:
+            for name, value in self.data.items():
+                try:
+                    self.data[name] = to_tensor(value, tensor_type)
+                except ValueError as error:
+                    raise ValueError(f"{name} cannot be made a tensor: {error}") from error
+        return self
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Move every array to a device, in place.
+
+        Torch tensors take the arguments of `torch.Tensor.to`, where a dtype is for floating-point tensors alone. JAX
+        arrays take a `jax.Device` or its platform's name, TensorFlow tensors a device name; numpy arrays stay where
+        they are.
+        """
+        for name, value in self.data.items():
+            self.data[name] = _moved(value, args, kwargs)
+        return self
+
+
+def _moved(value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    framework = framework_of(value)
+    if framework == "pt":
+        if value.is_floating_point():
+            return value.to(*args, **kwargs)
+        # An integer tensor follows to the device but keeps its dtype: ids in half precision are no ids.
+        args = tuple(arg for arg in args if not isinstance(arg, _torch().dtype))
+        kwargs = {key: arg for key, arg in kwargs.items() if key != "dtype"}
+        return value.to(*args, **kwargs) if args or kwargs else value
+    device = kwargs.get("device", args[0] if args else None)
+    if framework == "jax":
+        import jax
+
+        return jax.device_put(value, jax.devices(device)[0] if isinstance(device, str) else device)
+    if framework == "tf":
+        import tensorflow as tf
+
+        with tf.device(device):
+            return tf.identity(value)
+    return value
+
+
+def _first_leaf(value: Any) -> Any:
+    while isinstance(value, list | tuple) and value:
+        value = value[0]
+    return value
+
+
+def _torch_from_numpy(array: np.ndarray) -> Any:
+    torch = _torch()
+    array = np.require(array, requirements=["C", "W"])  # a tensor over read-only memory, such as TensorFlow's, is none
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def _tf_from_numpy(array: np.ndarray) -> Any:
+    import tensorflow as tf
+
+    return tf.convert_to_tensor(array)
+
+
+def _jax_from_numpy(array: np.ndarray) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.asarray(array)
+
+
+_FROM_NUMPY = {"pt": _torch_from_numpy, "tf": _tf_from_numpy, "jax": _jax_from_numpy}
+
+
+def _torch() -> Any:
+    import torch
+
+    return torch

@@ -1,0 +1,59 @@
+"""Model families that are called CLIP, or look like it, and are not: what to tell those who load one here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# `model_type` in config.json, or a class name in its `architectures`: what the model is, and what loads it. Towers add
+# `_text_model`, `_vision_model` and the like to the model type; those need no rows of their own.
+FOREIGN_FAMILIES = {
+    "align": ("ALIGN", "transformers.AlignModel"),
+    "altclip": ("AltCLIP", "transformers.AltCLIPModel"),
+    "blip": ("BLIP", "transformers.BlipForConditionalGeneration or BlipForImageTextRetrieval"),
+    "blip-2": ("BLIP-2", "transformers.Blip2Model"),
+    "blip_2": ("BLIP-2", "transformers.Blip2Model"),
+    "bridgetower": ("BridgeTower", "transformers.BridgeTowerModel"),
+    "chinese_clip": ("Chinese CLIP", "transformers.ChineseCLIPModel"),
+    "clap": ("CLAP, which compares sounds and texts", "transformers.ClapModel"),
+    "clipseg": ("CLIPSeg", "transformers.CLIPSegModel or CLIPSegForImageSegmentation"),
+    "clvp": ("CLVP, a speech model", "transformers.ClvpModelForConditionalGeneration"),
+    "flava": ("FLAVA", "transformers.FlavaModel"),
+    "groupvit": ("GroupViT", "transformers.GroupViTModel"),
+    "jina_clip": ("Jina CLIP", "transformers.AutoModel with trust_remote_code=True"),
+    "M-CLIP": ("M-CLIP", "the package multilingual-clip"),
+    "metaclip_2": ("MetaCLIP 2, whose text tower is pooled and tokenized otherwise", "transformers.MetaClip2Model"),
+    "owlv2": ("OWLv2", "transformers.Owlv2Model or Owlv2ForObjectDetection"),
+    "owlvit": ("OWL-ViT", "transformers.OwlViTModel or OwlViTForObjectDetection"),
+    "siglip": ("SigLIP, which has another loss, pooling and tokenizer", "transformers.SiglipModel"),
+    "siglip2": ("SigLIP 2, which has another loss, pooling and tokenizer", "transformers.Siglip2Model"),
+    "vision-text-dual-encoder": ("two towers of other kinds", "transformers.VisionTextDualEncoderModel"),
+    "xclip": ("X-CLIP, which compares videos and texts", "transformers.XCLIPModel"),
+    "EvaCLIPModel": ("EVA-CLIP", "transformers.AutoModel with trust_remote_code=True"),
+    "LLM2CLIPModel": ("LLM2CLIP, whose text tower is a language model", "the code of its repository"),
+    "MultilingualCLIP": ("M-CLIP", "the package multilingual-clip"),
+}
+
+
+def foreign_family(config: Mapping[str, Any]) -> str | None:
+    """What a config.json describes, in a sentence with what would load it; None where no known foreign family is named.
+
+    Args:
+        config: the file's content.
+    """
+    names = [config.get("model_type"), *(config.get("architectures") or ())]
+    for name in names:
+        family = name and _family_of(str(name))
+        if family:
+            what, loader = family
+            return f"{what} ({name}); load it with {loader}"
+    return None
+
+
+def _family_of(name: str) -> tuple[str, str] | None:
+    base = name
+    for part in ("_text", "_vision", "_audio"):
+        base = base.partition(part)[0]
+    return FOREIGN_FAMILIES.get(name) or FOREIGN_FAMILIES.get(base)

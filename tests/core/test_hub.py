@@ -1,0 +1,371 @@
+"""Files from a folder, a file or the hub, and one clear line for each way in which there is none."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from clip_core.hub import check_file_name, find_file, list_files, require_file, split_hub_options
+from support.hub_server import TOKEN, HubClient, HubClientError, HubServer
+
+CONFIG = b'{"model_type": "clip", "text_config": {"hidden_size": 40, "num_attention_heads": 5}}'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("config.json", "model.safetensors", "text_encoder/config.json"):
+        path = tmp_path / "clip" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    return tmp_path / "clip"
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = HubServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(autouse=True)
+def fresh_repositories(request):
+    if "server" not in request.fixturenames and "hub" not in request.fixturenames:
+        return
+    server = request.getfixturevalue("server")
+    files = {"config.json": CONFIG, "pytorch_model.bin": b"weights", "text_encoder/config.json": b"{}"}
+    branch = {"config.json": CONFIG.replace(b"40", b"80")}
+    server.repositories = {
+        "user/clip": {"main": dict(files), "small": branch},
+        "user/private": {"main": dict(files)},
+        "user/gated": {"main": dict(files)},
+    }
+    server.private, server.gated, server.status = {"user/private"}, {"user/gated"}, None
+    server.breaks_off = False
+    server.requests.clear()
+    server.commits.clear()
+
+
+@pytest.fixture(scope="module")
+def client(server, tmp_path_factory):
+    client = HubClient(server.url, tmp_path_factory.mktemp("home"))
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def offline_client(server, tmp_path_factory):
+    client = HubClient(server.url, tmp_path_factory.mktemp("offline"), HF_HUB_OFFLINE="1")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def unreachable_client(tmp_path_factory):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and not listened to: a connection is refused
+        client = HubClient(f"http://127.0.0.1:{taken.getsockname()[1]}", tmp_path_factory.mktemp("unreachable"))
+        yield client
+        client.close()
+
+
+@pytest.fixture
+def hub(client, tmp_path):
+    """Calls on a cache of the test's own."""
+    return lambda function, *args, **options: client(function, *args, cache_dir=str(tmp_path / "cache"), **options)
+
+
+def error_line(call, *args, **kwargs):
+    with pytest.raises(HubClientError) as caught:
+        call(*args, **kwargs)
+    assert "\n" not in caught.value.message
+    return f"{caught.value.kind}: {caught.value.message}"
+
+
+class TestLocalSources:
+    def test_first_of_the_names_that_is_there(self, folder):
+        assert find_file(folder, ["missing.json", "config.json"]) == folder / "config.json"
+        assert find_file(str(folder), "model.safetensors") == folder / "model.safetensors"
+
+    def test_none_where_no_name_is_there(self, folder):
+        assert find_file(folder, ["merges.txt", "vocab.json"]) is None
+
+    def test_a_folder_of_that_name_is_no_file(self, folder):
+        assert find_file(folder, "text_encoder") is None
+
+    def test_subfolder(self, folder):
+        assert find_file(folder, "config.json", subfolder="text_encoder") == folder / "text_encoder" / "config.json"
+        assert find_file(folder, "model.safetensors", subfolder="text_encoder") is None
+
+    def test_missing_subfolder(self, folder):
+        with pytest.raises(FileNotFoundError, match="holds no folder 'unet'"):
+            find_file(folder, "config.json", subfolder="unet")
+
+    def test_file_under_the_name_asked_for(self, folder):
+        assert find_file(folder / "config.json", ["preprocessor_config.json", "config.json"]) == folder / "config.json"
+
+    def test_file_of_another_name_stands_for_the_only_one_of_its_kind(self, folder):
+        mine = folder / "mine.json"
+        mine.write_text("{}")
+        assert find_file(mine, "config.json") == mine
+
+    def test_a_weight_file_leads_to_the_config_beside_it(self, folder):
+        assert find_file(folder / "model.safetensors", "config.json") == folder / "config.json"
+        assert find_file(folder / "model.safetensors", ["vocab.json", "merges.txt"]) is None
+
+    def test_home_is_expanded(self, folder, monkeypatch):
+        monkeypatch.setenv("HOME", str(folder.parent))
+        assert find_file("~/clip", "config.json") == folder / "config.json"
+
+    @pytest.mark.parametrize(
+        "source", ["./missing", "../missing", "~/missing", "/missing/clip", "a/b/c", Path("missing")]
+    )
+    def test_a_path_that_does_not_exist(self, source):
+        with pytest.raises(FileNotFoundError, match="does not exist; give a folder, a file, or a hub id"):
+            find_file(source, "config.json")
+
+    def test_required_file_names_all_that_were_looked_for_and_what_is_there(self, folder):
+        with pytest.raises(FileNotFoundError) as caught:
+            require_file(folder, ["a.json", "b.json", "c.json"])
+        assert str(caught.value) == (
+            f"{folder} holds no a.json, b.json or c.json; "
+            "it holds config.json, model.safetensors, text_encoder/config.json"
+        )
+
+    def test_required_file_in_a_subfolder(self, folder):
+        with pytest.raises(FileNotFoundError, match=r"clip/text_encoder holds no a\.json; it holds config\.json$"):
+            require_file(folder, "a.json", subfolder="text_encoder")
+
+    def test_required_file_in_an_empty_folder(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="; it is empty$"):
+            require_file(tmp_path, "config.json")
+
+    def test_long_lists_are_cut(self, tmp_path):
+        for number in range(20):
+            (tmp_path / f"{number:02}.txt").touch()
+        with pytest.raises(FileNotFoundError, match=r"11\.txt and 8 more$"):
+            require_file(tmp_path, "config.json")
+
+    def test_list_of_files(self, folder):
+        assert list_files(folder) == ["config.json", "model.safetensors", "text_encoder/config.json"]
+        assert list_files(folder, subfolder="text_encoder") == ["config.json"]
+        assert list_files(folder / "config.json") == list_files(folder)
+
+
+class TestNamesStayInside:
+    @pytest.mark.parametrize(
+        "name", ["", ".", "..", "../a", "a/../../b", "a/..", "/etc/passwd", "C:\\a", "C:a", "\\a", "..\\a", "a\0b"]
+    )
+    def test_names_that_lead_out(self, name, folder):
+        with pytest.raises(ValueError, match="is no file name inside a folder"):
+            check_file_name(name)
+        with pytest.raises(ValueError, match="is no file name inside a folder"):
+            find_file(folder, ["config.json", name])
+
+    @pytest.mark.parametrize("name", ["a", "a.b", "a/b", "..a", "a..b/c", "model-00001-of-00002.safetensors"])
+    def test_names_that_stay(self, name):
+        assert check_file_name(name) == name
+
+    @pytest.mark.parametrize("subfolder", ["..", "/tmp", "a/../.."])  # noqa: S108  no file is made
+    def test_subfolders_that_lead_out(self, subfolder, folder):
+        with pytest.raises(ValueError, match="is no file name inside a folder"):
+            find_file(folder, "config.json", subfolder=subfolder)
+        with pytest.raises(ValueError, match="is no file name inside a folder"):
+            list_files(folder, subfolder=subfolder)
+
+
+class TestOptions:
+    def test_hub_keywords_are_taken_out(self):
+        kwargs = {"revision": "v1", "token": None, "subfolder": "a", "hidden_size": 8}
+        assert split_hub_options(kwargs) == {"revision": "v1", "token": None, "subfolder": "a"}
+        assert kwargs == {"hidden_size": 8}
+
+    def test_obsolete_keywords_are_dropped(self):
+        kwargs = {"proxies": {}, "resume_download": True, "_from_auto": True, "trust_remote_code": False, "x": 1}
+        assert split_hub_options(kwargs) == {}
+        assert kwargs == {"x": 1}
+
+    def test_old_name_of_token(self):
+        assert split_hub_options({"use_auth_token": "t"}) == {"token": "t"}
+        assert split_hub_options({"use_auth_token": None, "token": "t"}) == {"token": "t"}
+        with pytest.raises(ValueError, match="both given"):
+            split_hub_options({"use_auth_token": "a", "token": "b"})
+
+
+class TestHub:
+    def test_download_and_then_the_cache(self, hub, server):
+        path = hub("find_file", "user/clip", ["model.safetensors", "pytorch_model.bin"])
+        assert Path(path).read_bytes() == b"weights"
+        server.requests.clear()
+        assert hub("find_file", "user/clip", "pytorch_model.bin") == path
+        assert not [request for request in server.requests if request.startswith("GET")]
+
+    def test_none_where_no_name_is_there(self, hub):
+        assert hub("find_file", "user/clip", ["model.safetensors", "merges.txt"]) is None
+
+    def test_revision_and_subfolder(self, hub):
+        assert b"80" in Path(hub("find_file", "user/clip", "config.json", revision="small")).read_bytes()
+        assert Path(hub("find_file", "user/clip", "config.json", subfolder="text_encoder")).read_bytes() == b"{}"
+
+    def test_force_download_takes_the_file_anew(self, hub, server):
+        hub("find_file", "user/clip", "pytorch_model.bin")
+        server.requests.clear()
+        hub("find_file", "user/clip", "pytorch_model.bin", force_download=True)
+        assert "GET /user/clip/resolve/main/pytorch_model.bin" in server.requests
+
+    def test_local_files_only_asks_nobody(self, hub, server):
+        path = hub("find_file", "user/clip", "config.json")
+        server.requests.clear()
+        assert hub("find_file", "user/clip", "config.json", local_files_only=True) == path
+        assert hub("find_file", "user/clip", "merges.txt", local_files_only=True) is None
+        assert hub("list_files", "user/clip", local_files_only=True) == ["config.json"]
+        assert server.requests == []
+
+    def test_private_repository(self, hub):
+        expected = (
+            "FileNotFoundError: 'user/private' is neither a local folder nor a model on the hub; check the spelling, "
+            "or if it is private, pass token=... or run `hf auth login`"
+        )
+        assert error_line(hub, "find_file", "user/private", "config.json") == expected
+        assert error_line(hub, "find_file", "user/private", "config.json", token="hf_wrong") == expected  # noqa: S106
+        assert hub("find_file", "user/private", "config.json", token=TOKEN).endswith("config.json")
+
+    def test_unknown_repository(self, hub):
+        line = error_line(hub, "require_file", "user/clop", "config.json")
+        assert line.startswith("FileNotFoundError: 'user/clop' is neither a local folder nor a model on the hub")
+
+    def test_gated_repository(self, hub):
+        line = error_line(hub, "find_file", "user/gated", "config.json")
+        assert line.startswith("FileNotFoundError: 'user/gated' is gated on the hub: accept its terms")
+
+    def test_unknown_revision(self, hub):
+        line = error_line(hub, "find_file", "user/clip", "config.json", revision="v9")
+        assert line.startswith("FileNotFoundError: 'user/clip' on the hub has no revision 'v9'")
+
+    def test_missing_file(self, hub):
+        assert error_line(hub, "require_file", "user/clip", ["a.json", "b.json"]) == (
+            "FileNotFoundError: user/clip holds no a.json or b.json; "
+            "it holds config.json, pytorch_model.bin, text_encoder/config.json"
+        )
+        line = error_line(hub, "require_file", "user/clip", "a.json", revision="small")
+        assert line == "FileNotFoundError: user/clip at revision 'small' holds no a.json; it holds config.json"
+
+    @pytest.mark.parametrize("source", ["user/clip!", "user/..clip", "-clip"])
+    def test_what_cannot_be_a_hub_id(self, hub, source):
+        line = error_line(hub, "find_file", source, "config.json")
+        assert line == (
+            f"FileNotFoundError: {source!r} is no local folder or file, and no hub id either, which looks like "
+            "'user/model'"
+        )
+
+    def test_names_that_lead_out_are_not_asked_for(self, hub, server):
+        assert error_line(hub, "find_file", "user/clip", "../config.json").startswith("ValueError: ")
+        assert server.requests == []
+
+    def test_the_hub_is_down(self, hub, server):
+        server.status = 500
+        line = error_line(hub, "find_file", "user/clip", "config.json")
+        assert line.startswith(
+            "FileNotFoundError: 'user/clip' is no local folder and not in the local cache, and the hub"
+        )
+        assert "500" in line
+
+    def test_a_download_that_breaks_off_leaves_no_file(self, hub, server, tmp_path):
+        server.breaks_off = True
+        line = error_line(hub, "find_file", "user/clip", "pytorch_model.bin")
+        assert line.startswith("FileNotFoundError: 'user/clip' cannot be had from the hub (")
+        assert not list(tmp_path.rglob("pytorch_model.bin"))
+        server.breaks_off = False
+        assert Path(hub("find_file", "user/clip", "pytorch_model.bin")).read_bytes() == b"weights"
+
+    def test_config_from_the_hub(self, hub):
+        assert hub("CLIPConfig.from_pretrained", "user/clip")["text_config"]["hidden_size"] == 40
+        assert hub("CLIPTextConfig.from_pretrained", "user/clip", revision="small")["hidden_size"] == 80
+
+    def test_no_config_on_the_hub(self, hub, server):
+        server.repositories["user/open"] = {"main": {"open_clip_config.json": b"{}"}}
+        assert error_line(hub, "CLIPConfig.from_pretrained", "user/open") == (
+            "FileNotFoundError: user/open holds no config.json; it holds open_clip_config.json"
+        )
+
+
+class TestWithoutNetwork:
+    def test_offline_mode_uses_the_cache(self, hub, offline_client, tmp_path, server):
+        path = hub("find_file", "user/clip", "config.json")
+        server.requests.clear()
+        cache = {"cache_dir": str(tmp_path / "cache")}
+        assert offline_client("find_file", "user/clip", ["vocab.json", "config.json"], **cache) == path
+        assert offline_client("find_file", "user/clip", "vocab.json", **cache) is None
+        assert offline_client("list_files", "user/clip", **cache) == ["config.json"]
+        assert error_line(offline_client, "require_file", "user/clip", "vocab.json", **cache) == (
+            "FileNotFoundError: vocab.json of user/clip is not in the local cache, and offline mode is on; "
+            "unset HF_HUB_OFFLINE to download"
+        )
+        assert server.requests == []
+
+    def test_offline_mode_without_a_cached_copy(self, offline_client, tmp_path):
+        cache = {"cache_dir": str(tmp_path / "cache")}
+        expected = (
+            "FileNotFoundError: 'user/clip' is no local folder and not in the local cache, and offline mode is on; "
+            "unset HF_HUB_OFFLINE to download"
+        )
+        assert error_line(offline_client, "find_file", "user/clip", "config.json", **cache) == expected
+        assert error_line(offline_client, "require_file", "user/clip", "config.json", **cache) == expected
+
+    def test_offline_mode_cannot_force_a_download(self, offline_client, tmp_path):
+        line = error_line(
+            offline_client, "find_file", "user/clip", "config.json", cache_dir=str(tmp_path), force_download=True
+        )
+        assert line == (
+            "FileNotFoundError: 'user/clip' cannot be downloaded anew, as force_download=True asks: offline mode is "
+            "on; unset HF_HUB_OFFLINE to download"
+        )
+
+    def test_unreachable_hub(self, hub, unreachable_client, tmp_path):
+        cache = {"cache_dir": str(tmp_path / "cache")}
+        line = error_line(unreachable_client, "find_file", "user/clip", "config.json", **cache)
+        assert line.startswith("FileNotFoundError: 'user/clip' is no local folder and not in the local cache")
+        assert "the hub cannot be reached" in line
+        line = error_line(unreachable_client, "list_files", "user/clip", **cache)
+        assert line.startswith("FileNotFoundError: 'user/clip' cannot be had from the hub (")
+        line = error_line(unreachable_client, "find_file", "user/clip", "config.json", force_download=True, **cache)
+        assert "as force_download=True asks: the hub cannot be reached" in line
+        line = error_line(unreachable_client, "upload_folder", str(tmp_path), "user/clip", token=TOKEN)
+        assert line.startswith("OSError: cannot upload to 'user/clip' (")
+        path = hub("find_file", "user/clip", "config.json")
+        assert unreachable_client("find_file", "user/clip", "config.json", **cache) == path
+        line = error_line(unreachable_client, "require_file", "user/clip", "vocab.json", **cache)
+        assert line.startswith(
+            "FileNotFoundError: vocab.json of user/clip is not in the local cache, and the hub cannot"
+        )
+
+
+class TestUpload:
+    def test_new_repository(self, client, server, folder):
+        (folder / ".saving-left-behind").mkdir()
+        (folder / ".saving-left-behind" / "half.bin").touch()
+        url = client("upload_folder", str(folder), "someone/new", token=TOKEN, commit_message="First", private=True)
+        assert url.startswith(f"{server.url}/someone/new/commit/")
+        assert "someone/new" in server.private
+        assert server.repositories["someone/new"]["main"].keys() == set(list_files(folder)) - {
+            ".saving-left-behind/half.bin"
+        }
+        assert server.commits == [
+            {"repo_id": "someone/new", "revision": "main", "summary": "First", "pull_request": False}
+        ]
+
+    def test_branch_of_an_existing_repository(self, client, server, folder):
+        client("upload_folder", str(folder), "user/clip", token=TOKEN, revision="next")
+        assert "model.safetensors" in server.repositories["user/clip"]["next"]
+        assert "model.safetensors" not in server.repositories["user/clip"]["main"]
+
+    def test_pull_request(self, client, server, folder):
+        client("upload_folder", str(folder), "user/clip", token=TOKEN, create_pr=True)
+        assert server.commits[0]["pull_request"]
+
+    def test_without_a_token(self, client, folder):
+        line = error_line(client, "upload_folder", str(folder), "user/clip")
+        assert line.startswith(
+            "OSError: cannot upload to 'user/clip': the hub answered with status 401; check the name"
+        )

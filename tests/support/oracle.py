@@ -1,0 +1,213 @@
+"""The reference, transformers 4.57.6, in a process of its own.
+
+The process imports transformers once and answers calls over a pipe; a call names one of the functions in this file's
+`FUNCTIONS` and gives numpy arrays and plain values. So nothing that transformers does to a process can help our code,
+and its cold import is paid once.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import traceback
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class Oracle:
+    """The test's end of the pipe."""
+
+    def __init__(self) -> None:
+        self.listener = Listener(family="AF_UNIX")
+        settings = {"HF_HUB_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(Path(__file__).parents[1])}
+        command = [sys.executable, "-m", "support.oracle", str(self.listener.address)]
+        self.process = subprocess.Popen(command, env={**os.environ, **settings}, stdout=subprocess.DEVNULL)
+        self.connection: Connection = self.listener.accept()
+
+    def __call__(self, function: str, **arguments: Any) -> Any:
+        self.connection.send((function, arguments))
+        ok, answer = self.connection.recv()
+        if not ok:
+            raise RuntimeError(f"the reference failed:\n{answer}")
+        return answer
+
+    def close(self) -> None:
+        self.connection.close()
+        self.listener.close()
+        self.process.wait(timeout=60)
+
+
+def flatten(output: Any, prefix: str = "") -> dict[str, np.ndarray]:
+    """A model's output, of any framework and library, as arrays by dotted name."""
+    if output is None:
+        return {}
+    if hasattr(output, "items") or isinstance(output, (tuple, list)):
+        items = output.items() if hasattr(output, "items") else enumerate(output)
+        return {name: array for key, value in items for name, array in flatten(value, f"{prefix}{key}.").items()}
+    array = output.detach().float().cpu().numpy() if hasattr(output, "detach") else np.asarray(output)
+    return {prefix.removesuffix("."): array}
+
+
+def torch_forward(
+    folder: str,
+    model_class: str,
+    inputs: dict[str, np.ndarray],
+    options: dict[str, Any],
+    *,
+    attn_implementation: str = "eager",
+    gradients: bool = False,
+) -> dict[str, np.ndarray]:
+    """The outputs of a forward pass; with `gradients`, those of its loss, or else of `scalar`, too."""
+    import transformers
+
+    model = getattr(transformers, model_class).from_pretrained(folder, attn_implementation=attn_implementation)
+    return torch_outputs(model, inputs, options, gradients=gradients)
+
+
+def torch_outputs(
+    model: Any, inputs: dict[str, np.ndarray], options: dict[str, Any], *, gradients: bool = False
+) -> dict[str, np.ndarray]:
+    """The same for a model at hand, ours or the reference's."""
+    import torch
+
+    tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    with torch.set_grad_enabled(gradients):
+        output = model(**tensors, **options)
+    arrays = flatten(output)
+    if gradients:
+        loss = output["loss"] if "loss" in output else scalar(output)
+        loss.backward()
+        arrays |= {f"gradient.{name}": p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
+    return arrays
+
+
+def scalar(output: Any) -> Any:
+    """A number that depends on all of an output's tensors, to take gradients of.
+
+    A weighted sum: one of squares would hardly change with what feeds a layer norm, and its gradients would be noise.
+    """
+    import torch
+
+    tensors = [value for value in output.values() if isinstance(value, torch.Tensor)]
+    return sum((value.flatten() * torch.linspace(-1.0, 2.0, value.numel())).sum() for value in tensors)
+
+
+def torch_features(folder: str, method: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """`get_text_features` or `get_image_features`."""
+    import torch
+    import transformers
+
+    model = transformers.CLIPModel.from_pretrained(folder)
+    with torch.no_grad():
+        return np.asarray(getattr(model, method)(**{name: torch.from_numpy(array) for name, array in inputs.items()}))
+
+
+def loads_without_remark(folder: str, model_class: str, **options: Any) -> dict[str, list[Any]]:
+    """What `output_loading_info` of the reference says of a folder that we saved."""
+    import transformers
+
+    _, info = getattr(transformers, model_class).from_pretrained(folder, output_loading_info=True, **options)
+    return {key: sorted(map(str, value)) for key, value in info.items()}
+
+
+def save_reference(folder: str, model_class: str, *, seed: int = 0, dtype: str = "float32", **options: Any) -> None:
+    """Give a folder that holds a config.json random weights, saved by the reference."""
+    import torch
+    import transformers
+
+    torch.manual_seed(seed)
+    cls = getattr(transformers, model_class)
+    config = cls.config_class.from_pretrained(folder)
+    cls(config).to(getattr(torch, dtype)).save_pretrained(folder, **options)
+
+
+def classify(folder: str, images: list[str], texts: list[str]) -> np.ndarray:
+    """Probabilities `(images, texts)` as the reference's documentation computes them."""
+    import torch
+    from PIL import Image
+    from transformers import CLIPModel, CLIPProcessor
+
+    model, processor = CLIPModel.from_pretrained(folder), CLIPProcessor.from_pretrained(folder, use_fast=False)
+    pictures = [Image.open(path) for path in images]
+    batch = processor(text=texts, images=pictures, return_tensors="pt", padding=True)
+    with torch.no_grad():
+        return model(**batch).logits_per_image.softmax(dim=1).numpy()
+
+
+def output_fields(class_name: str) -> list[str]:
+    """The fields of one of the reference's output classes, in order."""
+    import dataclasses
+
+    from transformers import modeling_outputs
+    from transformers.models.clip import modeling_clip
+
+    cls = getattr(modeling_clip, class_name, None) or getattr(modeling_outputs, class_name)
+    return [field.name for field in dataclasses.fields(cls)]
+
+
+def config_fields(
+    config_class: str, content: dict[str, Any] | None = None, folder: str | None = None, **options: Any
+) -> dict[str, Any]:
+    """`to_dict` of one of the reference's configurations, made of fields, or read from a folder."""
+    import transformers
+
+    cls = getattr(transformers, config_class)
+    config = cls(**content) if folder is None else cls.from_pretrained(folder, **options)
+    return config.to_dict()
+
+
+def save_config(config_class: str, content: dict[str, Any], folder: str) -> None:
+    """Save one of the reference's configurations, made of fields."""
+    import transformers
+
+    getattr(transformers, config_class)(**content).save_pretrained(folder)
+
+
+def parameter_shapes(model_class: str, folder: str) -> list[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of the `state_dict` of a model built from a config.json, in order; nothing is allocated."""
+    import torch
+    import transformers
+    from transformers.modeling_utils import no_init_weights
+
+    cls = getattr(transformers, model_class)
+    with torch.device("meta"), no_init_weights():
+        model = cls(cls.config_class.from_pretrained(folder))
+    return [(name, tuple(tensor.shape)) for name, tensor in model.state_dict().items()]
+
+
+FUNCTIONS = {
+    function.__name__: function
+    for function in (
+        torch_forward,
+        torch_features,
+        loads_without_remark,
+        save_reference,
+        classify,
+        output_fields,
+        config_fields,
+        save_config,
+        parameter_shapes,
+    )
+}
+
+
+def serve(address: str) -> None:
+    """Answer calls until the other end closes."""
+    with Client(address, family="AF_UNIX") as connection:
+        while True:
+            try:
+                name, arguments = connection.recv()
+            except EOFError:
+                return
+            try:
+                connection.send((True, FUNCTIONS[name](**arguments)))
+            except Exception:  # noqa: BLE001  whatever went wrong is the test's to show
+                connection.send((False, traceback.format_exc()))
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
