@@ -1,0 +1,150 @@
+"""Whatever a caller may give as images, one at a time, as pictures of Pillow and numpy arrays."""
+
+from __future__ import annotations
+
+import base64
+import urllib.request
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from clip_core.batch import framework_of, to_numpy
+from clip_core.image_files import ImageFileError, open_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
+_URL = ("http://", "https://")
+_NO_PIXELS = "OSUVMmc"  # kinds of numpy dtypes: objects, texts, raw bytes, times, complex numbers
+_SECONDS = 60.0
+_SHOWN_CHARACTERS = 80
+
+
+def flat_images(images: Any, name: str = "images") -> Iterator[tuple[str, Image.Image | np.ndarray]]:
+    """All images of a call, in order, each with its name in messages, such as "images[2]".
+
+    Args:
+        images: a picture of Pillow; an array of numpy, torch, TensorFlow or JAX, of 2 or 3 axes, or of 4 for a batch;
+            a path, an http(s) address, a `data:` address or text in base64; or lists of these, at any depth.
+        name: what the caller calls `images`.
+
+    Yields:
+        Files and addresses as upright RGB pictures (see `load_image`); pictures as they are; arrays as numpy.
+
+    Raises:
+        TypeError: something else is among them.
+        ValueError: an image cannot be read, or is an array of another shape or kind. The message names it.
+    """
+    if isinstance(images, (list, tuple)):
+        for index, image in enumerate(images):
+            yield from flat_images(image, f"{name}[{index}]")
+    elif isinstance(images, (str, Path)):
+        with errors_named(name):
+            picture = load_image(images)
+        yield f"{name} ({_shortened(images)})", picture
+    elif isinstance(images, Image.Image):
+        yield name, images
+    elif framework_of(images) is not None:
+        yield from _split(images, name)
+    else:
+        raise TypeError(
+            f"{name} is of type {type(images).__name__}; an image is a PIL.Image.Image, an array of numpy, torch, "
+            "TensorFlow or JAX, or a path or address"
+        )
+
+
+def load_image(source: str | Path) -> Image.Image:
+    """Open a picture by its path or address, upright as its EXIF orientation says, in RGB.
+
+    A picture that the caller opened is left as it lies; only what is opened here is turned, as transformers does.
+
+    Args:
+        source: a path, an http(s) address, a `data:` address, or the bytes of a file in base64.
+
+    Raises:
+        ImageFileError: nothing is there, or no picture that Pillow can read; the message names it.
+    """
+    text = str(source)
+    if text.startswith(_URL):
+        picture = _decoded(_download(text), text)
+    elif text.startswith("data:image/"):
+        picture = _decoded(_from_base64(text.partition(",")[2]), _shortened(text))
+    else:
+        picture = _from_path_or_base64(text)
+    upright = ImageOps.exif_transpose(picture)
+    return upright.convert("RGB")
+
+
+@contextmanager
+def errors_named(name: str) -> Iterator[None]:
+    """Turn what can go wrong with an image into a ValueError of one line that begins with the image's name."""
+    try:
+        yield
+    except (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _split(images: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:
+    with errors_named(name):
+        array = to_numpy(images)
+        if array.ndim not in {2, 3, 4}:
+            raise ValueError(f"an array of shape {array.shape}; an image has 2 or 3 axes, a batch of images 4")
+        if array.dtype.kind in _NO_PIXELS and array.dtype.name != "bfloat16":
+            raise ValueError(f"an array of {array.dtype}; an image holds numbers")
+        if array.size == 0:
+            raise ValueError(f"an array of shape {array.shape}, which has no pixels")
+    if array.ndim < 4:
+        yield name, array
+    else:
+        yield from ((f"{name}[{index}]", image) for index, image in enumerate(array))
+
+
+def _from_path_or_base64(text: str) -> Image.Image:
+    try:
+        return open_image(Path(text))
+    except ImageFileError:
+        try:
+            return _decoded(_from_base64(text), text)
+        except ImageFileError:
+            pass  # it is no base64 either: most likely it was meant as a path
+        if len(text) > _SHOWN_CHARACTERS:
+            raise ImageFileError(f"{_shortened(text)}: neither an existing file nor a picture in base64") from None
+        raise
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:
+        raise ImageFileError(f"{_shortened(text)}: not valid base64 ({error})") from error
+
+
+def _download(url: str) -> bytes:
+    request = urllib.request.Request(url, headers={"User-Agent": "clip-zoo"})  # noqa: S310  http(s) alone comes here
+    try:
+        with urllib.request.urlopen(request, timeout=_SECONDS) as response:  # noqa: S310
+            content: bytes = response.read()
+    except OSError as error:
+        raise ImageFileError(f"{url}: cannot be fetched ({error})") from error
+    return content
+
+
+def _decoded(content: bytes, name: str) -> Image.Image:
+    try:
+        picture = Image.open(BytesIO(content))
+        picture.load()
+    except UnidentifiedImageError as error:
+        raise ImageFileError(f"{name}: not a picture that Pillow can read") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageFileError(f"{name}: broken picture ({error})") from error
+    return picture
+
+
+def _shortened(source: str | Path) -> str:
+    text = str(source)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

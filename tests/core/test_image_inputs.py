@@ -1,0 +1,182 @@
+"""Whatever may be called images becomes a flat list of pictures and arrays, and what may not is named."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clip_core.image_files import ImageFileError
+from clip_core.image_inputs import flat_images, load_image
+
+RED = (200, 30, 40)
+
+
+def png(size=(5, 4), mode="RGB", color=RED) -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, size, color).save(buffer, "png")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def path(tmp_path):
+    file = tmp_path / "red.png"
+    file.write_bytes(png())
+    return file
+
+
+@pytest.fixture(scope="module")
+def address():
+    """A web server that has one picture, at /red.png, and one page of text."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path != "/gone.png" else 404)
+            self.end_headers()
+            self.wfile.write(png() if self.path == "/red.png" else b"no picture")
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def names(images) -> list[str]:
+    return [name for name, _ in flat_images(images)]
+
+
+def test_lists_and_tuples_are_flattened_at_any_depth_and_each_image_has_its_place_as_its_name():
+    picture, array = Image.new("RGB", (3, 2)), np.zeros((2, 3, 3), np.uint8)
+    assert names(picture) == ["images"]
+    assert names([picture, array]) == ["images[0]", "images[1]"]
+    assert names(([picture], [], (array, [picture]))) == ["images[0][0]", "images[2][0]", "images[2][1][0]"]
+    assert names([]) == []
+
+
+def test_a_batch_in_one_array_is_split():
+    assert names(np.zeros((2, 4, 5, 3))) == ["images[0]", "images[1]"]
+    assert names([np.zeros((2, 4, 5, 3))]) == ["images[0][0]", "images[0][1]"]
+    assert [image.shape for _, image in flat_images(np.zeros((2, 4, 5, 3)))] == [(4, 5, 3)] * 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [np.asarray, torch.tensor, jnp.asarray, lambda array: torch.tensor(array, dtype=torch.float32).requires_grad_()],
+)
+def test_arrays_of_every_framework_become_numpy(make):
+    array = np.arange(24).reshape(2, 4, 3)
+    ((_, image),) = flat_images(make(array))
+    assert type(image) is np.ndarray
+    np.testing.assert_array_equal(image, array)
+
+
+def test_tensorflow_arrays_become_numpy():
+    tf = pytest.importorskip("tensorflow")
+    ((_, image),) = flat_images(tf.reshape(tf.range(24), (2, 4, 3)))
+    np.testing.assert_array_equal(image, np.arange(24).reshape(2, 4, 3))
+
+
+def test_half_precision_of_either_kind_is_taken():
+    for dtype in (torch.bfloat16, torch.float16):
+        ((_, image),) = flat_images(torch.full((2, 4, 3), 0.5, dtype=dtype))
+        assert (image.dtype.name, float(image.max())) == (str(dtype).removeprefix("torch."), 0.5)
+
+
+def test_pictures_come_as_they_are():
+    picture = Image.new("P", (3, 2))
+    assert next(flat_images(picture))[1] is picture
+
+
+def test_paths_as_text_or_not_are_opened_and_named(path):
+    for given in (path, str(path)):
+        ((name, image),) = flat_images([given])
+        assert name == f"images[0] ({path})"
+        assert (image.mode, image.size, image.getpixel((0, 0))) == ("RGB", (5, 4), RED)
+
+
+def test_base64_and_data_addresses_are_decoded():
+    text = base64.b64encode(png()).decode()
+    for given in (text, f"data:image/png;base64,{text}", "\n".join(text[i : i + 60] for i in range(0, len(text), 60))):
+        assert load_image(given).getpixel((0, 0)) == RED
+    ((name, _),) = flat_images(text)
+    assert len(name) < 100
+
+
+def test_addresses_are_fetched(address):
+    assert load_image(f"{address}/red.png").getpixel((0, 0)) == RED
+
+
+@pytest.mark.parametrize(("page", "message"), [("gone.png", "cannot be fetched .*404"), ("text", "not a picture")])
+def test_an_address_without_a_picture_is_named(address, page, message):
+    with pytest.raises(ImageFileError, match=f"{address}/{page}: {message}"):
+        load_image(f"{address}/{page}")
+
+
+def test_a_file_is_opened_upright_and_in_rgb(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    Image.new("L", (8, 3), 77).save(tmp_path / "turned.jpg", exif=exif)
+    picture = load_image(tmp_path / "turned.jpg")
+    assert (picture.mode, picture.size) == ("RGB", (3, 8))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "no such file"), (b"text", "not a picture"), (png()[:-30], "broken picture")]
+)
+def test_a_bad_file_is_named_with_its_place(path, content, message):
+    path.unlink()
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^images\[1\]: {path}: {message}"):
+        list(flat_images([Image.new("RGB", (1, 1)), str(path)]))
+
+
+@pytest.mark.parametrize("text", ["x" * 5000, "not base64! " * 500, base64.b64encode(b"no picture" * 20).decode()])
+def test_a_long_text_that_is_nothing_is_not_printed_whole(text):
+    with pytest.raises(ImageFileError, match="neither an existing file nor a picture in base64") as caught:
+        load_image(text)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("text", ["data:image/png;base64,!", "data:image/png;base64,QUJD", "data:image/png"])
+def test_a_bad_data_address_is_an_error(text):
+    with pytest.raises(ImageFileError, match=r"^data:image/png|base64"):
+        load_image(text)
+
+
+@pytest.mark.parametrize(
+    ("bad", "kind"), [(None, "NoneType"), (3, "int"), ({}, "dict"), (b"bytes", "bytes"), ([[1, 2]], "int")]
+)
+def test_what_is_no_image_is_named_with_its_type_and_place(bad, kind):
+    with pytest.raises(TypeError, match=rf"^images\[1\].* is of type {kind}; an image is"):
+        list(flat_images([Image.new("RGB", (1, 1)), bad]))
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.zeros(3), r"shape \(3,\)"),
+        (np.float32(1), r"shape \(\)"),
+        (np.zeros((1, 1, 1, 1, 1)), r"shape \(1, 1, 1, 1, 1\)"),
+        (np.zeros((0, 4, 3)), "no pixels"),
+        (np.full((2, 2, 3), "a"), "<U1; an image holds numbers"),
+        (np.full((2, 2, 3), None), "object; an image holds numbers"),
+        (np.zeros((2, 2, 3), complex), "complex128"),
+    ],
+)
+def test_an_array_that_is_no_image_is_named_with_what_is_wrong(bad, message):
+    with pytest.raises(ValueError, match=rf"^images\[0\]: .*{message}"):
+        list(flat_images([bad]))

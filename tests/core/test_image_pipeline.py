@@ -1,0 +1,72 @@
+"""Images go through one at a time, by whichever way is shorter, with the same result."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clip_core import image_pipeline
+from clip_core.image_pipeline import on_channels_last, process_images
+from clip_core.image_processing import CLIPImageProcessor
+from clip_core.image_settings import settings_of
+
+FIRST, LAST = "channels_first", "channels_last"
+
+
+def settings(**given):
+    return settings_of(CLIPImageProcessor(size=16, crop_size=12), given)
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def result(image, input_format=None, output_format=FIRST, **given):
+    ((_, array),) = process_images(image, settings(**given), input_format, output_format)
+    return array
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (30, 20), (16, 16), (5, 7), (1, 4), (300, 200)])
+@pytest.mark.parametrize("given", [{}, {"do_center_crop": False}, {"do_resize": False}, {"do_rescale": False}])
+def test_a_picture_and_its_array_in_either_layout_give_the_same_to_the_bit(shape, given):
+    array = noise(*shape, 3)
+    expected = result(array.astype(np.int64), LAST, **given)  # neither a picture nor bytes: no way is shorter
+    np.testing.assert_array_equal(result(Image.fromarray(array), LAST, **given), expected)
+    np.testing.assert_array_equal(result(array, LAST, **given), expected)
+    np.testing.assert_array_equal(result(array.transpose(2, 0, 1), FIRST, **given), expected)
+
+
+def test_the_first_image_tells_the_layout_of_all():
+    images = [noise(20, 30, 3), noise(3, 30, 3)]  # the second by itself would be ambiguous
+    assert [array.shape for _, array in process_images(images, settings(), None, LAST)] == [(12, 12, 3)] * 2
+
+
+def test_files_are_opened_one_at_a_time(tmp_path, monkeypatch):
+    for name in "abc":
+        Image.fromarray(noise(9, 8, 3)).save(tmp_path / f"{name}.png")
+    opened = []
+    images = [str(tmp_path / f"{name}.png") for name in "abc"]
+    flat = image_pipeline.flat_images
+
+    def watched(images):
+        for name, image in flat(images):
+            opened.append(name)
+            yield name, image
+
+    monkeypatch.setattr(image_pipeline, "flat_images", watched)
+    for count, _ in enumerate(process_images(images, settings(), None, FIRST), start=1):
+        assert len(opened) == count
+
+
+def test_a_step_alone_takes_and_gives_either_layout():
+    image = noise(3, 20, 30)
+
+    def upside_down(pixels):
+        assert pixels.shape == (20, 30, 3)
+        return pixels[::-1]
+
+    expected = image[:, ::-1]
+    np.testing.assert_array_equal(on_channels_last(upside_down, image, None, None), expected)
+    np.testing.assert_array_equal(on_channels_last(upside_down, image, LAST, FIRST), expected.transpose(1, 2, 0))
+    np.testing.assert_array_equal(on_channels_last(upside_down, image.transpose(1, 2, 0), FIRST, None), expected)

@@ -1,0 +1,87 @@
+"""The reference's image processor and joint processor, in a process of their own; see `support.oracle`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from multiprocessing.connection import Listener
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from support.oracle import FUNCTIONS, Oracle, serve
+
+
+class ProcessorOracle(Oracle):
+    """The test's end of the pipe."""
+
+    def __init__(self) -> None:
+        self.listener = Listener(family="AF_UNIX")
+        settings = {"HF_HUB_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(Path(__file__).parents[1])}
+        command = [sys.executable, "-W", "ignore", "-m", "support.processor_oracle", str(self.listener.address)]
+        self.process = subprocess.Popen(
+            command, env={**os.environ, **settings}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self.connection = self.listener.accept()
+
+
+def preprocess(images: Any, arguments: dict[str, Any], options: dict[str, Any]) -> list[np.ndarray] | np.ndarray | str:
+    """The pixel values that a processor of these arguments makes with these options, or the error that it raises."""
+    from transformers import CLIPImageProcessor
+
+    try:
+        pixel_values = CLIPImageProcessor(**arguments)(images, **options)["pixel_values"]
+    except Exception as error:  # noqa: BLE001  any is an answer
+        return f"{type(error).__name__}: {error}"
+    return pixel_values.numpy() if hasattr(pixel_values, "numpy") else pixel_values
+
+
+def image_step(name: str, arguments: dict[str, Any]) -> np.ndarray:
+    """One of the processor's steps by itself."""
+    from transformers import CLIPImageProcessor
+
+    return np.array(getattr(CLIPImageProcessor(), name)(**arguments))
+
+
+def image_processor_file(arguments: dict[str, Any]) -> str:
+    """What the reference writes for these arguments."""
+    from transformers import CLIPImageProcessor
+
+    return CLIPImageProcessor(**arguments).to_json_string()
+
+
+def loaded_image_processor(folder: str, options: dict[str, Any], class_name: str = "CLIPImageProcessor") -> str:
+    """What the reference reads from a folder, as it would write it."""
+    import transformers
+
+    return getattr(transformers, class_name).from_pretrained(folder, **options).to_json_string()
+
+
+def save_processor(source: str, folder: str, **options: Any) -> list[str]:
+    """The reference reads a checkpoint's processor and saves it elsewhere; the names of the files."""
+    from transformers import CLIPProcessor
+
+    CLIPProcessor.from_pretrained(source).save_pretrained(folder, **options)
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+def process(folder: str, arguments: dict[str, Any], tokenizer: dict[str, Any]) -> dict[str, Any] | str:
+    """What a checkpoint's processor returns for a call, in order, or the error that it raises."""
+    from transformers import CLIPImageProcessor, CLIPProcessor, CLIPTokenizerFast
+
+    processor = CLIPProcessor(
+        CLIPImageProcessor.from_pretrained(folder), CLIPTokenizerFast.from_pretrained(folder, **tokenizer)
+    )
+    try:
+        return dict(processor(**arguments))
+    except Exception as error:  # noqa: BLE001  any is an answer
+        return f"{type(error).__name__}: {error}"
+
+
+for function in (preprocess, image_step, image_processor_file, loaded_image_processor, save_processor, process):
+    FUNCTIONS[function.__name__] = function
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
