@@ -1,0 +1,1 @@
+"""CLIP for TensorFlow, on Keras 3. The package is reserved: its model classes are not written yet."""
