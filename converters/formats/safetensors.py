@@ -1,0 +1,111 @@
+"""The safetensors format: eight bytes of header length, a JSON header, and the tensors.
+
+The library checks a file's header; the tensors are then taken out of one memory map as views, where the library would
+copy each, and are written one at a time, where the library wants all of them at once.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+from converters.tensors import TensorEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+DTYPES = {
+    "F64": np.dtype(np.float64),
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+    "I64": np.dtype(np.int64),
+    "I32": np.dtype(np.int32),
+    "I16": np.dtype(np.int16),
+    "I8": np.dtype(np.int8),
+    "U64": np.dtype(np.uint64),
+    "U32": np.dtype(np.uint32),
+    "U16": np.dtype(np.uint16),
+    "U8": np.dtype(np.uint8),
+    "BOOL": np.dtype(np.bool_),
+}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_LENGTH_BYTES = 8
+
+
+def read(path: Path) -> dict[str, TensorEntry]:
+    """The tensors of a file, as views of its memory map. Metadata is not needed and not looked at.
+
+    Raises:
+        ValueError: the file is not in the format, or is cut short, or holds a dtype that numpy cannot.
+    """
+    header = _checked_header(path)
+    # Copy on write: the arrays can be changed in memory, and the file stays as it is.
+    data = np.memmap(path, mode="c")[_LENGTH_BYTES + header.size :]
+    return {name: _entry(name, tensor, data) for name, tensor in header.tensors.items()}
+
+
+def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
+    """Write a file, one tensor in memory at a time; see `clip_core.files.staged` for doing it atomically.
+
+    Raises:
+        ValueError: a dtype has no name in the format.
+    """
+    # Wide dtypes first, so that every tensor starts at a multiple of its item size.
+    order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}  # transformers refuses files without it
+    offset = 0
+    for name in order:
+        tensor = tensors[name]
+        if tensor.dtype not in _NAMES:
+            raise ValueError(f"{name} has dtype {tensor.dtype}, which is not one of {', '.join(DTYPES)}")
+        end = offset + tensor.nbytes
+        header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [offset, end]}
+        offset = end
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % _LENGTH_BYTES)
+    with path.open("wb") as file:
+        file.write(len(encoded).to_bytes(_LENGTH_BYTES, "little"))
+        file.write(encoded)
+        for name in order:
+            file.write(np.ascontiguousarray(tensors[name].load()).reshape(-1).view(np.uint8).data)
+
+
+class _Header(NamedTuple):
+    size: int
+    tensors: dict[str, dict[str, Any]]
+
+
+def _checked_header(path: Path) -> _Header:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np"):  # checks the header: lengths, offsets, holes, the file's end
+            pass
+    except SafetensorError as error:
+        raise ValueError(f"not a whole safetensors file ({error}); download or save it again") from error
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+        tensors = json.loads(file.read(size))
+    tensors.pop("__metadata__", None)
+    return _Header(size, tensors)
+
+
+def _entry(name: str, tensor: dict[str, Any], data: np.ndarray) -> TensorEntry:
+    dtype = DTYPES.get(str(tensor["dtype"]))
+    if dtype is None:
+        raise ValueError(f"{name} has dtype {tensor['dtype']}, which is not one of {', '.join(DTYPES)}")
+    start, end = tensor["data_offsets"]
+    shape = tuple(tensor["shape"])
+
+    def load() -> np.ndarray:
+        array: np.ndarray = data[start:end].view(dtype).reshape(shape)
+        return array
+
+    return TensorEntry(shape, dtype, load)

@@ -1,0 +1,115 @@
+"""Writing a checkpoint in Hugging Face's layout: one file, or shards with an index."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from clip_core.files import staged
+from converters.checkpoint import with_variant
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from converters.tensors import TensorEntry
+
+_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+_PROGRESS_FROM = 10**9  # bytes; a shorter save is over before a bar is read
+
+
+def parse_size(size: int | str) -> int:
+    """A number of bytes, given as such or as in "5GB" (10**9) and "5GiB" (2**30).
+
+    Raises:
+        ValueError: it is neither, or not positive.
+    """
+    match = (
+        re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B)", size.strip(), re.IGNORECASE) if isinstance(size, str) else None
+    )
+    count = int(float(match[1]) * _UNITS[match[2].upper()]) if match else size
+    if not isinstance(count, int) or count <= 0:
+        raise ValueError(
+            f"max_shard_size={size!r} is no size; give bytes, or a number with a unit such as '500MB' or '5GB'"
+        )
+    return count
+
+
+def plan_shards(sizes: Mapping[str, int], max_shard_size: int) -> list[list[str]]:
+    """Names in order, cut into shards of at most `max_shard_size` bytes; a larger tensor stands alone."""
+    shards: list[list[str]] = [[]]
+    used = 0
+    for name, size in sizes.items():
+        if shards[-1] and used + size > max_shard_size:
+            shards.append([])
+            used = 0
+        shards[-1].append(name)
+        used += size
+    return shards
+
+
+def save_weights(
+    folder: str | os.PathLike[str],
+    tensors: Mapping[str, TensorEntry],
+    write: Callable[[Path, Mapping[str, TensorEntry]], None],
+    *,
+    file: str,
+    max_shard_size: int | str = "5GB",
+    variant: str | None = None,
+    texts: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Write weights atomically, single file or shards, and remove those that they replace.
+
+    Args:
+        folder: where to.
+        tensors: canonical name to tensor; each is loaded when its turn comes.
+        write: writes one file of them.
+        file: the name of a single file, such as "model.safetensors".
+        max_shard_size: bytes, or a string such as "5GB".
+        variant: as in `model.<variant>.safetensors`.
+        texts: name to content of files that belong to the weights, such as their config, saved in the same step.
+
+    Returns:
+        The names of the weight files, the index last.
+    """
+    sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
+    shards = plan_shards(sizes, parse_size(max_shard_size))
+    index_name = with_variant(f"{file}.index.json", variant)
+    names = _shard_names(with_variant(file, variant), len(shards))
+    written = [*names, index_name] if len(shards) > 1 else names
+    bar = tqdm(
+        total=sum(sizes.values()),
+        unit="B",
+        unit_scale=True,
+        desc="Saving",
+        disable=sum(sizes.values()) < _PROGRESS_FROM,
+    )
+    with bar, staged(folder, replaces=_siblings(file, variant)) as staging:
+        for name, shard in zip(names, shards, strict=True):
+            write(staging / name, {key: tensors[key] for key in shard})
+            bar.update(sum(sizes[key] for key in shard))
+        if len(shards) > 1:
+            weight_map = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
+            index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
+            (staging / index_name).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        for name, text in (texts or {}).items():
+            (staging / name).write_text(text, encoding="utf-8")
+    return written
+
+
+def _shard_names(file: str, count: int) -> list[str]:
+    if count == 1:
+        return [file]
+    stem, _, suffix = file.rpartition(".")
+    return [f"{stem}-{number:05d}-of-{count:05d}.{suffix}" for number in range(1, count + 1)]
+
+
+def _siblings(file: str, variant: str | None) -> re.Pattern[str]:
+    """All names that weights of this kind may have: single, shards of any count, index."""
+    stem, _, suffix = with_variant(file, variant).rpartition(".")
+    index = re.escape(with_variant(f"{file}.index.json", variant))
+    return re.compile(rf"{re.escape(stem)}(-\d{{5}}-of-\d{{5}})?\.{suffix}|{index}")

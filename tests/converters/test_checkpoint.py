@@ -1,0 +1,116 @@
+"""Opening a checkpoint: which file is taken, shards, and what a broken one is told."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+
+from converters.checkpoint import CheckpointError, open_checkpoint, with_variant
+
+
+def tensors(value=1.0):
+    return {"logit_scale": np.full((), value, np.float32), "text_projection.weight": np.full((2, 3), value, np.float32)}
+
+
+def save_bin(weights, path):
+    torch.save({name: torch.from_numpy(array) for name, array in weights.items()}, path)
+
+
+def test_safetensors_are_preferred_and_bin_can_be_asked_for(tmp_path):
+    save_file(tensors(1), tmp_path / "model.safetensors")
+    save_bin(tensors(2), tmp_path / "pytorch_model.bin")
+    assert open_checkpoint(tmp_path)["logit_scale"] == 1
+    assert open_checkpoint(tmp_path, use_safetensors=True)["logit_scale"] == 1
+    assert open_checkpoint(tmp_path, use_safetensors=False)["logit_scale"] == 2
+
+
+def test_shapes_and_dtypes_are_known_before_reading(tmp_path):
+    save_file(tensors(), tmp_path / "model.safetensors")
+    checkpoint = open_checkpoint(tmp_path)
+    assert checkpoint.shape("text_projection.weight") == (2, 3)
+    assert checkpoint.dtype("text_projection.weight") == np.float32
+    assert len(checkpoint) == 2
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".bin", ".pt"])
+def test_a_single_file_of_any_name_is_opened_by_its_ending(tmp_path, ending):
+    path = tmp_path / f"epoch-3{ending}"
+    (save_file if ending == ".safetensors" else save_bin)(tensors(3), path)
+    assert open_checkpoint(path)["logit_scale"] == 3
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+@pytest.mark.parametrize("variant", [None, "fp16"])
+def test_shards_are_read_as_one(tmp_path, kind, variant):
+    single = "model.safetensors" if kind == "safetensors" else "pytorch_model.bin"
+    weight_map = {}
+    for number, (name, array) in enumerate(tensors(4).items()):
+        shard = f"part-{number}.{kind}"
+        (save_file if kind == "safetensors" else save_bin)({name: array}, tmp_path / shard)
+        weight_map[name] = shard
+    index = with_variant(f"{single}.index.json", variant)
+    (tmp_path / index).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    checkpoint = open_checkpoint(tmp_path, variant=variant)
+    assert checkpoint.keys() == tensors().keys()
+    assert np.array_equal(checkpoint["text_projection.weight"], tensors(4)["text_projection.weight"])
+
+
+def test_names_of_variants():
+    assert with_variant("model.safetensors", None) == "model.safetensors"
+    assert with_variant("model.safetensors", "fp16") == "model.fp16.safetensors"
+    assert with_variant("model.safetensors.index.json", "fp16") == "model.safetensors.index.fp16.json"
+
+
+def test_a_subfolder_is_looked_in(tmp_path):
+    (tmp_path / "text_encoder").mkdir()
+    save_file(tensors(5), tmp_path / "text_encoder" / "model.safetensors")
+    assert open_checkpoint(tmp_path, subfolder="text_encoder")["logit_scale"] == 5
+
+
+def test_a_folder_without_weights_is_told_what_is_looked_for(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors.*pytorch_model\.bin.*it holds config\.json"):
+        open_checkpoint(tmp_path)
+
+
+def index_of(tmp_path, weight_map):
+    save_file(tensors(), tmp_path / "part.safetensors")
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(weight_map))
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ({"weight_map": {"logit_scale": "gone.safetensors"}}, "names gone.safetensors, which .* does not hold"),
+        ({"weight_map": {"absent": "part.safetensors"}}, "says that absent is in part.safetensors, and it is not"),
+        ({"metadata": {}}, "holds no weight_map"),
+        ([1], "holds no weight_map"),
+    ],
+)
+def test_an_index_that_does_not_hold_is_refused(tmp_path, index, message):
+    index_of(tmp_path, index)
+    with pytest.raises(CheckpointError, match=message):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../secret.safetensors", "/etc/passwd", "..\\secret.safetensors"])
+def test_an_index_cannot_lead_out_of_its_folder(tmp_path, name):
+    index_of(tmp_path, {"weight_map": {"logit_scale": name}})
+    with pytest.raises(ValueError, match="is no file name inside a folder"):
+        open_checkpoint(tmp_path)
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"version https://git-lfs.example/spec/v1")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read as safetensors.*download"):
+        open_checkpoint(tmp_path)
+
+
+def test_a_file_of_another_kind_is_named(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(CheckpointError, match=r"notes\.txt is no weight file.*\.safetensors, \.bin"):
+        open_checkpoint(tmp_path / "notes.txt")
