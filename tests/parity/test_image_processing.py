@@ -54,12 +54,8 @@ AT_THE_CALL_ONLY = {"data_format"}
 
 
 @pytest.fixture(scope="module")
-def reference():
-    from support.processor_oracle import ProcessorOracle
-
-    process = ProcessorOracle()
-    yield process
-    process.close()
+def reference(oracle):
+    return lambda function, **arguments: oracle(f"oracle_processors.{function}", **arguments)
 
 
 def assert_same(reference, images, arguments=(), **options):

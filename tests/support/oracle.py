@@ -1,8 +1,8 @@
 """The reference, transformers 4.57.6, in a process of its own.
 
-The process imports transformers once and answers calls over a pipe; a call names one of the functions in this file's
-`FUNCTIONS` and gives numpy arrays and plain values. So nothing that transformers does to a process can help our code,
-and its cold import is paid once.
+The process imports transformers once and answers calls over a pipe; a call names a function of this file, or
+`module.function` of another in this folder, and gives numpy arrays and plain values. So nothing that transformers does
+to a process can help our code, and its cold import is paid once.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import traceback
+from importlib import import_module
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ class Oracle:
     def __init__(self) -> None:
         self.listener = Listener(family="AF_UNIX")
         settings = {"HF_HUB_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(Path(__file__).parents[1])}
-        command = [sys.executable, "-m", "support.oracle", str(self.listener.address)]
+        command = [sys.executable, "-W", "ignore", "-m", "support.oracle", str(self.listener.address)]
         self.process = subprocess.Popen(command, env={**os.environ, **settings}, stdout=subprocess.DEVNULL)
         self.connection: Connection = self.listener.accept()
 
@@ -179,22 +180,6 @@ def parameter_shapes(model_class: str, folder: str) -> list[tuple[str, tuple[int
     return [(name, tuple(tensor.shape)) for name, tensor in model.state_dict().items()]
 
 
-FUNCTIONS = {
-    function.__name__: function
-    for function in (
-        torch_forward,
-        torch_features,
-        loads_without_remark,
-        save_reference,
-        classify,
-        output_fields,
-        config_fields,
-        save_config,
-        parameter_shapes,
-    )
-}
-
-
 def serve(address: str) -> None:
     """Answer calls until the other end closes."""
     with Client(address, family="AF_UNIX") as connection:
@@ -204,7 +189,9 @@ def serve(address: str) -> None:
             except EOFError:
                 return
             try:
-                connection.send((True, FUNCTIONS[name](**arguments)))
+                module, function = name.split(".") if "." in name else ("oracle", name)
+                call = getattr(import_module(f"support.{module}"), function)
+                connection.send((True, call(**arguments)))
             except Exception:  # noqa: BLE001  whatever went wrong is the test's to show
                 connection.send((False, traceback.format_exc()))
 

@@ -1,30 +1,11 @@
-"""The reference's image processor and joint processor, in a process of their own; see `support.oracle`."""
+"""What the reference's image processor and joint processor answer; run in its process, see `support.oracle`."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from multiprocessing.connection import Listener
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from support.oracle import FUNCTIONS, Oracle, serve
-
-
-class ProcessorOracle(Oracle):
-    """The test's end of the pipe."""
-
-    def __init__(self) -> None:
-        self.listener = Listener(family="AF_UNIX")
-        settings = {"HF_HUB_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(Path(__file__).parents[1])}
-        command = [sys.executable, "-W", "ignore", "-m", "support.processor_oracle", str(self.listener.address)]
-        self.process = subprocess.Popen(
-            command, env={**os.environ, **settings}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        self.connection = self.listener.accept()
 
 
 def preprocess(images: Any, arguments: dict[str, Any], options: dict[str, Any]) -> list[np.ndarray] | np.ndarray | str:
@@ -78,10 +59,3 @@ def process(folder: str, arguments: dict[str, Any], tokenizer: dict[str, Any]) -
         return dict(processor(**arguments))
     except Exception as error:  # noqa: BLE001  any is an answer
         return f"{type(error).__name__}: {error}"
-
-
-for function in (preprocess, image_step, image_processor_file, loaded_image_processor, save_processor, process):
-    FUNCTIONS[function.__name__] = function
-
-if __name__ == "__main__":
-    serve(sys.argv[1])
