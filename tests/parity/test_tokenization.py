@@ -1,0 +1,414 @@
+"""Both tokenizers against transformers' fast one and against OpenAI's own, text by text and file by file."""
+
+# ruff: noqa: S106  the tokens are those of a vocabulary
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import shutil
+
+import pytest
+
+from clip_core.added_tokens import AddedToken
+from clip_core.tokenization import CLIPTokenizer
+from clip_core.tokenization_fast import CLIPTokenizerFast
+from support.texts import PIECES, corpus
+from support.vocabulary import IDS, openai_package, write_vocabulary
+
+CLASSES = [CLIPTokenizer, CLIPTokenizerFast]
+
+ADDED = [
+    {"content": "<Left>", "lstrip": True, "normalized": False},
+    {"content": "<right>", "rstrip": True},
+    {"content": "Bird", "single_word": True},
+    {"content": "<Special One>", "special": True},
+    {"content": "Caf\u00c9", "normalized": True, "lstrip": True, "rstrip": True},
+    "!!",
+    "\u4e2d\u6587",
+]
+ADDED_PIECES = (
+    "<Left>",
+    " <Left>",
+    "<left>",
+    "<right> ",
+    "<RIGHT>",
+    "Bird",
+    "bird",
+    "xbird",
+    "<Special One>",
+    "Cafe\u0301",
+    " cafe\u0301 ",
+)
+
+
+@pytest.fixture(scope="module")
+def reference(oracle):
+    return lambda function, **arguments: oracle(f"oracle_tokenizers.{function}", **arguments)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(shared):
+    return shared / "emoji" / "checkpoint"
+
+
+@pytest.fixture(scope="module")
+def small(reference, tmp_path_factory):
+    """A small vocabulary as the reference saves it."""
+    folder = tmp_path_factory.mktemp("small")
+    write_vocabulary(folder)
+    reference("save_tokenizer", source=str(folder), folder=str(folder), options={"model_max_length": 77})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizers(checkpoint):
+    return [cls.from_pretrained(checkpoint) for cls in CLASSES]
+
+
+@pytest.fixture(scope="module")
+def openai():
+    folder = openai_package()
+    spec = importlib.util.spec_from_file_location("openai_simple_tokenizer", folder / "simple_tokenizer.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.SimpleTokenizer()
+
+
+def as_added(tokens):
+    return [token if isinstance(token, str) else AddedToken(**token) for token in tokens]
+
+
+def assert_rows_equal(found, expected, texts):
+    different = [(text, one, other) for text, one, other in zip(texts, found, expected, strict=True) if one != other]
+    assert not different
+
+
+# Texts
+
+
+def test_ids_masks_and_offsets_of_mixed_texts(reference, checkpoint, tokenizers):
+    texts = corpus(4000)
+    arguments = {"text": texts, "return_special_tokens_mask": True, "padding": True, "truncation": True}
+    expected = reference(
+        "tokenizer_calls", folder=str(checkpoint), calls=[{**arguments, "return_offsets_mapping": True}]
+    )[0]
+    slow, fast = tokenizers
+    for tokenizer, offsets in [(slow, False), (fast, True)]:
+        found = tokenizer(**arguments, return_offsets_mapping=offsets)
+        assert list(found) == [name for name in expected if offsets or name != "offset_mapping"]
+        for name, rows in found.items():
+            assert_rows_equal(rows, expected[name], texts)
+
+
+@pytest.mark.parametrize("split_special_tokens", [False, True])
+def test_ids_with_added_tokens(reference, checkpoint, split_special_tokens):
+    texts = corpus(3000, extra=ADDED_PIECES, seed=1)
+    arguments = {"text": texts, "split_special_tokens": split_special_tokens}
+    expected = reference("tokenizer_calls", folder=str(checkpoint), added=ADDED, calls=[arguments])[0]
+    for cls in CLASSES:
+        tokenizer = cls.from_pretrained(checkpoint)
+        assert tokenizer.add_tokens(as_added(ADDED)) == 6  # "!!" is in the vocabulary
+        assert_rows_equal(tokenizer(**arguments, verbose=False)["input_ids"], expected["input_ids"], texts)
+
+
+def test_files_that_name_the_signs_in_their_pattern(reference, small, tmp_path):
+    # As that of openai/clip-vit-base-patch32 does.
+    for name in ("vocab.json", "merges.txt", "tokenizer.json"):
+        shutil.copy(small / name, tmp_path / name)
+    content = json.loads((tmp_path / "tokenizer.json").read_text())
+    content["added_tokens"][1]["normalized"] = False
+    pattern = content["pre_tokenizer"]["pretokenizers"][0]["pattern"]
+    pattern["Regex"] = r"<\|startoftext\|>|<\|endoftext\|>|" + pattern["Regex"]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    texts = [
+        "<|ENDOFTEXT|>>",
+        "!<|EndOfText|>!",
+        "<|STARTOFTEXT|><|endoftext|>>",
+        *corpus(1500, extra=("<|ENDOFTEXT|>",)),
+    ]
+    calls = [{"text": texts}, {"text": texts, "split_special_tokens": True}]
+    expected = reference("tokenizer_calls", folder=str(tmp_path), calls=calls)
+    for cls in CLASSES:
+        tokenizer = cls.from_pretrained(tmp_path)
+        for call, theirs in zip(calls, expected, strict=True):
+            assert_rows_equal(tokenizer(**call, verbose=False)["input_ids"], theirs["input_ids"], texts)
+    CLIPTokenizerFast.from_pretrained(tmp_path).save_pretrained(tmp_path / "again")
+    again = json.loads((tmp_path / "again" / "tokenizer.json").read_text())
+    assert again["pre_tokenizer"] == content["pre_tokenizer"]
+
+
+def test_a_small_vocabulary_built_from_its_files(reference, tmp_path):
+    write_vocabulary(tmp_path)
+    texts = corpus(1500, seed=2)
+    expected = reference("tokenizer_calls", folder=str(tmp_path), calls=[{"text": texts}])[0]["input_ids"]
+    for cls in CLASSES:
+        assert_rows_equal(cls.from_pretrained(tmp_path)(texts)["input_ids"], expected, texts)
+
+
+@pytest.mark.parametrize("options", [{}, {"skip_special_tokens": True}, {"clean_up_tokenization_spaces": True}])
+def test_decoding(reference, checkpoint, tokenizers, options):
+    texts = corpus(2000, seed=3)
+    rows = tokenizers[0](texts, verbose=False)["input_ids"]
+    rows += [list(range(start, start + 40)) for start in range(0, 49500, 97)]  # bytes that are no UTF-8, and no token
+    expected = reference("decoded", folder=str(checkpoint), rows=rows, **options)
+    for tokenizer in tokenizers:
+        assert_rows_equal(tokenizer.batch_decode(rows, **options), expected, rows)
+
+
+def test_decoding_with_added_tokens(reference, checkpoint):
+    slow = CLIPTokenizer.from_pretrained(checkpoint)
+    slow.add_tokens(as_added(ADDED))
+    rows = slow(corpus(1000, extra=ADDED_PIECES, seed=4), verbose=False)["input_ids"]
+    for options in ({}, {"skip_special_tokens": True}):
+        expected = reference("decoded", folder=str(checkpoint), rows=rows, added=ADDED, **options)
+        assert_rows_equal(slow.batch_decode(rows, **options), expected, rows)
+
+
+def test_where_the_tokens_stand(reference, checkpoint, tokenizers):
+    from support.oracle_tokenizers import where_tokens_stand
+
+    # Each text and its pair begin with a word, so that there is one to ask for.
+    texts = ["a " + text[:40] for text in corpus(400, seed=5)]
+    pairs = ["b " + text[:40] for text in corpus(400, seed=6)]
+    expected = reference("alignment", folder=str(checkpoint), texts=texts, pairs=pairs)
+    batch = tokenizers[1](texts, pairs, verbose=False)
+    assert_rows_equal([where_tokens_stand(batch, row) for row in range(len(texts))], expected, texts)
+
+
+# Calls
+
+LONG = "a photo of a nice cat and two dogs"
+SHORT = "hello!"
+CALLS = [
+    {"text": text, "padding": padding, "truncation": truncation, "max_length": max_length, **options}
+    for text, padding, truncation, max_length, options in itertools.product(
+        [LONG, [LONG, SHORT, ""]],
+        [False, True, "max_length"],
+        [None, False, True, "only_first"],
+        [None, 6, 20],
+        [{}, {"pad_to_multiple_of": 8, "padding_side": "left"}, {"add_special_tokens": False, "return_length": True}],
+    )
+] + [
+    {"text": texts, "text_pair": pairs, "truncation": truncation, "max_length": max_length, "padding": padding}
+    for texts, pairs, truncation, max_length, padding in itertools.product(
+        [[LONG, SHORT, SHORT]],
+        [[SHORT, LONG, ""]],
+        [True, "only_first", "only_second", "longest_first"],
+        [10, 13, 16],
+        [False, True],
+    )
+]
+OTHER_CALLS = [
+    {"text": LONG, "truncation": True, "max_length": 6, "stride": stride, "return_overflowing_tokens": True}
+    for stride in (0, 1, 3)
+] + [
+    {
+        "text": LONG,
+        "text_pair": "g h i j k",
+        "truncation": True,
+        "max_length": 12,
+        "stride": 1,
+        "return_overflowing_tokens": True,
+    },
+    {"text": [LONG, SHORT], "truncation": True, "max_length": 6, "return_overflowing_tokens": True, "padding": True},
+    {"text": LONG, "truncation": True, "max_length": 2, "return_overflowing_tokens": True},
+    {"text": ["a", "b c"], "is_split_into_words": True},
+    {"text": [["a", "Photo's"], ["b c"], []], "is_split_into_words": True, "padding": True},
+    {"text": [["a"], ["b"]], "text_pair": [["c", "d"], ["e"]], "is_split_into_words": True},
+    {"text": [("a", "b"), ("c", "d e")]},
+    {"text": "a", "text_pair": ""},
+    {"text": "a", "text_pair": "b", "add_special_tokens": False, "return_token_type_ids": True},
+    {"text": "a", "return_attention_mask": False, "return_special_tokens_mask": True, "return_length": True},
+    {"text": ["a b", "c d"], "return_tensors": "pt", "return_length": True, "return_token_type_ids": True},
+    {"text": "a b", "return_tensors": "np"},
+    {"text": "word " * 100},
+]
+
+
+@pytest.mark.parametrize("truncation_side", ["right", "left"])
+def test_calls(reference, checkpoint, truncation_side):
+    calls = CALLS + OTHER_CALLS
+    options = {"truncation_side": truncation_side}
+    expected = reference("tokenizer_calls", folder=str(checkpoint), options=options, calls=calls)
+    for cls in CLASSES:
+        tokenizer = cls.from_pretrained(checkpoint, **options)
+        for call, theirs in zip(calls, expected, strict=True):
+            if isinstance(theirs, str):  # lengths that do not go together
+                with pytest.raises(ValueError, match="multiple|cannot reach"):
+                    tokenizer(**call)
+                continue
+            found = tokenizer(**call, verbose=False)
+            columns = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in found.items()}
+            assert columns == theirs, call
+            assert list(columns) == list(theirs), call
+
+
+def test_what_the_reference_refuses_is_refused(reference, checkpoint, tokenizers):
+    calls = [
+        {"text": None},
+        {"text": [1, 2]},
+        {"text": ["a", None]},
+        {"text": []},
+        {"text": "\ud800"},
+        {"text": ["a"], "text_pair": "b"},
+        {"text": ["a"], "text_pair": ["b", "c"]},
+        {"text": "a", "padding": "longst"},
+        {"text": "a", "truncation": "yes"},
+        {"text": "a", "return_tensors": "numpy"},
+        {"text": ["a", "b c"], "return_tensors": "pt"},
+        {"text": "a b c", "truncation": "only_second", "max_length": 4},
+        {"text": "a", "text_pair": "b c d e", "truncation": "only_first", "max_length": 6},
+        {"text": "a b c", "truncation": True, "max_length": 5, "padding": True, "pad_to_multiple_of": 4},
+    ]
+    answers = reference("tokenizer_calls", folder=str(checkpoint), calls=calls)
+    assert [call for call, answer in zip(calls, answers, strict=True) if not isinstance(answer, str)] == []
+    for tokenizer, call in itertools.product(tokenizers, calls):
+        with pytest.raises((TypeError, ValueError)):
+            tokenizer(**call)
+
+
+# OpenAI's ids
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_clean_openai_gives_openais_ids(openai, cls):
+    texts = [
+        *corpus(3000, seed=7),
+        "\ud83d\ude00 paired and \ud800 lone surrogates",
+        "!!<|endoftext|> x<|startoftext|>y",
+    ]
+    vocab_file = openai_package() / "bpe_simple_vocab_16e6.txt.gz"
+    tokenizer = cls(vocab_file, clean="openai")
+    found = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+    assert_rows_equal(found, [openai.encode(text) for text in texts], texts)
+
+
+def test_openais_vocabulary_file_is_the_checkpoints_vocabulary(checkpoint, tokenizers):
+    tokenizer = CLIPTokenizer.from_pretrained(openai_package() / "bpe_simple_vocab_16e6.txt.gz")
+    assert tokenizer.get_vocab() == tokenizers[0].get_vocab()
+    assert tokenizer._merges == tokenizers[0]._merges
+    assert tokenizer.model_max_length == 77
+    texts = corpus(300, seed=8)
+    assert tokenizer(texts, verbose=False)["input_ids"] == tokenizers[0](texts, verbose=False)["input_ids"]
+
+
+def test_clean_openai_decodes_as_openai_does_but_for_the_last_space(openai, checkpoint):
+    tokenizer = CLIPTokenizer.from_pretrained(checkpoint, clean="openai")
+    texts = corpus(500, seed=9)
+    rows = [openai.encode(text) for text in texts]
+    assert_rows_equal(tokenizer.batch_decode(rows), [openai.decode(row).strip() for row in rows], texts)
+
+
+# Files
+
+READ = [
+    {},
+    {"pad_token": "<|startoftext|>", "model_max_length": 20, "padding_side": "left", "truncation_side": "left"},
+    {"mask_token": "<M>", "additional_special_tokens": ["<A>", "<B>"], "sep_token": "cat</w>"},
+    {"clean_up_tokenization_spaces": True, "split_special_tokens": True, "model_input_names": ["input_ids"]},
+    {"from_slow": True, "bos_token": "<BOS>"},
+]
+
+
+@pytest.mark.parametrize("number", range(len(READ)))
+@pytest.mark.parametrize("cls", CLASSES)
+def test_the_same_is_read_from_the_references_files(reference, small, tmp_path, cls, number):
+    from support.oracle_tokenizers import description
+
+    options = READ[number]
+    assert description(cls.from_pretrained(small, **options)) == reference(
+        "described", folder=str(small), options=options
+    )
+    reference("save_tokenizer", source=str(small), folder=str(tmp_path), options=options, added=ADDED)
+    assert description(cls.from_pretrained(tmp_path)) == reference("described", folder=str(tmp_path))
+
+
+def test_the_trained_checkpoint_is_read_alike(reference, checkpoint, tokenizers):
+    from support.oracle_tokenizers import description
+
+    expected = reference("described", folder=str(checkpoint))
+    assert [description(tokenizer) for tokenizer in tokenizers] == [expected, expected]
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_old_folders_are_read_alike(reference, small, tmp_path, fast):
+    from support.oracle_tokenizers import description
+
+    for name in ["merges.txt", "vocab.json", *(["tokenizer.json"] if fast else [])]:
+        shutil.copy(small / name, tmp_path / name)
+    old = {
+        "model_max_length": 77,
+        "do_lower_case": True,
+        "pad_token": "<|endoftext|>",
+        "tokenizer_class": "CLIPTokenizer",
+    }
+    sign = {"content": "<|startoftext|>", "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
+    old["bos_token"] = {"__type": "AddedToken", **sign}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(old))
+    special = {"bos_token": sign, "pad_token": "<pad>", "additional_special_tokens": ["<extra>"]}
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(special))
+    (tmp_path / "added_tokens.json").write_text(
+        json.dumps({"<pad>": len(IDS), "<Cat-Toy>": len(IDS) + 1, "<extra>": len(IDS) + 2})
+    )
+    expected = reference("described", folder=str(tmp_path))
+    for cls in CLASSES:
+        assert description(cls.from_pretrained(tmp_path)) == expected
+
+
+@pytest.mark.parametrize("number", range(len(READ)))
+@pytest.mark.parametrize("cls", CLASSES)
+def test_the_reference_reads_our_files(reference, small, tmp_path, cls, number):
+    from support.oracle_tokenizers import description
+
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    options = {key: value for key, value in READ[number].items() if key != "split_special_tokens"}
+    tokenizer = cls.from_pretrained(small, **options)
+    tokenizer.add_tokens(as_added(ADDED))
+    paths = tokenizer.save_pretrained(ours)
+    files = reference("save_tokenizer", source=str(small), folder=str(theirs), fast=cls.is_fast, added=ADDED)
+    assert sorted(path.name for path in ours.iterdir()) == files
+    assert sorted(paths) == sorted(str(ours / name) for name in files)
+    assert reference("described", folder=str(ours)) == description(tokenizer)
+    texts = corpus(300, extra=ADDED_PIECES, seed=10)
+    expected = reference("tokenizer_calls", folder=str(ours), calls=[{"text": texts}])[0]["input_ids"]
+    assert_rows_equal(tokenizer(texts, verbose=False)["input_ids"], expected, texts)
+    for again in CLASSES:
+        assert description(again.from_pretrained(ours)) == description(tokenizer)
+        assert_rows_equal(again.from_pretrained(ours)(texts, verbose=False)["input_ids"], expected, texts)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_files_of_the_openai_mode_keep_it_and_load_in_the_reference(reference, checkpoint, tmp_path, cls):
+    tokenizer = cls.from_pretrained(checkpoint, clean="openai")
+    tokenizer.save_pretrained(tmp_path)
+    texts = ["&amp;lt; don\u2019t", *PIECES]
+    expected = tokenizer(texts)["input_ids"]
+    for again in CLASSES:
+        loaded = again.from_pretrained(tmp_path)
+        assert loaded.clean == "openai"
+        assert loaded(texts)["input_ids"] == expected
+    plain = reference("tokenizer_calls", folder=str(tmp_path), calls=[{"text": "a photo of a cat"}])[0]
+    assert plain == dict(tokenizer("a photo of a cat"))
+
+
+# A pad token that is an ordinary word
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_a_real_exclamation_mark_survives_as_pad_token(reference, checkpoint, tmp_path, cls):
+    texts = ["hello!", "!", "a!!b ! !~ !?", "no mark"]
+    plain = cls.from_pretrained(checkpoint)
+    # The reference makes every "!" of a text the pad token (transformers 24925), and writes that into its files.
+    reference("save_tokenizer", source=str(checkpoint), folder=str(tmp_path), options={"pad_token": "!"})
+    theirs = reference("tokenizer_calls", folder=str(tmp_path), calls=[{"text": "hello!"}])[0]["input_ids"]
+    assert theirs != plain("hello!")["input_ids"]
+    overridden = cls.from_pretrained(checkpoint, pad_token="!")
+    for tokenizer in (overridden, cls.from_pretrained(tmp_path)):
+        assert tokenizer.pad_token_id == 0
+        batch = tokenizer(texts, padding=True)
+        for row, mask, text in zip(batch["input_ids"], batch["attention_mask"], texts, strict=True):
+            ids = plain(text)["input_ids"]
+            assert row == ids + [0] * (len(row) - len(ids))
+            assert mask == [1] * len(ids) + [0] * (len(row) - len(ids))

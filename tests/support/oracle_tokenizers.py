@@ -1,0 +1,106 @@
+"""What the oracle answers about tokenizers; see `support.oracle`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def make(folder: str, options: dict[str, Any], added: list[Any], *, fast: bool = True) -> Any:
+    """A tokenizer of the reference; added tokens are strings, or dicts of the fields of an AddedToken."""
+    from transformers import AddedToken, CLIPTokenizer, CLIPTokenizerFast
+
+    tokenizer = (CLIPTokenizerFast if fast else CLIPTokenizer).from_pretrained(folder, **options)
+    tokenizer.add_tokens([token if isinstance(token, str) else AddedToken(**token) for token in added])
+    return tokenizer
+
+
+def call(tokenizer: Any, arguments: dict[str, Any]) -> dict[str, Any] | str:
+    """The columns of a call in lists, in order, or the error that it raises."""
+    try:
+        batch = tokenizer(**arguments)
+    except BaseException as error:  # noqa: BLE001  a panic of the library is no Exception, and an answer too
+        return f"{type(error).__name__}: {error}"
+    return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in batch.items()}
+
+
+def tokenizer_calls(
+    folder: str,
+    calls: list[dict[str, Any]],
+    options: dict[str, Any] | None = None,
+    added: list[Any] | None = None,
+    **kind: Any,
+) -> list[Any]:
+    """`call` for each of several arguments."""
+    tokenizer = make(folder, options or {}, added or [], **kind)
+    return [call(tokenizer, arguments) for arguments in calls]
+
+
+def decoded(folder: str, rows: list[list[int]], added: list[Any] | None = None, **options: Any) -> list[str]:
+    """The texts of rows of ids."""
+    return make(folder, {}, added or []).batch_decode(rows, **options)
+
+
+def alignment(folder: str, texts: list[str], pairs: list[str]) -> list[dict[str, Any]]:
+    """What the reference's BatchEncoding says of each pair: tokens, and where they stand."""
+    batch = make(folder, {}, [])(texts, pairs)
+    return [where_tokens_stand(batch, row) for row in range(len(texts))]
+
+
+def where_tokens_stand(batch: Any, row: int) -> dict[str, Any]:
+    """The same of a BatchEncoding at hand, ours or the reference's."""
+    count = len(batch["input_ids"][row])
+    return {
+        "tokens": batch.tokens(row),
+        "sequence_ids": batch.sequence_ids(row),
+        "word_ids": batch.word_ids(row),
+        "token_to_word": [batch.token_to_word(row, place) for place in range(count)],
+        "token_to_sequence": [batch.token_to_sequence(row, place) for place in range(count)],
+        "token_to_chars": [batch.token_to_chars(row, place) for place in range(count)],
+        "char_to_token": [batch.char_to_token(row, place, sequence_index=1) for place in range(5)],
+        "char_to_word": [batch.char_to_word(row, place) for place in range(5)],
+        "word_to_tokens": batch.word_to_tokens(row, 0),
+        "word_to_chars": batch.word_to_chars(row, 0, sequence_index=1),
+    }
+
+
+def described(folder: str, options: dict[str, Any] | None = None, *, fast: bool = True) -> dict[str, Any]:
+    """What the reference reads from a folder."""
+    return description(make(folder, options or {}, [], fast=fast))
+
+
+def description(tokenizer: Any) -> dict[str, Any]:
+    """A tokenizer's state, ours or the reference's."""
+    fields = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
+    return {
+        "special_tokens_map": tokenizer.special_tokens_map,
+        "all_special_ids": tokenizer.all_special_ids,
+        "pad_token_id": tokenizer.pad_token_id,
+        "model_max_length": tokenizer.model_max_length,
+        "padding_side": tokenizer.padding_side,
+        "truncation_side": tokenizer.truncation_side,
+        "model_input_names": list(tokenizer.model_input_names),
+        "clean_up_tokenization_spaces": tokenizer.clean_up_tokenization_spaces,
+        "split_special_tokens": tokenizer.split_special_tokens,
+        "vocab_size": tokenizer.vocab_size,
+        "length": len(tokenizer),
+        "vocab": tokenizer.get_vocab(),
+        "added": {
+            token_id: {field: getattr(token, field) for field in fields}
+            for token_id, token in tokenizer.added_tokens_decoder.items()
+        },
+    }
+
+
+def save_tokenizer(
+    source: str,
+    folder: str,
+    options: dict[str, Any] | None = None,
+    added: list[Any] | None = None,
+    *,
+    fast: bool = True,
+    legacy_format: bool | None = None,
+) -> list[str]:
+    """The reference reads a tokenizer and saves it elsewhere; the names of the files."""
+    make(source, options or {}, added or [], fast=fast).save_pretrained(folder, legacy_format=legacy_format)
+    return sorted(path.name for path in Path(folder).iterdir())
