@@ -1,0 +1,40 @@
+"""Which attention heads a request to prune removes: checked and counted before a backend touches a weight."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
+
+
+def plan_pruning(
+    heads_to_prune: Mapping[int, Iterable[int]], config: CLIPTextConfig | CLIPVisionConfig
+) -> dict[int, tuple[list[int], list[int]]]:
+    """For each layer that loses heads: the places to remove among the heads left, and all heads pruned after that.
+
+    Args:
+        heads_to_prune: layer index to heads, numbered as in the unpruned model; heads pruned before are skipped.
+        config: the tower's configuration, whose `pruned_heads` tells what was pruned before. It is not changed.
+
+    Raises:
+        ValueError: a layer or head does not exist, or a layer would lose its last head.
+    """
+    plan = {}
+    for layer, heads in heads_to_prune.items():
+        if layer not in range(config.num_hidden_layers):
+            raise ValueError(f"layer {layer} does not exist; the layers are 0 to {config.num_hidden_layers - 1}")
+        wanted = set(heads)
+        unknown = sorted(wanted - set(range(config.num_attention_heads)))
+        if unknown:
+            raise ValueError(f"heads {unknown} do not exist; the heads are 0 to {config.num_attention_heads - 1}")
+        pruned = set(config.pruned_heads.get(layer, ()))
+        left = [head for head in range(config.num_attention_heads) if head not in pruned]
+        removed = [place for place, head in enumerate(left) if head in wanted]
+        if len(removed) == len(left):
+            raise ValueError(f"layer {layer} would lose its last attention head; keep at least one")
+        if removed:
+            plan[layer] = (removed, sorted(pruned | wanted))
+    return plan

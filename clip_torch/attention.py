@@ -1,0 +1,269 @@
+"""Multi-head self-attention, three implementations that give the same numbers.
+
+`eager` spells the arithmetic out and is the only one that can return the attention weights; `sdpa` calls
+`torch.nn.functional.scaled_dot_product_attention`; `flash_attention_2` calls the flash-attn package.
+
+Masks. The text tower is causal, and its batch may be padded. Like transformers 4.57.6, `eager` and `sdpa` add one bias
+for each of the two, the lowest finite number of the dtype where a key is masked. A query none of whose keys are left
+thus attends evenly to what is masked only once, and no row is ever NaN. FlashAttention takes no bias: padding tokens
+are taken out of the batch before the kernel and put back as zeros behind it, so that with it the hidden states of
+padding tokens differ, and those of every attended token agree. A row that is all padding is treated as if it had none
+while its queries count as zero, in all three: that is the reference's even attention forward, and sound backward,
+where fused kernels go wrong on rows of lowest numbers.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clip_torch.initialization import linear
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
+
+ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa", "flash_attention_2")
+DEFAULT_IMPLEMENTATION = "sdpa"
+
+_fallback_warned: set[str] = set()
+
+
+class Unpadding(NamedTuple):
+    """Where the attended tokens of a padded batch are, as flash-attn's variable-length kernels want it."""
+
+    indices: Tensor  # (tokens,) int64, into the flattened (batch * seq)
+    cumulative_lengths: Tensor  # (batch + 1,) int32
+    max_length: int
+
+
+class AttentionMask(NamedTuple):
+    """What a tower's layers need to know about which key may be seen; made once for all layers."""
+
+    implementation: str = DEFAULT_IMPLEMENTATION
+    is_causal: bool = False  # causal, and no bias says so
+    bias: Tensor | None = None  # (batch or 1, 1, seq, seq), added to the scores
+    unpadding: Unpadding | None = None
+    empty_rows: Tensor | None = None  # (batch, 1, 1, 1) bool, the rows that are all padding
+
+
+def check_implementation(name: str | None) -> str:
+    """The attention implementation by name; None is the default, `sdpa`.
+
+    Raises:
+        ValueError: no implementation has this name.
+    """
+    if name is None:
+        return DEFAULT_IMPLEMENTATION
+    if name not in ATTENTION_IMPLEMENTATIONS:
+        known = ", ".join(ATTENTION_IMPLEMENTATIONS)
+        raise ValueError(f"attn_implementation={name!r} is not known; it is one of {known}")
+    return name
+
+
+def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_attentions: bool) -> str:
+    """The configured implementation, or `eager`, with one warning, where only it can return the weights."""
+    name = check_implementation(config.attn_implementation)
+    if not output_attentions or name == "eager":
+        return name
+    if not torch.compiler.is_compiling() and name not in _fallback_warned:
+        _fallback_warned.add(name)
+        warnings.warn(
+            f"attn_implementation={name!r} cannot return attention weights; eager attention is used wherever "
+            "output_attentions=True. Pass attn_implementation='eager' to silence this.",
+            stacklevel=2,
+        )
+    return "eager"
+
+
+def vision_mask(implementation: str) -> AttentionMask:
+    """Every patch sees every patch."""
+    return AttentionMask(implementation)
+
+
+def text_mask(implementation: str, attention_mask: Tensor | None, hidden_states: Tensor) -> AttentionMask:
+    """The causal mask, and the padding that `attention_mask` tells of.
+
+    Args:
+        implementation: the attention implementation that will read the mask.
+        attention_mask: `(batch, seq)`, non-zero for tokens to attend to; None where nothing is padded.
+        hidden_states: `(batch, seq, hidden)`, for shape, dtype and device.
+    """
+    batch, seq, _ = hidden_states.shape
+    if attention_mask is None:
+        if implementation == "eager":
+            return AttentionMask(implementation, bias=_causal_bias(seq, hidden_states))
+        return AttentionMask(implementation, is_causal=True)
+    if attention_mask.shape != (batch, seq):
+        raise ValueError(f"attention_mask has shape {tuple(attention_mask.shape)}; input_ids say {(batch, seq)}")
+    attended = attention_mask.to(hidden_states.device) != 0  # (batch, seq)
+    empty = ~attended.any(dim=-1, keepdim=True)  # (batch, 1)
+    attended = attended | empty
+    empty_rows = empty[:, :, None, None]  # (batch, 1, 1, 1)
+    if implementation == "flash_attention_2":
+        return AttentionMask(implementation, is_causal=True, unpadding=_unpadding(attended), empty_rows=empty_rows)
+    lowest = torch.finfo(hidden_states.dtype).min
+    padding_bias = torch.zeros_like(attended, dtype=hidden_states.dtype).masked_fill(~attended, lowest)
+    # The sum is -inf where a key is masked twice, as in the reference; the diagonal never is, so no row is all -inf.
+    bias = _causal_bias(seq, hidden_states) + padding_bias[:, None, None, :]  # (batch, 1, seq, seq)
+    return AttentionMask(implementation, bias=bias, empty_rows=empty_rows)
+
+
+def _causal_bias(seq: int, like: Tensor) -> Tensor:
+    bias = torch.full((seq, seq), torch.finfo(like.dtype).min, dtype=like.dtype, device=like.device)
+    return bias.triu(diagonal=1)[None, None]  # (1, 1, seq, seq)
+
+
+def _unpadding(attended: Tensor) -> Unpadding:
+    lengths = attended.sum(dim=-1, dtype=torch.int32)  # (batch,)
+    cumulative_lengths = F.pad(lengths.cumsum(dim=0, dtype=torch.int32), (1, 0))
+    return Unpadding(attended.flatten().nonzero().flatten(), cumulative_lengths, int(lengths.max()))
+
+
+# The three implementations. query, key, value and the output are (batch, seq, heads, head_dim).
+AttentionOutput = tuple[Tensor, Tensor | None]
+
+
+def eager_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: AttentionMask, *, scale: float, dropout: float
+) -> AttentionOutput:
+    """Attention written out; returns the weights `(batch, heads, seq, seq)` too."""
+    query, key, value = (states.transpose(1, 2) for states in (query, key, value))  # (batch, heads, seq, head_dim)
+    scores = torch.matmul(query, key.transpose(-1, -2)) * scale  # (batch, heads, seq, seq)
+    if mask.bias is not None:
+        scores = scores + mask.bias
+    # The soft-max is taken in fp32 at least, as in the reference; fp64 stays, as its lowest number is -inf in fp32.
+    weights = scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
+    weights = F.dropout(weights, p=dropout)
+    return torch.matmul(weights, value).transpose(1, 2), weights
+
+
+def sdpa_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: AttentionMask, *, scale: float, dropout: float
+) -> AttentionOutput:
+    """Attention by PyTorch's fused kernels."""
+    query, key, value = (states.transpose(1, 2) for states in (query, key, value))  # (batch, heads, seq, head_dim)
+    attended = F.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask.bias, is_causal=mask.is_causal, dropout_p=dropout, scale=scale
+    )
+    return attended.transpose(1, 2), None
+
+
+def flash_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: AttentionMask, *, scale: float, dropout: float
+) -> AttentionOutput:
+    """Attention by the flash-attn package; a padded batch is unpadded to sequences of their own length."""
+    check_flash_attention(query)
+    from flash_attn import flash_attn_func, flash_attn_varlen_func
+
+    options: dict[str, Any] = {"dropout_p": dropout, "softmax_scale": scale, "causal": mask.is_causal}
+    if mask.unpadding is None:
+        return flash_attn_func(query, key, value, **options), None
+    indices, cumulative_lengths, longest = mask.unpadding
+    # (batch, seq, heads, head_dim) -> (tokens, heads, head_dim)
+    unpadded = (states.flatten(0, 1).index_select(0, indices) for states in (query, key, value))
+    attended = flash_attn_varlen_func(*unpadded, cumulative_lengths, cumulative_lengths, longest, longest, **options)
+    padded = torch.zeros_like(query).flatten(0, 1).index_copy(0, indices, attended)
+    return padded.unflatten(0, query.shape[:2]), None
+
+
+def check_flash_attention(query: Tensor) -> None:
+    """Raise one error that says what FlashAttention 2 lacks here.
+
+    Raises:
+        ImportError: the flash-attn package is not installed.
+        ValueError: the tensors are not on a CUDA device, or not in float16 or bfloat16.
+    """
+    try:
+        import flash_attn  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "attn_implementation='flash_attention_2' needs the flash-attn package: "
+            "pip install flash-attn --no-build-isolation; or use 'sdpa'"
+        ) from error
+    if query.device.type != "cuda":
+        raise ValueError(
+            f"attn_implementation='flash_attention_2' needs a CUDA device, and the model is on {query.device}; "
+            "move it with model.to('cuda'), or use 'sdpa'"
+        )
+    if query.dtype not in (torch.float16, torch.bfloat16):
+        raise ValueError(
+            f"attn_implementation='flash_attention_2' needs float16 or bfloat16, and got {query.dtype}; "
+            "load the model with dtype=torch.float16, or run it under torch.autocast('cuda')"
+        )
+
+
+_ATTENTION: dict[str, Callable[..., AttentionOutput]] = {
+    "eager": eager_attention,
+    "sdpa": sdpa_attention,
+    "flash_attention_2": flash_attention,
+}
+
+
+class CLIPAttention(nn.Module):
+    """Multi-head self-attention with biased projections (Vaswani et al. 2017).
+
+    Args:
+        config: the tower's configuration.
+        layer_index: which layer this is; `config.pruned_heads` names heads by layer.
+    """
+
+    def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, layer_index: int) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.head_dim = width // config.num_attention_heads
+        self.num_heads = config.num_attention_heads - len(config.pruned_heads.get(layer_index, ()))
+        self.scale = self.head_dim**-0.5
+        self.dropout = config.attention_dropout
+
+        in_std = width**-0.5 * (2 * config.num_hidden_layers) ** -0.5 * config.initializer_factor
+        out_std = width**-0.5 * config.initializer_factor
+        inner = self.num_heads * self.head_dim
+        self.k_proj = linear(width, inner, std=in_std)
+        self.v_proj = linear(width, inner, std=in_std)
+        self.q_proj = linear(width, inner, std=in_std)
+        self.out_proj = linear(inner, width, std=out_std)
+
+    def forward(self, hidden_states: Tensor, mask: AttentionMask) -> AttentionOutput:
+        """Attend within each sequence.
+
+        Args:
+            hidden_states: `(batch, seq, hidden)`.
+            mask: which keys may be seen.
+
+        Returns:
+            The output `(batch, seq, hidden)`, and with `eager` the weights `(batch, heads, seq, seq)`.
+        """
+        heads = (self.num_heads, self.head_dim)
+        query = self.q_proj(hidden_states).unflatten(-1, heads)  # (batch, seq, heads, head_dim)
+        key = self.k_proj(hidden_states).unflatten(-1, heads)
+        value = self.v_proj(hidden_states).unflatten(-1, heads)
+        if mask.empty_rows is not None:
+            query = query.masked_fill(mask.empty_rows, 0.0)
+        dropout = self.dropout if self.training else 0.0
+        attend = _ATTENTION[mask.implementation]
+        attended, weights = attend(query, key, value, mask, scale=self.scale, dropout=dropout)
+        return self.out_proj(attended.flatten(-2)), weights
+
+    def prune_heads(self, heads: Iterable[int]) -> None:
+        """Remove heads, given by their place among the heads that are left."""
+        removed = set(heads)
+        kept = [head for head in range(self.num_heads) if head not in removed]
+        index = torch.arange(self.num_heads * self.head_dim, device=self.q_proj.weight.device)
+        index = index.unflatten(0, (self.num_heads, self.head_dim))[kept].flatten()
+        for projection in (self.q_proj, self.k_proj, self.v_proj):
+            _keep(projection, index, dim=0)
+        _keep(self.out_proj, index, dim=1)
+        self.num_heads = len(kept)
+
+
+def _keep(layer: nn.Linear, index: Tensor, *, dim: int) -> None:
+    layer.weight = nn.Parameter(layer.weight.detach().index_select(dim, index), layer.weight.requires_grad)
+    if dim == 0:
+        layer.bias = nn.Parameter(layer.bias.detach().index_select(0, index), layer.bias.requires_grad)
+    layer.out_features, layer.in_features = layer.weight.shape

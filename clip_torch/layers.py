@@ -1,0 +1,130 @@
+"""The transformer encoder that both towers share: pre-norm layers of attention and an MLP."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+import torch.utils.checkpoint
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clip_core.outputs import BaseModelOutput
+from clip_core.pruning import plan_pruning
+from clip_torch.attention import AttentionMask, AttentionOutput, CLIPAttention
+from clip_torch.initialization import linear
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
+
+
+def quick_gelu(states: Tensor) -> Tensor:
+    """The approximation of GELU that OpenAI's CLIP was trained with: x * sigmoid(1.702 x)."""
+    return states * torch.sigmoid(1.702 * states)
+
+
+ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": partial(F.gelu, approximate="none"),
+    "gelu_new": partial(F.gelu, approximate="tanh"),
+    "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
+    "quick_gelu": quick_gelu,
+    "relu": F.relu,
+    "selu": F.selu,
+    "silu": F.silu,
+    "swish": F.silu,
+}
+
+
+class CLIPMLP(nn.Module):
+    """Two linear layers with the configured activation between them."""
+
+    def __init__(self, config: CLIPTextConfig | CLIPVisionConfig) -> None:
+        super().__init__()
+        width, factor = config.hidden_size, config.initializer_factor
+        self.activation_fn = ACTIVATION_FUNCTIONS[config.hidden_act]
+        self.fc1 = linear(width, config.intermediate_size, std=(2 * width) ** -0.5 * factor)
+        self.fc2 = linear(
+            config.intermediate_size, width, std=width**-0.5 * (2 * config.num_hidden_layers) ** -0.5 * factor
+        )
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """`(batch, seq, hidden)` to the same shape."""
+        return self.fc2(self.activation_fn(self.fc1(hidden_states)))
+
+
+class CLIPEncoderLayer(nn.Module):
+    """One pre-norm transformer layer."""
+
+    def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, layer_index: int) -> None:
+        super().__init__()
+        self.self_attn = CLIPAttention(config, layer_index)
+        self.layer_norm1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.mlp = CLIPMLP(config)
+        self.layer_norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden_states: Tensor, mask: AttentionMask) -> AttentionOutput:
+        """`(batch, seq, hidden)` to the same shape, and the attention weights where eager attention gives them."""
+        attended, weights = self.self_attn(self.layer_norm1(hidden_states), mask)
+        hidden_states = hidden_states + attended
+        hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
+        return hidden_states, weights
+
+
+class CLIPEncoder(nn.Module):
+    """A stack of encoder layers.
+
+    Attributes:
+        gradient_checkpointing: recompute each layer in the backward pass of training instead of keeping what is
+            inside; set by `gradient_checkpointing_enable`.
+    """
+
+    def __init__(self, config: CLIPTextConfig | CLIPVisionConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(CLIPEncoderLayer(config, index) for index in range(config.num_hidden_layers))
+        self.gradient_checkpointing = False
+        self.gradient_checkpointing_options: dict[str, Any] = {}
+
+    def forward(
+        self,
+        inputs_embeds: Tensor,
+        mask: AttentionMask,
+        *,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+    ) -> BaseModelOutput[Tensor]:
+        """Run the layers over `(batch, seq, hidden)`."""
+        hidden_states = inputs_embeds
+        all_hidden_states = [hidden_states]
+        all_attentions = []
+        for layer in self.layers:
+            if self.gradient_checkpointing and self.training:
+                hidden_states, weights = torch.utils.checkpoint.checkpoint(
+                    layer, hidden_states, mask, **self.gradient_checkpointing_options
+                )
+            else:
+                hidden_states, weights = layer(hidden_states, mask)
+            if output_hidden_states:
+                all_hidden_states.append(hidden_states)
+            if output_attentions:
+                all_attentions.append(weights)
+        return BaseModelOutput(
+            last_hidden_state=hidden_states,
+            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
+            attentions=tuple(all_attentions) if output_attentions else None,
+        )
+
+    def prune_heads(
+        self, heads_to_prune: Mapping[int, Iterable[int]], config: CLIPTextConfig | CLIPVisionConfig
+    ) -> None:
+        """Remove heads, numbered as in the unpruned model, layer by layer, and note them in the config.
+
+        Raises:
+            ValueError: a layer or head does not exist, or a layer would lose its last head. Nothing is removed then.
+        """
+        plan = plan_pruning(heads_to_prune, config)
+        for index, (removed, pruned) in plan.items():
+            cast("CLIPEncoderLayer", self.layers[index]).self_attn.prune_heads(removed)
+            config.pruned_heads[index] = pruned

@@ -1,0 +1,84 @@
+"""Between numpy and torch, without a copy where memory can be shared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import torch
+from torch import Tensor
+
+from converters.tensors import TensorEntry
+
+# Dtypes that numpy knows only through ml_dtypes travel as integers of their width.
+_EXTENSION_DTYPES = {
+    np.dtype(ml_dtypes.bfloat16): (np.uint16, torch.bfloat16),
+    np.dtype(ml_dtypes.float8_e4m3fn): (np.uint8, torch.float8_e4m3fn),
+    np.dtype(ml_dtypes.float8_e5m2): (np.uint8, torch.float8_e5m2),
+}
+_NUMPY_DTYPES = {torch_dtype: (carrier, dtype) for dtype, (carrier, torch_dtype) in _EXTENSION_DTYPES.items()}
+
+
+def to_torch(array: np.ndarray) -> Tensor:
+    """An array as a CPU tensor that shares its memory."""
+    if array.dtype in _EXTENSION_DTYPES:
+        carrier, dtype = _EXTENSION_DTYPES[array.dtype]
+        return torch.from_numpy(array.view(carrier)).view(dtype)
+    return torch.from_numpy(array)
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """A tensor as an array, which shares its memory where the tensor is on the CPU."""
+    tensor = tensor.detach().cpu()
+    if tensor.dtype in _NUMPY_DTYPES:
+        carrier, dtype = _NUMPY_DTYPES[tensor.dtype]
+        return tensor.view(getattr(torch, np.dtype(carrier).name)).numpy().view(dtype)
+    return tensor.numpy()
+
+
+def to_entry(tensor: Tensor) -> TensorEntry:
+    """A tensor for the converters to write; it is brought to the CPU only then."""
+    carrier = torch.empty(0, dtype=tensor.dtype)
+    return TensorEntry(tuple(tensor.shape), to_numpy(carrier).dtype, lambda: to_numpy(tensor.contiguous()))
+
+
+def check_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """A floating-point dtype by name or as such.
+
+    Raises:
+        ValueError: no such dtype, or not one of floating point.
+    """
+    name = dtype.removeprefix("torch.") if isinstance(dtype, str) else dtype
+    found = getattr(torch, name, None) if isinstance(name, str) else name
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f"dtype={dtype!r} is no floating-point dtype; give float32, float16, bfloat16 or 'auto'")
+    return found
+
+
+def check_device(device: Any) -> torch.device:
+    """A `device_map` on one machine: a device, its name or index, {"": device}, or "auto" for the roomiest accelerator.
+
+    Raises:
+        ValueError: it names no device, or spreads the model over several.
+    """
+    if isinstance(device, dict):
+        if set(device) != {""}:
+            raise ValueError(
+                f"device_map={device!r} spreads the model over devices; CLIP fits on one: give that device"
+            )
+        device = device[""]
+    if device == "auto":
+        return _roomiest_device()
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device_map={device!r} is no device; give 'cpu', 'cuda', 'cuda:1' or 'auto'") from error
+
+
+def _roomiest_device() -> torch.device:
+    if torch.cuda.is_available():
+        free = [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
+        return torch.device("cuda", free.index(max(free)))
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return accelerator or torch.device("cpu")

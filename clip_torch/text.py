@@ -1,0 +1,205 @@
+"""The text tower: a causal transformer over tokens, pooled at the EOS token (Radford et al. 2021, section 2.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from clip_core.configuration import CLIPTextConfig
+from clip_core.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
+from clip_torch.attention import choose_implementation, text_mask
+from clip_torch.initialization import embedding, linear
+from clip_torch.layers import CLIPEncoder
+from clip_torch.pretrained import CLIPPreTrainedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+# The eos_token_id of configs written before transformers 4.31, where the tokenizer's was 49407 all along. It means:
+# pool at the largest id, which EOS is as long as no token was added behind it (transformers issue 24773).
+LEGACY_EOS_TOKEN_ID = 2
+
+
+class CLIPTextEmbeddings(nn.Module):
+    """Token embeddings plus learned position embeddings."""
+
+    def __init__(self, config: CLIPTextConfig) -> None:
+        super().__init__()
+        std = 0.02 * config.initializer_factor  # not initializer_range: the reference's number
+        self.token_embedding = embedding(config.vocab_size, config.hidden_size, std=std)
+        self.position_embedding = embedding(config.max_position_embeddings, config.hidden_size, std=std)
+
+    def forward(self, input_ids: Tensor, position_ids: Tensor | None = None) -> Tensor:
+        """Embed ids `(batch, seq)` at their positions `(batch or 1, seq)`: `(batch, seq, hidden)`."""
+        seq, longest = input_ids.shape[-1], self.position_embedding.num_embeddings
+        if seq > longest:
+            raise ValueError(
+                f"the text is {seq} tokens long and the model has {longest} positions (max_position_embeddings); "
+                f"call the tokenizer with truncation=True, max_length={longest}"
+            )
+        if position_ids is None:
+            position_ids = torch.arange(seq, device=input_ids.device)[None]
+        try:
+            tokens = self.token_embedding(input_ids)
+        except IndexError as error:
+            raise IndexError(
+                f"input_ids holds an id outside the vocabulary of {self.token_embedding.num_embeddings} tokens; "
+                "if tokens were added to the tokenizer, call model.resize_token_embeddings(len(tokenizer))"
+            ) from error
+        embedded: Tensor = tokens + self.position_embedding(position_ids)
+        return embedded
+
+
+class CLIPTextTransformer(nn.Module):
+    """The text tower without a head."""
+
+    def __init__(self, config: CLIPTextConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embeddings = CLIPTextEmbeddings(config)
+        self.encoder = CLIPEncoder(config)
+        self.final_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> BaseModelOutputWithPooling[Tensor]:
+        """See CLIPTextModel."""
+        if input_ids is None:
+            raise ValueError("input_ids is missing; pass the ids that the tokenizer returns, (batch, seq)")
+        config = self.config
+        output_attentions = config.output_attentions if output_attentions is None else output_attentions
+        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+
+        input_ids = input_ids.reshape(-1, input_ids.shape[-1])
+        hidden_states = self.embeddings(input_ids, position_ids)
+        implementation = choose_implementation(config, output_attentions=output_attentions)
+        encoded = self.encoder(
+            hidden_states,
+            text_mask(implementation, attention_mask, hidden_states),
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        last_hidden_state = self.final_layer_norm(encoded.last_hidden_state)
+        rows = torch.arange(input_ids.shape[0], device=last_hidden_state.device)
+        pooled = last_hidden_state[rows, self.eos_positions(input_ids).to(last_hidden_state.device)]
+        return BaseModelOutputWithPooling(
+            last_hidden_state=last_hidden_state,
+            pooler_output=pooled,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+
+    def eos_positions(self, input_ids: Tensor) -> Tensor:
+        """Where each row of ids `(batch, seq)` is pooled: `(batch,)`.
+
+        At the first EOS token. A row without one is pooled at position 0, as in the reference, or is an error where
+        `config.missing_eos` is "error". With the legacy `eos_token_id` 2, at the largest id.
+        """
+        if self.config.eos_token_id == LEGACY_EOS_TOKEN_ID:
+            return input_ids.to(torch.int).argmax(dim=-1)
+        is_eos: Tensor = input_ids.eq(self.config.eos_token_id)
+        if self.config.missing_eos == "error" and not torch.compiler.is_compiling():
+            without = (~is_eos.any(dim=-1)).nonzero().flatten().tolist()
+            if without:
+                raise ValueError(
+                    f"rows {without} of input_ids hold no EOS token (id {self.config.eos_token_id}); "
+                    "truncate with the tokenizer, which keeps it"
+                )
+        return is_eos.int().argmax(dim=-1)
+
+    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        """Remove attention heads for good; see CLIPPreTrainedModel.prune_heads."""
+        self.encoder.prune_heads(heads_to_prune, self.config)
+
+
+class CLIPTextModel(CLIPPreTrainedModel):
+    """The text tower of CLIP, without projection.
+
+    Args:
+        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
+    """
+
+    config: CLIPTextConfig
+    config_class = CLIPTextConfig
+    main_input_name = "input_ids"
+
+    def __init__(self, config: CLIPTextConfig) -> None:
+        super().__init__(config)
+        self.text_model = CLIPTextTransformer(self.config)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BaseModelOutputWithPooling[Tensor] | tuple[Any, ...]:
+        """Encode texts.
+
+        Args:
+            input_ids: `(batch, seq)` token ids, seq at most `max_position_embeddings`.
+            attention_mask: `(batch, seq)`, 1 for tokens to attend to and 0 for padding.
+            position_ids: `(batch or 1, seq)`, the position of each token; by default 0, 1, 2 and so on.
+            output_attentions: return the attention weights of all layers (eager attention alone can).
+            output_hidden_states: return the hidden states of all layers.
+            return_dict: False for a plain tuple.
+
+        Returns:
+            `last_hidden_state` `(batch, seq, hidden)` and `pooler_output` `(batch, hidden)`, the state at EOS.
+
+        Raises:
+            ValueError: the text is longer than the position table, or the mask's shape is not that of the ids.
+            IndexError: an id is outside the vocabulary.
+        """
+        outputs = self.text_model(input_ids, attention_mask, position_ids, output_attentions, output_hidden_states)
+        return as_asked(outputs, self.config, return_dict)
+
+
+class CLIPTextModelWithProjection(CLIPPreTrainedModel):
+    """The text tower of CLIP with the projection into the joint space.
+
+    Args:
+        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
+    """
+
+    config: CLIPTextConfig
+    config_class = CLIPTextConfig
+    main_input_name = "input_ids"
+
+    def __init__(self, config: CLIPTextConfig) -> None:
+        super().__init__(config)
+        width, factor = self.config.hidden_size, self.config.initializer_factor
+        self.text_model = CLIPTextTransformer(self.config)
+        self.text_projection = linear(width, self.config.projection_dim, std=width**-0.5 * factor, bias=False)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> CLIPTextModelOutput[Tensor] | tuple[Any, ...]:
+        """Encode texts and project them; arguments as in CLIPTextModel.
+
+        Returns:
+            `text_embeds` `(batch, projection)`, not normalised, and `last_hidden_state` `(batch, seq, hidden)`.
+        """
+        outputs = self.text_model(input_ids, attention_mask, position_ids, output_attentions, output_hidden_states)
+        projected = CLIPTextModelOutput(
+            text_embeds=self.text_projection(outputs.pooler_output),
+            last_hidden_state=outputs.last_hidden_state,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+        return as_asked(projected, self.config, return_dict)

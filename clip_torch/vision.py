@@ -1,0 +1,266 @@
+"""The vision tower: a ViT over patches, pooled at the class token (Dosovitskiy et al. 2021, with CLIP's pre-norm)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clip_core.configuration import CLIPConfig, CLIPVisionConfig
+from clip_core.outputs import BaseModelOutputWithPooling, CLIPVisionModelOutput, ImageClassifierOutput, as_asked
+from clip_torch.attention import choose_implementation, vision_mask
+from clip_torch.initialization import embedding, linear, normal_vector, patch_convolution
+from clip_torch.layers import CLIPEncoder
+from clip_torch.loss import classification_loss
+from clip_torch.pretrained import CLIPPreTrainedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class CLIPVisionEmbeddings(nn.Module):
+    """A class token and patch embeddings, plus learned position embeddings."""
+
+    def __init__(self, config: CLIPVisionConfig) -> None:
+        super().__init__()
+        width, factor = config.hidden_size, config.initializer_factor
+        self.image_size, self.patch_size = config.image_size, config.patch_size
+        self.num_channels = config.num_channels
+        self.num_patches = (config.image_size // config.patch_size) ** 2
+        std = config.initializer_range * factor
+        self.class_embedding = normal_vector(width, std=width**-0.5 * factor)
+        self.patch_embedding = patch_convolution(config.num_channels, width, config.patch_size, std=std)
+        self.position_embedding = embedding(self.num_patches + 1, width, std=std)
+
+    def forward(self, pixel_values: Tensor, *, interpolate_pos_encoding: bool = False) -> Tensor:
+        """Embed pictures `(batch, channels, height, width)`: `(batch, 1 + patches, hidden)`."""
+        self._check(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
+        batch, _, height, width = pixel_values.shape
+        patches = self.patch_embedding(
+            pixel_values.to(self.patch_embedding.weight.dtype)
+        )  # (batch, hidden, rows, cols)
+        patches = patches.flatten(2).transpose(1, 2)  # (batch, patches, hidden)
+        class_token = self.class_embedding.expand(batch, 1, -1)  # (batch, 1, hidden)
+        embeddings = torch.cat([class_token, patches], dim=1)
+        if interpolate_pos_encoding and (height, width) != (self.image_size, self.image_size):
+            return embeddings + self.interpolated_positions(height, width)
+        positions = torch.arange(self.num_patches + 1, device=embeddings.device)[None]
+        embedded: Tensor = embeddings + self.position_embedding(positions)
+        return embedded
+
+    def interpolated_positions(self, height: int, width: int) -> Tensor:
+        """The position embeddings of a picture of another size, by bicubic interpolation: `(1, 1 + patches, hidden)`.
+
+        After DINO (facebookresearch/dino, vision_transformer.py), as in the reference: the grid is resized to the
+        number of whole patches, with half-pixel centres, and the class token's embedding is kept.
+        """
+        table = self.position_embedding.weight
+        side = math.isqrt(self.num_patches)
+        grid = table[1:].unflatten(0, (side, side)).permute(2, 0, 1)[None]  # (1, hidden, side, side)
+        size = (height // self.patch_size, width // self.patch_size)
+        grid = F.interpolate(grid, size=size, mode="bicubic", align_corners=False)
+        return torch.cat([table[None, :1], grid.flatten(2).transpose(1, 2)], dim=1)
+
+    def _check(self, pixel_values: Tensor, *, interpolate_pos_encoding: bool) -> None:
+        expected = (self.num_channels, self.image_size, self.image_size)
+        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.num_channels:
+            raise ValueError(
+                f"pixel_values has shape {tuple(pixel_values.shape)}; it has to be (batch, channels, height, width), "
+                f"here (batch, {', '.join(map(str, expected))})"
+            )
+        height, width = pixel_values.shape[2:]
+        if not interpolate_pos_encoding and (height != self.image_size or width != self.image_size):
+            raise ValueError(
+                f"the pictures are {height} x {width} and the model takes {self.image_size} x {self.image_size}; "
+                "resize them with the image processor, or pass interpolate_pos_encoding=True"
+            )
+
+
+class CLIPVisionTransformer(nn.Module):
+    """The vision tower without a head."""
+
+    def __init__(self, config: CLIPVisionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embeddings = CLIPVisionEmbeddings(config)
+        self.pre_layrnorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)  # the name is the reference's
+        self.encoder = CLIPEncoder(config)
+        self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        interpolate_pos_encoding: bool = False,
+    ) -> BaseModelOutputWithPooling[Tensor]:
+        """See CLIPVisionModel."""
+        if pixel_values is None:
+            raise ValueError("pixel_values is missing; pass what the image processor returns")
+        config = self.config
+        output_attentions = config.output_attentions if output_attentions is None else output_attentions
+        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+
+        hidden_states = self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
+        implementation = choose_implementation(config, output_attentions=output_attentions)
+        encoded = self.encoder(
+            self.pre_layrnorm(hidden_states),
+            vision_mask(implementation),
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        return BaseModelOutputWithPooling(
+            last_hidden_state=encoded.last_hidden_state,
+            pooler_output=self.post_layernorm(encoded.last_hidden_state[:, 0]),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+
+    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        """Remove attention heads for good; see CLIPPreTrainedModel.prune_heads."""
+        self.encoder.prune_heads(heads_to_prune, self.config)
+
+
+class CLIPVisionModel(CLIPPreTrainedModel):
+    """The vision tower of CLIP, without projection.
+
+    Args:
+        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
+    """
+
+    config: CLIPVisionConfig
+    config_class = CLIPVisionConfig
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: CLIPVisionConfig) -> None:
+        super().__init__(config)
+        self.vision_model = CLIPVisionTransformer(self.config)
+
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        interpolate_pos_encoding: bool = False,
+        return_dict: bool | None = None,
+    ) -> BaseModelOutputWithPooling[Tensor] | tuple[Any, ...]:
+        """Encode pictures.
+
+        Args:
+            pixel_values: `(batch, channels, height, width)`, normalised; height and width are `image_size`.
+            output_attentions: return the attention weights of all layers (eager attention alone can).
+            output_hidden_states: return the hidden states of all layers.
+            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
+            return_dict: False for a plain tuple.
+
+        Returns:
+            `last_hidden_state` `(batch, 1 + patches, hidden)` and `pooler_output` `(batch, hidden)`, the normed state
+            of the class token.
+
+        Raises:
+            ValueError: the pictures' shape does not fit the model.
+        """
+        outputs = self.vision_model(pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding)
+        return as_asked(outputs, self.config, return_dict)
+
+
+class CLIPVisionModelWithProjection(CLIPPreTrainedModel):
+    """The vision tower of CLIP with the projection into the joint space.
+
+    Args:
+        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
+    """
+
+    config: CLIPVisionConfig
+    config_class = CLIPVisionConfig
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: CLIPVisionConfig) -> None:
+        super().__init__(config)
+        width, factor = self.config.hidden_size, self.config.initializer_factor
+        self.vision_model = CLIPVisionTransformer(self.config)
+        self.visual_projection = linear(width, self.config.projection_dim, std=width**-0.5 * factor, bias=False)
+
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        interpolate_pos_encoding: bool = False,
+        return_dict: bool | None = None,
+    ) -> CLIPVisionModelOutput[Tensor] | tuple[Any, ...]:
+        """Encode pictures and project them; arguments as in CLIPVisionModel.
+
+        Returns:
+            `image_embeds` `(batch, projection)`, not normalised, and `last_hidden_state`
+            `(batch, 1 + patches, hidden)`.
+        """
+        outputs = self.vision_model(pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding)
+        projected = CLIPVisionModelOutput(
+            image_embeds=self.visual_projection(outputs.pooler_output),
+            last_hidden_state=outputs.last_hidden_state,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+        return as_asked(projected, self.config, return_dict)
+
+
+class CLIPForImageClassification(CLIPPreTrainedModel):
+    """The vision tower of CLIP with a linear classifier on the mean of the patch tokens.
+
+    Args:
+        config: a CLIPConfig; `num_labels` is the number of classes, and 0 leaves the classifier out.
+    """
+
+    config: CLIPConfig
+    config_class = CLIPConfig
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: CLIPConfig) -> None:
+        super().__init__(config)
+        width = config.vision_config.hidden_size
+        self.num_labels = config.num_labels
+        self.vision_model = CLIPVisionTransformer(config.vision_config)
+        self.classifier = (
+            linear(width, config.num_labels, std=width**-0.5 * config.initializer_factor)
+            if config.num_labels > 0
+            else nn.Identity()
+        )
+
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> ImageClassifierOutput[Tensor] | tuple[Any, ...]:
+        """Classify pictures.
+
+        Args:
+            pixel_values: `(batch, channels, height, width)`, normalised.
+            labels: `(batch,)` class indices for a cross-entropy loss, `(batch, num_labels)` floats for a multi-label
+                loss, or targets of a regression; `config.problem_type` decides, or where it is None the number of
+                labels and their dtype, as in the reference.
+            output_attentions: return the attention weights of all layers (eager attention alone can).
+            output_hidden_states: return the hidden states of all layers.
+            return_dict: False for a plain tuple.
+
+        Returns:
+            `logits` `(batch, num_labels)`, and `loss` where labels were given.
+        """
+        output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        outputs = self.vision_model(pixel_values, output_attentions, output_hidden_states)
+        logits = self.classifier(outputs.last_hidden_state[:, 1:].mean(dim=1))
+        classified = ImageClassifierOutput(
+            loss=None if labels is None else classification_loss(logits, labels, self.config.problem_type),
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+        return as_asked(classified, self.config, return_dict)

@@ -1,0 +1,53 @@
+"""The vision tower: what it takes, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from support.configs import pixel_values, tiny_config
+
+
+@pytest.fixture
+def model(backend):
+    return backend.build("CLIPVisionModel", tiny_config().vision_config)
+
+
+def test_it_pools_at_the_class_token(backend, model):
+    outputs = backend.forward(model, {"pixel_values": pixel_values()}, output_hidden_states=True)
+    assert outputs["last_hidden_state"].shape == (3, 26, 36)
+    assert outputs["pooler_output"].shape == (3, 36)
+    assert [name for name in outputs if name.startswith("hidden_states")] == [f"hidden_states.{i}" for i in range(3)]
+
+
+def test_pictures_of_another_size_are_refused_with_advice(backend, model):
+    with pytest.raises(ValueError, match="36 x 36.*30 x 30.*interpolate_pos_encoding=True"):
+        backend.forward(model, {"pixel_values": pixel_values(size=36)})
+
+
+def test_pictures_of_another_size_are_taken_when_asked(backend, model):
+    outputs = backend.forward(model, {"pixel_values": pixel_values(size=36)}, interpolate_pos_encoding=True)
+    assert outputs["last_hidden_state"].shape == (3, 37, 36)
+
+
+def test_interpolation_changes_nothing_at_the_models_own_size(backend, model):
+    inputs = {"pixel_values": pixel_values()}
+    plain, interpolated = (backend.forward(model, inputs, interpolate_pos_encoding=flag) for flag in (False, True))
+    assert all(np.array_equal(plain[name], interpolated[name]) for name in plain)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 30, 30), (3, 30, 30, 2), (2, 30, 30)])
+def test_pixels_of_another_shape_are_refused_with_both(backend, model, shape):
+    with pytest.raises(ValueError, match=r"batch, channels, height, width.*\(batch, 2, 30, 30\)"):
+        backend.forward(model, {"pixel_values": np.zeros(shape, np.float32)})
+
+
+def test_missing_pixels_are_named(backend, model):
+    with pytest.raises(ValueError, match="pixel_values is missing"):
+        backend.forward(model, {})
+
+
+def test_a_classifier_of_no_labels_gives_the_mean_patch(backend):
+    model = backend.build("CLIPForImageClassification", tiny_config(num_labels=0))
+    assert backend.forward(model, {"pixel_values": pixel_values()})["logits"].shape == (3, 36)
+    assert not any(name.startswith("classifier") for name in backend.weights(model))

@@ -1,0 +1,181 @@
+"""The three attention implementations give the same numbers, forward and backward, under every mask."""
+
+from __future__ import annotations
+
+import sys
+import types
+import warnings
+
+import pytest
+import torch
+
+import clip_torch
+from clip_torch import attention
+from clip_torch.attention import AttentionMask, check_implementation, eager_attention, text_mask
+from support.configs import tiny_config, token_ids
+
+BATCH, SEQ, HEADS, HEAD_DIM = 5, 9, 3, 8
+
+
+def flash_attn_stand_in():
+    """The two functions of flash-attn that we call, after its documentation, one sequence at a time on the CPU."""
+
+    def flash_attn_func(q, k, v, dropout_p, softmax_scale, causal):
+        assert dropout_p == 0
+        scores = torch.einsum("bqhd,bkhd->bhqk", q, k) * softmax_scale
+        if causal:
+            scores = scores.masked_fill(torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1), -torch.inf)
+        return torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), v)
+
+    def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, **options):
+        assert cu_seqlens_q.dtype == torch.int32
+        assert max_seqlen_q == max_seqlen_k == cu_seqlens_q.diff().max()
+        bounds = zip(cu_seqlens_q[:-1].tolist(), cu_seqlens_q[1:].tolist(), strict=True)
+        pieces = [flash_attn_func(q[None, a:b], k[None, a:b], v[None, a:b], **options)[0] for a, b in bounds]
+        return torch.cat(pieces)
+
+    module = types.ModuleType("flash_attn")
+    module.flash_attn_func = flash_attn_func
+    module.flash_attn_varlen_func = flash_attn_varlen_func
+    return module
+
+
+@pytest.fixture
+def flash_on_cpu(monkeypatch):
+    """What surrounds the kernel, unpadding and all, is ours and runs on the CPU with a stand-in for the kernel."""
+    monkeypatch.setitem(sys.modules, "flash_attn", flash_attn_stand_in())
+    monkeypatch.setattr(attention, "check_flash_attention", lambda query: None)
+
+
+MASKS = {
+    "none": None,
+    "right padding": [[1] * n + [0] * (SEQ - n) for n in (9, 4, 1, 7, 2)],
+    "left padding": [[0] * (SEQ - n) + [1] * n for n in (9, 4, 1, 7, 2)],
+    "a row of padding alone": [[1] * n + [0] * (SEQ - n) for n in (3, 0, 9, 5, 0)],
+    "holes": [[1, 0, 1, 1, 0, 0, 1, 1, 0]] * BATCH,
+}
+
+
+def run(implementation, mask):
+    """Output and gradients of a text model at the attended tokens; the sum of their squares is the loss."""
+    torch.manual_seed(0)
+    model = clip_torch.CLIPTextModel(tiny_config().text_config).double()
+    model.set_attn_implementation(implementation)
+    ids = torch.randint(1, 90, (BATCH, SEQ), generator=torch.Generator().manual_seed(1))
+    mask = None if mask is None else torch.tensor(mask)
+    output = model(ids, attention_mask=mask)
+    attended = torch.ones_like(ids) if mask is None else mask
+    attended = attended | (attended.sum(-1, keepdim=True) == 0).long()  # rows that are all padding count too
+    states = output.last_hidden_state * attended[..., None]
+    states.square().sum().backward()
+    return states.detach(), {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "flash_attention_2"])
+@pytest.mark.parametrize("case", MASKS)
+def test_implementations_agree_with_eager_forward_and_backward(case, implementation, flash_on_cpu):
+    states, gradients = run("eager", MASKS[case])
+    other_states, other_gradients = run(implementation, MASKS[case])
+    assert torch.isfinite(states).all()
+    torch.testing.assert_close(other_states, states, rtol=1e-9, atol=1e-11)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(other_gradients[name], gradient, rtol=1e-8, atol=1e-9, msg=name)
+
+
+def test_a_padded_text_equals_the_same_text_alone():
+    model = clip_torch.CLIPTextModel(tiny_config().text_config).double().eval()
+    ids, mask = (torch.from_numpy(array) for array in token_ids())
+    together = model(ids, attention_mask=mask)
+    for row, length in enumerate(mask.sum(-1).tolist()):
+        alone = model(ids[row : row + 1, :length])
+        torch.testing.assert_close(together.last_hidden_state[row, :length], alone.last_hidden_state[0])
+        torch.testing.assert_close(together.pooler_output[row], alone.pooler_output[0])
+
+
+def test_what_follows_a_token_does_not_change_it():
+    model = clip_torch.CLIPTextModel(tiny_config().text_config).double().eval()
+    ids = torch.randint(1, 90, (2, 12))
+    other = ids.clone()
+    other[:, 7:] = 5
+    states, changed = model(ids).last_hidden_state, model(other).last_hidden_state
+    torch.testing.assert_close(states[:, :7], changed[:, :7])
+    assert not torch.allclose(states[:, 7:], changed[:, 7:])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_no_mask_makes_nan_in_any_dtype(dtype):
+    query, key, value = torch.randn(3, BATCH, SEQ, HEADS, HEAD_DIM).to(dtype)
+    for rows in MASKS.values():
+        mask = None if rows is None else torch.tensor(rows)
+        prepared = text_mask("eager", mask, torch.zeros(BATCH, SEQ, 1, dtype=dtype))
+        attended, weights = eager_attention(query, key, value, prepared, scale=0.3, dropout=0.0)
+        assert torch.isfinite(attended).all()
+        assert torch.isfinite(weights).all()
+
+
+@pytest.mark.parametrize("class_name", ["CLIPTextModel", "CLIPVisionModel"])
+def test_asking_sdpa_for_attentions_falls_back_to_eager_with_one_warning(class_name, monkeypatch):
+    monkeypatch.setattr(attention, "_fallback_warned", set())
+    config = tiny_config()
+    model = getattr(clip_torch, class_name)(config).eval()
+    inputs = torch.from_numpy(token_ids()[0]) if class_name == "CLIPTextModel" else torch.randn(2, 2, 30, 30)
+    with pytest.warns(UserWarning, match="sdpa.*output_attentions") as caught:
+        first = model(inputs, output_attentions=True)
+        model(inputs, output_attentions=True)
+    assert len(caught) == 1
+    torch.testing.assert_close(first.last_hidden_state, model(inputs).last_hidden_state, rtol=1e-5, atol=1e-5)
+    assert all(weights.sum(-1).allclose(torch.ones(())) for weights in first.attentions)
+
+
+def test_eager_returns_attentions_without_a_warning():
+    model = clip_torch.CLIPTextModel(tiny_config().text_config)
+    model.set_attn_implementation("eager")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        output = model(torch.from_numpy(token_ids()[0]), output_attentions=True)
+    assert [tuple(weights.shape) for weights in output.attentions] == [(4, 5, 11, 11)] * 3
+
+
+def test_an_unknown_implementation_is_refused_by_name():
+    with pytest.raises(ValueError, match="'flex'.*eager, sdpa, flash_attention_2"):
+        check_implementation("flex")
+    config = tiny_config(attn_implementation="flex")
+    with pytest.raises(ValueError, match="'flex'"):
+        clip_torch.CLIPModel(config)
+
+
+def test_flash_attention_says_that_the_package_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "flash_attn", None)
+    model = clip_torch.CLIPTextModel(tiny_config(attn_implementation="flash_attention_2").text_config)
+    with pytest.raises(ImportError, match="pip install flash-attn"):
+        model(torch.from_numpy(token_ids()[0]))
+
+
+def test_flash_attention_says_that_it_needs_a_gpu(monkeypatch):
+    monkeypatch.setitem(sys.modules, "flash_attn", flash_attn_stand_in())
+    model = clip_torch.CLIPTextModel(tiny_config(attn_implementation="flash_attention_2").text_config)
+    with pytest.raises(ValueError, match="CUDA device.*cpu"):
+        model(torch.from_numpy(token_ids()[0]))
+
+
+def test_a_mask_of_another_shape_is_refused_with_both_shapes():
+    model = clip_torch.CLIPTextModel(tiny_config().text_config)
+    with pytest.raises(ValueError, match=r"\(4, 12\).*\(4, 11\)"):
+        model(torch.from_numpy(token_ids()[0]), attention_mask=torch.ones(4, 12))
+
+
+def test_dropout_acts_in_training_alone():
+    config = tiny_config({"attention_dropout": 0.5}, {"attention_dropout": 0.5})
+    for implementation in ("eager", "sdpa"):
+        model = clip_torch.CLIPTextModel(config.text_config)
+        model.set_attn_implementation(implementation)
+        ids = torch.from_numpy(token_ids()[0])
+        assert torch.equal(model.eval()(ids).pooler_output, model(ids).pooler_output)
+        assert not torch.equal(model.train()(ids).pooler_output, model(ids).pooler_output)
+
+
+def test_the_mask_is_made_once_for_all_layers():
+    assert AttentionMask().bias is None
+    prepared = text_mask("sdpa", torch.ones(BATCH, SEQ), torch.zeros(BATCH, SEQ, 4))
+    assert prepared.bias.shape == (BATCH, 1, SEQ, SEQ)
+    assert not prepared.is_causal  # the bias says it already

@@ -1,0 +1,106 @@
+"""torch.compile without a graph break, torch.export with a dynamic batch, and torch.func, on every class."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import clip_torch
+from support.configs import pixel_values, tiny_config, token_ids
+
+CLASSES = [
+    "CLIPModel",
+    "CLIPTextModel",
+    "CLIPTextModelWithProjection",
+    "CLIPVisionModel",
+    "CLIPVisionModelWithProjection",
+    "CLIPForImageClassification",
+]
+
+
+def model_and_inputs(class_name, batch=4, **config):
+    torch.manual_seed(0)
+    model = getattr(clip_torch, class_name)(tiny_config(num_labels=3, **config)).eval()
+    ids, mask = (torch.from_numpy(array) for array in token_ids(batch))
+    text = {"input_ids": ids, "attention_mask": mask}
+    pixels = {"pixel_values": torch.from_numpy(pixel_values(batch))}
+    if class_name == "CLIPModel":
+        return model, text | pixels
+    return model, text if "Text" in class_name else pixels
+
+
+def assert_same(ours, expected):
+    assert type(ours) is type(expected)
+    assert list(ours) == list(expected)
+    for name in expected:
+        if isinstance(expected[name], torch.Tensor):
+            torch.testing.assert_close(ours[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("class_name", CLASSES)
+def test_every_class_compiles_into_one_graph(class_name):
+    model, inputs = model_and_inputs(class_name)
+    options = {"output_hidden_states": True}
+    with torch.no_grad():
+        expected = model(**inputs, **options)
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+        assert_same(compiled(**inputs, **options), expected)
+
+
+@pytest.mark.parametrize("class_name", CLASSES)
+def test_a_compiled_model_trains(class_name):
+    model, inputs = model_and_inputs(class_name)
+    output = torch.compile(model.train(), fullgraph=True, backend="aot_eager")(**inputs)
+    output[0].square().sum().backward()
+    assert any(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_inductor_gives_the_same_numbers():
+    model, inputs = model_and_inputs("CLIPModel")
+    with torch.no_grad():
+        expected = model(**inputs)
+        model.compile(fullgraph=True)
+        assert_same(model(**inputs), expected)
+
+
+@pytest.mark.parametrize("class_name", CLASSES)
+def test_every_class_exports_with_a_dynamic_batch(class_name):
+    model, inputs = model_and_inputs(class_name)
+    shapes = {name: {0: torch.export.Dim.DYNAMIC} for name in inputs}
+    exported = torch.export.export(model, (), inputs, dynamic_shapes=shapes)
+    _, other = model_and_inputs(class_name, batch=7)
+    with torch.no_grad():
+        assert_same(exported.module()(**other), model(**other))
+
+
+def test_output_attentions_compiles_where_eager_takes_over():
+    model, inputs = model_and_inputs("CLIPTextModel")
+    with torch.no_grad():
+        compiled = torch.compile(model, fullgraph=True, backend="eager")(**inputs, output_attentions=True)
+    assert len(compiled.attentions) == 3
+
+
+def test_per_sample_gradients_by_vmap():
+    model, inputs = model_and_inputs("CLIPVisionModel", attn_implementation="eager")
+    parameters = {name: tensor.detach() for name, tensor in model.named_parameters()}
+
+    def loss(weights, picture):
+        return torch.func.functional_call(model, weights, (picture[None],)).pooler_output.square().sum()
+
+    per_sample = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, inputs["pixel_values"])
+
+    def total(weights):
+        return sum(loss(weights, picture) for picture in inputs["pixel_values"])
+
+    whole = torch.func.grad(total)(parameters)
+    for name, gradient in whole.items():
+        torch.testing.assert_close(per_sample[name].sum(0), gradient, rtol=1e-3, atol=1e-4)
+
+
+def test_autocast_keeps_the_weights_and_runs_in_half_precision():
+    model, inputs = model_and_inputs("CLIPModel")
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(**inputs)
+    assert model.dtype == torch.float32
+    assert output.text_model_output.hidden_states is None
+    torch.testing.assert_close(output.logits_per_image.float(), model(**inputs).logits_per_image, rtol=0.1, atol=0.1)
