@@ -1,0 +1,39 @@
+"""Backends are found by name, and a missing framework is named."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from clip_core import backends
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """A plug-in of another distribution, and one whose framework is missing."""
+    points = [
+        EntryPoint("fourth", "builtins:dict", backends.GROUP),
+        EntryPoint("broken", "a_framework_that_is_missing:backend", backends.GROUP),
+    ]
+    monkeypatch.setattr(backends, "entry_points", lambda group: [p for p in points if p.group == group])
+
+
+def test_our_own_is_installed():
+    assert "torch" in backends.backend_names()
+    assert backends.load_backend("torch").__module__ == "clip_torch.backend"
+
+
+def test_a_plug_in_is_found(installed):
+    assert backends.backend_names() == ["broken", "fourth"]
+    assert backends.load_backend("fourth") is dict
+
+
+def test_an_unknown_name_is_told_the_known_ones(installed):
+    with pytest.raises(ValueError, match="no backend 'tensorflow'; installed are: broken, fourth"):
+        backends.load_backend("tensorflow")
+
+
+def test_a_missing_framework_is_named_with_the_command_that_installs_it(installed):
+    with pytest.raises(ImportError, match=r"needs a_framework_that_is_missing.*pip install 'clip-zoo\[broken\]'"):
+        backends.load_backend("broken")

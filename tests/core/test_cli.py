@@ -1,0 +1,242 @@
+"""The command clip-zoo classify, on real pictures with a trained checkpoint and on bad input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clip_core.cli import main
+from support.tolerances import PROBABILITIES
+
+TEMPLATE = "a picture of {}"
+
+
+@pytest.fixture
+def run(capfd, monkeypatch):
+    """Run the command in this process: exit code, stdout, stderr."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return end.value.code, out, err
+
+    return call
+
+
+@pytest.fixture
+def model(shared):
+    return shared / "emoji" / "checkpoint"
+
+
+@pytest.fixture
+def cat(shared):
+    return shared / "emoji" / "pictures" / "cat.png"
+
+
+def rows(out):
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def matrix(answers, labels):
+    """Probabilities `(pictures, labels)` out of JSON lines that hold every label."""
+    found = [{entry["label"]: entry["probability"] for entry in row["labels"]} for row in answers]
+    return np.array([[row[label] for label in labels] for row in found])
+
+
+def test_emoji_and_photographs_get_the_references_probabilities(run, oracle, shared, model):
+    truths = json.loads((shared / "emoji" / "labels.json").read_text())
+    labels, folders = list(truths.values()), [shared / "emoji" / "pictures", shared / "photos"]
+    options = ["--labels-file", shared / "emoji" / "labels.json", "--template", TEMPLATE, "--model", model]
+    code, out, err = run("classify", *folders, *options, "--top-k", len(labels), "--json")
+    assert (code, err) == (0, "")
+    answers = rows(out)
+    images = [row["image"] for row in answers]
+    assert len(images) == len(truths) + 4
+    texts = [TEMPLATE.format(label) for label in labels]
+    expected = oracle("classify", folder=str(model), images=images, texts=texts)
+    assert np.abs(matrix(answers, labels) - expected).max() < PROBABILITIES
+    right = sum(row["labels"][0]["label"] == row["truth"] for row in answers if "truth" in row)
+    assert right == 20  # as the checkpoint's own README says: 62.5 %
+
+
+def test_the_table_shows_names_probabilities_and_the_share_of_right_answers(run, shared, model):
+    labels_file = shared / "emoji" / "labels.json"
+    options = ["--labels-file", labels_file, "--template", TEMPLATE, "--model", model, "--top-k", 2]
+    code, out, _ = run("classify", shared / "emoji" / "pictures", *options)
+    assert code == 0
+    assert "20 of 32 right (62.5%)" in out
+    assert "likeliest" in out
+    assert "2." in out
+
+
+def test_labels_follow_their_option_and_answers_are_sorted_and_cut(run, cat, model):
+    code, out, _ = run("classify", cat, "--labels", "a cat", "a dog", "a car", "--model", model, "--top-k", 2, "--json")
+    (row,) = rows(out)
+    assert code == 0
+    assert len(row["labels"]) == 2
+    assert row["labels"][0]["probability"] > row["labels"][1]["probability"]
+
+
+def test_the_library_gives_the_same_probabilities(run, cat, model):
+    import torch
+    from PIL import Image
+
+    from clip_torch import CLIPModel, CLIPProcessor
+
+    labels = ["a cat", "a dog", "a car"]
+    _, out, _ = run("classify", cat, "--labels", *labels, "--model", model, "--json")
+    processor, clip = CLIPProcessor.from_pretrained(model), CLIPModel.from_pretrained(model)
+    inputs = processor(text=labels, images=Image.open(cat), return_tensors="pt", padding=True)
+    with torch.no_grad():
+        probabilities = clip(**inputs).logits_per_image.softmax(dim=1)
+    assert np.abs(matrix(rows(out), labels) - probabilities.numpy()).max() < 1e-6
+
+
+def test_half_precision_and_batches_change_little(run, shared, model):
+    arguments = ["classify", shared / "emoji" / "pictures", "--labels", "cat", "dog", "--model", model, "--json"]
+    _, whole, _ = run(*arguments)
+    _, in_batches, _ = run(*arguments, "--batch-size", 5, "--device", "cpu")
+    _, half, _ = run(*arguments, "--dtype", "bfloat16")
+    labels = ["cat", "dog"]
+    assert np.abs(matrix(rows(in_batches), labels) - matrix(rows(whole), labels)).max() < PROBABILITIES
+    assert np.abs(matrix(rows(half), labels) - matrix(rows(whole), labels)).max() < 0.1
+
+
+def test_several_templates_are_an_ensemble(run, cat, model):
+    arguments = ["classify", cat, "--labels", "cat", "dog", "--model", model, "--json"]
+    _, one, _ = run(*arguments, "--template", "a {}")
+    _, both, _ = run(*arguments, "--template", "a {}", "the {}")
+    assert rows(one) != rows(both)
+
+
+def test_good_pictures_are_answered_beside_bad_ones(run, cat, model, tmp_path):
+    whole = cat.read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.png").write_text("no picture")
+    shutil.copy(cat, tmp_path / "good.png")
+    gone = tmp_path / "gone.png"
+    code, out, err = run("classify", tmp_path, gone, "--labels", "cat", "dog", "--model", model)
+    assert code == 2
+    assert "good.png" in out
+    lines = err.splitlines()
+    assert len(lines) == 3
+    assert f"clip-zoo: {gone}: no such file or folder" in lines
+    assert f"clip-zoo: {tmp_path / 'text.png'}: not a picture that Pillow can read" in lines
+    code, out, _ = run("classify", tmp_path, gone, "--labels", "cat", "dog", "--model", model, "--json")
+    assert code == 2
+    assert [Path(row["image"]).name for row in rows(out) if "labels" in row] == ["good.png"]
+    assert sorted(Path(row["image"]).name for row in rows(out) if "error" in row) == ["cut.png", "gone.png", "text.png"]
+
+
+def one_line(err):
+    assert err.count("\n") == 1, err
+    assert err.startswith("clip-zoo: ")
+    return err
+
+
+def test_missing_labels_are_told(run, cat, model):
+    code, _, err = run("classify", cat, "--model", model)
+    assert code == 2
+    assert "give --labels or --labels-file" in one_line(err)
+    code, _, err = run("classify", cat, "--labels", "cat", " ", "--model", model)
+    assert code == 2
+    assert "one of the labels is empty" in one_line(err)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("gone.txt", None, "no such file"),
+        ("empty.txt", "\n \n", "no labels"),
+        ("broken.json", "{", "is not valid JSON"),
+        ("numbers.json", "[1, 2]", "a JSON list of labels is wanted"),
+    ],
+)
+def test_a_bad_labels_file_is_told(run, cat, tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    code, _, err = run("classify", cat, "--labels-file", tmp_path / name)
+    assert code == 2
+    assert message in one_line(err)
+
+
+def test_labels_from_a_text_file_and_a_list(run, cat, model, tmp_path):
+    (tmp_path / "names.txt").write_text("cat\n\n dog \ncat\n")
+    (tmp_path / "names.json").write_text('["cat", "dog"]')
+    answers = [
+        run("classify", cat, "--labels-file", tmp_path / name, "--model", model, "--json")
+        for name in ("names.txt", "names.json")
+    ]
+    assert answers[0] == answers[1]
+    assert len(rows(answers[0][1])[0]["labels"]) == 2
+
+
+def test_an_unknown_model_is_told_what_to_do(run, cat, tmp_path):
+    code, _, err = run("classify", cat, "--labels", "cat", "--model", tmp_path / "gone")
+    assert code == 2
+    assert "does not exist; give a folder, a file, or a hub id" in one_line(err)
+    code, _, err = run("classify", cat, "--labels", "cat", "--model", "nobody/nothing")
+    assert code == 2
+    assert "nobody/nothing" in one_line(err)
+
+
+def test_a_foreign_architecture_is_named(run, cat, model, tmp_path):
+    for name in ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"):
+        shutil.copy(model / name, tmp_path / name)
+    (tmp_path / "config.json").write_text('{"model_type": "siglip"}')
+    code, _, err = run("classify", cat, "--labels", "cat", "--model", tmp_path)
+    assert code == 2
+    assert "SigLIP" in one_line(err)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--backend", "mxnet", "no backend 'mxnet'; installed are"),
+        ("--device", "gpu9", "is no device"),
+        ("--dtype", "int8", "is no floating-point dtype"),
+        ("--template", "a photo", "needs one {}"),
+        ("--batch-size", "0", "--batch-size 0: give a whole number from 1 up"),
+        ("--top-k", "-1", "--top-k -1: give a whole number from 1 up"),
+        ("--batch-size", "many", "batch-size"),
+    ],
+)
+def test_bad_options_are_told(run, cat, model, option, value, message):
+    code, _, err = run("classify", cat, "--labels", "cat", "--model", model, option, value)
+    assert code == 2
+    assert message in one_line(err)
+
+
+def test_an_unknown_command_and_a_missing_picture_exit_with_2(run):
+    for arguments in (["clasify"], ["classify", "--labels", "cat"], ["classify", "x.png", "--label", "cat"]):
+        code, _, err = run(*arguments)
+        assert code == 2
+        one_line(err)
+
+
+def test_help_and_version(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    assert "classify" in out
+    code, out, _ = run("classify", "--help")
+    assert code == 0
+    assert "--labels-file" in out
+    assert 'clip-zoo classify cat.jpg --labels "a cat" "a dog"' in out
+    code, out, _ = run("--version")
+    assert code == 0
+
+
+def test_the_installed_command_runs(shared, cat, model):
+    command = Path(sys.executable).with_name("clip-zoo")
+    arguments = [command, "classify", cat, "--labels", "cat", "--model", model, "--json"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert rows(done.stdout)[0]["labels"] == [{"label": "cat", "probability": 1.0}]
