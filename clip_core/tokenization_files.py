@@ -93,6 +93,7 @@ class PretrainedTokenizer(SpecialTokens):
         kwargs |= {"token": token if token is not None else kwargs.pop("use_auth_token", None), "revision": revision}
         options = split_hub_options(kwargs)
         from_slow = kwargs.pop("from_slow", False)
+        kwargs.pop("use_fast", None)  # transformers' AutoTokenizer chooses a class by it; this is one
         source = pretrained_model_name_or_path
         files = _vocabulary_files(source, from_slow=from_slow, **options)
         arguments = {**files, **_saved_arguments(source, files.get("tokenizer_file"), kwargs, **options), **kwargs}

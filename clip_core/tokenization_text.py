@@ -67,7 +67,7 @@ def hf_words_around_signs(text: str) -> list[str]:
 
     A sign becomes no token by that, for its words are split once more.
     """
-    words = []
+    words: list[str] = []
     for match in _HF_WORDS_AND_SIGNS.finditer(text):
         words += hf_words(match[0]) if match[1] else [match[0]]
     return words

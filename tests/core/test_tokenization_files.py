@@ -129,7 +129,7 @@ def test_settings_of_older_files_that_mean_nothing_here(saved, cls):
     config = json.loads(path.read_text())
     stale = {"name_or_path": "elsewhere", "tokenizer_file": "/gone/tokenizer.json", "special_tokens_map_file": "/gone"}
     path.write_text(json.dumps({**config, **stale, "use_fast": True, "tokenizer_class": "CLIPTokenizerFast"}))
-    assert state(cls.from_pretrained(saved)) == state(cls.from_pretrained(saved, padding_side="left"))
+    assert state(cls.from_pretrained(saved)) == state(cls.from_pretrained(saved, use_fast=False, padding_side="left"))
     assert not cls.from_pretrained(saved).init_kwargs.keys() & stale.keys()
 
 
