@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import cache
 from operator import itemgetter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import regex
 
@@ -22,8 +23,8 @@ Clean = Literal["hf", "openai"]
 
 _CAPITAL_SIGMA, _SMALL_SIGMA = "\u03a3", "\u03c3"
 
-_SPACES = regex.compile(r"\s+")
-_INERT = regex.compile(f"([{INERT_IN_NFC}])")
+_SPACES = r"\s+"
+_INERT = f"([{INERT_IN_NFC}])"
 
 # WORD_PATTERN, with the letters and numbers of the Unicode that the `tokenizers` library knows.
 _HF_WORD_PATTERN = (
@@ -31,20 +32,28 @@ _HF_WORD_PATTERN = (
     rf"|[\p{{L}}--[{LATE_WORD_CHARACTERS}]]+|[\p{{N}}--[{LATE_WORD_CHARACTERS}]]"
     rf"|[[^\s\p{{L}}\p{{N}}]||[{LATE_WORD_CHARACTERS}]]+"
 )
-_HF_WORDS = regex.compile(f"(?V1){_HF_WORD_PATTERN}")
-_HF_WORDS_AND_SIGNS = regex.compile(f"(?V1)({SIGNS_PATTERN})|{_HF_WORD_PATTERN}")
-_OPENAI_WORDS = regex.compile(WORD_PATTERN, regex.IGNORECASE)
-_OPENAI_WORDS_AND_SIGNS = regex.compile(f"{SIGNS_PATTERN}|{WORD_PATTERN}", regex.IGNORECASE)
+_HF_WORDS = f"(?V1){_HF_WORD_PATTERN}"
+_HF_WORDS_AND_SIGNS = f"(?V1)({SIGNS_PATTERN})|{_HF_WORD_PATTERN}"
+_OPENAI_WORDS = f"(?i){WORD_PATTERN}"
+_OPENAI_WORDS_AND_SIGNS = f"(?i){SIGNS_PATTERN}|{WORD_PATTERN}"
+
+
+@cache
+def _compiled(pattern: str) -> Any:
+    """A pattern, compiled when it is first used: all of them cost a tenth of a second, which an import should not."""
+    return regex.compile(pattern)
 
 
 def hf_clean(text: str) -> str:
     """Canonical composition (NFC), white space as single spaces, lower case: the normalizer of CLIPTokenizerFast."""
     if text.isascii():
-        return str(_SPACES.sub(" ", text)).lower()
-    pieces = _INERT.split(text)
+        return str(_compiled(_SPACES).sub(" ", text)).lower()
+    pieces = _compiled(_INERT).split(text)
     text = "".join(unicodedata.normalize("NFC", piece) for piece in pieces)
     # A capital sigma is lower-cased by itself, not as the last letter of a word.
-    return str(_SPACES.sub(" ", text)).translate(LATE_LOWER_CASE).replace(_CAPITAL_SIGMA, _SMALL_SIGMA).lower()
+    return (
+        str(_compiled(_SPACES).sub(" ", text)).translate(LATE_LOWER_CASE).replace(_CAPITAL_SIGMA, _SMALL_SIGMA).lower()
+    )
 
 
 def openai_clean(text: str) -> str:
@@ -54,12 +63,12 @@ def openai_clean(text: str) -> str:
     import ftfy
 
     text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
-    return str(_SPACES.sub(" ", text)).strip().lower()
+    return str(_compiled(_SPACES).sub(" ", text)).strip().lower()
 
 
 def hf_words(text: str) -> list[str]:
     """The words of a text that `hf_clean` has cleaned."""
-    return list(_HF_WORDS.findall(text))
+    return list(_compiled(_HF_WORDS).findall(text))
 
 
 def hf_words_around_signs(text: str) -> list[str]:
@@ -68,19 +77,19 @@ def hf_words_around_signs(text: str) -> list[str]:
     A sign becomes no token by that, for its words are split once more.
     """
     words: list[str] = []
-    for match in _HF_WORDS_AND_SIGNS.finditer(text):
+    for match in _compiled(_HF_WORDS_AND_SIGNS).finditer(text):
         words += hf_words(match[0]) if match[1] else [match[0]]
     return words
 
 
 def openai_words(text: str) -> list[str]:
     """The words of a text that `openai_clean` has cleaned; the signs of start and end are words."""
-    return list(_OPENAI_WORDS_AND_SIGNS.findall(text))
+    return list(_compiled(_OPENAI_WORDS_AND_SIGNS).findall(text))
 
 
 def openai_words_without_signs(text: str) -> list[str]:
     """As `openai_words`, with the signs of start and end as any other text."""
-    return list(_OPENAI_WORDS.findall(text))
+    return list(_compiled(_OPENAI_WORDS).findall(text))
 
 
 class TextReader:
