@@ -90,7 +90,7 @@ class SpecialTokens(TokenTable):
         self._additional: list[str] = []
         # All names first: what else a pad token is decides whether it can be an added token.
         tokens = {name: token for name, token in named.items() if token is not None}
-        self._named = {name: str(tokens[name]) for name in NAMES if name in tokens}
+        self._named = {name: as_added_token(tokens[name]).content for name in NAMES if name in tokens}
         for name in NEEDED:
             if name not in tokens:
                 raise ValueError(f"{name} cannot be None; CLIP needs {', '.join(NEEDED)}")
@@ -105,7 +105,7 @@ class SpecialTokens(TokenTable):
             self._known(self._named[name], name)
         for value in additional:
             self._add_if_new(as_added_token(value, special=True))
-            self._additional.append(self._known(str(value), ADDITIONAL))
+            self._additional.append(self._known(as_added_token(value).content, ADDITIONAL))
 
     # Special tokens
 
@@ -148,7 +148,7 @@ class SpecialTokens(TokenTable):
 
     @additional_special_tokens.setter
     def additional_special_tokens(self, tokens: Sequence[Token] | None) -> None:
-        self._additional = [self._known(str(token), ADDITIONAL) for token in tokens or ()]
+        self._additional = [self._known(as_added_token(token).content, ADDITIONAL) for token in tokens or ()]
 
     @property
     def additional_special_tokens_ids(self) -> list[int]:
@@ -214,7 +214,7 @@ class SpecialTokens(TokenTable):
         if token is None:
             self._named.pop(name, None)
         else:
-            self._named[name] = self._known(str(token), name)
+            self._named[name] = self._known(as_added_token(token).content, name)
         self._tokens_changed()
 
     def _known(self, token: str, name: str) -> str:

@@ -139,6 +139,14 @@ def test_a_name_for_a_token_that_is_not_there_is_refused(tokenizer):
         tokenizer.add_special_tokens({"mask_token": ""})
 
 
+def test_a_name_for_what_is_no_token_is_refused(make):
+    for value in (3, ["<P>"]):
+        with pytest.raises(TypeError, match="a token is a str or an AddedToken"):
+            make(pad_token=value)
+        with pytest.raises(TypeError, match="a token is a str or an AddedToken"):
+            make().pad_token = value
+
+
 def test_ids_of_saved_tokens_need_not_follow_on(make):
     tokenizer = make(added_tokens_decoder={700: AddedToken("<far>"), 600: AddedToken("<near>")})
     assert ids(tokenizer, "<far><near>cat") == [700, 600, IDS["cat</w>"]]
