@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ACTIVATIONS", "CLIPConfig", "CLIPTextConfig", "CLIPVisionConfig"]
 
+_LEGACY_EOS_TOKEN_ID = 2
+
 
 class _TowerConfig(BaseConfig):
     """The fields that both towers have."""
@@ -131,6 +133,15 @@ class CLIPTextConfig(_TowerConfig):
         check_int(self, "eos_token_id", minimum=0)
         check_int(self, "pad_token_id", "bos_token_id", minimum=-1, optional=True)
         check_choice(self, "missing_eos", ("first", "error"))
+
+    @property
+    def pools_at_largest_id(self) -> bool:
+        """Whether the text is pooled at the largest id of a row, which EOS is while no token was added behind it.
+
+        Configs written before transformers 4.31 say so by an `eos_token_id` of 2, where the tokenizer's was 49407 all
+        along (transformers issue 24773).
+        """
+        return self.eos_token_id == _LEGACY_EOS_TOKEN_ID
 
 
 class CLIPVisionConfig(_TowerConfig):
@@ -280,3 +291,18 @@ class CLIPConfig(BaseConfig):
         check_float(self, "initializer_factor", minimum=0)
         self.text_config.validate()
         self.vision_config.validate()
+
+
+def own_config(config: Any, config_class: type[Any], class_name: str) -> Any:
+    """The configuration for a model class: as given, or for a class of one tower its part of a CLIPConfig.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(config, CLIPConfig) and config_class is not CLIPConfig:
+        tower = getattr(config, config_class.base_config_key)
+        # Read anew, and not taken as it stands: the projection in a full model has the top level's size.
+        config = config_class.from_dict(config.to_dict(), attn_implementation=tower.attn_implementation)
+    if not isinstance(config, config_class):
+        raise TypeError(f"{class_name} takes a {config_class.__name__}, and got a {type(config).__name__}")
+    return config

@@ -81,6 +81,9 @@ class ConfigFields:
         heads_by_layer = with_int_keys(self, "pruned_heads", {} if pruned_heads is None else pruned_heads)
         self.pruned_heads: dict[int, list[int]] = {layer: list(heads) for layer, heads in heads_by_layer.items()}
         self.tie_word_embeddings = tie_word_embeddings
+        are_names = isinstance(architectures, list | tuple) and all(isinstance(name, str) for name in architectures)
+        if architectures is not None and not are_names:
+            raise ValueError(f"architectures={architectures!r} is not valid; it has to be a list of class names")
         self.architectures = None if architectures is None else list(architectures)
         self.problem_type = problem_type
         self._set_labels(id2label, label2id, num_labels)

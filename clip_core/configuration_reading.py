@@ -97,7 +97,7 @@ def _refuse_others(content: Mapping[str, Any], wanted: str, config_class: type[C
         raise ValueError(f"this is no CLIP but {family}. {config_class.__name__} reads model_type {wanted!r}")
     model_type = content.get("model_type", wanted)
     if model_type != wanted:
-        instead = _INSTEAD.get(model_type, "it is another kind of model, which clip-zoo does not load")
+        instead = _INSTEAD.get(str(model_type), "it is another kind of model, which clip-zoo does not load")
         raise ValueError(
             f"model_type={model_type!r} is not the {wanted!r} that {config_class.__name__} reads; {instead}"
         )

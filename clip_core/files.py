@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+# What an interrupted save may leave behind; nothing reads it.
+STAGING_PREFIX = ".saving-"
+
+
 @contextmanager
 def staged(folder: str | os.PathLike[str], *, replaces: re.Pattern[str] | None = None) -> Iterator[Path]:
     """A temporary folder whose files move into `folder` when the block ends well, and vanish when it does not.
@@ -28,7 +32,7 @@ def staged(folder: str | os.PathLike[str], *, replaces: re.Pattern[str] | None =
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; give a folder to save into")
     folder.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
+    staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=folder))
     try:
         yield staging
         made = sorted((path for path in staging.rglob("*") if path.is_file()), key=lambda p: (p.suffix == ".json", p))
@@ -43,6 +47,30 @@ def staged(folder: str | os.PathLike[str], *, replaces: re.Pattern[str] | None =
             for path in folder.iterdir():
                 if replaces.fullmatch(path.name) and path.name not in new_names:
                     path.unlink()
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends well, in one rename, and vanishes when it does not.
+
+    Raises:
+        FileExistsError: there is something at `path` already.
+    """
+    path = Path(path)
+    if path.exists():
+        raise FileExistsError(f"{path} is there already")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=path.parent))
+    made = staging / path.name  # with the usual permissions, where the one around it is for its owner alone
+    try:
+        made.mkdir()
+        yield made
+        for file in made.rglob("*"):
+            if file.is_file():
+                _flush_to_disk(file)
+        made.rename(path)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

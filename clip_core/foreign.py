@@ -43,7 +43,8 @@ def foreign_family(config: Mapping[str, Any]) -> str | None:
     Args:
         config: the file's content.
     """
-    names = [config.get("model_type"), *(config.get("architectures") or ())]
+    architectures = config.get("architectures")
+    names = [config.get("model_type"), *(architectures if isinstance(architectures, list | tuple) else ())]
     for name in names:
         family = name and _family_of(str(name))
         if family:

@@ -51,6 +51,7 @@ _OBSOLETE = frozenset(
         "_from_auto",
         "_from_pipeline",
         "from_flax",
+        "from_pt",
         "from_tf",
         "low_cpu_mem_usage",
         "mirror",

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
+
+
+def heads_by_tower(
+    heads_to_prune: Mapping[Any, Any], towers: Sequence[str]
+) -> Mapping[str, Mapping[int, Iterable[int]]]:
+    """Which heads of which tower are meant.
+
+    Args:
+        heads_to_prune: layer index to heads, under the name of a tower; for a model of one, the name may be left out.
+        towers: the names of the towers that the model has.
+
+    Raises:
+        ValueError: the model has no such tower.
+    """
+    if len(towers) == 1 and not set(heads_to_prune) & set(towers):
+        return {towers[0]: heads_to_prune}
+    unknown = set(heads_to_prune) - set(towers)
+    if unknown:
+        raise ValueError(f"prune_heads has no tower {sorted(map(str, unknown))}; give heads by tower: {sorted(towers)}")
+    return heads_to_prune
 
 
 def plan_pruning(

@@ -10,11 +10,12 @@ import time
 
 import pytest
 
-from clip_core.files import read_json, staged, write_text
+from clip_core.files import new_folder, read_json, staged, write_text
 
 SLOW_SAVE = """
-import sys, time
+import signal, sys, time
 from clip_core.files import staged
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background hands on that it is ignored
 with staged(sys.argv[1]) as staging:
     (staging / "model.safetensors").write_text("half of the new")
     print("writing", flush=True)
@@ -33,6 +34,37 @@ def folder(tmp_path):
     (folder / "model.safetensors").write_text("old")
     (folder / "notes.txt").write_text("mine")
     return folder
+
+
+class TestNewFolder:
+    def test_it_is_there_when_all_is_written_and_not_before(self, tmp_path):
+        with new_folder(tmp_path / "in" / "model") as staging:
+            (staging / "part").mkdir()
+            (staging / "part" / "weights").write_text("new")
+            assert not (tmp_path / "in" / "model").exists()
+        assert contents(tmp_path) == {"in/model/part/weights": "new"}
+
+    def test_what_fails_leaves_nothing(self, tmp_path):
+        def interrupted():
+            with new_folder(tmp_path / "model") as staging:
+                (staging / "weights").write_text("half")
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert not list(tmp_path.iterdir())
+
+    def test_it_has_the_usual_permissions(self, tmp_path):
+        with new_folder(tmp_path / "model"):
+            pass
+        (tmp_path / "usual").mkdir()
+        assert (tmp_path / "model").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+    def test_one_that_is_there_is_left_alone(self, folder):
+        before = contents(folder)
+        with pytest.raises(FileExistsError, match="model is there already"), new_folder(folder):
+            pass
+        assert contents(folder) == before
 
 
 class TestStaged:

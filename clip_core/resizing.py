@@ -1,0 +1,39 @@
+"""How large a token embedding becomes: what every backend's `resize_token_embeddings` asks first."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clip_core.configuration import CLIPTextConfig
+
+
+def new_vocab_size(current: int, new_num_tokens: int | None, pad_to_multiple_of: int | None) -> int:
+    """The number of tokens that is asked for, `current` for None, rounded up to a multiple.
+
+    Raises:
+        ValueError: no token would be left.
+    """
+    count = current if new_num_tokens is None else new_num_tokens
+    if pad_to_multiple_of is not None:
+        count = -(-count // pad_to_multiple_of) * pad_to_multiple_of
+    if count < 1:
+        raise ValueError(f"new_num_tokens={new_num_tokens} leaves no token")
+    return count
+
+
+def warn_of_legacy_pooling(config: CLIPTextConfig, current: int, count: int) -> None:
+    """Warn where tokens are added to a model that pools at the largest id: that is EOS only while none is behind it.
+
+    Args:
+        config: the text tower's configuration.
+        current: the number of tokens before.
+        count: the number of tokens now.
+    """
+    if count > current and config.pools_at_largest_id:
+        warnings.warn(
+            f"eos_token_id={config.eos_token_id} in the text configuration means: pool at the largest id, which added "
+            "tokens have now; set it to tokenizer.eos_token_id, or texts with added tokens get wrong embeddings",
+            stacklevel=3,
+        )
