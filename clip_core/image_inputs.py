@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import base64
-import urllib.request
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from clip_core.batch import framework_of, to_numpy
-from clip_core.image_files import ImageFileError, open_image
+from clip_core.image_files import ImageFileError, decoding_errors_named, open_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
+
+    Source = str | Path | Image.Image | np.ndarray
 
 _URL = ("http://", "https://")
 _NO_PIXELS = "OSUVMmc"  # kinds of numpy dtypes: objects, texts, raw bytes, times, complex numbers
@@ -40,14 +41,15 @@ def flat_images(images: Any, name: str = "images") -> Iterator[tuple[str, Image.
         TypeError: something else is among them.
         ValueError: an image cannot be read, or is an array of another shape or kind. The message names it.
     """
+    return (opened(*source) for source in flat_sources(images, name))
+
+
+def flat_sources(images: Any, name: str = "images") -> Iterator[tuple[str, Source]]:
+    """As `flat_images`, but files and addresses stay what they are until `opened` reads them."""
     if isinstance(images, (list, tuple)):
         for index, image in enumerate(images):
-            yield from flat_images(image, f"{name}[{index}]")
-    elif isinstance(images, (str, Path)):
-        with errors_named(name):
-            picture = load_image(images)
-        yield f"{name} ({_shortened(images)})", picture
-    elif isinstance(images, Image.Image):
+            yield from flat_sources(image, f"{name}[{index}]")
+    elif isinstance(images, (str, Path, Image.Image)):
         yield name, images
     elif framework_of(images) is not None:
         yield from _split(images, name)
@@ -56,6 +58,19 @@ def flat_images(images: Any, name: str = "images") -> Iterator[tuple[str, Image.
             f"{name} is of type {type(images).__name__}; an image is a PIL.Image.Image, an array of numpy, torch, "
             "TensorFlow or JAX, or a path or address"
         )
+
+
+def opened(name: str, source: Source) -> tuple[str, Image.Image | np.ndarray]:
+    """One of `flat_sources`, as `flat_images` gives it.
+
+    Raises:
+        ValueError: the file or address cannot be read.
+    """
+    if not isinstance(source, (str, Path)):
+        return name, source
+    with errors_named(name):
+        picture = load_image(source)
+    return f"{name} ({_shortened(source)})", picture
 
 
 def load_image(source: str | Path) -> Image.Image:
@@ -76,8 +91,16 @@ def load_image(source: str | Path) -> Image.Image:
         picture = _decoded(_from_base64(text.partition(",")[2]), _shortened(text))
     else:
         picture = _from_path_or_base64(text)
-    upright = ImageOps.exif_transpose(picture)
-    return upright.convert("RGB")
+    return _upright(picture)
+
+
+def decode_image(content: bytes, name: str) -> Image.Image:
+    """A picture from the bytes of its file, upright and in RGB as `load_image` gives it.
+
+    Raises:
+        ImageFileError: it is no picture that Pillow can read; the message begins with `name`.
+    """
+    return _upright(_decoded(content, name))
 
 
 @contextmanager
@@ -125,6 +148,8 @@ def _from_base64(text: str) -> bytes:
 
 
 def _download(url: str) -> bytes:
+    import urllib.request
+
     request = urllib.request.Request(url, headers={"User-Agent": "clip-zoo"})  # noqa: S310  http(s) alone comes here
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as response:  # noqa: S310
@@ -135,14 +160,14 @@ def _download(url: str) -> bytes:
 
 
 def _decoded(content: bytes, name: str) -> Image.Image:
-    try:
+    with decoding_errors_named(name):
         picture = Image.open(BytesIO(content))
         picture.load()
-    except UnidentifiedImageError as error:
-        raise ImageFileError(f"{name}: not a picture that Pillow can read") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageFileError(f"{name}: broken picture ({error})") from error
     return picture
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    return ImageOps.exif_transpose(picture).convert("RGB")
 
 
 def _shortened(source: str | Path) -> str:

@@ -109,6 +109,7 @@ class CLIPImageProcessor(BaseImageProcessor):
         return_tensors: Any = None,
         data_format: Any = FIRST,
         input_data_format: Any = None,
+        num_threads: int | None = None,
         **kwargs: Any,
     ) -> BatchFeature:
         """Make images into pixel values.
@@ -131,6 +132,7 @@ class CLIPImageProcessor(BaseImageProcessor):
             data_format: of the result: "channels_first", "channels_last", or None for that of the input.
             input_data_format: of arrays: "channels_first", "channels_last", or None to infer it from the first image
                 for all. "none" says that they are `(height, width)`.
+            num_threads: that share the images of a batch; None for as many as there are processors, up to 8.
             **kwargs: not known; a warning names them.
 
         Returns:
@@ -145,6 +147,8 @@ class CLIPImageProcessor(BaseImageProcessor):
         given = locals()  # the arguments, before anything else has a name
         if kwargs:
             warnings.warn(f"the image processor knows no {', '.join(sorted(kwargs))}; ignored", stacklevel=3)
+        if num_threads is not None and num_threads < 1:
+            raise ValueError(f"num_threads={num_threads}: give a whole number from 1 up, or None")
         settings = settings_of(self, given)
         tensor_type = None if return_tensors is None else check_tensor_type(return_tensors)
         processed = list(
@@ -153,6 +157,7 @@ class CLIPImageProcessor(BaseImageProcessor):
                 settings,
                 check_channel_format(input_data_format, "input_data_format"),
                 check_channel_format(data_format, "data_format"),
+                num_threads,
             )
         )
         if not processed:
@@ -161,7 +166,9 @@ class CLIPImageProcessor(BaseImageProcessor):
         if tensor_type is None:
             return BatchFeature({"pixel_values": pixel_values})
         _check_one_shape(processed)
-        return BatchFeature({"pixel_values": np.stack(pixel_values)}, tensor_type)
+        # A batch of one is not copied.
+        batch = pixel_values[0][np.newaxis] if len(pixel_values) == 1 else np.stack(pixel_values)
+        return BatchFeature({"pixel_values": batch}, tensor_type)
 
     # The steps by themselves
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache, cached_property, partial
 from operator import index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from clip_core.image_transforms import center_crop, normalize, per_byte, rescale, resize, resized_shape
+from clip_core.image_transforms import byte_table, center_crop, look_up, normalize, rescale, resize, resized_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 Size = int | Sequence[int] | Mapping[str, int]
 
@@ -100,15 +101,21 @@ class ImageSettings:
             An array `(height, width, channels)`: float32 if rescaled; else of the dtype it had, or uint8 if resized;
             integers are made float32 in normalising.
         """
+        crop = (self.crop_size["height"], self.crop_size["width"]) if self.do_center_crop else None
         if self.do_resize:
             height, width = (image.height, image.width) if isinstance(image, Image.Image) else image.shape[:2]
-            image = resize(image, resized_shape(height, width, self.size), self.resample)
+            image = resize(image, resized_shape(height, width, self.size), self.resample, middle=crop)
         pixels = np.asarray(image)
-        if self.do_center_crop:
-            pixels = center_crop(pixels, (self.crop_size["height"], self.crop_size["width"]))
+        if crop is not None:
+            pixels = center_crop(pixels, crop)
         if pixels.dtype == np.uint8 and (self.do_rescale or self.do_normalize):
-            return per_byte(self._scale, pixels)
+            return look_up(self._byte_table(pixels.shape[-1]), pixels)
         return self._scale(pixels)
+
+    @cached_property
+    def _byte_table(self) -> Callable[[int], np.ndarray]:
+        """What becomes of each byte, by the number of channels; the same for all images of a call."""
+        return cache(partial(byte_table, self._scale))
 
     def _scale(self, pixels: np.ndarray) -> np.ndarray:
         if self.do_rescale:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from PIL import Image
 
+from clip_core.image_resampling import goes_down_first, resample_bicubic
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -83,8 +85,10 @@ def resized_shape(height: int, width: int, size: Mapping[str, int]) -> tuple[int
     raise ValueError(f"size={dict(size)} cannot be resized to; it needs 'shortest_edge', or 'height' and 'width'")
 
 
-def resize(image: np.ndarray | Image.Image, shape: tuple[int, int], resample: int) -> np.ndarray:
-    """Resize by Pillow, which knows bytes alone.
+def resize(
+    image: np.ndarray | Image.Image, shape: tuple[int, int], resample: int, middle: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Resize as Pillow does, which knows bytes alone.
 
     Args:
         image: an array of 1 to 4 channels. Integers, of any dtype, are taken as they are and come back as uint8.
@@ -92,25 +96,48 @@ def resize(image: np.ndarray | Image.Image, shape: tuple[int, int], resample: in
             between 0 and 1. An RGB picture stands for its array.
         shape: `(height, width)`.
         resample: one of `PIL.Image.Resampling`.
+        middle: the `(height, width)` of what `center_crop` will leave of the result, if the rest is not wanted; so
+            much, where there is as much, is returned.
 
     Raises:
         ValueError: the values are of neither range, or the channels are more.
     """
-    picture, is_unit_range = (image, False) if isinstance(image, Image.Image) else _to_picture(image)
-    height, width = shape
-    resized = np.asarray(picture.resize((width, height), resample=Image.Resampling(resample)))
-    resized = to_channels_last(resized, LAST)
+    levels, is_unit_range = (image, False) if isinstance(image, Image.Image) else _to_bytes(image)
+    rows, columns = (_middle(length, wanted) for length, wanted in zip(shape, middle or shape, strict=True))
+    down_first = _order_of_passes(levels, shape, resample)
+    if down_first is None:
+        picture = levels if isinstance(levels, Image.Image) else _to_picture(levels)
+        resized = np.asarray(picture.resize(shape[::-1], resample=Image.Resampling(resample)))
+        resized = to_channels_last(resized, LAST)[rows.start : rows.stop, columns.start : columns.stop]
+    else:
+        resized = resample_bicubic(levels, shape, rows, columns, down_first=down_first)
     return rescale(resized, 1 / 255) if is_unit_range else resized
 
 
-def _to_picture(image: np.ndarray) -> tuple[Image.Image, bool]:
-    """The array as a picture, and whether its values were between 0 and 1."""
+def _order_of_passes(image: np.ndarray | Image.Image, shape: tuple[int, int], resample: int) -> bool | None:
+    """Whether `resample_bicubic` is to go down first; None where the work is Pillow's own."""
+    if isinstance(image, Image.Image):
+        old_shape, is_rgb = (image.height, image.width), image.mode == "RGB"
+    else:
+        old_shape, is_rgb = image.shape[:2], image.shape[2] == 3
+    if resample != Image.Resampling.BICUBIC or not is_rgb or old_shape == shape:
+        return None
+    return goes_down_first(old_shape, shape)
+
+
+def _to_bytes(image: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The array as uint8, and whether its values were between 0 and 1."""
     channels = image.shape[-1]
     if channels > 4:
         raise ValueError(f"it has {channels} channels, and Pillow resizes 1 to 4; pass do_resize=False")
-    is_unit_range = image.dtype != np.uint8 and not _holds_bytes(image)
-    levels = (rescale(image, 255) if is_unit_range else image).astype(np.uint8)
-    return Image.fromarray(levels[..., 0] if channels == 1 else levels), is_unit_range
+    if image.dtype == np.uint8:
+        return image, False
+    is_unit_range = not _holds_bytes(image)
+    return (rescale(image, 255) if is_unit_range else image).astype(np.uint8), is_unit_range
+
+
+def _to_picture(levels: np.ndarray) -> Image.Image:
+    return Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
 
 
 def _holds_bytes(image: np.ndarray) -> bool:
@@ -135,16 +162,21 @@ def center_crop(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
     An odd row or column goes: off the bottom and the right, in cutting; to the top and the left, in padding.
     """
+    rows, columns = (_middle(length, wanted) for length, wanted in zip(image.shape, shape, strict=False))
+    image = image[rows.start : rows.stop, columns.start : columns.stop]
     for axis, length in enumerate(shape):
-        excess = image.shape[axis] - length
-        if excess > 0:
-            window = slice(excess // 2, excess // 2 + length)
-            image = image[window] if axis == 0 else image[:, window]
-        elif excess < 0:
+        lack = length - image.shape[axis]
+        if lack > 0:
             padding = [(0, 0)] * image.ndim
-            padding[axis] = ((1 - excess) // 2, -excess // 2)
+            padding[axis] = ((lack + 1) // 2, lack // 2)
             image = np.pad(image, padding)
     return image
+
+
+def _middle(length: int, wanted: int) -> range:
+    """The `wanted` in the middle of a row, or all where it is shorter."""
+    first = max(0, length - wanted) // 2
+    return range(first, first + min(length, wanted))
 
 
 def rescale(image: np.ndarray, factor: float) -> np.ndarray:
@@ -173,15 +205,18 @@ def normalize(image: np.ndarray, mean: float | Collection[float], std: float | C
     return normalized
 
 
-def per_byte(function: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
-    """`function(image)` for a uint8 image and a function that treats each value by itself, much faster.
+def byte_table(function: Callable[[np.ndarray], np.ndarray], channels: int) -> np.ndarray:
+    """What `function`, which treats each value of an image by itself, makes of each byte: `(channels, 256)`."""
+    every_byte = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, np.newaxis, np.newaxis], (256, 1, channels))
+    return np.ascontiguousarray(function(every_byte)[:, 0].T)
 
-    A channel can hold but 256 values: the function is asked for those, and its answers are looked up. The result is
-    laid out with the channels first in memory, as the models want it.
+
+def look_up(table: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """For a uint8 image, what the function of `byte_table` would make of it, much faster.
+
+    The result is laid out with the channels first in memory, as the models want it.
     """
     height, width, channels = image.shape
-    every_value = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, np.newaxis, np.newaxis], (256, 1, channels))
-    table = np.ascontiguousarray(function(every_value)[:, 0].T)  # (channels, 256)
     looked_up = np.empty((channels, height, width), table.dtype)
     for channel in range(channels):
         # No byte is out of bounds; "clip" only spares numpy from looking.

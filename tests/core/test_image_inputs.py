@@ -180,3 +180,12 @@ def test_what_is_no_image_is_named_with_its_type_and_place(bad, kind):
 def test_an_array_that_is_no_image_is_named_with_what_is_wrong(bad, message):
     with pytest.raises(ValueError, match=rf"^images\[0\]: .*{message}"):
         list(flat_images([bad]))
+
+
+def test_whatever_a_decoder_raises_is_named_with_the_image(monkeypatch):
+    def fail(file):
+        raise RuntimeError("Failed to decode frame 0")  # as AVIF's does
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(ValueError, match=r"^images\[0\]: data:image/avif.*: broken picture \(Failed to decode"):
+        list(flat_images(["data:image/avif;base64,AAAA"]))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from clip_core import image_pipeline
-from clip_core.image_pipeline import on_channels_last, process_images
+from clip_core.image_pipeline import on_channels_last, process_images, usable_threads
 from clip_core.image_processing import CLIPImageProcessor
 from clip_core.image_settings import settings_of
 
@@ -47,16 +47,55 @@ def test_files_are_opened_one_at_a_time(tmp_path, monkeypatch):
         Image.fromarray(noise(9, 8, 3)).save(tmp_path / f"{name}.png")
     opened = []
     images = [str(tmp_path / f"{name}.png") for name in "abc"]
-    flat = image_pipeline.flat_images
+    open_source = image_pipeline.opened
 
-    def watched(images):
-        for name, image in flat(images):
+    def watched(name, source):
+        if isinstance(source, str):
             opened.append(name)
-            yield name, image
+        return open_source(name, source)
 
-    monkeypatch.setattr(image_pipeline, "flat_images", watched)
+    monkeypatch.setattr(image_pipeline, "opened", watched)
     for count, _ in enumerate(process_images(images, settings(), None, FIRST), start=1):
         assert len(opened) == count
+
+
+def test_threads_share_the_images_and_leave_their_order(tmp_path):
+    images = [noise(9 + seed, 20, 3, seed=seed) for seed in range(12)]
+    Image.fromarray(images[3]).save(tmp_path / "third.png")
+    images[3] = tmp_path / "third.png"
+    alone = list(process_images(images, settings(), LAST, FIRST))
+    together = list(process_images(images, settings(), LAST, FIRST, num_threads=3))
+    assert [name for name, _ in together] == [name for name, _ in alone]
+    assert together[3][0].startswith("images[3] (")
+    for (_, found), (_, expected) in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_of_images_that_threads_cannot_process_the_first_is_named():
+    images = [noise(9, 8, 3), noise(9, 8, 3), noise(9, 8, 1), noise(9, 8, 5)]
+    with pytest.raises(ValueError, match=r"^images\[2\]: it has 1 channel"):
+        list(process_images(images, settings(), LAST, FIRST, num_threads=4))
+
+
+@pytest.mark.parametrize(("count", "given", "expected"), [(1, None, 0), (1, 4, 0), (3, 1, 0), (3, 4, 4), (3, None, 2)])
+def test_one_image_starts_no_threads_and_a_batch_as_many_as_are_useful(monkeypatch, count, given, expected):
+    started = [0]
+
+    class Pool(image_pipeline.ThreadPoolExecutor):
+        def __init__(self, max_workers, *names):
+            started[0] = max_workers
+            super().__init__(max_workers, *names)
+
+    monkeypatch.setattr(image_pipeline, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(image_pipeline, "usable_threads", lambda: 2)
+    list(process_images([noise(9, 8, 3)] * count, settings(), LAST, FIRST, num_threads=given))
+    assert started == [expected]
+
+
+def test_useful_threads_are_at_least_one_and_at_most_eight(monkeypatch):
+    assert 1 <= usable_threads() <= 8
+    monkeypatch.setattr(image_pipeline.os, "sched_getaffinity", lambda _: set(range(99)), raising=False)
+    assert usable_threads() == 8
 
 
 def test_a_step_alone_takes_and_gives_either_layout():

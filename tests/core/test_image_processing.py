@@ -130,6 +130,16 @@ def test_unknown_keywords_bring_a_warning_that_names_them(processor):
         processor(noise(9, 8, 3), do_pad=True, device="cpu")
 
 
+def test_any_number_of_threads_gives_the_same(processor):
+    images = [noise(20 + seed, 30, 3, seed=seed) for seed in range(5)]
+    expected = np.stack([processor(image).pixel_values[0] for image in images])
+    for num_threads in (None, 1, 3):
+        found = processor(images, return_tensors="np", num_threads=num_threads).pixel_values
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match="num_threads=0: give a whole number"):
+        processor(images, num_threads=0)
+
+
 @pytest.mark.parametrize("images", [[], [[]], ()])
 def test_there_must_be_an_image(processor, images):
     with pytest.raises(ValueError, match="there are no images"):

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clip_core.image_transforms import (
+    byte_table,
     center_crop,
     check_channel_format,
     from_channels_last,
     infer_channel_format,
+    look_up,
     normalize,
-    per_byte,
     rescale,
     resize,
     resized_shape,
@@ -56,6 +57,17 @@ def test_bytes_are_resized_to_the_bit_as_pillow_does(resample, shape):
     np.testing.assert_array_equal(resize(image, shape, resample), expected)
     np.testing.assert_array_equal(resize(Image.fromarray(image), shape, resample), expected)
     np.testing.assert_array_equal(resize(image.astype(np.float64), shape, int(resample)), expected)
+
+
+@pytest.mark.parametrize("resample", [2, 3])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("middle", [(7, 11), (31, 40), (64, 9), (1, 1)])
+def test_the_middle_alone_is_what_cropping_would_leave_or_as_much_as_there_is(resample, channels, middle):
+    image = noise(61, 83, channels)
+    whole = resize(image, (31, 57), resample)
+    found = resize(image, (31, 57), resample, middle=middle)
+    assert found.shape == (min(31, middle[0]), min(57, middle[1]), channels)
+    np.testing.assert_array_equal(center_crop(found, middle), center_crop(whole, middle))
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -151,7 +163,7 @@ def test_looking_bytes_up_gives_to_the_bit_what_the_function_does(channels, seed
     def function(pixels):
         return normalize(rescale(pixels, 1 / 255), mean, std)
 
-    found = per_byte(function, image)
+    found = look_up(byte_table(function, channels), image)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, function(image))
     assert found.transpose(2, 0, 1).flags.c_contiguous
