@@ -3,73 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clip_core.files import read_json
-from clip_core.hub import find_file, require_file
-from converters.canonical import canonical_names
-from converters.formats import safetensors, torch_bin
+from clip_core.hub import find_file, list_files, require_file
+from converters.foreign import foreign_tensors
+from converters.formats import FORMATS, with_variant
+from converters.naming import bare_name, layout_of, to_canonical
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Unpack
 
     import numpy as np
 
     from clip_core.hub import HubOptions
+    from converters.formats import Format
     from converters.tensors import TensorEntry
+
+__all__ = ["FORMATS", "Checkpoint", "CheckpointError", "formats_in", "open_checkpoint", "with_variant"]
+
+
+_INDEX = ".index.json"
 
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be read, or does not fit the model."""
 
 
-@dataclass(frozen=True)
-class Format:
-    """How the files of one format are called and read.
-
-    Attributes:
-        name: the name that a user knows the format by.
-        file: the file of a checkpoint that is not sharded; `<file>.index.json` names the shards of one that is.
-        suffixes: the endings by which a single file is recognised.
-        read: gives the tensors of one file, by the names that stand in it, unread.
-    """
-
-    name: str
-    file: str
-    suffixes: tuple[str, ...]
-    read: Callable[[Path], Mapping[str, TensorEntry]]
-
-    def candidates(self, variant: str | None) -> tuple[str, str]:
-        """The file names to look for: the single file, and the index of a sharded checkpoint."""
-        return with_variant(self.file, variant), with_variant(f"{self.file}.index.json", variant)
-
-
-# In the order of preference where a folder holds several.
-FORMATS = (
-    Format("safetensors", "model.safetensors", (".safetensors",), safetensors.read),
-    Format("torch", "pytorch_model.bin", (".bin", ".pt", ".pth"), torch_bin.read),
-)
-
-
 class Checkpoint(Mapping[str, "np.ndarray"]):
     """Canonical name to array. An array is read when it is asked for; shapes and dtypes cost nothing.
 
     Args:
-        entries: the tensors by the names that stand in the files, in any of the Hugging Face layouts.
+        entries: the tensors by the names that stand in the files, in any of the layouts of `converters.rules`.
         source: what to call the checkpoint in messages.
+        files: what it was read from, the index of a sharded one last.
+        format: how the files are read.
+
+    Attributes:
+        entries: the tensors by canonical name.
+        names_in_file: canonical name to name in the file.
+        constants: names in the file of what is no parameter, such as old checkpoints' `position_ids`.
+        layout: how the file names them.
+
+    Raises:
+        CheckpointError: it is of another family, or holds a parameter twice or in a shape that it cannot have.
     """
 
-    def __init__(self, entries: Mapping[str, TensorEntry], source: str) -> None:
+    def __init__(
+        self,
+        entries: Mapping[str, TensorEntry],
+        source: str,
+        files: Sequence[Path] = (),
+        format: Format | None = None,  # noqa: A002  it is what it is
+    ) -> None:
         self.source = source
+        self.files = list(files)
+        self.format = format
+        family = foreign_tensors(entries)
+        if family is not None:
+            raise CheckpointError(f"{source} is no CLIP that clip-zoo knows but {family}")
         try:
-            self.names_in_file = canonical_names(entries)
+            self.layout = layout_of(entries)
+            self.entries, self.names_in_file = to_canonical(entries, self.layout)
         except ValueError as error:
             raise CheckpointError(f"{source}: {error}") from error
-        self.entries = {name: entries[in_file] for name, in_file in self.names_in_file.items()}
+        self.constants = sorted(entries.keys() - set(self.names_in_file.values()))
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.entries[name].load()
@@ -94,64 +95,110 @@ def open_checkpoint(
     *,
     variant: str | None = None,
     use_safetensors: bool | None = None,
+    format: str | None = None,  # noqa: A002  it is what it is
     **options: Unpack[HubOptions],
 ) -> Checkpoint:
-    """Open a checkpoint for reading, single file or sharded; no tensor is read yet.
+    """Open a checkpoint for reading, in any format, single file or sharded; no tensor is read yet.
 
     Args:
         source: a local folder or weight file, or a hub id.
         variant: as in `model.<variant>.safetensors`.
-        use_safetensors: True for safetensors alone, False for `pytorch_model.bin` alone, None for what is there.
+        use_safetensors: True for safetensors alone, False for every other format, None for what is there. Where a
+            folder holds several formats, the first of `FORMATS` is taken; `Checkpoint.format` says which.
+        format: take this one, by its name in `FORMATS`.
         **options: where on the hub; see `clip_core.hub.HubOptions`.
 
     Raises:
         FileNotFoundError: the source holds no weights in a known format.
-        CheckpointError: a file is damaged, or an index names a tensor or file that is not there.
+        CheckpointError: a file is damaged, or an index names a tensor or file that is not there, or it is no CLIP.
     """
-    if Path(source).is_file():
-        return Checkpoint(_read(Path(source)), str(source))
-    formats = [f for f in FORMATS if use_safetensors is None or use_safetensors == (f.name == "safetensors")]
-    names = [name for format_ in formats for name in format_.candidates(variant)]
-    path = require_file(source, names, **options)
-    if path.suffix == ".json":
-        return Checkpoint(_read_shards(path, source, **options), str(source))
-    return Checkpoint(_read(path), str(source))
+    path = Path(source).expanduser()
+    if path.is_file() and (path.suffix != ".json" or path.name.endswith(_INDEX)):
+        return _open_file(path, _format_of_file(path), source, path.parent)
+    formats = [
+        candidate
+        for candidate in FORMATS
+        if (use_safetensors is None or use_safetensors == candidate.file.endswith(".safetensors"))
+        and format in {None, candidate.name}
+    ]
+    names = {name: candidate for candidate in formats for name in candidate.candidates(variant)}
+    try:
+        path = require_file(source, list(names), **options)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}{_nested(source, set(names))}") from None
+    return _open_file(path, names[path.name], source, source, **options)
 
 
-def with_variant(name: str, variant: str | None) -> str:
-    """`model.safetensors` to `model.fp16.safetensors`, for the variant fp16."""
-    if variant is None:
-        return name
-    stem, _, suffix = name.rpartition(".")
-    return f"{stem}.{variant}.{suffix}"
+def formats_in(
+    source: str | os.PathLike[str], variant: str | None = None, **options: Unpack[HubOptions]
+) -> list[Format]:
+    """The formats in which a folder or repository holds weights, the one that is taken first."""
+    there = set(list_files(source, **options))
+    return [format_ for format_ in FORMATS if there & set(format_.candidates(variant))]
 
 
-def _read(path: Path) -> Mapping[str, TensorEntry]:
+def _nested(source: str | os.PathLike[str], names: set[str]) -> str:
+    """A hint for a local folder that holds weights one level down, as those of sentence-transformers do."""
+    folder = Path(source).expanduser()
+    found = sorted({path.parent.name for path in folder.glob("*/*") if path.name in names}) if folder.is_dir() else []
+    return f". Weights are in its {', '.join(found)}: give that as subfolder" if found else ""
+
+
+def _open_file(
+    path: Path,
+    format_: Format,
+    source: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    **options: Unpack[HubOptions],
+) -> Checkpoint:
+    """A checkpoint out of a weight file, or out of an index and the shards that a folder or repository holds."""
+    if not path.name.endswith(".json"):
+        return Checkpoint(_read(path, format_), str(source), [path], format_)
+    entries, files = _read_shards(path, format_, folder, **options)
+    return Checkpoint(entries, str(source), files, format_)
+
+
+def _format_of_file(path: Path) -> Format:
+    name = path.name.removesuffix(_INDEX)
     for format_ in FORMATS:
-        if path.name.endswith(format_.suffixes):
-            try:
-                return format_.read(path)
-            except ValueError as error:
-                raise CheckpointError(f"{path} cannot be read as {format_.name}: {error}") from error
+        if name == format_.file:
+            return format_
+    for format_ in FORMATS:
+        if name.endswith(format_.suffixes):
+            return format_
     endings = ", ".join(suffix for format_ in FORMATS for suffix in format_.suffixes)
     raise CheckpointError(f"{path} is no weight file of a known format; its name has to end in one of {endings}")
 
 
-def _read_shards(index: Path, source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> dict[str, TensorEntry]:
+def _read(path: Path, format_: Format) -> Mapping[str, TensorEntry]:
     try:
-        weight_map = dict(read_json(index)["weight_map"])
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{index} holds no weight_map; it should map each tensor to its shard") from error
+        return format_.read(path)
+    except ValueError as error:
+        raise CheckpointError(f"{path} cannot be read as {format_.name}: {error}") from error
+
+
+def _read_shards(
+    index: Path, format_: Format, source: str | os.PathLike[str], **options: Unpack[HubOptions]
+) -> tuple[dict[str, TensorEntry], list[Path]]:
+    content = read_json(index)
+    weight_map = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
+        raise CheckpointError(f"{index} holds no weight_map; it should map each tensor to its shard")
+    layout = layout_of(weight_map)
     entries: dict[str, TensorEntry] = {}
+    files = []
     for shard in sorted(set(weight_map.values())):
         path = find_file(source, shard, **options)
         if path is None:
             raise CheckpointError(
                 f"{index.name} names {shard}, which {source} does not hold; the checkpoint is incomplete"
             )
-        in_shard = _read(path)
+        files.append(path)
+        # TensorFlow's index puts more before the names than the shards do.
+        in_shard = {bare_name(layout, name): (name, entry) for name, entry in _read(path, format_).items()}
         for name in (name for name, file in weight_map.items() if file == shard):
-            if name not in in_shard:
+            if bare_name(layout, name) not in in_shard:
                 raise CheckpointError(f"{index.name} says that {name} is in {shard}, and it is not")
-            entries[name] = in_shard[name]
-    return entries
+            name_in_shard, entry = in_shard[bare_name(layout, name)]
+            entries[name_in_shard] = entry
+    return entries, [*files, index]

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
     from clip_core.parameters import AnyConfig
 
+_ADVICE = (
+    "\nIf that is meant, pass strict=False to start missing parameters afresh and ignore unexpected ones, "
+    "ignore_mismatched_sizes=True for those of another shape."
+)
 _SHOWN = 20  # names of each kind in a message; a foreign checkpoint would print hundreds
 
 
@@ -61,6 +65,7 @@ def fit(
     strict: bool = True,
     ignore_mismatched_sizes: bool = False,
     new_head: bool = False,
+    advice: str = _ADVICE,
 ) -> tuple[LoadReport, list[str]]:
     """Compare a checkpoint with a model class, and accept it or raise what does not fit as one error.
 
@@ -71,6 +76,7 @@ def fit(
         strict: False starts missing parameters afresh and ignores unexpected tensors.
         ignore_mismatched_sizes: start those afresh that have another shape in the checkpoint.
         new_head: start a classifier afresh that the checkpoint does not hold.
+        advice: the end of the message where it does not fit.
 
     Returns:
         The report, and the parameters that start afresh.
@@ -86,11 +92,7 @@ def fit(
         mismatched=[] if ignore_mismatched_sizes else report.mismatched,
     )
     if str(faults):
-        raise CheckpointError(
-            f"{checkpoint.source} does not fit {class_name}.\n{faults}\nIf that is meant, pass strict=False to start "
-            "missing parameters afresh and ignore unexpected ones, ignore_mismatched_sizes=True for those of another "
-            "shape."
-        )
+        raise CheckpointError(f"{checkpoint.source} does not fit {class_name}.\n{faults}{advice}")
     return report, report.missing + [name for name, *_ in report.mismatched]
 
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from clip_core.files import staged
-from converters.checkpoint import with_variant
+from converters.formats import FORMATS, with_variant
+from converters.naming import to_file
+from converters.progress import progress
+from converters.tensors import TensorEntry
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
-    from converters.tensors import TensorEntry
+    import numpy as np
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-_PROGRESS_FROM = 10**9  # bytes; a shorter save is over before a bar is read
+_BESIDE_WEIGHTS = 10**7  # bytes; headers, tokenizer and config
 
 
 def parse_size(size: int | str) -> int:
@@ -68,37 +70,62 @@ def save_weights(
         folder: where to.
         tensors: canonical name to tensor; each is loaded when its turn comes.
         write: writes one file of them.
-        file: the name of a single file, such as "model.safetensors".
+        file: the name of a single file, such as "model.safetensors". Where it is that of a format in
+            `converters.formats.FORMATS`, the tensors are named and laid out as is usual there.
         max_shard_size: bytes, or a string such as "5GB".
         variant: as in `model.<variant>.safetensors`.
         texts: name to content of files that belong to the weights, such as their config, saved in the same step.
 
     Returns:
         The names of the weight files, the index last.
+
+    Raises:
+        OSError: the weights need more room than the disk has.
+        ValueError: a tensor has no place in the format.
     """
+    format_ = next((format_ for format_ in FORMATS if format_.file == file), None)
+    tensors = tensors if format_ is None else to_file(tensors, format_.layout)
     sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
+    total = sum(sizes.values())
     shards = plan_shards(sizes, parse_size(max_shard_size))
+    check_free_space(folder, total)
     index_name = with_variant(f"{file}.index.json", variant)
     names = _shard_names(with_variant(file, variant), len(shards))
-    written = [*names, index_name] if len(shards) > 1 else names
-    bar = tqdm(
-        total=sum(sizes.values()),
-        unit="B",
-        unit_scale=True,
-        desc="Saving",
-        disable=sum(sizes.values()) < _PROGRESS_FROM,
-    )
-    with bar, staged(folder, replaces=_siblings(file, variant)) as staging:
+    with progress(total, "Saving") as advance, staged(folder, replaces=weight_files(file, variant)) as staging:
         for name, shard in zip(names, shards, strict=True):
-            write(staging / name, {key: tensors[key] for key in shard})
-            bar.update(sum(sizes[key] for key in shard))
+            write(staging / name, {key: _watched(tensors[key], advance) for key in shard})
         if len(shards) > 1:
-            weight_map = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
-            index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
+            in_index = str if format_ is None else format_.index_name
+            weight_map = {in_index(key): name for name, shard in zip(names, shards, strict=True) for key in shard}
+            index = {"metadata": {"total_size": total}, "weight_map": weight_map}
             (staging / index_name).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         for name, text in (texts or {}).items():
             (staging / name).write_text(text, encoding="utf-8")
-    return written
+    return [*names, index_name] if len(shards) > 1 else names
+
+
+def check_free_space(folder: str | os.PathLike[str], size: int) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Raises:
+        OSError: there are fewer than `size` bytes, and a little for what stands beside the weights.
+    """
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < size + _BESIDE_WEIGHTS:
+        raise OSError(f"{folder}: the weights take {size / 1e6:,.0f} MB, and only {free / 1e6:,.0f} MB are free there")
+
+
+def _watched(tensor: TensorEntry, advance: Callable[[int], object]) -> TensorEntry:
+    """The tensor, whose loading moves a bar."""
+
+    def load() -> np.ndarray:
+        advance(tensor.nbytes)
+        return tensor.load()
+
+    return TensorEntry(tensor.shape, tensor.dtype, load)
 
 
 def _shard_names(file: str, count: int) -> list[str]:
@@ -108,7 +135,7 @@ def _shard_names(file: str, count: int) -> list[str]:
     return [f"{stem}-{number:05d}-of-{count:05d}.{suffix}" for number in range(1, count + 1)]
 
 
-def _siblings(file: str, variant: str | None) -> re.Pattern[str]:
+def weight_files(file: str, variant: str | None = None) -> re.Pattern[str]:
     """All names that weights of this kind may have: single, shards of any count, index."""
     stem, _, suffix = with_variant(file, variant).rpartition(".")
     index = re.escape(with_variant(f"{file}.index.json", variant))

@@ -1,7 +1,7 @@
 """The safetensors format: eight bytes of header length, a JSON header, and the tensors.
 
-The library checks a file's header; the tensors are then taken out of one memory map as views, where the library would
-copy each, and are written one at a time, where the library wants all of them at once.
+The library checks a file's header; the tensors are then mapped into memory, where the library would copy each, and are
+written one at a time, where the library wants all of them at once.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
+from converters.formats.mapped import MappedFile
 from converters.tensors import TensorEntry
 
 if TYPE_CHECKING:
@@ -40,15 +41,14 @@ _LENGTH_BYTES = 8
 
 
 def read(path: Path) -> dict[str, TensorEntry]:
-    """The tensors of a file, as views of its memory map. Metadata is not needed and not looked at.
+    """The tensors of a file, as maps of it. Metadata is not needed and not looked at.
 
     Raises:
         ValueError: the file is not in the format, or is cut short, or holds a dtype that numpy cannot.
     """
     header = _checked_header(path)
-    # Copy on write: the arrays can be changed in memory, and the file stays as it is.
-    data = np.memmap(path, mode="c")[_LENGTH_BYTES + header.size :]
-    return {name: _entry(name, tensor, data) for name, tensor in header.tensors.items()}
+    file = MappedFile(path)
+    return {name: _entry(name, tensor, file, _LENGTH_BYTES + header.size) for name, tensor in header.tensors.items()}
 
 
 def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
@@ -77,9 +77,15 @@ def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
             file.write(np.ascontiguousarray(tensors[name].load()).reshape(-1).view(np.uint8).data)
 
 
+def metadata(path: Path) -> dict[str, str]:
+    """What a file says of itself besides its tensors, such as the `format` that transformers asks for."""
+    return _checked_header(path).metadata
+
+
 class _Header(NamedTuple):
     size: int
     tensors: dict[str, dict[str, Any]]
+    metadata: dict[str, str]
 
 
 def _checked_header(path: Path) -> _Header:
@@ -93,19 +99,18 @@ def _checked_header(path: Path) -> _Header:
     with path.open("rb") as file:
         size = int.from_bytes(file.read(_LENGTH_BYTES), "little")
         tensors = json.loads(file.read(size))
-    tensors.pop("__metadata__", None)
-    return _Header(size, tensors)
+    return _Header(size, tensors, tensors.pop("__metadata__", None) or {})
 
 
-def _entry(name: str, tensor: dict[str, Any], data: np.ndarray) -> TensorEntry:
+def _entry(name: str, tensor: dict[str, Any], file: MappedFile, data_start: int) -> TensorEntry:
     dtype = DTYPES.get(str(tensor["dtype"]))
     if dtype is None:
         raise ValueError(f"{name} has dtype {tensor['dtype']}, which is not one of {', '.join(DTYPES)}")
-    start, end = tensor["data_offsets"]
+    start, end = (data_start + offset for offset in tensor["data_offsets"])
     shape = tuple(tensor["shape"])
 
     def load() -> np.ndarray:
-        array: np.ndarray = data[start:end].view(dtype).reshape(shape)
+        array: np.ndarray = file.part(start, end).view(dtype).reshape(shape)
         return array
 
-    return TensorEntry(shape, dtype, load)
+    return TensorEntry(shape, dtype, load, lambda array: file.read_into(array, start))

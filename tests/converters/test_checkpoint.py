@@ -10,6 +10,8 @@ import torch
 from safetensors.numpy import save_file
 
 from converters.checkpoint import CheckpointError, open_checkpoint, with_variant
+from converters.convert import convert
+from support.checkpoints import ALL_FORMATS, openai_config, save_checkpoint
 
 
 def tensors(value=1.0):
@@ -34,6 +36,18 @@ def test_shapes_and_dtypes_are_known_before_reading(tmp_path):
     assert checkpoint.shape("text_projection.weight") == (2, 3)
     assert checkpoint.dtype("text_projection.weight") == np.float32
     assert len(checkpoint) == 2
+
+
+@pytest.mark.parametrize("to", ALL_FORMATS)
+def test_a_tensor_of_every_format_is_the_same_mapped_and_read(tmp_path, to):
+    save_checkpoint(tmp_path / "source", openai_config())
+    convert(tmp_path / "source", tmp_path / to, to)
+    entries = open_checkpoint(tmp_path / to).entries
+    for name, entry in entries.items():
+        mapped, read = entry.load(), entry.own()
+        assert (read.shape, read.dtype) == (entry.shape, entry.dtype)
+        assert np.array_equal(read, mapped), name
+        assert not np.shares_memory(read, mapped)
 
 
 @pytest.mark.parametrize("ending", [".safetensors", ".bin", ".pt"])
@@ -89,6 +103,9 @@ def index_of(tmp_path, weight_map):
         ({"weight_map": {"absent": "part.safetensors"}}, "says that absent is in part.safetensors, and it is not"),
         ({"metadata": {}}, "holds no weight_map"),
         ([1], "holds no weight_map"),
+        ({"weight_map": "part.safetensors"}, "holds no weight_map"),
+        ({"weight_map": {"logit_scale": 3}}, "holds no weight_map"),
+        ({"weight_map": {"logit_scale": ["part.safetensors"]}}, "holds no weight_map"),
     ],
 )
 def test_an_index_that_does_not_hold_is_refused(tmp_path, index, message):

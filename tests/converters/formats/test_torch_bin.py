@@ -1,16 +1,20 @@
-"""The reader of PyTorch's files: the same tensors as torch.load, and no code run."""
+"""PyTorch's files: the same tensors as torch.load and torch.save, no code run, and no torch needed."""
 
 from __future__ import annotations
 
 import pickle
 import subprocess
 import sys
+import warnings
+import zipfile
 
 import numpy as np
 import pytest
 import torch
 
-from converters.formats.torch_bin import read
+from converters.formats.torch_bin import read, write
+from converters.formats.torch_storages import STORAGE_DTYPES
+from support.entries import assert_same, entry
 
 DTYPES = [
     torch.float64,
@@ -106,3 +110,85 @@ def test_torch_is_not_needed(tmp_path):
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[0.0, 1.0, 2.0]"
+
+
+def written(path, tensors):
+    write(path, {name: entry(array) for name, array in tensors.items()})
+    return path
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_torch_loads_what_is_written_without_torch(tmp_path, mmap):
+    random = np.random.default_rng(0)
+    tensors = {dtype.name: (random.standard_normal((3, 5)) * 9).astype(dtype) for dtype in STORAGE_DTYPES.values()}
+    tensors |= {
+        "scalar": np.float32(4.5).reshape(()),
+        "empty": np.zeros((0, 3), np.float32),
+        "a.b.ü": np.ones((2, 3, 4)),
+    }
+    path = written(tmp_path / "pytorch_model.bin", tensors)
+    loaded = torch.load(path, weights_only=True, mmap=mmap)
+    assert loaded.keys() == tensors.keys()
+    for name, array in tensors.items():
+        assert tuple(loaded[name].shape) == array.shape
+        assert str(loaded[name].dtype) == f"torch.{array.dtype}"
+        assert loaded[name].is_contiguous()
+        assert as_bits(loaded[name]).tobytes() == array.tobytes()
+    assert_same(read(path), tensors)
+
+
+def test_tensors_are_aligned_and_stored_as_they_are(tmp_path):
+    tensors = {f"tensor.{number}": np.full(number, 1.5, np.float32) for number in range(1, 40)}
+    path = written(tmp_path / "pytorch_model.bin", tensors)
+    assert torch.load(path, weights_only=True, mmap=True)["tensor.7"].data_ptr() % 64 == 0
+    loaded = read(path)
+    assert all(entry.load().ctypes.data % 64 == 0 for entry in loaded.values())
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+
+
+def test_members_of_four_gigabytes_and_more_stay_aligned(tmp_path, monkeypatch):
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 50)  # so that a test need not write as much
+    path = written(tmp_path / "pytorch_model.bin", {"a": np.arange(100.0), "b": np.arange(3, dtype=np.float32)})
+    assert torch.load(path, weights_only=True, mmap=True)["a"].tolist() == list(range(100))
+    assert all(entry.load().ctypes.data % 64 == 0 for entry in read(path).values())
+
+
+def test_the_same_tensors_make_the_same_file(tmp_path):
+    one, other = (written(tmp_path / name, {"weight": np.arange(3.0)}) for name in ("model.a", "model.b"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_dtype_that_torch_has_no_storage_for_is_refused_by_name_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="weight has dtype uint16, which is not one of float64"):
+        written(tmp_path / "model.bin", {"weight": np.zeros(3, np.uint16)})
+    assert not (tmp_path / "model.bin").exists()
+
+
+class Tower(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = torch.nn.Sequential(*(torch.nn.Linear(3, 3) for _ in range(12)))
+        self.proj = torch.nn.Parameter(torch.randn(3, 2))
+        self.register_buffer("input_resolution", torch.tensor(224))
+        self.sizes = [1, 2, 3]
+
+    def forward(self, x):
+        return self.blocks(x) @ self.proj
+
+
+@pytest.mark.parametrize("how", ["trace", "script"])
+@pytest.mark.parametrize("half", [False, True])
+def test_archives_of_torchscript(tmp_path, how, half):
+    tower = Tower().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated, and old checkpoints are not
+        scripted = torch.jit.trace(tower, torch.zeros(1, 3)) if how == "trace" else torch.jit.script(tower)
+        torch.jit.save(scripted.half() if half else scripted, tmp_path / "model.pt")
+    found = read(tmp_path / "model.pt")
+    expected = (tower.half() if half else tower).state_dict()
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert found[name].load().tobytes() == as_bits(tensor).tobytes()
+        assert found[name].shape == tuple(tensor.shape)

@@ -1,0 +1,168 @@
+"""`flax_model.msgpack`: nested maps in MessagePack, whose leaves are arrays in Flax's extension types.
+
+An array is an extension that holds, packed once more, its shape, the name of its dtype, and its bytes. One of more than
+1 GiB is a map of pieces. The reader walks over the structure and leaves the bytes where they are; the writer puts out
+one array after the other, and needs none of them to know where the next one starts.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import ml_dtypes
+import msgpack
+import numpy as np
+
+from converters.formats.mapped import MappedFile
+from converters.formats.msgpack_walk import Extension, walk
+from converters.tensors import TensorEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+# Flax's extension types.
+_ARRAY, _NUMPY_SCALAR = 1, 3
+
+# Flax's mark of an array in pieces, and the largest piece in bytes.
+_CHUNKED = "__msgpack_chunked_array__"
+LARGEST_PIECE = 2**30
+
+_Tree = dict[str, Any]
+
+
+def read(path: Path) -> dict[str, TensorEntry]:
+    """The tensors of a file by their names joined with "/", as maps of it.
+
+    Raises:
+        ValueError: the file is not MessagePack, is cut short, or holds something other than arrays.
+    """
+    file = MappedFile(path)
+    try:
+        tree = walk(file.part(0, file.size))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not a whole MessagePack file ({error}); download or save it again") from error
+    if not isinstance(tree, dict):
+        raise ValueError("it holds no map of parameters, as Flax's files do")  # noqa: TRY004  the file is wrong
+    return dict(_leaves(tree, "", file))
+
+
+def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
+    """Write a file, one tensor in memory at a time; see `clip_core.files.staged` for doing it atomically.
+
+    Args:
+        path: the file.
+        tensors: by their names in Flax's layout, such as "text_model/embeddings/token_embedding/embedding".
+    """
+    tree: _Tree = {}
+    for name, tensor in tensors.items():
+        *segments, last = name.split("/")
+        branch = tree
+        for segment in segments:
+            branch = branch.setdefault(segment, {})
+        branch[last] = tensor
+    with path.open("wb") as file:
+        _write_tree(file, tree)
+
+
+def _leaves(tree: _Tree, prefix: str, file: MappedFile) -> Iterator[tuple[str, TensorEntry]]:
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Extension) and value.code in {_ARRAY, _NUMPY_SCALAR}:
+            yield name, _array(name, value, file)
+        elif isinstance(value, dict) and _CHUNKED in value:
+            yield name, _array_in_pieces(name, value, file)
+        elif isinstance(value, dict):
+            yield from _leaves(value, f"{name}/", file)
+        else:
+            raise ValueError(f"{name} is no array")
+
+
+def _array(name: str, extension: Extension, file: MappedFile) -> TensorEntry:
+    match walk(file.part(extension.start, extension.end)):
+        case [list(shape), str(dtype_name), Extension() as content]:
+            pass
+        case _:
+            raise ValueError(f"{name} is no array of Flax's")
+    dtype = _dtype(name, dtype_name)
+    if math.prod(shape) * dtype.itemsize != content.end - content.start:
+        raise ValueError(f"{name} has shape {shape} and {content.end - content.start} bytes, which do not go together")
+
+    start, end = extension.start + content.start, extension.start + content.end
+
+    def load() -> np.ndarray:
+        array: np.ndarray = file.part(start, end).view(dtype).reshape(shape)
+        return array
+
+    return TensorEntry(tuple(shape), dtype, load, lambda array: file.read_into(array, start))
+
+
+def _array_in_pieces(name: str, tree: _Tree, file: MappedFile) -> TensorEntry:
+    pieces = [_array(name, tree["chunks"][str(number)], file) for number in range(len(tree["chunks"]))]
+    shape = tuple(tree["shape"][str(number)] for number in range(len(tree["shape"])))
+    if math.prod(shape) != sum(math.prod(piece.shape) for piece in pieces) or not pieces:
+        raise ValueError(f"{name} has shape {shape}, and its pieces are of another size")
+    return TensorEntry(
+        shape, pieces[0].dtype, lambda: np.concatenate([piece.load().reshape(-1) for piece in pieces]).reshape(shape)
+    )
+
+
+def _dtype(name: str, dtype_name: str) -> np.dtype:
+    try:
+        return np.dtype(getattr(ml_dtypes, dtype_name, dtype_name))
+    except TypeError as error:
+        raise ValueError(f"{name} has dtype {dtype_name!r}, which is not known") from error
+
+
+def _write_tree(file: BinaryIO, tree: _Tree) -> None:
+    packer = msgpack.Packer()
+    file.write(packer.pack_map_header(len(tree)))
+    for key, value in tree.items():
+        file.write(packer.pack(key))
+        if isinstance(value, dict):
+            _write_tree(file, value)
+        elif value.nbytes > LARGEST_PIECE:
+            _write_in_pieces(file, value)
+        else:
+            array = value.load()
+            _write_array(file, array, array.shape)
+
+
+def _write_in_pieces(file: BinaryIO, tensor: TensorEntry) -> None:
+    packer = msgpack.Packer()
+    flat = tensor.load().reshape(-1)
+    length = max(1, LARGEST_PIECE // tensor.dtype.itemsize)
+    starts = range(0, flat.size, length)
+    file.write(packer.pack_map_header(3))
+    file.write(packer.pack(_CHUNKED) + packer.pack(True))
+    file.write(packer.pack("shape") + packer.pack({str(axis): size for axis, size in enumerate(tensor.shape)}))
+    file.write(packer.pack("chunks") + packer.pack_map_header(len(starts)))
+    for number, start in enumerate(starts):
+        file.write(packer.pack(str(number)))
+        piece = flat[start : start + length]
+        _write_array(file, piece, piece.shape)
+
+
+def _write_array(file: BinaryIO, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    """The same bytes as Flax's, without a second copy of the values."""
+    packer = msgpack.Packer()
+    content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    inner = b"".join(
+        (packer.pack_array_header(3), packer.pack(shape), packer.pack(array.dtype.name), _bin_header(content.size))
+    )
+    file.write(_extension_header(_ARRAY, len(inner) + content.size) + inner)
+    file.write(content.data)
+
+
+def _bin_header(size: int) -> bytes:
+    width, code = (1, 0xC4) if size < 2**8 else (2, 0xC5) if size < 2**16 else (4, 0xC6)
+    return bytes([code]) + size.to_bytes(width, "big")
+
+
+def _extension_header(code: int, size: int) -> bytes:
+    fixed = {1: 0xD4, 2: 0xD5, 4: 0xD6, 8: 0xD7, 16: 0xD8}
+    if size in fixed:
+        return bytes([fixed[size], code])
+    width, first = (1, 0xC7) if size < 2**8 else (2, 0xC8) if size < 2**16 else (4, 0xC9)
+    return bytes([first]) + size.to_bytes(width, "big") + bytes([code])

@@ -1,0 +1,105 @@
+"""Walking over MessagePack without reading what it carries: binary content comes out as the place where it stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgpack
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Extension(NamedTuple):
+    """An extension, or plain binary content, in the buffer.
+
+    Attributes:
+        code: the extension's type; None for binary content.
+        start: where its bytes start.
+        end: where they end.
+    """
+
+    code: int | None
+    start: int
+    end: int
+
+
+# First byte: what follows, and how many bytes give its length.
+_SIZED = {
+    0xC4: ("binary", 1),
+    0xC5: ("binary", 2),
+    0xC6: ("binary", 4),
+    0xC7: ("extension", 1),
+    0xC8: ("extension", 2),
+    0xC9: ("extension", 4),
+    0xD9: ("text", 1),
+    0xDA: ("text", 2),
+    0xDB: ("text", 4),
+    0xDC: ("array", 2),
+    0xDD: ("array", 4),
+    0xDE: ("map", 2),
+    0xDF: ("map", 4),
+}
+# First bytes that hold the size themselves: from, up to, and what follows.
+_SMALL = ((0x80, 0x90, "map"), (0x90, 0xA0, "array"), (0xA0, 0xC0, "text"))
+# First byte of a number, a truth value or nothing: how many bytes follow it.
+_PLAIN = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8}
+_PLAIN |= {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
+
+
+def walk(data: np.ndarray) -> Any:
+    """The one value that a buffer of bytes holds, with every extension and binary content as an `Extension`.
+
+    Raises:
+        ValueError: the buffer ends inside the value, goes on behind it, or is no MessagePack.
+    """
+    try:
+        value, end = _value(data, 0)
+    except IndexError as error:
+        raise ValueError(f"it ends inside a value ({error})") from error
+    if end != len(data):
+        raise ValueError(f"{len(data) - end} bytes stand behind its end")
+    return value
+
+
+def _value(data: np.ndarray, start: int) -> tuple[Any, int]:
+    kind, size, start = _head(data, start)
+    if kind == "map":
+        items = {}
+        for _ in range(size):
+            key, start = _value(data, start)
+            if not isinstance(key, str | int):
+                raise ValueError("a map has a key that is no name")  # noqa: TRY004  the file is wrong
+            items[str(key)], start = _value(data, start)
+        return items, start
+    if kind == "array":
+        values = []
+        for _ in range(size):
+            value, start = _value(data, start)
+            values.append(value)
+        return values, start
+    end = start + size + (kind == "extension")
+    if end > len(data):
+        raise ValueError(f"it ends after {len(data)} bytes, and at least {end} are announced")
+    if kind == "extension":
+        return Extension(int(data[start : start + 1].view("i1")[0]), start + 1, end), end
+    if kind == "binary":
+        return Extension(None, start, end), end
+    content = data[start:end].tobytes()
+    return (content.decode() if kind == "text" else msgpack.unpackb(content)), end
+
+
+def _head(data: np.ndarray, start: int) -> tuple[str, int, int]:
+    """What begins at a place: its kind, its size (items or bytes), and where its content starts."""
+    first = int(data[start])
+    if first in _SIZED:
+        kind, width = _SIZED[first]
+        return kind, int.from_bytes(data[start + 1 : start + 1 + width].tobytes(), "big"), start + 1 + width
+    if 0xD4 <= first <= 0xD8:
+        return "extension", 2 ** (first - 0xD4), start + 1
+    for low, high, kind in _SMALL:
+        if low <= first < high:
+            return kind, first - low, start + 1
+    if first < 0x80 or first >= 0xE0 or first in _PLAIN:  # a small number, or what _PLAIN says
+        return "plain", 1 + _PLAIN.get(first, 0), start
+    raise ValueError(f"it holds the byte {first:#x}, which is not used")

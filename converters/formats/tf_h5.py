@@ -1,0 +1,149 @@
+"""`tf_model.h5`, as transformers' TensorFlow classes write it: HDF5 in the way of Keras 2.
+
+A single file holds a group for each layer of the model (for CLIP, `clip`), whose attribute `weight_names` lists the
+tensors under it; a shard holds the tensors alone, and its attribute `layer_names` lists them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from converters.formats.mapped import MappedFile
+from converters.tensors import TensorEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import h5py
+
+DTYPES = tuple(np.dtype(name) for name in ("float64", "float32", "float16", "int64", "int32", "int8", "uint8", "bool"))
+
+# The outermost name of every tensor: that of the model object, which readers skip. The layer under it is `clip`, but
+# for the head of a classifier.
+_MODEL, _LAYER, _HEAD = "tfclip_model", "clip", "classifier"
+
+# HDF5 has no room for a longer attribute; Keras cuts it into several with a number behind the name.
+_LARGEST_ATTRIBUTE = 64512
+
+
+def read(path: Path) -> dict[str, TensorEntry]:
+    """The tensors of a file, single or shard; those that lie in one piece are maps of it.
+
+    Raises:
+        ValueError: the file is not HDF5, or is cut short.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return _entries(file, path)
+    except (OSError, RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"not a whole HDF5 file ({error}); download or save it again") from error
+
+
+def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
+    """Write a file, one tensor in memory at a time; see `clip_core.files.staged` for doing it atomically.
+
+    Args:
+        path: the file. A name such as `tf_model-00001-of-00002.h5` makes it a shard, which is laid out differently.
+        tensors: by their names in TensorFlow's layout, such as "text_model/embeddings/token_embedding/weight".
+
+    Raises:
+        ValueError: a dtype has no place in the format.
+    """
+    import h5py
+
+    for name, tensor in tensors.items():
+        if tensor.dtype not in DTYPES:
+            raise ValueError(f"{name} has dtype {tensor.dtype}, which HDF5 lacks; convert it to float32 or float16")
+    is_shard = re.search(r"-\d+-of-\d+\.", path.name) is not None
+    # Values that begin at a multiple of 64 bytes can be used as they lie in the mapped file.
+    with h5py.File(path, "w", alignment_threshold=64, alignment_interval=64) as file:
+        (_write_shard if is_shard else _write_single)(file, tensors)
+
+
+def _write_single(file: h5py.File, tensors: Mapping[str, TensorEntry]) -> None:
+    layers: dict[str, list[str]] = {_LAYER: []}
+    for name, tensor in tensors.items():
+        layer = _HEAD if name.startswith(f"{_HEAD}/") else _LAYER
+        full_name = name_in_index(name)
+        layers.setdefault(layer, []).append(full_name)
+        _write_tensor(file.require_group(layer), full_name, tensor)
+    for layer, names in layers.items():
+        _write_names(file.require_group(layer), "weight_names", names)
+    _write_names(file.require_group("top_level_model_weights"), "weight_names", [])
+    _write_names(file, "layer_names", list(layers))
+    file.attrs["backend"] = "tensorflow"
+    file.attrs["keras_version"] = "2.15.0"  # of the line whose layout this is
+
+
+def _write_shard(file: h5py.File, tensors: Mapping[str, TensorEntry]) -> None:
+    names = {_name_in_shard(name): tensor for name, tensor in tensors.items()}
+    for name, tensor in names.items():
+        _write_tensor(file, name, tensor)
+    _write_names(file, "layer_names", list(names))
+
+
+def name_in_index(name: str) -> str:
+    """The full name of a tensor, as it stands in a single file and in the index of a sharded checkpoint."""
+    return f"{_MODEL}/{_name_in_shard(name)}"
+
+
+def _name_in_shard(name: str) -> str:
+    """Under its layer, and with TensorFlow's mark of a variable's first output."""
+    return f"{name}:0" if name.startswith(f"{_HEAD}/") else f"{_LAYER}/{name}:0"
+
+
+def _write_tensor(group: h5py.Group, name: str, tensor: TensorEntry) -> None:
+    group.create_dataset(name, data=tensor.load(), shape=tensor.shape, dtype=tensor.dtype)
+
+
+def _write_names(group: h5py.Group, attribute: str, names: list[str]) -> None:
+    encoded = np.array([name.encode() for name in names], dtype="S" if names else "S1")
+    count = -(-encoded.nbytes // _LARGEST_ATTRIBUTE)
+    if count <= 1:
+        group.attrs[attribute] = encoded
+        return
+    for number, piece in enumerate(np.array_split(encoded, count + 1)):
+        group.attrs[f"{attribute}{number}"] = piece
+
+
+def _entries(file: h5py.File, path: Path) -> dict[str, TensorEntry]:
+    import h5py
+
+    mapped = MappedFile(path)
+    entries: dict[str, TensorEntry] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            layer, _, rest = name.partition("/")
+            is_under_layer = any(attribute.startswith("weight_names") for attribute in file[layer].attrs)
+            entries[rest if is_under_layer else name] = _entry(item, path, mapped)
+
+    file.visititems(visit)
+    return entries
+
+
+def _entry(dataset: h5py.Dataset, path: Path, mapped: MappedFile) -> TensorEntry:
+    name, shape, dtype, start = dataset.name, dataset.shape, dataset.dtype, dataset.id.get_offset()
+    size = dataset.id.get_storage_size()
+    if start is None or not dtype.isnative or size != dataset.size * dtype.itemsize:  # in pieces, or compressed
+        return TensorEntry(shape, dtype.newbyteorder("="), lambda: _read_one(path, name))
+
+    def load() -> np.ndarray:
+        array: np.ndarray = mapped.part(start, start + size).view(dtype).reshape(shape)
+        return array
+
+    return TensorEntry(shape, dtype, load, lambda array: mapped.read_into(array, start))
+
+
+def _read_one(path: Path, name: str) -> np.ndarray:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        array = np.asarray(file[name])
+    return array.astype(array.dtype.newbyteorder("="), copy=False)

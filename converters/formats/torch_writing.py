@@ -1,0 +1,109 @@
+"""PyTorch's files, written without PyTorch: what `torch.save` would make of a dict of tensors.
+
+A zip archive of a pickle, `data.pkl`, and of each tensor's bytes, stored as they are and aligned, so that
+`torch.load(mmap=True)` works. The pickle is put together by hand, because Python's pickler would import what it names.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import zipfile
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from converters.formats.torch_storages import STORAGE_DTYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from converters.tensors import TensorEntry
+
+_STORAGES = {dtype: name for name, dtype in STORAGE_DTYPES.items()}
+
+# Where the bytes of a tensor may start, as in `torch.save`.
+_ALIGNMENT = 64
+
+# The local header of a zip member: 30 bytes and its name, then extra fields: that of a member of 4 GB and more, and
+# PyTorch's padding, whose identifier and length take 4 bytes.
+_LOCAL_HEADER, _ZIP64_FIELD, _PADDING_HEAD = 30, 20, 4
+
+
+def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
+    """Write a state dict, one tensor in memory at a time; see `clip_core.files.staged` for doing it atomically.
+
+    Raises:
+        ValueError: a dtype has no storage in PyTorch's files.
+    """
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _STORAGES:
+            known = ", ".join(dtype.name for dtype in _STORAGES)
+            raise ValueError(f"{name} has dtype {tensor.dtype}, which is not one of {known}")
+    folder = path.name.partition(".")[0]
+    with path.open("wb") as file, zipfile.ZipFile(file, "w") as archive:
+        _write_member(file, archive, f"{folder}/data.pkl", _pickled(tensors))
+        _write_member(file, archive, f"{folder}/byteorder", b"little")
+        for number, tensor in enumerate(tensors.values()):
+            content = np.ascontiguousarray(tensor.load()).reshape(-1).view(np.uint8).data
+            _write_member(file, archive, f"{folder}/data/{number}", content)
+        _write_member(file, archive, f"{folder}/version", b"3\n")
+
+
+def _write_member(file: BinaryIO, archive: zipfile.ZipFile, name: str, content: bytes | memoryview) -> None:
+    info = zipfile.ZipInfo(name)  # without the time, so that the same tensors make the same file
+    info.file_size = len(content)
+    is_large = info.file_size * 1.05 > zipfile.ZIP64_LIMIT  # as zipfile decides
+    head = file.tell() + _LOCAL_HEADER + len(name) + _PADDING_HEAD + is_large * _ZIP64_FIELD
+    padding = -head % _ALIGNMENT
+    info.extra = struct.pack("<2sH", b"FB", padding) + b"Z" * padding
+    with archive.open(info, "w") as member:
+        member.write(content)
+
+
+def _pickled(tensors: Mapping[str, TensorEntry]) -> bytes:
+    """The pickle of `{name: tensor}`, where each tensor is rebuilt from the storage of its number."""
+    out = io.BytesIO()
+    out.write(pickle.PROTO + b"\x02" + pickle.EMPTY_DICT + pickle.MARK)
+    for number, (name, tensor) in enumerate(tensors.items()):
+        strides = [int(np.prod(tensor.shape[axis + 1 :], dtype=np.int64)) for axis in range(len(tensor.shape))]
+        storage = (
+            _text("storage"),
+            _global("torch", _STORAGES[tensor.dtype]),
+            _text(str(number)),
+            _text("cpu"),
+            _integer(tensor.nbytes // tensor.dtype.itemsize),
+        )
+        arguments = (
+            _tuple(*storage) + pickle.BINPERSID,
+            _integer(0),  # where it starts in its storage
+            _tuple(*map(_integer, tensor.shape)),
+            _tuple(*map(_integer, strides)),
+            pickle.NEWFALSE,  # needs no gradient
+            _global("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE,  # hooks
+        )
+        out.write(_text(name) + _global("torch._utils", "_rebuild_tensor_v2") + _tuple(*arguments) + pickle.REDUCE)
+    out.write(pickle.SETITEMS + pickle.STOP)
+    return out.getvalue()
+
+
+def _text(text: str) -> bytes:
+    encoded = text.encode()
+    return pickle.BINUNICODE + struct.pack("<I", len(encoded)) + encoded
+
+
+def _integer(number: int) -> bytes:
+    if number < 2**31:
+        return pickle.BININT + struct.pack("<i", number)
+    encoded = pickle.encode_long(number)
+    return pickle.LONG1 + bytes([len(encoded)]) + encoded
+
+
+def _global(module: str, name: str) -> bytes:
+    return pickle.GLOBAL + f"{module}\n{name}\n".encode()
+
+
+def _tuple(*items: bytes) -> bytes:
+    return pickle.MARK + b"".join(items) + pickle.TUPLE
