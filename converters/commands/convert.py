@@ -1,0 +1,69 @@
+"""`clip-zoo convert`: a checkpoint in another format."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def convert(
+    source: Annotated[str, Parameter(name="SRC")],
+    target: Annotated[str, Parameter(name="DST")],
+    /,
+    *,
+    to: str,
+    dtype: str | None = None,
+    max_shard_size: str | None = None,
+    subfolder: str | None = None,
+    revision: str | None = None,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Convert a checkpoint into another format; the target holds all of it in the end, or is as it was.
+
+    Parameters
+    ----------
+    source
+        A folder, a weight file or a hub id, in any format.
+    target
+        The folder to write to; made where it is missing.
+    to
+        The format: safetensors, torch, tf, flax, openai or open_clip.
+    dtype
+        Of the weights: float32, float16, bfloat16 or float64; by default each keeps its own.
+    max_shard_size
+        Such as 500MB or 5GB; larger weights go into several files.
+    subfolder
+        Where in the source.
+    revision
+        A branch, tag or commit on the hub.
+    overwrite
+        Replace files that the target holds.
+    json
+        Print a JSON object in place of lines.
+    """
+    from converters.convert import convert as convert_checkpoint
+
+    result = convert_checkpoint(
+        source,
+        target,
+        to,
+        dtype=dtype,
+        max_shard_size=max_shard_size,
+        overwrite=overwrite,
+        subfolder=subfolder,
+        revision=revision,
+    )
+    if json:
+        print(json_module.dumps(asdict(result), ensure_ascii=False))
+        return 0
+    size = f"{result.tensors} tensors, {result.bytes / 1e6:,.1f} MB"
+    print(f"{result.class_name} ({size}): {result.source_format} to {result.target_format}, in {result.target}")
+    print("\n".join(f"  {name}" for name in result.files))
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return 0

@@ -1,0 +1,133 @@
+"""The configuration that OpenAI's code gives a checkpoint by the shapes of its weights, and what it cannot express.
+
+OpenAI's files hold no configuration. Its code takes everything from shapes but for what is the same for all its models:
+`quick_gelu`, heads of width 64, an epsilon of 1e-5, an MLP of four times the width, and pooling at the largest token.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from clip_core.configuration import CLIPConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
+    from converters.checkpoint import Checkpoint
+
+HEAD_WIDTH = 64
+LAYER_NORM_EPS = 1e-5
+MLP_RATIO = 4
+
+# The tokenizer of OpenAI's CLIP: its size, and where a text starts and ends, which is the largest id.
+VOCAB_SIZE, BOS_TOKEN_ID, EOS_TOKEN_ID = 49408, 49406, 49407
+PAD_TOKEN_ID = 0
+
+# What `eos_token_id` says in a configuration of a model that pools at the largest id, whichever token that is.
+LARGEST_ID = 2
+
+# The tensors whose shapes tell of a model, and how many axes each has.
+_NEEDED = {
+    "text_model.embeddings.token_embedding.weight": 2,
+    "text_model.embeddings.position_embedding.weight": 2,
+    "text_model.encoder.layers.0.mlp.fc1.weight": 2,
+    "vision_model.embeddings.patch_embedding.weight": 4,
+    "vision_model.embeddings.position_embedding.weight": 2,
+    "vision_model.encoder.layers.0.mlp.fc1.weight": 2,
+    "visual_projection.weight": 2,
+}
+
+
+def config_from_shapes(checkpoint: Checkpoint) -> CLIPConfig:
+    """The configuration that OpenAI's code would give these weights.
+
+    Raises:
+        ValueError: a tensor that tells of it is missing, or a shape is none that the code knows.
+    """
+    missing = [name for name in _NEEDED if name not in checkpoint]
+    if missing:
+        raise ValueError(f"{checkpoint.source} holds no {', '.join(missing)}, and no config.json tells of the model")
+    for name, axes in _NEEDED.items():
+        if len(checkpoint.shape(name)) != axes:
+            raise ValueError(f"{checkpoint.source}: {name} has shape {checkpoint.shape(name)}, and {axes} axes are due")
+    tokens, positions, _, patches, places, _, projection = map(checkpoint.shape, _NEEDED)
+    vocab_size, text_width = tokens
+    width, channels, patch_size, _ = patches
+    grid = math.isqrt(max(places[0] - 1, 0))
+    if grid < 1 or grid**2 + 1 != places[0]:
+        raise ValueError(f"{checkpoint.source}: {places[0]} places of patches make no square and a class token")
+    return CLIPConfig(
+        text_config={
+            **_tower(checkpoint, "text_model", text_width),
+            **token_ids(vocab_size),
+            "vocab_size": vocab_size,
+            "max_position_embeddings": positions[0],
+        },
+        vision_config={
+            **_tower(checkpoint, "vision_model", width),
+            "num_channels": channels,
+            "image_size": grid * patch_size,
+            "patch_size": patch_size,
+        },
+        projection_dim=projection[0],
+    )
+
+
+def token_ids(vocab_size: int) -> dict[str, int | None]:
+    """The special tokens of a model that pools at the largest id and pads with 0, as configuration fields."""
+    if vocab_size == VOCAB_SIZE:
+        return {"bos_token_id": BOS_TOKEN_ID, "eos_token_id": EOS_TOKEN_ID, "pad_token_id": PAD_TOKEN_ID}
+    return {"bos_token_id": None, "eos_token_id": LARGEST_ID, "pad_token_id": PAD_TOKEN_ID}
+
+
+def pools_at_largest_id(config: CLIPTextConfig) -> bool:
+    """Whether a model pools at the largest id of a row, or at the largest that there is."""
+    return config.eos_token_id in {LARGEST_ID, config.vocab_size - 1}
+
+
+def check_openai(config: CLIPConfig) -> None:
+    """Refuse what OpenAI's code would run otherwise.
+
+    Raises:
+        ValueError: a field has another value than the code takes for granted; one message names them all.
+    """
+    faults = [*_faults(config.text_config), *_faults(config.vision_config)]
+    if not pools_at_largest_id(config.text_config):
+        eos, largest = config.text_config.eos_token_id, config.text_config.vocab_size - 1
+        faults.append(f"text_config.eos_token_id is {eos}, and OpenAI's code pools at the largest id, {largest}")
+    if config.vision_config.num_channels != 3:
+        faults.append(f"vision_config.num_channels is {config.vision_config.num_channels} in place of 3")
+    if faults:
+        raise ValueError(f"OpenAI's code cannot run this model: {'; '.join(faults)}")
+
+
+def _tower(checkpoint: Checkpoint, tower: str, width: int) -> dict[str, int | float | str]:
+    if width % HEAD_WIDTH:
+        raise ValueError(
+            f"{checkpoint.source}: the {tower} is {width} wide, which heads of {HEAD_WIDTH}, as OpenAI's code takes "
+            "them, do not divide; put the model's config.json or open_clip_config.json beside the weights"
+        )
+    layers = {name.split(".")[3] for name in checkpoint if name.startswith(f"{tower}.encoder.layers.")}
+    return {
+        "hidden_size": width,
+        "intermediate_size": checkpoint.shape(f"{tower}.encoder.layers.0.mlp.fc1.weight")[0],
+        "num_hidden_layers": len(layers),
+        "num_attention_heads": width // HEAD_WIDTH,
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": LAYER_NORM_EPS,
+    }
+
+
+def _faults(config: CLIPTextConfig | CLIPVisionConfig) -> Iterator[str]:
+    wanted = {
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": LAYER_NORM_EPS,
+        "num_attention_heads": config.hidden_size // HEAD_WIDTH,
+        "intermediate_size": config.hidden_size * MLP_RATIO,
+        "pruned_heads": {},
+    }
+    for field, value in wanted.items():
+        if getattr(config, field) != value:
+            yield f"{config.base_config_key}.{field} is {getattr(config, field)!r} in place of {value!r}"

@@ -1,0 +1,39 @@
+"""The optimizer's moments beside a checkpoint, by canonical name: a run goes on in whichever framework it likes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from converters.formats import safetensors
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    import numpy as np
+
+    from converters.tensors import TensorEntry
+
+MOMENTS_NAME = "optimizer.safetensors"
+
+
+def write_moments(folder: str | os.PathLike[str], moments: Mapping[str, TensorEntry]) -> None:
+    """Write moments, such as `exp_avg.logit_scale`, into a folder of one's own; see `clip_core.files.new_folder`."""
+    safetensors.write(Path(folder) / MOMENTS_NAME, moments)
+
+
+def read_moments(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The moments that a folder holds.
+
+    Raises:
+        FileNotFoundError: it holds none.
+        ValueError: the file is damaged.
+    """
+    path = Path(folder) / MOMENTS_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no {MOMENTS_NAME}, so training cannot go on from there")
+    try:
+        return {name: entry.load() for name, entry in safetensors.read(path).items()}
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

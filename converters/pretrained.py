@@ -1,0 +1,191 @@
+"""What `from_pretrained` and `save_pretrained` have in common in every backend: all but the framework's own tensors."""
+
+from __future__ import annotations
+
+import copy
+import os
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clip_core.hub import split_hub_options, upload_folder
+from converters.checkpoint import Checkpoint, open_checkpoint
+from converters.description import config_from_pretrained
+from converters.formats import BY_NAME
+from converters.matching import fit
+from converters.writing import save_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from converters.matching import LoadReport
+    from converters.tensors import TensorEntry
+
+# Keywords that training scripts for transformers pass when they save, and that are not needed.
+_NOT_NEEDED_TO_SAVE = ("save_function", "save_peft_format")
+
+
+@dataclass
+class Prepared:
+    """A checkpoint that fits a model, before the model is there.
+
+    Attributes:
+        config: the configuration, with the caller's fields in it.
+        checkpoint: the weights; no tensor was read yet.
+        report: how they fit. `report.matched` are the parameters to assign.
+        fresh: the parameters that start afresh, which a warning has told of.
+    """
+
+    config: Any
+    checkpoint: Checkpoint
+    report: LoadReport
+    fresh: list[str]
+
+    def dtype(self, dtype: Any, default: Any) -> Any:
+        """The dtype to load in: as given, `default` for None, and for "auto" the checkpoint's own by its name."""
+        if dtype is None:
+            return default
+        if dtype != "auto":
+            return dtype
+        if self.config.dtype is not None:
+            return self.config.dtype
+        floating = [found for name in self.checkpoint if (found := self.checkpoint.dtype(name)).kind not in "biu"]
+        return max(floating, key=lambda found: found.itemsize).name
+
+
+def prepare(
+    model_class: type[Any],
+    source: str | os.PathLike[str] | None,
+    *,
+    config: Any = None,
+    tensors: Mapping[str, TensorEntry] | None = None,
+    strict: bool = True,
+    ignore_mismatched_sizes: bool = False,
+    variant: str | None = None,
+    use_safetensors: bool | None = None,
+    **kwargs: Any,
+) -> Prepared:
+    """Find a checkpoint and hold it against a model class; no tensor is read.
+
+    Args:
+        model_class: the class, which has a `config_class`.
+        source: a local folder or weight file, or a hub id; None with `tensors` and `config`.
+        config: a configuration, or where to read it; by default what stands beside the weights.
+        tensors: weights to use in place of the source's.
+        strict: refuse missing and unexpected tensors.
+        ignore_mismatched_sizes: start tensors afresh that have another shape in the checkpoint.
+        variant: as in `model.<variant>.safetensors`.
+        use_safetensors: True for safetensors alone, False for every other format.
+        **kwargs: fields of the configuration, and where on the hub; see `clip_core.hub.HubOptions`.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint, or it holds no weights in a known format.
+        CheckpointError: the checkpoint does not fit; one report names every tensor.
+        TypeError: a keyword is none of these.
+    """
+    hub = split_hub_options(kwargs)
+    new_head = not {"num_labels", "id2label", "label2id"}.isdisjoint(kwargs)
+    if source is None and (tensors is None or config is None):
+        raise ValueError("give a folder, a file or a hub id to load from, or both a config and the weights")
+    config = _resolve_config(model_class, source if config is None else config, hub, kwargs)
+    if tensors is not None:
+        checkpoint = Checkpoint(tensors, "state_dict")
+    else:
+        assert source is not None  # noqa: S101  for the type checker; refused above
+        checkpoint = open_checkpoint(source, variant=variant, use_safetensors=use_safetensors, **hub)
+        config.name_or_path = os.fspath(source)
+    name = model_class.__name__
+    report, fresh = fit(
+        checkpoint,
+        config,
+        name,
+        strict=strict,
+        ignore_mismatched_sizes=ignore_mismatched_sizes,
+        new_head=new_head,
+    )
+    if fresh:
+        warnings.warn(f"{name}: fresh weights for {', '.join(fresh)}; train them before use", stacklevel=3)
+    return Prepared(config, checkpoint, report, fresh)
+
+
+def save(
+    model: Any,
+    folder: str | os.PathLike[str],
+    tensors: Mapping[str, TensorEntry],
+    *,
+    format: str,  # noqa: A002  it is what it is
+    dtype: str,
+    is_main_process: bool = True,
+    max_shard_size: int | str = "5GB",
+    variant: str | None = None,
+    push_to_hub: bool = False,
+    **kwargs: Any,
+) -> None:
+    """Save a model's configuration and weights in Hugging Face's way; an interrupted save leaves the old files whole.
+
+    Args:
+        model: the model, which has a `config`.
+        folder: where to; made where it is missing.
+        tensors: the weights by canonical name.
+        format: the file format, by its name in `converters.formats.BY_NAME`.
+        dtype: of the weights, for the configuration to tell.
+        is_main_process: False writes nothing, for all processes but one.
+        max_shard_size: bytes, or a string such as "5GB"; larger weights go into several files and an index.
+        variant: as in `model.<variant>.safetensors`.
+        push_to_hub: upload the folder after saving.
+        **kwargs: keywords of `clip_core.hub.upload_folder`; `repo_id` defaults to the folder's name.
+
+    Raises:
+        TypeError: a keyword is none of these.
+        OSError: the folder cannot be written to, or has too little room.
+    """
+    for name in _NOT_NEEDED_TO_SAVE:
+        kwargs.pop(name, None)
+    if not push_to_hub and not kwargs.keys() <= {"token"}:
+        raise TypeError(f"save_pretrained does not take {', '.join(kwargs)} without push_to_hub=True")
+    if not is_main_process:
+        return
+    model.config.architectures = [type(model).__name__]
+    model.config.dtype = dtype
+    save_weights(
+        folder,
+        tensors,
+        BY_NAME[format].write,
+        file=BY_NAME[format].file,
+        max_shard_size=max_shard_size,
+        variant=variant,
+        texts={"config.json": model.config.to_json_string()},
+    )
+    if push_to_hub:
+        upload_folder(folder, kwargs.pop("repo_id", Path(folder).name), **kwargs)
+
+
+class Pushable:
+    """A model that can be uploaded; it has a `save_pretrained`."""
+
+    def push_to_hub(self, repo_id: str, *, max_shard_size: int | str = "5GB", **kwargs: Any) -> str:
+        """Upload the model to a repository of the hub, and return the commit's address.
+
+        Args:
+            repo_id: the repository, such as "user/my-clip"; made where it is missing.
+            max_shard_size: as in `save_pretrained`.
+            **kwargs: `token`, `commit_message`, `private`, `revision`, `create_pr`.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, max_shard_size=max_shard_size)  # type: ignore[attr-defined]
+            return upload_folder(folder, repo_id, **kwargs)
+
+
+def _resolve_config(model_class: type[Any], given: Any, hub: Any, kwargs: dict[str, Any]) -> Any:
+    """The configuration, given or read, with the caller's fields in it."""
+    if isinstance(given, (str, Path)):
+        config, unused = config_from_pretrained(model_class.config_class, given, **hub, **kwargs)
+    else:
+        config = copy.deepcopy(given)  # the caller's own stays as it is
+        unused = {name: value for name, value in kwargs.items() if not hasattr(config, name)}
+        config.update({name: value for name, value in kwargs.items() if name not in unused})
+    if unused:
+        raise TypeError(f"{model_class.__name__}.from_pretrained does not take {', '.join(unused)}")
+    return config
