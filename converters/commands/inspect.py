@@ -1,0 +1,70 @@
+"""`clip-zoo inspect`: what a checkpoint is, and the traps in it."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from converters.inspect import Inspection
+
+
+def inspect(
+    source: Annotated[str, Parameter(name="SRC")],
+    /,
+    *,
+    subfolder: str | None = None,
+    revision: str | None = None,
+    values: Annotated[bool, Parameter(name="--hash", negative="--no-hash")] = True,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Tell what a checkpoint is, and warn of each trap in it.
+
+    Parameters
+    ----------
+    source
+        A folder, a weight file or a hub id, in any format.
+    subfolder
+        Where in the source.
+    revision
+        A branch, tag or commit on the hub.
+    values
+        Read the weights too: for a hash that is the same in every format, for NaN, and for whether several formats in
+        one folder agree.
+    json
+        Print a JSON object in place of lines.
+    """
+    from converters.inspect import inspect as inspect_checkpoint
+
+    result = inspect_checkpoint(source, values=values, subfolder=subfolder, revision=revision)
+    if json:
+        print(json_module.dumps(result.to_dict(), ensure_ascii=False))
+        return 0
+    rows = list(_rows(result))
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}")
+    for name, text in result.warnings.items():
+        print(f"warning: {name}: {text}")
+    return 0
+
+
+def _rows(result: Inspection) -> Iterator[tuple[str, Any]]:
+    yield "checkpoint", result.source
+    yield "format", result.format + (f" with {result.layout}'s names" if "OpenAI" in result.layout else "")
+    yield "model", f"{result.class_name}, configuration from {result.config_from}"
+    for name, tower in result.towers.items():
+        yield name, ", ".join(f"{field} {value}" for field, value in tower.items())
+    yield "projection", result.projection_dim or "none"
+    yield "parameters", f"{result.parameters:,}"
+    yield "dtypes", ", ".join(result.dtypes)
+    for name, value in (result.preprocessing or {"unknown": ""}).items():
+        yield f"pictures: {name}", value
+    for name, size in result.files.items():
+        yield f"file {name}", f"{size:,} bytes"
+    if result.sha256 is not None:
+        yield "hash of the weights", result.sha256

@@ -1,0 +1,99 @@
+"""The command clip-zoo verify: its table, its JSON, its report, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from support.checkpoints import save_checkpoint
+from support.configs import tiny_config
+
+BOTH = ["--frameworks", "reference,torch"]
+
+
+@pytest.fixture
+def model(tmp_path):
+    save_checkpoint(tmp_path / "model", tiny_config())
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def faulty(model):
+    """The same weights, told to go with another activation in the text tower."""
+    folder = model.parent / "faulty"
+    save_checkpoint(folder, tiny_config({"hidden_act": "quick_gelu"}))
+    return folder
+
+
+def test_the_table_has_a_row_for_each_group_and_ends_in_the_verdict(run, model):
+    code, out, _ = run("verify", model, *BOTH, "--grad", "--train-step")
+    assert code == 0
+    lines = [line.rstrip() for line in out.splitlines()]
+    assert lines[0] == f"CLIPModel in {model}: reference, torch, float32"
+    assert lines[1:3] == ["pixel_values: drawn", "input_ids: drawn"]
+    groups = ["pixels", "token ids", "embeddings", "hidden states", "attentions", "pooled", "projected"]
+    groups += ["unit-norm embeddings", "logits", "loss", "gradients", "updated parameters"]
+    rows = [line for line in lines if line.endswith("pass")]
+    assert [next(group for group in groups if row.startswith(group)) for row in rows] == groups
+    assert lines[-1].endswith("stages agree.")
+
+
+def test_all_shows_every_stage(run, model):
+    code, out, _ = run("verify", model, *BOTH, "--all")
+    assert code == 0
+    for stage in ("vision.layers.0.attention", "text.layers.2", "attention_mask", "logits_per_image"):
+        assert sum(stage in line.split() for line in out.splitlines()) == 1
+
+
+def test_a_failure_names_the_first_stage_and_exits_with_1(run, model, faulty):
+    code, out, _ = run("verify", faulty, "--against", model, *BOTH)
+    assert code == 1
+    assert "FAIL" in out
+    assert "configuration: text_config.hidden_act is quick_gelu here and gelu there" in out
+    assert out.splitlines()[-1] == (
+        "The first stage that drifts is text.layers.0: reference and against reference, torch and against torch differ."
+    )
+
+
+def test_json_holds_the_same(run, model, faulty):
+    code, out, _ = run("verify", model, "--against", faulty, "--frameworks", "reference, torch", "--json")
+    found = json.loads(out)
+    assert code == 1
+    assert (found["passed"], found["first_drift"]) == (False, "text.layers.0")
+    assert found["configuration"] == {"text_config.hidden_act": ["gelu", "quick_gelu"]}
+    row = found["comparisons"][0]
+    assert (row["stage"], row["pair"], row["passed"]) == ("pixel_values", ["reference", "torch"], True)
+
+
+def test_a_report_is_written_beside_the_table(run, model, tmp_path):
+    report = tmp_path / "report.html"
+    code, out, _ = run("verify", model, *BOTH, "--report", report, "--dtype", "bf16")
+    assert code == 0
+    assert "bfloat16" in out
+    assert report.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--frameworks", "torch,caffe"], "there is no framework 'caffe'; there are reference, "),
+        (["--frameworks", "torch"], "torch is not enough to compare"),
+        (["--dtype", "fp8"], "dtype='fp8' is not known; give one of fp32, "),
+        (["--against", "./gone"], "'./gone' does not exist"),
+    ],
+)
+def test_bad_input_is_told_in_one_line_with_exit_code_2(run, model, arguments, message):
+    code, out, err = run("verify", model, *arguments)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1, err
+    assert message in err
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(run, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("converters.verify.verify", None)
+    (tmp_path / "file").write_text("")
+    for target, reason in ((tmp_path, "is a folder"), (tmp_path / "file" / "report.html", "cannot be written")):
+        code, out, err = run("verify", model, *BOTH, "--report", target)
+        assert (code, out) == (2, "")
+        assert err.startswith(f"clip-zoo: {target} {reason}")
