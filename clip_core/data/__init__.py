@@ -1,0 +1,19 @@
+"""Training data: image-text pairs as numpy batches, the same samples in the same order whatever the framework."""
+
+from __future__ import annotations
+
+from clip_core.data.augmentation import RandomCrop, RandomResizedCrop
+from clip_core.data.loader import PairLoader
+from clip_core.data.pairs import Broken, IndexedPairs, Pair, StreamedPairs
+from clip_core.data.sources import open_pairs
+
+__all__ = [
+    "Broken",
+    "IndexedPairs",
+    "Pair",
+    "PairLoader",
+    "RandomCrop",
+    "RandomResizedCrop",
+    "StreamedPairs",
+    "open_pairs",
+]

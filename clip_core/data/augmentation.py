@@ -1,0 +1,115 @@
+"""The random crops that CLIP was trained with: one picture in, one of the model's size out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from PIL import Image
+
+from clip_core.image_transforms import resized_shape
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_TRIES = 10
+
+
+class Augmentation(Protocol):
+    """A random change of a picture; it can be pickled, and draws from `rng` alone."""
+
+    def __call__(
+        self, picture: Image.Image, shape: tuple[int, int], resample: int, rng: np.random.Generator
+    ) -> Image.Image:
+        """The changed picture.
+
+        Args:
+            picture: in RGB.
+            shape: `(height, width)` of the result.
+            resample: one of `PIL.Image.Resampling`.
+            rng: the sample's own.
+        """
+
+
+@dataclass(frozen=True)
+class RandomCrop:
+    """A random part of the picture, which was first resized so that its shorter edge just fits (Radford et al. 2021).
+
+    Attributes:
+        flip: the probability of mirroring left and right.
+    """
+
+    flip: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_flip(self.flip)
+
+    def __call__(
+        self, picture: Image.Image, shape: tuple[int, int], resample: int, rng: np.random.Generator
+    ) -> Image.Image:
+        """See `Augmentation`."""
+        height, width = shape
+        new_height, new_width = resized_shape(picture.height, picture.width, {"shortest_edge": max(shape)})
+        resized = picture.resize((new_width, new_height), Image.Resampling(resample))
+        top, left = _draw(rng, new_height - height), _draw(rng, new_width - width)
+        return _flipped(resized.crop((left, top, left + width, top + height)), self.flip, rng)
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """A part of random area and proportions, resized to the model's size, as open_clip trains.
+
+    Attributes:
+        scale: the least and the greatest area, as a part of the picture's.
+        ratio: the least and the greatest width / height.
+        flip: the probability of mirroring left and right.
+    """
+
+    scale: tuple[float, float] = (0.9, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_flip(self.flip)
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"scale={self.scale} is no range of areas; two numbers of 0 to 1 are, the lesser first")
+        if not 0 < self.ratio[0] <= self.ratio[1]:
+            raise ValueError(f"ratio={self.ratio} is no range of proportions; two positive numbers, the lesser first")
+
+    def __call__(
+        self, picture: Image.Image, shape: tuple[int, int], resample: int, rng: np.random.Generator
+    ) -> Image.Image:
+        """See `Augmentation`."""
+        left, top, width, height = self._part(picture.width, picture.height, rng)
+        part = picture.crop((left, top, left + width, top + height))
+        resized = part.resize((shape[1], shape[0]), Image.Resampling(resample))
+        return _flipped(resized, self.flip, rng)
+
+    def _part(self, width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        """Left, top, width and height of a random part; of the middle, where none was found to fit."""
+        lowest, highest = map(math.log, self.ratio)
+        for _ in range(_TRIES):
+            area = width * height * rng.uniform(*self.scale)
+            ratio = math.exp(rng.uniform(lowest, highest))
+            part_width, part_height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < part_width <= width and 0 < part_height <= height:
+                return _draw(rng, width - part_width), _draw(rng, height - part_height), part_width, part_height
+        part_width = min(width, max(1, round(height * self.ratio[1])))
+        part_height = min(height, max(1, round(width / self.ratio[0])))
+        return (width - part_width) // 2, (height - part_height) // 2, part_width, part_height
+
+
+def _check_flip(flip: float) -> None:
+    if not 0 <= flip <= 1:
+        raise ValueError(f"flip={flip} is no probability; give a number from 0 to 1")
+
+
+def _draw(rng: np.random.Generator, most: int) -> int:
+    return int(rng.integers(most + 1))
+
+
+def _flipped(picture: Image.Image, probability: float, rng: np.random.Generator) -> Image.Image:
+    if probability and rng.random() < probability:
+        return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return picture

@@ -1,0 +1,125 @@
+"""Pictures in a folder, with captions in files beside them or in a table."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Literal
+
+from clip_core.data.pairs import IndexedPairs, Pair, make_pair
+from clip_core.data.tables import TABLE_ENDINGS, read_table
+from clip_core.image_files import ImageFileError, find_images
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from clip_core.data.pairs import Broken
+
+Unpaired = Literal["error", "skip"]
+
+_TABLES = tuple(f"metadata{ending}" for ending in TABLE_ENDINGS)
+_SHOWN = 5
+_logger = logging.getLogger(__name__)
+
+
+class FolderPairs(IndexedPairs):
+    """Pairs whose pictures are files; see `open_folder` and `open_table`.
+
+    Args:
+        pairs: all of them.
+    """
+
+    def __init__(self, pairs: Sequence[Pair | Broken]) -> None:
+        self._pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int, /) -> Pair | Broken:
+        return self._pairs[index]
+
+
+def table_in(folder: Path) -> Path | None:
+    """The folder's metadata.jsonl, .csv or .tsv.
+
+    Raises:
+        ValueError: there are several.
+    """
+    tables = [folder / name for name in _TABLES if (folder / name).is_file()]
+    if len(tables) > 1:
+        raise ValueError(f"{folder} holds {' and '.join(table.name for table in tables)}; give the path of one")
+    return tables[0] if tables else None
+
+
+def open_folder(folder: Path, unpaired: Unpaired = "error") -> FolderPairs:
+    """The pictures of a folder, at any depth, each with the caption in the .txt file of its name: cat.jpg, cat.txt.
+
+    Raises:
+        ValueError: a picture has no caption or a caption no picture, and `unpaired` is "error".
+    """
+    pictures = _pictures(folder)
+    captions = {path.with_suffix(""): path for path in sorted(folder.rglob("*.txt"))}
+    pairs = [
+        Pair(str(picture), picture, captions[picture.with_suffix("")])
+        for picture in pictures
+        if picture.with_suffix("") in captions
+    ]
+    stems = {picture.with_suffix("") for picture in pictures}
+    _check_paired(
+        folder,
+        [str(picture.relative_to(folder)) for picture in pictures if picture.with_suffix("") not in captions],
+        [str(path.relative_to(folder)) for stem, path in captions.items() if stem not in stems],
+        unpaired,
+    )
+    return FolderPairs(pairs)
+
+
+def open_table(
+    table: Path, image: str | None = None, caption: str | None = None, unpaired: Unpaired = "error"
+) -> FolderPairs:
+    """The pictures that a table names, relative to the folder it is in.
+
+    Args:
+        table: see `clip_core.data.tables.read_table`, as for `image` and `caption`.
+        image: the column of file names.
+        caption: the column of captions.
+        unpaired: what to do with rows whose picture is not there and with the folder's pictures that have no row.
+
+    Raises:
+        ValueError: the table cannot be read, or there are such and `unpaired` is "error".
+    """
+    rows = read_table(table, image, caption)
+    pictures = set(_pictures(table.parent))
+    pairs: list[Pair | Broken] = []
+    missing: list[str] = []
+    for line, name, text in rows:
+        path = table.parent / name
+        if path in pictures or path.is_file():
+            pairs.append(make_pair(f"{table} line {line} ({name})", path, text))
+        else:
+            missing.append(f"{name} (line {line})")
+    without = pictures - {table.parent / row.file_name for row in rows}
+    _check_paired(table, sorted(str(picture.relative_to(table.parent)) for picture in without), missing, unpaired)
+    return FolderPairs(pairs)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    try:
+        return find_images(str(folder))
+    except ImageFileError:
+        return []
+
+
+def _check_paired(where: Path, pictures: list[str], captions: list[str], unpaired: Unpaired) -> None:
+    """Tell of what has no counterpart: all counts, and the first names of each kind."""
+    told = [
+        f"{kind}: {len(names)} ({', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)})"
+        for kind, names in (("pictures without a caption", pictures), ("captions without a picture", captions))
+        if names
+    ]
+    if not told:
+        return
+    message = f"{where}: {'; '.join(told)}"
+    if unpaired == "error":
+        raise ValueError(f"{message}. Complete them, or pass unpaired='skip' to leave them out")
+    _logger.warning("%s; left out", message)

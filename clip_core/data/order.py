@@ -1,0 +1,177 @@
+"""In what order an epoch's samples come, and which of them are this process's."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, count
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clip_core.data.pairs import IndexedPairs, StreamedPairs
+from clip_core.data.preparation import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clip_core.data.pairs import Pairs
+
+# Keeps these random numbers apart from those of the samples, which have the same seed.
+_ORDER = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the order depends on.
+
+    Attributes:
+        batch_size: of one process.
+        drop_last: whether what does not fill a batch is left out.
+        process_index: of this process.
+        process_count: of all.
+        seed: of the shuffling.
+        shuffle: whether to.
+        shuffle_buffer: how many samples of a stream are in memory to be shuffled.
+
+    Raises:
+        ValueError: they cannot be right.
+    """
+
+    batch_size: int
+    drop_last: bool
+    process_index: int
+    process_count: int
+    seed: int
+    shuffle: bool
+    shuffle_buffer: int
+
+    def __post_init__(self) -> None:
+        check_least(batch_size=(self.batch_size, 1), shuffle_buffer=(self.shuffle_buffer, 1))
+        check_least(seed=(self.seed, 0), process_count=(self.process_count, 1))
+        if not 0 <= self.process_index < self.process_count:
+            raise ValueError(f"process_index={self.process_index} is not below process_count={self.process_count}")
+        if self.process_count > 1 and not self.drop_last:
+            raise ValueError("drop_last=False is for one process; several would get unequal numbers of batches")
+        if self.batch_size * self.process_count == 1 and self.drop_last:
+            raise ValueError(
+                "a batch of one pair has no negatives, and its contrastive loss is 0 whatever the model does; take "
+                "batch_size=2 or more (drop_last=False allows 1, for evaluation)"
+            )
+
+    def permutation(self, length: int, *keys: int) -> np.ndarray:
+        """A permutation of the numbers below `length` that depends on the seed and the keys; (length,), int64."""
+        if not self.shuffle:
+            return np.arange(length)
+        return np.random.default_rng((self.seed, _ORDER, *keys)).permutation(length)
+
+
+class Order(ABC):
+    """The samples of one process in an epoch, in order. `len` is their number, the same for every process."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def entries(self, epoch: int, start: int) -> Iterator[Entry]:
+        """The samples from number `start` on, without end: after the last the first comes again."""
+
+
+def order_of(source: Pairs, plan: Plan) -> Order:
+    """The order of a source of either kind.
+
+    Raises:
+        ValueError: there are not enough samples for one batch.
+    """
+    order = IndexedOrder(source, plan) if isinstance(source, IndexedPairs) else StreamedOrder(source, plan)
+    if len(order) < plan.batch_size and plan.drop_last:
+        processes = f" for each of {plan.process_count} processes" if plan.process_count > 1 else ""
+        raise ValueError(f"batch_size={plan.batch_size}{processes} is more than the {len(source)} pairs that there are")
+    return order
+
+
+def check_least(**arguments: tuple[int, int]) -> None:
+    """Check that each argument, by name, is at least what stands beside it."""
+    for name, (value, least) in arguments.items():
+        if value < least:
+            raise ValueError(f"{name}={value}; give {least} or more")
+
+
+class IndexedOrder(Order):
+    """One permutation of all samples for all processes, which take turns of a batch each.
+
+    What the processes take in one step, put together in their order, is therefore what a single process with a batch as
+    large as all of theirs takes. What is left after the last full step, less than a batch for each process, is theirs
+    in equal parts, to stand in for broken samples.
+    """
+
+    def __init__(self, source: IndexedPairs, plan: Plan) -> None:
+        self._source = source
+        self._plan = plan
+        self._steps, self._rest = divmod(len(source), plan.batch_size * plan.process_count)
+
+    def __len__(self) -> int:
+        return self._steps * self._plan.batch_size + self._rest // self._plan.process_count
+
+    def entries(self, epoch: int, start: int) -> Iterator[Entry]:
+        """See `Order`."""
+        permutation = self._plan.permutation(len(self._source), epoch)
+        for number in count(start):
+            index = int(permutation[self._place(number % len(self))])
+            yield Entry((index,), self._source[index])
+
+    def _place(self, number: int) -> int:
+        """Where in the permutation this process's sample of a number is."""
+        plan = self._plan
+        step, within = divmod(number, plan.batch_size)
+        width = plan.batch_size if step < self._steps else self._rest // plan.process_count
+        return step * plan.batch_size * plan.process_count + plan.process_index * width + within
+
+
+class StreamedOrder(Order):
+    """The shards, shuffled and laid end to end, in equal parts for the processes, each of which shuffles its part.
+
+    A part is shuffled in pieces of what the buffer holds: it is filled, shuffled and emptied. To resume takes no more
+    than to read one piece again.
+    """
+
+    def __init__(self, source: StreamedPairs, plan: Plan) -> None:
+        self._source = source
+        self._plan = plan
+
+    @cached_property
+    def _length(self) -> int:
+        return len(self._source) // self._plan.process_count
+
+    def __len__(self) -> int:
+        return self._length
+
+    def entries(self, epoch: int, start: int) -> Iterator[Entry]:
+        """See `Order`."""
+        shards = self._plan.permutation(len(self._source.sizes), epoch).tolist()
+        position = start % len(self)
+        while True:
+            yield from self._shuffled(shards, epoch, position) if self._plan.shuffle else self._read(shards, position)
+            position = 0
+
+    def _shuffled(self, shards: list[int], epoch: int, position: int) -> Iterator[Entry]:
+        """The samples from a position to the end of this process's part, shuffled in pieces."""
+        size = self._plan.shuffle_buffer
+        for piece in range(position // size, -(-len(self) // size)):
+            entries = list(self._read(shards, piece * size, (piece + 1) * size))
+            order = self._plan.permutation(len(entries), epoch, self._plan.process_index + 1, piece)
+            yield from (entries[place] for place in order[max(position - piece * size, 0) :])
+
+    def _read(self, shards: list[int], start: int, stop: int | None = None) -> Iterator[Entry]:
+        """The samples of this process's part from `start` up to `stop`, in the order of the shards."""
+        offset = self._plan.process_index * len(self)
+        first, last = offset + start, offset + min(len(self), len(self) if stop is None else stop)
+        sizes = self._source.sizes
+        ends = accumulate(sizes[shard] for shard in shards)
+        for shard, end in zip(shards, ends, strict=True):
+            begin = end - sizes[shard]
+            if begin < last and first < end:
+                inside = max(first - begin, 0), min(last, end) - begin
+                for number, pair in enumerate(self._source.read(shard, *inside), inside[0]):
+                    yield Entry((shard, number), pair)

@@ -1,0 +1,130 @@
+"""What a source of training data gives: pairs of a picture and its caption, by number or one after another."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from clip_core.batch import framework_of, to_numpy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+
+    Picture = Path | bytes | Image.Image | np.ndarray
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture and its captions, not yet read as far as they are in files.
+
+    Attributes:
+        key: names the sample in messages: its file, or its table and line.
+        image: a path, the bytes of a file, a picture, or an array of bytes `(height, width[, channels])`.
+        captions: one, or several of which training draws one; or the file that holds one.
+    """
+
+    key: str
+    image: Picture
+    captions: tuple[str, ...] | Path
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A sample that cannot be used.
+
+    Attributes:
+        key: as in `Pair`.
+        reason: one line.
+    """
+
+    key: str
+    reason: str
+
+
+class IndexedPairs(ABC):
+    """Pairs that can be read in any order, by number from 0."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int, /) -> Pair | Broken: ...
+
+
+class StreamedPairs(ABC):
+    """Pairs in shards, each of which is read from its beginning on."""
+
+    @property
+    @abstractmethod
+    def sizes(self) -> Sequence[int]:
+        """The number of samples in each shard.
+
+        Raises:
+            ValueError: a shard cannot be read; the message names it.
+        """
+
+    @abstractmethod
+    def read(self, shard: int, start: int, stop: int) -> Iterator[Pair | Broken]:
+        """The samples of a shard from number `start` up to, and without, `stop`.
+
+        Raises:
+            ValueError: the shard cannot be read, or ends before `stop`; the message names it.
+        """
+
+    def __len__(self) -> int:
+        return sum(self.sizes)
+
+
+Pairs = IndexedPairs | StreamedPairs
+
+
+def make_pair(key: str, image: Any, caption: Any, *, folder: Path | None = None) -> Pair | Broken:
+    """The pair that a row of a table or a sample of a shard stands for.
+
+    Args:
+        key: as in `Pair`.
+        image: a path, bytes, a picture, an array of any framework, or a mapping with `bytes` or `path`, as the
+            `datasets` library stores pictures.
+        caption: a text, or several.
+        folder: what paths are relative to.
+    """
+    try:
+        picture = _as_picture(image, folder)
+    except (OSError, SyntaxError, ValueError) as error:
+        return Broken(key, str(error))
+    if picture is None:
+        is_missing = image is None or isinstance(image, Mapping)
+        return Broken(key, "there is no image" if is_missing else f"the image is of type {type(image).__name__}")
+    captions = caption if isinstance(caption, (list, tuple)) else (caption,)
+    if caption is None or not captions:
+        return Broken(key, "there is no caption")
+    for one in captions:
+        if not isinstance(one, str):
+            return Broken(key, f"the caption is of type {type(one).__name__}")
+        if not one.strip():
+            return Broken(key, "the caption is empty")
+    return Pair(key, picture, tuple(captions))
+
+
+def _as_picture(image: Any, folder: Path | None) -> Picture | None:
+    if isinstance(image, Mapping):
+        content = image.get("bytes")
+        image = content if content is not None else image.get("path")
+    if isinstance(image, str):
+        image = Path(image)
+    if isinstance(image, Path):
+        return image if folder is None else folder / image
+    if isinstance(image, (bytearray, memoryview)):
+        return bytes(image)
+    if isinstance(image, Image.Image):
+        image.load()  # it goes to another process, which its file does not
+    if isinstance(image, (bytes, Image.Image)):
+        return image
+    return to_numpy(image) if framework_of(image) is not None else None

@@ -1,0 +1,122 @@
+"""Parquet files that hold the bytes of pictures, by pyarrow."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from clip_core.data.columns import IMAGE_COLUMNS, caption_column, class_names, image_column, named
+from clip_core.data.pairs import Broken, Pair, StreamedPairs, make_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+PARQUET_ENDINGS = (".parquet",)
+
+_ROWS = 256  # that are in memory at a time
+
+
+class _Group(NamedTuple):
+    """A row group of a file, which is what is read as a shard."""
+
+    path: Path
+    number: int
+    first_row: int
+    size: int
+    columns: tuple[str, str]
+    class_names: list[str]
+
+
+class ParquetPairs(StreamedPairs):
+    """Pairs in Parquet files; each row group is a shard.
+
+    Args:
+        files: their paths.
+        image: the column of pictures: bytes, or a struct of `bytes` and `path` as the `datasets` library writes it;
+            "image" by default.
+        caption: the column of captions: texts, or lists of them; "text" or "caption" by default. Of a column of
+            classes, as the `datasets` library writes it, their names.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+        ValueError: a file cannot be read, or lacks a column.
+    """
+
+    def __init__(self, files: Sequence[Path], image: str | None = None, caption: str | None = None) -> None:
+        self._groups = [group for file in files for group in _groups(file, image, caption)]
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """The number of rows in each row group."""
+        return [group.size for group in self._groups]
+
+    def read(self, shard: int, start: int, stop: int) -> Iterator[Pair | Broken]:
+        """The rows of a row group from number `start` up to, and without, `stop`.
+
+        Raises:
+            ValueError: the file cannot be read.
+        """
+        group = self._groups[shard]
+        image, caption = group.columns
+        row = 0
+        with _opened(group.path) as file:
+            batches = file.iter_batches(batch_size=_ROWS, row_groups=[group.number], columns=list(group.columns))
+            while row < stop:
+                batch = _next(batches, group, row)
+                wanted = batch.slice(max(start - row, 0), max(stop - max(start, row), 0))
+                number = group.first_row + max(start, row)
+                for offset, content in enumerate(wanted.to_pylist()):
+                    key = f"{group.path} row {number + offset}"
+                    text = named(content[caption], group.class_names)
+                    yield make_pair(key, content[image], text, folder=group.path.parent)
+                row += batch.num_rows
+
+
+def _groups(path: Path, image: str | None, caption: str | None) -> Iterator[_Group]:
+    with _opened(path) as file:
+        there = file.schema_arrow.names
+        columns = (
+            image_column(there, image, IMAGE_COLUMNS, str(path)),
+            caption_column(there, caption, str(path)),
+        )
+        names = _class_names(file.schema_arrow.metadata or {}, columns[1])
+        first_row = 0
+        for number in range(file.metadata.num_row_groups):
+            size = file.metadata.row_group(number).num_rows
+            yield _Group(path, number, first_row, size, columns, names)
+            first_row += size
+
+
+def _class_names(metadata: dict[bytes, bytes], column: str) -> list[str]:
+    """The names of a column's classes, from what the `datasets` library writes into a file's schema."""
+    try:
+        return class_names(json.loads(metadata[b"huggingface"])["info"]["features"].get(column))
+    except (AttributeError, KeyError, TypeError, ValueError):  # another library's file
+        return []
+
+
+def _opened(path: Path) -> Any:
+    parquet = _parquet()
+    try:
+        return parquet.ParquetFile(path)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+        raise ValueError(f"{path}: no Parquet file that can be read, or cut off ({error})") from error
+
+
+def _next(batches: Iterator[Any], group: _Group, row: int) -> Any:
+    try:
+        return next(batches)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{group.path} row {group.first_row + row}: cannot be read ({error})") from error
+
+
+def _parquet() -> Any:
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ImportError("Parquet files are read by pyarrow; pip install 'clip-zoo[train]'") from error
+    return parquet

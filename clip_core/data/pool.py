@@ -1,0 +1,215 @@
+"""Worker processes that apply one function to many arguments, a bounded number ahead, with the results in order."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import traceback
+import weakref
+from collections import deque
+from contextlib import suppress
+from threading import Condition, Lock, Semaphore, Thread
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from clip_core.data.wire import receive, send
+from clip_core.data.worker import PROGRAM, WorkerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from io import BufferedReader, BufferedWriter
+
+_PIPE_BYTES = 1 << 20  # the most that Linux gives without asking
+_SIGKILL = 9  # what Linux sends when memory runs out
+_IN_FLIGHT = 2  # tasks of a worker: one that it works on, and one that it finds when it is done
+
+
+class WorkerFailedError(RuntimeError):
+    """A worker process raised an error, which the message holds, or ended."""
+
+
+class _Worker(NamedTuple):
+    process: subprocess.Popen[bytes]
+    tasks: BufferedWriter
+    results: BufferedReader
+
+
+class WorkerPool:
+    """Processes that each hold a copy of a function.
+
+    They load neither the caller's main script nor a framework, and end with this process or with `close`.
+
+    Args:
+        function: what to apply; it is pickled, and its module is importable.
+        num_workers: how many processes.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], num_workers: int) -> None:
+        self._workers = [_started() for _ in range(num_workers)]
+        self._finalizer = weakref.finalize(self, _end, self._workers)
+        for worker in self._workers:
+            send(worker.tasks, function)
+
+    def map(self, arguments: Iterable[Any], ahead: int) -> Iterator[Any]:
+        """The function's values for the arguments, in order.
+
+        Args:
+            arguments: read, a few at a time, in the background and not by the caller's thread.
+            ahead: how many values are computed or under way before the first of them is taken.
+
+        Raises:
+            WorkerFailedError: a worker raised an error, or ended; the pool is closed then.
+            Exception: what `arguments` raises.
+        """
+        run = _Run(iter(arguments), max(ahead, _IN_FLIGHT * len(self._workers)))
+        threads = [Thread(target=run.serve, args=(worker,), daemon=True) for worker in self._workers]
+        for thread in threads:
+            thread.start()
+        try:
+            yield from run.values()
+        except WorkerFailedError:
+            self.close()
+            raise
+        finally:
+            run.stop(len(threads))
+            for thread in threads:
+                thread.join()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the processes were ended."""
+        return not self._finalizer.alive
+
+    def close(self) -> None:
+        """End the processes. They hold nothing that would have to be saved."""
+        self._finalizer()
+
+
+class _Run:
+    """One `map`: a thread for each worker takes arguments, and the caller's thread takes values."""
+
+    def __init__(self, arguments: Iterator[Any], ahead: int) -> None:
+        self._arguments = arguments
+        self._reading = Lock()
+        self._room = Semaphore(ahead)
+        self._changed = Condition()
+        self._values: dict[int, Any] = {}
+        self._taken = 0
+        self._is_over = False
+
+    def serve(self, worker: _Worker) -> None:
+        """Pass arguments to a worker and take its values, until there are no more."""
+        in_flight: deque[int] = deque()
+        try:
+            while True:
+                while len(in_flight) < _IN_FLIGHT and (task := self._take(wait=not in_flight)):
+                    in_flight.append(task[0])
+                    send(worker.tasks, task[1])
+                if not in_flight:
+                    return
+                value = receive(worker.results)
+                self._put(in_flight.popleft(), value)
+        except Exception as error:  # noqa: BLE001  the caller's thread raises it
+            for number in in_flight:
+                self._put(number, WorkerError(_told(worker.process, error)))
+
+    def values(self) -> Iterator[Any]:
+        """The values, in order, as they come."""
+        number = 0
+        while True:
+            with self._changed:
+                while number not in self._values:
+                    if self._is_over and number >= self._taken:
+                        return
+                    self._changed.wait()
+                value = self._values.pop(number)
+            self._room.release()
+            if isinstance(value, WorkerError):
+                raise WorkerFailedError(f"preparing data failed in a worker process:\n{value.text}")
+            if isinstance(value, _SourceError):
+                raise value.error
+            yield value
+            number += 1
+
+    def stop(self, waiting: int) -> None:
+        """Take no more arguments; wakes as many threads as may be waiting for room."""
+        with self._changed:
+            self._is_over = True
+        self._room.release(waiting)
+
+    def _take(self, *, wait: bool) -> tuple[int, Any] | None:
+        """The next argument and its number, when there is room for its value; None when there is no more, or no room.
+
+        Only a thread with nothing in flight waits.
+        """
+        if not self._room.acquire(blocking=wait):
+            return None
+        with self._reading:
+            if not self._is_over:
+                try:
+                    argument = next(self._arguments)
+                except StopIteration:
+                    pass
+                except Exception as error:  # noqa: BLE001  the caller's thread raises it
+                    self._values[self._taken] = _SourceError(error)
+                    self._taken += 1
+                else:
+                    self._taken += 1
+                    return self._taken - 1, argument
+            self._end()
+        return None
+
+    def _end(self) -> None:
+        self._room.release()  # for the next thread to find out
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+
+    def _put(self, number: int, value: Any) -> None:
+        with self._changed:
+            self._values[number] = value
+            self._changed.notify_all()
+
+
+class _SourceError:
+    """An error that reading the arguments raised."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _told(process: subprocess.Popen[bytes], error: Exception) -> str:
+    """Why a worker's value does not come."""
+    if not isinstance(error, (EOFError, BrokenPipeError)):
+        return "".join(traceback.format_exception(error))
+    code = process.wait()
+    return f"a worker process ended with exit code {code}{'; is there enough memory?' * (code == -_SIGKILL)}"
+
+
+def _started() -> _Worker:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path or str(os.getcwd()) for path in sys.path),  # noqa: PTH109
+        # One thread each: the workers are the parallelism.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    process = subprocess.Popen(  # noqa: S603  this interpreter, and a program of our own
+        [sys.executable, "-P", "-c", PROGRAM],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        pipesize=_PIPE_BYTES,
+    )
+    return _Worker(process, cast("BufferedWriter", process.stdin), cast("BufferedReader", process.stdout))
+
+
+def _end(workers: list[_Worker]) -> None:
+    for worker in workers:
+        worker.process.kill()
+    for worker in workers:
+        worker.process.wait()
+        worker.results.close()
+        with suppress(OSError):  # what was still to be written has no reader
+            worker.tasks.close()

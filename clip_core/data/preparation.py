@@ -1,0 +1,254 @@
+"""From a chunk of pairs to the arrays that a model takes; what runs in the worker processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from clip_core.data.pairs import Broken
+from clip_core.image_inputs import decode_image, load_image
+from clip_core.image_transforms import infer_channel_format, to_channels_last
+from clip_core.tokenization_ids import NO_MAX_LENGTH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from clip_core.data.augmentation import Augmentation
+    from clip_core.data.pairs import Pair, Picture
+    from clip_core.processing import CLIPProcessor
+
+# Keeps these random numbers apart from those of the order, which have the same seed.
+_SAMPLE = 2
+
+
+class Entry(NamedTuple):
+    """A sample of an epoch.
+
+    Attributes:
+        sample: its number, or shard and number; what its random choices depend on besides the seed and the epoch.
+        pair: the sample itself.
+    """
+
+    sample: tuple[int, ...]
+    pair: Pair | Broken
+
+
+class Chunk(NamedTuple):
+    """What a worker does at a time."""
+
+    epoch: int
+    entries: Sequence[Entry]
+
+
+class Row(NamedTuple):
+    """A sample as a model takes it.
+
+    Attributes:
+        key: as in `Pair`.
+        arrays: `pixel_values` (channels, height, width), float32; `input_ids` and `attention_mask` (seq,), int64.
+        length: the tokens that the caption has before it is cut.
+    """
+
+    key: str
+    arrays: dict[str, np.ndarray]
+    length: int
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What became of a chunk's entries, in arrays that go from process to process as they are.
+
+    Attributes:
+        outcomes: for each entry the key of its sample, or what is wrong with it.
+        arrays: those of `Row`, with an axis in front for the entries that are well.
+        lengths: those of `Row`.
+    """
+
+    outcomes: list[str | Broken]
+    arrays: dict[str, np.ndarray]
+    lengths: list[int]
+
+    def rows(self) -> Iterator[Row | Broken]:
+        """The entries again, one at a time."""
+        place = 0
+        for outcome in self.outcomes:
+            if isinstance(outcome, Broken):
+                yield outcome
+            else:
+                arrays = {name: array[place] for name, array in self.arrays.items()}
+                yield Row(outcome, arrays, self.lengths[place])
+                place += 1
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Decodes, augments and preprocesses pictures, and tokenizes captions.
+
+    Attributes:
+        processor: the model's.
+        max_length: tokens in a row; longer captions are cut.
+        augmentation: what is done to pictures in place of the processor's resizing and cropping; None for those.
+        seed: of the random choices.
+    """
+
+    processor: CLIPProcessor
+    max_length: int
+    augmentation: Augmentation | None
+    seed: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The `(height, width)` of the pixel values.
+
+        Raises:
+            ValueError: the image processor makes pictures of various shapes.
+        """
+        image_processor = self.processor.image_processor
+        size = image_processor.crop_size if image_processor.do_center_crop else image_processor.size
+        if not image_processor.do_center_crop and not image_processor.do_resize:
+            size = {}
+        if not {"height", "width"} <= size.keys():
+            raise ValueError(
+                "the image processor neither crops nor resizes to a height and a width, and pictures of various shapes "
+                "make no batch; set do_center_crop=True and crop_size"
+            )
+        return size["height"], size["width"]
+
+    def __call__(self, chunk: Chunk) -> Prepared:
+        """The arrays of a chunk's good entries, and what is wrong with the others."""
+        read = [self._read(entry, chunk.epoch) for entry in chunk.entries]
+        outcomes = iter(self._rows([sample for sample in read if isinstance(sample, _Sample)]))
+        told = [next(outcomes) if isinstance(sample, _Sample) else sample for sample in read]
+        rows = [outcome for outcome in told if isinstance(outcome, Row)]
+        return Prepared(
+            [outcome.key if isinstance(outcome, Row) else outcome for outcome in told],
+            {name: np.stack([row.arrays[name] for row in rows]) for name in (rows[0].arrays if rows else ())},
+            [row.length for row in rows],
+        )
+
+    def _read(self, entry: Entry, epoch: int) -> _Sample | Broken:
+        """An entry's picture and one of its captions."""
+        pair = entry.pair
+        if isinstance(pair, Broken):
+            return pair
+        rng = np.random.default_rng((self.seed, _SAMPLE, epoch, *entry.sample))
+        try:
+            caption, picture = _caption(pair, rng), _picture(pair.image)
+            if self.augmentation is not None:
+                picture = self.augmentation(picture, self.shape, self.processor.image_processor.resample, rng)
+        except (OSError, ValueError) as error:
+            return Broken(pair.key, str(error))
+        return _Sample(pair.key, caption, picture)
+
+    def _rows(self, samples: list[_Sample]) -> list[Row | Broken]:
+        """All at once, as calls cost more than small pictures; or one by one, where one of them is broken."""
+        if not samples:
+            return []
+        try:
+            texts, pixels = self._texts([sample.caption for sample in samples]), self._pixels(samples)
+        except (OSError, ValueError) as error:
+            if len(samples) == 1:
+                return [Broken(samples[0].key, str(error))]
+            return [row for sample in samples for row in self._rows([sample])]
+        return [
+            Row(sample.key, {"pixel_values": picture, "input_ids": ids, "attention_mask": mask}, length)
+            for sample, picture, (ids, mask, length) in zip(samples, pixels, texts, strict=True)
+        ]
+
+    def _pixels(self, samples: list[_Sample]) -> list[np.ndarray]:
+        done = {} if self.augmentation is None else {"do_resize": False, "do_center_crop": False}
+        pixels: list[np.ndarray] = self.processor.image_processor(
+            [sample.picture for sample in samples], **done, return_tensors=None
+        )["pixel_values"]
+        return pixels
+
+    def _texts(self, captions: list[str]) -> list[tuple[np.ndarray, np.ndarray, int]]:
+        """Of each the ids and the mask, filled up or cut to `max_length`, and the length before that."""
+        encode = partial(self.processor.tokenizer, padding="max_length", max_length=self.max_length)
+        rows = encode(captions, truncation=False, verbose=False)
+        texts = []
+        for caption, whole, mask in zip(captions, rows["input_ids"], rows["attention_mask"], strict=True):
+            length = sum(mask)
+            kept = (whole, mask)
+            if length > self.max_length:
+                cut = encode(caption, truncation=True)
+                kept = (cut["input_ids"], cut["attention_mask"])
+            ids, attended = (np.array(row, np.int64) for row in kept)
+            texts.append((ids, attended, length))
+        return texts
+
+
+class _Sample(NamedTuple):
+    """A pair that was read, its picture augmented."""
+
+    key: str
+    caption: str
+    picture: Image.Image
+
+
+def text_length(processor: CLIPProcessor, max_length: int | None) -> int:
+    """The length of all rows of text: the one given, or the one that the tokenizer states.
+
+    Raises:
+        ValueError: neither is there.
+    """
+    length = processor.tokenizer.model_max_length if max_length is None else max_length
+    if length >= NO_MAX_LENGTH:
+        raise ValueError("the tokenizer does not state how long a text may be; pass max_length, the model's positions")
+    shortest = processor.tokenizer.num_special_tokens_to_add() + 1
+    if length < shortest:
+        raise ValueError(f"max_length={length} has no room for a word; {shortest} is the least")
+    return int(length)
+
+
+def captions_of(pair: Pair) -> tuple[str, ...]:
+    """The pair's captions, one or more, read where they are in a file.
+
+    Raises:
+        ValueError: the file is empty or not UTF-8.
+        OSError: it cannot be read.
+    """
+    if not isinstance(pair.captions, Path):
+        return pair.captions
+    try:
+        caption = pair.captions.read_text(encoding="utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the caption in {pair.captions.name} is not in UTF-8 ({error})") from error
+    if not caption:
+        raise ValueError(f"the caption in {pair.captions.name} is empty")
+    return (caption,)
+
+
+def _caption(pair: Pair, rng: np.random.Generator) -> str:
+    """One of the pair's captions; see `captions_of` for errors."""
+    captions = captions_of(pair)
+    return captions[rng.integers(len(captions)) if len(captions) > 1 else 0]
+
+
+def _picture(image: Picture) -> Image.Image:
+    """The picture, decoded, in RGB.
+
+    Raises:
+        ValueError: it cannot be.
+    """
+    try:
+        if isinstance(image, Path):
+            return load_image(image)
+        if isinstance(image, bytes):
+            return decode_image(image, "the image")
+        return (image if isinstance(image, Image.Image) else _from_array(image)).convert("RGB")
+    except Exception as error:  # a decoder may raise anything over damaged bytes, and they are to be skipped
+        reason = str(error) or type(error).__name__
+        raise ValueError(reason.removeprefix(f"{image}: ") if isinstance(image, Path) else reason) from error
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    if array.dtype != np.uint8 or array.ndim not in {2, 3}:
+        raise ValueError(f"the image is an array of shape {array.shape} and {array.dtype}; 2 or 3 axes of uint8 wanted")
+    pixels = to_channels_last(array, infer_channel_format(array.shape))
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else np.ascontiguousarray(pixels))

@@ -1,0 +1,124 @@
+"""Data sets that are Python objects, such as those of the Hugging Face `datasets` library, which is not imported."""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from clip_core.data.columns import IMAGE_COLUMNS, caption_column, class_names, image_column, named
+from clip_core.data.pairs import Broken, IndexedPairs, Pair, StreamedPairs, make_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class RowPairs(IndexedPairs):
+    """The rows of an object with `len` and rows by number, such as a `datasets.Dataset` or a list of dictionaries.
+
+    Args:
+        rows: the object. Pictures of a `datasets.Dataset` are left encoded for the loader's workers to decode.
+        image: the column of pictures; "image" by default.
+        caption: the column of captions; "text" or "caption" by default. Of a column of classes, their names.
+
+    Raises:
+        ValueError: a column is not there.
+    """
+
+    def __init__(self, rows: Any, image: str | None = None, caption: str | None = None) -> None:
+        self._length = len(rows)
+        where = _name(rows)
+        columns = _columns(rows, lambda: rows[0] if self._length else {}, where)
+        self._image = image_column(columns, image, IMAGE_COLUMNS, where) if columns else ""
+        self._caption = caption_column(columns, caption, where) if columns else ""
+        self._names = class_names(_feature(rows, self._caption))
+        self._rows = _undecoded(rows, self._image)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int, /) -> Pair | Broken:
+        try:
+            row = self._rows[index]
+        except (OSError, SyntaxError, ValueError) as error:  # a picture that is decoded as its row is read
+            return Broken(f"row {index}", str(error))
+        return make_pair(f"row {index}", row.get(self._image), named(row.get(self._caption), self._names))
+
+
+class RowStream(StreamedPairs):
+    """The rows of an object that can only be iterated over, any number of times, such as `datasets.IterableDataset`.
+
+    Args:
+        rows: the object; one shard.
+        image: as in `RowPairs`.
+        caption: as in `RowPairs`.
+        length: the number of rows, where it is known; otherwise they are counted, by one pass.
+
+    Raises:
+        ValueError: a column is not there.
+    """
+
+    def __init__(
+        self, rows: Any, image: str | None = None, caption: str | None = None, length: int | None = None
+    ) -> None:
+        where = _name(rows)
+        columns = _columns(rows, lambda: next(iter(rows), {}), where)
+        self._image = image_column(columns, image, IMAGE_COLUMNS, where) if columns else ""
+        self._caption = caption_column(columns, caption, where) if columns else ""
+        self._names = class_names(_feature(rows, self._caption))
+        self._rows = _undecoded(rows, self._image)
+        self._length = length
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """The number of rows, in a list."""
+        if self._length is not None:
+            return [self._length]
+        return [sum(1 for _ in self._rows)]
+
+    def read(self, shard: int, start: int, stop: int) -> Iterator[Pair | Broken]:  # noqa: ARG002  there is but one
+        """The rows from number `start` up to, and without, `stop`.
+
+        Raises:
+            ValueError: the rows end before `stop`.
+        """
+        number = start
+        skip = getattr(self._rows, "skip", None)
+        rows = islice(self._rows, start, stop) if skip is None else islice(skip(start), stop - start)
+        for row in rows:
+            yield make_pair(f"row {number}", row.get(self._image), named(row.get(self._caption), self._names))
+            number += 1
+        if number < stop:
+            raise ValueError(f"the data ended after {number} rows and not {self.sizes[0]}, as given or counted before")
+
+
+def _name(rows: Any) -> str:
+    return f"the {type(rows).__name__}"
+
+
+def _columns(rows: Any, first_row: Any, where: str) -> list[str]:
+    """The names of the columns; empty where there are no rows to tell."""
+    features = getattr(rows, "features", None)
+    if features:
+        return list(features)
+    row = first_row()
+    if not hasattr(row, "keys"):
+        raise ValueError(f"{where}: its rows are of type {type(row).__name__}; rows by column name are wanted")
+    return list(row.keys())
+
+
+def _feature(rows: Any, column: str) -> Any:
+    """What the object says of a column; None where it says nothing."""
+    return (getattr(rows, "features", None) or {}).get(column)
+
+
+def _undecoded(rows: Any, column: str) -> Any:
+    """The same rows, with their pictures as bytes or paths, where the object can do that."""
+    feature = _feature(rows, column)
+    of_format = getattr(rows, "format", None) or {}
+    if not getattr(feature, "decode", False) or of_format.get("type") == "custom":
+        return rows
+    encoded = copy.copy(feature)
+    encoded.decode = False
+    return rows.with_format(None).cast_column(column, encoded)

@@ -1,0 +1,195 @@
+"""WebDataset shards: tar files in which the files of a sample stand together, named alike up to the first dot.
+
+They are read by Python's own `tarfile`. The `webdataset` library, which writes them, imports PyTorch where it is
+installed, and a loader that serves three frameworks loads none.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tarfile
+import zlib
+from functools import cached_property
+from itertools import islice
+from lzma import LZMAError
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from clip_core.data.columns import CAPTION_COLUMNS
+from clip_core.data.pairs import Broken, Pair, StreamedPairs, make_pair
+from clip_core.files import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from pathlib import Path
+
+SHARD_ENDINGS = (".tar", ".tar.gz", ".tgz")
+
+_IMAGES = ("jpg", "jpeg", "png", "webp")
+_SIZES = "sizes.json"
+_UNREADABLE = (tarfile.TarError, OSError, EOFError, zlib.error, LZMAError)
+_logger = logging.getLogger(__name__)
+
+
+class _Sample(NamedTuple):
+    """The files of one sample, by what follows the first dot of their names, in lower case."""
+
+    name: str
+    files: dict[str, bytes]
+
+
+class ShardPairs(StreamedPairs):
+    """Pairs in tar shards: a .jpg, .jpeg, .png or .webp and a .txt, or a .json that holds the caption.
+
+    How many samples a shard holds is read from a `sizes.json` beside it (`{"train-000.tar": 1000}`), or counted once,
+    by the files' headers.
+
+    Args:
+        shards: their paths.
+        image: the ending of the pictures, such as "jpg"; by default any of the four.
+        caption: the ending of the captions, such as "txt", or a key of the .json; "txt", "text" or "caption" by
+            default.
+    """
+
+    def __init__(self, shards: Sequence[Path], image: str | None = None, caption: str | None = None) -> None:
+        self._shards = list(shards)
+        self._images = _IMAGES if image is None else (image.lower(),)
+        self._captions = CAPTION_COLUMNS if caption is None else (caption,)
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """The number of samples in each shard; counted where no `sizes.json` says it."""
+        stated = {folder: _stated_sizes(folder) for folder in {shard.parent for shard in self._shards}}
+        unknown = [shard for shard in self._shards if shard.name not in stated[shard.parent]]
+        if unknown:
+            _logger.info("counting the samples of %d shards; a %s beside them would spare it", len(unknown), _SIZES)
+        return [stated[shard.parent].get(shard.name) or _count(shard) for shard in self._shards]
+
+    def read(self, shard: int, start: int, stop: int) -> Iterator[Pair | Broken]:
+        """The samples of a shard from number `start` up to, and without, `stop`.
+
+        Raises:
+            ValueError: the shard cannot be read, or ends before `stop`.
+        """
+        path = self._shards[shard]
+        number = start
+        wanted = {*self._images, *self._captions, "json"}
+        with _opened(path) as tar:
+            for sample in islice(_samples(tar, path, wanted, start), start, stop):
+                yield self._pair(path, sample)
+                number += 1
+        if number < stop:
+            stated = self.sizes[shard]
+            raise ValueError(f"{path}: it holds {number} samples and not {stated}, as {_SIZES} or a count said")
+
+    def _pair(self, path: Path, sample: _Sample) -> Pair | Broken:
+        key = f"{path} sample {sample.name}"
+        image = next((sample.files[ending] for ending in self._images if ending in sample.files), None)
+        try:
+            caption = self._caption(sample)
+        except ValueError as error:
+            return Broken(key, f"the caption cannot be read ({error})")
+        return make_pair(key, image, caption)
+
+    def _caption(self, sample: _Sample) -> Any:
+        """What the sample's text file or JSON object holds; None where it has neither.
+
+        Raises:
+            ValueError: the file is no UTF-8 or no JSON.
+        """
+        text = next((sample.files[name] for name in self._captions if name in sample.files), None)
+        if text is not None:
+            return text.decode()
+        content = json.loads(sample.files["json"]) if "json" in sample.files else None
+        if not isinstance(content, dict):
+            return None
+        return next((content[name] for name in self._captions if name in content), None)
+
+
+def _stated_sizes(folder: Path) -> dict[str, int]:
+    path = folder / _SIZES
+    if not path.is_file():
+        return {}
+    sizes = read_json(path)
+    if not isinstance(sizes, dict) or not all(isinstance(size, int) and size > 0 for size in sizes.values()):
+        raise ValueError(f"{path}: an object from shard to number of samples is wanted")
+    return sizes
+
+
+def _count(path: Path) -> int:
+    with _opened(path) as tar:
+        return sum(1 for _ in _samples(tar, path))
+
+
+def _opened(path: Path) -> tarfile.TarFile:
+    try:
+        return tarfile.open(path)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no such file") from error
+    except _UNREADABLE as error:
+        raise ValueError(f"{path}: no tar file that can be read ({error})") from error
+
+
+def _samples(tar: tarfile.TarFile, path: Path, wanted: Collection[str] = (), first: int = 0) -> Iterator[_Sample]:
+    """The samples of a shard, in order, with the content of files of wanted endings, from sample number `first` on.
+
+    Contents are read as their headers are passed: to go back in a compressed file is to begin again.
+
+    Raises:
+        ValueError: the file is cut off or damaged.
+    """
+    sample = _Sample("", {})
+    number = -1
+    for member in _members(tar, path):
+        folder, slash, file = member.name.rpartition("/")
+        stem, _, ending = file.partition(".")
+        ending = ending.lower()
+        if folder + slash + stem != sample.name:
+            if number >= 0:
+                yield sample
+            sample = _Sample(folder + slash + stem, {})
+            number += 1
+        if ending in sample.files:
+            raise ValueError(f"{path} sample {sample.name}: two files end in .{ending}")
+        is_read = number >= first and ending in wanted
+        sample.files[ending] = _content(tar, member, path) if is_read else b""
+    if number >= 0:
+        yield sample
+
+
+def _members(tar: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
+    last = "its beginning"
+    try:
+        while (member := tar.next()) is not None:
+            vars(tar)["members"] = []  # tarfile keeps them all, and a shard has many
+            last = member.name
+            if member.isreg() and "." in member.name and not member.name.startswith("__"):
+                yield member
+        is_whole = _ends_well(tar)
+    except _UNREADABLE as error:
+        raise ValueError(f"{path}: cut off or damaged after {last} ({error}); fetch it again") from error
+    if not is_whole:
+        raise ValueError(f"{path}: cut off or damaged after {last}; fetch it again")
+
+
+def _ends_well(tar: tarfile.TarFile) -> bool:
+    """Whether the archive ends in a block of zeros; tarfile takes half a header for the end too."""
+    assert tar.fileobj is not None  # noqa: S101  it is open
+    tar.fileobj.seek(tar.offset)
+    return tar.fileobj.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        ValueError: the archive ends before it does.
+    """
+    try:
+        file = tar.extractfile(member)
+        content = b"" if file is None else file.read()
+    except _UNREADABLE as error:
+        raise ValueError(f"{path}: cut off or damaged in {member.name} ({error}); fetch it again") from error
+    if len(content) < member.size:
+        raise ValueError(f"{path}: cut off in {member.name}; fetch it again")
+    return content

@@ -1,0 +1,153 @@
+"""`open_pairs`: image-text pairs from whatever they are kept in."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clip_core.data.folder import open_folder, open_table, table_in
+from clip_core.data.pairs import IndexedPairs, StreamedPairs
+from clip_core.data.parquet import PARQUET_ENDINGS, ParquetPairs
+from clip_core.data.rows import RowPairs, RowStream
+from clip_core.data.shards import SHARD_ENDINGS, ShardPairs
+from clip_core.data.tables import TABLE_ENDINGS
+
+if TYPE_CHECKING:
+    from clip_core.data.folder import Unpaired
+    from clip_core.data.pairs import Pairs
+
+_KNOWN = (
+    "give a folder of pictures with captions, a .jsonl, .csv or .tsv table, .tar shards, .parquet files, "
+    "or a data set with rows by column name"
+)
+
+
+def open_pairs(
+    source: Any,
+    *,
+    image_column: str | None = None,
+    caption_column: str | None = None,
+    unpaired: Unpaired = "error",
+    length: int | None = None,
+) -> Pairs:
+    """Open image-text pairs for a `PairLoader`.
+
+    Args:
+        source: what holds them:
+
+            - a folder of pictures, with captions beside them (cat.jpg, cat.txt) or in a metadata.jsonl, .csv or .tsv;
+            - such a table itself;
+            - WebDataset shards (.tar, .tar.gz), or Parquet files with the bytes of pictures: a path, a pattern such
+              as "train-{000..099}.tar" or "data/*.parquet", a list of those, or the folder that holds them;
+            - a `datasets.Dataset`, or any object with `len` and rows by number; a `datasets.IterableDataset`, or
+              any object that can be iterated over repeatedly; rows are dictionaries;
+            - what this function returned.
+        image_column: the column of pictures; by default "file_name" in tables and "image" elsewhere. Of shards, the
+            ending of pictures.
+        caption_column: the column of captions; "text" or "caption" by default. Of shards, the ending or the JSON key.
+        unpaired: what to do with a folder's pictures that have no caption and captions that have no picture: "error",
+            or "skip", which logs them.
+        length: the number of rows of an object that can only be iterated over, to spare counting them.
+
+    Raises:
+        TypeError: it is an object of another kind.
+        ValueError: it is a path to something else, is empty, or cannot be read; the message names the file and place.
+        ImportError: a library that reads it is not installed.
+    """
+    pairs = _opened(source, image_column, caption_column, unpaired, length)
+    if len(pairs) == 0:
+        raise ValueError(f"{_named(source)} holds no pairs of image and caption")
+    return pairs
+
+
+def _opened(source: Any, image: str | None, caption: str | None, unpaired: Unpaired, length: int | None) -> Pairs:
+    if isinstance(source, (IndexedPairs, StreamedPairs)):
+        return source
+    if isinstance(source, (str, Path)):
+        return _from_paths(_found([source]), image, caption, unpaired)
+    if isinstance(source, (list, tuple)) and source and all(isinstance(part, (str, Path)) for part in source):
+        return _from_paths(_found(source), image, caption, unpaired)
+    if isinstance(source, Mapping):
+        raise TypeError(f"{_named(source)} of {', '.join(map(str, source))}: give one of them, such as data['train']")
+    if isinstance(source, Iterator):
+        raise TypeError(f"{_named(source)} can be read only once, and training reads its data again; give a list")
+    if hasattr(source, "__len__") and hasattr(source, "__getitem__"):
+        return RowPairs(source, image, caption)
+    if hasattr(source, "__iter__"):
+        return RowStream(source, image, caption, length)
+    raise TypeError(f"{_named(source)} is no source of image-text pairs; {_KNOWN}")
+
+
+def _from_paths(paths: list[Path], image: str | None, caption: str | None, unpaired: Unpaired) -> Pairs:
+    """Pairs from one folder or table, or from any number of shards or Parquet files."""
+    if all(path.name.lower().endswith(SHARD_ENDINGS) for path in paths):
+        return ShardPairs(paths, image, caption)
+    if all(path.name.lower().endswith(PARQUET_ENDINGS) for path in paths):
+        return ParquetPairs(paths, image, caption)
+    if len(paths) > 1:
+        raise ValueError(f"{paths[0]} and {len(paths) - 1} more: several files are all .tar shards or all .parquet")
+    (path,) = paths
+    if path.is_dir():
+        return _from_folder(path, image, caption, unpaired)
+    if path.name.lower().endswith(TABLE_ENDINGS):
+        return open_table(path, image, caption, unpaired)
+    raise ValueError(f"{path} is no source of image-text pairs; {_KNOWN}")
+
+
+def _from_folder(folder: Path, image: str | None, caption: str | None, unpaired: Unpaired) -> Pairs:
+    if (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file():
+        raise ValueError(f"{folder} was saved by `datasets`; load it with datasets.load_from_disk, and give a split")
+    table = table_in(folder)
+    if table is not None:
+        return open_table(table, image, caption, unpaired)
+    files = {
+        endings: sorted(path for path in folder.iterdir() if path.name.lower().endswith(endings))
+        for endings in (SHARD_ENDINGS, PARQUET_ENDINGS)
+    }
+    kinds = [paths for paths in files.values() if paths]
+    if len(kinds) > 1:
+        raise ValueError(f"{folder} holds .tar shards and .parquet files; give a pattern for those that are meant")
+    return _from_paths(kinds[0], image, caption, unpaired) if kinds else open_folder(folder, unpaired)
+
+
+def _found(sources: list[str | Path] | tuple[str | Path, ...]) -> list[Path]:
+    """The paths that paths and patterns stand for, each pattern's in order of name.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    found: list[Path] = []
+    for source in sources:
+        if "://" in str(source) or str(source).startswith("pipe:"):
+            raise ValueError(f"{source}: data is read from local files; fetch it first")
+        for name in _expanded(str(Path(source).expanduser())):
+            # A file whose own name looks like a pattern is that file.
+            matches = [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))  # noqa: PTH207
+            if not matches:
+                raise ValueError(f"{name}: no such file or folder")
+            found += map(Path, matches)
+    return found
+
+
+def _expanded(pattern: str) -> list[str]:
+    """A pattern with its braces written out: {000..012} and {a,b}, as shells do."""
+    pieces = re.split(r"\{([^{}]*)\}", pattern)
+    choices = [_choices(piece) if place % 2 else [piece] for place, piece in enumerate(pieces)]
+    return ["".join(parts) for parts in itertools.product(*choices)]
+
+
+def _choices(inner: str) -> list[str]:
+    bounds = re.fullmatch(r"(\d+)\.\.(\d+)", inner)
+    if bounds is None:
+        return inner.split(",") if "," in inner else [f"{{{inner}}}"]
+    first, last = bounds.groups()
+    width = len(first) if first.startswith("0") else 0
+    return [f"{number:0{width}d}" for number in range(int(first), int(last) + 1)]
+
+
+def _named(source: Any) -> str:
+    return str(source) if isinstance(source, (str, Path)) else f"an object of type {type(source).__name__}"

@@ -1,0 +1,91 @@
+"""Tables of file names and captions: JSON lines, CSV and TSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from clip_core.data.columns import FILE_COLUMNS, caption_column, image_column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TABLE_ENDINGS = (".jsonl", ".csv", ".tsv")
+
+
+class Row(NamedTuple):
+    """A line of a table.
+
+    Attributes:
+        line: its number in the file, from 1.
+        file_name: of the picture.
+        caption: a text, or a list of texts; as it was read.
+    """
+
+    line: int
+    file_name: str
+    caption: Any
+
+
+def read_table(path: Path, image: str | None = None, caption: str | None = None) -> list[Row]:
+    """The rows of a table.
+
+    Args:
+        path: a .jsonl, .csv or .tsv file in UTF-8; the latter two with a line of column names.
+        image: the column of file names; "file_name" by default.
+        caption: the column of captions; "text" or "caption" by default.
+
+    Raises:
+        ValueError: the table cannot be read, or lacks a column; the message names the file and the line.
+    """
+    rows: list[Row] = []
+    try:
+        for line, row in _json_lines(path) if path.suffix.lower() == ".jsonl" else _csv_lines(path):
+            where = f"{path} line {line}"
+            name = row[image_column(row, image, FILE_COLUMNS, where)]
+            if not isinstance(name, str) or not name:
+                raise ValueError(f"{where}: {name!r} is no file name")
+            rows.append(Row(line, name, row[caption_column(row, caption, where)]))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not in UTF-8 ({error})") from error
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    return rows
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise ValueError(f"{path} line {number}: not valid JSON ({error})") from error
+            if not hasattr(row, "keys"):
+                raise ValueError(
+                    f'{path} line {number}: an object is wanted, such as {{"file_name": ..., "text": ...}}'
+                )
+            yield number, row
+
+
+def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        try:
+            header = next(reader, None)
+            if header is None:
+                return
+            for cells in reader:
+                if not cells:
+                    continue
+                if len(cells) != len(header):
+                    raise ValueError(
+                        f"{path} line {reader.line_num}: {len(cells)} columns, and the first line names {len(header)}"
+                    )
+                yield reader.line_num, dict(zip(header, cells, strict=True))
+        except csv.Error as error:
+            raise ValueError(f"{path} line {reader.line_num}: not valid CSV ({error})") from error

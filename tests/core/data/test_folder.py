@@ -1,0 +1,85 @@
+"""Pictures in a folder, with captions beside them or in a table, and what has no counterpart."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clip_core.data.folder import open_folder, open_table, table_in
+from clip_core.data.pairs import Broken
+from support.training_data import picture_bytes, write_folder
+
+
+def write_table(folder, rows):
+    path = folder / "metadata.jsonl"
+    path.write_text("\n".join(json.dumps({"file_name": name, "text": text}) for name, text in rows))
+    return path
+
+
+def test_captions_stand_beside_pictures_at_any_depth(tmp_path):
+    write_folder(tmp_path, 2)
+    write_folder(tmp_path / "inner", 1)
+    pairs = open_folder(tmp_path)
+    found = [(Path(pairs[place].image), pairs[place].captions) for place in range(len(pairs))]
+    assert found == [(path, path.with_suffix(".txt")) for path in sorted(tmp_path.rglob("*.png"))]
+
+
+def test_a_name_with_dots_is_a_name(tmp_path):
+    (tmp_path / "a.b.png").write_bytes(picture_bytes(1))
+    (tmp_path / "a.b.txt").write_text("cat")
+    assert len(open_folder(tmp_path)) == 1
+
+
+def test_pictures_without_captions_and_the_reverse_are_told_by_number_and_name(tmp_path):
+    write_folder(tmp_path, 9)
+    for number in range(7):
+        (tmp_path / f"{number:03}.txt").unlink()
+    (tmp_path / "007.png").unlink()
+    with pytest.raises(ValueError, match="pictures without a caption: 7 ") as error:
+        open_folder(tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path}: pictures without a caption: 7 (000.png, 001.png, 002.png, 003.png, 004.png, ...); captions "
+        "without a picture: 1 (007.txt). Complete them, or pass unpaired='skip' to leave them out"
+    )
+
+
+def test_what_has_no_counterpart_can_be_left_out(tmp_path, caplog):
+    write_folder(tmp_path, 3)
+    (tmp_path / "001.txt").unlink()
+    pairs = open_folder(tmp_path, unpaired="skip")
+    assert [Path(pairs[place].key).name for place in range(len(pairs))] == ["000.png", "002.png"]
+    assert "pictures without a caption: 1 (001.png); left out" in caplog.text
+
+
+def test_a_table_names_pictures_relative_to_itself(tmp_path):
+    write_folder(tmp_path / "inner", 2)
+    table = write_table(tmp_path, [("inner/001.png", "one"), ("inner/000.png", ["a", "b"])])
+    pairs = open_table(table)
+    assert [pairs[0].captions, pairs[1].captions] == [("one",), ("a", "b")]
+    assert pairs[0].image == tmp_path / "inner/001.png"
+    assert pairs[0].key == f"{table} line 1 (inner/001.png)"
+
+
+def test_rows_without_pictures_and_the_reverse_are_told(tmp_path):
+    write_folder(tmp_path, 2)
+    table = write_table(tmp_path, [("000.png", "zero"), ("gone.png", "gone")])
+    with pytest.raises(ValueError, match=r"pictures without a caption: 1 \(001.png\); captions without a picture: 1 "):
+        open_table(table)
+    assert len(open_table(table, unpaired="skip")) == 1
+
+
+def test_an_empty_caption_in_a_table_is_a_broken_sample(tmp_path):
+    write_folder(tmp_path, 1)
+    table = write_table(tmp_path, [("000.png", " ")])
+    assert open_table(table)[0] == Broken(f"{table} line 1 (000.png)", "the caption is empty")
+
+
+def test_a_folder_has_one_table_or_none(tmp_path):
+    assert table_in(tmp_path) is None
+    (tmp_path / "metadata.csv").touch()
+    assert table_in(tmp_path) == tmp_path / "metadata.csv"
+    (tmp_path / "metadata.jsonl").touch()
+    with pytest.raises(ValueError, match=r"holds metadata\.jsonl and metadata\.csv; give the path of one"):
+        table_in(tmp_path)

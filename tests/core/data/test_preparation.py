@@ -1,0 +1,136 @@
+"""A pair becomes what the model's own processor makes of it, or a reason why not."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clip_core.data.augmentation import RandomCrop
+from clip_core.data.pairs import Broken, Pair
+from clip_core.data.preparation import Chunk, Entry, Preparation
+from support.training_data import LENGTH, make_processor, picture, picture_bytes
+
+
+@pytest.fixture(scope="module")
+def processor(tmp_path_factory):
+    return make_processor(tmp_path_factory.mktemp("vocabulary"))
+
+
+def prepared(processor, *pairs, augmentation=None):
+    preparation = Preparation(processor, LENGTH, augmentation, seed=0)
+    return list(preparation(Chunk(0, [Entry((number,), pair) for number, pair in enumerate(pairs)])).rows())
+
+
+def test_a_picture_is_the_same_as_path_bytes_picture_or_array(processor, tmp_path):
+    (tmp_path / "a.png").write_bytes(picture_bytes(9))
+    array = np.asarray(picture(9))
+    forms = [tmp_path / "a.png", picture_bytes(9), picture(9), array, array.transpose(2, 0, 1)]
+    rows = prepared(processor, *(Pair("k", form, ("cat",)) for form in forms))
+    expected = processor(text="cat", images=picture(9), padding="max_length", return_tensors="np")
+    for row in rows:
+        for name, array in row.arrays.items():
+            assert np.array_equal(array, expected[name][0])
+
+
+def test_grey_pictures_and_arrays_become_rgb(processor):
+    grey = Image.new("L", (9, 9), 77)
+    rows = prepared(processor, *(Pair("k", form, ("cat",)) for form in (grey, np.asarray(grey), grey.convert("RGB"))))
+    assert all(np.array_equal(row.arrays["pixel_values"], rows[2].arrays["pixel_values"]) for row in rows)
+
+
+def test_a_picture_lying_on_its_side_is_turned_as_its_file_says(processor, tmp_path):
+    upright = Image.new("RGB", (8, 16), (200, 0, 0))
+    upright.paste((0, 200, 0), (0, 0, 8, 8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it right to see it
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a.png", exif=exif)
+    rows = prepared(
+        processor,
+        *(Pair("k", form, ("a",)) for form in (tmp_path / "a.png", (tmp_path / "a.png").read_bytes(), upright)),
+    )
+    for row in rows[:2]:
+        assert np.array_equal(row.arrays["pixel_values"], rows[2].arrays["pixel_values"])
+
+
+def test_an_augmented_picture_is_scaled_as_the_processor_does(processor):
+    square = Image.new("RGB", (8, 8), (10, 200, 30))
+    plain, augmented = (
+        prepared(processor, Pair("k", square, ("a",)), augmentation=augmentation)[0].arrays["pixel_values"]
+        for augmentation in (None, RandomCrop())
+    )
+    assert np.array_equal(plain, augmented)
+
+
+def test_a_caption_in_a_file_is_read_without_the_space_around_it(processor, tmp_path):
+    (tmp_path / "a.txt").write_text("\ufeffcat\n", encoding="utf-8")
+    rows = prepared(processor, Pair("k", picture(1), tmp_path / "a.txt"), Pair("k", picture(1), ("cat",)))
+    assert np.array_equal(rows[0].arrays["input_ids"], rows[1].arrays["input_ids"])
+
+
+@pytest.mark.parametrize(
+    ("image", "captions", "reason"),
+    [
+        (b"no picture", ("a",), "the image: not a picture that Pillow can read"),
+        (picture_bytes(1)[:50], ("a",), "the image: broken picture"),
+        (np.zeros((2, 2, 3), np.float32), ("a",), r"an array of shape \(2, 2, 3\) and float32; 2 or 3 axes of uint8"),
+        (np.zeros((2, 2, 7), np.uint8), ("a",), "has 1 or 3 channels neither first nor last"),
+        (picture(1), b"\xff", "the caption in a.txt is not in UTF-8"),
+        (picture(1), b" ", "the caption in a.txt is empty"),
+        (picture(1), None, "No such file"),
+    ],
+)
+def test_what_is_wrong_is_a_reason_of_one_line(processor, tmp_path, image, captions, reason):
+    if not isinstance(captions, tuple):
+        if captions is not None:
+            (tmp_path / "a.txt").write_bytes(captions)
+        captions = tmp_path / "a.txt"
+    good = Pair("good", picture(1), ("a",))
+    rows = prepared(processor, good, Pair("bad", image, captions), good)
+    assert [row.key for row in rows] == ["good", "bad", "good"]
+    assert isinstance(rows[1], Broken)
+    assert re.search(reason, rows[1].reason)
+    assert "\n" not in rows[1].reason
+
+
+def test_whatever_a_decoder_raises_makes_a_broken_sample(processor, monkeypatch):
+    def load(path):
+        raise KeyError("a decoder's own mistake")
+
+    monkeypatch.setattr("clip_core.data.preparation.decode_image", lambda content, name: load(content))
+    assert isinstance(prepared(processor, Pair("k", b"x", ("a",)))[0], Broken)
+
+
+def test_a_chunk_without_a_good_sample_has_none(processor):
+    assert prepared(processor, Broken("k", "gone")) == [Broken("k", "gone")]
+
+
+def test_what_the_tokenizer_or_the_processor_refuses_is_broken_and_its_chunk_is_not(processor, monkeypatch):
+    good = [Pair(f"good {number}", picture(number), ("cat",)) for number in range(2)]
+    expected = prepared(processor, *good)
+    process = type(processor.image_processor).__call__
+
+    def refuse(self, images, **options):
+        if any(image.width == 3 for image in images):
+            raise ValueError("too narrow")
+        return process(self, images, **options)
+
+    monkeypatch.setattr(type(processor.image_processor), "__call__", refuse)
+    narrow, unpaired = Pair("narrow", Image.new("RGB", (3, 9)), ("cat",)), Pair("half", picture(1), ("\ud800",))
+    rows = prepared(processor, good[0], narrow, unpaired, good[1])
+    assert [row.key for row in rows] == ["good 0", "narrow", "half", "good 1"]
+    assert rows[1] == Broken("narrow", "too narrow")
+    assert isinstance(rows[2], Broken)
+    for row, same in zip((rows[0], rows[3]), expected, strict=True):
+        assert all(np.array_equal(row.arrays[name], same.arrays[name]) for name in row.arrays)
+
+
+def test_only_captions_that_are_too_long_are_cut(processor):
+    captions = ("a", "a " * (LENGTH + 5), "cat")
+    together = prepared(processor, *(Pair("k", picture(1), (caption,)) for caption in captions))
+    for row, caption in zip(together, captions, strict=True):
+        alone = processor.tokenizer(caption, padding="max_length", truncation=True, max_length=LENGTH)
+        assert row.arrays["input_ids"].tolist() == alone["input_ids"]
+        assert (row.length > LENGTH) == (caption == captions[1])
