@@ -1,0 +1,1 @@
+"""Training, as far as it needs no framework: settings, schedule, what decays, logs, checkpoints, the loop."""

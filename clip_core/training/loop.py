@@ -1,0 +1,165 @@
+"""The loop of a training run: batches to steps, with a schedule, logs, checkpoints, and an end to what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from clip_core.files import write_text
+from clip_core.training.positions import own_state, written
+from clip_core.training.schedule import learning_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+
+    from clip_core.data import PairLoader
+    from clip_core.processing import CLIPProcessor
+    from clip_core.training.checkpoints import RunCheckpoint, RunFolder
+    from clip_core.training.logs import Log
+    from clip_core.training.settings import TrainSettings
+    from clip_core.training.step import StepReport, Trainer
+
+_SHOWN_SAMPLES = 5
+
+
+class TrainingStoppedError(ValueError):
+    """The loss is no number any more."""
+
+
+@dataclass
+class Run:
+    """A training run.
+
+    Args:
+        trainer: the model and its optimizer.
+        loader: the data.
+        processor: saved beside the model.
+        settings: how to train.
+        folder: where checkpoints go.
+        logs: where numbers go, of the first process.
+        save_every: steps between two checkpoints; there is one at the end too.
+        progress: show a bar, where a terminal is.
+    """
+
+    trainer: Trainer
+    loader: PairLoader
+    processor: CLIPProcessor
+    settings: TrainSettings
+    folder: RunFolder
+    logs: Sequence[Log] = ()
+    save_every: int = 1000
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        self.step = 0
+        self.steps = self.settings.epochs * len(self.loader)
+        self.is_first = self.trainer.process_index == 0
+        self._since = time.perf_counter()
+        self.progress = self.progress and self.is_first
+
+    def resume(self, checkpoint: RunCheckpoint) -> None:
+        """Go on from a checkpoint, whose weights the trainer's model was loaded from.
+
+        Raises:
+            ValueError: the run was another: its settings, its data or its order.
+        """
+        changed = {
+            name: (was, value)
+            for name, value in self.settings.to_dict().items()
+            if (was := checkpoint.state["settings"].get(name, value)) != value
+        }
+        if changed:
+            told = ", ".join(f"{name} was {was!r} and is now {now!r}" for name, (was, now) in changed.items())
+            raise ValueError(f"{checkpoint.folder} is of another run: {told}; give the same settings to resume it")
+        self.loader.load_state_dict(own_state(checkpoint.state["loader"], self.loader))
+        self.trainer.restore(checkpoint.folder, checkpoint.step)
+        self.step = checkpoint.step
+
+    def __call__(self) -> StepReport | None:
+        """Train to the end, and return what the last step told; None where nothing was left to do.
+
+        Raises:
+            TrainingStoppedError: the loss or its gradients are no numbers; the last good checkpoint stays.
+        """
+        report = None
+        bar = tqdm(
+            total=self.steps,
+            initial=self.step,
+            unit="step",
+            disable=None if self.progress else True,
+            dynamic_ncols=True,
+        )
+        self._since = time.perf_counter()
+        with bar:
+            while self.step < self.steps:
+                for batch in self.loader:
+                    report = self._one(batch, bar)
+                    if self.step >= self.steps:
+                        break
+        if report is not None and self.step % self.save_every:
+            self._save()
+        return report
+
+    def _one(self, batch: Mapping[str, np.ndarray], bar: Any) -> StepReport:
+        settings = self.settings
+        rate = learning_rate(self.step, steps=self.steps, peak=settings.lr, warmup=settings.warmup)
+        report = self.trainer.step(list(cut(batch, settings.accum)), rate)
+        if not (math.isfinite(report.loss) and math.isfinite(report.grad_norm)):
+            raise TrainingStoppedError(self._what_broke(report))
+        self.step += 1
+        speed = settings.batch_size / (time.perf_counter() - self._since)  # with the wait for the data
+        numbers = {"loss": report.loss, "lr": rate, "grad_norm": report.grad_norm, "logit_scale": report.logit_scale}
+        for log in self.logs:
+            log.write(self.step, {**numbers, "epoch": self.loader.epoch, "samples_per_second": speed})
+        bar.update()
+        bar.set_postfix(loss=f"{report.loss:.3f}", pairs=f"{speed:.0f}/s")
+        if self.step % self.save_every == 0:
+            self._save()
+        self._since = time.perf_counter()
+        return report
+
+    def _save(self) -> None:
+        """Write a checkpoint; the other processes have a part in it, and the first one writes."""
+        loaders = self.trainer.gather(self.loader.state_dict())
+        if not self.is_first:
+            self.trainer.save(self.folder.root)
+            return
+
+        def save(folder: Path) -> None:
+            self.trainer.save(folder)
+            self.processor.save_pretrained(folder)
+
+        self.folder.write(self.step, {"settings": self.settings.to_dict(), "loader": written(loaders)}, save)
+
+    def _what_broke(self, report: StepReport) -> str:
+        samples = self.loader.samples
+        named = ", ".join(samples[:_SHOWN_SAMPLES])
+        if len(samples) > _SHOWN_SAMPLES:
+            named += f" and {len(samples) - _SHOWN_SAMPLES} more, all of which {self._listed(samples)} names"
+        return (
+            f"step {self.step + 1} has a loss of {report.loss} and gradients of norm {report.grad_norm}; "
+            f"the batch held {named}; {self.folder.last_good()}. "
+            "A lower learning rate, a longer warm-up or fp32 may help"
+        )
+
+    def _listed(self, samples: Sequence[str]) -> Path:
+        """The file that tells the samples of the batch that the run stopped at, of this process."""
+        self.folder.root.mkdir(parents=True, exist_ok=True)
+        path = self.folder.root / f"stopped-{self.trainer.process_index}.json"
+        write_text(path, json.dumps({"step": self.step + 1, "samples": list(samples)}, indent=1) + "\n")
+        return path
+
+
+def cut(batch: Mapping[str, np.ndarray], pieces: int) -> Iterator[dict[str, np.ndarray]]:
+    """A batch in pieces of equal size, in order."""
+    size = len(batch["input_ids"]) // pieces
+    for start in range(0, size * pieces, size):
+        yield {name: array[start : start + size] for name, array in batch.items()}
