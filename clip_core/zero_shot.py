@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from clip_core.backends import load_backend
+from clip_core.encoding_images import encode_image_batches, encode_images
+from clip_core.encoding_texts import BATCH_SIZE, encode_text_batches, encode_texts, token_batches
 from clip_core.hub import split_hub_options
+from clip_core.label_cache import LabelCache, label_key
 from clip_core.processing import CLIPProcessor
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from clip_core.backends import Encoder
+
+# So many texts take longer to encode than a model to be recognised by its weights.
+_WORTH_KEEPING = 64
 
 
 class ZeroShotClassifier:
@@ -23,6 +29,7 @@ class ZeroShotClassifier:
     Args:
         encoder: the model.
         processor: the tokenizer and image processor that belong to it.
+        label_cache: a folder where the embeddings of many labels are kept for the next time; None for memory alone.
 
     Example:
         >>> classifier = ZeroShotClassifier.from_pretrained("openai/clip-vit-base-patch32")  # doctest: +SKIP
@@ -30,9 +37,12 @@ class ZeroShotClassifier:
         array([[0.99, 0.01]], dtype=float32)
     """
 
-    def __init__(self, encoder: Encoder, processor: CLIPProcessor) -> None:
+    def __init__(
+        self, encoder: Encoder, processor: CLIPProcessor, *, label_cache: str | os.PathLike[str] | None = None
+    ) -> None:
         self.encoder = encoder
         self.processor = processor
+        self.label_cache = LabelCache(label_cache)
 
     @classmethod
     def from_pretrained(
@@ -42,6 +52,7 @@ class ZeroShotClassifier:
         backend: str = "torch",
         device: str | None = None,
         dtype: str | None = None,
+        label_cache: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> Self:
         """Load a model and its processor.
@@ -51,6 +62,7 @@ class ZeroShotClassifier:
             backend: the framework, by its name in `clip_core.backends.backend_names()`.
             device: where to run, as the framework names it; by default its best device.
             dtype: of the weights, such as "float16"; by default float32.
+            label_cache: see the class.
             **options: where on the hub; see `clip_core.hub.HubOptions`.
 
         Raises:
@@ -59,15 +71,16 @@ class ZeroShotClassifier:
         """
         hub = split_hub_options(options)
         processor = CLIPProcessor.from_pretrained(source, **hub)
-        encoder = load_backend(backend)(source, device=device, dtype=dtype, **hub, **options)
-        return cls(encoder, processor)
+        encoder = load_backend(backend).load(source, device=device, dtype=dtype, **hub, **options)
+        return cls(encoder, processor, label_cache=label_cache)
 
     def embed_labels(
-        self, labels: Sequence[str], templates: Sequence[str] = ("{}",), *, batch_size: int = 256
+        self, labels: Sequence[str], templates: Sequence[str] = ("{}",), *, batch_size: int = BATCH_SIZE
     ) -> np.ndarray:
         """One embedding of unit norm for each label: `(labels, projection)`, float32.
 
-        With several templates it is the mean of their embeddings, normalised again (section 3.1.4 of the paper).
+        With several templates it is the mean of their embeddings, normalised again (section 3.1.4 of the paper). Equal
+        labels are encoded once; and many labels once for as long as the weights and the tokens stay the same.
 
         Args:
             labels: the names.
@@ -75,32 +88,48 @@ class ZeroShotClassifier:
             batch_size: texts that are encoded at a time.
 
         Raises:
-            ValueError: there is no label, or a template has no place for one.
+            ValueError: there is no label, a template has no place for one, or a text is too long for the model.
         """
-        texts = [fill(template, label) for label in labels for template in check_templates(templates)]
-        if not texts:
+        check_templates(templates)
+        distinct = {label: place for place, label in enumerate(dict.fromkeys(labels))}
+        if not distinct:
             raise ValueError("there are no labels; give at least one")
-        batches = [texts[start : start + batch_size] for start in range(0, len(texts), batch_size)]
-        embeds = np.concatenate([self._encode_texts(batch) for batch in batches])
-        if len(templates) == 1:
-            return embeds
-        means = embeds.reshape(len(labels), len(templates), -1).mean(axis=1)  # (labels, projection)
-        normalised: np.ndarray = means / np.linalg.norm(means, axis=-1, keepdims=True)
-        return normalised
+        embeds = self._label_embeds(list(distinct), templates, batch_size)
+        return embeds[[distinct[label] for label in labels]]
+
+    def encode_texts(
+        self, texts: Iterable[str], *, batch_size: int = BATCH_SIZE, truncation: bool = False
+    ) -> np.ndarray:
+        """One embedding of unit norm for each text; see `clip_core.encoding_texts.encode_texts`."""
+        return encode_texts(self.encoder, self.processor, texts, batch_size=batch_size, truncation=truncation)
+
+    def encode_images(
+        self,
+        images: Iterable[Any],
+        *,
+        batch_size: int = 32,
+        num_threads: int | None = None,
+        on_error: Callable[[int, ValueError], object] | None = None,
+    ) -> np.ndarray:
+        """One embedding of unit norm for each image; see `clip_core.encoding_images.encode_images`."""
+        return encode_images(
+            self.encoder, self.processor, images, batch_size=batch_size, num_threads=num_threads, on_error=on_error
+        )
 
     def classify(self, images: Sequence[Any], label_embeds: np.ndarray) -> np.ndarray:
         """The probability of each label for each picture: `(images, labels)`, float32, rows of sum 1.
 
         Args:
-            images: pictures, in any form that the image processor takes.
+            images: pictures, in any form that the image processor takes; the model takes all at a time.
             label_embeds: what `embed_labels` returned.
         """
-        pixel_values = self.processor(images=list(images), return_tensors="np")["pixel_values"]
-        return softmax(self.encoder.logits_per_image(self.encoder.encode_images(pixel_values), label_embeds))
+        images = list(images)
+        image_embeds = self.encode_images(images, batch_size=max(1, len(images)))
+        return softmax(self.encoder.logits_per_image(image_embeds, label_embeds))
 
     def __call__(
         self,
-        images: Sequence[Any],
+        images: Iterable[Any],
         labels: Sequence[str],
         *,
         templates: Sequence[str] = ("{}",),
@@ -109,19 +138,49 @@ class ZeroShotClassifier:
         """The probability of each label for each picture: `(images, labels)`, float32.
 
         Args:
-            images: pictures, in any form that the image processor takes.
+            images: pictures, in any form that the image processor takes; a generator is read as it is needed.
             labels: the names to choose from.
             templates: texts with a `{}` where the label goes.
             batch_size: pictures that are encoded at a time.
         """
         label_embeds = self.embed_labels(labels, templates)
-        batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
-        rows = [self.classify(batch, label_embeds) for batch in batches]
+        batches = encode_image_batches(self.encoder, self.processor, images, batch_size=batch_size)
+        rows = [softmax(self.encoder.logits_per_image(batch.embeds, label_embeds)) for batch in batches]
         return np.concatenate(rows) if rows else np.empty((0, len(labels)), np.float32)
 
-    def _encode_texts(self, texts: list[str]) -> np.ndarray:
-        batch = self.processor(text=texts, padding=True, return_tensors="np")
-        return self.encoder.encode_texts(batch["input_ids"], batch["attention_mask"])
+    def _label_embeds(self, labels: list[str], templates: Sequence[str], batch_size: int) -> np.ndarray:
+        def compute() -> np.ndarray:
+            texts = (fill(template, label) for label in labels for template in templates)
+            batches = encode_text_batches(self.encoder, self.processor, texts, batch_size=batch_size)
+            return _means(batches, len(labels), len(templates))
+
+        # Plug-ins need not have it, and what they compute is then not kept.
+        fingerprint = getattr(self.encoder, "text_fingerprint", None)
+        if fingerprint is None or len(labels) * len(templates) < _WORTH_KEEPING:
+            return compute()
+        texts = (fill(template, label) for label in labels for template in templates)
+        key = label_key(fingerprint(), token_batches(self.processor, texts), len(templates))
+        return self.label_cache.get(key, len(labels), compute)
+
+
+def _means(batches: Iterable[np.ndarray], labels: int, templates: int) -> np.ndarray:
+    """The mean of each label's texts, of unit norm: `(labels, projection)`, float32.
+
+    Args:
+        batches: the embeddings of all texts, those of a label one after the other; no more than one is in memory.
+        labels: how many there are.
+        templates: how many texts each has.
+    """
+    if templates == 1:
+        return np.concatenate(list(batches))
+    sums, start = np.zeros((labels, 0)), 0
+    for embeds in batches:
+        if start == 0:
+            sums = np.zeros((labels, embeds.shape[-1]))
+        np.add.at(sums, np.arange(start, start + len(embeds)) // templates, embeds)
+        start += len(embeds)
+    means: np.ndarray = sums / np.linalg.norm(sums, axis=-1, keepdims=True)
+    return means.astype(np.float32)
 
 
 def check_templates(templates: Sequence[str]) -> Sequence[str]:

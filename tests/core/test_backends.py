@@ -21,7 +21,7 @@ def installed(monkeypatch):
 
 def test_our_own_is_installed():
     assert "torch" in backends.backend_names()
-    assert backends.load_backend("torch").__module__ == "clip_torch.backend"
+    assert backends.load_backend("torch").load.__module__ == "clip_torch.backend"
 
 
 def test_a_plug_in_is_found(installed):
