@@ -5,27 +5,24 @@ Example:
     >>> model = CLIPModel.from_pretrained("openai/clip-vit-base-patch32")  # doctest: +SKIP
 """
 
+from typing import TYPE_CHECKING, Any
+
 from torch.export import register_dataclass
 
-from clip_core import (
-    CLIPConfig,
-    CLIPFeatureExtractor,
-    CLIPImageProcessor,
-    CLIPProcessor,
-    CLIPTextConfig,
-    CLIPTokenizer,
-    CLIPTokenizerFast,
-    CLIPVisionConfig,
-)
+import clip_core
+from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from clip_core.outputs import OUTPUT_CLASSES
 from clip_torch.model import CLIPModel
 from clip_torch.pretrained import CLIPPreTrainedModel
 from clip_torch.text import CLIPTextModel, CLIPTextModelWithProjection
 from clip_torch.vision import CLIPForImageClassification, CLIPVisionModel, CLIPVisionModelWithProjection
 
-# torch.export takes outputs apart and puts them together again; it has to know their fields.
+if TYPE_CHECKING:
+    from clip_core import CLIPFeatureExtractor, CLIPImageProcessor, CLIPProcessor, CLIPTokenizer, CLIPTokenizerFast
+
+# torch.export takes outputs apart and puts them together again, and torch.export.save writes their names down.
 for _output_class in OUTPUT_CLASSES:
-    register_dataclass(_output_class)
+    register_dataclass(_output_class, serialized_type_name=f"clip_core.outputs.{_output_class.__name__}")
 
 __all__ = [
     "CLIPConfig",
@@ -44,3 +41,14 @@ __all__ = [
     "CLIPVisionModel",
     "CLIPVisionModelWithProjection",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Tokenizers and processors, which are loaded when they are first used: models do not need them."""
+    if name not in __all__:
+        raise AttributeError(f"module 'clip_torch' has no attribute {name!r}")
+    return getattr(clip_core, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

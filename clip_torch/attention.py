@@ -14,13 +14,13 @@ where fused kernels go wrong on rows of lowest numbers.
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clip_core.attention_choice import DEFAULT_IMPLEMENTATION, FLASH_ATTENTION, known_implementation, warn_of_eager
 from clip_torch.initialization import linear
 
 if TYPE_CHECKING:
@@ -28,10 +28,7 @@ if TYPE_CHECKING:
 
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
 
-ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa", "flash_attention_2")
-DEFAULT_IMPLEMENTATION = "sdpa"
-
-_fallback_warned: set[str] = set()
+ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa", FLASH_ATTENTION)
 
 
 class Unpadding(NamedTuple):
@@ -53,31 +50,17 @@ class AttentionMask(NamedTuple):
 
 
 def check_implementation(name: str | None) -> str:
-    """The attention implementation by name; None is the default, `sdpa`.
-
-    Raises:
-        ValueError: no implementation has this name.
-    """
-    if name is None:
-        return DEFAULT_IMPLEMENTATION
-    if name not in ATTENTION_IMPLEMENTATIONS:
-        known = ", ".join(ATTENTION_IMPLEMENTATIONS)
-        raise ValueError(f"attn_implementation={name!r} is not known; it is one of {known}")
-    return name
+    """The attention implementation by name; see `known_implementation`."""
+    return known_implementation(name, ATTENTION_IMPLEMENTATIONS)
 
 
 def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_attentions: bool) -> str:
     """The configured implementation, or `eager`, with one warning, where only it can return the weights."""
     name = check_implementation(config.attn_implementation)
-    if not output_attentions or name == "eager":
+    if not output_attentions:
         return name
-    if not torch.compiler.is_compiling() and name not in _fallback_warned:
-        _fallback_warned.add(name)
-        warnings.warn(
-            f"attn_implementation={name!r} cannot return attention weights; eager attention is used wherever "
-            "output_attentions=True. Pass attn_implementation='eager' to silence this.",
-            stacklevel=2,
-        )
+    if not torch.compiler.is_compiling():
+        warn_of_eager(name)
     return "eager"
 
 
@@ -205,6 +188,15 @@ _ATTENTION: dict[str, Callable[..., AttentionOutput]] = {
 }
 
 
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, mask: AttentionMask, *, scale: float, dropout: float
+) -> AttentionOutput:
+    """Attention by the implementation that the mask was made for."""
+    if mask.empty_rows is not None:
+        query = query.masked_fill(mask.empty_rows, 0.0)
+    return _ATTENTION[mask.implementation](query, key, value, mask, scale=scale, dropout=dropout)
+
+
 class CLIPAttention(nn.Module):
     """Multi-head self-attention with biased projections (Vaswani et al. 2017).
 
@@ -243,10 +235,7 @@ class CLIPAttention(nn.Module):
         query = self.q_proj(hidden_states).unflatten(-1, heads)  # (batch, seq, heads, head_dim)
         key = self.k_proj(hidden_states).unflatten(-1, heads)
         value = self.v_proj(hidden_states).unflatten(-1, heads)
-        if mask.empty_rows is not None:
-            query = query.masked_fill(mask.empty_rows, 0.0)
         dropout = self.dropout if self.training else 0.0
-        attend = _ATTENTION[mask.implementation]
         attended, weights = attend(query, key, value, mask, scale=self.scale, dropout=dropout)
         return self.out_proj(attended.flatten(-2)), weights
 

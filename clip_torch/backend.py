@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from clip_core.backends import Backend
+from clip_core.label_cache import fingerprint
+from clip_core.trimming import trimmed
 from clip_torch.model import CLIPModel, unit_norm
+from clip_torch.tensors import to_numpy
+from clip_torch.trace import trace
+from clip_torch.training import make_trainer
 
 if TYPE_CHECKING:
     import os
@@ -33,8 +39,16 @@ class TorchEncoder:
     @torch.inference_mode()
     def encode_texts(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
         """Ids and mask `(batch, seq)` to embeddings of unit norm `(batch, projection)`, float32."""
-        features = self.model.get_text_features(self._on_device(input_ids), self._on_device(attention_mask))
+        known = torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
+        ids, mask = trimmed(input_ids, attention_mask, self.model.text_model.lengths_to_read(*known))
+        features = self.model.get_text_features(self._on_device(ids), self._on_device(mask))
         return _float32(unit_norm(features))
+
+    def text_fingerprint(self) -> str:
+        """What tells this text tower from every other; see `clip_core.label_cache`."""
+        state = self.model.state_dict()
+        weights = ((name, to_numpy(state[name])) for name in state if name.startswith("text_"))
+        return fingerprint("torch", self.model.config.text_config, weights)
 
     @torch.inference_mode()
     def logits_per_image(self, image_embeds: np.ndarray, text_embeds: np.ndarray) -> np.ndarray:
@@ -46,7 +60,7 @@ class TorchEncoder:
         return torch.from_numpy(array).to(self.model.device)
 
 
-def backend(
+def load(
     source: str | os.PathLike[str], *, device: str | None = None, dtype: str | None = None, **options: Any
 ) -> TorchEncoder:
     """Load a CLIPModel for the tasks.
@@ -60,6 +74,15 @@ def backend(
     return TorchEncoder(CLIPModel.from_pretrained(source, device_map=device or "auto", dtype=dtype, **options))
 
 
+def versions() -> dict[str, str]:
+    """What runs, and on what."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    return {"torch": torch.__version__, "torch device": f"{device}, {torch.get_num_threads()} threads"}
+
+
 def _float32(tensor: Tensor) -> np.ndarray:
     array: np.ndarray = tensor.float().cpu().numpy()
     return array
+
+
+backend = Backend(load, trace, make_trainer, "pt", versions)

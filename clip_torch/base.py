@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
 
-from clip_core.configuration import CLIPConfig
+from clip_core.configuration import own_config
+from clip_core.pruning import heads_by_tower
+from clip_core.resizing import new_vocab_size, warn_of_legacy_pooling
 from clip_torch.attention import check_implementation
+from clip_torch.inference import check_change, check_preparable, prepare_encoder, refuse
 from clip_torch.layers import CLIPEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 class CLIPBaseModel(nn.Module):
@@ -26,18 +29,13 @@ class CLIPBaseModel(nn.Module):
     base_model_prefix = "clip"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
+    _is_prepared = False
 
     def __init__(self, config: Any) -> None:
         super().__init__()
-        if isinstance(config, CLIPConfig) and self.config_class is not CLIPConfig:
-            tower = getattr(config, self.config_class.base_config_key)
-            # Read anew, and not taken as it stands: the projection in a full model has the top level's size.
-            config = self.config_class.from_dict(config.to_dict(), attn_implementation=tower.attn_implementation)
-        if not isinstance(config, self.config_class):
-            wanted, given = self.config_class.__name__, type(config).__name__
-            raise TypeError(f"{type(self).__name__} takes a {wanted}, and got a {given}")
-        check_implementation(config.attn_implementation)
-        self.config: Any = config
+        self.config: Any = own_config(config, self.config_class, type(self).__name__)
+        for part in (self.config, *(getattr(self.config, key) for key in self.config.sub_configs)):
+            check_implementation(part.attn_implementation)
         self._embedding_hook: torch.utils.hooks.RemovableHandle | None = None
 
     @property
@@ -64,9 +62,20 @@ class CLIPBaseModel(nn.Module):
             and not (exclude_embeddings and "embedding." in name)
         )
 
-    def set_attn_implementation(self, attn_implementation: str) -> None:
-        """Change the attention implementation of a model at hand."""
-        self.config.attn_implementation = check_implementation(attn_implementation)
+    def set_attn_implementation(self, attn_implementation: str | dict[str, str]) -> None:
+        """Change the attention implementation of a model at hand.
+
+        Args:
+            attn_implementation: one for all; or a dict that tells the towers apart, as in {"text_config": "eager"}.
+
+        Raises:
+            ValueError: no implementation has this name; nothing is changed then.
+        """
+        if isinstance(attn_implementation, dict):
+            attn_implementation = {key: check_implementation(name) for key, name in attn_implementation.items()}
+        else:
+            attn_implementation = check_implementation(attn_implementation)
+        self.config.attn_implementation = attn_implementation
 
     # Embeddings
 
@@ -109,12 +118,9 @@ class CLIPBaseModel(nn.Module):
         old = self.get_input_embeddings()
         if not isinstance(old, nn.Embedding):
             raise TypeError(f"{type(self).__name__} has no token embedding to resize")
-        count = old.num_embeddings if new_num_tokens is None else new_num_tokens
-        if pad_to_multiple_of is not None:
-            count = -(-count // pad_to_multiple_of) * pad_to_multiple_of
-        if count < 1:
-            raise ValueError(f"new_num_tokens={new_num_tokens} leaves no token")
+        count = new_vocab_size(old.num_embeddings, new_num_tokens, pad_to_multiple_of)
         text_config = getattr(self.config, "text_config", self.config)
+        warn_of_legacy_pooling(text_config, old.num_embeddings, count)
         if count != old.num_embeddings:
             weight = _resized(old.weight.detach(), count, text_config.initializer_factor, mean_resizing=mean_resizing)
             old.weight = nn.Parameter(weight, old.weight.requires_grad)
@@ -134,18 +140,45 @@ class CLIPBaseModel(nn.Module):
         Raises:
             ValueError: a layer or head does not exist, or a layer would lose its last head.
         """
-        towers = {
-            name: tower for name in ("text_model", "vision_model") if (tower := getattr(self, name, None)) is not None
-        }
-        if len(towers) == 1 and not set(heads_to_prune) & set(towers):
-            heads_to_prune = dict.fromkeys(towers, heads_to_prune)
-        unknown = set(heads_to_prune) - set(towers)
-        if unknown:
-            raise ValueError(
-                f"prune_heads has no tower {sorted(map(str, unknown))}; give heads by tower: {sorted(towers)}"
-            )
-        for name, heads in heads_to_prune.items():
-            towers[name].prune_heads(heads)
+        towers = [name for name in ("text_model", "vision_model") if hasattr(self, name)]
+        for name, heads in heads_by_tower(heads_to_prune, towers).items():
+            getattr(self, name).prune_heads(heads)
+
+    # Inference
+
+    def prepare_for_inference(self) -> Self:
+        """Lay the encoders out for inference on this CPU: a third less time for one picture or text, a sixth for many.
+
+        In place, and for good: a prepared model gives the same outputs within rounding (1e-5), and can no longer be
+        trained, saved, pruned, moved or differentiated. Nothing happens to one that is prepared already.
+
+        Returns:
+            The model, in evaluation mode.
+
+        Raises:
+            ValueError: it is not in float32 on a CPU, or this build of PyTorch is without oneDNN.
+        """
+        check_preparable(self)
+        for module in self.modules():
+            if isinstance(module, CLIPEncoder):
+                prepare_encoder(module)
+        self._is_prepared = True
+        return self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, or with False evaluation mode.
+
+        Raises:
+            ValueError: the model was prepared for inference.
+        """
+        if mode and self._is_prepared:
+            refuse("train it")
+        return super().train(mode)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        if self._is_prepared:
+            check_change(fn)
+        return super()._apply(fn, recurse)
 
     # Training
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,8 +15,62 @@ def contrastive_loss(logits: Tensor) -> Tensor:
 
 
 def clip_loss(logits_per_text: Tensor) -> Tensor:
-    """The mean of the contrastive losses over texts and over images, from similarities `(texts, images)`: a scalar."""
+    """The mean of the contrastive losses over texts and over images, from similarities `(texts, images)`: a scalar.
+
+    Raises:
+        ValueError: the texts and the images are not as many, and so make no pairs.
+    """
+    texts, images = logits_per_text.shape
+    # A compiler that knows neither number would have to ask here; it lets the cross-entropy refuse.
+    if not torch.compiler.is_compiling() and texts != images:
+        raise ValueError(f"return_loss=True pairs each text with the image at its place; got {texts} and {images}")
     return (contrastive_loss(logits_per_text) + contrastive_loss(logits_per_text.t())) / 2.0
+
+
+class _ChunkedClipLoss(torch.autograd.Function):
+    """The contrastive loss by rows of texts, whose similarities are made anew for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, texts: Tensor, images: Tensor, scale: Tensor, chunk: int) -> Tensor:
+        row_sums, over_texts = [], texts.new_full((len(images),), -torch.inf)
+        for rows in texts.split(chunk):
+            logits = rows @ images.t() * scale  # (chunk, images)
+            row_sums.append(logits.logsumexp(dim=1))
+            over_texts = torch.logaddexp(over_texts, logits.logsumexp(dim=0))
+        over_images = torch.cat(row_sums)
+        ctx.save_for_backward(texts, images, scale, over_images, over_texts)
+        ctx.chunk = chunk
+        right = (texts * images).sum(dim=-1) * scale
+        return (over_images + over_texts).mean() / 2.0 - right.mean()
+
+    @staticmethod
+    def backward(ctx: Any, *of_loss: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        texts, images, scale, over_images, over_texts = ctx.saved_tensors
+        of_texts, of_images, of_scale = -images.clone(), -texts.clone(), -(texts * images).sum()
+        for start in range(0, len(texts), ctx.chunk):
+            part = slice(start, start + ctx.chunk)
+            cosines = texts[part] @ images.t()  # (chunk, images)
+            logits = cosines * scale
+            # The probabilities of both soft-maxes, of which the loss takes the mean.
+            share = ((logits - over_images[part, None]).exp() + (logits - over_texts).exp()) / 2.0
+            of_texts[part] += share @ images
+            of_images += share.t() @ texts[part]
+            of_scale += (share * cosines).sum()
+        factor = of_loss[0] / len(texts)
+        return of_texts * scale * factor, of_images * scale * factor, of_scale * factor, None
+
+
+def chunked_clip_loss(texts: Tensor, images: Tensor, scale: Tensor, chunk: int) -> Tensor:
+    """`clip_loss` of all pairs, with `chunk` rows of similarities in memory at a time: a scalar.
+
+    Args:
+        texts: `(pairs, projection)`, of unit norm.
+        images: `(pairs, projection)`, of unit norm, each at its text's place.
+        scale: what cosines are multiplied by, a scalar.
+        chunk: rows at a time; memory grows with `chunk * pairs`, and not with the square of the pairs.
+    """
+    loss: Tensor = _ChunkedClipLoss.apply(texts, images, scale, chunk)
+    return loss
 
 
 def classification_loss(logits: Tensor, labels: Tensor, problem_type: str | None) -> Tensor:
@@ -34,7 +90,7 @@ def classification_loss(logits: Tensor, labels: Tensor, problem_type: str | None
             return F.mse_loss(logits.squeeze(), labels.squeeze())
         return F.mse_loss(logits, labels)
     if problem_type == "single_label_classification":
-        return F.cross_entropy(logits.view(-1, num_labels), labels.view(-1))
+        return F.cross_entropy(logits.view(-1, num_labels), labels.view(-1).long())
     return F.binary_cross_entropy_with_logits(logits, labels)
 
 

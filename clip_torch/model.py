@@ -59,8 +59,7 @@ class CLIPModel(CLIPPreTrainedModel):
             `(batch, projection)`, not normalised.
         """
         _warn_of_ignored("get_text_features", ignored)
-        outputs = self.text_model(input_ids, attention_mask, position_ids)
-        features: Tensor = self.text_projection(outputs.pooler_output)
+        features: Tensor = self.text_projection(self.text_model.pooled(input_ids, attention_mask, position_ids))
         return features
 
     def get_image_features(

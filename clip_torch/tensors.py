@@ -37,6 +37,20 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
     return tensor.numpy()
 
 
+def known_values(tensor: Tensor) -> np.ndarray | None:
+    """The values of an input; None where a compiler or a transformation hides them, or reading would await a device."""
+    if torch.compiler.is_compiling() or type(tensor) is not Tensor:
+        return None
+    if torch.jit.is_tracing():  # type: ignore[attr-defined]  # documented, and not exported by name
+        return None
+    if tensor.device.type != "cpu":
+        return None
+    try:
+        return tensor.numpy()
+    except RuntimeError:  # inside torch.vmap, which says so in no other way
+        return None
+
+
 def to_entry(tensor: Tensor) -> TensorEntry:
     """A tensor for the converters to write; it is brought to the CPU only then."""
     carrier = torch.empty(0, dtype=tensor.dtype)
@@ -60,7 +74,7 @@ def check_device(device: Any) -> torch.device:
     """A `device_map` on one machine: a device, its name or index, {"": device}, or "auto" for the roomiest accelerator.
 
     Raises:
-        ValueError: it names no device, or spreads the model over several.
+        ValueError: it names no device, or one that is not there, or spreads the model over several.
     """
     if isinstance(device, dict):
         if set(device) != {""}:
@@ -71,9 +85,15 @@ def check_device(device: Any) -> torch.device:
     if device == "auto":
         return _roomiest_device()
     try:
-        return torch.device(device)
+        found = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"device_map={device!r} is no device; give 'cpu', 'cuda', 'cuda:1' or 'auto'") from error
+    try:
+        torch.empty(0, device=found)
+    except (AssertionError, ImportError, RuntimeError) as error:  # each kind of device says it in its own way
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"device_map={device!r} cannot be used here ({reason}); give 'cpu' or 'auto'") from error
+    return found
 
 
 def _roomiest_device() -> torch.device:

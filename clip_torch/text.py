@@ -9,17 +9,17 @@ from torch import Tensor, nn
 
 from clip_core.configuration import CLIPTextConfig
 from clip_core.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
+from clip_core.trimming import lengths_to_read, parts_to_read
 from clip_torch.attention import choose_implementation, text_mask
 from clip_torch.initialization import embedding, linear
 from clip_torch.layers import CLIPEncoder
 from clip_torch.pretrained import CLIPPreTrainedModel
+from clip_torch.tensors import known_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# The eos_token_id of configs written before transformers 4.31, where the tokenizer's was 49407 all along. It means:
-# pool at the largest id, which EOS is as long as no token was added behind it (transformers issue 24773).
-LEGACY_EOS_TOKEN_ID = 2
+    import numpy as np
 
 
 class CLIPTextEmbeddings(nn.Module):
@@ -96,13 +96,47 @@ class CLIPTextTransformer(nn.Module):
             attentions=encoded.attentions,
         )
 
+    def pooled(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
+    ) -> Tensor:
+        """The pooled output alone, `(batch, hidden)`: what cannot change it is not read.
+
+        In eager calls on the CPU, and without `position_ids`; otherwise every token is read. See `clip_core.trimming`.
+        """
+        lengths = None if position_ids is not None else self.lengths_to_read(input_ids, attention_mask)
+        if lengths is None:
+            return self(input_ids, attention_mask, position_ids).pooler_output
+        order, pooled = [], []
+        for rows, length in parts_to_read(lengths):
+            index = torch.from_numpy(rows)
+            mask = None if attention_mask is None else attention_mask[index, :length]
+            pooled.append(self(input_ids[index, :length], mask).pooler_output)
+            order.append(index)
+        return torch.cat(pooled)[torch.cat(order).argsort()]
+
+    def lengths_to_read(self, input_ids: Tensor | None, attention_mask: Tensor | None = None) -> np.ndarray | None:
+        """How many tokens of each row its pooled output depends on, `(batch,)`; None where all are to be read."""
+        ids = None if input_ids is None else known_values(input_ids)
+        mask = None if attention_mask is None else known_values(attention_mask != 0)
+        if input_ids is None or ids is None or (mask is None) != (attention_mask is None):
+            return None
+        if self.training and self.config.attention_dropout > 0:  # the random numbers stay those of the whole batch
+            return None
+        return lengths_to_read(
+            ids,
+            self.eos_positions(input_ids).numpy(),
+            mask,
+            vocab_size=self.config.vocab_size,
+            max_position_embeddings=self.config.max_position_embeddings,
+        )
+
     def eos_positions(self, input_ids: Tensor) -> Tensor:
         """Where each row of ids `(batch, seq)` is pooled: `(batch,)`.
 
         At the first EOS token. A row without one is pooled at position 0, as in the reference, or is an error where
         `config.missing_eos` is "error". With the legacy `eos_token_id` 2, at the largest id.
         """
-        if self.config.eos_token_id == LEGACY_EOS_TOKEN_ID:
+        if self.config.pools_at_largest_id:
             return input_ids.to(torch.int).argmax(dim=-1)
         is_eos: Tensor = input_ids.eq(self.config.eos_token_id)
         if self.config.missing_eos == "error" and not torch.compiler.is_compiling():

@@ -77,6 +77,10 @@ class CLIPVisionEmbeddings(nn.Module):
                 f"the pictures are {height} x {width} and the model takes {self.image_size} x {self.image_size}; "
                 "resize them with the image processor, or pass interpolate_pos_encoding=True"
             )
+        if height < self.patch_size or width < self.patch_size:
+            raise ValueError(
+                f"the pictures are {height} x {width}, smaller than one patch of {self.patch_size} x {self.patch_size}"
+            )
 
 
 class CLIPVisionTransformer(nn.Module):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import clip_torch
+from clip_core import attention_choice
 from clip_torch import attention
 from clip_torch.attention import AttentionMask, check_implementation, eager_attention, text_mask
 from support.configs import tiny_config, token_ids
@@ -115,7 +116,7 @@ def test_no_mask_makes_nan_in_any_dtype(dtype):
 
 @pytest.mark.parametrize("class_name", ["CLIPTextModel", "CLIPVisionModel"])
 def test_asking_sdpa_for_attentions_falls_back_to_eager_with_one_warning(class_name, monkeypatch):
-    monkeypatch.setattr(attention, "_fallback_warned", set())
+    monkeypatch.setattr(attention_choice, "_warned", set())
     config = tiny_config()
     model = getattr(clip_torch, class_name)(config).eval()
     inputs = torch.from_numpy(token_ids()[0]) if class_name == "CLIPTextModel" else torch.randn(2, 2, 30, 30)
@@ -142,6 +143,22 @@ def test_an_unknown_implementation_is_refused_by_name():
     config = tiny_config(attn_implementation="flex")
     with pytest.raises(ValueError, match="'flex'"):
         clip_torch.CLIPModel(config)
+    config = tiny_config(attn_implementation={"vision_config": "flex"})
+    with pytest.raises(ValueError, match="'flex'"):
+        clip_torch.CLIPModel(config)
+
+
+def test_the_towers_may_differ_in_implementation():
+    model = clip_torch.CLIPModel(tiny_config(attn_implementation={"text_config": "eager"}))
+    towers = model.text_model.config, model.vision_model.config
+    assert [tower.attn_implementation for tower in towers] == ["eager", None]
+    model.set_attn_implementation({"text_config": "sdpa", "vision_config": "eager"})
+    assert [tower.attn_implementation for tower in towers] == ["sdpa", "eager"]
+    with pytest.raises(ValueError, match="'flex'"):
+        model.set_attn_implementation({"text_config": "eager", "vision_config": "flex"})
+    assert [tower.attn_implementation for tower in towers] == ["sdpa", "eager"]
+    model.set_attn_implementation("eager")
+    assert [tower.attn_implementation for tower in towers] == ["eager", "eager"]
 
 
 def test_flash_attention_says_that_the_package_is_missing(monkeypatch):

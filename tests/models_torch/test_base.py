@@ -43,6 +43,19 @@ def test_cutting_and_rounding_the_vocabulary():
     assert drawn.std().item() == pytest.approx(0.02 * 1.5, rel=0.05)
 
 
+@pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPTextModel"])
+def test_adding_tokens_to_a_model_that_pools_at_the_largest_id_warns(class_name):
+    model = build(class_name, text={"eos_token_id": 2}).eval()
+    model.resize_token_embeddings(99)
+    with pytest.warns(UserWarning, match=r"eos_token_id=2 .* set it to tokenizer\.eos_token_id"):
+        model.resize_token_embeddings(101)
+    config = getattr(model.config, "text_config", model.config)
+    config.eos_token_id = 97
+    model.resize_token_embeddings(102)
+    ids = torch.tensor([[96, 101, 5, 97, 0]])
+    assert model.text_model.eos_positions(ids).tolist() == [3]
+
+
 def test_a_vision_model_has_no_vocabulary():
     with pytest.raises(TypeError, match="CLIPVisionModel has no token embedding"):
         build("CLIPVisionModel").resize_token_embeddings(5)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 import clip_torch
-from support.configs import pixel_values, tiny_config, token_ids
-
-CLASSES = [
-    "CLIPModel",
-    "CLIPTextModel",
-    "CLIPTextModelWithProjection",
-    "CLIPVisionModel",
-    "CLIPVisionModelWithProjection",
-    "CLIPForImageClassification",
-]
+from support.configs import CLASSES, pixel_values, tiny_config, token_ids
 
 
 def model_and_inputs(class_name, batch=4, **config):
@@ -71,6 +65,23 @@ def test_every_class_exports_with_a_dynamic_batch(class_name):
     _, other = model_and_inputs(class_name, batch=7)
     with torch.no_grad():
         assert_same(exported.module()(**other), model(**other))
+
+
+LOADING = """
+import sys, torch, clip_torch
+torch.save(torch.export.load(sys.argv[1]).module()(**torch.load(sys.argv[2])).to_tuple(), sys.argv[3])
+"""
+
+
+@pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPForImageClassification"])
+def test_an_exported_model_can_be_saved_and_loaded_elsewhere(class_name, tmp_path):
+    model, inputs = model_and_inputs(class_name)
+    exported = torch.export.export(model, (), inputs)
+    files = [tmp_path / name for name in ("model.pt2", "inputs.pt", "outputs.pt")]
+    torch.export.save(exported, files[0])
+    torch.save(inputs, files[1])
+    subprocess.run([sys.executable, "-c", LOADING, *map(str, files)], check=True)
+    torch.testing.assert_close(torch.load(files[2]), exported.module()(**inputs).to_tuple())
 
 
 def test_output_attentions_compiles_where_eager_takes_over():

@@ -1,0 +1,179 @@
+"""Training on several processes: the negatives of a pair are those of all, and the gradients are those of one process.
+
+Each process takes the loss of its own pairs against everybody's. Gathering the embeddings hands gradients back to
+whoever made them, so that the mean over the processes, which DDP takes, is the gradient of the whole batch.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
+
+from clip_torch.model import unit_norm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from clip_torch.model import CLIPModel
+
+
+def check_parallel(parallel: str | None) -> None:
+    """Whether there is what a way to train on several processes needs.
+
+    Raises:
+        ValueError: there is no such way; or it is "fsdp", and there is one process.
+    """
+    if parallel not in {None, "ddp", "fsdp"}:
+        raise ValueError(f"parallel={parallel!r} is not known; it is one of ddp, fsdp")
+    if parallel == "fsdp" and int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        raise ValueError(
+            "parallel='fsdp' spreads the weights over processes, and there is one; start several: "
+            "torchrun --nproc_per_node=2 -m clip_core.cli train ..."
+        )
+
+
+def join_processes(device: torch.device) -> None:
+    """Join the processes that `torchrun` started; nothing where there is one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # which is where objects are exchanged
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def local_device() -> str:
+    """The device of this process: of several on one machine each has its own GPU; else the roomiest there is."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else "cpu"
+    return "auto"
+
+
+def process_index() -> int:
+    """The place of this process among those that train together."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def process_count() -> int:
+    """How many processes train together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+class Towers(nn.Module):
+    """Both towers and their projections as one module, for DDP, which looks at what a module's call returns.
+
+    The temperature is no part of it: the loss uses it, and DDP would wait for its gradient in vain.
+    """
+
+    def __init__(self, model: CLIPModel) -> None:
+        super().__init__()
+        self.text_model, self.vision_model = model.text_model, model.vision_model
+        self.text_projection, self.visual_projection = model.text_projection, model.visual_projection
+
+    def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Pictures and texts in the joint space, each `(pairs, projection)`, of unit norm, float32."""
+        images = self.visual_projection(self.vision_model(batch["pixel_values"]).pooler_output)
+        texts = self.text_model(batch["input_ids"], batch.get("attention_mask"))
+        return unit_norm(images.float()), unit_norm(self.text_projection(texts.pooler_output).float())
+
+
+class Replicated:
+    """The towers with all their weights on every process; DDP averages the gradients where there are several.
+
+    Args:
+        towers: the towers.
+
+    Attributes:
+        towers: to be called where gradients are wanted.
+    """
+
+    def __init__(self, towers: Towers) -> None:
+        self.towers: nn.Module = towers if process_count() == 1 else DistributedDataParallel(towers)
+
+    def added_up(self, *, is_last: bool) -> AbstractContextManager[Any]:
+        """Around the backward pass of a piece of a batch: processes exchange gradients once, after the last."""
+        if is_last or not isinstance(self.towers, DistributedDataParallel):
+            return nullcontext()
+        return self.towers.no_sync()
+
+    def own_part(self, tensor: Tensor) -> Tensor:
+        """What this process has of a parameter or gradient: all of it."""
+        return tensor
+
+    def total_norm(self, gradients: Sequence[Tensor]) -> Tensor:
+        """The Euclidean norm of all gradients."""
+        return torch.nn.utils.get_total_norm(gradients)
+
+    def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors as they are to be saved: by the first process, and every process calls this."""
+        return dict(tensors)
+
+    def placed(self, tensor: Tensor, parameter: Tensor) -> Tensor:
+        """A whole tensor as the parameter is kept."""
+        return tensor.to(parameter.device).clone()
+
+
+class _Gather(torch.autograd.Function):
+    """The rows of all processes, one behind another; a row's gradient is the sum of what all make of it."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:  # noqa: ARG004  the signature is PyTorch's
+        parts = [torch.empty_like(rows) for _ in range(process_count())]
+        distributed.all_gather(parts, rows)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *of_rows: Tensor) -> Tensor:  # noqa: ARG004
+        total = of_rows[0].contiguous()
+        distributed.all_reduce(total)
+        return total.chunk(process_count())[process_index()]
+
+
+def gathered_loss(images: Tensor, texts: Tensor, scale: Tensor, chunk: int | None = None) -> Tensor:
+    """The contrastive loss of this process's pairs against those of all processes: a scalar.
+
+    Args:
+        images: `(pairs, projection)` of this process, of unit norm.
+        texts: likewise.
+        scale: what cosines are multiplied by.
+        chunk: rows of similarities that are in memory at a time; None for all of this process's.
+    """
+    all_images, all_texts = (_Gather.apply(part.contiguous()) for part in (images, texts))
+    right = torch.arange(len(images), device=images.device) + process_index() * len(images)
+    over_images = _mean_cross_entropy(texts, all_images, scale, right, chunk)
+    over_texts = _mean_cross_entropy(images, all_texts, scale, right, chunk)
+    return (over_images + over_texts) / 2.0
+
+
+def _mean_cross_entropy(rows: Tensor, columns: Tensor, scale: Tensor, right: Tensor, chunk: int | None) -> Tensor:
+    """Of similarities `(rows, columns)` whose right columns are known; chunks are made anew for the backward pass."""
+    if chunk is None:
+        return F.cross_entropy(rows @ columns.t() * scale, right)
+    parts = zip(rows.split(chunk), right.split(chunk), strict=True)
+    sums = [checkpoint(_cross_entropy, part, columns, scale, answers, use_reentrant=False) for part, answers in parts]
+    return torch.stack(sums).sum() / len(rows)
+
+
+def _cross_entropy(rows: Tensor, columns: Tensor, scale: Tensor, right: Tensor) -> Tensor:
+    return F.cross_entropy(rows @ columns.t() * scale, right, reduction="sum")
+
+
+def mean_over_processes(tensor: Tensor) -> Tensor:
+    """The mean of a tensor that every process has, in place."""
+    if process_count() > 1:
+        distributed.all_reduce(tensor)
+        tensor /= process_count()
+    return tensor
+
+
+def gathered_objects(value: Any) -> list[Any]:
+    """A plain value of every process, in their order."""
+    values = [value] * process_count()
+    if process_count() > 1:
+        distributed.all_gather_object(values, value)
+    return values

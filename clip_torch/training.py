@@ -1,0 +1,224 @@
+"""Training in PyTorch: steps of AdamW, whose gradients are those of the whole batch however it is cut."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from clip_core.configuration import CLIPConfig
+from clip_core.training.groups import decays, is_trained
+from clip_core.training.settings import LARGEST_LOGIT_SCALE
+from clip_core.training.step import StepReport
+from clip_torch.distributed import (
+    Replicated,
+    Towers,
+    check_parallel,
+    gathered_loss,
+    gathered_objects,
+    join_processes,
+    local_device,
+    mean_over_processes,
+    process_count,
+    process_index,
+)
+from clip_torch.loss import chunked_clip_loss, clip_loss
+from clip_torch.model import CLIPModel
+from clip_torch.tensors import check_device, to_entry, to_torch
+from converters.moments import read_moments, write_moments
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
+    from clip_core.training.settings import TrainSettings
+    from clip_torch.sharding import Sharded
+    from converters.tensors import TensorEntry
+
+
+def make_trainer(
+    source: str | os.PathLike[str],
+    settings: TrainSettings,
+    *,
+    device: str | None = None,
+    parallel: str | None = None,
+    **options: Any,
+) -> Trainer:
+    """A trainer; see `clip_core.backends.TrainerFactory`.
+
+    Raises:
+        ValueError: `parallel` is neither "ddp", which is what several processes do by default, nor "fsdp"; or it is
+            "fsdp", and there is one process.
+    """
+    check_parallel(parallel)
+    place = check_device(device or local_device())
+    join_processes(place)
+    torch.manual_seed(settings.seed)
+    if str(source).endswith(".json"):
+        model = CLIPModel(CLIPConfig.from_pretrained(source, **options)).to(place)
+    else:
+        model = CLIPModel.from_pretrained(source, device_map=place, **options)
+    return Trainer(model, settings, parallel)
+
+
+class Trainer:
+    """A model that is trained; see `clip_core.training.step.Trainer`.
+
+    Args:
+        model: the model, on the device that it is to be trained on.
+        settings: how.
+        parallel: of several processes, "fsdp" gives each a part of all weights; by default each has all.
+    """
+
+    def __init__(self, model: CLIPModel, settings: TrainSettings, parallel: str | None = None) -> None:
+        self.model, self.settings = model.train(), settings
+        if settings.gradient_checkpointing:
+            model.gradient_checkpointing_enable()
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(is_trained(name, settings.freeze))
+        self.process_index, self.process_count = process_index(), process_count()
+        self.towers = Towers(model)
+        self.spread = _spread(self.towers, settings, parallel)
+        self.trained = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
+        self.optimizer = torch.optim.AdamW(
+            self._groups(), lr=settings.lr, betas=(settings.beta_1, settings.beta_2), eps=settings.epsilon
+        )
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """The optimizer's groups. Those of a group are updated in one go, for which all have to be of one type."""
+        groups: dict[tuple[bool, type[Tensor]], list[Tensor]] = {}
+        for name, tensor in self.trained.items():
+            groups.setdefault((decays(name), type(tensor)), []).append(tensor)
+        decay = self.settings.weight_decay
+        return [
+            {"params": tensors, "weight_decay": decay if decayed else 0.0} for (decayed, _), tensors in groups.items()
+        ]
+
+    def step(self, pieces: Sequence[Mapping[str, np.ndarray]], learning_rate: float) -> StepReport:
+        """Train on a batch that comes in pieces; see `clip_core.training.step.Trainer.step`."""
+        self.optimizer.zero_grad(set_to_none=True)
+        batches = [self._on_device(piece) for piece in pieces]
+        loss = mean_over_processes(self._whole(batches[0]) if len(batches) == 1 else self._in_pieces(batches))
+        if self.model.logit_scale.grad is not None:
+            mean_over_processes(self.model.logit_scale.grad)
+        norm = self.spread.total_norm([tensor.grad for tensor in self.trained.values() if tensor.grad is not None])
+        self._clip(norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        if torch.isfinite(norm):  # else the weights stay as they are, and the loop stops
+            self.optimizer.step()
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(0.0, LARGEST_LOGIT_SCALE)
+        return StepReport(loss.item(), norm.item(), self.model.logit_scale.exp().item())
+
+    def _whole(self, batch: Mapping[str, Tensor]) -> Tensor:
+        with self._precision():
+            images, texts = self.spread.towers(batch)
+        loss = self._loss(images, texts)
+        loss.backward()
+        return loss.detach()
+
+    def _in_pieces(self, batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
+        """The gradients of the whole batch, with one piece inside the towers at a time (Gao et al. 2021, GradCache).
+
+        The embeddings of all pieces are made first, without what a backward pass needs; the loss gives their gradients;
+        and each piece is run again to hand those on to the weights.
+        """
+        states = []
+        with torch.no_grad(), self._precision():
+            embeds = []
+            for batch in batches:
+                states.append(_random_state(self.model.device))
+                embeds.append(self.towers(batch))
+        images, texts = (torch.cat(parts).requires_grad_() for parts in zip(*embeds, strict=True))
+        loss = self._loss(images, texts)
+        loss.backward()
+        sizes = [len(batch["input_ids"]) for batch in batches]
+        gradients = zip(images.grad.split(sizes), texts.grad.split(sizes), strict=True)  # type: ignore[union-attr]
+        for batch, state, of_embeds in zip(batches, states, gradients, strict=True):
+            _set_random_state(self.model.device, state)  # the same dropout again
+            with self.spread.added_up(is_last=batch is batches[-1]):
+                with self._precision():
+                    again = self.spread.towers(batch)
+                torch.autograd.backward(again, of_embeds)
+        return loss.detach()
+
+    def _loss(self, images: Tensor, texts: Tensor) -> Tensor:
+        scale, chunk = self.model.logit_scale.exp(), self.settings.loss_chunk
+        if self.process_count > 1:
+            return gathered_loss(images, texts, scale, chunk)
+        return (
+            clip_loss(texts @ images.t() * scale) if chunk is None else chunked_clip_loss(texts, images, scale, chunk)
+        )
+
+    def _clip(self, norm: Tensor) -> None:
+        if self.settings.max_grad_norm is not None:
+            scale = (self.settings.max_grad_norm / norm).clamp(max=1.0)
+            for tensor in self.trained.values():
+                if tensor.grad is not None:
+                    self.spread.own_part(tensor.grad).mul_(scale)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.settings.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.model.device.type, dtype=torch.bfloat16)
+
+    def _on_device(self, batch: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+        return {name: torch.from_numpy(array).to(self.model.device) for name, array in batch.items()}
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the model in Hugging Face's layout, and the moments beside it; see the protocol."""
+        weights, moments = self.spread.whole(self.model.state_dict()), self.optimizer_state()
+        if self.process_index == 0:
+            self.model.save_pretrained(folder, state_dict=weights)
+            write_moments(folder, moments)
+
+    def gather(self, value: Any) -> list[Any]:
+        """What each process gives, in their order."""
+        return gathered_objects(value)
+
+    def restore(self, folder: str | os.PathLike[str], steps: int) -> None:
+        """Go on from moments that `save` wrote after so many steps; the model was loaded from there."""
+        self.load_optimizer_state(read_moments(folder), steps)
+
+    # The moments of AdamW by canonical name, so that a run can go on in any framework.
+
+    def optimizer_state(self) -> dict[str, TensorEntry]:
+        """The moments, as `exp_avg.<name>` and `exp_avg_sq.<name>`, in canonical layout; every process calls this."""
+        moments = {
+            f"{moment}.{name}": self.optimizer.state[tensor][moment]
+            for name, tensor in self.trained.items()
+            for moment in ("exp_avg", "exp_avg_sq")
+            if moment in self.optimizer.state[tensor]
+        }
+        return {name: to_entry(tensor) for name, tensor in self.spread.whole(moments).items()}
+
+    def load_optimizer_state(self, moments: Mapping[str, np.ndarray], steps: int) -> None:
+        """Set the moments, and how many steps they stand for."""
+        for name, tensor in self.trained.items():
+            if f"exp_avg.{name}" in moments:
+                state = {
+                    m: self.spread.placed(to_torch(moments[f"{m}.{name}"]), tensor) for m in ("exp_avg", "exp_avg_sq")
+                }
+                self.optimizer.state[tensor] = {"step": torch.tensor(float(steps)), **state}
+
+
+def _spread(towers: Towers, settings: TrainSettings, parallel: str | None) -> Replicated | Sharded:
+    """The towers as several processes have them."""
+    if parallel != "fsdp":
+        return Replicated(towers)
+    from clip_torch.sharding import Sharded
+
+    return Sharded(towers, settings.precision)
+
+
+def _random_state(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def _set_random_state(device: torch.device, state: Tensor) -> None:
+    torch.cuda.set_rng_state(state, device) if device.type == "cuda" else torch.set_rng_state(state)

@@ -1,0 +1,145 @@
+"""A model that is prepared for inference gives the same outputs, and says what it can no longer do."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+import clip_torch
+from clip_torch.inference import PackedLinear, PreparedEncoderLayer
+from clip_torch.layers import ACTIVATION_FUNCTIONS
+from support.configs import CLASSES, pixel_values, tiny_config, token_ids
+
+
+def build(class_name="CLIPModel", **config):
+    torch.manual_seed(0)
+    return getattr(clip_torch, class_name)(tiny_config(num_labels=3, **config)).eval()
+
+
+def inputs_of(class_name, batch=4):
+    ids, mask = (torch.from_numpy(array) for array in token_ids(batch))
+    text, pixels = {"input_ids": ids, "attention_mask": mask}, {"pixel_values": torch.from_numpy(pixel_values(batch))}
+    if class_name == "CLIPModel":
+        return text | pixels
+    return text if "Text" in class_name else pixels
+
+
+def assert_prepared_is_same(model, inputs, **options):
+    with torch.inference_mode():
+        expected = model(**inputs, **options)
+        prepared = model.prepare_for_inference()
+        output = prepared(**inputs, **options)
+    assert prepared is model
+    assert any(isinstance(module, PreparedEncoderLayer) for module in model.modules())
+    for ours, theirs in zip(output.to_tuple(), expected.to_tuple(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("class_name", CLASSES)
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_prepared_model_gives_the_same_outputs(class_name, batch):
+    assert_prepared_is_same(build(class_name), inputs_of(class_name, batch))
+
+
+@pytest.mark.parametrize("hidden_act", ACTIVATION_FUNCTIONS)
+def test_every_activation_is_the_same_fused_or_not(hidden_act):
+    model = build("CLIPVisionModel", vision={"hidden_act": hidden_act})
+    assert model.vision_model.encoder.layers[0].mlp.activation_fn is ACTIVATION_FUNCTIONS[hidden_act]
+    assert_prepared_is_same(model, inputs_of("CLIPVisionModel"))
+
+
+def test_hidden_states_and_attentions_come_as_before():
+    model = build(attn_implementation="eager")
+    inputs = inputs_of("CLIPModel")
+    with torch.inference_mode():
+        expected = model(**inputs, output_hidden_states=True, output_attentions=True)
+        output = model.prepare_for_inference()(**inputs, output_hidden_states=True, output_attentions=True)
+    for tower in ("text_model_output", "vision_model_output"):
+        for name in ("hidden_states", "attentions"):
+            for ours, theirs in zip(output[tower][name], expected[tower][name], strict=True):
+                torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_rows_that_are_all_padding_and_pruned_heads_come_as_before():
+    model = build("CLIPTextModel")
+    model.prune_heads({0: [1], 2: [0, 2]})
+    ids, mask = (torch.from_numpy(array) for array in token_ids(3))
+    mask[1] = 0
+    assert_prepared_is_same(model, {"input_ids": ids, "attention_mask": mask})
+
+
+def test_preparing_twice_or_outside_of_inference_mode_changes_nothing():
+    model, inputs = build(), inputs_of("CLIPModel")
+    once = model.prepare_for_inference()(**inputs).logits_per_image
+    again = model.prepare_for_inference()(**inputs).logits_per_image
+    assert torch.equal(once, again)
+
+
+def test_a_copy_gives_the_same():
+    model, inputs = build().prepare_for_inference(), inputs_of("CLIPModel")
+    with torch.inference_mode():
+        assert torch.equal(copy.deepcopy(model)(**inputs).logits_per_image, model(**inputs).logits_per_image)
+
+
+def test_a_layer_is_in_memory_once():
+    model = build("CLIPVisionModel")
+    old = [id(layer.mlp.fc1.weight) for layer in model.vision_model.encoder.layers]
+    model.prepare_for_inference()
+    assert not {id(parameter) for parameter in model.parameters()} & set(old)
+    names = [name for name, _ in model.named_parameters() if ".layers." in name]
+    assert all("layer_norm" in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("act", "what"),
+    [
+        (lambda model, folder: model.train(), "train it"),
+        (lambda model, folder: model.save_pretrained(folder), "save it"),
+        (lambda model, folder: model.state_dict(), "save it"),
+        (lambda model, folder: pickle.dumps(model), "pickle it"),
+        (lambda model, folder: model.half(), "move it or change its dtype"),
+        (lambda model, folder: model.to("meta"), "move it or change its dtype"),
+        (lambda model, folder: model.prune_heads({"vision_model": {0: [0]}}), "prune its heads"),
+    ],
+)
+def test_what_it_can_no_longer_do_is_refused(act, what, tmp_path):
+    model, inputs = build().prepare_for_inference(), inputs_of("CLIPModel")
+    with torch.inference_mode():
+        before = model(**inputs).logits_per_image
+        with pytest.raises(ValueError, match=f"prepared for inference; to {what}, load it again"):
+            act(model, tmp_path / "saved")
+        assert torch.equal(model(**inputs).logits_per_image, before)
+    assert not (tmp_path / "saved").exists()
+
+
+def test_moving_it_to_where_it_is_does_nothing():
+    model, inputs = build(), inputs_of("CLIPModel")
+    expected = model.prepare_for_inference()(**inputs).logits_per_image
+    assert torch.equal(model.to("cpu").float().eval()(**inputs).logits_per_image, expected)
+
+
+def test_other_dtypes_are_refused_before_anything_changes():
+    model = build().to(torch.float16)
+    with pytest.raises(ValueError, match=r"logit_scale is in torch.float16 on cpu.*float32 on a CPU"):
+        model.prepare_for_inference()
+    assert not any(isinstance(module, (PackedLinear, PreparedEncoderLayer)) for module in model.modules())
+
+
+def test_a_build_without_onednn_is_told(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="without oneDNN"):
+        build().prepare_for_inference()
+
+
+def test_a_packed_layer_is_a_linear_layer_on_any_number_of_axes():
+    layer = torch.nn.Linear(7, 5)
+    packed = PackedLinear(layer.weight, layer.bias)
+    for shape in ((7,), (3, 7), (2, 3, 7), (2, 3, 4, 7))[1:]:
+        states, residual = torch.randn(shape), torch.randn(*shape[:-1], 5)
+        expected = layer(states).detach().numpy()
+        np.testing.assert_allclose(packed(states).numpy(), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(packed(states, residual).numpy(), expected + residual.numpy(), rtol=1e-5, atol=1e-6)
