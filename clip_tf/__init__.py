@@ -1,1 +1,76 @@
-"""CLIP for TensorFlow, on Keras 3. The package is reserved: its model classes are not written yet."""
+"""CLIP for TensorFlow, on Keras 3: the classes of transformers' CLIP page, with its names, arguments and numbers.
+
+Example:
+    >>> from clip_tf import CLIPModel, CLIPProcessor
+    >>> model = CLIPModel.from_pretrained("openai/clip-vit-base-patch32")  # doctest: +SKIP
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import optree
+
+import clip_core
+from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
+from clip_core.outputs import OUTPUT_CLASSES
+from clip_tf.model import CLIPModel
+from clip_tf.pretrained import CLIPPreTrainedModel
+from clip_tf.text import CLIPTextModel, CLIPTextModelWithProjection
+from clip_tf.vision import CLIPForImageClassification, CLIPVisionModel, CLIPVisionModelWithProjection
+
+if TYPE_CHECKING:
+    from clip_core import CLIPFeatureExtractor, CLIPImageProcessor, CLIPProcessor, CLIPTokenizer, CLIPTokenizerFast
+
+
+def _flatten(output: Any) -> tuple[tuple[Any, ...], tuple[str, ...], tuple[str, ...]]:
+    names, values = output.__tf_flatten__()
+    return values, names, names
+
+
+# Keras takes outputs apart and puts them together again, in `predict` for one; it has to know their fields.
+for _output_class in OUTPUT_CLASSES:
+    optree.register_pytree_node(_output_class, _flatten, _output_class.__tf_unflatten__, namespace="keras")
+
+# The names in transformers, and those that it would have given.
+TFCLIPForImageClassification = CLIPForImageClassification
+TFCLIPModel = CLIPModel
+TFCLIPPreTrainedModel = CLIPPreTrainedModel
+TFCLIPTextModel = CLIPTextModel
+TFCLIPTextModelWithProjection = CLIPTextModelWithProjection
+TFCLIPVisionModel = CLIPVisionModel
+TFCLIPVisionModelWithProjection = CLIPVisionModelWithProjection
+
+__all__ = [
+    "CLIPConfig",
+    "CLIPFeatureExtractor",
+    "CLIPForImageClassification",
+    "CLIPImageProcessor",
+    "CLIPModel",
+    "CLIPPreTrainedModel",
+    "CLIPProcessor",
+    "CLIPTextConfig",
+    "CLIPTextModel",
+    "CLIPTextModelWithProjection",
+    "CLIPTokenizer",
+    "CLIPTokenizerFast",
+    "CLIPVisionConfig",
+    "CLIPVisionModel",
+    "CLIPVisionModelWithProjection",
+    "TFCLIPForImageClassification",
+    "TFCLIPModel",
+    "TFCLIPPreTrainedModel",
+    "TFCLIPTextModel",
+    "TFCLIPTextModelWithProjection",
+    "TFCLIPVisionModel",
+    "TFCLIPVisionModelWithProjection",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Tokenizers and processors, which are loaded when they are first used: models do not need them."""
+    if name not in __all__:
+        raise AttributeError(f"module 'clip_tf' has no attribute {name!r}")
+    return getattr(clip_core, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

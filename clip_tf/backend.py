@@ -1,0 +1,95 @@
+"""TensorFlow behind the tasks of clip_core: numpy in, numpy out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from clip_core.backends import Backend
+from clip_core.label_cache import fingerprint
+from clip_core.parameters import parameter_table
+from clip_core.trimming import trimmed
+from clip_tf.model import CLIPModel, unit_norm
+from clip_tf.tensors import on_device, parameters
+from clip_tf.trace import trace
+from clip_tf.training import make_trainer
+
+if TYPE_CHECKING:
+    import os
+
+    import numpy as np
+
+
+class TensorFlowEncoder:
+    """A CLIPModel as a `clip_core.backends.Encoder`. Its two towers run as graphs, made once for all shapes.
+
+    Args:
+        model: the model, in the dtype that is to be used.
+    """
+
+    def __init__(self, model: CLIPModel) -> None:
+        self.model = model
+        ids = tf.TensorSpec((None, None), tf.int32)
+        vision = model.config.vision_config
+        pixels = tf.TensorSpec((None, vision.num_channels, vision.image_size, vision.image_size), tf.float32)
+        self._texts = tf.function(self._text_embeds, input_signature=(ids, ids))
+        self._images = tf.function(self._image_embeds, input_signature=(pixels,))
+
+    def encode_images(self, pixel_values: np.ndarray) -> np.ndarray:
+        """Pictures `(batch, channels, height, width)` to embeddings of unit norm `(batch, projection)`, float32."""
+        return _float32(self._images(tf.cast(pixel_values, tf.float32)))
+
+    def encode_texts(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
+        """Ids and mask `(batch, seq)` to embeddings of unit norm `(batch, projection)`, float32."""
+        known = tf.convert_to_tensor(input_ids), tf.convert_to_tensor(attention_mask)
+        ids, mask = trimmed(input_ids, attention_mask, self.model.text_model.lengths_to_read(*known))
+        return _float32(self._texts(tf.cast(ids, tf.int32), tf.cast(mask, tf.int32)))
+
+    def text_fingerprint(self) -> str:
+        """What tells this text tower from every other; see `clip_core.label_cache`."""
+        names = [name for name in parameter_table(self.model.config, "CLIPModel") if name.startswith("text_")]
+        weights = ((name, parameter.read()) for name, parameter in parameters(self.model, names).items())
+        framework = f"tensorflow {self.model.dtype_policy.name}"
+        return fingerprint(framework, self.model.config.text_config, weights)
+
+    def logits_per_image(self, image_embeds: np.ndarray, text_embeds: np.ndarray) -> np.ndarray:
+        """Scaled similarities `(images, texts)`, float32, computed in the dtype of the model's weights."""
+        images, texts = (tf.cast(embeds, self.model.variable_dtype) for embeds in (image_embeds, text_embeds))
+        return _float32(tf.matmul(images, texts, transpose_b=True) * tf.exp(self.model.logit_scale))
+
+    def _image_embeds(self, pixel_values: tf.Tensor) -> tf.Tensor:
+        return unit_norm(self.model.get_image_features(pixel_values))
+
+    def _text_embeds(self, input_ids: tf.Tensor, attention_mask: tf.Tensor) -> tf.Tensor:
+        return unit_norm(self.model.get_text_features(input_ids, attention_mask))
+
+
+def load(
+    source: str | os.PathLike[str], *, device: str | None = None, dtype: str | None = None, **options: Any
+) -> TensorFlowEncoder:
+    """Load a CLIPModel for the tasks.
+
+    Args:
+        source: a folder, a file or a hub id.
+        device: "cpu", "gpu:0" and so on, as TensorFlow names them; by default its own choice.
+        dtype: "float32", "float16", "bfloat16", a Keras policy such as "mixed_bfloat16", or "auto"; float32 by default.
+        **options: further keywords of `CLIPModel.from_pretrained`.
+    """
+    with on_device(device):
+        return TensorFlowEncoder(CLIPModel.from_pretrained(source, dtype=dtype or "float32", **options))
+
+
+def versions() -> dict[str, str]:
+    """What runs, and on what."""
+    devices = [device.device_type for device in tf.config.list_physical_devices()]
+    return {"tensorflow": tf.__version__, "keras": keras.__version__, "tensorflow device": devices[-1]}
+
+
+def _float32(tensor: tf.Tensor) -> np.ndarray:
+    array: np.ndarray = tf.cast(tensor, tf.float32).numpy()
+    return array
+
+
+backend = Backend(load, trace, make_trainer, "tf", versions)

@@ -1,0 +1,66 @@
+"""Exporting to a SavedModel, with named signatures, a batch of any size and texts of any length."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from clip_tf.base import CLIPBaseModel
+
+Specs = dict[str, tf.TensorSpec]
+
+
+def export_saved_model(model: CLIPBaseModel, path: str | os.PathLike[str], *, verbose: bool = True) -> None:
+    """Write a SavedModel: `serving_default` is the model's call, and a CLIPModel has its `get_..._features` too.
+
+    Every signature takes its inputs by name (`input_ids` and `attention_mask` int32 `(batch, seq)`, `pixel_values`
+    float32 `(batch, channels, height, width)`) and returns a dict of tensors.
+    """
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    for name, (function, specs) in _endpoints(model).items():
+        archive.add_endpoint(name, function, input_signature=[specs])
+    archive.write_out(str(path), verbose=verbose)
+
+
+def _endpoints(model: CLIPBaseModel) -> dict[str, tuple[Callable[[Any], dict[str, tf.Tensor]], Specs]]:
+    text, image = _text_specs(), _image_specs(getattr(model.config, "vision_config", model.config))
+    own = {name: spec for name, spec in {**text, **image}.items() if name in _inputs_of(model)}
+    endpoints = {"serve": (lambda inputs: _tensors(model(inputs, training=False)), own)}
+    if hasattr(model, "get_text_features"):
+        endpoints |= {
+            "get_text_features": (lambda inputs: {"text_features": model.get_text_features(inputs)}, text),
+            "get_image_features": (lambda inputs: {"image_features": model.get_image_features(inputs)}, image),
+        }
+    return endpoints
+
+
+def _inputs_of(model: CLIPBaseModel) -> set[str]:
+    inputs = set()
+    if hasattr(model, "text_model"):
+        inputs |= {"input_ids", "attention_mask"}
+    if hasattr(model, "vision_model"):
+        inputs |= {"pixel_values"}
+    return inputs
+
+
+def _text_specs() -> Specs:
+    return {name: tf.TensorSpec((None, None), tf.int32, name) for name in ("input_ids", "attention_mask")}
+
+
+def _image_specs(config: Any) -> Specs:
+    if not hasattr(config, "image_size"):
+        return {}
+    shape = (None, config.num_channels, config.image_size, config.image_size)
+    return {"pixel_values": tf.TensorSpec(shape, tf.float32, "pixel_values")}
+
+
+def _tensors(outputs: Any) -> dict[str, tf.Tensor]:
+    """The outputs that are single tensors; a signature returns nothing nested."""
+    return {name: value for name, value in outputs.items() if tf.is_tensor(value)}

@@ -1,0 +1,130 @@
+"""Layers that know their shapes, with fresh weights drawn with the standard deviations of transformers' CLIP.
+
+Keras makes weights when a layer is first called. Here they are there as soon as a model is, so that a checkpoint can
+be assigned: every layer states the width of its input, and `build` goes down the tree without being shown any.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from clip_tf.tensors import adopt, numpy_dtype
+from converters.tensors import aligned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        f"clip_tf needs Keras on TensorFlow, and it runs on {keras.backend.backend()!r} here; set the environment "
+        'variable KERAS_BACKEND=tensorflow (or "backend": "tensorflow" in ~/.keras/keras.json) before keras is '
+        "imported, or use the package of your framework: clip_torch or clip_flax"
+    )
+
+_draws: ContextVar[bool] = ContextVar("_draws", default=True)
+
+
+@contextmanager
+def without_drawing() -> Iterator[None]:
+    """Layers made in this block have no values yet: their weights come from a checkpoint."""
+    token = _draws.set(False)
+    try:
+        yield
+    finally:
+        _draws.reset(token)
+
+
+@keras.saving.register_keras_serializable("clip_zoo")
+class Untouched(keras.initializers.Zeros):
+    """Zeros that the system has not given any memory yet: it does so when they are written to."""
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
+        """The zeros, as a tensor of TensorFlow."""
+        return adopt(aligned(np.zeros, tuple(shape), numpy_dtype(dtype or keras.config.floatx())))
+
+
+def normal(std: float) -> Any:
+    """The initializer of a weight that is normal with the standard deviation `std`."""
+    return keras.initializers.RandomNormal(mean=0.0, stddev=std) if _draws.get() else Untouched()
+
+
+def linear(
+    in_features: int, out_features: int, *, std: float, name: str, dtype: Any, bias: bool = True
+) -> keras.layers.Dense:
+    """A linear layer whose kernel is normal with the standard deviation `std`, and whose bias is zero."""
+    layer = keras.layers.Dense(
+        out_features,
+        use_bias=bias,
+        kernel_initializer=normal(std),
+        bias_initializer="zeros",
+        name=name,
+        dtype=dtype,
+    )
+    return _takes(layer, in_features, rank=2)
+
+
+def embedding(num_embeddings: int, width: int, *, std: float, name: str, dtype: Any) -> keras.layers.Embedding:
+    """An embedding table that is normal with the standard deviation `std`."""
+    return keras.layers.Embedding(
+        num_embeddings, width, embeddings_initializer=normal(std), mask_zero=False, name=name, dtype=dtype
+    )
+
+
+def patch_convolution(
+    in_channels: int, width: int, patch_size: int, *, std: float, name: str, dtype: Any
+) -> keras.layers.Conv2D:
+    """A convolution that takes each patch once, without bias, normal with the standard deviation `std`.
+
+    It takes `(batch, height, width, channels)`, the only order that TensorFlow convolves on a CPU.
+    """
+    layer = keras.layers.Conv2D(
+        width,
+        kernel_size=patch_size,
+        strides=patch_size,
+        padding="valid",
+        data_format="channels_last",
+        use_bias=False,
+        kernel_initializer=normal(std),
+        name=name,
+        dtype=dtype,
+    )
+    return _takes(layer, in_channels, rank=4)
+
+
+def layer_norm(width: int, *, epsilon: float, name: str, dtype: Any) -> keras.layers.LayerNormalization:
+    """A layer norm over the last axis, computed in float32 at least."""
+    layer = keras.layers.LayerNormalization(axis=-1, epsilon=epsilon, name=name, dtype=dtype)
+    return _takes(layer, width, rank=2)
+
+
+def _takes(layer: Any, width: int, *, rank: int) -> Any:
+    layer.input_spec = keras.layers.InputSpec(min_ndim=rank, axes={-1: width})
+    return layer
+
+
+class CLIPLayer(keras.layers.Layer):
+    """A layer whose sublayers can be built before its first call, and exchanged after it."""
+
+    def build(self, input_shape: Any = None) -> None:  # noqa: ARG002  Keras passes what is known already
+        """Make the weights of all sublayers."""
+        build_sublayers(self._layers)
+
+    def exchange(self, name: str, layer: keras.layers.Layer) -> None:
+        """Put another layer into the place of one that this layer holds; Keras forbids to simply assign it."""
+        self._tracker.unlock()
+        self._tracker.untrack(getattr(self, name))
+        setattr(self, name, layer)
+        self._tracker.lock()
+
+
+def build_sublayers(layers: list[Any]) -> None:
+    """Build layers by the widths that they state."""
+    for layer in layers:
+        if not layer.built:
+            spec = layer.input_spec
+            layer.build(None if spec is None else (None,) * (spec.min_ndim - 1) + (spec.axes[-1],))

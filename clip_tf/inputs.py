@@ -1,0 +1,63 @@
+"""How models take their inputs: by keyword, in order, or all in a dict, list or tuple, as transformers' did."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+_TENSORS = frozenset({"input_ids", "pixel_values", "attention_mask", "position_ids", "labels"})
+
+
+def unpack(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by name, those that are to be tensors as such.
+
+    Args:
+        signature: of the method that takes them, without `self`.
+        args: as given; the first may hold all inputs, by name in a mapping or in order in a list or tuple.
+        kwargs: as given; they add to those in `args`.
+
+    Raises:
+        TypeError: an argument is given twice, or there are more than the method takes.
+    """
+    names = [name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
+    named: dict[str, Any] = {}
+    if args and isinstance(args[0], Mapping):
+        named, args = dict(args[0]), args[1:]
+        names = [name for name in names if name not in named]
+    elif args and isinstance(args[0], (list, tuple)):
+        args = (*args[0], *args[1:])
+    if len(args) > len(names):
+        raise TypeError(f"{len(args)} inputs are given in order, and only {', '.join(names)} are taken")
+    named |= dict(zip(names, args, strict=False))
+    twice = named.keys() & kwargs.keys()
+    if twice:
+        raise TypeError(f"{', '.join(sorted(twice))} is given twice")
+    named |= kwargs
+    return {name: as_tensor(value) if name in _TENSORS else value for name, value in named.items()}
+
+
+def as_tensor(value: Any) -> Any:
+    """Arrays of any library and nested lists as tensors; None, and what Keras and TensorFlow know, as they are."""
+    if value is None or tf.is_tensor(value) or isinstance(value, (keras.KerasTensor, tf.Variable, keras.Variable)):
+        return value
+    return tf.convert_to_tensor(np.asarray(value))
+
+
+def unpacked(method: Method) -> Method:
+    """A method that takes its inputs as a model's call does."""
+    signature = inspect.signature(method)
+    own = signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    @functools.wraps(method)
+    def unpacking(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return method(self, **unpack(own, args, kwargs))
+
+    return unpacking  # type: ignore[return-value]

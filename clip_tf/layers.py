@@ -1,0 +1,163 @@
+"""The transformer encoder that both towers share: pre-norm layers of attention and an MLP."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from clip_core.outputs import BaseModelOutput
+from clip_core.pruning import plan_pruning
+from clip_tf.attention import AttentionMask, AttentionOutput, CLIPAttention
+from clip_tf.initialization import CLIPLayer, layer_norm, linear
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
+
+
+def quick_gelu(states: tf.Tensor) -> tf.Tensor:
+    """The approximation of GELU that OpenAI's CLIP was trained with: x * sigmoid(1.702 x)."""
+    return states * tf.sigmoid(1.702 * states)
+
+
+# Written out: tf.nn.gelu rounds its constants to float32, whatever the dtype.
+def gelu(states: tf.Tensor) -> tf.Tensor:
+    """The product of x and the normal distribution's share below x, exactly (Hendrycks and Gimpel 2016)."""
+    return 0.5 * states * (1.0 + tf.math.erf(states / math.sqrt(2.0)))
+
+
+def gelu_tanh(states: tf.Tensor) -> tf.Tensor:
+    """The approximation of the same by a hyperbolic tangent."""
+    return 0.5 * states * (1.0 + tf.tanh(math.sqrt(2.0 / math.pi) * (states + 0.044715 * states**3)))
+
+
+ACTIVATION_FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "gelu": gelu,
+    "gelu_new": gelu_tanh,
+    "gelu_pytorch_tanh": gelu_tanh,
+    "quick_gelu": quick_gelu,
+    "relu": tf.nn.relu,
+    "selu": tf.nn.selu,
+    "silu": tf.nn.silu,
+    "swish": tf.nn.silu,
+}
+
+
+class CLIPMLP(CLIPLayer):
+    """Two linear layers with the configured activation between them."""
+
+    def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        width, factor, dtype = config.hidden_size, config.initializer_factor, self.dtype_policy
+        self.activation_fn = ACTIVATION_FUNCTIONS[config.hidden_act]
+        self.fc1 = linear(width, config.intermediate_size, std=(2 * width) ** -0.5 * factor, name="fc1", dtype=dtype)
+        out_std = width**-0.5 * (2 * config.num_hidden_layers) ** -0.5 * factor
+        self.fc2 = linear(config.intermediate_size, width, std=out_std, name="fc2", dtype=dtype)
+
+    def call(self, hidden_states: tf.Tensor) -> tf.Tensor:
+        """`(batch, seq, hidden)` to the same shape."""
+        return self.fc2(self.activation_fn(self.fc1(hidden_states)))
+
+
+class CLIPEncoderLayer(CLIPLayer):
+    """One pre-norm transformer layer."""
+
+    def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, layer_index: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        width, epsilon, dtype = config.hidden_size, config.layer_norm_eps, self.dtype_policy
+        self.self_attn = CLIPAttention(config, layer_index, name="self_attn", dtype=dtype)
+        self.layer_norm1 = layer_norm(width, epsilon=epsilon, name="layer_norm1", dtype=dtype)
+        self.mlp = CLIPMLP(config, name="mlp", dtype=dtype)
+        self.layer_norm2 = layer_norm(width, epsilon=epsilon, name="layer_norm2", dtype=dtype)
+
+    def call(
+        self, hidden_states: tf.Tensor, attention_mask: AttentionMask, dropout_seed: tf.Tensor | None = None
+    ) -> AttentionOutput:
+        """`(batch, seq, hidden)` to the same shape, and the attention weights where eager attention gives them."""
+        attended, weights = self.self_attn(
+            self.layer_norm1(hidden_states), attention_mask=attention_mask, dropout_seed=dropout_seed
+        )
+        hidden_states = hidden_states + attended
+        hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
+        return hidden_states, weights
+
+
+class CLIPEncoder(CLIPLayer):
+    """A stack of encoder layers.
+
+    Attributes:
+        gradient_checkpointing: recompute each layer in the backward pass of training instead of keeping what is
+            inside; set by `gradient_checkpointing_enable`.
+    """
+
+    def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.layers = [
+            CLIPEncoderLayer(config, index, name=f"layers_{index}", dtype=self.dtype_policy)
+            for index in range(config.num_hidden_layers)
+        ]
+        self.gradient_checkpointing = False
+        self.seeds = keras.random.SeedGenerator() if config.attention_dropout > 0 else None
+
+    def call(
+        self,
+        inputs_embeds: tf.Tensor,
+        attention_mask: AttentionMask,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        training: bool = False,
+    ) -> BaseModelOutput[tf.Tensor]:
+        """Run the layers over `(batch, seq, hidden)`."""
+        hidden_states = inputs_embeds
+        all_hidden_states = [hidden_states]
+        all_attentions = []
+        for layer in self.layers:
+            seed = self._dropout_seed(training=training)
+            run = partial(layer.__call__, attention_mask=attention_mask, dropout_seed=seed)
+            if self.gradient_checkpointing and training:
+                hidden_states, weights = _recomputed(run, hidden_states)
+            else:
+                hidden_states, weights = run(hidden_states)
+            if output_hidden_states:
+                all_hidden_states.append(hidden_states)
+            if output_attentions:
+                all_attentions.append(weights)
+        return BaseModelOutput(
+            last_hidden_state=hidden_states,
+            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
+            attentions=tuple(all_attentions) if output_attentions else None,
+        )
+
+    def _dropout_seed(self, *, training: bool) -> tf.Tensor | None:
+        """A seed drawn outside of the layer, so that a layer run twice drops the same weights."""
+        if self.seeds is None or not training:
+            return None
+        return tf.cast(tf.convert_to_tensor(self.seeds.next()), tf.int64)
+
+    def prune_heads(
+        self, heads_to_prune: Mapping[int, Iterable[int]], config: CLIPTextConfig | CLIPVisionConfig
+    ) -> None:
+        """Remove heads, numbered as in the unpruned model, layer by layer, and note them in the config.
+
+        Raises:
+            ValueError: a layer or head does not exist, or a layer would lose its last head. Nothing is removed then.
+        """
+        plan = plan_pruning(heads_to_prune, config)
+        for index, (removed, pruned) in plan.items():
+            self.layers[index].self_attn.prune_heads(removed)
+            config.pruned_heads[index] = pruned
+
+
+def _recomputed(run: Callable[[tf.Tensor], AttentionOutput], hidden_states: tf.Tensor) -> AttentionOutput:
+    """What a layer returns, none of it kept for the backward pass; TensorFlow wants tensors alone out of it."""
+
+    def tensors(states: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return tuple(tensor for tensor in run(states) if tensor is not None)
+
+    output, *weights = tf.recompute_grad(tensors)(hidden_states)
+    return output, weights[0] if weights else None

@@ -1,0 +1,133 @@
+"""Loading and saving: what makes a model class a pretrained one."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from clip_core.parameters import parameter_table
+from clip_tf.base import CLIPBaseModel
+from clip_tf.initialization import without_drawing
+from clip_tf.tensors import check_dtype, parameters, to_entry
+from converters.pretrained import Pushable, prepare, save
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    import numpy as np
+
+
+class CLIPPreTrainedModel(Pushable, CLIPBaseModel):
+    """The base of the six model classes."""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
+        *,
+        config: Any = None,
+        dtype: Any = None,
+        torch_dtype: Any = None,
+        strict: bool = True,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+        state_dict: Mapping[str, np.ndarray] | None = None,
+        variant: str | None = None,
+        use_safetensors: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Load a model, on the device that TensorFlow chooses or `tf.device` says.
+
+        Args:
+            pretrained_model_name_or_path: a local folder or weight file, or a hub id; None with `state_dict`.
+            config: a configuration, or where to read it; by default the checkpoint's `config.json`.
+            dtype: of weights and computation: a dtype or its name, a Keras policy such as "mixed_bfloat16", "auto" for
+                the checkpoint's own dtype; by default Keras' global policy, which is float32 unless set.
+            torch_dtype: the older name of `dtype`.
+            strict: refuse a checkpoint with missing or unexpected tensors. False starts the missing ones afresh.
+            ignore_mismatched_sizes: start tensors afresh that have another shape in the checkpoint.
+            output_loading_info: return `(model, info)` with the names that were missing, unexpected and mismatched.
+            state_dict: weights by canonical name to use in place of the checkpoint's.
+            variant: as in `model.<variant>.safetensors`.
+            use_safetensors: True for safetensors alone, False for every other format.
+            **kwargs: `attn_implementation`, any field of the configuration, and where on the hub (`revision`,
+                `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`). `num_labels`, `id2label` or
+                `label2id` ask for a fresh classifier where the checkpoint has none. `from_pt` and `from_flax` are
+                taken and not needed.
+
+        Raises:
+            FileNotFoundError: there is no such checkpoint, or it holds no weights in a known format.
+            converters.checkpoint.CheckpointError: the checkpoint does not fit; one report names every tensor.
+        """
+        prepared = prepare(
+            cls,
+            pretrained_model_name_or_path,
+            config=config,
+            tensors=None if state_dict is None else {name: to_entry(array) for name, array in state_dict.items()},
+            strict=strict,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+            variant=variant,
+            use_safetensors=use_safetensors,
+            **kwargs,
+        )
+        policy = check_dtype(prepared.dtype(torch_dtype if dtype is None else dtype, keras.config.dtype_policy()))
+        # Fresh weights have to be drawn; a model that gets all of its own from the checkpoint need not.
+        with nullcontext() if prepared.fresh else without_drawing():
+            model = cls(prepared.config, dtype=policy)
+        checkpoint, report = prepared.checkpoint, prepared.report
+        for name, found in parameters(model, report.matched).items():
+            found.take(checkpoint.entries[name])
+        return (model, report.loading_info()) if output_loading_info else model
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        *,
+        saved_model: bool = False,
+        version: int = 1,
+        is_main_process: bool = True,
+        state_dict: Mapping[str, np.ndarray] | None = None,
+        max_shard_size: int | str = "5GB",
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        push_to_hub: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Save config and weights in Hugging Face's layout. An interrupted save leaves the old files whole.
+
+        Args:
+            save_directory: the folder; made where it is missing.
+            saved_model: also `export` to `saved_model/<version>` in it.
+            version: of that export, as TensorFlow Serving counts them.
+            is_main_process: False writes nothing, for all processes but one.
+            state_dict: weights by canonical name to save in place of the model's.
+            max_shard_size: bytes, or a string such as "5GB"; larger weights go into several files and an index.
+            safe_serialization: False writes `tf_model.h5` in place of safetensors.
+            variant: as in `model.<variant>.safetensors`.
+            push_to_hub: upload the folder after saving.
+            **kwargs: keywords of `push_to_hub`; `repo_id` defaults to the folder's name.
+        """
+        if saved_model and is_main_process:
+            self.export(Path(save_directory) / "saved_model" / str(version), verbose=False)
+        names = parameter_table(self.config, type(self).__name__)
+        entries = (
+            {name: found.entry() for name, found in parameters(self, names).items()}
+            if state_dict is None
+            else {name: to_entry(array) for name, array in state_dict.items()}
+        )
+        save(
+            self,
+            save_directory,
+            entries,
+            format="safetensors" if safe_serialization else "tf",
+            dtype=self.variable_dtype,
+            is_main_process=is_main_process,
+            max_shard_size=max_shard_size,
+            variant=variant,
+            push_to_hub=push_to_hub,
+            **kwargs,
+        )

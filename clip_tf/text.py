@@ -1,0 +1,296 @@
+"""The text tower: a causal transformer over tokens, pooled at the EOS token (Radford et al. 2021, section 2.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from clip_core.configuration import CLIPTextConfig
+from clip_core.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
+from clip_core.trimming import lengths_to_read, parts_to_read
+from clip_tf.attention import choose_implementation, text_mask
+from clip_tf.initialization import CLIPLayer, embedding, layer_norm, linear
+from clip_tf.layers import CLIPEncoder
+from clip_tf.pretrained import CLIPPreTrainedModel
+from clip_tf.tensors import known_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import numpy as np
+
+
+class CLIPTextEmbeddings(CLIPLayer):
+    """Token embeddings plus learned position embeddings."""
+
+    def __init__(self, config: CLIPTextConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        width, dtype = config.hidden_size, self.dtype_policy
+        std = 0.02 * config.initializer_factor  # not initializer_range: the reference's number
+        self.token_embedding = embedding(config.vocab_size, width, std=std, name="token_embedding", dtype=dtype)
+        self.position_embedding = embedding(
+            config.max_position_embeddings, width, std=std, name="position_embedding", dtype=dtype
+        )
+
+    def call(self, input_ids: tf.Tensor, position_ids: tf.Tensor | None = None) -> tf.Tensor:
+        """Embed ids `(batch, seq)` at their positions `(batch or 1, seq)`: `(batch, seq, hidden)`."""
+        seq, longest = input_ids.shape[-1], self.position_embedding.input_dim
+        if seq is not None and seq > longest:
+            raise ValueError(
+                f"the text is {seq} tokens long and the model has {longest} positions (max_position_embeddings); "
+                f"call the tokenizer with truncation=True, max_length={longest}"
+            )
+        if position_ids is None:
+            position_ids = tf.range(tf.shape(input_ids)[-1])[None]
+        self._check(input_ids)
+        return self.token_embedding(input_ids) + self.position_embedding(position_ids)
+
+    def _check(self, input_ids: tf.Tensor) -> None:
+        """Refuse unknown ids, where they are known: TensorFlow itself embeds them as zeros on a GPU."""
+        count = getattr(self.token_embedding, "input_dim", None)  # another layer may stand in its place
+        if count is None or not tf.executing_eagerly():
+            return
+        if tf.reduce_any(tf.logical_or(input_ids < 0, input_ids >= count)):
+            raise IndexError(
+                f"input_ids holds an id outside the vocabulary of {count} tokens; "
+                "if tokens were added to the tokenizer, call model.resize_token_embeddings(len(tokenizer))"
+            )
+
+
+class CLIPTextTransformer(CLIPLayer):
+    """The text tower without a head."""
+
+    def __init__(self, config: CLIPTextConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = config
+        dtype = self.dtype_policy
+        self.embeddings = CLIPTextEmbeddings(config, name="embeddings", dtype=dtype)
+        self.encoder = CLIPEncoder(config, name="encoder", dtype=dtype)
+        self.final_layer_norm = layer_norm(
+            config.hidden_size, epsilon=config.layer_norm_eps, name="final_layer_norm", dtype=dtype
+        )
+
+    def call(
+        self,
+        input_ids: tf.Tensor | None = None,
+        attention_mask: tf.Tensor | None = None,
+        position_ids: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        training: bool = False,
+    ) -> BaseModelOutputWithPooling[tf.Tensor]:
+        """See CLIPTextModel."""
+        if input_ids is None:
+            raise ValueError("input_ids is missing; pass the ids that the tokenizer returns, (batch, seq)")
+        config = self.config
+        output_attentions = config.output_attentions if output_attentions is None else output_attentions
+        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+
+        seq = tf.shape(input_ids)[-1] if input_ids.shape[-1] is None else input_ids.shape[-1]
+        input_ids = tf.reshape(input_ids, (-1, seq))
+        hidden_states = self.embeddings(input_ids, position_ids=position_ids)
+        implementation = choose_implementation(config, output_attentions=output_attentions)
+        encoded = self.encoder(
+            hidden_states,
+            attention_mask=text_mask(implementation, attention_mask, hidden_states),
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            training=training,
+        )
+        last_hidden_state = self.final_layer_norm(encoded.last_hidden_state)
+        pooled = tf.gather(last_hidden_state, self.eos_positions(input_ids), batch_dims=1)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=last_hidden_state,
+            pooler_output=pooled,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+
+    def pooled(
+        self,
+        input_ids: tf.Tensor | None = None,
+        attention_mask: tf.Tensor | None = None,
+        position_ids: tf.Tensor | None = None,
+        **options: Any,
+    ) -> tf.Tensor:
+        """The pooled output alone, `(batch, hidden)`: what cannot change it is not read.
+
+        In eager calls, and without `position_ids`; otherwise every token is read. See `clip_core.trimming`. The options
+        are those of `call`.
+        """
+        training = options.get("training", False)
+        lengths = None
+        if position_ids is None:
+            lengths = self.lengths_to_read(input_ids, attention_mask, training=training)
+        if lengths is None:
+            options |= {"attention_mask": attention_mask, "position_ids": position_ids}
+            return self(input_ids, **options).pooler_output
+        order, pooled = [], []
+        for rows, length in parts_to_read(lengths):
+            mask = None if attention_mask is None else tf.gather(attention_mask, rows)[:, :length]
+            ids = tf.gather(input_ids, rows)[:, :length]
+            pooled.append(self(ids, attention_mask=mask, **options).pooler_output)
+            order.append(rows)
+        return tf.gather(tf.concat(pooled, axis=0), tf.argsort(tf.concat(order, axis=0)))
+
+    def lengths_to_read(
+        self, input_ids: tf.Tensor | None, attention_mask: tf.Tensor | None = None, *, training: bool = False
+    ) -> np.ndarray | None:
+        """How many tokens of each row its pooled output depends on, `(batch,)`; None where all are to be read."""
+        ids, mask = known_values(input_ids), known_values(attention_mask)
+        if input_ids is None or ids is None or (mask is None) != (attention_mask is None):
+            return None
+        if training and self.config.attention_dropout > 0:  # the random numbers stay those of the whole batch
+            return None
+        return lengths_to_read(
+            ids,
+            self.eos_positions(input_ids).numpy(),
+            mask,
+            vocab_size=self.config.vocab_size,
+            max_position_embeddings=self.config.max_position_embeddings,
+        )
+
+    def eos_positions(self, input_ids: tf.Tensor) -> tf.Tensor:
+        """Where each row of ids `(batch, seq)` is pooled: `(batch,)`.
+
+        At the first EOS token. A row without one is pooled at position 0, as in the reference, or is an error where
+        `config.missing_eos` is "error" and the call is eager. With the legacy `eos_token_id` 2, at the largest id.
+        """
+        if self.config.pools_at_largest_id:
+            return _first(tf.equal(input_ids, tf.reduce_max(input_ids, axis=-1, keepdims=True)))
+        is_eos = tf.equal(input_ids, tf.constant(self.config.eos_token_id, input_ids.dtype))
+        if self.config.missing_eos == "error" and tf.executing_eagerly():
+            without = (~is_eos.numpy().any(axis=-1)).nonzero()[0].tolist()
+            if without:
+                raise ValueError(
+                    f"rows {without} of input_ids hold no EOS token (id {self.config.eos_token_id}); "
+                    "truncate with the tokenizer, which keeps it"
+                )
+        return _first(is_eos)
+
+    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        """Remove attention heads for good; see CLIPPreTrainedModel.prune_heads."""
+        self.encoder.prune_heads(heads_to_prune, self.config)
+
+
+def _first(flags: tf.Tensor) -> tf.Tensor:
+    """The place of the first flag that is set in each row `(batch, seq)`, or 0; tf.argmax promises no first."""
+    seq = tf.shape(flags)[-1]
+    place = tf.reduce_min(tf.where(flags, tf.range(seq), seq), axis=-1)
+    return tf.where(tf.equal(place, seq), 0, place)
+
+
+@keras.saving.register_keras_serializable(package="clip_tf")
+class CLIPTextModel(CLIPPreTrainedModel):
+    """The text tower of CLIP, without projection.
+
+    Args:
+        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
+        **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
+    """
+
+    config: CLIPTextConfig
+    config_class = CLIPTextConfig
+    main_input_name = "input_ids"
+    main_output_name = "pooler_output"
+
+    def __init__(self, config: CLIPTextConfig, **kwargs: Any) -> None:
+        super().__init__(config, **kwargs)
+        self.text_model = CLIPTextTransformer(self.config, name="text_model", dtype=self.dtype_policy)
+        self.build()
+
+    def call(
+        self,
+        input_ids: tf.Tensor | None = None,
+        attention_mask: tf.Tensor | None = None,
+        position_ids: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        training: bool = False,
+    ) -> BaseModelOutputWithPooling[tf.Tensor] | tuple[Any, ...]:
+        """Encode texts.
+
+        Args:
+            input_ids: `(batch, seq)` token ids, seq at most `max_position_embeddings`. Here a dict, list or tuple may
+                hold all inputs, by name or in this order.
+            attention_mask: `(batch, seq)`, 1 for tokens to attend to and 0 for padding.
+            position_ids: `(batch or 1, seq)`, the position of each token; by default 0, 1, 2 and so on.
+            output_attentions: return the attention weights of all layers (eager attention alone can).
+            output_hidden_states: return the hidden states of all layers.
+            return_dict: False for a plain tuple.
+            training: apply dropout, and recompute layers where gradient checkpointing is on.
+
+        Returns:
+            `last_hidden_state` `(batch, seq, hidden)` and `pooler_output` `(batch, hidden)`, the state at EOS.
+
+        Raises:
+            ValueError: the text is longer than the position table, or the mask's shape is not that of the ids.
+            IndexError: an id is outside the vocabulary; told in eager calls alone.
+        """
+        outputs = self.text_model(
+            input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            training=training,
+        )
+        return as_asked(outputs, self.config, return_dict)
+
+
+@keras.saving.register_keras_serializable(package="clip_tf")
+class CLIPTextModelWithProjection(CLIPPreTrainedModel):
+    """The text tower of CLIP with the projection into the joint space.
+
+    Args:
+        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
+        **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
+    """
+
+    config: CLIPTextConfig
+    config_class = CLIPTextConfig
+    main_input_name = "input_ids"
+    main_output_name = "text_embeds"
+
+    def __init__(self, config: CLIPTextConfig, **kwargs: Any) -> None:
+        super().__init__(config, **kwargs)
+        width, factor, dtype = self.config.hidden_size, self.config.initializer_factor, self.dtype_policy
+        self.text_model = CLIPTextTransformer(self.config, name="text_model", dtype=dtype)
+        self.text_projection = linear(
+            width, self.config.projection_dim, std=width**-0.5 * factor, bias=False, name="text_projection", dtype=dtype
+        )
+        self.build()
+
+    def call(
+        self,
+        input_ids: tf.Tensor | None = None,
+        attention_mask: tf.Tensor | None = None,
+        position_ids: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        training: bool = False,
+    ) -> CLIPTextModelOutput[tf.Tensor] | tuple[Any, ...]:
+        """Encode texts and project them; arguments as in CLIPTextModel.
+
+        Returns:
+            `text_embeds` `(batch, projection)`, not normalised, and `last_hidden_state` `(batch, seq, hidden)`.
+        """
+        outputs = self.text_model(
+            input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            training=training,
+        )
+        projected = CLIPTextModelOutput(
+            text_embeds=self.text_projection(outputs.pooler_output),
+            last_hidden_state=outputs.last_hidden_state,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+        return as_asked(projected, self.config, return_dict)

@@ -1,0 +1,347 @@
+"""The vision tower: a ViT over patches, pooled at the class token (Dosovitskiy et al. 2021, with CLIP's pre-norm)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from clip_core.configuration import CLIPConfig, CLIPVisionConfig
+from clip_core.interpolation import bicubic_matrix
+from clip_core.outputs import BaseModelOutputWithPooling, CLIPVisionModelOutput, ImageClassifierOutput, as_asked
+from clip_tf.attention import choose_implementation, vision_mask
+from clip_tf.initialization import CLIPLayer, embedding, layer_norm, linear, normal, patch_convolution
+from clip_tf.layers import CLIPEncoder
+from clip_tf.loss import classification_loss
+from clip_tf.pretrained import CLIPPreTrainedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class CLIPVisionEmbeddings(CLIPLayer):
+    """A class token and patch embeddings, plus learned position embeddings."""
+
+    def __init__(self, config: CLIPVisionConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        width, factor, dtype = config.hidden_size, config.initializer_factor, self.dtype_policy
+        self.image_size, self.patch_size = config.image_size, config.patch_size
+        self.num_channels = config.num_channels
+        self.num_patches = (config.image_size // config.patch_size) ** 2
+        std = config.initializer_range * factor
+        self.class_initializer = normal(width**-0.5 * factor)
+        self.patch_embedding = patch_convolution(
+            config.num_channels, width, config.patch_size, std=std, name="patch_embedding", dtype=dtype
+        )
+        self.position_embedding = embedding(
+            self.num_patches + 1, width, std=std, name="position_embedding", dtype=dtype
+        )
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the weights."""
+        width = self.patch_embedding.filters
+        self.class_embedding = self.add_weight(
+            shape=(width,), initializer=self.class_initializer, name="class_embedding"
+        )
+        super().build(input_shape)
+
+    def call(self, pixel_values: tf.Tensor, interpolate_pos_encoding: bool = False) -> tf.Tensor:
+        """Embed pictures `(batch, channels, height, width)`: `(batch, 1 + patches, hidden)`."""
+        self._check(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
+        height, width = pixel_values.shape[2:]
+        pixel_values = tf.transpose(tf.cast(pixel_values, self.compute_dtype), (0, 2, 3, 1))  # channels last
+        patches = self.patch_embedding(pixel_values)  # (batch, rows, cols, hidden)
+        batch, hidden = tf.shape(patches)[0], patches.shape[-1]
+        patches = tf.reshape(patches, (batch, -1, hidden))  # (batch, patches, hidden)
+        class_token = tf.cast(self.class_embedding, patches.dtype)
+        embeddings = tf.concat([tf.broadcast_to(class_token, (batch, 1, hidden)), patches], axis=1)
+        if interpolate_pos_encoding and (height, width) != (self.image_size, self.image_size):
+            return embeddings + self.interpolated_positions(height, width)
+        return embeddings + self.position_embedding(tf.range(self.num_patches + 1)[None])
+
+    def interpolated_positions(self, height: int, width: int) -> tf.Tensor:
+        """The position embeddings of a picture of another size, by bicubic interpolation: `(1, 1 + patches, hidden)`.
+
+        After DINO (facebookresearch/dino, vision_transformer.py), as in the reference: the grid is resized to the
+        number of whole patches, with half-pixel centres, and the class token's embedding is kept.
+        """
+        table = self.position_embedding(tf.range(self.num_patches + 1))
+        side = math.isqrt(self.num_patches)
+        grid = tf.reshape(table[1:], (side, side, -1))  # (side, side, hidden)
+        down, across = (
+            tf.constant(bicubic_matrix(side, size // self.patch_size), table.dtype) for size in (height, width)
+        )
+        grid = tf.einsum("hs,swd->hwd", down, grid)
+        grid = tf.einsum("ws,hsd->hwd", across, grid)
+        return tf.concat([table[:1], tf.reshape(grid, (-1, table.shape[-1]))], axis=0)[None]
+
+    def _check(self, pixel_values: tf.Tensor, *, interpolate_pos_encoding: bool) -> None:
+        """Refuse pictures of another shape, as far as it is known when a graph is made."""
+        expected = (self.num_channels, self.image_size, self.image_size)
+        shape = pixel_values.shape
+        if shape.rank != 4 or shape[1] not in {None, self.num_channels}:
+            raise ValueError(
+                f"pixel_values has shape {tuple(shape)}; it has to be (batch, channels, height, width), "
+                f"here (batch, {', '.join(map(str, expected))})"
+            )
+        height, width = shape[2:]
+        if interpolate_pos_encoding and (height is None or width is None):
+            raise ValueError("interpolate_pos_encoding=True needs pictures whose height and width the graph knows")
+        if not interpolate_pos_encoding and not {height, width} <= {None, self.image_size}:
+            raise ValueError(
+                f"the pictures are {height} x {width} and the model takes {self.image_size} x {self.image_size}; "
+                "resize them with the image processor, or pass interpolate_pos_encoding=True"
+            )
+        if height is not None and width is not None and min(height, width) < self.patch_size:
+            raise ValueError(
+                f"the pictures are {height} x {width}, smaller than one patch of {self.patch_size} x {self.patch_size}"
+            )
+
+
+class CLIPVisionTransformer(CLIPLayer):
+    """The vision tower without a head."""
+
+    def __init__(self, config: CLIPVisionConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = config
+        width, epsilon, dtype = config.hidden_size, config.layer_norm_eps, self.dtype_policy
+        self.embeddings = CLIPVisionEmbeddings(config, name="embeddings", dtype=dtype)
+        # The name is the reference's.
+        self.pre_layrnorm = layer_norm(width, epsilon=epsilon, name="pre_layrnorm", dtype=dtype)
+        self.encoder = CLIPEncoder(config, name="encoder", dtype=dtype)
+        self.post_layernorm = layer_norm(width, epsilon=epsilon, name="post_layernorm", dtype=dtype)
+
+    def call(
+        self,
+        pixel_values: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        interpolate_pos_encoding: bool = False,
+        training: bool = False,
+    ) -> BaseModelOutputWithPooling[tf.Tensor]:
+        """See CLIPVisionModel."""
+        if pixel_values is None:
+            raise ValueError("pixel_values is missing; pass what the image processor returns")
+        config = self.config
+        output_attentions = config.output_attentions if output_attentions is None else output_attentions
+        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+
+        hidden_states = self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
+        implementation = choose_implementation(config, output_attentions=output_attentions)
+        encoded = self.encoder(
+            self.pre_layrnorm(hidden_states),
+            attention_mask=vision_mask(implementation),
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            training=training,
+        )
+        return BaseModelOutputWithPooling(
+            last_hidden_state=encoded.last_hidden_state,
+            pooler_output=self.post_layernorm(encoded.last_hidden_state[:, 0]),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+
+    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        """Remove attention heads for good; see CLIPPreTrainedModel.prune_heads."""
+        self.encoder.prune_heads(heads_to_prune, self.config)
+
+
+@keras.saving.register_keras_serializable(package="clip_tf")
+class CLIPVisionModel(CLIPPreTrainedModel):
+    """The vision tower of CLIP, without projection.
+
+    Args:
+        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
+        **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
+    """
+
+    config: CLIPVisionConfig
+    config_class = CLIPVisionConfig
+    main_input_name = "pixel_values"
+    main_output_name = "pooler_output"
+
+    def __init__(self, config: CLIPVisionConfig, **kwargs: Any) -> None:
+        super().__init__(config, **kwargs)
+        self.vision_model = CLIPVisionTransformer(self.config, name="vision_model", dtype=self.dtype_policy)
+        self.build()
+
+    def call(
+        self,
+        pixel_values: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        training: bool = False,
+        interpolate_pos_encoding: bool = False,
+    ) -> BaseModelOutputWithPooling[tf.Tensor] | tuple[Any, ...]:
+        """Encode pictures.
+
+        Args:
+            pixel_values: `(batch, channels, height, width)`, normalised; height and width are `image_size`. Here a
+                dict, list or tuple may hold all inputs.
+            output_attentions: return the attention weights of all layers (eager attention alone can).
+            output_hidden_states: return the hidden states of all layers.
+            return_dict: False for a plain tuple.
+            training: apply dropout, and recompute layers where gradient checkpointing is on.
+            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
+
+        Returns:
+            `last_hidden_state` `(batch, 1 + patches, hidden)` and `pooler_output` `(batch, hidden)`, the normed state
+            of the class token.
+
+        Raises:
+            ValueError: the pictures' shape does not fit the model.
+        """
+        outputs = self.vision_model(
+            pixel_values,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            interpolate_pos_encoding=interpolate_pos_encoding,
+            training=training,
+        )
+        return as_asked(outputs, self.config, return_dict)
+
+
+@keras.saving.register_keras_serializable(package="clip_tf")
+class CLIPVisionModelWithProjection(CLIPPreTrainedModel):
+    """The vision tower of CLIP with the projection into the joint space.
+
+    Args:
+        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
+        **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
+    """
+
+    config: CLIPVisionConfig
+    config_class = CLIPVisionConfig
+    main_input_name = "pixel_values"
+    main_output_name = "image_embeds"
+
+    def __init__(self, config: CLIPVisionConfig, **kwargs: Any) -> None:
+        super().__init__(config, **kwargs)
+        width, factor, dtype = self.config.hidden_size, self.config.initializer_factor, self.dtype_policy
+        self.vision_model = CLIPVisionTransformer(self.config, name="vision_model", dtype=dtype)
+        self.visual_projection = linear(
+            width,
+            self.config.projection_dim,
+            std=width**-0.5 * factor,
+            bias=False,
+            name="visual_projection",
+            dtype=dtype,
+        )
+        self.build()
+
+    def call(
+        self,
+        pixel_values: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        training: bool = False,
+        interpolate_pos_encoding: bool = False,
+    ) -> CLIPVisionModelOutput[tf.Tensor] | tuple[Any, ...]:
+        """Encode pictures and project them; arguments as in CLIPVisionModel.
+
+        Returns:
+            `image_embeds` `(batch, projection)`, not normalised, and `last_hidden_state`
+            `(batch, 1 + patches, hidden)`.
+        """
+        outputs = self.vision_model(
+            pixel_values,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            interpolate_pos_encoding=interpolate_pos_encoding,
+            training=training,
+        )
+        projected = CLIPVisionModelOutput(
+            image_embeds=self.visual_projection(outputs.pooler_output),
+            last_hidden_state=outputs.last_hidden_state,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+        return as_asked(projected, self.config, return_dict)
+
+
+@keras.saving.register_keras_serializable(package="clip_tf")
+class CLIPForImageClassification(CLIPPreTrainedModel):
+    """The vision tower of CLIP with a linear classifier on the mean of the patch tokens.
+
+    Args:
+        config: a CLIPConfig; `num_labels` is the number of classes, and 0 leaves the classifier out.
+        **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
+    """
+
+    config: CLIPConfig
+    config_class = CLIPConfig
+    main_input_name = "pixel_values"
+    main_output_name = "logits"
+
+    def __init__(self, config: CLIPConfig, **kwargs: Any) -> None:
+        super().__init__(config, **kwargs)
+        width, dtype = config.vision_config.hidden_size, self.dtype_policy
+        self.num_labels = config.num_labels
+        self.vision_model = CLIPVisionTransformer(config.vision_config, name="vision_model", dtype=dtype)
+        std = width**-0.5 * config.initializer_factor
+        self.classifier = (
+            linear(width, config.num_labels, std=std, name="classifier", dtype=dtype)
+            if config.num_labels > 0
+            else keras.layers.Identity(name="classifier", dtype=dtype)
+        )
+        self.vision_model.post_layernorm.trainable = False  # it takes no part, and Keras would warn at every step
+        self.build()
+
+    def call(
+        self,
+        pixel_values: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        training: bool = False,
+        interpolate_pos_encoding: bool = False,
+        labels: tf.Tensor | None = None,
+    ) -> ImageClassifierOutput[tf.Tensor] | tuple[Any, ...]:
+        """Classify pictures.
+
+        Args:
+            pixel_values: `(batch, channels, height, width)`, normalised. Here a dict, list or tuple may hold all
+                inputs.
+            output_attentions: return the attention weights of all layers (eager attention alone can).
+            output_hidden_states: return the hidden states of all layers.
+            return_dict: False for a plain tuple.
+            training: apply dropout, and recompute layers where gradient checkpointing is on.
+            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
+            labels: `(batch,)` class indices for a cross-entropy loss, `(batch, num_labels)` floats for a multi-label
+                loss, or targets of a regression; `config.problem_type` decides, or where it is None the number of
+                labels and their dtype, as in the reference.
+
+        Returns:
+            `logits` `(batch, num_labels)`, and `loss` where labels were given.
+        """
+        output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        outputs = self.vision_model(
+            pixel_values,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            interpolate_pos_encoding=interpolate_pos_encoding,
+            training=training,
+        )
+        logits = self.classifier(tf.reduce_mean(outputs.last_hidden_state[:, 1:], axis=1))
+        classified = ImageClassifierOutput(
+            loss=None if labels is None else classification_loss(logits, labels, self.config.problem_type),
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+        return as_asked(classified, self.config, return_dict)
+
+    def own_loss(self, outputs: ImageClassifierOutput[tf.Tensor], targets: Any) -> tf.Tensor:
+        """The loss that `fit` minimises where `compile` was given none: that of `call` with these labels."""
+        if outputs.loss is not None:
+            return outputs.loss
+        if targets is None:
+            raise ValueError("there are no labels to learn from; give fit(x, y), or labels among the inputs")
+        return classification_loss(outputs.logits, targets, self.config.problem_type)

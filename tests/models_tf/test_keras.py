@@ -1,0 +1,223 @@
+"""What Keras and TensorFlow do with a model: graphs, XLA, fit, mixed precision, saving, exporting, several devices."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import clip_tf
+from support.configs import CLASSES, pixel_values, token_ids
+from support.tf_models import assert_close, build, inputs_for
+
+
+def as_tensors(inputs):
+    return {name: tf.constant(array) for name, array in inputs.items()}
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize("class_name", CLASSES)
+def test_every_class_runs_in_a_graph(class_name, jit):
+    model, inputs = build(class_name), as_tensors(inputs_for(class_name))
+    options = {"output_hidden_states": True}
+    compiled = tf.function(lambda given: model(given, **options), jit_compile=jit)
+    output = compiled(inputs)
+    expected = model(inputs, **options)
+    assert type(output) is type(expected)
+    assert_close(output, expected)
+
+
+def test_one_graph_serves_every_batch_and_length():
+    model = build("CLIPTextModel")
+    specs = {name: tf.TensorSpec((None, None), tf.int64) for name in ("input_ids", "attention_mask")}
+    compiled = tf.function(model, input_signature=[specs])
+    for batch, seq in ((4, 11), (2, 7), (5, 19)):
+        ids, mask = token_ids(batch, seq)
+        inputs = as_tensors({"input_ids": ids, "attention_mask": mask})
+        assert_close(compiled(inputs), model(inputs))
+    assert compiled.experimental_get_tracing_count() == 1
+
+
+def test_fit_minimises_the_models_own_loss():
+    model, inputs = build(), inputs_for("CLIPModel")
+    model.compile(optimizer=keras.optimizers.Adam(3e-3))
+    before = float(model(**inputs, return_loss=True).loss)
+    history = model.fit(inputs, batch_size=4, epochs=15, verbose=0).history["loss"]
+    assert history[0] == pytest.approx(before, rel=1e-5)
+    assert history[-1] < 0.2 * history[0]
+    assert model.evaluate(inputs, batch_size=4, verbose=0) == pytest.approx(
+        float(model(**inputs, return_loss=True).loss), rel=1e-4
+    )
+
+
+def test_fit_takes_a_dataset_and_a_loss_and_metrics_of_keras():
+    model = build("CLIPForImageClassification")
+    pixels, labels = pixel_values(8), np.arange(8) % 3
+    model.compile(
+        optimizer=keras.optimizers.Adam(1e-2),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    data = tf.data.Dataset.from_tensor_slices(({"pixel_values": pixels}, labels)).batch(4)
+    history = model.fit(data, epochs=20, validation_data=data, shuffle=False, verbose=0).history
+    assert history["accuracy"][-1] == history["val_accuracy"][-1] == 1.0
+
+
+def test_a_classifier_fits_labels_without_being_given_a_loss():
+    model = build("CLIPForImageClassification")
+    pixels, labels = pixel_values(6), np.arange(6) % 3
+    model.compile(optimizer=keras.optimizers.Adam(1e-2))
+    first = model.fit({"pixel_values": pixels}, labels, batch_size=6, verbose=0).history["loss"][0]
+    expected = build("CLIPForImageClassification")(pixels, labels=labels).loss
+    assert first == pytest.approx(float(expected), rel=1e-5)
+    inside = build("CLIPForImageClassification")
+    inside.compile(optimizer="adam")
+    loss = inside.fit({"pixel_values": pixels, "labels": labels}, batch_size=6, verbose=0).history["loss"][0]
+    assert loss == pytest.approx(first, rel=1e-5)
+
+
+def test_a_model_without_a_loss_says_so():
+    model = build("CLIPTextModel")
+    model.compile(optimizer="adam")
+    with pytest.raises(ValueError, match="CLIPTextModel has no loss of its own"):
+        model.fit(inputs_for("CLIPTextModel"), verbose=0)
+
+
+def test_predict_joins_batches_into_one_output():
+    model, inputs = build("CLIPVisionModelWithProjection"), inputs_for("CLIPVisionModelWithProjection", 5)
+    output = model.predict(inputs, batch_size=2, verbose=0)
+    assert_close(output, model(inputs))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_keeps_the_weights_and_the_comparison_in_float32(policy):
+    full, mixed = build(), build(dtype=policy)
+    assert {variable.dtype for variable in mixed.weights} == {"float32"}
+    inputs = inputs_for("CLIPModel")
+    output = mixed(inputs)
+    assert output.text_model_output.last_hidden_state.dtype == mixed.compute_dtype
+    assert output.logits_per_image.dtype == tf.float32
+    assert_close(output, full(inputs), tolerance=0.05)
+    mixed.compile(optimizer="adam")
+    losses = mixed.fit(inputs, batch_size=4, epochs=3, verbose=0).history["loss"]
+    assert np.isfinite(losses).all()
+
+
+def test_a_global_policy_is_followed(tmp_path):
+    build().save_pretrained(tmp_path)
+    keras.config.set_dtype_policy("bfloat16")
+    try:
+        model = clip_tf.CLIPModel.from_pretrained(tmp_path)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert {variable.dtype for variable in model.weights} == {"bfloat16"}
+    assert np.isfinite(model(inputs_for("CLIPModel")).logits_per_image).all()
+
+
+@pytest.mark.parametrize("class_name", CLASSES)
+def test_a_keras_file_brings_the_model_back(class_name, tmp_path):
+    model, inputs = build(class_name, attn_implementation="eager"), inputs_for(class_name)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded) is type(model)
+    assert loaded.config.to_dict() == model.config.to_dict()
+    assert loaded.config.attn_implementation == "eager"
+    assert_close(loaded(inputs), model(inputs), tolerance=0)
+
+
+def test_a_keras_file_keeps_what_was_pruned_and_the_policy(tmp_path):
+    model = build("CLIPTextModel", dtype="mixed_bfloat16")
+    model.prune_heads({1: [0, 2]})
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.dtype_policy.name == "mixed_bfloat16"
+    assert_close(loaded(inputs_for("CLIPTextModel")), model(inputs_for("CLIPTextModel")), tolerance=0)
+
+
+RELOADING = """
+import sys
+import numpy as np
+import tensorflow as tf
+inputs = dict(np.load(sys.argv[2]))
+loaded = tf.saved_model.load(sys.argv[1])
+for signature, wanted in ((name, loaded.signatures[name].structured_input_signature[1]) for name in loaded.signatures):
+    arguments = {name: tf.constant(inputs[name], spec.dtype) for name, spec in wanted.items()}
+    for name, value in loaded.signatures[signature](**arguments).items():
+        np.save(f"{sys.argv[1]}/{signature}.{name}.npy", value.numpy())
+assert not any(name.startswith("clip_") for name in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPTextModelWithProjection", "CLIPForImageClassification"])
+def test_an_exported_model_runs_without_us_on_any_batch(class_name, tmp_path):
+    model, inputs = build(class_name), inputs_for(class_name, 3)
+    model.export(tmp_path / "served", verbose=False)
+    np.savez(tmp_path / "inputs.npz", **inputs)
+    command = [sys.executable, "-c", RELOADING, str(tmp_path / "served"), str(tmp_path / "inputs.npz")]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    expected = {f"serving_default.{name}": v for name, v in model(inputs).items() if tf.is_tensor(v)}
+    if class_name == "CLIPModel":
+        pixels = inputs.pop("pixel_values")
+        expected["get_text_features.text_features"] = model.get_text_features(inputs)
+        expected["get_image_features.image_features"] = model.get_image_features(pixels)
+    assert expected
+    for name, value in expected.items():
+        found = np.load(tmp_path / "served" / f"{name}.npy")
+        assert np.abs(found - value).max() <= 1e-5 * np.abs(value).max(), name
+
+
+TWO_DEVICES = """
+import sys
+import numpy as np
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+from support.tf_models import build, inputs_for
+inputs = inputs_for("CLIPForImageClassification", 8)
+labels = np.arange(8) % 3
+def train(strategy):
+    with strategy.scope():
+        model = build("CLIPForImageClassification")
+        model.compile(optimizer=keras.optimizers.SGD(0.1))
+    losses = model.fit(inputs, labels, batch_size=8, epochs=4, verbose=0, shuffle=False).history["loss"]
+    return losses, model.classifier.kernel.numpy()
+two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+assert two.num_replicas_in_sync == 2
+(losses, kernel), (expected, one) = train(two), train(tf.distribute.get_strategy())
+np.testing.assert_allclose(losses, expected, rtol=1e-4)
+np.testing.assert_allclose(kernel, one, rtol=1e-3, atol=1e-5)
+print("same")
+"""
+
+
+def test_two_devices_train_as_one(request):
+    run = subprocess.run(
+        [sys.executable, "-c", TWO_DEVICES],
+        capture_output=True,
+        text=True,
+        env=environment(request.config.rootpath),
+        check=False,
+    )
+    assert run.stdout.strip().endswith("same"), run.stderr
+
+
+def test_another_backend_of_keras_is_refused_with_what_to_do(request):
+    run = subprocess.run(
+        [sys.executable, "-c", "import clip_tf"],
+        capture_output=True,
+        text=True,
+        env=environment(request.config.rootpath) | {"KERAS_BACKEND": "numpy"},
+        check=False,
+    )
+    assert run.returncode == 1
+    assert "clip_tf needs Keras on TensorFlow, and it runs on 'numpy' here; set" in run.stderr
+
+
+def environment(root):
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (root, root / "tests")))}
