@@ -1,11 +1,82 @@
-"""CLIP for Flax, on NNX. The model classes are not written yet; outputs are known to JAX once this is imported."""
+"""CLIP for Flax, on NNX: the classes of transformers' CLIP page, with its names, arguments, outputs and numbers.
+
+Example:
+    >>> from clip_flax import CLIPModel, CLIPProcessor
+    >>> model = CLIPModel.from_pretrained("openai/clip-vit-base-patch32")  # doctest: +SKIP
+"""
 
 from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
+from jax.export import register_pytree_node_serialization
 from jax.tree_util import register_dataclass
 
+import clip_core
+from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from clip_core.outputs import OUTPUT_CLASSES
+from clip_flax.model import CLIPModel
+from clip_flax.pretrained import CLIPPreTrainedModel
+from clip_flax.text import CLIPTextModel, CLIPTextModelWithProjection
+from clip_flax.vision import CLIPForImageClassification, CLIPVisionModel, CLIPVisionModelWithProjection
 
-# jax.jit takes outputs apart and puts them together again; it has to know their fields.
+if TYPE_CHECKING:
+    from clip_core import CLIPFeatureExtractor, CLIPImageProcessor, CLIPProcessor, CLIPTokenizer, CLIPTokenizerFast
+
+# jax.jit takes outputs apart and puts them together again, and jax.export does so in files; they have to know how.
 for _output_class in OUTPUT_CLASSES:
     register_dataclass(_output_class, [field.name for field in fields(_output_class)], [])
+    register_pytree_node_serialization(
+        _output_class,
+        serialized_name=f"clip_core.outputs.{_output_class.__name__}",
+        serialize_auxdata=lambda _: b"",
+        deserialize_auxdata=lambda _: (),
+    )
+
+# The names in transformers, and those that it would have given.
+FlaxCLIPForImageClassification = CLIPForImageClassification
+FlaxCLIPModel = CLIPModel
+FlaxCLIPPreTrainedModel = CLIPPreTrainedModel
+FlaxCLIPTextModel = CLIPTextModel
+FlaxCLIPTextModelWithProjection = CLIPTextModelWithProjection
+FlaxCLIPTextPreTrainedModel = CLIPPreTrainedModel
+FlaxCLIPVisionModel = CLIPVisionModel
+FlaxCLIPVisionModelWithProjection = CLIPVisionModelWithProjection
+FlaxCLIPVisionPreTrainedModel = CLIPPreTrainedModel
+
+__all__ = [
+    "CLIPConfig",
+    "CLIPFeatureExtractor",
+    "CLIPForImageClassification",
+    "CLIPImageProcessor",
+    "CLIPModel",
+    "CLIPPreTrainedModel",
+    "CLIPProcessor",
+    "CLIPTextConfig",
+    "CLIPTextModel",
+    "CLIPTextModelWithProjection",
+    "CLIPTokenizer",
+    "CLIPTokenizerFast",
+    "CLIPVisionConfig",
+    "CLIPVisionModel",
+    "CLIPVisionModelWithProjection",
+    "FlaxCLIPForImageClassification",
+    "FlaxCLIPModel",
+    "FlaxCLIPPreTrainedModel",
+    "FlaxCLIPTextModel",
+    "FlaxCLIPTextModelWithProjection",
+    "FlaxCLIPTextPreTrainedModel",
+    "FlaxCLIPVisionModel",
+    "FlaxCLIPVisionModelWithProjection",
+    "FlaxCLIPVisionPreTrainedModel",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Tokenizers and processors, which are loaded when they are first used: models do not need them."""
+    if name not in __all__:
+        raise AttributeError(f"module 'clip_flax' has no attribute {name!r}")
+    return getattr(clip_core, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

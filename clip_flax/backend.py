@@ -1,0 +1,85 @@
+"""Flax behind the tasks of clip_core: numpy in, numpy out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from clip_core.backends import Backend
+from clip_core.label_cache import fingerprint
+from clip_flax.model import CLIPModel, unit_norm
+from clip_flax.tensors import devices_named, flatten
+from clip_flax.trace import trace
+from clip_flax.training import make_trainer
+
+if TYPE_CHECKING:
+    import os
+
+    from jax import Array
+
+
+class FlaxEncoder:
+    """A CLIPModel as a `clip_core.backends.Encoder`.
+
+    Args:
+        model: the model, on the device and in the dtype that are to be used.
+    """
+
+    def __init__(self, model: CLIPModel) -> None:
+        self.model = model
+
+    def encode_images(self, pixel_values: np.ndarray) -> np.ndarray:
+        """Pictures `(batch, channels, height, width)` to embeddings of unit norm `(batch, projection)`, float32."""
+        return _float32(unit_norm(self.model.get_image_features(pixel_values)))
+
+    def encode_texts(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
+        """Ids and mask `(batch, seq)` to embeddings of unit norm `(batch, projection)`, float32."""
+        return _float32(unit_norm(self.model.get_text_features(input_ids, attention_mask)))
+
+    def text_fingerprint(self) -> str:
+        """What tells this text tower from every other; see `clip_core.label_cache`."""
+        found = {"/".join(path): leaf for path, leaf in flatten(self.model.params).items()}
+        weights = ((name, np.asarray(found[name])) for name in found if name.startswith("text_"))
+        return fingerprint(f"flax {self.model.dtype}", self.model.config.text_config, weights)
+
+    def logits_per_image(self, image_embeds: np.ndarray, text_embeds: np.ndarray) -> np.ndarray:
+        """Scaled similarities `(images, texts)`, float32, computed in the parameters' dtype."""
+        logit_scale = self.model.logit_scale.get_value()
+        images, texts = (jnp.asarray(embeds, logit_scale.dtype) for embeds in (image_embeds, text_embeds))
+        return _float32((jnp.matmul(texts, images.T, precision=None) * jnp.exp(logit_scale)).T)
+
+
+def load(
+    source: str | os.PathLike[str], *, device: str | None = None, dtype: str | None = None, **options: Any
+) -> FlaxEncoder:
+    """Load a CLIPModel for the tasks.
+
+    Args:
+        source: a folder, a file or a hub id.
+        device: "cpu", "gpu", "tpu", or with a number as "gpu:1"; by default JAX's own choice.
+        dtype: of parameters and computation: "float32", "float16", "bfloat16", or "auto"; float32 by default.
+        **options: further keywords of `CLIPModel.from_pretrained`.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    dtype = dtype or "float32"
+    with jax.default_device(None if device is None else devices_named(device)[0]):
+        return FlaxEncoder(CLIPModel.from_pretrained(source, dtype=dtype, param_dtype=dtype, **options))
+
+
+def versions() -> dict[str, str]:
+    """What runs, and on what."""
+    device = jax.devices()[0]
+    return {"jax": jax.__version__, "flax": flax.__version__, "jax device": device.device_kind}
+
+
+def _float32(array: Array) -> np.ndarray:
+    return np.asarray(array.astype(jnp.float32))
+
+
+backend = Backend(load, trace, make_trainer, "jax", versions)

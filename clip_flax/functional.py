@@ -1,0 +1,199 @@
+"""The functional face of a model: `model.params`, and calls that are pure functions of parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from flax.core import unfreeze
+
+from clip_flax.initialization import CLIPModule
+from clip_flax.structure import structure_of
+from clip_flax.tensors import as_array, check_dtype, known_values, to_jax
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping
+
+    import numpy as np
+    from jax import Array
+    from numpy.typing import DTypeLike
+
+    from clip_flax.tensors import Params, Path
+
+
+class FunctionalModel(CLIPModule):
+    """A model that runs on its own parameters, or on those given to a call.
+
+    Args:
+        config: the configuration.
+        input_shape: taken as in the reference, and not needed.
+        seed: of the fresh weights, which the model classes draw.
+        dtype: of the computation.
+        _do_init: False for a model without weights.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        input_shape: Any = None,
+        seed: int | Array = 0,  # noqa: ARG002  the classes draw from it
+        dtype: DTypeLike = jnp.float32,
+        _do_init: bool = True,
+    ) -> None:
+        super().__init__(config)
+        self.input_shape = input_shape
+        self.dtype: np.dtype = check_dtype(dtype)
+        self._is_initialized = _do_init
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(getattr(type(self), name, None), property):  # NNX would take it for a part of the model
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    @property
+    def params(self) -> Params:
+        """The parameters as a plain nested dict of arrays, with the names that transformers' Flax classes give them.
+
+        It is a snapshot: changing the dict changes no model. Assign it back for that; what it then holds beside the
+        model's parameters is left out.
+
+        Raises:
+            ValueError: the model was made with `_do_init=False`; or on assignment, parameters are missing or have
+                another shape.
+        """
+        self._check_initialized()
+        return structure_of(self).params()
+
+    @params.setter
+    def params(self, params: Mapping[str, Any]) -> None:
+        self._check_initialized()
+        self.assign(structure_of(self).leaves(params).items())
+
+    def checked_params(self, params: Mapping[str, Any] | None) -> Params:
+        """Parameters that were given, as a call takes them, or for None the model's own.
+
+        Raises:
+            ValueError: some are missing or have another shape; or there are none.
+        """
+        return self.params if params is None else structure_of(self).accepted(params)
+
+    def assign(self, leaves: Iterable[tuple[Path, Any]]) -> None:
+        """Set some of the parameters, by path; a model made without weights has its own from then on."""
+        self._is_initialized = True
+        variables = structure_of(self).variables
+        for path, leaf in leaves:
+            variables[path].set_value(to_jax(leaf))
+
+    def _check_initialized(self) -> None:
+        if not self._is_initialized:
+            raise ValueError(
+                "a model made with _do_init=False has no params of its own; keep those that init_weights or "
+                "from_pretrained returned, and give them to each call: model(..., params=params)"
+            )
+
+    @property
+    def param_dtype(self) -> np.dtype:
+        """The dtype of the parameters, which is not that of the computation: that is `dtype`."""
+        return next(iter(structure_of(self).variables.values())).get_raw_value().dtype
+
+    @property
+    def required_params(self) -> set[Path]:
+        """The paths of all parameters."""
+        return set(structure_of(self).variables)
+
+    @property
+    def params_shape_tree(self) -> Params:
+        """The parameters with shapes and dtypes in place of arrays."""
+        leaves = structure_of(self).params()
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), leaves)
+
+    def init_weights(self, rng: Array, input_shape: Any = None, params: Mapping[str, Any] | None = None) -> Params:
+        """Draw fresh parameters; the model's own stay as they are.
+
+        Args:
+            rng: the key to draw from.
+            input_shape: taken as in the reference, and not needed.
+            params: parameters to keep; only those that they lack are drawn.
+        """
+        drawn = type(self)(self.config, input_shape, rng, self.dtype).params
+        return drawn if params is None else _merged(drawn, unfreeze(params))
+
+    def to_bf16(self, params: Mapping[str, Any], mask: Any = None) -> Params:
+        """Parameters with those of floating point in bfloat16; the model's own stay as they are.
+
+        Args:
+            params: nested parameters.
+            mask: True for each parameter to cast, nested likewise; None casts all.
+        """
+        return _cast(params, jnp.bfloat16, mask)
+
+    def to_fp16(self, params: Mapping[str, Any], mask: Any = None) -> Params:
+        """Likewise in float16."""
+        return _cast(params, jnp.float16, mask)
+
+    def to_fp32(self, params: Mapping[str, Any], mask: Any = None) -> Params:
+        """Likewise in float32."""
+        return _cast(params, jnp.float32, mask)
+
+    def _run(
+        self,
+        method: str,
+        inputs: Mapping[str, Any],
+        *,
+        params: Mapping[str, Any] | None,
+        dropout_rng: Array | None,
+        train: bool,
+        **options: Any,
+    ) -> Any:
+        """Run a method of the model, compiled, on its own parameters or on those given.
+
+        Args:
+            method: its name. It takes the inputs, the options and `dropout_rng`.
+            inputs: arrays of any library by name, or None.
+            params: the parameters; None for the model's own.
+            dropout_rng: a key, for dropout in training.
+            train: apply dropout.
+            **options: plain values; the method is compiled for each.
+        """
+        arrays = {name: as_array(value) for name, value in inputs.items()}
+        ids = known_values(arrays.get("input_ids"))
+        if ids is not None:
+            self._check_ids(ids)
+        if train and dropout_rng is None and any(config.attention_dropout > 0 for config in self._tower_configs()):
+            raise ValueError("train=True drops attention weights, and needs a key to draw them: dropout_rng=key")
+        structure, rng = structure_of(self), dropout_rng if train else None
+        given = self.params if params is None else structure.accepted(params)
+        return structure.call(method, tuple(options.items()), self._read_of_config(), given, arrays, rng)
+
+    def _check_ids(self, input_ids: np.ndarray) -> None:
+        tower: Any = getattr(self, "text_model", None)
+        tower.check_ids(input_ids)
+
+    def _tower_configs(self) -> list[Any]:
+        return [getattr(self.config, key) for key in self.config.sub_configs] or [self.config]
+
+    def _read_of_config(self) -> Hashable:
+        """What a forward pass reads of the configuration, whose fields may change at any time."""
+        fields = ("attn_implementation", "eos_token_id", "output_attentions", "output_hidden_states", "problem_type")
+        return tuple(getattr(config, field) for config in (self.config, *self._tower_configs()) for field in fields)
+
+
+def _merged(drawn: Params, kept: Mapping[str, Any]) -> Params:
+    """The nested parameters of the first, but those that the second has too are the second's."""
+
+    def chosen(name: str, value: Any) -> Any:
+        if name not in kept:
+            return value
+        return _merged(value, kept[name]) if isinstance(value, dict) else kept[name]
+
+    return {name: chosen(name, value) for name, value in drawn.items()}
+
+
+def _cast(params: Mapping[str, Any], dtype: DTypeLike, mask: Any) -> Params:
+    def cast_leaf(leaf: Any, wanted: bool = True) -> Any:
+        return leaf.astype(dtype) if wanted and jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    params = unfreeze(params)
+    return jax.tree.map(cast_leaf, params) if mask is None else jax.tree.map(cast_leaf, params, unfreeze(mask))

@@ -1,0 +1,142 @@
+"""Layers with fresh weights, drawn with the standard deviations of transformers' CLIP.
+
+Where there is nothing to draw from, `rngs=None`, a layer has shapes in place of weights and waits for its checkpoint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import DTypeLike
+
+    Initializer = Callable[..., Any]
+
+
+def rngs_from(seed: int | jax.Array) -> nnx.Rngs:
+    """A stream of keys that starts at a seed or at a key, be it a raw one such as `jax.random.PRNGKey` gives."""
+    key = jax.random.key(seed) if isinstance(seed, int) else seed
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = jax.random.wrap_key_data(key)
+    return nnx.Rngs(params=key)
+
+
+def linear(
+    in_features: int, out_features: int, *, std: float, rngs: nnx.Rngs | None, dtype: DTypeLike, bias: bool = True
+) -> nnx.Linear:
+    """A linear layer whose kernel is normal with the standard deviation `std`, and whose bias is zero."""
+    return nnx.Linear(
+        in_features,
+        out_features,
+        use_bias=bias,
+        dtype=dtype,
+        param_dtype=jnp.float32,
+        precision=None,
+        kernel_init=_normal(std, rngs),
+        bias_init=_constant(jnp.zeros, rngs),
+        rngs=_some(rngs),
+    )
+
+
+def embedding(num_embeddings: int, width: int, *, std: float, rngs: nnx.Rngs | None, dtype: DTypeLike) -> nnx.Embed:
+    """An embedding table that is normal with the standard deviation `std`."""
+    return nnx.Embed(
+        num_embeddings,
+        width,
+        dtype=dtype,
+        param_dtype=jnp.float32,
+        embedding_init=_normal(std, rngs),
+        rngs=_some(rngs),
+    )
+
+
+def patch_convolution(
+    in_channels: int, width: int, patch_size: int, *, std: float, rngs: nnx.Rngs | None, dtype: DTypeLike
+) -> nnx.Conv:
+    """A convolution that takes each patch once, without bias, normal with the standard deviation `std`.
+
+    It takes `(batch, height, width, channels)`, as every convolution of Flax.
+    """
+    return nnx.Conv(
+        in_channels,
+        width,
+        kernel_size=(patch_size, patch_size),
+        strides=(patch_size, patch_size),
+        padding="VALID",
+        use_bias=False,
+        dtype=dtype,
+        param_dtype=jnp.float32,
+        precision=None,
+        kernel_init=_normal(std, rngs),
+        rngs=_some(rngs),
+    )
+
+
+def normal_vector(width: int, *, std: float, rngs: nnx.Rngs | None) -> nnx.Param[jax.Array]:
+    """A parameter `(width,)` that is normal with the standard deviation `std`."""
+    return nnx.Param(_normal(std, rngs)(_some(rngs).params(), (width,), jnp.float32))
+
+
+def scalar(value: float, *, rngs: nnx.Rngs | None) -> nnx.Param[jax.Array]:
+    """A parameter `()` that starts at a value."""
+    return nnx.Param(jax.ShapeDtypeStruct((), jnp.float32) if rngs is None else jnp.asarray(value, jnp.float32))
+
+
+def layer_norm(width: int, *, epsilon: float, rngs: nnx.Rngs | None, dtype: DTypeLike) -> nnx.LayerNorm:
+    """A layer norm over the last axis, computed in float32 at least."""
+    return nnx.LayerNorm(
+        width,
+        epsilon=epsilon,
+        dtype=dtype,
+        param_dtype=jnp.float32,
+        use_fast_variance=False,
+        scale_init=_constant(jnp.ones, rngs),
+        bias_init=_constant(jnp.zeros, rngs),
+        rngs=_some(rngs),
+    )
+
+
+def _normal(std: float, rngs: nnx.Rngs | None) -> Initializer:
+    return _shape_alone if rngs is None else jax.nn.initializers.normal(stddev=std)
+
+
+def _constant(fill: Initializer, rngs: nnx.Rngs | None) -> Initializer:
+    return _shape_alone if rngs is None else lambda _, shape, dtype: fill(shape, dtype)
+
+
+def _shape_alone(_key: Any, shape: tuple[int, ...], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def _some(rngs: nnx.Rngs | None) -> nnx.Rngs:
+    """Flax's layers ask for keys also where none is used."""
+    return nnx.Rngs(0) if rngs is None else rngs
+
+
+class Held:
+    """What a module holds beside its weights, told apart by identity: NNX asks that it can be hashed.
+
+    Args:
+        value: such as a configuration, whose fields may change.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class CLIPModule(nnx.Module):
+    """A module with a configuration."""
+
+    def __init__(self, config: Any) -> None:
+        self._config = Held(config)
+
+    @property
+    def config(self) -> Any:
+        """The configuration."""
+        return self._config.value

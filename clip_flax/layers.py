@@ -1,0 +1,136 @@
+"""The transformer encoder that both towers share: pre-norm layers of attention and an MLP."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import jax
+from flax import nnx
+from jax import Array
+
+from clip_core.outputs import BaseModelOutput
+from clip_core.pruning import plan_pruning
+from clip_flax.attention import AttentionMask, AttentionOutput, CLIPAttention
+from clip_flax.initialization import layer_norm, linear
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from numpy.typing import DTypeLike
+
+    from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
+
+
+def quick_gelu(states: Array) -> Array:
+    """The approximation of GELU that OpenAI's CLIP was trained with: x * sigmoid(1.702 x)."""
+    return states * jax.nn.sigmoid(1.702 * states)
+
+
+ACTIVATION_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "gelu_new": partial(jax.nn.gelu, approximate=True),
+    "gelu_pytorch_tanh": partial(jax.nn.gelu, approximate=True),
+    "quick_gelu": quick_gelu,
+    "relu": jax.nn.relu,
+    "selu": jax.nn.selu,
+    "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
+}
+
+
+class CLIPMLP(nnx.Module):
+    """Two linear layers with the configured activation between them."""
+
+    def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:
+        width, factor = config.hidden_size, config.initializer_factor
+        self.activation_fn = ACTIVATION_FUNCTIONS[config.hidden_act]
+        self.fc1 = linear(width, config.intermediate_size, std=(2 * width) ** -0.5 * factor, rngs=rngs, dtype=dtype)
+        out_std = width**-0.5 * (2 * config.num_hidden_layers) ** -0.5 * factor
+        self.fc2 = linear(config.intermediate_size, width, std=out_std, rngs=rngs, dtype=dtype)
+
+    def __call__(self, hidden_states: Array) -> Array:
+        """`(batch, seq, hidden)` to the same shape."""
+        return self.fc2(self.activation_fn(self.fc1(hidden_states)))
+
+
+class CLIPEncoderLayer(nnx.Module):
+    """One pre-norm transformer layer."""
+
+    def __init__(
+        self,
+        config: CLIPTextConfig | CLIPVisionConfig,
+        layer_index: int,
+        *,
+        rngs: nnx.Rngs | None,
+        dtype: DTypeLike,
+    ) -> None:
+        width, epsilon = config.hidden_size, config.layer_norm_eps
+        self.self_attn = CLIPAttention(config, layer_index, rngs=rngs, dtype=dtype)
+        self.layer_norm1 = layer_norm(width, epsilon=epsilon, rngs=rngs, dtype=dtype)
+        self.mlp = CLIPMLP(config, rngs=rngs, dtype=dtype)
+        self.layer_norm2 = layer_norm(width, epsilon=epsilon, rngs=rngs, dtype=dtype)
+
+    def __call__(self, hidden_states: Array, mask: AttentionMask, dropout_rng: Array | None = None) -> AttentionOutput:
+        """`(batch, seq, hidden)` to the same shape, and the attention weights where eager attention gives them."""
+        attended, weights = self.self_attn(self.layer_norm1(hidden_states), mask, dropout_rng)
+        hidden_states = hidden_states + attended
+        hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
+        return hidden_states, weights
+
+
+class CLIPEncoder(nnx.Module):
+    """A stack of encoder layers.
+
+    Attributes:
+        gradient_checkpointing: recompute each layer in the backward pass instead of keeping what is inside; set by
+            `gradient_checkpointing_enable`.
+    """
+
+    def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:
+        self.layers = nnx.List(
+            CLIPEncoderLayer(config, index, rngs=rngs, dtype=dtype) for index in range(config.num_hidden_layers)
+        )
+        self.gradient_checkpointing = False
+
+    def __call__(
+        self,
+        inputs_embeds: Array,
+        mask: AttentionMask,
+        *,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        dropout_rng: Array | None = None,
+    ) -> BaseModelOutput[Array]:
+        """Run the layers over `(batch, seq, hidden)`; attention weights are dropped where there is a key for it."""
+        hidden_states = inputs_embeds
+        all_hidden_states = [hidden_states]
+        all_attentions = []
+        for index, layer in enumerate(self.layers):
+            rng = None if dropout_rng is None else jax.random.fold_in(dropout_rng, index)
+            run = partial(layer, mask=mask, dropout_rng=rng)
+            if self.gradient_checkpointing:
+                run = jax.checkpoint(run)
+            hidden_states, weights = run(hidden_states)
+            if output_hidden_states:
+                all_hidden_states.append(hidden_states)
+            if output_attentions:
+                all_attentions.append(weights)
+        return BaseModelOutput(
+            last_hidden_state=hidden_states,
+            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
+            attentions=tuple(all_attentions) if output_attentions else None,
+        )
+
+    def prune_heads(
+        self, heads_to_prune: Mapping[int, Iterable[int]], config: CLIPTextConfig | CLIPVisionConfig
+    ) -> None:
+        """Remove heads, numbered as in the unpruned model, layer by layer, and note them in the config.
+
+        Raises:
+            ValueError: a layer or head does not exist, or a layer would lose its last head. Nothing is removed then.
+        """
+        plan = plan_pruning(heads_to_prune, config)
+        for index, (removed, pruned) in plan.items():
+            self.layers[index].self_attn.prune_heads(removed)
+            config.pruned_heads[index] = pruned

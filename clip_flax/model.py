@@ -1,0 +1,248 @@
+"""CLIP: the two towers, projected into one space and compared (Radford et al. 2021)."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from clip_core.configuration import CLIPConfig
+from clip_core.outputs import CLIPOutput, as_asked
+from clip_flax.initialization import linear, rngs_from, scalar
+from clip_flax.loss import clip_loss
+from clip_flax.pretrained import CLIPPreTrainedModel
+from clip_flax.tensors import as_array, at_least_float32
+from clip_flax.text import CLIPTextTransformer
+from clip_flax.vision import CLIPVisionTransformer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import DTypeLike
+
+
+class CLIPModel(CLIPPreTrainedModel):
+    """CLIP's two towers with their projections and the learned temperature.
+
+    Args:
+        config: a CLIPConfig.
+        input_shape: taken as in the reference, and not needed.
+        seed: of the fresh weights: a number or a key.
+        dtype: of the computation.
+        _do_init: False for a model without weights, which are then given to each call.
+    """
+
+    config: CLIPConfig
+    config_class = CLIPConfig
+    main_input_name = "input_ids"
+
+    def __init__(
+        self,
+        config: CLIPConfig,
+        input_shape: Any = None,
+        seed: int | Array = 0,
+        dtype: DTypeLike = jnp.float32,
+        _do_init: bool = True,
+    ) -> None:
+        super().__init__(config, input_shape, seed, dtype, _do_init)
+        rngs = rngs_from(seed) if _do_init else None
+        text_width, vision_width = config.text_config.hidden_size, config.vision_config.hidden_size
+        factor = config.initializer_factor
+        options: dict[str, Any] = {"rngs": rngs, "dtype": self.dtype}
+        self.logit_scale = scalar(config.logit_scale_init_value, rngs=rngs)
+        self.text_model = CLIPTextTransformer(config.text_config, **options)
+        self.vision_model = CLIPVisionTransformer(config.vision_config, **options)
+        self.visual_projection = linear(
+            vision_width, config.projection_dim, std=vision_width**-0.5 * factor, bias=False, **options
+        )
+        self.text_projection = linear(
+            text_width, config.projection_dim, std=text_width**-0.5 * factor, bias=False, **options
+        )
+
+    def get_text_features(
+        self,
+        input_ids: Any,
+        attention_mask: Any = None,
+        position_ids: Any = None,
+        params: Mapping[str, Any] | None = None,
+        dropout_rng: Array | None = None,
+        train: bool = False,
+        **ignored: Any,
+    ) -> Array:
+        """Embed texts in the joint space.
+
+        Args:
+            input_ids: `(batch, seq)` token ids.
+            attention_mask: `(batch, seq)`, 1 for tokens to attend to and 0 for padding.
+            position_ids: `(batch or 1, seq)`, the position of each token.
+            params: parameters to use in place of the model's.
+            dropout_rng: a key, for dropout in training.
+            train: apply dropout.
+            **ignored: other entries of a processor's output, dropped with a warning.
+
+        Returns:
+            `(batch, projection)`, not normalised.
+        """
+        _warn_of_ignored("get_text_features", ignored)
+        if position_ids is None:
+            input_ids, attention_mask = as_array(input_ids), as_array(attention_mask)
+            input_ids, attention_mask = self.text_model.to_read(input_ids, attention_mask, train=train)
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids}
+        return self._run("text_features", inputs, params=params, dropout_rng=dropout_rng, train=train)
+
+    def get_image_features(
+        self,
+        pixel_values: Any,
+        params: Mapping[str, Any] | None = None,
+        dropout_rng: Array | None = None,
+        train: bool = False,
+        interpolate_pos_encoding: bool = False,
+        **ignored: Any,
+    ) -> Array:
+        """Embed pictures in the joint space.
+
+        Args:
+            pixel_values: `(batch, channels, height, width)`, normalised.
+            params: parameters to use in place of the model's.
+            dropout_rng: a key, for dropout in training.
+            train: apply dropout.
+            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
+            **ignored: other entries of a processor's output, dropped with a warning.
+
+        Returns:
+            `(batch, projection)`, not normalised.
+        """
+        _warn_of_ignored("get_image_features", ignored)
+        return self._run(
+            "image_features",
+            {"pixel_values": pixel_values},
+            params=params,
+            dropout_rng=dropout_rng,
+            train=train,
+            interpolate_pos_encoding=interpolate_pos_encoding,
+        )
+
+    def __call__(
+        self,
+        input_ids: Any = None,
+        pixel_values: Any = None,
+        attention_mask: Any = None,
+        position_ids: Any = None,
+        params: Mapping[str, Any] | None = None,
+        dropout_rng: Array | None = None,
+        train: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        return_loss: bool | None = None,
+        interpolate_pos_encoding: bool = False,
+    ) -> CLIPOutput[Array] | tuple[Any, ...]:
+        """Compare every picture with every text.
+
+        Args:
+            input_ids: `(texts, seq)` token ids.
+            pixel_values: `(images, channels, height, width)`, normalised.
+            attention_mask: `(texts, seq)`, 1 for tokens to attend to and 0 for padding.
+            position_ids: `(texts or 1, seq)`, the position of each token.
+            params: parameters to use in place of the model's.
+            dropout_rng: a key, for dropout in training.
+            train: apply dropout.
+            output_attentions: return the attention weights of all layers of both towers.
+            output_hidden_states: return the hidden states of all layers of both towers.
+            return_dict: False for a plain tuple.
+            return_loss: return the contrastive loss; the batch then pairs each text with the picture at its place.
+            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
+
+        Returns:
+            `logits_per_image` `(images, texts)`, `logits_per_text` `(texts, images)`, the embeddings of unit norm,
+            and what the towers returned.
+        """
+        compared = self._run(
+            "forward",
+            {
+                "input_ids": input_ids,
+                "pixel_values": pixel_values,
+                "attention_mask": attention_mask,
+                "position_ids": position_ids,
+            },
+            params=params,
+            dropout_rng=dropout_rng,
+            train=train,
+            return_loss=return_loss,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            interpolate_pos_encoding=interpolate_pos_encoding,
+        )
+        return as_asked(compared, self.config, return_dict)
+
+    def text_features(
+        self,
+        input_ids: Array,
+        attention_mask: Array | None = None,
+        position_ids: Array | None = None,
+        dropout_rng: Array | None = None,
+    ) -> Array:
+        """What `get_text_features` computes, on the module's own parameters and not compiled."""
+        outputs = self.text_model(input_ids, attention_mask, position_ids, dropout_rng=dropout_rng)
+        return self.text_projection(outputs.pooler_output)
+
+    def image_features(
+        self, pixel_values: Array, interpolate_pos_encoding: bool = False, dropout_rng: Array | None = None
+    ) -> Array:
+        """What `get_image_features` computes, on the module's own parameters and not compiled."""
+        outputs = self.vision_model(
+            pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, dropout_rng=dropout_rng
+        )
+        return self.visual_projection(outputs.pooler_output)
+
+    def forward(
+        self,
+        input_ids: Array | None = None,
+        pixel_values: Array | None = None,
+        attention_mask: Array | None = None,
+        position_ids: Array | None = None,
+        return_loss: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        interpolate_pos_encoding: bool = False,
+        dropout_rng: Array | None = None,
+    ) -> CLIPOutput[Array]:
+        """What a call computes, on the module's own parameters and not compiled."""
+        output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        vision_rng, text_rng = (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
+        vision_outputs = self.vision_model(
+            pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding, vision_rng
+        )
+        text_outputs = self.text_model(
+            input_ids, attention_mask, position_ids, output_attentions, output_hidden_states, text_rng
+        )
+        # In the parameters' dtype: where it is float32 and the towers' less, the comparison is yet in single precision.
+        logit_scale = self.logit_scale.get_value()
+        image_embeds = unit_norm(self.visual_projection(vision_outputs.pooler_output)).astype(logit_scale.dtype)
+        text_embeds = unit_norm(self.text_projection(text_outputs.pooler_output)).astype(logit_scale.dtype)
+        logits_per_text = jnp.matmul(text_embeds, image_embeds.T, precision=None) * jnp.exp(logit_scale)
+        return CLIPOutput(
+            loss=clip_loss(logits_per_text) if return_loss else None,
+            logits_per_image=logits_per_text.T,
+            logits_per_text=logits_per_text,
+            text_embeds=text_embeds,
+            image_embeds=image_embeds,
+            text_model_output=text_outputs,
+            vision_model_output=vision_outputs,
+        )
+
+
+def unit_norm(embeds: Array) -> Array:
+    """Rows `(batch, projection)` divided by their Euclidean norm, in float32 at least."""
+    embeds = at_least_float32(embeds)
+    return embeds / jnp.sqrt(jnp.square(embeds).sum(axis=-1, keepdims=True))
+
+
+def _warn_of_ignored(method: str, ignored: dict[str, Any]) -> None:
+    if ignored:
+        warnings.warn(f"CLIPModel.{method} does not take {', '.join(map(repr, ignored))}; ignored", stacklevel=3)

@@ -1,0 +1,134 @@
+"""Loading and saving: what makes a model class a pretrained one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+
+from clip_flax.base import CLIPBaseModel
+from clip_flax.tensors import adopt, canonical_entries, check_dtype, flatten, flax_entries, to_entry, unflatten
+from converters.pretrained import Pushable, prepare, save
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from jax import Array
+
+
+class CLIPPreTrainedModel(Pushable, CLIPBaseModel):
+    """The base of the six model classes."""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
+        dtype: Any = jnp.float32,
+        *,
+        config: Any = None,
+        param_dtype: Any = None,
+        input_shape: Any = None,
+        seed: int | Array = 0,
+        _do_init: bool = True,
+        strict: bool = True,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+        state_dict: Mapping[str, Any] | None = None,
+        variant: str | None = None,
+        use_safetensors: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Load a model, onto JAX's default device.
+
+        Args:
+            pretrained_model_name_or_path: a local folder or weight file, or a hub id; None with `state_dict`.
+            dtype: of the computation: a dtype or its name, "auto" for the checkpoint's own.
+            config: a configuration, or where to read it; by default the checkpoint's `config.json`.
+            param_dtype: of the parameters, likewise; by default each keeps its own from the checkpoint, as in
+                transformers 4.57.
+            input_shape: taken as in the reference, and not needed.
+            seed: of the weights that start afresh: a number or a key.
+            _do_init: False returns `(model, params)`, a model that holds no weights and the parameters to give to each
+                call. Parameters that the checkpoint lacks are then left to `init_weights`.
+            strict: refuse a checkpoint with missing or unexpected tensors. False starts the missing ones afresh.
+            ignore_mismatched_sizes: start tensors afresh that have another shape in the checkpoint.
+            output_loading_info: return `(model, info)` with the names that were missing, unexpected and mismatched.
+            state_dict: weights by canonical name to use in place of the checkpoint's.
+            variant: as in `model.<variant>.safetensors`.
+            use_safetensors: True for safetensors alone, False for every other format.
+            **kwargs: `attn_implementation`, any field of the configuration, and where on the hub (`revision`,
+                `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`). `num_labels`, `id2label` or
+                `label2id` ask for a fresh classifier where the checkpoint has none. `from_pt` and `from_tf` are taken
+                and not needed.
+
+        Raises:
+            FileNotFoundError: there is no such checkpoint, or it holds no weights in a known format.
+            converters.checkpoint.CheckpointError: the checkpoint does not fit; one report names every tensor.
+        """
+        prepared = prepare(
+            cls,
+            pretrained_model_name_or_path,
+            config=config,
+            tensors=None if state_dict is None else {name: to_entry(array) for name, array in state_dict.items()},
+            strict=strict,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+            variant=variant,
+            use_safetensors=use_safetensors,
+            **kwargs,
+        )
+        computed = check_dtype(prepared.dtype(dtype, jnp.float32))
+        kept = None if param_dtype is None else check_dtype(prepared.dtype(param_dtype, None))
+        # Fresh weights have to be drawn; a model that gets all of its own from the checkpoint needs no memory before.
+        model = cls(prepared.config, input_shape, seed, computed, _do_init and bool(prepared.fresh))
+        report, entries = prepared.report, prepared.checkpoint.entries
+        matched = flax_entries({name: entries[name] for name in report.matched})
+        leaves = ((path, adopt(entry.own(kept))) for path, entry in matched.items())
+        if not _do_init:
+            return model, unflatten(dict(leaves))
+        model.assign(leaves)
+        return (model, report.loading_info()) if output_loading_info else model
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        params: Mapping[str, Any] | None = None,
+        push_to_hub: bool = False,
+        max_shard_size: int | str = "10GB",
+        token: str | bool | None = None,
+        safe_serialization: bool = True,
+        *,
+        is_main_process: bool = True,
+        variant: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Save config and weights in Hugging Face's layout. An interrupted save leaves the old files whole.
+
+        Args:
+            save_directory: the folder; made where it is missing.
+            params: parameters to save in place of the model's.
+            push_to_hub: upload the folder after saving.
+            max_shard_size: bytes, or a string such as "5GB"; larger weights go into several files and an index.
+            token: for the upload.
+            safe_serialization: False writes `flax_model.msgpack` in place of safetensors.
+            is_main_process: False writes nothing, for all processes but one.
+            variant: as in `model.<variant>.safetensors`.
+            **kwargs: keywords of `push_to_hub`; `repo_id` defaults to the folder's name.
+
+        Raises:
+            ValueError: `params` does not fit the model.
+        """
+        saved = self.checked_params(params)
+        save(
+            self,
+            save_directory,
+            canonical_entries(saved),
+            format="safetensors" if safe_serialization else "flax",
+            dtype=next(iter(flatten(saved).values())).dtype.name,
+            is_main_process=is_main_process,
+            max_shard_size=max_shard_size,
+            variant=variant,
+            push_to_hub=push_to_hub,
+            **({} if token is None else {"token": token}),
+            **kwargs,
+        )

@@ -1,0 +1,122 @@
+"""Between numpy and JAX, and between the nested parameters of Flax and the canonical ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.core import unfreeze
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from converters.naming import to_canonical, to_file
+from converters.rules import FLAX
+from converters.tensors import TensorEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jax import Array
+
+# Parameters nested by Flax's names, such as params["text_model"]["encoder"]["layers"]["0"]["mlp"]["fc1"]["kernel"].
+Params = dict[str, Any]
+Path = tuple[str, ...]
+
+
+def flatten(params: Mapping[str, Any]) -> dict[Path, Any]:
+    """Nested parameters, also frozen ones, by path."""
+    return flatten_dict(unfreeze(params))
+
+
+def unflatten(leaves: Mapping[Path, Any]) -> Params:
+    """Parameters by path as nested ones."""
+    return unflatten_dict(leaves)
+
+
+def to_jax(array: np.ndarray, dtype: Any = None) -> Array:
+    """An array on JAX's default device."""
+    return jnp.asarray(array, dtype=dtype)
+
+
+def adopt(array: np.ndarray) -> Array:
+    """An array that is nobody else's, on JAX's default device; on a CPU it stays where `TensorEntry.own` put it.
+
+    It has arrived on return: transfers that are under way would each hold what they transfer.
+    """
+    return jax.device_put(array).block_until_ready()
+
+
+def to_entry(array: Any) -> TensorEntry:
+    """An array for the converters to write; it is brought to the CPU only then."""
+    return TensorEntry(tuple(array.shape), np.dtype(array.dtype), lambda: np.asarray(array))
+
+
+def canonical_entries(params: Mapping[str, Any]) -> dict[str, TensorEntry]:
+    """Nested parameters by canonical name and in canonical layout, for the converters to write.
+
+    Raises:
+        ValueError: a parameter is none of CLIP's.
+    """
+    return _canonical(params)[0]
+
+
+def canonical_paths(params: Mapping[str, Any]) -> dict[str, Path]:
+    """Where each of the nested parameters is, by its canonical name."""
+    return {name: tuple(source.split(FLAX.separator)) for name, source in _canonical(params)[1].items()}
+
+
+def _canonical(params: Mapping[str, Any]) -> tuple[dict[str, TensorEntry], dict[str, str]]:
+    return to_canonical({FLAX.separator.join(path): to_entry(leaf) for path, leaf in flatten(params).items()}, FLAX)
+
+
+def flax_entries(tensors: Mapping[str, TensorEntry]) -> dict[Path, TensorEntry]:
+    """Canonical tensors by Flax's paths and in Flax's layout, not read yet."""
+    return {tuple(name.split(FLAX.separator)): entry for name, entry in to_file(tensors, FLAX).items()}
+
+
+def as_array(value: Any) -> Any:
+    """What a caller gave as an input: JAX's arrays and None as they are, all else as numpy's."""
+    return value if value is None or isinstance(value, jax.Array) else np.asarray(value)
+
+
+def known_values(value: Any) -> np.ndarray | None:
+    """The values of an input, or None where a transformation of JAX hides them."""
+    return None if value is None or isinstance(value, jax.core.Tracer) else np.asarray(value)
+
+
+def at_least_float32(states: Array) -> Array:
+    """An array in float32, or in float64 if it is so already."""
+    return states.astype(jnp.promote_types(states.dtype, jnp.float32))
+
+
+def check_dtype(dtype: Any) -> np.dtype:
+    """A floating-point dtype by name or as such.
+
+    Raises:
+        ValueError: no such dtype, or not one of floating point.
+    """
+    try:
+        found = jnp.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or not jnp.issubdtype(found, jnp.floating):
+        raise ValueError(f"dtype={dtype!r} is no floating-point dtype; give float32, float16, bfloat16 or 'auto'")
+    return found
+
+
+def devices_named(name: str | None) -> list[jax.Device]:
+    """Devices by JAX's name: "cpu" or "gpu" for all of a kind, "gpu:1" for one; None for all of the best kind.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if name is None:
+        return jax.local_devices()
+    kind, _, number = name.replace("cuda", "gpu").partition(":")
+    try:
+        found = jax.local_devices(backend=kind)
+        return [found[int(number)]] if number else found
+    except (RuntimeError, IndexError, ValueError) as error:
+        there = ", ".join(f"{device.platform}:{device.id}" for device in jax.local_devices())
+        raise ValueError(f"device={name!r} is no device of JAX here; there are {there}") from error

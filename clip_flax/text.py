@@ -1,0 +1,321 @@
+"""The text tower: a causal transformer over tokens, pooled at the EOS token (Radford et al. 2021, section 2.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from clip_core.configuration import CLIPTextConfig
+from clip_core.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
+from clip_core.trimming import lengths_to_read, rounded
+from clip_flax.attention import choose_implementation, text_mask
+from clip_flax.initialization import CLIPModule, embedding, layer_norm, linear, rngs_from
+from clip_flax.layers import CLIPEncoder
+from clip_flax.pretrained import CLIPPreTrainedModel
+from clip_flax.tensors import known_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import numpy as np
+    from numpy.typing import DTypeLike
+
+
+class CLIPTextEmbeddings(nnx.Module):
+    """Token embeddings plus learned position embeddings."""
+
+    def __init__(self, config: CLIPTextConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:
+        width, std = (
+            config.hidden_size,
+            0.02 * config.initializer_factor,
+        )  # not initializer_range: the reference's number
+        self.token_embedding = embedding(config.vocab_size, width, std=std, rngs=rngs, dtype=dtype)
+        self.position_embedding = embedding(config.max_position_embeddings, width, std=std, rngs=rngs, dtype=dtype)
+
+    def __call__(self, input_ids: Array, position_ids: Array | None = None) -> Array:
+        """Embed ids `(batch, seq)` at their positions `(batch or 1, seq)`: `(batch, seq, hidden)`."""
+        seq, longest = input_ids.shape[-1], self.position_embedding.num_embeddings
+        if seq > longest:
+            raise ValueError(
+                f"the text is {seq} tokens long and the model has {longest} positions (max_position_embeddings); "
+                f"call the tokenizer with truncation=True, max_length={longest}"
+            )
+        if position_ids is None:
+            position_ids = jnp.arange(seq)[None]
+        return self.token_embedding(input_ids) + self.position_embedding(position_ids)
+
+    def check_ids(self, input_ids: np.ndarray) -> None:
+        """Refuse unknown ids, where they are known: JAX itself embeds them as NaN, and negative ones from the end."""
+        count = getattr(self.token_embedding, "num_embeddings", None)  # another module may stand in its place
+        if count is not None and input_ids.size and (input_ids.min() < 0 or input_ids.max() >= count):
+            raise IndexError(
+                f"input_ids holds an id outside the vocabulary of {count} tokens; "
+                "if tokens were added to the tokenizer, call model.resize_token_embeddings(len(tokenizer))"
+            )
+
+
+class CLIPTextTransformer(CLIPModule):
+    """The text tower without a head."""
+
+    def __init__(self, config: CLIPTextConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:
+        super().__init__(config)
+        self.embeddings = CLIPTextEmbeddings(config, rngs=rngs, dtype=dtype)
+        self.encoder = CLIPEncoder(config, rngs=rngs, dtype=dtype)
+        self.final_layer_norm = layer_norm(config.hidden_size, epsilon=config.layer_norm_eps, rngs=rngs, dtype=dtype)
+
+    def __call__(
+        self,
+        input_ids: Array | None = None,
+        attention_mask: Array | None = None,
+        position_ids: Array | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        dropout_rng: Array | None = None,
+    ) -> BaseModelOutputWithPooling[Array]:
+        """See CLIPTextModel."""
+        if input_ids is None:
+            raise ValueError("input_ids is missing; pass the ids that the tokenizer returns, (batch, seq)")
+        config = self.config
+        output_attentions = config.output_attentions if output_attentions is None else output_attentions
+        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+
+        input_ids = input_ids.reshape(-1, input_ids.shape[-1])
+        hidden_states = self.embeddings(input_ids, position_ids)
+        implementation = choose_implementation(config, output_attentions=output_attentions)
+        encoded = self.encoder(
+            hidden_states,
+            text_mask(implementation, attention_mask, hidden_states),
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            dropout_rng=dropout_rng,
+        )
+        last_hidden_state = self.final_layer_norm(encoded.last_hidden_state)
+        rows = jnp.arange(input_ids.shape[0])
+        pooled = last_hidden_state[rows, self.eos_positions(input_ids)]
+        return BaseModelOutputWithPooling(
+            last_hidden_state=last_hidden_state,
+            pooler_output=pooled,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+
+    def to_read(self, input_ids: Any, attention_mask: Any = None, *, train: bool = False) -> tuple[Any, Any]:
+        """Ids and mask without what the pooled output does not depend on, where their values are known.
+
+        Their length is rounded up, as each is compiled for; for the same reason the batch is not cut into parts.
+        """
+        lengths = self.lengths_to_read(input_ids, attention_mask, train=train)
+        if lengths is None:
+            return input_ids, attention_mask
+        length = rounded(int(lengths.max()), input_ids.shape[-1])
+        return input_ids[:, :length], None if attention_mask is None else attention_mask[:, :length]
+
+    def lengths_to_read(self, input_ids: Any, attention_mask: Any = None, *, train: bool = False) -> np.ndarray | None:
+        """How many tokens of each row its pooled output depends on, `(batch,)`; None where all are to be read."""
+        ids, mask = known_values(input_ids), known_values(attention_mask)
+        if ids is None or (mask is None) != (attention_mask is None):
+            return None
+        if train and self.config.attention_dropout > 0:  # the random numbers stay those of the whole batch
+            return None
+        return lengths_to_read(
+            ids,
+            self.eos_positions(ids),
+            mask,
+            vocab_size=self.config.vocab_size,
+            max_position_embeddings=self.config.max_position_embeddings,
+        )
+
+    def eos_positions(self, input_ids: Array) -> Array:
+        """Where each row of ids `(batch, seq)` is pooled: `(batch,)`.
+
+        At the first EOS token. A row without one is pooled at position 0, as in the reference; `check_ids` makes it an
+        error where `config.missing_eos` is "error". With the legacy `eos_token_id` 2, at the largest id.
+        """
+        if self.config.pools_at_largest_id:
+            return input_ids.argmax(axis=-1)
+        return (input_ids == self.config.eos_token_id).argmax(axis=-1)
+
+    def check_ids(self, input_ids: np.ndarray) -> None:
+        """Refuse ids that cannot be right. Only their values tell, which a compiled function does not have."""
+        self.embeddings.check_ids(input_ids)
+        if self.config.missing_eos == "error" and not self.config.pools_at_largest_id:
+            is_eos = input_ids.reshape(-1, input_ids.shape[-1]) == self.config.eos_token_id
+            without = (~is_eos.any(axis=-1)).nonzero()[0].tolist()
+            if without:
+                raise ValueError(
+                    f"rows {without} of input_ids hold no EOS token (id {self.config.eos_token_id}); "
+                    "truncate with the tokenizer, which keeps it"
+                )
+
+    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        """Remove attention heads for good; see CLIPPreTrainedModel.prune_heads."""
+        self.encoder.prune_heads(heads_to_prune, self.config)
+
+
+class CLIPTextModel(CLIPPreTrainedModel):
+    """The text tower of CLIP, without projection.
+
+    Args:
+        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
+        input_shape: taken as in the reference, and not needed.
+        seed: of the fresh weights: a number or a key.
+        dtype: of the computation.
+        _do_init: False for a model without weights, which are then given to each call.
+    """
+
+    config: CLIPTextConfig
+    config_class = CLIPTextConfig
+    main_input_name = "input_ids"
+
+    def __init__(
+        self,
+        config: CLIPTextConfig,
+        input_shape: Any = None,
+        seed: int | Array = 0,
+        dtype: DTypeLike = jnp.float32,
+        _do_init: bool = True,
+    ) -> None:
+        super().__init__(config, input_shape, seed, dtype, _do_init)
+        rngs = rngs_from(seed) if _do_init else None
+        self.text_model = CLIPTextTransformer(self.config, rngs=rngs, dtype=self.dtype)
+
+    def __call__(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        position_ids: Any = None,
+        params: Mapping[str, Any] | None = None,
+        dropout_rng: Array | None = None,
+        train: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BaseModelOutputWithPooling[Array] | tuple[Any, ...]:
+        """Encode texts.
+
+        Args:
+            input_ids: `(batch, seq)` token ids, seq at most `max_position_embeddings`.
+            attention_mask: `(batch, seq)`, 1 for tokens to attend to and 0 for padding.
+            position_ids: `(batch or 1, seq)`, the position of each token; by default 0, 1, 2 and so on.
+            params: parameters to use in place of the model's.
+            dropout_rng: a key, for dropout in training.
+            train: apply dropout.
+            output_attentions: return the attention weights of all layers (eager attention alone can).
+            output_hidden_states: return the hidden states of all layers.
+            return_dict: False for a plain tuple.
+
+        Returns:
+            `last_hidden_state` `(batch, seq, hidden)` and `pooler_output` `(batch, hidden)`, the state at EOS.
+
+        Raises:
+            ValueError: the text is longer than the position table, or the mask's shape is not that of the ids; or
+                `params` does not fit.
+            IndexError: an id is outside the vocabulary; told where ids are known, which under `jax.jit` they are not.
+        """
+        outputs = self._run(
+            "forward",
+            {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids},
+            params=params,
+            dropout_rng=dropout_rng,
+            train=train,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        return as_asked(outputs, self.config, return_dict)
+
+    def forward(
+        self,
+        input_ids: Array | None = None,
+        attention_mask: Array | None = None,
+        position_ids: Array | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        dropout_rng: Array | None = None,
+    ) -> BaseModelOutputWithPooling[Array]:
+        """What a call computes, on the module's own parameters and not compiled."""
+        return self.text_model(
+            input_ids, attention_mask, position_ids, output_attentions, output_hidden_states, dropout_rng
+        )
+
+
+class CLIPTextModelWithProjection(CLIPPreTrainedModel):
+    """The text tower of CLIP with the projection into the joint space.
+
+    Args:
+        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
+        input_shape: taken as in the reference, and not needed.
+        seed: of the fresh weights: a number or a key.
+        dtype: of the computation.
+        _do_init: False for a model without weights, which are then given to each call.
+    """
+
+    config: CLIPTextConfig
+    config_class = CLIPTextConfig
+    main_input_name = "input_ids"
+
+    def __init__(
+        self,
+        config: CLIPTextConfig,
+        input_shape: Any = None,
+        seed: int | Array = 0,
+        dtype: DTypeLike = jnp.float32,
+        _do_init: bool = True,
+    ) -> None:
+        super().__init__(config, input_shape, seed, dtype, _do_init)
+        rngs = rngs_from(seed) if _do_init else None
+        width, factor = self.config.hidden_size, self.config.initializer_factor
+        self.text_model = CLIPTextTransformer(self.config, rngs=rngs, dtype=self.dtype)
+        self.text_projection = linear(
+            width, self.config.projection_dim, std=width**-0.5 * factor, bias=False, rngs=rngs, dtype=self.dtype
+        )
+
+    def __call__(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        position_ids: Any = None,
+        params: Mapping[str, Any] | None = None,
+        dropout_rng: Array | None = None,
+        train: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> CLIPTextModelOutput[Array] | tuple[Any, ...]:
+        """Encode texts and project them; arguments as in CLIPTextModel.
+
+        Returns:
+            `text_embeds` `(batch, projection)`, not normalised, and `last_hidden_state` `(batch, seq, hidden)`.
+        """
+        outputs = self._run(
+            "forward",
+            {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids},
+            params=params,
+            dropout_rng=dropout_rng,
+            train=train,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        return as_asked(outputs, self.config, return_dict)
+
+    def forward(
+        self,
+        input_ids: Array | None = None,
+        attention_mask: Array | None = None,
+        position_ids: Array | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        dropout_rng: Array | None = None,
+    ) -> CLIPTextModelOutput[Array]:
+        """What a call computes, on the module's own parameters and not compiled."""
+        outputs = self.text_model(
+            input_ids, attention_mask, position_ids, output_attentions, output_hidden_states, dropout_rng
+        )
+        return CLIPTextModelOutput(
+            text_embeds=self.text_projection(outputs.pooler_output),
+            last_hidden_state=outputs.last_hidden_state,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )

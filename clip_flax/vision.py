@@ -1,0 +1,412 @@
+"""The vision tower: a ViT over patches, pooled at the class token (Dosovitskiy et al. 2021, with CLIP's pre-norm)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from clip_core.configuration import CLIPConfig, CLIPVisionConfig
+from clip_core.interpolation import bicubic_matrix
+from clip_core.outputs import BaseModelOutputWithPooling, CLIPVisionModelOutput, ImageClassifierOutput, as_asked
+from clip_flax.attention import choose_implementation, vision_mask
+from clip_flax.initialization import (
+    CLIPModule,
+    embedding,
+    layer_norm,
+    linear,
+    normal_vector,
+    patch_convolution,
+    rngs_from,
+)
+from clip_flax.layers import CLIPEncoder
+from clip_flax.loss import classification_loss
+from clip_flax.pretrained import CLIPPreTrainedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import DTypeLike
+
+
+class CLIPVisionEmbeddings(nnx.Module):
+    """A class token and patch embeddings, plus learned position embeddings."""
+
+    def __init__(self, config: CLIPVisionConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:
+        width, factor = config.hidden_size, config.initializer_factor
+        self.image_size, self.patch_size = config.image_size, config.patch_size
+        self.num_channels = config.num_channels
+        self.num_patches = (config.image_size // config.patch_size) ** 2
+        self.dtype = dtype
+        std = config.initializer_range * factor
+        self.class_embedding = normal_vector(width, std=width**-0.5 * factor, rngs=rngs)
+        self.patch_embedding = patch_convolution(
+            config.num_channels, width, config.patch_size, std=std, rngs=rngs, dtype=dtype
+        )
+        self.position_embedding = embedding(self.num_patches + 1, width, std=std, rngs=rngs, dtype=dtype)
+
+    def __call__(self, pixel_values: Array, *, interpolate_pos_encoding: bool = False) -> Array:
+        """Embed pictures `(batch, channels, height, width)`: `(batch, 1 + patches, hidden)`."""
+        self._check(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
+        batch, _, height, width = pixel_values.shape
+        pixel_values = pixel_values.astype(self.dtype).transpose(0, 2, 3, 1)  # channels last
+        patches = self.patch_embedding(pixel_values)  # (batch, rows, cols, hidden)
+        patches = patches.reshape(batch, -1, patches.shape[-1])  # (batch, patches, hidden)
+        class_token = self.class_embedding.get_value().astype(patches.dtype)
+        class_token = jnp.broadcast_to(class_token, (batch, 1, patches.shape[-1]))
+        embeddings = jnp.concatenate([class_token, patches], axis=1)
+        if interpolate_pos_encoding and (height, width) != (self.image_size, self.image_size):
+            return embeddings + self.interpolated_positions(height, width)
+        return embeddings + self.position_embedding(jnp.arange(self.num_patches + 1)[None])
+
+    def interpolated_positions(self, height: int, width: int) -> Array:
+        """The position embeddings of a picture of another size, by bicubic interpolation: `(1, 1 + patches, hidden)`.
+
+        After DINO (facebookresearch/dino, vision_transformer.py), as in the reference: the grid is resized to the
+        number of whole patches, with half-pixel centres, and the class token's embedding is kept.
+        """
+        table = self.position_embedding(jnp.arange(self.num_patches + 1))
+        side = math.isqrt(self.num_patches)
+        grid = table[1:].reshape(side, side, -1)  # (side, side, hidden)
+        down, across = (
+            jnp.asarray(bicubic_matrix(side, size // self.patch_size), table.dtype) for size in (height, width)
+        )
+        grid = jnp.einsum("hs,swd->hwd", down, grid, precision=jax.lax.Precision.HIGHEST)
+        grid = jnp.einsum("ws,hsd->hwd", across, grid, precision=jax.lax.Precision.HIGHEST)
+        return jnp.concatenate([table[:1], grid.reshape(-1, table.shape[-1])], axis=0)[None]
+
+    def _check(self, pixel_values: Array, *, interpolate_pos_encoding: bool) -> None:
+        expected = (self.num_channels, self.image_size, self.image_size)
+        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.num_channels:
+            raise ValueError(
+                f"pixel_values has shape {tuple(pixel_values.shape)}; it has to be (batch, channels, height, width), "
+                f"here (batch, {', '.join(map(str, expected))})"
+            )
+        height, width = pixel_values.shape[2:]
+        if not interpolate_pos_encoding and (height != self.image_size or width != self.image_size):
+            raise ValueError(
+                f"the pictures are {height} x {width} and the model takes {self.image_size} x {self.image_size}; "
+                "resize them with the image processor, or pass interpolate_pos_encoding=True"
+            )
+        if height < self.patch_size or width < self.patch_size:
+            raise ValueError(
+                f"the pictures are {height} x {width}, smaller than one patch of {self.patch_size} x {self.patch_size}"
+            )
+
+
+class CLIPVisionTransformer(CLIPModule):
+    """The vision tower without a head."""
+
+    def __init__(self, config: CLIPVisionConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:
+        super().__init__(config)
+        width, epsilon = config.hidden_size, config.layer_norm_eps
+        self.embeddings = CLIPVisionEmbeddings(config, rngs=rngs, dtype=dtype)
+        self.pre_layrnorm = layer_norm(width, epsilon=epsilon, rngs=rngs, dtype=dtype)  # the name is the reference's
+        self.encoder = CLIPEncoder(config, rngs=rngs, dtype=dtype)
+        self.post_layernorm = layer_norm(width, epsilon=epsilon, rngs=rngs, dtype=dtype)
+
+    def __call__(
+        self,
+        pixel_values: Array | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        interpolate_pos_encoding: bool = False,
+        dropout_rng: Array | None = None,
+    ) -> BaseModelOutputWithPooling[Array]:
+        """See CLIPVisionModel."""
+        if pixel_values is None:
+            raise ValueError("pixel_values is missing; pass what the image processor returns")
+        config = self.config
+        output_attentions = config.output_attentions if output_attentions is None else output_attentions
+        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+
+        hidden_states = self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
+        implementation = choose_implementation(config, output_attentions=output_attentions)
+        encoded = self.encoder(
+            self.pre_layrnorm(hidden_states),
+            vision_mask(implementation),
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            dropout_rng=dropout_rng,
+        )
+        last_hidden_state: Any = encoded.last_hidden_state
+        return BaseModelOutputWithPooling(
+            last_hidden_state=last_hidden_state,
+            pooler_output=self.post_layernorm(last_hidden_state[:, 0]),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+
+    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        """Remove attention heads for good; see CLIPPreTrainedModel.prune_heads."""
+        self.encoder.prune_heads(heads_to_prune, self.config)
+
+
+class CLIPVisionModel(CLIPPreTrainedModel):
+    """The vision tower of CLIP, without projection.
+
+    Args:
+        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
+        input_shape: taken as in the reference, and not needed.
+        seed: of the fresh weights: a number or a key.
+        dtype: of the computation.
+        _do_init: False for a model without weights, which are then given to each call.
+    """
+
+    config: CLIPVisionConfig
+    config_class = CLIPVisionConfig
+    main_input_name = "pixel_values"
+
+    def __init__(
+        self,
+        config: CLIPVisionConfig,
+        input_shape: Any = None,
+        seed: int | Array = 0,
+        dtype: DTypeLike = jnp.float32,
+        _do_init: bool = True,
+    ) -> None:
+        super().__init__(config, input_shape, seed, dtype, _do_init)
+        rngs = rngs_from(seed) if _do_init else None
+        self.vision_model = CLIPVisionTransformer(self.config, rngs=rngs, dtype=self.dtype)
+
+    def __call__(
+        self,
+        pixel_values: Any = None,
+        params: Mapping[str, Any] | None = None,
+        dropout_rng: Array | None = None,
+        train: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        interpolate_pos_encoding: bool = False,
+    ) -> BaseModelOutputWithPooling[Array] | tuple[Any, ...]:
+        """Encode pictures.
+
+        Args:
+            pixel_values: `(batch, channels, height, width)`, normalised; height and width are `image_size`.
+            params: parameters to use in place of the model's.
+            dropout_rng: a key, for dropout in training.
+            train: apply dropout.
+            output_attentions: return the attention weights of all layers (eager attention alone can).
+            output_hidden_states: return the hidden states of all layers.
+            return_dict: False for a plain tuple.
+            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
+
+        Returns:
+            `last_hidden_state` `(batch, 1 + patches, hidden)` and `pooler_output` `(batch, hidden)`, the normed state
+            of the class token.
+
+        Raises:
+            ValueError: the pictures' shape does not fit the model, or `params` does not.
+        """
+        outputs = self._run(
+            "forward",
+            {"pixel_values": pixel_values},
+            params=params,
+            dropout_rng=dropout_rng,
+            train=train,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            interpolate_pos_encoding=interpolate_pos_encoding,
+        )
+        return as_asked(outputs, self.config, return_dict)
+
+    def forward(
+        self,
+        pixel_values: Array | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        interpolate_pos_encoding: bool = False,
+        dropout_rng: Array | None = None,
+    ) -> BaseModelOutputWithPooling[Array]:
+        """What a call computes, on the module's own parameters and not compiled."""
+        return self.vision_model(
+            pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding, dropout_rng
+        )
+
+
+class CLIPVisionModelWithProjection(CLIPPreTrainedModel):
+    """The vision tower of CLIP with the projection into the joint space.
+
+    Args:
+        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
+        input_shape: taken as in the reference, and not needed.
+        seed: of the fresh weights: a number or a key.
+        dtype: of the computation.
+        _do_init: False for a model without weights, which are then given to each call.
+    """
+
+    config: CLIPVisionConfig
+    config_class = CLIPVisionConfig
+    main_input_name = "pixel_values"
+
+    def __init__(
+        self,
+        config: CLIPVisionConfig,
+        input_shape: Any = None,
+        seed: int | Array = 0,
+        dtype: DTypeLike = jnp.float32,
+        _do_init: bool = True,
+    ) -> None:
+        super().__init__(config, input_shape, seed, dtype, _do_init)
+        rngs = rngs_from(seed) if _do_init else None
+        width, factor = self.config.hidden_size, self.config.initializer_factor
+        self.vision_model = CLIPVisionTransformer(self.config, rngs=rngs, dtype=self.dtype)
+        self.visual_projection = linear(
+            width, self.config.projection_dim, std=width**-0.5 * factor, bias=False, rngs=rngs, dtype=self.dtype
+        )
+
+    def __call__(
+        self,
+        pixel_values: Any = None,
+        params: Mapping[str, Any] | None = None,
+        dropout_rng: Array | None = None,
+        train: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        interpolate_pos_encoding: bool = False,
+    ) -> CLIPVisionModelOutput[Array] | tuple[Any, ...]:
+        """Encode pictures and project them; arguments as in CLIPVisionModel.
+
+        Returns:
+            `image_embeds` `(batch, projection)`, not normalised, and `last_hidden_state`
+            `(batch, 1 + patches, hidden)`.
+        """
+        outputs = self._run(
+            "forward",
+            {"pixel_values": pixel_values},
+            params=params,
+            dropout_rng=dropout_rng,
+            train=train,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            interpolate_pos_encoding=interpolate_pos_encoding,
+        )
+        return as_asked(outputs, self.config, return_dict)
+
+    def forward(
+        self,
+        pixel_values: Array | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        interpolate_pos_encoding: bool = False,
+        dropout_rng: Array | None = None,
+    ) -> CLIPVisionModelOutput[Array]:
+        """What a call computes, on the module's own parameters and not compiled."""
+        outputs = self.vision_model(
+            pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding, dropout_rng
+        )
+        return CLIPVisionModelOutput(
+            image_embeds=self.visual_projection(outputs.pooler_output),
+            last_hidden_state=outputs.last_hidden_state,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+
+class CLIPForImageClassification(CLIPPreTrainedModel):
+    """The vision tower of CLIP with a linear classifier on the mean of the patch tokens.
+
+    Args:
+        config: a CLIPConfig; `num_labels` is the number of classes, and 0 leaves the classifier out.
+        input_shape: taken as in the reference's other classes, and not needed.
+        seed: of the fresh weights: a number or a key.
+        dtype: of the computation.
+        _do_init: False for a model without weights, which are then given to each call.
+    """
+
+    config: CLIPConfig
+    config_class = CLIPConfig
+    main_input_name = "pixel_values"
+
+    def __init__(
+        self,
+        config: CLIPConfig,
+        input_shape: Any = None,
+        seed: int | Array = 0,
+        dtype: DTypeLike = jnp.float32,
+        _do_init: bool = True,
+    ) -> None:
+        super().__init__(config, input_shape, seed, dtype, _do_init)
+        rngs = rngs_from(seed) if _do_init else None
+        width = config.vision_config.hidden_size
+        self.num_labels = config.num_labels
+        self.vision_model = CLIPVisionTransformer(config.vision_config, rngs=rngs, dtype=self.dtype)
+        std = width**-0.5 * config.initializer_factor
+        self.classifier = (
+            linear(width, config.num_labels, std=std, rngs=rngs, dtype=self.dtype)
+            if config.num_labels > 0
+            else nnx.identity
+        )
+
+    def __call__(
+        self,
+        pixel_values: Any = None,
+        params: Mapping[str, Any] | None = None,
+        dropout_rng: Array | None = None,
+        train: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        interpolate_pos_encoding: bool = False,
+        labels: Any = None,
+    ) -> ImageClassifierOutput[Array] | tuple[Any, ...]:
+        """Classify pictures.
+
+        Args:
+            pixel_values: `(batch, channels, height, width)`, normalised.
+            params: parameters to use in place of the model's.
+            dropout_rng: a key, for dropout in training.
+            train: apply dropout.
+            output_attentions: return the attention weights of all layers (eager attention alone can).
+            output_hidden_states: return the hidden states of all layers.
+            return_dict: False for a plain tuple.
+            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
+            labels: `(batch,)` class indices for a cross-entropy loss, `(batch, num_labels)` floats for a multi-label
+                loss, or targets of a regression; `config.problem_type` decides, or where it is None the number of
+                labels and their dtype, as in the reference.
+
+        Returns:
+            `logits` `(batch, num_labels)`, and `loss` where labels were given.
+        """
+        outputs = self._run(
+            "forward",
+            {"pixel_values": pixel_values, "labels": labels},
+            params=params,
+            dropout_rng=dropout_rng,
+            train=train,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            interpolate_pos_encoding=interpolate_pos_encoding,
+        )
+        return as_asked(outputs, self.config, return_dict)
+
+    def forward(
+        self,
+        pixel_values: Array | None = None,
+        labels: Array | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        interpolate_pos_encoding: bool = False,
+        dropout_rng: Array | None = None,
+    ) -> ImageClassifierOutput[Array]:
+        """What a call computes, on the module's own parameters and not compiled."""
+        output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        outputs = self.vision_model(
+            pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding, dropout_rng
+        )
+        last_hidden_state: Any = outputs.last_hidden_state
+        logits = self.classifier(last_hidden_state[:, 1:].mean(axis=1))
+        return ImageClassifierOutput(
+            loss=None if labels is None else classification_loss(logits, labels, self.config.problem_type),
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
