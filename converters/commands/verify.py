@@ -1,0 +1,108 @@
+"""`clip-zoo verify`: the proof that frameworks, or checkpoints, give the same numbers."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.table import Table
+
+    from converters.comparison import Comparison
+    from converters.verification import Verification
+
+FAILED = 1  # the exit code
+
+
+def verify(
+    checkpoint: Annotated[str, Parameter(name="CHECKPOINT")],
+    /,
+    *,
+    against: str | None = None,
+    frameworks: str | None = None,
+    dtype: str = "fp32",
+    grad: Annotated[bool, Parameter(negative="")] = False,
+    train_step: Annotated[bool, Parameter(negative="")] = False,
+    report: str | None = None,
+    all_stages: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Run the same pictures and texts through each framework and compare every stage; the exit code is 1 on a failure.
+
+    Parameters
+    ----------
+    checkpoint
+        A folder, a weight file or a hub id, in any format.
+    against
+        Another checkpoint, such as the original of a converted one; each framework's runs of the two are compared too.
+    frameworks
+        Their names with commas between them: torch, tf, flax, and reference, which is float64 numpy. By default all
+        that are installed.
+    dtype
+        Of weights and computation: fp32, bf16 or fp16.
+    grad
+        Compare the gradients of every parameter too.
+    train_step
+        Compare every parameter after one step of AdamW too, and the gradients.
+    report
+        Write a report to this HTML file, with the drift from layer to layer as a plot.
+    all_stages
+        Show every stage of every pair, and not the worst of each group alone.
+    json
+        Print a JSON object in place of the table.
+    """
+    from converters.report import check_target, write_report
+    from converters.verify import verify as verify_checkpoint
+
+    names = None if frameworks is None else [name.strip() for name in frameworks.split(",") if name.strip()]
+    if report is not None:
+        check_target(report)
+    result = verify_checkpoint(
+        checkpoint, against=against, frameworks=names, dtype=dtype, gradients=grad, train_step=train_step
+    )
+    if report is not None:
+        write_report(result, report)
+    if json:
+        print(json_module.dumps(result.to_dict(), ensure_ascii=False))
+    else:
+        _print(result, all_stages=all_stages)
+    return 0 if result.passed else FAILED
+
+
+def _print(result: Verification, *, all_stages: bool) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    ran = ", ".join(result.frameworks)
+    compared = "" if result.against is None else f" against {result.against}"
+    console.print(f"{result.class_name} in {result.checkpoint}{compared}: {ran}, {result.dtype}")
+    for name, origin in result.inputs.items():
+        console.print(f"{name}: {origin if origin == 'drawn' else f'by the processor of {origin}'}")
+    shown = result.comparisons if all_stages else list(result.worst_of_groups().values())
+    console.print(_table(shown))
+    for one in shown:
+        if one.fault is not None:
+            console.print(f"{one.stage}: {one.fault}")
+    for name, (value, other) in result.configuration.items():
+        console.print(f"configuration: {name} is {value} here and {other} there")
+    console.print(result.verdict())
+
+
+def _table(comparisons: Iterable[Comparison]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("stages")
+    for column in ("the worst of them", "runs"):
+        table.add_column(column, overflow="fold")
+    for column in ("largest", "relative", "tolerance", ""):
+        table.add_column(column, justify="right", no_wrap=True)
+    for one in comparisons:
+        numbers = (f"{one.absolute:.1e}", f"{one.relative:.1e}", f"{one.tolerance:.0e}")
+        verdict = "pass" if one.passed else "FAIL"
+        table.add_row(one.group, one.stage, " / ".join(one.pair), *numbers, verdict)
+    return table

@@ -1,0 +1,116 @@
+"""How far two runs of a model may lie apart, stage by stage: every tolerance of `clip-zoo verify`, with its reason.
+
+Rounding differs between frameworks, which take sums in other orders. The numbers are a few times what was measured on
+B/32 in full size and on a small trained model, and far below what any wrong formula does. They are never widened to
+make a run pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import ml_dtypes
+
+Precision = Literal["float64", "float32", "float16", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = ("float64", "float32", "float16", "bfloat16")  # finest first
+
+# What a difference is divided by before it is held against a tolerance:
+ABSOLUTE = "absolute"  # nothing
+LARGEST = "of the largest"  # the largest number of the tensor; of a gradient, of all in its layer
+TEMPERATURE = "of the temperature"  # exp(logit_scale), by which errors of cosines grow in what is computed from them
+# The most that the first step of Adam moves a parameter by, but for weight decay; where that is less than one rounding
+# of the tensor's largest number, as in half precision, that rounding.
+STEP = "of the learning rate"
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far the numbers of a group of stages may lie apart.
+
+    Attributes:
+        scale: what a difference is divided by: ABSOLUTE, LARGEST, TEMPERATURE or STEP.
+        float32: the tolerance between runs in this dtype; likewise the others.
+        float64: between two runs of the reference, which differ only by what they were given.
+    """
+
+    scale: str
+    float32: float
+    float16: float
+    bfloat16: float
+    float64: float = 1e-10
+
+    def of(self, precision: Precision) -> float:
+        """The tolerance between runs, the coarser of which has this precision."""
+        value: float = getattr(self, precision)
+        return value
+
+
+# Pictures and ids are made by the same code whatever the framework; handing them over changes no number.
+_EXACT = Tolerance(ABSOLUTE, 0.0, 0.0, 0.0, 0.0)
+# Twelve layers of B/32 in fp32 stay below 2e-6 of the largest; fp16 has 10 bits of fraction (5e-4 a rounding) and bf16
+# has 7 (4e-3 a rounding), which add up over the layers.
+_STATES = Tolerance(LARGEST, float32=1e-5, float16=1e-2, bfloat16=8e-2)
+
+# The groups of the table, in order of computation.
+TOLERANCES: dict[str, Tolerance] = {
+    "pixels": _EXACT,
+    "token ids": _EXACT,
+    "embeddings": _STATES,
+    "hidden states": _STATES,
+    # Probabilities, whose largest is near 1.
+    "attentions": _STATES,
+    "pooled": _STATES,
+    # What is projected, and not normalised yet, or scored by a classifier.
+    "projected": _STATES,
+    # Of unit norm: 1e-5 is what users of the three frameworks are promised; 2e-7 is usual.
+    "unit-norm embeddings": Tolerance(ABSOLUTE, float32=1e-5, float16=2e-3, bfloat16=1e-2),
+    # Cosines times the temperature, and a mean of log-sums of them: their errors are at most twice the embeddings'.
+    "logits": Tolerance(TEMPERATURE, float32=1e-5, float16=4e-3, bfloat16=2e-2),
+    "loss": Tolerance(TEMPERATURE, float32=1e-5, float16=4e-3, bfloat16=2e-2),
+    # They pass the layers twice, and begin as differences of probabilities: 2e-5 was measured.
+    "gradients": Tolerance(LARGEST, float32=1e-4, float16=5e-2, bfloat16=4e-1),
+    # 5e-4 was measured; a step without weight decay is 2e-4 times the parameter away, which is 20 times the tolerance
+    # for a parameter of 1. In half precision the last bit of a parameter is about a step, and the sign of small
+    # gradients is noise: there, this proves no more than that no parameter moved by more than one step.
+    "updated parameters": Tolerance(STEP, float32=1e-2, float16=2.0, bfloat16=2.0),
+}
+
+_TOP_LEVEL = {
+    "pixel_values": "pixels",
+    "input_ids": "token ids",
+    "attention_mask": "token ids",
+    "image_features": "projected",
+    "text_features": "projected",
+    "logits": "projected",
+    "image_embeds": "unit-norm embeddings",
+    "text_embeds": "unit-norm embeddings",
+    "logits_per_text": "logits",
+    "logits_per_image": "logits",
+    "loss": "loss",
+}
+_KINDS = {"gradient": "gradients", "updated": "updated parameters"}
+
+
+def group_of(stage: str) -> str:
+    """The group of the table that a stage belongs to."""
+    kind, _, rest = stage.partition(".")
+    if kind in _KINDS:
+        return _KINDS[kind]
+    if stage in _TOP_LEVEL:
+        return _TOP_LEVEL[stage]
+    if rest.endswith("attention"):
+        return "attentions"
+    return {"embeddings": "embeddings", "pooled": "pooled"}.get(rest, "hidden states")
+
+
+def scale_of(stage: str) -> str:
+    """What the differences of a stage are divided by."""
+    # By its logarithm, the temperature moves the loss as the logits do.
+    return TEMPERATURE if stage == "gradient.logit_scale" else TOLERANCES[group_of(stage)].scale
+
+
+def roundoff(precision: Precision) -> float:
+    """The distance of 1 to the next number."""
+    info = ml_dtypes.finfo(precision)  # type: ignore[no-untyped-call]
+    return float(info.eps)
