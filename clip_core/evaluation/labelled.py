@@ -1,0 +1,168 @@
+"""Pictures of known classes: folders of them, or any source that has a column of labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from clip_core.data import Pair, open_pairs
+from clip_core.data.folder import FolderPairs, table_in
+from clip_core.data.parquet import PARQUET_ENDINGS
+from clip_core.data.shards import SHARD_ENDINGS
+from clip_core.image_files import find_images
+from clip_core.label_files import LabelFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from clip_core.data.pairs import Pairs
+
+LABEL_COLUMN = "label"
+
+_SHOWN = 5
+_DATA_SET = ("dataset_info.json", "dataset_dict.json")
+
+
+class Classes(NamedTuple):
+    """What pictures are told apart into.
+
+    Attributes:
+        names: of the classes.
+        truths: `(pictures,)`, the number of each picture's class.
+    """
+
+    names: list[str]
+    truths: np.ndarray
+
+
+def open_labelled(
+    source: Any,
+    *,
+    label_column: str = LABEL_COLUMN,
+    image_column: str | None = None,
+    labels: LabelFile | None = None,
+) -> Pairs:
+    """Open pictures with their labels, which stand where captions stand otherwise.
+
+    Args:
+        source: a folder with a folder of pictures for each class, at any depth; or what `clip_core.data.open_pairs`
+            takes or returned.
+        label_column: of labels: texts, or numbers of classes that the data names, as `datasets.ClassLabel` does.
+        image_column: of pictures; see `open_pairs`.
+        labels: with labels by file name, by which pictures of a folder go before the folder they are in.
+
+    Raises:
+        ValueError: a picture in the folder has no label, or the source cannot be read.
+        TypeError: the source is an object of another kind.
+    """
+    if isinstance(source, (str, Path)) and _is_of_pictures(Path(source).expanduser()):
+        return _from_folder(Path(source).expanduser(), (labels or LabelFile()).label_of)
+    return open_pairs(source, image_column=image_column, caption_column=label_column)
+
+
+def classes_of(labels: Sequence[str], given: LabelFile | None = None) -> Classes:
+    """The classes that labels of pictures stand for.
+
+    Args:
+        labels: `(pictures,)`, as the data has them.
+        given: the classes to choose from. A label of the data is one of its names, where underscores stand for spaces;
+            or one of its keys; or the number of a name, from 0. Without it the classes are the labels in the data,
+            sorted, with spaces for underscores.
+
+    Raises:
+        ValueError: a label is not among those that are given; the message lists the first.
+    """
+    if given is None:
+        name_of = {label: _spaced(label) for label in labels}
+        names = sorted(set(name_of.values()))
+    else:
+        name_of = {label: name for label in dict.fromkeys(labels) if (name := _known(label, given)) is not None}
+        _check_known(labels, name_of)
+        names = list(dict.fromkeys(given.names))
+    number = {name: place for place, name in enumerate(names)}
+    return Classes(names, np.array([number[name_of[label]] for label in labels], np.int64))
+
+
+def choices(pairs: Pairs, given: LabelFile | None) -> LabelFile | None:
+    """The classes to choose from, as far as they are known before a picture is read; None where they are not.
+
+    Folders and tables say their labels beforehand, which are checked then; and a class stays a choice though all of
+    its pictures are broken.
+
+    Raises:
+        ValueError: as `classes_of` does; or none are given.
+    """
+    if given is not None and not given.names:
+        raise ValueError("there are no labels to choose from; the file or list of them is empty")
+    if not isinstance(pairs, FolderPairs):
+        return given
+    samples = [pairs[number] for number in range(len(pairs))]
+    labels = [pair.captions for pair in samples if isinstance(pair, Pair) and isinstance(pair.captions, tuple)]
+    names = classes_of(single_labels(labels), given).names
+    return LabelFile(names) if given is None else given
+
+
+def single_labels(texts: Iterable[tuple[str, ...]]) -> list[str]:
+    """The label of each picture.
+
+    Raises:
+        ValueError: a picture has several.
+    """
+    labels = list(texts)
+    several = next((of_one for of_one in labels if len(of_one) > 1), None)
+    if several is not None:
+        raise ValueError(f"a picture has the labels {', '.join(map(repr, several))}; one for each is wanted")
+    return [label for (label,) in labels]
+
+
+def _is_of_pictures(path: Path) -> bool:
+    """Whether it is a folder that holds pictures as such, and no table, shards or saved data set of them."""
+    if not path.is_dir() or table_in(path) is not None:
+        return False
+    endings = (*SHARD_ENDINGS, *PARQUET_ENDINGS)
+    return not any(file.name in _DATA_SET or file.name.lower().endswith(endings) for file in path.iterdir())
+
+
+def _from_folder(folder: Path, label_of: dict[str, str]) -> FolderPairs:
+    pairs: list[Pair] = []
+    without: list[str] = []
+    for picture in find_images(str(folder)):
+        inside = picture.relative_to(folder)
+        label = label_of.get(picture.name, inside.parts[0] if len(inside.parts) > 1 else None)
+        if label is None:
+            without.append(str(inside))
+        else:
+            pairs.append(Pair(str(picture), picture, (label,)))
+    if without:
+        raise ValueError(
+            f"{folder}: {_listed(without)} in no folder of a class; put each there, or give a JSON file from file name "
+            "to label"
+        )
+    return FolderPairs(pairs)
+
+
+def _known(label: str, given: LabelFile) -> str | None:
+    """The name that a label of the data stands for; None where it is not among them."""
+    if label in given.label_of:
+        return given.label_of[label]
+    for spelling in (label, _spaced(label)):
+        if spelling in given.names:
+            return spelling
+    is_number = label.isascii() and label.isdigit() and not given.label_of and int(label) < len(given.names)
+    return given.names[int(label)] if is_number else None
+
+
+def _check_known(labels: Iterable[str], name_of: dict[str, str]) -> None:
+    unknown = [repr(label) for label in dict.fromkeys(labels) if label not in name_of]
+    if unknown:
+        raise ValueError(f"labels of the data that are not among those given: {_listed(unknown)}")
+
+
+def _spaced(label: str) -> str:
+    return label.replace("_", " ")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{len(names)} ({', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)})"

@@ -1,0 +1,162 @@
+"""A source's pictures to embeddings, in batches that worker processes decode."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clip_core.data import Broken, IndexedPairs, Pair, PairLoader, StreamedPairs
+from clip_core.data.preparation import captions_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from clip_core.data.pairs import Pairs
+    from clip_core.zero_shot import ZeroShotClassifier
+
+_STAND_IN = ("a",)  # the loader wants a caption, and here each text is encoded once, whatever pictures it is of
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures that were encoded, in the order of the data.
+
+    Attributes:
+        embeds: `(pictures, projection)`, float32, of unit norm.
+        texts: the captions of each picture; of labelled pictures the label.
+        fingerprints: of each picture; the same for pictures that the processor makes the same pixels of.
+        broken: the samples that could not be used.
+    """
+
+    embeds: np.ndarray
+    texts: list[tuple[str, ...]]
+    fingerprints: list[bytes]
+    broken: list[Broken]
+
+
+def embed_pictures(
+    classifier: ZeroShotClassifier,
+    pairs: Pairs,
+    *,
+    batch_size: int = 32,
+    workers: int = 0,
+    tell: Callable[[int], object] | None = None,
+) -> Pictures:
+    """Encode the pictures of a source, resized and cropped by the processor.
+
+    Args:
+        classifier: the model and its processor.
+        pairs: what `clip_core.data.open_pairs` returned.
+        batch_size: pictures that are encoded at a time.
+        workers: processes that decode; 0 for none but this one.
+        tell: is called with the number of samples that were done since it was called last.
+
+    Raises:
+        ValueError: no sample can be used, or an embedding is no finite number.
+    """
+    texts: dict[str, tuple[str, ...]] = {}
+    noting = _NotedPairs(pairs, texts) if isinstance(pairs, IndexedPairs) else _NotedStream(pairs, texts)
+    embeds: list[np.ndarray] = []
+    keys: list[str] = []
+    fingerprints: list[bytes] = []
+    loader = PairLoader(
+        noting,
+        classifier.processor,
+        batch_size=batch_size,
+        max_length=_shortest(classifier),
+        shuffle=False,
+        drop_last=False,
+        num_workers=workers,
+        max_broken=len(pairs),  # they are counted, and the caller tells of them
+    )
+    told = 0
+    with closing(loader):
+        for batch in loader:
+            embeds.append(classifier.encoder.encode_images(batch["pixel_values"]))
+            check_finite(embeds[-1], loader.samples)
+            keys += loader.samples
+            fingerprints += [hashlib.sha256(picture).digest() for picture in batch["pixel_values"]]
+            if tell is not None:
+                done = len(keys) + len(loader.broken)
+                tell(done - told)
+                told = done
+        broken = loader.broken
+    if not keys:
+        raise ValueError(f"none of the {len(pairs)} samples can be used{_listed(broken)}")
+    return Pictures(np.concatenate(embeds), [texts[key] for key in keys], fingerprints, broken)
+
+
+def check_finite(embeds: np.ndarray, names: Sequence[str]) -> None:
+    """Check that embeddings are numbers, which decide on nothing otherwise.
+
+    Args:
+        embeds: `(rows, projection)`.
+        names: of the rows, for the message.
+
+    Raises:
+        ValueError: one of them is not.
+    """
+    bad = np.flatnonzero(~np.isfinite(embeds).all(-1))
+    if bad.size:
+        raise ValueError(
+            f"the model's embedding of {names[bad[0]]!r} is no finite number, as of {bad.size} of {len(names)} in its "
+            "batch; try float32, or look at the weights"
+        )
+
+
+class _Notes:
+    """Takes the captions of samples as they pass, by the samples' keys, each of which it makes the only one."""
+
+    def __init__(self, texts: dict[str, tuple[str, ...]]) -> None:
+        self._texts = texts
+
+    def __call__(self, pair: Pair | Broken) -> Pair | Broken:
+        if isinstance(pair, Broken):
+            return pair
+        try:
+            captions = captions_of(pair)
+        except (OSError, ValueError) as error:
+            return Broken(pair.key, str(error))
+        key = pair.key if pair.key not in self._texts else f"{pair.key} ({len(self._texts)})"
+        self._texts[key] = captions
+        return Pair(key, pair.image, _STAND_IN)
+
+
+class _NotedPairs(IndexedPairs):
+    def __init__(self, pairs: IndexedPairs, texts: dict[str, tuple[str, ...]]) -> None:
+        self._pairs = pairs
+        self._noted = _Notes(texts)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int, /) -> Pair | Broken:
+        return self._noted(self._pairs[index])
+
+
+class _NotedStream(StreamedPairs):
+    def __init__(self, pairs: StreamedPairs, texts: dict[str, tuple[str, ...]]) -> None:
+        self._pairs = pairs
+        self._noted = _Notes(texts)
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        return self._pairs.sizes
+
+    def read(self, shard: int, start: int, stop: int) -> Iterator[Pair | Broken]:
+        yield from map(self._noted, self._pairs.read(shard, start, stop))
+
+
+def _shortest(classifier: ZeroShotClassifier) -> int:
+    """Room for the caption that stands in."""
+    return int(classifier.processor.tokenizer.num_special_tokens_to_add()) + 1
+
+
+def _listed(broken: Sequence[Broken]) -> str:
+    first = "".join(f"\n  {sample.key}: {sample.reason}" for sample in broken[:_SHOWN])
+    return f"; the first:{first}" if first else ""
