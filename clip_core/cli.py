@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from importlib.metadata import version
+import warnings
 
 from cyclopts import App, CycloptsError
 
 BAD_INPUT = 2  # the exit code, as of most commands
 
+
+def _version() -> str:
+    from importlib.metadata import version  # which takes its time, as it can read e-mail's headers
+
+    return version("clip-zoo")
+
+
 app = App(
     name="clip-zoo",
     help="CLIP for PyTorch, TensorFlow and Flax.",
-    version=lambda: version("clip-zoo"),
+    version=_version,
     help_format="markdown",
     result_action="return_value",
 )
@@ -28,18 +36,112 @@ app.command(
     ```
     """,
 )
+app.command(
+    "converters.commands.convert:convert",
+    name="convert",
+    help="""Convert a checkpoint into another format, with its configuration, preprocessing and tokenizer.
+
+    ```
+    clip-zoo convert openai/clip-vit-base-patch32 clip-flax/ --to flax
+    clip-zoo convert ViT-B-32.pt clip/ --to safetensors --dtype float16
+    clip-zoo convert clip/ clip-shards/ --to torch --max-shard-size 200MB --json
+    ```
+    """,
+)
+app.command(
+    "converters.commands.inspect:inspect",
+    name="inspect",
+    help="""Tell what a checkpoint is: format, towers, activation, tokens, pictures, hash; and warn of the traps in it.
+
+    ```
+    clip-zoo inspect openai/clip-vit-base-patch32
+    clip-zoo inspect stable-diffusion/ --subfolder text_encoder --no-hash --json
+    ```
+    """,
+)
+app.command(
+    "converters.commands.diff:diff",
+    name="diff",
+    help="""Compare two checkpoints, across formats: names, shapes, values and configurations. Exit code 1: they differ.
+
+    ```
+    clip-zoo diff clip/ clip-flax/flax_model.msgpack
+    ```
+    """,
+)
+app.command(
+    "converters.commands.formats:formats",
+    name="formats",
+    help="""List the formats that checkpoints are read and written in.
+
+    ```
+    clip-zoo formats
+    ```
+    """,
+)
+app.command(
+    "converters.commands.verify:verify",
+    name="verify",
+    help="""Prove that the frameworks compute the same numbers, stage by stage. Exit code 1: they do not.
+
+    ```
+    clip-zoo verify openai/clip-vit-base-patch32 --grad --train-step --report report.html
+    clip-zoo verify clip-flax/ --against clip/ --frameworks reference,flax
+    ```
+    """,
+)
+
+app.command(
+    "clip_core.commands.train:train",
+    name="train",
+    help="""Train a CLIP on image-text pairs, or go on with training.
+
+    ```
+    clip-zoo train --data pictures/ --model openai/clip-vit-base-patch32 --checkpoint-dir run/ --lr 1e-5
+    clip-zoo train --data "shards/{000..099}.tar" --model my/config.json --checkpoint-dir run/ --backend flax --resume
+    ```
+    """,
+)
+
+evaluate = App(
+    name="evaluate",
+    help="""Measure how good a model is: zero-shot classification, retrieval, or a linear probe.
+
+    ```
+    clip-zoo evaluate zero-shot --data pictures/ --template-set imagenet-80
+    clip-zoo evaluate retrieval --data captioned/ --model run/step-00001000 --backend flax
+    clip-zoo evaluate probe --data train.parquet --test-data test.parquet --json
+    ```
+    """,
+)
+for task, summary in (
+    ("zero-shot", "Classify pictures by the names of their classes: top-1, top-5, and each class."),
+    ("retrieval", "Find texts by pictures and pictures by texts: recall at 1, 5 and 10, mean reciprocal rank."),
+    ("probe", "Classify pictures by a linear classifier on their frozen embeddings."),
+):
+    evaluate.command(f"clip_core.commands.evaluate:{task.replace('-', '_')}", name=task, help=summary)
+app.command(evaluate)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 when all went well, 2 on bad input, which one line on stderr explains."""
+    warnings.formatwarning = _one_line
     try:
         code = app(arguments, exit_on_error=False, print_error=False)
+    except BrokenPipeError:  # whoever reads the output has enough, as in `clip-zoo ... --json | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more at its end
+        code = 0
     except (CycloptsError, ValueError, OSError, ImportError) as error:
         print(f"clip-zoo: {error}", file=sys.stderr)  # noqa: T201
         code = BAD_INPUT
     except KeyboardInterrupt:
         code = 130  # what a shell reports for a command ended by Ctrl-C
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _one_line(message: Warning | str, *_: object, **__: object) -> str:
+    """A warning without where in the code it was given."""
+    return f"clip-zoo: {message}\n"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from clip_core.files import read_json
+from clip_core.label_files import LabelFile, read_labels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +53,7 @@ def classify(
     dtype: str | None = None,
     batch_size: int = 32,
     top_k: int = 5,
+    label_cache: Path | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Name pictures: the likeliest of the labels for each, with their probabilities.
@@ -80,29 +81,37 @@ def classify(
         Pictures that are run at a time.
     top_k
         Labels to show for each picture.
+    label_cache
+        A folder where the embeddings of many labels are kept for the next time; made where it is missing.
     json
         Print a JSON object a line in place of a table.
     """
     for name, number in (("--batch-size", batch_size), ("--top-k", top_k)):
         if number < 1:
             raise ValueError(f"{name} {number}: give a whole number from 1 up")
-    truths = _read_truths(labels_file)
+    if not model.strip():
+        raise ValueError("--model is empty; give a local folder or a hub id")
+    truths = LabelFile() if labels_file is None else read_labels(labels_file)
     choices = _choices([*(labels or []), *truths.names])
     answers = Answers()
     paths = _find(images, answers, json=json)
+    if not paths:
+        return BAD_INPUT
 
     from tqdm import tqdm
 
     from clip_core.zero_shot import ZeroShotClassifier
 
-    classifier = ZeroShotClassifier.from_pretrained(model, backend=backend, device=device, dtype=dtype)
+    classifier = ZeroShotClassifier.from_pretrained(
+        model, backend=backend, device=device, dtype=dtype, label_cache=label_cache
+    )
     label_embeds = classifier.embed_labels(choices, template or ["{}"])
     batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
     with tqdm(total=len(paths), unit="picture", disable=None if len(batches) > 1 else True) as bar:
         for batch in batches:
             for answer in _answer(classifier, label_embeds, choices, batch, answers, json=json):
                 answer.labels = answer.labels[:top_k]
-                answer.truth = truths.of_file.get(Path(answer.image).name)
+                answer.truth = truths.label_of.get(Path(answer.image).name)
                 answers.named.append(answer)
                 if json:
                     _print_json(answer)
@@ -110,27 +119,6 @@ def classify(
     if not json:
         _print_table(answers.named)
     return BAD_INPUT if answers.errors else 0
-
-
-@dataclass
-class _Truths:
-    names: list[str] = field(default_factory=list)
-    of_file: dict[str, str] = field(default_factory=dict)
-
-
-def _read_truths(path: Path | None) -> _Truths:
-    if path is None:
-        return _Truths()
-    if not path.is_file():
-        raise ValueError(f"--labels-file {path}: no such file")
-    if path.suffix.lower() != ".json":
-        return _Truths([line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()])
-    content = read_json(path)
-    of_file = content if isinstance(content, dict) else {}
-    names = list(of_file.values()) if of_file else content
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"--labels-file {path}: a JSON list of labels is wanted, or an object from file name to label")
-    return _Truths(names, of_file)
 
 
 def _choices(labels: list[str]) -> list[str]:
@@ -186,7 +174,7 @@ def _report(image: str, error: ImageFileError, answers: Answers, *, json: bool) 
     answers.errors.append(image)
     print(f"clip-zoo: {error}", file=sys.stderr)
     if json:
-        print(json_module.dumps({"image": image, "error": str(error)}, ensure_ascii=False))
+        _print_line({"image": image, "error": str(error)})
 
 
 def _print_json(answer: Answer) -> None:
@@ -194,7 +182,12 @@ def _print_json(answer: Answer) -> None:
     if answer.truth is not None:
         row["truth"] = answer.truth
     row["labels"] = [{"label": label, "probability": probability} for label, probability in answer.labels]
-    print(json_module.dumps(row, ensure_ascii=False), flush=True)
+    _print_line(row)
+
+
+def _print_line(row: dict[str, Any]) -> None:
+    # In ASCII, which every terminal and pipe takes, and which keeps file names that are no text.
+    print(json_module.dumps(row), flush=True)
 
 
 def _print_table(answers: list[Answer]) -> None:
@@ -202,6 +195,7 @@ def _print_table(answers: list[Answer]) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     told = [answer for answer in answers if answer.truth is not None]
     names = _short_names([answer.image for answer in answers])
@@ -214,7 +208,8 @@ def _print_table(answers: list[Answer]) -> None:
     for name, answer in zip(names, answers, strict=True):
         cells = [f"{probability:6.1%} {label}" for label, probability in answer.labels]
         verdict = "" if answer.truth is None else "yes" if _is_right(answer) else f"no, {answer.truth}"
-        table.add_row(name, *cells, *([verdict] if told else []))
+        # As texts: in a plain string rich would take what stands in brackets for a style.
+        table.add_row(*map(Text, (name, *cells, *([verdict] if told else []))))
     console = Console()
     console.print(table)
     if told:
@@ -225,7 +220,8 @@ def _print_table(answers: list[Answer]) -> None:
 def _short_names(paths: list[str]) -> list[str]:
     """The paths without the folder that all of them are in."""
     folder = Path(os.path.commonpath([Path(path).parent for path in paths]))
-    return [str(Path(path).relative_to(folder)) for path in paths]
+    names = [str(Path(path).relative_to(folder)) for path in paths]
+    return [os.fsencode(name).decode(errors="replace") for name in names]  # file names need not be text
 
 
 def _is_right(answer: Answer) -> bool:

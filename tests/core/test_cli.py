@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,25 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clip_core.cli import main
 from support.tolerances import PROBABILITIES
 
 TEMPLATE = "a picture of {}"
-
-
-@pytest.fixture
-def run(capfd, monkeypatch):
-    """Run the command in this process: exit code, stdout, stderr."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        return end.value.code, out, err
-
-    return call
 
 
 @pytest.fixture
@@ -137,6 +122,44 @@ def test_good_pictures_are_answered_beside_bad_ones(run, cat, model, tmp_path):
     assert sorted(Path(row["image"]).name for row in rows(out) if "error" in row) == ["cut.png", "gone.png", "text.png"]
 
 
+def test_names_and_labels_are_shown_as_they_are(run, cat, model, tmp_path):
+    for name in ("cat[bold].png", "Katze 猫.png"):
+        shutil.copy(cat, tmp_path / name)
+    code, out, _ = run("classify", tmp_path, "--labels", "[red]cat", "dog [1]", "--model", model)
+    assert code == 0
+    for shown in ("cat[bold].png", "Katze 猫.png", "[red]cat", "dog [1]"):
+        assert shown in out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems elsewhere want names that are text")
+def test_a_file_whose_name_is_no_text_is_answered(run, cat, model, tmp_path):
+    shutil.copy(cat, os.fsencode(tmp_path) + b"/cat\xff.png")
+    arguments = ["classify", tmp_path, "--labels", "cat", "dog", "--model", model]
+    code, out, err = run(*arguments)
+    assert (code, err) == (0, "")
+    assert "cat\ufffd.png" in out
+    code, out, err = run(*arguments, "--json")
+    assert (code, err) == (0, "")
+    assert Path(rows(out)[0]["image"]).read_bytes() == cat.read_bytes()
+
+
+def test_json_lines_are_ascii(run, cat, model):
+    _, out, _ = run("classify", cat, "--labels", "猫", "🐶", "--model", model, "--json")
+    assert out.isascii()
+    assert {entry["label"] for entry in rows(out)[0]["labels"]} == {"猫", "🐶"}
+
+
+def test_a_picture_of_few_rows_spoils_no_other(run, cat, model, tmp_path):
+    from PIL import Image
+
+    shutil.copy(cat, tmp_path / "good.png")
+    for name, size in (("a.png", (1, 1)), ("b.png", (50, 3)), ("c.png", (3, 50))):
+        Image.new("RGB", size, "red").save(tmp_path / name)
+    code, out, err = run("classify", tmp_path, "--labels", "cat", "dog", "--model", model, "--json")
+    assert (code, err) == (0, "")
+    assert len(rows(out)) == 4
+
+
 def one_line(err):
     assert err.count("\n") == 1, err
     assert err.startswith("clip-zoo: ")
@@ -159,18 +182,19 @@ def test_missing_labels_are_told(run, cat, model):
         ("empty.txt", "\n \n", "no labels"),
         ("broken.json", "{", "is not valid JSON"),
         ("numbers.json", "[1, 2]", "a JSON list of labels is wanted"),
+        ("latin.txt", b"K\xe4fer", "latin.txt: not a text file in UTF-8"),
     ],
 )
 def test_a_bad_labels_file_is_told(run, cat, tmp_path, name, content, message):
     if content is not None:
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     code, _, err = run("classify", cat, "--labels-file", tmp_path / name)
     assert code == 2
     assert message in one_line(err)
 
 
 def test_labels_from_a_text_file_and_a_list(run, cat, model, tmp_path):
-    (tmp_path / "names.txt").write_text("cat\n\n dog \ncat\n")
+    (tmp_path / "names.txt").write_text("cat\n\n dog \ncat\n", encoding="utf-8-sig")
     (tmp_path / "names.json").write_text('["cat", "dog"]')
     answers = [
         run("classify", cat, "--labels-file", tmp_path / name, "--model", model, "--json")
@@ -184,6 +208,9 @@ def test_an_unknown_model_is_told_what_to_do(run, cat, tmp_path):
     code, _, err = run("classify", cat, "--labels", "cat", "--model", tmp_path / "gone")
     assert code == 2
     assert "does not exist; give a folder, a file, or a hub id" in one_line(err)
+    code, _, err = run("classify", cat, "--labels", "cat", "--model", "")
+    assert code == 2
+    assert "--model is empty" in one_line(err)
     code, _, err = run("classify", cat, "--labels", "cat", "--model", "nobody/nothing")
     assert code == 2
     assert "nobody/nothing" in one_line(err)
@@ -198,11 +225,24 @@ def test_a_foreign_architecture_is_named(run, cat, model, tmp_path):
     assert "SigLIP" in one_line(err)
 
 
+def test_without_a_picture_no_model_is_loaded(run, tmp_path):
+    code, out, err = run("classify", tmp_path / "gone.png", "--labels", "cat", "--model", tmp_path / "no-model")
+    assert (code, out) == (2, "")
+    assert "gone.png: no such file or folder" in one_line(err)
+
+
+def test_a_label_that_is_too_long_is_told_in_one_line(run, cat, model):
+    code, _, err = run("classify", cat, "--labels", "cat", "dog " * 100, "--model", model)
+    assert code == 2
+    assert "is 102 tokens long, and the model takes 77; shorten the text" in one_line(err)
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
         ("--backend", "mxnet", "no backend 'mxnet'; installed are"),
         ("--device", "gpu9", "is no device"),
+        ("--device", "cuda:99", "'cuda:99' cannot be used here"),
         ("--dtype", "int8", "is no floating-point dtype"),
         ("--template", "a photo", "needs one {}"),
         ("--batch-size", "0", "--batch-size 0: give a whole number from 1 up"),
@@ -240,3 +280,14 @@ def test_the_installed_command_runs(shared, cat, model):
     arguments = [command, "classify", cat, "--labels", "cat", "--model", model, "--json"]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert rows(done.stdout)[0]["labels"] == [{"label": "cat", "probability": 1.0}]
+
+
+def test_embeddings_of_many_labels_are_kept_in_the_folder_that_is_named(run, model, cat, tmp_path):
+    labels = ["a cat", *(f"{number} dogs" for number in range(64))]
+    options = ["--labels", *labels, "--model", model, "--label-cache", tmp_path / "cache", "--json"]
+    first = run("classify", cat, *options)
+    (kept,) = (tmp_path / "cache").iterdir()
+    written = kept.stat().st_mtime_ns
+    assert first[0] == 0
+    assert run("classify", cat, *options) == first
+    assert kept.stat().st_mtime_ns == written

@@ -1,0 +1,211 @@
+"""`clip-zoo train`: train a CLIP, or go on with training."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from clip_core.data import PairLoader
+    from clip_core.data.pairs import Pairs
+    from clip_core.processing import CLIPProcessor
+    from clip_core.training.checkpoints import RunCheckpoint
+    from clip_core.training.settings import TrainSettings
+    from clip_core.training.step import Trainer
+
+
+def train(
+    *,
+    data: Annotated[list[str], Parameter(consume_multiple=True, negative="")],
+    model: str,
+    checkpoint_dir: Path,
+    backend: str = "torch",
+    device: str | None = None,
+    parallel: Literal["ddp", "fsdp"] | None = None,
+    batch_size: int = 256,
+    epochs: int = 1,
+    lr: float = 5e-4,
+    warmup: float = 0.05,
+    weight_decay: float = 0.2,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    accum: int = 1,
+    loss_chunk: int | None = None,
+    freeze: Literal["text", "vision", "none"] = "none",
+    max_grad_norm: float = 1.0,
+    gradient_checkpointing: bool = False,
+    crop: Literal["none", "random", "resized"] = "resized",
+    processor: str | None = None,
+    workers: int = 2,
+    max_broken: int = 100,
+    unpaired: Literal["error", "skip"] = "error",
+    save_every: int = 1000,
+    keep: int = 2,
+    seed: int = 0,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    log: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+) -> int:
+    """Train a CLIP on image-text pairs, or go on with a run that was interrupted.
+
+    Parameters
+    ----------
+    data
+        A folder of pictures with captions, a table, tar shards (WebDataset), or Parquet files.
+    model
+        The checkpoint to start from: a folder, file or hub id. Or a config.json itself, for fresh weights.
+    checkpoint_dir
+        Where checkpoints and logs go.
+    backend
+        The framework: torch, tf or flax.
+    device
+        Where to run, as the framework names it; by default its best device.
+    parallel
+        How the processes that torchrun starts share a model in torch: each has all weights (ddp, the default), or a
+        part of them (fsdp).
+    batch_size
+        Pairs in a step; each pair's negatives are all others.
+    epochs
+        Passes over the data.
+    lr
+        The highest learning rate; it falls to zero along a cosine.
+    warmup
+        Steps over which it rises; below 1, that share of all steps.
+    weight_decay
+        Of weights; biases, norms and the temperature have none.
+    precision
+        Of the computation. Weights are float32.
+    accum
+        Pieces that a batch is computed in, to save memory; the gradients are those of the whole batch.
+    loss_chunk
+        Rows of the matrix of similarities that are in memory at a time, for very large batches.
+    freeze
+        A tower to leave as it is.
+    max_grad_norm
+        The norm that gradients are scaled down to; 0 leaves them.
+    gradient_checkpointing
+        Recompute layers in the backward pass: less memory, more time.
+    crop
+        How pictures vary: "resized" as open_clip trains, "random" as in the paper, or "none".
+    processor
+        Where the tokenizer and image processor come from; by default the model, or the config.json's folder.
+    workers
+        Processes that decode pictures.
+    max_broken
+        Broken samples that are skipped in an epoch before they are an error.
+    unpaired
+        What to do with a folder's pictures without a caption and captions without a picture.
+    save_every
+        Steps between two checkpoints.
+    keep
+        Checkpoints that are kept.
+    seed
+        Of the order, the crops and fresh weights.
+    resume
+        Go on from the last checkpoint in the folder; with none there, start.
+    log
+        Where numbers go: jsonl (the default), tensorboard, wandb.
+    """
+    from clip_core.backends import load_backend
+    from clip_core.configuration import CLIPConfig
+    from clip_core.data import RandomCrop, RandomResizedCrop, open_pairs
+    from clip_core.processing import CLIPProcessor
+    from clip_core.training.checkpoints import RunFolder, check_config
+    from clip_core.training.logs import open_log
+    from clip_core.training.loop import Run
+    from clip_core.training.settings import TrainSettings
+
+    settings = TrainSettings(
+        batch_size=batch_size,
+        epochs=epochs,
+        lr=lr,
+        warmup=warmup,
+        weight_decay=weight_decay,
+        max_grad_norm=max_grad_norm or None,
+        precision=precision,
+        accum=accum,
+        loss_chunk=loss_chunk,
+        freeze=freeze,
+        gradient_checkpointing=gradient_checkpointing,
+        seed=seed,
+    )
+    folder = RunFolder(checkpoint_dir, keep)
+    last = _last(folder, resume=resume)
+    config = CLIPConfig.from_pretrained(model)
+    if last is not None:
+        check_config(last, config)
+    is_config = model.endswith(".json")
+    its_processor = CLIPProcessor.from_pretrained(
+        processor or (str(Path(model).parent) if is_config else model) if last is None else last.folder
+    )
+    pairs = open_pairs(data[0] if len(data) == 1 else data, unpaired=unpaired)
+    trainer = load_backend(backend).train(
+        model if last is None else last.folder, settings, device=device, parallel=parallel
+    )
+    loader = _loader(
+        pairs,
+        its_processor,
+        settings,
+        trainer,
+        augmentation={"none": None, "random": RandomCrop(), "resized": RandomResizedCrop()}[crop],
+        max_length=config.text_config.max_position_embeddings,
+        num_workers=workers,
+        max_broken=max_broken,
+    )
+    with ExitStack() as open_things:
+        open_things.enter_context(closing(loader))
+        run = Run(trainer, loader, its_processor, settings, folder, save_every=save_every)
+        if last is not None:
+            run.resume(last)  # before any log is opened, which drops what came after the checkpoint
+        run.logs = [
+            open_things.enter_context(
+                closing(open_log(kind, checkpoint_dir, resumed_at=run.step, settings=settings.to_dict()))
+            )
+            for kind in (log or ["jsonl"] if trainer.process_index == 0 else [])
+        ]
+        report = run()
+    if trainer.process_index == 0:
+        _tell(run, report, folder)
+    return 0
+
+
+def _last(folder: Any, *, resume: bool) -> RunCheckpoint | None:
+    last: RunCheckpoint | None = folder.latest()
+    if last is not None and not resume:
+        raise ValueError(
+            f"{folder.root} holds checkpoints of a run already; pass --resume to go on with it, or name another folder"
+        )
+    return last
+
+
+def _loader(
+    pairs: Pairs, processor: CLIPProcessor, settings: TrainSettings, trainer: Trainer, **options: Any
+) -> PairLoader:
+    """The loader of this process; the options are PairLoader's."""
+    from clip_core.data import PairLoader
+
+    share, rest = divmod(settings.batch_size, trainer.process_count * settings.accum)
+    if rest:
+        raise ValueError(
+            f"--batch-size {settings.batch_size} does not divide into {settings.accum} pieces on each of "
+            f"{trainer.process_count} processes"
+        )
+    return PairLoader(
+        pairs,
+        processor,
+        batch_size=share * settings.accum,
+        process_index=trainer.process_index,
+        process_count=trainer.process_count,
+        seed=settings.seed,
+        **options,
+    )
+
+
+def _tell(run: Any, report: Any, folder: Any) -> None:
+    last = folder.steps()[-1] if folder.steps() else 0
+    where = f"{folder.root}/step-{last:08d}"
+    if report is None:
+        print(f"all {run.steps} steps were done before; the model is in {where}")
+    else:
+        print(f"step {run.step} of {run.steps}: loss {report.loss:.4f}; the model is in {where}")
