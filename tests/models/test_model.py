@@ -119,3 +119,30 @@ def test_fresh_weights_have_the_references_standard_deviations(backend):
     assert weights["visual_projection.weight"].std() == pytest.approx(config.initializer_factor * 180**-0.5, rel=0.05)
     assert weights["text_projection.weight"].std() == pytest.approx(config.initializer_factor * 200**-0.5, rel=0.05)
     assert weights["logit_scale"] == pytest.approx(1.7)
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_texts_and_pictures_that_make_no_pairs_are_refused_with_both_numbers(backend, count):
+    model, inputs = backend.build("CLIPModel", tiny_config()), inputs_for("CLIPModel")
+    inputs["pixel_values"] = pixel_values(count)
+    with pytest.raises(ValueError, match=f"pairs each text with the image at its place; got 4 and {count}"):
+        backend.forward(model, inputs, return_loss=True)
+
+
+def test_the_towers_may_have_attention_of_their_own(backend):
+    model = backend.build("CLIPModel", tiny_config())
+    model.set_attn_implementation({"text_config": "eager"})
+    config = model.config
+    assert (config.text_config.attn_implementation, config.vision_config.attn_implementation) == ("eager", None)
+    with pytest.raises(ValueError, match="'flex' is not known"):
+        model.set_attn_implementation({"vision_config": "flex"})
+    config = tiny_config()
+    config.vision_config.attn_implementation = "flex"
+    with pytest.raises(ValueError, match="'flex' is not known"):
+        backend.build("CLIPModel", config)
+
+
+def test_adding_tokens_to_a_model_that_pools_at_the_largest_id_warns(backend):
+    model = backend.build("CLIPTextModel", tiny_config({"eos_token_id": 2}).text_config)
+    with pytest.warns(UserWarning, match="eos_token_id=2 in the text configuration means: pool at the largest id"):
+        model.resize_token_embeddings(101)

@@ -51,3 +51,10 @@ def test_a_classifier_of_no_labels_gives_the_mean_patch(backend):
     model = backend.build("CLIPForImageClassification", tiny_config(num_labels=0))
     assert backend.forward(model, {"pixel_values": pixel_values()})["logits"].shape == (3, 36)
     assert not any(name.startswith("classifier") for name in backend.weights(model))
+
+
+@pytest.mark.parametrize("size", [(5, 30), (30, 5), (1, 1)])
+def test_pictures_smaller_than_a_patch_are_refused_with_both_sizes(backend, model, size):
+    pixels = np.zeros((1, 2, *size), np.float32)
+    with pytest.raises(ValueError, match=f"the pictures are {size[0]} x {size[1]}, smaller than one patch of 6 x 6"):
+        backend.forward(model, {"pixel_values": pixels}, interpolate_pos_encoding=True)

@@ -5,17 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from support.configs import TEXT, VISION, pixel_values, tiny_config, token_ids
+from support.configs import CLASSES, TEXT, VISION, pixel_values, tiny_config, token_ids
 from support.tolerances import EMBEDDINGS, HIDDEN_STATES
 
-CLASSES = [
-    "CLIPModel",
-    "CLIPTextModel",
-    "CLIPTextModelWithProjection",
-    "CLIPVisionModel",
-    "CLIPVisionModelWithProjection",
-    "CLIPForImageClassification",
-]
 EVERYTHING = {"output_attentions": True, "output_hidden_states": True}
 
 

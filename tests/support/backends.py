@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from support.backend_flax import FlaxBackend
+from support.backend_tf import TensorFlowBackend
 from support.oracle import flatten, torch_outputs
 
 if TYPE_CHECKING:
@@ -53,4 +55,4 @@ class TorchBackend:
         return {name: tensor.float().numpy() for name, tensor in model.state_dict().items()}
 
 
-BACKENDS = [TorchBackend()]
+BACKENDS = [TorchBackend(), TensorFlowBackend(), FlaxBackend()]

@@ -8,6 +8,15 @@ import numpy as np
 
 from clip_core.configuration import CLIPConfig
 
+CLASSES = [
+    "CLIPModel",
+    "CLIPTextModel",
+    "CLIPTextModelWithProjection",
+    "CLIPVisionModel",
+    "CLIPVisionModelWithProjection",
+    "CLIPForImageClassification",
+]
+
 EOS_TOKEN_ID = 97
 
 TEXT: dict[str, Any] = {

@@ -60,12 +60,14 @@ def torch_forward(
     options: dict[str, Any],
     *,
     attn_implementation: str = "eager",
+    dtype: str = "float32",
     gradients: bool = False,
 ) -> dict[str, np.ndarray]:
     """The outputs of a forward pass; with `gradients`, those of its loss, or else of `scalar`, too."""
     import transformers
 
-    model = getattr(transformers, model_class).from_pretrained(folder, attn_implementation=attn_implementation)
+    options_of_loading = {"attn_implementation": attn_implementation, "dtype": dtype}
+    model = getattr(transformers, model_class).from_pretrained(folder, **options_of_loading)
     return torch_outputs(model, inputs, options, gradients=gradients)
 
 

@@ -3,6 +3,9 @@
 # Unit-norm embeddings in fp32, absolute: rounding over a dozen layers stays below 3e-6; a wrong formula does not.
 EMBEDDINGS = 1e-5
 
+# The same embeddings from fewer tokens, absolute: the same sums, taken by kernels for another shape.
+SAME_EMBEDDINGS = 1e-6
+
 # Hidden states, attentions and gradients in fp32, relative to the largest of the tensor.
 HIDDEN_STATES = 1e-4
 

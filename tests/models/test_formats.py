@@ -1,0 +1,47 @@
+"""A checkpoint loads in every backend whatever format it comes in, and computes the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from converters.convert import convert
+from support.checkpoints import ALL_FORMATS, ANY_CONFIG, odd_config, openai_config, save_checkpoint
+from support.configs import pixel_values, token_ids
+
+INPUTS = {"pixel_values": pixel_values(4, 30, 3), "input_ids": token_ids()[0], "attention_mask": token_ids()[1]}
+CASES = [("odd", to) for to in ANY_CONFIG] + [("OpenAI's", to) for to in ALL_FORMATS]
+CONFIGS = {"odd": odd_config, "OpenAI's": openai_config}
+
+
+def outputs(backend, source, **options):
+    return backend.forward(backend.load("CLIPModel", source, **options), INPUTS)
+
+
+@pytest.mark.parametrize(("config", "to"), CASES)
+def test_every_format_gives_the_same_outputs(backend, tmp_path, config, to):
+    save_checkpoint(tmp_path / "source", CONFIGS[config]())
+    convert(tmp_path / "source", tmp_path / to, to)
+    expected, found = outputs(backend, tmp_path / "source"), outputs(backend, tmp_path / to)
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert np.array_equal(found[name], array), name
+
+
+@pytest.mark.parametrize("to", ["torch", "tf", "flax"])
+def test_shards_of_every_format(backend, tmp_path, to):
+    save_checkpoint(tmp_path / "source", odd_config())
+    convert(tmp_path / "source", tmp_path / to, to, max_shard_size="40KB")
+    assert len(list((tmp_path / to).iterdir())) > 4
+    name = "logits_per_image"
+    assert np.array_equal(outputs(backend, tmp_path / to)[name], outputs(backend, tmp_path / "source")[name])
+
+
+@pytest.mark.parametrize(("to", "keyword"), [("torch", "from_pt"), ("tf", "from_tf"), ("flax", "from_flax")])
+def test_the_references_keywords_are_accepted_and_not_needed(backend, tmp_path, to, keyword):
+    save_checkpoint(tmp_path / "source", odd_config())
+    convert(tmp_path / "source", tmp_path / to, to)
+    name = "logits_per_image"
+    assert np.array_equal(
+        outputs(backend, tmp_path / to, **{keyword: True})[name], outputs(backend, tmp_path / to)[name]
+    )

@@ -1,0 +1,314 @@
+"""Text features: what cannot change them is not read, and they are those of the whole input."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from support.configs import EOS_TOKEN_ID, pixel_values, tiny_config
+from support.tolerances import EMBEDDINGS, HIDDEN_STATES, SAME_EMBEDDINGS
+
+SEQ = 19
+ALL_PLACES = np.arange(SEQ)[None]  # given as position_ids, they have the model read every token
+
+
+@pytest.fixture(scope="module")
+def model_of():
+    """Models, one for each configuration."""
+    made = {}
+
+    def build(backend, **text):
+        key = (backend.name, *sorted(text.items()))
+        if key not in made:
+            made[key] = backend.build("CLIPModel", tiny_config(text))
+        return made[key]
+
+    return build
+
+
+def embeds(backend, model, **inputs):
+    """Text features of unit norm."""
+    features = backend.call(model.get_text_features, inputs)
+    return features / np.linalg.norm(features, axis=-1, keepdims=True)
+
+
+def padded(lengths, *, pad=0, seq=SEQ):
+    """Ids and mask `(batch, seq)` of texts of these lengths, each ending in EOS."""
+    random = np.random.default_rng(len(lengths))
+    ids, mask = np.full((len(lengths), seq), pad), np.zeros((len(lengths), seq), np.int64)
+    for row, length in enumerate(lengths):
+        ids[row, :length] = random.integers(1, 90, length)
+        ids[row, length - 1], mask[row, :length] = EOS_TOKEN_ID, 1
+    return ids, mask
+
+
+def holes():
+    """Tokens in the midst of texts are not attended to."""
+    ids, mask = padded([7, 6, 5, 7])
+    mask[0, 2:4], mask[1, 0], mask[3, 6] = 0, 0, 0
+    return ids, mask
+
+
+def attended_behind_eos():
+    """In one row nothing but what is behind EOS is attended to."""
+    ids, mask = padded([5, 6, 5, 7])
+    mask[2] = np.arange(SEQ) > 8
+    return ids, mask
+
+
+def left_padded():
+    ids, mask = padded([6, 3, 9, 4])
+    return np.stack([np.roll(row, SEQ - n) for row, n in zip(ids, (6, 3, 9, 4), strict=True)]), mask[:, ::-1].copy()
+
+
+def without_eos():
+    """No EOS: pooled at the first token, which in one of the rows is not attended to."""
+    ids, mask = padded([6, 6, 4, 3])
+    ids[ids == EOS_TOKEN_ID] = 5
+    mask[1, 0] = 0
+    return ids, mask
+
+
+def empty():
+    """One row is all padding."""
+    ids, mask = padded([6, 4, 8, 3])
+    mask[1] = 0
+    return ids, mask
+
+
+BATCHES = {
+    "mixed lengths": padded([3, 19, 4, 8]),
+    "padded with EOS": padded([5, 7, 4, 4], pad=EOS_TOKEN_ID),
+    "holes": holes(),
+    "attended behind EOS": attended_behind_eos(),
+    "left padding": left_padded(),
+    "no EOS": without_eos(),
+    "an empty row": empty(),
+}
+
+
+@pytest.fixture
+def lengths_run(monkeypatch):
+    """Notes the shape of the ids in every run of the text tower."""
+
+    def watch(model):
+        shapes, cls = [], type(model.text_model.embeddings)
+        name = next(name for name in ("forward", "call", "__call__") if name in vars(cls))
+        run = getattr(cls, name)
+
+        def noting(self, input_ids, *args, **kwargs):
+            shapes.append(tuple(input_ids.shape))
+            return run(self, input_ids, *args, **kwargs)
+
+        monkeypatch.setattr(cls, name, noting)
+        return shapes
+
+    return watch
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_features_are_those_of_the_whole_input(backend, model_of, batch):
+    (ids, mask), model = BATCHES[batch], model_of(backend)
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    difference = embeds(backend, model, **inputs) - embeds(backend, model, **inputs, position_ids=ALL_PLACES)
+    assert np.abs(difference).max() < SAME_EMBEDDINGS
+
+
+def test_without_a_mask_they_are_too(backend, model_of):
+    model, (ids, _) = model_of(backend), padded([5, 7, 4, 4])
+    difference = embeds(backend, model, input_ids=ids) - embeds(backend, model, input_ids=ids, position_ids=ALL_PLACES)
+    assert np.abs(difference).max() < SAME_EMBEDDINGS
+
+
+def test_the_legacy_eos_is_looked_for_in_the_whole_row(backend, model_of):
+    ids, mask = padded([5, 9, 4, 4])
+    ids[0, 11], ids[2, 1], mask[0] = 98, 98, 1  # the largest id, behind EOS and before it
+    inputs, model = {"input_ids": ids, "attention_mask": mask}, model_of(backend, eos_token_id=2)
+    difference = embeds(backend, model, **inputs) - embeds(backend, model, **inputs, position_ids=ALL_PLACES)
+    assert np.abs(difference).max() < SAME_EMBEDDINGS
+
+
+def test_it_reads_up_to_the_longest_text(backend, lengths_run):
+    model = backend.build("CLIPModel", tiny_config())
+    shapes, (ids, mask) = lengths_run(model), padded([4, 6, 3])
+    backend.call(model.get_text_features, {"input_ids": ids, "attention_mask": mask})
+    assert shapes == [(3, 8 if backend.name == "flax" else 6)]  # Flax compiles for each length
+
+
+def test_a_batch_of_very_different_lengths_is_run_in_parts_where_nothing_is_compiled(backend, lengths_run):
+    model = backend.build("CLIPModel", tiny_config())
+    shapes, (ids, mask) = lengths_run(model), padded([3] * 20 + [19])
+    backend.call(model.get_text_features, {"input_ids": ids, "attention_mask": mask})
+    assert sorted(shapes) == ([(21, 19)] if backend.name == "flax" else [(1, 19), (20, 3)])
+
+
+def test_positions_given_are_used_and_then_all_is_read(backend, model_of, lengths_run):
+    model, (ids, mask) = model_of(backend), padded([4, 6, 3, 3])
+    backwards = embeds(backend, model, input_ids=ids, attention_mask=mask, position_ids=ALL_PLACES[:, ::-1].copy())
+    assert np.abs(backwards - embeds(backend, model, input_ids=ids, attention_mask=mask)).max() > 1e-3
+    if backend.name != "flax":  # which has compiled this before
+        shapes = lengths_run(model)
+        embeds(backend, model, input_ids=ids, attention_mask=mask, position_ids=ALL_PLACES)
+        assert shapes == [(4, SEQ)]
+
+
+def test_what_the_model_refuses_is_refused_behind_eos_too(backend, model_of):
+    model, (ids, mask) = model_of(backend), padded([4, 6])
+    ids[0, 10] = 99
+    with pytest.raises(IndexError, match="99 tokens.*resize_token_embeddings"):
+        backend.call(model.get_text_features, {"input_ids": ids, "attention_mask": mask})
+    with pytest.raises(ValueError, match="20 tokens long.*19 positions"):
+        backend.call(model.get_text_features, {"input_ids": padded([4], seq=20)[0]})
+    with pytest.raises(ValueError, match=r"attention_mask has shape \(2, 6\)"):
+        backend.call(model.get_text_features, {"input_ids": padded([4, 6])[0], "attention_mask": mask[:, :6]})
+    strict = model_of(backend, missing_eos="error")
+    ids = padded([3, 19, 8] + [3] * 20)[0]
+    ids[2] = 5
+    with pytest.raises(ValueError, match=r"rows \[2\]"):
+        backend.call(strict.get_text_features, {"input_ids": ids})
+
+
+def test_the_full_forward_keeps_the_shapes_of_the_reference(backend, model_of):
+    ids, mask = padded([4, 6, 3, 3])
+    inputs = {"input_ids": ids, "attention_mask": mask, "pixel_values": pixel_values(4)}
+    outputs = backend.forward(model_of(backend), inputs)
+    assert outputs["text_model_output.last_hidden_state"].shape == (4, SEQ, 40)
+
+
+def torch_gradients(model, inputs):
+    import torch
+
+    model.zero_grad()
+    features = model.get_text_features(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+    (features * torch.linspace(-1.0, 2.0, features.numel()).reshape(features.shape)).sum().backward()
+    return {name: p.grad.numpy().copy() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def tf_gradients(model, inputs):
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        features = model.get_text_features(**inputs)
+        objective = tf.reduce_sum(features * tf.reshape(tf.linspace(-1.0, 2.0, tf.size(features)), features.shape))
+    variables = {
+        variable.path: variable.value for variable in model.trainable_variables if "vision" not in variable.path
+    }
+    gradients = tape.gradient(objective, list(variables.values()))
+    found = zip(variables, gradients, strict=True)
+    return {name: tf.convert_to_tensor(one).numpy() for name, one in found if one is not None}
+
+
+def flax_gradients(model, inputs):
+    import jax
+    import jax.numpy as jnp
+
+    def objective(params):
+        features = model.get_text_features(**inputs, params=params)
+        return (features.ravel() * jnp.linspace(-1.0, 2.0, features.size)).sum()
+
+    found = jax.tree_util.tree_leaves_with_path(jax.grad(objective)(model.params))
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in found}
+
+
+def test_gradients_are_those_of_the_whole_input(backend, model_of):
+    gradients = {"torch": torch_gradients, "tf": tf_gradients, "flax": flax_gradients}[backend.name]
+    ids, mask = padded([3] * 20 + [14])
+    inputs, model = {"input_ids": ids, "attention_mask": mask}, model_of(backend, num_hidden_layers=1)
+    found, expected = gradients(model, inputs), gradients(model, {**inputs, "position_ids": ALL_PLACES})
+    assert found.keys() == expected.keys()
+    assert len(found) >= 16 + 5  # of the layer, the embeddings, the last norm and the projection
+    for name, gradient in expected.items():
+        if "k_proj" in name and "bias" in name:  # it moves all of a query's scores alike: nothing but rounding
+            continue
+        assert np.abs(found[name] - gradient).max() <= HIDDEN_STATES * np.abs(gradient).max(), name
+        if "position_embedding" in name and "vision" not in name:
+            assert found[name].shape[0] == SEQ
+            assert not found[name][14:].any()
+            assert found[name][:14].any(axis=-1).all()
+
+
+def encoder_of(backend, model):
+    """The model as the tasks use it."""
+    module = import_module(f"clip_{backend.name}.backend")
+    names = {"torch": "TorchEncoder", "tf": "TensorFlowEncoder", "flax": "FlaxEncoder"}
+    return getattr(module, names[backend.name])(model)
+
+
+def test_an_encoder_reads_up_to_the_longest_text_too(backend, lengths_run):
+    model = backend.build("CLIPModel", tiny_config())
+    ids, mask = padded([4, 6, 3])
+    shapes, encoder = lengths_run(model), encoder_of(backend, model)
+    found = encoder.encode_texts(ids, mask)
+    # The graph of TensorFlow's is made once for all shapes.
+    assert shapes == {"torch": [(3, 6)], "tf": [(None, None)], "flax": [(3, 8)]}[backend.name]
+    assert np.abs(found - embeds(backend, model, input_ids=ids, attention_mask=mask)).max() < SAME_EMBEDDINGS
+    if backend.name == "tf":
+        seen = []
+        encoder._texts = lambda ids, mask: seen.append((ids.shape, mask.shape)) or found[:0]
+        encoder.encode_texts(ids, mask)
+        assert seen == [((3, 6), (3, 6))]
+
+
+def test_a_fingerprint_follows_the_weights_of_the_text_tower_alone(backend):
+    model = backend.build("CLIPModel", tiny_config())
+    encoder = encoder_of(backend, model)
+    before = encoder.text_fingerprint()
+    change(backend, model, "visual_projection")
+    assert encoder.text_fingerprint() == before == encoder_of(backend, model).text_fingerprint()
+    change(backend, model, "text_projection")
+    after = encoder.text_fingerprint()
+    assert after != before
+    model.config.text_config.eos_token_id = 5
+    assert encoder.text_fingerprint() != after
+
+
+def change(backend, model, layer):
+    """Change one weight of a projection in place."""
+    projection = getattr(model, layer)
+    if backend.name == "torch":
+        projection.weight.data[3, 2] += 1e-6
+    elif backend.name == "tf":
+        weights = projection.kernel.numpy()
+        weights[2, 3] += 1e-6
+        projection.kernel.assign(weights)
+    else:
+        projection.kernel.set_value(projection.kernel.get_value().at[2, 3].add(1e-6))
+
+
+def test_where_values_are_hidden_every_token_is_read(backend, model_of, lengths_run):
+    model, (ids, mask) = model_of(backend), padded([4, 6])
+    expected = backend.call(model.get_text_features, {"input_ids": ids, "attention_mask": mask})
+    shapes = lengths_run(model)
+    hidden = {"torch": torch_hidden, "tf": tf_hidden, "flax": flax_hidden}[backend.name]
+    for features in hidden(model, ids, mask):
+        assert np.abs(np.asarray(features) - expected).max() < EMBEDDINGS
+    assert shapes
+    assert all(shape[-1] == SEQ for shape in shapes)
+
+
+def torch_hidden(model, ids, mask):
+    import torch
+
+    ids, mask = torch.from_numpy(ids), torch.from_numpy(mask)
+    with torch.no_grad():
+        yield torch.compile(model.get_text_features, fullgraph=True, backend="eager")(ids, mask)
+        eager = {"attn_implementation": model.config.text_config.attn_implementation}
+        model.config.text_config.attn_implementation = "eager"  # the other has no rule for vmap
+        yield torch.vmap(lambda row, its: model.get_text_features(row[None], its[None])[0])(ids, mask)
+        vars(model.config.text_config).update(eager)
+
+
+def tf_hidden(model, ids, mask):
+    import tensorflow as tf
+
+    for options in ({}, {"jit_compile": True}):
+        yield tf.function(model.get_text_features, **options)(tf.constant(ids), tf.constant(mask))
+
+
+def flax_hidden(model, ids, mask):
+    import jax
+
+    yield jax.jit(model.get_text_features)(ids, mask)
+    yield jax.vmap(lambda row, its: model.get_text_features(row[None], its[None])[0])(ids, mask)

@@ -1,0 +1,69 @@
+"""Eight devices train as one: the same losses, and the same weights at the end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import clip_flax
+from converters.checkpoint import open_checkpoint
+from support.configs import pixel_values, tiny_config, token_ids
+
+PROGRAM = """
+import os, sys
+start, out, count, accum = sys.argv[1:]
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={count}"
+import jax
+import numpy as np
+from clip_core.training.loop import cut
+from clip_core.training.settings import TrainSettings
+from clip_flax.training import make_trainer
+
+assert len(jax.devices()) == int(count)
+settings = TrainSettings(batch_size=16, accum=int(accum))
+trainer = make_trainer(start, settings)
+batches = [dict(np.load(f"{start}/{step}.npz")) for step in range(4)]
+print(*(tuple(trainer.step(list(cut(batch, int(accum))), 1e-3)) for batch in batches), sep=chr(10))
+assert all(len(leaf.sharding.device_set) == int(count) for leaf in trainer.trained.values())
+trainer.save(out)
+"""
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("start")
+    clip_flax.CLIPModel(tiny_config()).save_pretrained(folder)
+    for step in range(4):
+        ids, mask = token_ids(16, seed=step)
+        batch = {"input_ids": ids, "attention_mask": mask, "pixel_values": pixel_values(16, seed=step)}
+        np.savez(folder / f"{step}.npz", **batch)
+    return folder
+
+
+def train(run_program, start, out, devices, accum):
+    lines = run_program(PROGRAM, start, out, devices, accum).splitlines()
+    return [[float(number) for number in line.strip("()").split(",")] for line in lines], open_checkpoint(out)
+
+
+def test_eight_devices_train_as_one(run_program, start, tmp_path):
+    expected, alone = train(run_program, start, tmp_path / "one", 1, 1)
+    assert not np.allclose(alone["text_projection.weight"], open_checkpoint(start)["text_projection.weight"])
+    for accum in (1, 2):
+        reports, together = train(run_program, start, tmp_path / f"eight{accum}", 8, accum)
+        np.testing.assert_allclose(reports, expected, rtol=1e-4)
+        for name in (name for name in alone if not name.endswith("k_proj.bias")):  # which rounding alone moves
+            np.testing.assert_allclose(together[name], alone[name], rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_a_batch_that_does_not_divide_is_refused(start):
+    import jax
+
+    from clip_core.training.settings import TrainSettings
+    from clip_flax.tensors import devices_named
+    from clip_flax.training import Trainer
+
+    model = clip_flax.CLIPModel.from_pretrained(start)
+    with pytest.raises(ValueError, match="batch_size=9 does not divide into 1 pieces on each of 2 devices"):
+        Trainer(model, TrainSettings(batch_size=9), jax.devices()[:1] * 2)
+    with pytest.raises(ValueError, match="device='tpu:3' is no device of JAX here; there are cpu:0"):
+        devices_named("tpu:3")

@@ -1,0 +1,90 @@
+"""Two devices under MirroredStrategy train as one: the same losses, and the same weights at the end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from clip_core.training.loop import cut
+from clip_core.training.settings import TrainSettings
+from clip_tf.training import Trainer
+from converters.checkpoint import open_checkpoint
+from support.configs import pixel_values, token_ids
+from support.tf_models import build
+
+PROGRAM = """
+import sys
+import tensorflow as tf
+start, out = sys.argv[1:]
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import numpy as np
+from clip_core.training.loop import cut
+from clip_core.training.settings import TrainSettings
+from clip_tf.training import make_trainer
+
+batches = [dict(np.load(f"{start}/{step}.npz")) for step in range(3)]
+one, two = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+cases = {
+    "one": (one, {}),
+    "two": (two, {}),
+    "pieces": (two, {"accum": 2, "loss_chunk": 3}),
+}
+for name, (strategy, settings) in cases.items():
+    settings = TrainSettings(batch_size=8, **settings)
+    with strategy.scope():
+        trainer = make_trainer(start, settings)
+    assert trainer.replicas.count == (1 if name == "one" else 2)
+    for batch in batches:
+        print(",".join(map(str, trainer.step(list(cut(batch, settings.accum)), 1e-3))))
+    trainer.save(f"{out}/{name}")
+with two.scope():
+    try:
+        make_trainer(start, TrainSettings(batch_size=6, accum=2))
+    except ValueError as error:
+        assert "batch_size=6 does not divide into 2 pieces on each of 2 devices" in str(error)
+    else:
+        raise AssertionError
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    shallow = {"num_hidden_layers": 1}  # each layer is traced once for each device, and for each function
+    build(text=shallow, vision=shallow).save_pretrained(tmp_path / "start")
+    for step in range(3):
+        ids, mask = token_ids(8, seed=step)
+        batch = {"input_ids": ids, "attention_mask": mask, "pixel_values": pixel_values(8, seed=step)}
+        np.savez(tmp_path / "start" / f"{step}.npz", **batch)
+    return tmp_path / "start"
+
+
+def test_two_devices_train_as_one(run_program, start, tmp_path):
+    lines = run_program(PROGRAM, start, tmp_path).split()
+    reports = np.array([[float(number) for number in line.split(",")] for line in lines])
+    expected, *others = reports.reshape(3, 3, 3)
+    alone = open_checkpoint(tmp_path / "one")
+    assert not np.allclose(alone["text_projection.weight"], open_checkpoint(start)["text_projection.weight"])
+    for name, found in zip(("two", "pieces"), others, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, err_msg=name)
+        together = open_checkpoint(tmp_path / name)
+        for key in (key for key in alone if not key.endswith("k_proj.bias")):  # which rounding alone moves
+            np.testing.assert_allclose(together[key], alone[key], rtol=1e-3, atol=1e-5, err_msg=f"{name}: {key}")
+
+
+def test_a_piece_is_run_again_with_the_same_dropout():
+    dropped = {"attention_dropout": 0.5, "num_hidden_layers": 1}
+    trainer = Trainer(build(text=dropped, vision=dropped), TrainSettings(batch_size=8, accum=2))
+    ids, mask = token_ids(8)
+    whole = {"input_ids": ids, "attention_mask": mask, "pixel_values": pixel_values(8)}
+    pieces = [trainer.replicas.spread(piece) for piece in cut(whole, 2)]
+    seeds = trainer._random_state()
+    loss, gradients = trainer._in_pieces(pieces)
+    trainer._set_random_state(seeds)
+    with tf.GradientTape() as tape:
+        images, texts = zip(*map(trainer._embeds, pieces), strict=True)
+        expected = trainer._loss(tf.concat(images, axis=0), tf.concat(texts, axis=0))
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    for one, other in zip(gradients, trainer._dense(tape.gradient(expected, trainer._watched())), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)

@@ -1,0 +1,189 @@
+"""Two processes under torchrun train as one: the same losses, and the same weights at the end, resumed or not."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import clip_torch
+from clip_core import CLIPImageProcessor, CLIPProcessor, CLIPTokenizerFast
+from clip_core.commands.train import train
+from clip_core.training.loop import cut
+from clip_core.training.settings import TrainSettings
+from clip_torch.training import make_trainer
+from converters.checkpoint import open_checkpoint
+from converters.moments import read_moments
+from support.configs import pixel_values, tiny_config, token_ids
+from support.training_data import picture_bytes
+from support.vocabulary import write_vocabulary
+
+PAIRS, STEPS, STOPPED = 8, 3, 2
+
+# Name to how processes share the model, and the settings.
+CASES = {
+    "ddp": ("ddp", {}),
+    "ddp-pieces": (None, {"accum": 2}),
+    "ddp-chunks": ("ddp", {"accum": 2, "loss_chunk": 3}),
+    "ddp-frozen": ("ddp", {"freeze": "text"}),
+    "fsdp": ("fsdp", {"gradient_checkpointing": True}),
+    "fsdp-pieces": ("fsdp", {"accum": 2, "max_grad_norm": 0.5}),
+    "fsdp-chunks": ("fsdp", {"loss_chunk": 3, "max_grad_norm": None}),
+    "fsdp-both": ("fsdp", {"accum": 2, "loss_chunk": 1}),
+    "fsdp-frozen": ("fsdp", {"accum": 2, "freeze": "text"}),
+    "fsdp-bf16": ("fsdp", {"precision": "bf16"}),
+}
+
+# What runs on each process, of which there are two.
+PROGRAM = """
+import json, shutil, sys
+from pathlib import Path
+import numpy as np
+from torch import distributed
+from clip_core.commands.train import train
+from clip_core.training.loop import cut
+from clip_core.training.settings import TrainSettings
+from clip_torch.training import make_trainer
+
+folder = Path(sys.argv[1])
+told = json.loads((folder / "told.json").read_text())
+for name, (parallel, settings) in told["cases"].items():
+    settings = TrainSettings(batch_size=8, **settings)
+    trainer = make_trainer(folder / "start", settings, device="cpu", parallel=parallel)
+    assert trainer.process_count == 2
+    whole = [dict(np.load(folder / "start" / f"{step}.npz")) for step in range(3)]
+    own = [list(cut(batch, 2))[trainer.process_index] for batch in whole]
+    reports = [trainer.step(list(cut(batch, settings.accum)), 1e-3) for batch in own]
+    kept = sum(trainer.spread.own_part(tensor).numel() for tensor in trainer.model.parameters())
+    assert (kept < 0.6 * trainer.model.num_parameters()) is (parallel == "fsdp"), kept
+    trainer.save(folder / name)
+    if trainer.process_index == 0:
+        np.save(folder / name / "reports.npy", np.array(reports))
+
+run = {**told["run"], "checkpoint_dir": folder / "two"}
+train(**run, parallel="fsdp")
+distributed.barrier()
+if distributed.get_rank() == 0:
+    shutil.copytree(folder / "two", folder / "two-whole")
+    for step in (4, 6):
+        shutil.rmtree(folder / "two" / f"step-{step:08d}")
+distributed.barrier()
+train(**run, parallel="ddp", resume=True)
+train(**run | {"checkpoint_dir": folder / "one"}, parallel="fsdp", resume=True)
+"""
+
+
+def batch(seed):
+    ids, mask = token_ids(PAIRS, seed=seed)
+    return {"input_ids": ids, "attention_mask": mask, "pixel_values": pixel_values(PAIRS, seed=seed)}
+
+
+def write_start(folder):
+    """A checkpoint, and batches to train it on."""
+    torch.manual_seed(0)
+    clip_torch.CLIPModel(tiny_config()).save_pretrained(folder)
+    for step in range(STEPS):
+        np.savez(folder / f"{step}.npz", **batch(step))
+
+
+def write_data(folder):
+    """Twelve pictures with captions, a config and a processor; gives the options of a run of six steps over them."""
+    data, model = folder / "data", folder / "model"
+    data.mkdir()
+    model.mkdir()
+    with (data / "metadata.csv").open("w") as file:
+        csv.writer(file).writerows([["file_name", "text"], *([f"{n}.png", f"low {n} lower"] for n in range(12))])
+    for number in range(12):
+        (data / f"{number}.png").write_bytes(picture_bytes(20 * number))
+    tokenizer = CLIPTokenizerFast(**write_vocabulary(model))
+    tiny_config(
+        {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id}, {"num_channels": 3}
+    ).save_pretrained(model)
+    CLIPProcessor(CLIPImageProcessor(size=30, crop_size=30), tokenizer).save_pretrained(model)
+    options = {"batch_size": 4, "epochs": 2, "workers": 0, "save_every": 2, "keep": 9, "device": "cpu"}
+    return {"data": [str(data)], "model": f"{model}/config.json", **options}
+
+
+def stop_early(run):
+    """A run as if it had been interrupted after its first checkpoint."""
+    for step in (4, 6):
+        shutil.rmtree(run / f"step-{step:08d}")
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory, request):
+    """The folder of what two processes did, and the options of the runs there."""
+    folder, root = tmp_path_factory.mktemp("together"), request.config.rootpath
+    write_start(folder / "start")
+    options = write_data(folder)
+    train(**options, checkpoint_dir=folder / "whole")
+    shutil.copytree(folder / "whole", folder / "one")
+    stop_early(folder / "one")
+    (folder / "told.json").write_text(json.dumps({"cases": CASES, "run": options}))
+    (folder / "program.py").write_text(PROGRAM)
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port()}"]
+    command = [sys.executable, *launch, str(folder / "program.py"), str(folder)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return folder, options
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_train_as_one(together, tmp_path, name):
+    folder, _ = together
+    settings = CASES[name][1]
+    # bfloat16 rounds the gradients of each process's half by itself, and so those of two pieces.
+    alone_settings = settings | {"accum": 2 if "precision" in settings else 1, "loss_chunk": None}
+    alone = make_trainer(folder / "start", TrainSettings(batch_size=PAIRS, **alone_settings), device="cpu")
+    reports = [alone.step(list(cut(batch(step), alone_settings["accum"])), 1e-3) for step in range(STEPS)]
+    np.testing.assert_allclose(np.load(folder / name / "reports.npy"), np.array(reports), rtol=1e-4)
+    alone.save(tmp_path)
+    for read in (open_checkpoint, read_moments):
+        expected, found = read(tmp_path), read(folder / name)
+        assert set(found) == set(expected)
+        for key in (key for key in expected if not key.endswith("k_proj.bias")):  # which rounding alone moves
+            np.testing.assert_allclose(found[key], expected[key], rtol=1e-3, atol=1e-5, err_msg=key)
+
+
+def losses_of(run):
+    return [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_goes_on_with_the_same_losses_on_one_process_or_two(together):
+    folder, options = together
+    expected = losses_of(folder / "whole")
+    assert len(expected) == 6
+    for name in ("two-whole", "two", "one"):  # on two; on two and resumed there; on one and resumed on two
+        np.testing.assert_allclose(losses_of(folder / name), expected, rtol=1e-4, err_msg=name)
+    stop_early(folder / "two-whole")
+    train(**options, checkpoint_dir=folder / "two-whole", resume=True)
+    np.testing.assert_allclose(losses_of(folder / "two-whole"), expected, rtol=1e-4)
+    assert isinstance(json.loads((folder / "two/step-00000006/trainer_state.json").read_text())["loader"], list)
+    assert clip_torch.CLIPModel.from_pretrained(folder / "two" / "step-00000006").config.architectures == ["CLIPModel"]
+
+
+@pytest.mark.parametrize(
+    ("parallel", "message"),
+    [
+        ("fsdp", "parallel='fsdp' spreads the weights over processes, and there is one; start several: torchrun"),
+        ("pipeline", "parallel='pipeline' is not known; it is one of ddp, fsdp"),
+    ],
+)
+def test_a_way_that_does_not_fit_is_refused(together, parallel, message):
+    with pytest.raises(ValueError, match=message):
+        make_trainer(together[0] / "start", TrainSettings(), device="cpu", parallel=parallel)

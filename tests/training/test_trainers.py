@@ -1,0 +1,238 @@
+"""Training in every framework: the same losses step by step, whatever the batch is cut into, killed or not."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clip_core import CLIPConfig, CLIPImageProcessor, CLIPProcessor, CLIPTokenizerFast
+from clip_core.backends import load_backend
+from clip_core.training.checkpoints import RunFolder
+from clip_core.training.settings import TrainSettings
+from converters.checkpoint import open_checkpoint
+from support.configs import pixel_values, tiny_config, token_ids
+from support.limits import largest_file
+from support.vocabulary import write_vocabulary
+
+FRAMEWORKS = ("torch", "tf", "flax")
+PAIRS = 8
+SETTINGS = {"batch_size": PAIRS, "lr": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A checkpoint that every trainer starts from."""
+    import torch
+
+    import clip_torch
+
+    folder = tmp_path_factory.mktemp("start")
+    torch.manual_seed(0)
+    clip_torch.CLIPModel(tiny_config()).save_pretrained(folder)
+    return folder
+
+
+def batch(seed=0):
+    ids, mask = token_ids(PAIRS, seed=seed)
+    return {"input_ids": ids, "attention_mask": mask, "pixel_values": pixel_values(PAIRS, seed=seed)}
+
+
+def pieces(whole, count):
+    size = PAIRS // count
+    return [{name: array[i : i + size] for name, array in whole.items()} for i in range(0, PAIRS, size)]
+
+
+def train(framework, start, steps, count=1, **settings):
+    trainer = load_backend(framework).train(start, TrainSettings(**SETTINGS | settings, accum=count), device=None)
+    return trainer, [trainer.step(pieces(batch(step % 3), count), 1e-3) for step in range(steps)]
+
+
+@pytest.fixture(scope="module")
+def torch_losses(start):
+    return [report.loss for report in train("torch", start, 20)[1]]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_twenty_steps_give_the_same_losses_in_every_framework(framework, start, torch_losses):
+    losses = [report.loss for report in train(framework, start, 20)[1]]
+    assert losses[-1] < 0.5 * losses[0]
+    np.testing.assert_allclose(losses, torch_losses, rtol=1e-3)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_gradients_are_those_of_the_whole_batch_however_it_is_cut(framework, start, torch_losses, count):
+    reports = train(framework, start, 5, count)[1]
+    np.testing.assert_allclose([report.loss for report in reports], torch_losses[:5], rtol=1e-4)
+
+
+def weights(trainer, folder):
+    trainer.save(folder)
+    return dict(open_checkpoint(folder))
+
+
+@pytest.mark.parametrize("tower", ["text", "vision"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_frozen_tower_stays_as_it_is(framework, start, tmp_path, tower):
+    before, after = dict(open_checkpoint(start)), weights(train(framework, start, 2, freeze=tower)[0], tmp_path)
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert not any(name.startswith(f"{tower}_model.") for name in changed)
+    assert {"logit_scale", "text_projection.weight", "visual_projection.weight"} <= changed
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_temperature_is_held_below_that_of_a_hundred(framework, tmp_path, start):
+    import clip_torch
+
+    model = clip_torch.CLIPModel.from_pretrained(start)
+    model.logit_scale.data.fill_(4.604)
+    model.save_pretrained(tmp_path)
+    trainer = load_backend(framework).train(tmp_path, TrainSettings(**SETTINGS), device=None)
+    reports = [trainer.step([batch()], 0.5) for _ in range(3)]
+    assert max(report.logit_scale for report in reports) <= 100.001
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_bf16_trains_with_weights_in_float32(framework, start, tmp_path):
+    trainer, reports = train(framework, start, 12, precision="bf16")
+    assert reports[-1].loss < 0.8 * reports[0].loss
+    assert {array.dtype for array in weights(trainer, tmp_path).values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_gradients_that_are_no_numbers_change_nothing(framework, start, tmp_path):
+    trainer = load_backend(framework).train(start, TrainSettings(**SETTINGS), device=None)
+    broken = batch() | {"pixel_values": np.full((PAIRS, 2, 30, 30), np.nan, np.float32)}
+    assert not np.isfinite(trainer.step([broken], 1e-3).loss)
+    before, after = dict(open_checkpoint(start)), weights(trainer, tmp_path)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize(("first", "second"), [("torch", "tf"), ("tf", "flax"), ("flax", "torch"), ("flax", "flax")])
+def test_a_run_goes_on_in_any_framework(first, second, start, torch_losses, tmp_path):
+    trainer, _ = train(first, start, 4)
+    trainer.save(tmp_path)
+    other = load_backend(second).train(tmp_path, TrainSettings(**SETTINGS), device=None)
+    other.restore(tmp_path, 4)
+    losses = [other.step([batch(step % 3)], 1e-3).loss for step in range(4, 10)]
+    np.testing.assert_allclose(losses, torch_losses[4:10], rtol=1e-3)
+
+
+# The command, on pictures.
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Twenty-four pictures of plain colours with captions, and a model's folder to start from."""
+    folder = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(24):
+        colour = random.integers(0, 255, 3, dtype=np.uint8)
+        Image.fromarray(np.broadcast_to(colour, (40, 50, 3)).copy()).save(folder / f"{number}.png")
+        rows.append([f"{number}.png", f"low {number % 5} lower"])
+    with (folder / "metadata.csv").open("w") as file:
+        csv.writer(file).writerows([["file_name", "text"], *rows])
+    model = tmp_path_factory.mktemp("model")
+    tokenizer = CLIPTokenizerFast(**write_vocabulary(model))
+    config = tiny_config(
+        {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id}, {"num_channels": 3, "image_size": 30}
+    )
+    config.save_pretrained(model)
+    CLIPProcessor(CLIPImageProcessor(size=30, crop_size=30), tokenizer).save_pretrained(model)
+    return folder, model
+
+
+def command(data, run, *more):
+    pictures, model = data
+    settings = {"--batch-size": 6, "--epochs": 3, "--workers": 0, "--save-every": 2, "--checkpoint-dir": run}
+    settings |= {"--data": pictures, "--model": f"{model}/config.json"}
+    return [
+        str(Path(sys.executable).parent / "clip-zoo"),
+        "train",
+        *(str(word) for setting in settings.items() for word in setting),
+        *more,
+    ]
+
+
+def losses_of(run):
+    return [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_that_was_killed_goes_on_with_the_losses_of_one_that_was_not(data, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(data, whole), check=True, capture_output=True)
+    assert len(losses_of(whole)) == 12
+    process = subprocess.Popen(command(data, killed), stderr=subprocess.DEVNULL)
+    log = killed / "log.jsonl"
+    deadline = time.monotonic() + 120
+    while not log.exists() or len(log.read_text().splitlines()) < 5:
+        assert process.poll() is None or len(losses_of(killed)) >= 5
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    again = subprocess.run(command(data, killed), capture_output=True, text=True, check=False)
+    assert again.returncode == 2
+    assert "holds checkpoints of a run already; pass --resume" in again.stderr
+    logged = log.read_bytes()
+    other = subprocess.run(command(data, killed, "--resume", "--lr", "1"), capture_output=True, text=True, check=False)
+    assert other.returncode == 2
+    assert "lr was 0.0005 and is now 1.0; give the same settings to resume it" in other.stderr
+    assert log.read_bytes() == logged  # what is refused loses nothing
+    subprocess.run(command(data, killed, "--resume"), check=True, capture_output=True)
+    assert losses_of(killed) == losses_of(whole)
+    last = max(path for path in killed.iterdir() if path.name.startswith("step-"))
+    assert CLIPConfig.from_pretrained(last).architectures == ["CLIPModel"]
+    CLIPProcessor.from_pretrained(last)
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_save_costs_what_came_after_the_last(data, tmp_path, run, monkeypatch):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert run(*command(data, whole)[1:])[0] == 0
+    write = RunFolder.write
+
+    def full_at_the_third(folder, step, *rest):
+        with largest_file(100_000) if step == 6 else nullcontext():
+            return write(folder, step, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "write", full_at_the_third)
+        code, _, told = run(*command(data, stopped)[1:])
+    assert code == 2
+    assert "step-00000006 could not be written (File too large); the last good checkpoint is that of step 4" in told
+    assert sorted(path.name for path in stopped.iterdir()) == ["log.jsonl", "step-00000002", "step-00000004"]
+    assert run(*command(data, stopped, "--resume")[1:])[0] == 0
+    assert losses_of(stopped) == losses_of(whole)
+
+
+@pytest.mark.parametrize(
+    ("framework", "told"), [("tf", "TensorFlow spreads a batch over all GPUs"), ("flax", "Flax spreads a batch over")]
+)
+def test_a_way_of_torchs_processes_is_refused_elsewhere(framework, told, start):
+    with pytest.raises(ValueError, match=f"parallel='fsdp' is for torch; {told}"):
+        load_backend(framework).train(start, TrainSettings(**SETTINGS), parallel="fsdp")
+
+
+def test_a_learning_rate_that_breaks_the_model_ends_the_run_with_the_samples_named(data, tmp_path):
+    options = ("--lr", "1e30", "--warmup", "0", "--max-grad-norm", "0")
+    run = subprocess.run(command(data, tmp_path / "run", *options), capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "has a loss of nan" in run.stderr
+    assert "there is no checkpoint yet" in run.stderr or "the last good checkpoint is that of step" in run.stderr
+    assert "the batch held" in run.stderr
+    assert ".png" in run.stderr
+    listed = json.loads((tmp_path / "run" / "stopped-0.json").read_text())
+    assert f"step {listed['step']} has" in run.stderr
+    assert len(listed["samples"]) == 6
