@@ -1,0 +1,116 @@
+"""Sentences about scenes, as people would put them: some tell all, some little, in different orders and words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scenes import COLOURS, SHAPES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from scenes import Scene
+
+_PLURALS = {"cross": "crosses"}
+_SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")}
+_PLACES = {
+    "centre": ("in the middle", "in the centre"),
+    "left": ("on the left", "at the left side"),
+    "right": ("on the right", "at the right side"),
+    "top": ("at the top", "in the upper part"),
+    "bottom": ("at the bottom", "in the lower part"),
+}
+# What sentences tell, and how often: much of a scene, its coloured shape alone, or the colour or the shape alone.
+# A sentence that tells much is told from all others without the shape, so that shapes are learned from the rest.
+USUAL = {"much": 0.4, "both": 0.35, "colour": 0.1, "shape": 0.15}
+SIMPLE = {"both": 0.8, "colour": 0.05, "shape": 0.15}
+# Where much is told, how often not the colour, or not the shape, so that each is learned without the other.
+_UNTOLD = {"colour": 0.1, "shape": 0.1}
+_OPENINGS = ("", "", "", "a picture of ", "a drawing of ", "this is ", "there is ")
+
+
+def short_caption(scene: Scene) -> str:
+    """How many of what colour and shape, such as "two orange stars"."""
+    return _things(scene, (scene.colour,), scene.shape, counted=True)
+
+
+def full_caption(scene: Scene) -> str:
+    """The one sentence that tells all of a scene; two scenes have the same only where they are the same."""
+    return (
+        f"{_things(scene, (scene.size, scene.colour), scene.shape, counted=True)} {_PLACES[scene.position][0]} "
+        f"on a {scene.texture} {_ground(scene.ground)} background"
+    )
+
+
+def name(colour: str, shape: str) -> str:
+    """What a single shape is called."""
+    return f"{_article(colour)} {colour} {shape}"
+
+
+def names() -> list[str]:
+    """What single shapes are called, all of them."""
+    return [name(colour, shape) for colour in COLOURS for shape in SHAPES]
+
+
+def caption(scene: Scene, random: np.random.Generator, told: Mapping[str, float] = USUAL) -> str:
+    """A sentence about a scene: often its colour and its shape, and of the rest what chance has it tell.
+
+    Args:
+        scene: what is drawn.
+        random: the chance.
+        told: how often a sentence tells what; see `USUAL`.
+    """
+    opening = _OPENINGS[int(random.integers(len(_OPENINGS)))]
+    what = random.choice(list(told), p=list(told.values()))
+    if not scene.colour and what in {"both", "colour"}:
+        what = "shape"
+    size = _one_of(random, _SIZE_WORDS[scene.size]) if what == "much" and random.random() < 0.6 else ""
+    untold = random.choice(["", *_UNTOLD], p=[1 - sum(_UNTOLD.values()), *_UNTOLD.values()]) if what == "much" else ""
+    colour = "" if what == "shape" or untold == "colour" else scene.colour
+    noun = "shape" if what == "colour" or untold == "shape" else scene.shape
+    counted = opening.endswith("is ") or random.random() < 0.75
+    things = _things(scene, (size, colour), noun, counted=counted)
+    if what != "much":
+        return f"{opening}{things}"
+    place = f" {_one_of(random, _PLACES[scene.position])}" if random.random() < 0.6 else ""
+    ground = f" on a {_background(scene, random)}" if random.random() < 0.65 else ""
+    if ground and place and random.random() < 0.3:
+        return f"{opening}{things}{ground},{place}"
+    return f"{opening}{things}{place}{ground}"
+
+
+def _things(scene: Scene, adjectives: tuple[str, ...], noun: str, *, counted: bool) -> str:
+    """Such as "two small red hearts", or "small red hearts" where they are not counted."""
+    noun = noun if scene.number == "one" else _PLURALS.get(noun, f"{noun}s")
+    words = " ".join([*filter(None, adjectives), noun])
+    if not counted:
+        return words
+    return f"{_article(words) if scene.number == 'one' else scene.number} {words}"
+
+
+def _article(words: str) -> str:
+    return "an" if words[0] in "aeiou" else "a"
+
+
+def _background(scene: Scene, random: np.random.Generator) -> str:
+    words = [scene.texture, _ground(scene.ground)]
+    if scene.texture == "plain" and random.random() < 0.5:
+        words = words[1:]
+    elif random.random() < 0.25:
+        words = words[:1]
+    return f"{' '.join(words)} {_one_of(random, ('background', 'ground'))}"
+
+
+def _ground(name: str) -> str:
+    return {
+        "sky": "light blue",
+        "mint": "light green",
+        "dark": "dark grey",
+        "cream": "cream",
+        "grey": "light grey",
+    }.get(name, name)
+
+
+def _one_of(random: np.random.Generator, words: tuple[str, ...]) -> str:
+    return words[int(random.integers(len(words)))]

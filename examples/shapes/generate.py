@@ -1,0 +1,153 @@
+"""Draw the training data, the held-out tests and the empty model that `train.sh` starts from.
+
+    python examples/shapes/generate.py build/shapes
+
+writes, into the folder named:
+
+    simple.parquet     pictures of mostly one large shape, for the first lesson
+    full.parquet       pictures of all kinds, for the second
+    held-out.parquet   pictures of the colours with the shapes that neither lesson shows, and what is in them
+    model/             the configuration, vocabulary and image settings
+    pictures/          a few of the held-out pairs, with what they are
+    labels.txt         what pictures may be called
+
+The same seed gives the same files, on however many processes they are drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+from captions import SIMPLE, USUAL, caption, full_caption, name, names, short_caption
+from drawing import SIZE, draw
+from scenes import HELD_OUT, Scene, draw_scene, draw_simple_scene, painted
+from vocabulary import train_vocabulary
+
+from clip_core import CLIPConfig, CLIPImageProcessor, CLIPProcessor, CLIPTokenizer
+
+PICTURES = {"simple": 16_000, "full": 96_000, "held-out": 2_000}
+_CHUNK = 1_000  # pictures that are drawn from one seed, and lie in one row group
+_CAPTIONS = 3  # of a picture of training
+_PAINTED = 0.3  # the share of training's pictures whose colour has no name
+_MERGES = 256
+POSITIONS = 24  # tokens of the longest caption, and four to spare
+TEXT = {"hidden_size": 96, "intermediate_size": 384, "num_hidden_layers": 2, "num_attention_heads": 3}
+VISION: dict[str, Any] = {
+    "hidden_size": 128,
+    "intermediate_size": 512,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+}
+HIDDEN_ACT = "gelu"  # one pass over memory where quick_gelu takes three
+PATCH_SIZE = 16
+PROJECTION = 96
+# Of the pictures drawn, by channel.
+MEAN, STD = (0.69, 0.71, 0.69), (0.25, 0.25, 0.25)
+
+
+def rows(kind: str, chunk: int, count: int, seed: int) -> dict[str, list[Any]]:
+    """Columns of a file's chunk of pictures.
+
+    Args:
+        kind: of the file: its name without the ending.
+        chunk: its number.
+        count: pictures in it.
+        seed: of all files.
+    """
+    random = np.random.default_rng([seed, list(PICTURES).index(kind), chunk])
+    if kind == "held-out":
+        scenes = [draw_scene(random, HELD_OUT) for _ in range(count)]
+        texts: list[Any] = [full_caption(scene) for scene in scenes]
+    else:
+        drawn, told = (draw_simple_scene, SIMPLE) if kind == "simple" else (draw_scene, USUAL)
+        scenes = [_sometimes_painted(drawn(random), random) for _ in range(count)]
+        texts = [[caption(scene, random, told) for _ in range(_CAPTIONS)] for scene in scenes]
+    return {
+        "image": [_png(scene, random) for scene in scenes],
+        "text": texts,
+        "colour": [scene.colour for scene in scenes],
+        "shape": [scene.shape for scene in scenes],
+        "size": [scene.size for scene in scenes],
+        "number": [scene.number for scene in scenes],
+    }
+
+
+def _sometimes_painted(scene: Scene, random: np.random.Generator) -> Scene:
+    return painted(scene, random) if random.random() < _PAINTED else scene
+
+
+def write_pictures(folder: Path, kind: str, count: int, seed: int, processes: int | None = None) -> None:
+    """Draw and write one of the files."""
+    sizes = [min(_CHUNK, count - start) for start in range(0, count, _CHUNK)]
+    # A fresh process each, as a fork of one whose threads hold locks may wait for them for ever.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        chunks = pool.map(rows, *zip(*((kind, number, size, seed) for number, size in enumerate(sizes)), strict=True))
+        tables = [pa.table(columns) for columns in chunks]
+    pa.parquet.write_table(pa.concat_tables(tables), folder / f"{kind}.parquet", row_group_size=_CHUNK)
+
+
+def write_examples(folder: Path, seed: int) -> None:
+    """Write a picture of each held-out pair, what it is called, and what it might have been called."""
+    pictures = folder / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    truths = {}
+    for number, pair in enumerate(HELD_OUT):
+        random = np.random.default_rng([seed, len(PICTURES), number])
+        scene = draw_scene(random, (pair,))
+        file = f"{short_caption(scene).replace(' ', '-')}.png"
+        draw(scene, random).save(pictures / file, optimize=True)
+        truths[file] = name(*pair)
+    (pictures / "labels.json").write_text(json.dumps(truths, indent=2) + "\n", encoding="utf-8")
+    (folder / "labels.txt").write_text("\n".join(names()) + "\n", encoding="utf-8")
+
+
+def write_model(folder: Path, seed: int) -> None:
+    """Write what a model is made of before it has weights."""
+    random = np.random.default_rng(seed)
+    texts = [caption(draw_scene(random), random) for _ in range(5_000)]
+    size = train_vocabulary(texts, _MERGES, folder)
+    ends = {"bos_token_id": size - 2, "eos_token_id": size - 1, "pad_token_id": size - 1}
+    config = CLIPConfig(
+        text_config={
+            **TEXT,
+            **ends,
+            "hidden_act": HIDDEN_ACT,
+            "vocab_size": size,
+            "max_position_embeddings": POSITIONS,
+        },
+        vision_config={**VISION, "hidden_act": HIDDEN_ACT, "image_size": SIZE, "patch_size": PATCH_SIZE},
+        projection_dim=PROJECTION,
+    )
+    config.save_pretrained(folder)
+    tokenizer = CLIPTokenizer(folder / "vocab.json", folder / "merges.txt", model_max_length=POSITIONS)
+    pictures = CLIPImageProcessor(
+        size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE}, image_mean=MEAN, image_std=STD
+    )
+    CLIPProcessor(pictures, tokenizer).save_pretrained(folder)
+
+
+def _png(scene: Scene, random: np.random.Generator) -> bytes:
+    file = io.BytesIO()
+    draw(scene, random).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="where to")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    write_model(arguments.folder / "model", arguments.seed)
+    write_examples(arguments.folder, arguments.seed)
+    for kind, count in PICTURES.items():
+        write_pictures(arguments.folder, kind, count, arguments.seed)
+        print(f"{arguments.folder / kind}.parquet: {count} pictures")
