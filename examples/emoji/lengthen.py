@@ -1,0 +1,59 @@
+"""Gives a model more text positions: a small vocabulary cuts names into many tokens, and the longest must fit."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from clip_core import CLIPConfig, CLIPProcessor
+from converters.checkpoint import open_checkpoint
+
+_TABLE = "text_model.embeddings.position_embedding.weight"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Read the command line, and write the longer model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path, help="the model's folder")
+    parser.add_argument("folder", type=Path, help="where to write")
+    parser.add_argument("--positions", type=int, default=40, help="how many there will be; 40")
+    given = parser.parse_args(arguments)
+    try:
+        lengthen(given.model, given.folder, given.positions)
+    except (OSError, ValueError) as error:
+        sys.exit(f"lengthen.py: {error}")
+
+
+def lengthen(model: Path, folder: Path, positions: int) -> None:
+    """Write the model with more text positions, the new ones like the last; shorter texts give what they gave.
+
+    Args:
+        model: the model's folder.
+        folder: where to.
+        positions: how many there will be.
+
+    Raises:
+        ValueError: the model has as many, or the folder is the model's own.
+    """
+    config, processor = CLIPConfig.from_pretrained(model), CLIPProcessor.from_pretrained(model)
+    there = config.text_config.max_position_embeddings
+    if positions <= there:
+        raise ValueError(f"{model} has {there} text positions already; --positions {positions} would be no more")
+    if folder.resolve() == model.resolve():
+        raise ValueError(f"{folder} is the model's own folder; give another")
+    weights = dict(open_checkpoint(model))
+    weights[_TABLE] = np.pad(weights[_TABLE], ((0, positions - there), (0, 0)), mode="edge")
+    config.text_config.max_position_embeddings = positions
+    processor.tokenizer.model_max_length = positions
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    processor.save_pretrained(folder)
+    config.save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    main()

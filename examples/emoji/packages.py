@@ -1,0 +1,134 @@
+"""The npm packages that emoji's names and drawings come in: fetched by npm, checked, and unpacked as far as needed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package of one version.
+
+    Attributes:
+        name: as npm knows it.
+        version: the one that was tried.
+        integrity: the SHA-512 of its tarball, as npm states it.
+        inside: the folder or file in it that is wanted.
+    """
+
+    name: str
+    version: str
+    integrity: str
+    inside: str
+
+    @property
+    def tarball(self) -> str:
+        """The name of the file that `npm pack` makes."""
+        return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
+
+
+GOOGLE = Package(
+    "emoji-datasource-google",
+    "16.0.0",
+    "sha512-ZRexfzs7MVoLnmzZmNsO4TKhnAJp5D++Vm6PpUpH/jEQQlemp3l88CjZ+DoZ2faM9R4QxZkOPJCoT8DlPhfQ3A==",
+    "img/google/64",
+)
+MICROSOFT = Package(
+    "@lobehub/fluent-emoji-3d",
+    "1.1.0",
+    "sha512-Wlq2lVStTnr8BDpIJ0pEnTKO4LuDxxqTEhTvRtD1DLRF0me7ogeRQjKoehDHXuVJ2Qaecgl5wRBv60lUAG3h7g==",
+    "assets",
+)
+TWITTER = Package(
+    "emoji-datasource-twitter",
+    "16.0.0",
+    "sha512-7F+uCuHH+7Qnrc15P5tnbvKkg9E6tlzi4MnT2uW1RlN4pLYTza6cP/dstIfSDMtpjFLWuZewWg8jBbuL2eyELQ==",
+    "img/twitter/64",
+)
+NAMES = Package(
+    "emojibase-data",
+    "17.0.0",
+    "sha512-Yvgb5AWoHViHV/gq1qr5ZAarcBip+B27/ZLRsUJkbgAEaLlZ/fof9g882LTpmEpyhBNEC0m2SEmItljHsTygjA==",
+    "en/data.json",
+)
+
+
+def find(package: Package, folder: Path) -> Path:
+    """What is wanted of a package: as installed in the folder, from its tarball there, or fetched by npm.
+
+    Args:
+        package: which.
+        folder: where packages are by their names, as in `node_modules`, or their tarballs; or are put.
+
+    Raises:
+        ValueError: what is there is another version, damaged, or incomplete; or npm failed.
+        FileNotFoundError: it is not there, and neither is npm.
+    """
+    installed = folder / package.name
+    if not installed.is_dir():
+        tarball = folder / package.tarball
+        if not tarball.is_file():
+            _fetch(package, folder)
+        _check(package, tarball)
+        _unpack(package, tarball, installed)
+    version = json.loads((installed / "package.json").read_text(encoding="utf-8"))["version"]
+    if version != package.version:
+        raise ValueError(
+            f"{installed}: version {version}, and {package.version} is wanted; move it away to have it fetched"
+        )
+    wanted = installed / package.inside
+    if not wanted.exists():
+        raise ValueError(
+            f"{installed}: there is no {package.inside} in it; remove the folder to have it unpacked again"
+        )
+    return wanted
+
+
+def _fetch(package: Package, folder: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise FileNotFoundError(
+            f"{folder} holds no {package.name}, and there is no npm to fetch it with; install npm (it comes with "
+            f"Node.js), or put {package.tarball} there"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"fetching {package.name} {package.version}")
+    result = subprocess.run(  # noqa: S603  name and version stand above
+        [npm, "pack", "--silent", f"{package.name}@{package.version}"],
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if result.returncode:
+        raise ValueError(f"npm pack {package.name}@{package.version} failed: {result.stderr.strip()}")
+
+
+def _check(package: Package, tarball: Path) -> None:
+    with tarball.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha512").digest()
+    if f"sha512-{base64.b64encode(digest).decode()}" != package.integrity:
+        raise ValueError(f"{tarball}: damaged, or not version {package.version}; remove it to have it fetched again")
+
+
+def _unpack(package: Package, tarball: Path, target: Path) -> None:
+    """Unpack what is wanted, with what says the version and the licence, so that no reader sees half of it."""
+    unfinished = target.with_name(f"{target.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    with tarfile.open(tarball) as tar:
+        for member in tar:
+            inside = member.name.partition("/")[2]  # of the one folder that all is in
+            if inside in {"package.json", "README.md", "LICENSE"} or f"{inside}/".startswith(f"{package.inside}/"):
+                tar.extract(member.replace(name=inside), unfinished, filter="data")
+    unfinished.rename(target)
