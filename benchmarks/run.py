@@ -1,79 +1,72 @@
-"""Every stage of CLIP on this machine's CPU, beside transformers 4.57.6: outputs compared first, then timed.
+"""Time this project beside its peers and write what was found: `python benchmarks/run.py [--rows 1,5] [--quick]`.
 
-`make bench` runs it. Weights are random, of ViT-B/32's size; times do not depend on them.
+    1 start   2 loading   3 pictures   4 texts   5 forward passes   6 labels   7 conversion   8 GPU   9 growth
+
+Each row writes `<row>.json`, `<row>.md` and `<row>.png`. Peers that need an environment of their own are left out where
+it has not been made, and the report says so; `make bench` makes them all.
 """
 
 from __future__ import annotations
 
-import platform
+import argparse
+import sys
 import tempfile
+import time
+import traceback
 from pathlib import Path
 
-import numpy as np
-import torch
-import transformers
-from harness import Row, compare, print_table
-from PIL import Image
+from rows import CPU_ROWS, ROWS
+from settings import Settings, UnavailableError
 
-import clip_torch
-
-PICTURE = (640, 480)
+RESULTS = Path(__file__).with_name("results")
 
 
-def forward_rows(folder: Path) -> list[Row]:
-    """Vision, text and full model at several batch sizes."""
-    ours = clip_torch.CLIPModel.from_pretrained(folder)
-    peer = transformers.CLIPModel.from_pretrained(folder).eval()
-    random = np.random.default_rng(0)
-    rows = []
-    for batch in (1, 16):
-        pixels = torch.from_numpy(random.standard_normal((batch, 3, 224, 224), dtype=np.float32))
-        ids = torch.from_numpy(random.integers(0, 49406, (batch, 77)))
-        ids[:, -1] = 49407
-        mask = torch.ones_like(ids)
-        stages = {
-            f"{batch} image(s)": lambda model, p=pixels: model.get_image_features(p),
-            f"{batch} text(s) of 77 tokens": lambda model, i=ids, m=mask: model.get_text_features(i, m),
-        }
-        for name, stage in stages.items():
-            with torch.inference_mode():
-                torch.testing.assert_close(stage(ours), stage(peer), rtol=1e-4, atol=1e-5)
-                rows.append(compare(name, lambda s=stage: s(ours), lambda s=stage: s(peer)))
-    return rows
+def row_numbers(text: str) -> list[int]:
+    """Numbers of rows between commas.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no such row.
+    """
+    known = {str(number): number for number in ROWS}
+    unknown = [one for one in text.split(",") if one not in known]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no row {unknown[0]!r}; there are {','.join(known)}")
+    return [known[one] for one in text.split(",")]
 
 
-def loading_row(folder: Path) -> Row:
-    """from_pretrained of 605 MB, and every weight touched once."""
-
-    def load(library: object) -> float:
-        model = library.CLIPModel.from_pretrained(folder)  # type: ignore[attr-defined]
-        return sum(parameter.sum().item() for parameter in model.parameters())
-
-    assert load(clip_torch) == load(transformers)
-    return compare("load ViT-B/32", lambda: load(clip_torch), lambda: load(transformers), repeats=5)
-
-
-def image_row() -> Row:
-    """A photograph-sized picture to pixel values."""
-    noise = np.random.default_rng(0).integers(0, 255, (*PICTURE[::-1], 3), dtype=np.uint8)
-    picture = Image.fromarray(noise)
-    ours, peer = clip_torch.CLIPImageProcessor(), transformers.CLIPImageProcessor()
-
-    def process(processor: object) -> np.ndarray:
-        return processor(picture, return_tensors="np")["pixel_values"]  # type: ignore[operator]
-
-    assert np.abs(process(ours) - process(peer)).max() < 1e-6
-    return compare(f"preprocess a picture of {PICTURE[0]} x {PICTURE[1]}", lambda: process(ours), lambda: process(peer))
+def run_row(number: int, options: argparse.Namespace) -> bool:
+    """Measure a row and write its report; False, with the reason told, if that failed."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            report = ROWS[number](Settings(Path(scratch), options.quick, options.budget))
+        except UnavailableError as reason:
+            print(f"Row {number}: {reason}")
+            return True
+        except Exception:  # noqa: BLE001  the other rows are measured all the same
+            traceback.print_exc()
+            return False
+    files = report.write(options.results)
+    print(
+        f"\n{report.markdown()}\nRow {number} took {time.perf_counter() - start:.0f} s: {', '.join(map(str, files))}\n"
+    )
+    return True
 
 
-def main() -> None:
-    """Print the machine and the table."""
-    versions = {module.__name__: module.__version__ for module in (torch, transformers, np)}
-    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {versions}\n")
-    with tempfile.TemporaryDirectory() as folder:
-        clip_torch.CLIPModel(clip_torch.CLIPConfig()).save_pretrained(folder)
-        print_table([*forward_rows(Path(folder)), loading_row(Path(folder)), image_row()])
+def main() -> int:
+    """Measure the rows that were asked for; 1 if one failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=row_numbers, default=list(CPU_ROWS), help="such as 1,5; all but 8 by default")
+    parser.add_argument("--quick", action="store_true", help="check that all runs, on small models and few turns")
+    parser.add_argument("--budget", type=float, default=60.0, help="seconds for the turns of one case (60)")
+    parser.add_argument("--results", type=Path, help="the folder to write to; benchmarks/results, or none with --quick")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as nowhere:
+        if options.results is None:  # what a quick check finds says nothing, and is not kept
+            options.results = Path(nowhere) if options.quick else RESULTS
+        done = [run_row(number, options) for number in options.rows]
+    return 0 if all(done) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""CLIP in Flax, compiled: ours, or transformers 4.57.6's."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FULL = ("logits_per_image", "image_embeds", "text_embeds")
+
+
+class FlaxModel:
+    """A loaded model, with its parameters beside it."""
+
+    def __init__(self, model: Any, params: Any, versions: dict[str, str]) -> None:
+        self.model, self.params = model, params
+        self.versions = versions
+        if jax.tree.leaves(params)[0].device.platform != "cpu":
+            self.memory = self._device_memory
+
+    def work(self, stage: str, inputs: dict[str, np.ndarray], **options: Any) -> Callable[[], dict[str, jax.Array]]:
+        """What is timed: one run of the stage, compiled for these shapes, to its end."""
+        stages: dict[str, Callable[..., Any]] = {"images": self._images, "texts": self._texts, "full": self._full}
+        compiled = jax.jit(lambda params, given: stages[stage](params, given, options))
+        # Pictures are rounded to the parameters' dtype, as in the other frameworks.
+        dtype = jax.tree.leaves(self.params)[0].dtype
+        arrays = {
+            name: jnp.asarray(array, dtype if array.dtype.kind == "f" else None) for name, array in inputs.items()
+        }
+        return lambda: jax.block_until_ready(compiled(self.params, arrays))
+
+    def arrays(self, results: dict[str, jax.Array]) -> dict[str, np.ndarray]:
+        """Results as numpy; features in unit norm."""
+        found = {name: np.asarray(result, np.float32) for name, result in results.items()}
+        unit = {name: array / np.linalg.norm(array, axis=-1, keepdims=True) for name, array in found.items()}
+        return {name: unit[name] if name.endswith("features") else array for name, array in found.items()}
+
+    def _device_memory(self) -> dict[str, int]:
+        stats = jax.devices()[0].memory_stats() or {}
+        return {"now": stats.get("bytes_in_use", 0), "peak": stats.get("peak_bytes_in_use", 0)}
+
+    def _images(self, params: Any, inputs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+        return {"image_features": self.model.get_image_features(**inputs, **options, params=params)}
+
+    def _texts(self, params: Any, inputs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+        return {"text_features": self.model.get_text_features(**inputs, **options, params=params)}
+
+    def _full(self, params: Any, inputs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+        output = self.model(**inputs, **options, params=params)
+        return {name: output[name] for name in _FULL}
+
+
+def load(library: str, checkpoint: str, threads: int, *, dtype: str = "float32", device: str = "cpu") -> FlaxModel:  # noqa: ARG001
+    """Load a checkpoint.
+
+    Args:
+        library: "clip_flax" or "transformers".
+        checkpoint: the folder.
+        threads: taken and not needed; XLA uses the processors that the process may run on.
+        dtype: of the weights and the computation.
+        device: "cpu", or "cuda".
+
+    Raises:
+        RuntimeError: there is no such device.
+    """
+    jax.config.update("jax_default_device", jax.devices(device)[0])
+    package = importlib.import_module(library)
+    found = {"jax": jax.__version__, "flax": flax.__version__}
+    kind = jnp.dtype(dtype)
+    if library == "clip_flax":
+        model = package.CLIPModel.from_pretrained(checkpoint, dtype=kind)
+    else:
+        model = package.FlaxCLIPModel.from_pretrained(checkpoint, from_pt=True, dtype=kind)
+    params = model.params if dtype == "float32" else jax.tree.map(lambda leaf: leaf.astype(kind), model.params)
+    return FlaxModel(model, params, found)

@@ -1,0 +1,129 @@
+"""CLIP in PyTorch: ours, or transformers' of either version, which differ by the import alone."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+# transformers 4.57 loads every framework that it finds; here PyTorch alone is to run.
+os.environ |= {"USE_TF": "0", "USE_FLAX": "0"}
+
+_FULL = ("logits_per_image", "image_embeds", "text_embeds")
+
+
+class TorchModel:
+    """A loaded model.
+
+    Args:
+        model: in evaluation mode, on its device.
+        versions: of what runs it.
+    """
+
+    def __init__(self, model: Any, versions: dict[str, str]) -> None:
+        self.model = model
+        self.versions = versions
+        if self.device.type == "cuda":
+            self.memory, self.reset = self._device_memory, torch.cuda.reset_peak_memory_stats
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return next(self.model.parameters()).device
+
+    def work(self, stage: str, inputs: dict[str, np.ndarray], **options: Any) -> Callable[[], dict[str, Any]]:
+        """What is timed: one run of the stage on inputs that are on the device already, to its end."""
+        tensors = {name: self._given(torch.from_numpy(array)) for name, array in inputs.items()}
+        run = partial(getattr(self, f"_{stage}"), tensors, options)
+
+        def work() -> dict[str, Any]:
+            with torch.inference_mode():
+                result = run()
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+            return result
+
+        return work
+
+    def arrays(self, results: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Results as numpy; features in unit norm, so that one tolerance fits all."""
+        return {name: unit_features(name, tensor.float()).cpu().numpy() for name, tensor in results.items()}
+
+    def _given(self, tensor: torch.Tensor) -> torch.Tensor:
+        dtype = next(self.model.parameters()).dtype if tensor.is_floating_point() else tensor.dtype
+        return tensor.to(self.device, dtype)
+
+    def _images(self, inputs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+        return {"image_features": _tensor(self.model.get_image_features(**inputs, **options))}
+
+    def _texts(self, inputs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+        return {"text_features": _tensor(self.model.get_text_features(**inputs, **options))}
+
+    def _full(self, inputs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+        output = self.model(**inputs, **options)
+        return {name: output[name] for name in _FULL}
+
+    def _tower(self, inputs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+        return {"pooler_features": self.model(**inputs, **options).pooler_output}
+
+    def _device_memory(self) -> dict[str, int]:
+        return {"now": torch.cuda.memory_allocated(), "peak": torch.cuda.max_memory_allocated()}
+
+
+def load(
+    library: str,
+    checkpoint: str,
+    threads: int,
+    *,
+    class_name: str = "CLIPModel",
+    device: str = "cpu",
+    dtype: str = "float32",
+    attn_implementation: str = "sdpa",
+    compiled: bool = False,
+    prepared: bool = False,
+) -> TorchModel:
+    """Load a checkpoint.
+
+    Args:
+        library: "clip_torch" or "transformers".
+        checkpoint: the folder.
+        threads: how many it may use.
+        class_name: the model class.
+        device: where to.
+        dtype: of the weights and the computation.
+        attn_implementation: of both libraries the same names.
+        compiled: by torch.compile, which replays its kernels as CUDA graphs where there is a GPU.
+        prepared: for inference on a CPU, which is ours alone.
+    """
+    torch.set_num_threads(threads)
+    package = importlib.import_module(library)
+    options = {"attn_implementation": attn_implementation, "dtype": getattr(torch, dtype)}
+    model = getattr(package, class_name).from_pretrained(checkpoint, **options).eval().to(device)
+    if prepared:
+        model.prepare_for_inference()
+    if compiled:
+        model.compile(mode="reduce-overhead" if device == "cuda" else None)
+    found = {"torch": torch.__version__}
+    if library == "transformers":
+        found[f"transformers {package.__version__.partition('.')[0]}"] = package.__version__
+    if device == "cuda":
+        found |= {"CUDA": str(torch.version.cuda), "GPU": torch.cuda.get_device_name()}
+    return TorchModel(model, found)
+
+
+def unit_features(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Features in unit norm; anything else as it is."""
+    return torch.nn.functional.normalize(tensor, dim=-1) if name.endswith("features") else tensor
+
+
+def _tensor(result: Any) -> Any:
+    """Features, which transformers 5 returns as a field of an object."""
+    return getattr(result, "pooler_output", result)

@@ -1,0 +1,81 @@
+"""Checkpoints to measure with: a CLIP of any size, its weights drawn from a seed as a fresh model's are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clip_core.parameters import parameter_table
+from converters.formats import BY_NAME
+from converters.tensors import TensorEntry
+from converters.writing import save_weights
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clip_core.configuration import CLIPConfig
+
+TEMPERATURE = 1 / 0.07  # by which logits are multiples of cosines
+
+VIT_B_32: dict[str, Any] = {}  # the defaults of a configuration
+VIT_L_14: dict[str, Any] = {
+    "text_config": {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_attention_heads": 12,
+        "projection_dim": 768,
+    },
+    "vision_config": {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_attention_heads": 16,
+        "num_hidden_layers": 24,
+        "patch_size": 14,
+        "projection_dim": 768,
+    },
+    "projection_dim": 768,
+}
+# As many tokens as ViT-B/32 reads, and as good as no arithmetic: for a check of the harness.
+TINY: dict[str, Any] = {
+    "text_config": {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 2},
+    "vision_config": {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 2},
+    "projection_dim": 16,
+}
+
+
+def write_random(folder: Path, config: CLIPConfig, max_shard_size: str = "5GB") -> int:
+    """Write `model.safetensors` and `config.json`; the same configuration gives the same weights.
+
+    Returns:
+        The size of the weights in bytes.
+    """
+    random = np.random.default_rng(0)
+
+    def weights(name: str, shape: tuple[int, ...]) -> TensorEntry:
+        return TensorEntry(shape, np.dtype(np.float32), lambda: _drawn(random, name, shape))
+
+    entries = {name: weights(name, shape) for name, shape in parameter_table(config, "CLIPModel").items()}
+    format_ = BY_NAME["safetensors"]
+    texts = {"config.json": config.to_json_string()}
+    save_weights(folder, entries, format_.write, file=format_.file, max_shard_size=max_shard_size, texts=texts)
+    return sum(entry.nbytes for entry in entries.values())
+
+
+def pictures(batch: int, size: int = 224) -> np.ndarray:
+    """Pixel values `(batch, 3, size, size)`, float32, normalised."""
+    return np.random.default_rng(1).standard_normal((batch, 3, size, size), dtype=np.float32)
+
+
+def texts(batch: int, seq: int = 77) -> dict[str, np.ndarray]:
+    """Ids and mask `(batch, seq)` of texts that fill it: from BOS to EOS, no padding."""
+    ids = np.random.default_rng(2).integers(0, 49406, (batch, seq))
+    ids[:, 0], ids[:, -1] = 49406, 49407
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+
+
+def _drawn(random: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    if name == "logit_scale":
+        return np.array(np.log(TEMPERATURE), np.float32)
+    values = random.standard_normal(shape, np.float32) / 50
+    return values + 1 if "norm" in name and name.endswith("weight") else values

@@ -1,0 +1,155 @@
+"""Row 7: converting a ViT-B/32 of 605 MB, beside transformers 4.57.6: time and peak memory, each in a fresh process.
+
+The results are compared first. A checkpoint of four times the layers, in shards, then shows that memory does not grow
+with it. It needs 8 GB of disk for a while. Weights are random. Peaks count the pages of mapped files, and stand beside
+their share of the checkpoint's size.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from checkpoints import write_random
+from fresh import in_turns, peak_memory, run, spread
+
+from converters.checkpoint import open_checkpoint
+from converters.convert import convert
+from converters.diff import compare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from clip_core.configuration import CLIPConfig
+
+TARGETS = ("flax", "tf", "torch")
+LIBRARIES = ("ours", "peers")
+REPEATS = 3
+COLUMNS = [
+    "conversion",
+    "ours, s",
+    "transformers, s",
+    "times as fast",
+    "ours, peak MB (of size)",
+    "transformers, peak MB",
+]
+
+
+@dataclass
+class Done:
+    """The runs of one conversion by one library: seconds and peak bytes of each."""
+
+    runs: list[tuple[float, int]]
+
+    @property
+    def seconds(self) -> float:
+        """The median."""
+        return statistics.median(seconds for seconds, _ in self.runs)
+
+    @property
+    def spread(self) -> float:
+        """Of the seconds."""
+        return spread([seconds for seconds, _ in self.runs])
+
+    @property
+    def peak(self) -> int:
+        """The largest."""
+        return max(peak for _, peak in self.runs)
+
+
+@dataclass
+class Converted:
+    """One conversion; without a peer where only its memory is of interest."""
+
+    to: str
+    size: int
+    ours: Done
+    peer: Done | None = None
+
+    def cells(self) -> list[str]:
+        """A row of Markdown."""
+        what = "" if self.peer else " in shards"
+        return [
+            f"safetensors to {self.to}, {self.size / 1e6:.0f} MB{what}",
+            self._seconds(self.ours),
+            self._seconds(self.peer),
+            f"{self.peer.seconds / self.ours.seconds:.1f}" if self.peer else "",
+            self._peak(self.ours),
+            self._peak(self.peer),
+        ]
+
+    def _seconds(self, done: Done | None) -> str:
+        if done is None or len(done.runs) < 2:
+            return f"{done.seconds:.2f}" if done else ""
+        return f"{done.seconds:.2f} (±{done.spread:.0%})"
+
+    def _peak(self, done: Done | None) -> str:
+        return f"{done.peak / 1e6:.0f} ({done.peak / self.size:.2f})" if done else ""
+
+
+def ours(source: str, target: str, to: str) -> Callable[[], object]:
+    """Our conversion."""
+    import h5py  # noqa: F401  which convert imports when it is called; no import is timed, here as there
+
+    return lambda: convert(source, target, to)
+
+
+def peers(source: str, target: str, to: str) -> Callable[[], object]:
+    """What a user of transformers does: load into the other framework's class, and save."""
+    import torch  # noqa: F401  before TensorFlow, which crashes otherwise
+    import transformers
+    from transformers import CLIPModel  # noqa: F401
+
+    name, options = {"flax": ("Flax", {"from_pt": True}), "tf": ("TF", {"from_pt": True}), "torch": ("", {})}[to]
+    cls = getattr(transformers, f"{name}CLIPModel")
+    saving = {} if to == "flax" else {"safe_serialization": False}
+    return lambda: cls.from_pretrained(source, **options).save_pretrained(target, **saving)
+
+
+def run_alone(library: str, source: Path, folder: Path, to: str) -> tuple[float, int]:
+    """Seconds and peak bytes of one conversion in a fresh process; imports are not timed."""
+    target = folder / f"{library}-{to}"
+    shutil.rmtree(target, ignore_errors=True)
+    output = run(__file__, library, str(source), str(target), to).output
+    seconds, peak = json.loads(output.splitlines()[-1])
+    return seconds, peak
+
+
+def compared(folder: Path, config: CLIPConfig, repeats: int = REPEATS) -> list[Converted]:
+    """To each target, beside the peer; what both wrote is compared."""
+    source = folder / "source"
+    size = write_random(source, config)
+    found = []
+    for to in TARGETS:
+        done = in_turns({who: partial(run_alone, who, source, folder, to) for who in LIBRARIES}, repeats)
+        difference = compare(*(open_checkpoint(folder / f"{who}-{to}", format=to) for who in LIBRARIES))
+        assert not difference, difference
+        found.append(Converted(to, size, Done(done["ours"]), Done(done["peers"])))
+    return found
+
+
+def in_shards(folder: Path, config: CLIPConfig, max_shard_size: str) -> list[Converted]:
+    """To each target from a larger checkpoint in shards, ours alone: memory does not grow with it."""
+    source = folder / "large"
+    size = write_random(source, config, max_shard_size)
+    return [Converted(to, size, Done([run_alone("ours", source, folder, to)])) for to in TARGETS]
+
+
+def main(library: str, source: str, target: str, to: str) -> None:
+    """Convert in this process, and print seconds and peak bytes."""
+    work = (ours if library == "ours" else peers)(source, target, to)
+    start = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - start
+    print(json.dumps([seconds, peak_memory()]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,80 @@
+"""Programs in processes of their own, turn by turn: what is measured there is touched by nothing that ran before."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Result = TypeVar("Result")
+
+_STATUS = Path("/proc/self/status")
+_KIB = 1024  # in which the system tells memory
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process: what it printed, how long it took, and the processor's time in it, in seconds."""
+
+    output: str
+    wall: float
+    processor: float
+
+
+def run(*arguments: str) -> Run:
+    """Run Python with these arguments.
+
+    Raises:
+        RuntimeError: it failed; the message ends with what it said.
+    """
+    before, start = _processor_time(), time.perf_counter()
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-W", "ignore", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **_QUIET},
+    )
+    wall, processor = time.perf_counter() - start, _processor_time() - before
+    if done.returncode:
+        raise RuntimeError(f"python {' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
+    return Run(done.stdout, wall, processor)
+
+
+def in_turns(works: dict[str, Callable[[], Result]], repeats: int) -> dict[str, list[Result]]:
+    """Do all, so many times, turn by turn: whatever else the machine does falls on all alike."""
+    results: dict[str, list[Result]] = {name: [] for name in works}
+    for _ in range(repeats):
+        for name, work in works.items():
+            results[name].append(work())
+    return results
+
+
+def spread(values: list[float]) -> float:
+    """(Largest - smallest) / median, of so few values that percentiles would say no more."""
+    return (max(values) - min(values)) / statistics.median(values)
+
+
+def peak_memory() -> int:
+    """The most resident bytes that this process has held since it began.
+
+    `ru_maxrss` would count what the process that started this one held, up to when this program took its place.
+    """
+    if _STATUS.exists():
+        return int(_STATUS.read_text().partition("VmHWM:")[2].split()[0]) * _KIB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
+
+
+def _processor_time() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -1,0 +1,187 @@
+"""Row 9: how time and memory grow with the batch, the size of pictures, the length of texts and the layers.
+
+Ours in PyTorch, with transformers 4.57.6 beside it in turns; TensorFlow and Flax ours alone. Memory is the peak of
+resident bytes in a run, over what the process held before; sizes rise, so that what an allocator keeps hides nothing.
+The slope is the exponent of the power law through all points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import checkpoints
+from interleaved import Case, Measurement, number_of_turns, same_outputs, take_turns
+from plots import curves
+from report import Report, Table, milliseconds
+from slopes import fit
+from workers import plainly, started
+
+from clip_core.configuration import CLIPConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from remote import Worker
+    from settings import Settings
+
+REFERENCE = "transformers-torch"
+TARGETS = ("ours-torch", REFERENCE, "ours-tf", "ours-flax")
+MEGABYTE = 1e6
+_SMALLEST = 4096  # bytes; a page, below which the system sees no memory
+
+SIZES: dict[str, tuple[int, ...]] = {
+    "batch of pictures": (1, 2, 4, 8, 16, 32, 64, 128, 256),
+    "batch of texts": (1, 2, 4, 8, 16, 32, 64, 128, 256),
+    "picture, pixels a side": (224, 256, 288, 320, 384, 448),
+    "tokens of a text": (8, 16, 32, 48, 64, 77),
+    "layers": (3, 6, 12, 24),
+}
+QUICK_SIZES: dict[str, tuple[int, ...]] = {name: sizes[:2] for name, sizes in SIZES.items()}
+
+
+@dataclass
+class Point:
+    """One target at one size."""
+
+    what: str
+    size: int
+    target: str
+    time: Measurement
+    peak: int  # bytes
+
+
+def case(what: str, size: int) -> Case:
+    """What is run to see how cost grows with that; eight pictures or texts where it isn't the batch."""
+    name = f"{what}: {size}"
+    if what == "batch of texts":
+        return Case(name, "texts", checkpoints.texts(size))
+    if what == "tokens of a text":
+        return Case(name, "texts", checkpoints.texts(8, size))
+    if what == "picture, pixels a side":
+        options = {"interpolate_pos_encoding": True}
+        return Case(name, "images", {"pixel_values": checkpoints.pictures(8, size)}, options=options)
+    batch = size if what == "batch of pictures" else 8
+    return Case(name, "images", {"pixel_values": checkpoints.pictures(batch)})
+
+
+def fields(what: str, size: int, *, quick: bool) -> dict[str, Any]:
+    """Of the configuration that is run."""
+    base = checkpoints.TINY if quick else checkpoints.VIT_B_32
+    if what != "layers":
+        return base
+    towers = ("text_config", "vision_config")
+    return base | {tower: base.get(tower, {}) | {"num_hidden_layers": size} for tower in towers}
+
+
+def report(settings: Settings) -> Report:
+    """Measure all."""
+    written = Report("growth", "How time and memory grow", __doc__ or "", quick=settings.quick)
+    sizes = QUICK_SIZES if settings.quick else SIZES
+    points: list[Point] = []
+    for what, of_what in sizes.items():
+        # Layers change the checkpoint; all else is run by the same processes.
+        groups = [(size,) for size in of_what] if what == "layers" else [of_what]
+        for group in groups:
+            found, reasons = measured(what, group, settings)
+            points += found
+            written.notes += [reason for reason in reasons if reason not in written.notes]
+    written.tables = [table(points, what) for what in sizes] + [slope_table(points)]
+    written.measurements = [record(point) for point in points]
+    written.plot = partial(draw, points)
+    return written
+
+
+def measured(what: str, sizes: tuple[int, ...], settings: Settings) -> tuple[list[Point], list[str]]:
+    """All targets at these sizes, in turns, and why some are missing."""
+    shape = fields(what, sizes[0], quick=settings.quick)
+    checkpoint = settings.scratch / f"growth-{sizes[0] if what == 'layers' else 'base'}"
+    if not checkpoint.exists():
+        checkpoints.write_random(checkpoint, CLIPConfig(**shape))
+    points, reasons = [], []
+    with started(checkpoint, plainly(TARGETS)) as (workers, left_out):
+        reasons += [f"{name} was left out: {reason}" for name, reason in left_out.items()]
+        held = {name: held_by(worker, case(what, sizes[0])) for name, worker in workers.items()}
+        for size in sizes:
+            print(f"{what}: {size}", flush=True)
+            found, different = measure(case(what, size), workers, held, settings)
+            found = [Point(what, size, *rest) for rest in found]
+            points += found
+            reasons += [f"{what} {size}: {name} was not timed: {reason}" for name, reason in different.items()]
+    return points, reasons
+
+
+def held_by(worker: Worker, first: Case) -> int:
+    """Bytes that a process holds between runs: the weights, and what a first run brings in of the library."""
+    worker.prepare(first.stage, first.inputs, **first.options)
+    worker.release()
+    return worker.memory()["now"]
+
+
+def measure(
+    one: Case, workers: dict[str, Worker], held: dict[str, int], settings: Settings
+) -> tuple[list[tuple[str, Measurement, int]], dict[str, str]]:
+    """One size: the outputs compared, the memory of one run of each, then its times; and why some are missing."""
+    same, different = same_outputs(one, workers, REFERENCE)
+    peaks = {name: peak_of_run(workers[name], held[name]) for name in same}
+    first = take_turns(same, 1)
+    fewest, budget = (2, 0.0) if settings.quick else (3, settings.budget)
+    times = take_turns(same, number_of_turns(sum(single.median for single in first.values()), budget, fewest, most=9))
+    return [(name, times[name], peaks[name]) for name in same], different
+
+
+def peak_of_run(worker: Worker, held: int) -> int:
+    """Bytes that a run takes at its peak, its inputs included."""
+    worker.reset()
+    worker.run()
+    return max(worker.memory()["peak"] - held, _SMALLEST)
+
+
+def table(points: list[Point], what: str) -> Table:
+    """Milliseconds and megabytes of each target at each size."""
+    of_what = [point for point in points if point.what == what]
+    sizes = sorted({point.size for point in of_what})
+    rows = []
+    for target in TARGETS:
+        mine = {point.size: point for point in of_what if point.target == target}
+        if mine:
+            cells = [mine.get(size) for size in sizes]
+            times = [milliseconds(one.time.median, one.time.spread) if one else "" for one in cells]
+            rows += [[f"{target}, ms", *times]]
+            rows += [[f"{target}, MB", *(f"{one.peak / MEGABYTE:.0f}" if one else "" for one in cells)]]
+    return Table([what, *map(str, sizes)], rows)
+
+
+def slope_table(points: list[Point]) -> Table:
+    """The exponents."""
+    rows = []
+    for what in dict.fromkeys(point.what for point in points):
+        for target in TARGETS:
+            mine = [point for point in points if (point.what, point.target) == (what, target)]
+            if len(mine) > 1:
+                sizes = [point.size for point in mine]
+                times = fit(sizes, [point.time.median for point in mine])
+                peaks = fit(sizes, [point.peak for point in mine])
+                rows.append([what, target, f"{times.exponent:.2f}", f"{peaks.exponent:.2f}"])
+    return Table(["grows with", "library", "slope of time", "slope of memory"], rows, "Slopes")
+
+
+def record(point: Point) -> dict[str, Any]:
+    """For the JSON file."""
+    named = {"what": point.what, "size": point.size, "target": point.target, "peak": point.peak}
+    return named | {"median": point.time.median, "spread": point.time.spread, "seconds": point.time.seconds}
+
+
+def draw(points: list[Point], path: Path) -> None:
+    """Time and memory over each size."""
+    panels: dict[str, Any] = {}
+    for up, cost in (("ms", lambda one: 1e3 * one.time.median), ("MB", lambda one: one.peak / MEGABYTE)):
+        for what in dict.fromkeys(point.what for point in points):
+            lines = {}
+            for target in TARGETS:
+                mine = [point for point in points if (point.what, point.target) == (what, target)]
+                if mine:
+                    lines[target] = ([point.size for point in mine], [cost(point) for point in mine])
+            panels[f"{up} over {what}"] = (what, up, lines)
+    curves(path, panels, slopes=True)

@@ -1,0 +1,190 @@
+"""Loading a ViT-B/32 of 605 MB, beside transformers 4.57.6 and safetensors: time and peak memory, in fresh processes.
+
+The features that each library computes from the weights are compared first. Then each loads them in turn, in a process
+of its own that has loaded a tiny checkpoint before, so that no import and no first use of a library is counted. Weights
+that are only mapped into memory are looked at within the time. Memory is the peak of resident bytes, those of mapped
+files included, over what the process held before. Weights are random.
+
+What is asked: PyTorch within 1.3 times `safetensors.torch.load_file` and a bare module to assign to, and at most 1.1
+times the file in memory in every framework.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from conversion import write_random
+from fresh import in_turns, peak_memory, run, spread
+
+from clip_core.configuration import CLIPConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Load = Callable[[str], Any]
+
+REPEATS = 5
+SAME = 1e-5  # of features of unit norm, across frameworks
+TINY = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+INPUTS: dict[str, np.ndarray] = {
+    "text": np.array([[49406, 320, 1125, 539, 320, 2368, 49407]]),
+    "image": np.linspace(-2, 2, 3 * 224 * 224, dtype=np.float32).reshape(1, 3, 224, 224),
+}
+
+
+def ours(backend: str) -> Load:
+    """Our `from_pretrained`."""
+    load: Load = import_module(f"clip_{backend}").CLIPModel.from_pretrained
+    return load
+
+
+def peers(backend: str) -> Load:
+    """The one of transformers."""
+    import torch  # noqa: F401  before TensorFlow, which crashes otherwise
+    import transformers
+
+    name, options = {"torch": ("", {}), "tf": ("TF", {"from_pt": True}), "flax": ("Flax", {"from_pt": True})}[backend]
+    return lambda folder: getattr(transformers, f"{name}CLIPModel").from_pretrained(folder, **options)
+
+
+def bare(_backend: str) -> Load:
+    """What safetensors itself offers, and a module without memory of its own to assign to."""
+    import torch
+    from safetensors.torch import load_file
+
+    import clip_torch
+
+    def load(folder: str) -> Any:
+        with torch.device("meta"):
+            model = clip_torch.CLIPModel(CLIPConfig.from_pretrained(folder))
+        model.load_state_dict(load_file(Path(folder) / "model.safetensors"), assign=True)
+        return model.eval()
+
+    return load
+
+
+LIBRARIES = {"clip-zoo": ours, "transformers": peers, "safetensors": bare}
+CASES = [(library, backend) for backend in ("torch", "tf", "flax") for library in LIBRARIES]
+CASES = [(library, backend) for library, backend in CASES if library != "safetensors" or backend == "torch"]
+
+
+def features(model: Any, backend: str) -> list[list[float]]:
+    """Text and image features of unit norm, to compare libraries by."""
+    given: Callable[[np.ndarray], Any] = np.asarray
+    if backend == "torch":
+        import torch
+
+        torch.set_grad_enabled(False)
+        given = torch.from_numpy
+    elif backend == "tf":
+        import tensorflow as tf
+
+        given = tf.constant
+    found = [
+        np.asarray(model.get_text_features(given(INPUTS["text"])))[0],
+        np.asarray(model.get_image_features(given(INPUTS["image"])))[0],
+    ]
+    return [(one / np.linalg.norm(one)).tolist() for one in found]
+
+
+def look_at(model: Any, backend: str) -> None:
+    """Bring in every page of weights that are only mapped so far."""
+    if backend == "torch":
+        for parameter in model.parameters():
+            parameter.detach().flatten()[::512].sum().item()
+
+
+def work(task: str, library: str, backend: str, tiny: str, folder: str) -> None:
+    """Print what the process is for: the features, or seconds and bytes of loading."""
+    load = LIBRARIES[library](backend)
+    if task == "features":
+        print(json.dumps(features(load(folder), backend)))
+        return
+    look_at(load(tiny), backend)
+    before, start = peak_memory(), time.perf_counter()
+    model = load(folder)
+    look_at(model, backend)
+    print(json.dumps([time.perf_counter() - start, peak_memory() - before]))
+
+
+def result(task: str, case: tuple[str, str], tiny: Path, folder: Path) -> Any:
+    """What a fresh process prints."""
+    return json.loads(run(__file__, "--work", task, *case, str(tiny), str(folder)).output.splitlines()[-1])
+
+
+def check_same(cases: list[tuple[str, str]], tiny: Path, folder: Path) -> None:
+    """All libraries and frameworks computed the same features from the file."""
+    first, *others = [np.array(result("features", case, tiny, folder)) for case in cases]
+    for case, other in zip(cases[1:], others, strict=True):
+        difference = np.abs(first - other).max()
+        assert difference < SAME, f"{case} is {difference} away from {cases[0]}"
+
+
+def rows(cases: list[tuple[str, str]], folder: Path, repeats: int) -> list[dict[str, Any]]:
+    """One for each library and framework: medians of time, the largest of peaks."""
+    tiny, large = folder / "tiny", folder / "large"
+    write_random(tiny, CLIPConfig(TINY, TINY), "5GB")
+    write_random(large, CLIPConfig(), "5GB")
+    size = (large / "model.safetensors").stat().st_size
+    check_same(cases, tiny, large)
+    works = {" in ".join(case): partial(result, "loading", case, tiny, large) for case in cases}
+    found = []
+    for name, done in in_turns(works, repeats).items():
+        seconds, peaks = [one[0] for one in done], [one[1] for one in done]
+        found.append(
+            {
+                "name": name,
+                "seconds": statistics.median(seconds),
+                "fastest": min(seconds),
+                "spread": spread(seconds),
+                "peak": max(peaks),
+                "peak_of_file": max(peaks) / size,
+            }
+        )
+    return found
+
+
+def print_table(found: list[dict[str, Any]]) -> None:
+    """The rows as Markdown, each beside ours in the same framework."""
+    seconds = {row["name"]: row["seconds"] for row in found}
+    print("| loading | s | times ours | peak, MB (of the file) |")
+    print("|---|---:|---:|---:|")
+    for row in found:
+        own = seconds.get(f"clip-zoo in {row['name'].rpartition(' ')[2]}")
+        ratio = f"{row['seconds'] / own:.2f}" if own else ""
+        print(
+            f"| {row['name']} | {row['seconds']:.2f} (±{row['spread']:.0%}) | {ratio} | "
+            f"{row['peak'] / 1e6:.0f} ({row['peak_of_file']:.2f}) |"
+        )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backends", nargs="+", choices=("torch", "tf", "flax"), default=["torch", "tf", "flax"])
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--json", type=Path, help="write the rows into this file too")
+    options = parser.parse_args()
+    cases = [case for case in CASES if case[1] in options.backends]
+    with tempfile.TemporaryDirectory() as folder:
+        found = rows(cases, Path(folder), options.repeats)
+    print_table(found)
+    if options.json is not None:
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--work"]:
+        work(*sys.argv[2:])
+    else:
+        main()

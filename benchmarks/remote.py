@@ -1,0 +1,129 @@
+"""The driver's end of `worker.py`: a library in a process of its own, perhaps of another environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from machine import threads
+from targets import ROOT
+
+if TYPE_CHECKING:
+    from targets import Target
+
+_WORKER = Path(__file__).with_name("worker.py")
+_END_OF_ERROR = 3000  # characters
+
+
+class WorkerError(RuntimeError):
+    """A library could not be started, or failed at what it was told to do."""
+
+
+class Worker:
+    """A started worker; use it in `with`, which ends its process.
+
+    Args:
+        name: what it is called in messages.
+        target: what to run.
+        options: further keywords of the adapter's `load`; the target's own come first.
+
+    Raises:
+        WorkerError: its environment is not there, or the library failed to load.
+    """
+
+    def __init__(self, name: str, target: Target, **options: Any) -> None:
+        self.name = name
+        python = target.python()
+        if not python.exists():
+            raise WorkerError(f"{name}: no environment {python.parents[1].name}; `make bench` makes it")
+        self._files = tempfile.TemporaryDirectory()
+        self._said = (Path(self._files.name) / "said").open("w+")
+        self._process = subprocess.Popen(  # noqa: S603
+            [str(python), "-W", "ignore", str(_WORKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
+            env=os.environ | _environment(),
+        )
+        try:
+            given = {"threads": threads()} | target.options | options
+            loaded = self._ask("load", adapter=target.adapter, options=given)
+        except WorkerError:
+            self.close()
+            raise
+        self.versions: dict[str, str] = loaded["versions"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+        self._said.close()
+        self._files.cleanup()
+
+    def prepare(self, stage: str, inputs: dict[str, np.ndarray], **options: Any) -> dict[str, np.ndarray]:
+        """Give the library its inputs; what it computes of them."""
+        given, written = (str(Path(self._files.name) / name) for name in ("inputs.npz", "outputs.npz"))
+        np.savez(given, **inputs)
+        self._ask("prepare", stage=stage, inputs=given, outputs=written, **options)
+        with np.load(written) as file:
+            return dict(file)
+
+    def run(self) -> float:
+        """Seconds of one run."""
+        seconds: float = self._ask("run")["seconds"]
+        return seconds
+
+    def memory(self) -> dict[str, int]:
+        """Bytes held `now` and at the `peak` since `reset`."""
+        return self._ask("memory")
+
+    def reset(self) -> None:
+        """Count the peak from now on."""
+        self._ask("reset")
+
+    def release(self) -> None:
+        """Forget what was prepared."""
+        self._ask("release")
+
+    def _ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            print(json.dumps({"do": do, **arguments}), file=self._process.stdin, flush=True)
+        except BrokenPipeError:
+            raise self._ended(do) from None
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._ended(do)
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise WorkerError(f"{self.name} failed to {do}:\n{answer['error'][-_END_OF_ERROR:]}")
+        return answer
+
+    def _ended(self, do: str) -> WorkerError:
+        self._process.wait()
+        said = Path(self._said.name).read_text()[-_END_OF_ERROR:]
+        return WorkerError(f"{self.name} ended when told to {do}, status {self._process.returncode}:\n{said}")
+
+
+def _environment() -> dict[str, str]:
+    """Alike for every worker: its threads, our packages, and no word of TensorFlow's about its devices."""
+    return {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": str(threads()),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "HF_HUB_OFFLINE": "1",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # JAX would take most of a GPU for itself
+    }

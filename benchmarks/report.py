@@ -1,0 +1,101 @@
+"""What a row of the benchmarks found, written as JSON with every number and as Markdown to read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from machine import machine, today, versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from goals import Goal
+
+
+@dataclass
+class Table:
+    """A table of Markdown; numbers stand to the right."""
+
+    columns: list[str]
+    rows: list[list[str]]
+    title: str = ""
+
+    def __str__(self) -> str:
+        heading = [f"### {self.title}", ""] if self.title else []
+        rules = ["---", *["---:"] * (len(self.columns) - 1)]
+        return "\n".join([*heading, *(f"| {' | '.join(cells)} |" for cells in (self.columns, rules, *self.rows))])
+
+
+@dataclass
+class Report:
+    """One row of the benchmarks.
+
+    Attributes:
+        name: the stem of its files.
+        title: the heading.
+        description: what was measured, and how.
+        tables: to read.
+        measurements: every number, for the JSON file.
+        goals: what was asked.
+        notes: what a reader must know, such as a peer that was left out, and why.
+        versions: of libraries, by name; those of this environment are there already.
+        plot: draws the picture into a file; None for a row without one.
+        quick: whether it was only a check that all runs, whose numbers say nothing.
+    """
+
+    name: str
+    title: str
+    description: str
+    tables: list[Table] = field(default_factory=list)
+    measurements: list[dict[str, Any]] = field(default_factory=list)
+    goals: list[Goal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=versions)
+    plot: Callable[[Path], None] | None = None
+    quick: bool = False
+    machine: dict[str, str] = field(default_factory=machine)
+    date: str = field(default_factory=today)
+
+    def markdown(self) -> str:
+        """The whole report."""
+        parts = [f"# {self.title}", self.description, self._circumstances(), *map(str, self.tables)]
+        if self.goals:
+            parts.append("What was asked:\n\n" + "\n".join(f"- {goal}." for goal in self.goals))
+        if self.notes:
+            parts.append("\n".join(f"- {note}" for note in self.notes))
+        if self.plot is not None:
+            parts.append(f"![{self.title}]({self.name}.png)")
+        return "\n\n".join(parts) + "\n"
+
+    def content(self) -> dict[str, Any]:
+        """What stands in the JSON file."""
+        told = ("name", "title", "description", "date", "quick", "machine", "versions", "measurements", "notes")
+        goals = [dataclasses.asdict(goal) | {"reached": goal.reached} for goal in self.goals]
+        return {key: getattr(self, key) for key in told} | {"goals": goals}
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write `<name>.json`, `<name>.md` and, with a plot, `<name>.png`; returns the files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        stem = folder / self.name
+        files = [stem.with_suffix(".json"), stem.with_suffix(".md")]
+        files[0].write_text(json.dumps(self.content(), indent=2) + "\n")
+        files[1].write_text(self.markdown())
+        if self.plot is not None:
+            files.append(stem.with_suffix(".png"))
+            self.plot(files[-1])
+        return files
+
+    def _circumstances(self) -> str:
+        used = ", ".join(f"{name} {number}" for name, number in self.versions.items())
+        place = "{processor}, {cores} cores, {memory}, {system}, Python {python}".format(**self.machine)
+        warning = "**A quick check: too few turns for its times to say anything.**\n\n" if self.quick else ""
+        return f"{warning}{self.date}; {place}; {used}."
+
+
+def milliseconds(seconds: float, spread: float) -> str:
+    """A median with its spread."""
+    return f"{1e3 * seconds:.3g} (±{spread:.0%})" if seconds < 1 else f"{1e3 * seconds:.0f} (±{spread:.0%})"

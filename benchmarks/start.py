@@ -1,0 +1,119 @@
+"""How long it takes to start: imports over the bare framework's, beside transformers 4.57.6, and the command line.
+
+Every import is the whole of a fresh process, which also starts the interpreter; the processes run turn by turn. What is
+asked: `import clip_torch` (clip_tf, clip_flax) at most 0.3 s over its framework, `clip-zoo --help` and `clip-zoo
+inspect` at most 0.5 s, with no framework loaded. The processor's time tells it too where the machine is not quiet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from conversion import write_random
+from fresh import in_turns, run, spread
+
+from clip_core.configuration import CLIPConfig
+
+if TYPE_CHECKING:
+    from fresh import Run
+
+REPEATS = 7
+BARE = {"torch": "import torch", "tf": "import tensorflow, keras", "flax": "import jax; from flax import nnx"}
+PEERS = {"torch": "CLIPModel", "tf": "TFCLIPModel", "flax": "FlaxCLIPModel"}
+FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "flax"}
+COMMAND = "import sys; from clip_core.cli import main; sys.argv[0] = 'clip-zoo'; main()"
+
+# As large as a small CLIP that somebody trained: 35 MB.
+SMALL_TEXT = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 4}
+SMALL_VISION = {**SMALL_TEXT, "hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 4}
+
+
+def imports(backend: str) -> dict[str, str]:
+    """What each library's user writes, after the bare framework."""
+    ours, peer = f"clip_{backend}", PEERS[backend]
+    return {
+        BARE[backend]: BARE[backend],
+        f"import {ours}": f"{BARE[backend]}; import {ours}",
+        f"from {ours} import CLIPModel, CLIPProcessor": f"{BARE[backend]}; from {ours} import CLIPModel, CLIPProcessor",
+        f"from transformers import {peer}, CLIPProcessor": f"{BARE[backend]}; from transformers import {peer}, "
+        "CLIPProcessor",
+    }
+
+
+def import_rows(backend: str, repeats: int) -> list[dict[str, Any]]:
+    """The imports of one framework; each row says how much it is over the bare one."""
+    programs = imports(backend)
+    runs = in_turns({name: partial(run, "-c", program) for name, program in programs.items()}, repeats)
+    bare = runs[BARE[backend]]
+    return [row(name, done, bare) for name, done in runs.items()]
+
+
+def command_rows(checkpoint: Path, repeats: int) -> list[dict[str, Any]]:
+    """The command line, beside an interpreter that does nothing."""
+    arguments = {"clip-zoo --help": ["--help"], "clip-zoo inspect": ["inspect", str(checkpoint)]}
+    for name, given in arguments.items():
+        check_no_framework(name, given)
+    programs = {name: partial(run, "-c", COMMAND, *given) for name, given in arguments.items()}
+    runs = in_turns({"python": partial(run, "-c", "pass"), **programs}, repeats)
+    return [row(name, done, runs["python"]) for name, done in runs.items()]
+
+
+def check_no_framework(name: str, arguments: list[str]) -> None:
+    """The command loads none."""
+    seen = "import atexit, sys; atexit.register(lambda: print('\\n' + ' '.join(sys.modules))); "
+    loaded = set(run("-c", seen + COMMAND, *arguments).output.splitlines()[-1].split())
+    assert not loaded & FRAMEWORKS, f"{name} loads {', '.join(loaded & FRAMEWORKS)}"
+
+
+def row(name: str, done: list[Run], bare: list[Run]) -> dict[str, Any]:
+    """Medians in seconds, and how much they are over the bare framework's, or the bare interpreter's."""
+    walls, processors = [one.wall for one in done], [one.processor for one in done]
+    wall, processor = statistics.median(walls), statistics.median(processors)
+    return {
+        "name": name,
+        "wall": wall,
+        "spread": spread(walls),
+        "wall_over_bare": wall - statistics.median(one.wall for one in bare),
+        "processor": processor,
+        "processor_over_bare": processor - statistics.median(one.processor for one in bare),
+    }
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """The rows as Markdown."""
+    print("| start | s | over the bare one, s | processor, s | over the bare one, s |")
+    print("|---|---:|---:|---:|---:|")
+    for one in rows:
+        print(
+            f"| `{one['name']}` | {one['wall']:.2f} (±{one['spread']:.0%}) | {one['wall_over_bare']:.2f} | "
+            f"{one['processor']:.2f} | {one['processor_over_bare']:.2f} |"
+        )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backends", nargs="+", choices=BARE, default=list(BARE))
+    parser.add_argument("--checkpoint", type=Path, help="what to inspect; by default random weights of 35 MB")
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--json", type=Path, help="write the rows into this file too")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = options.checkpoint or Path(folder)
+        if options.checkpoint is None:
+            write_random(checkpoint, CLIPConfig(SMALL_TEXT, SMALL_VISION, projection_dim=128), "5GB")
+        rows = [one for backend in options.backends for one in import_rows(backend, options.repeats)]
+        rows += command_rows(checkpoint, options.repeats)
+    print_table(rows)
+    if options.json is not None:
+        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Who is timed: ourselves and the peers, each with the code that runs it and the environment that it needs."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One library in one framework.
+
+    Attributes:
+        adapter: the module that runs it.
+        environment: "" for this one; otherwise that of another folder beside it, `.venv-bench-<environment>` where this
+            one is `.venv`.
+        options: keywords of the adapter's `load`.
+    """
+
+    adapter: str
+    environment: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def python(self) -> Path:
+        """The interpreter to run it with."""
+        if not self.environment:
+            return Path(sys.executable)
+        mine = Path(sys.prefix)
+        return mine.with_name(f"{mine.name}-bench-{self.environment}") / "bin" / "python"
+
+
+def _torch(library: str, environment: str = "", **options: Any) -> Target:
+    return Target("adapters.torch_models", environment, {"library": library, **options})
+
+
+TARGETS: dict[str, Target] = {
+    "ours-torch": _torch("clip_torch"),
+    "ours-prepared-torch": _torch("clip_torch", prepared=True),
+    "transformers-torch": _torch("transformers"),
+    "transformers5-torch": _torch("transformers", "transformers5"),
+    "open_clip": Target("adapters.open_clip_models"),
+    "onnxruntime": Target("adapters.onnx_models", "onnxruntime"),
+    "ours-tf": Target("adapters.tf_models", options={"library": "clip_tf"}),
+    "transformers-tf": Target("adapters.tf_models", options={"library": "transformers"}),
+    "ours-flax": Target("adapters.flax_models", options={"library": "clip_flax"}),
+    "transformers-flax": Target("adapters.flax_models", options={"library": "transformers"}),
+    "matmul": Target("adapters.matrix_product"),
+}
+
+
+def framework(target: str) -> str:
+    """The last word of a target's name: targets of one framework are held against each other."""
+    return target.rpartition("-")[2]

@@ -1,0 +1,124 @@
+"""A process that holds one library's model and runs it when told, so that peers of any environment take turns.
+
+It reads a request from each line of its input and answers each with a line, both JSON. `remote.py` is the other end.
+
+    {"do": "load", "adapter": ..., "options": {...}}          the model; answers with versions
+    {"do": "prepare", "stage": ..., "inputs": an .npz file, "outputs": where to write one}
+                                                              the inputs in the framework; runs once, compiling
+    {"do": "run"}                                             once, timed; answers with seconds
+    {"do": "memory"}                                          answers with resident bytes, now and at the peak
+    {"do": "reset"}                                           from now on the peak is counted
+    {"do": "release"}                                         what was prepared, and memory that is only kept
+
+An error is answered with its traceback, and the process goes on. What libraries print goes to the error output.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TextIO
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_RESET_PEAK = "5"
+_KIB = 1024
+_SHORT = 0.2  # seconds; what takes less is run once untimed before, since another's turn has emptied the caches
+
+
+class Server:
+    """The model, and what was prepared of it."""
+
+    def __init__(self) -> None:
+        self.model: Any = None
+        self.work: Callable[[], Any] = lambda: None
+        self._last = 0.0
+
+    def load(self, adapter: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Make the model."""
+        module = importlib.import_module(adapter)
+        self.model = module.load(**options)
+        return {"versions": self.model.versions}
+
+    def prepare(self, stage: str, inputs: str, outputs: str, **options: Any) -> dict[str, Any]:
+        """Give it inputs, run it once, and write what it computed."""
+        self.release()
+        with np.load(inputs) as file:
+            arrays = dict(file)
+        self.work = self.model.work(stage, arrays, **options)
+        results = self.model.arrays(self.work())
+        np.savez(outputs, **results)
+        self._last = self._timed()
+        return {"seconds": self._last}
+
+    def run(self) -> dict[str, Any]:
+        """Run it once."""
+        if self._last < _SHORT:
+            self.work()
+        self._last = self._timed()
+        return {"seconds": self._last}
+
+    def memory(self) -> dict[str, Any]:
+        """What the process holds: of the device's memory, where the model is on one."""
+        if hasattr(self.model, "memory"):
+            found: dict[str, Any] = self.model.memory()
+            return found
+        told = _STATUS.read_text()
+        now, peak = (int(told.partition(f"{key}:")[2].split()[0]) * _KIB for key in ("VmRSS", "VmHWM"))
+        return {"now": now, "peak": peak}
+
+    def release(self) -> dict[str, Any]:
+        """Forget what was prepared, and give the system back what only the allocator still holds."""
+        self.work = lambda: None
+        gc.collect()
+        if sys.platform == "linux":
+            ctypes.CDLL(None).malloc_trim(0)
+        return {}
+
+    def reset(self) -> dict[str, Any]:
+        """Forget the peak so far."""
+        if hasattr(self.model, "reset"):
+            self.model.reset()
+        else:
+            _CLEAR.write_text(_RESET_PEAK)
+        return {}
+
+    def _timed(self) -> float:
+        start = time.perf_counter()
+        self.work()
+        return time.perf_counter() - start
+
+
+def serve(requests: TextIO, answers: TextIO) -> None:
+    """Answer until there are no more requests."""
+    server = Server()
+    for line in requests:
+        request = json.loads(line)
+        try:
+            answer = getattr(server, request.pop("do"))(**request)
+        except Exception:  # noqa: BLE001  the driver decides
+            answer = {"error": traceback.format_exc()}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def main() -> None:
+    """Keep the pipe for answers alone, and serve."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    serve(sys.stdin, answers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Starting several workers at once, and telling why one could not be."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from remote import Worker, WorkerError
+from targets import TARGETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+
+@contextmanager
+def started(
+    checkpoint: Path, wanted: Mapping[str, tuple[str, dict[str, Any]]]
+) -> Iterator[tuple[dict[str, Worker], dict[str, str]]]:
+    """Workers that hold the checkpoint, and the reasons of those that could not be started.
+
+    Args:
+        checkpoint: the folder.
+        wanted: the name of each to its target and further options of loading.
+    """
+    workers, left_out = {}, {}
+    with ExitStack() as stack:
+        for name, (target, options) in wanted.items():
+            try:
+                worker = Worker(name, TARGETS[target], checkpoint=str(checkpoint), **options)
+            except WorkerError as error:
+                left_out[name] = str(error)
+            else:
+                workers[name] = stack.enter_context(worker)
+        yield workers, left_out
+
+
+def plainly(targets: Mapping[str, Any] | tuple[str, ...]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Targets as they are, under their own names."""
+    return {name: (name, {}) for name in targets}

@@ -1,0 +1,43 @@
+"""Programs in processes of their own: what they print, what they take, and in which order they run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+
+import fresh
+
+
+def test_a_run_gives_what_was_printed_and_the_time_that_it_took():
+    done = fresh.run("-c", "import sys, time; time.sleep(0.2); print(sys.argv[1])", "given")
+    assert done.output == "given\n"
+    assert done.wall > 0.2 > done.processor > 0
+
+
+def test_a_run_that_fails_says_why():
+    with pytest.raises(RuntimeError, match="no such thing"):
+        fresh.run("-c", "raise SystemExit('no such thing')")
+
+
+def test_all_are_done_turn_by_turn():
+    order = []
+    results = fresh.in_turns({name: lambda name=name: order.append(name) or len(order) for name in "ab"}, repeats=2)
+    assert order == ["a", "b", "a", "b"]
+    assert results == {"a": [1, 3], "b": [2, 4]}
+
+
+def test_the_spread_is_that_of_all_values():
+    assert fresh.spread([1.0, 2.0, 4.0]) == 1.5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the peak of memory")
+def test_the_peak_is_that_of_this_process_and_does_not_fall():
+    before = fresh.peak_memory()
+    held = bytearray(before)
+    assert fresh.peak_memory() >= before + len(held) // 2
+    del held
+    assert fresh.peak_memory() > before

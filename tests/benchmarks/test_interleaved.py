@@ -1,0 +1,96 @@
+"""Turns, and the outputs that are compared before them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from comparing import DifferentOutputsError, check_same
+from interleaved import Case, Measurement, number_of_turns, ratios, take_turns, time_case
+
+CASE = Case("one picture", "images", {"pixel_values": np.zeros((1, 3, 2, 2))}, {"batch": 1})
+
+
+class Recorded:
+    """Runs nothing: it says what it was told to, and writes down when it was its turn."""
+
+    def __init__(self, name, turns, seconds=1.0, embeds=(0.6, 0.8)):
+        self.name, self.turns, self.seconds, self.embeds = name, turns, seconds, embeds
+
+    def prepare(self, stage, inputs, **options):
+        self.turns.append(f"prepare {self.name}")
+        if self.embeds is None:
+            raise RuntimeError(f"{self.name} cannot {stage}")
+        return {"image_embeds": np.array([self.embeds])}
+
+    def run(self):
+        self.turns.append(self.name)
+        return self.seconds
+
+
+def recorded(turns, **others):
+    return {"ours": Recorded("ours", turns, 0.5), "peer": Recorded("peer", turns), **others}
+
+
+def test_runners_take_turns():
+    turns = []
+    times = take_turns(recorded(turns), 3)
+    assert turns == ["ours", "peer"] * 3
+    assert times["peer"].seconds == [1.0] * 3
+
+
+def test_all_are_compared_before_any_is_timed():
+    turns = []
+    timed = time_case(CASE, recorded(turns), reference="peer", budget=0, fewest=2)
+    assert turns == ["prepare peer", "prepare ours", *["ours", "peer"] * 3]  # the first says how many turns fit
+    assert (timed.median("ours"), timed.median("absent")) == (0.5, None)
+    assert ratios([timed], "ours", "peer") == [(timed, 0.5)]
+    assert timed.record()["targets"]["peer"] == {"median": 1.0, "spread": 0.0, "seconds": [1.0, 1.0]}
+    assert timed.record()["batch"] == 1
+
+
+def test_other_numbers_are_not_timed():
+    turns = []
+    others = {"wrong": Recorded("wrong", turns, embeds=(0.6, 0.81)), "broken": Recorded("broken", turns, embeds=None)}
+    timed = time_case(CASE, recorded(turns, **others), reference="peer", budget=0, fewest=1)
+    assert not {"wrong", "broken"} & {*turns, *timed.measurements}
+    assert "wrong: image_embeds is 0.01 away from peer's, over 1e-05" in timed.left_out["wrong"]
+    assert timed.left_out["broken"] == "broken cannot images"
+
+
+def test_without_the_reference_nothing_is_timed():
+    turns = []
+    with pytest.raises(RuntimeError, match="peer cannot images"):
+        time_case(CASE, recorded(turns, peer=Recorded("peer", turns, embeds=None)), reference="peer", budget=0)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({"image_embeds": np.array([[np.nan, 0.8]])}, "nan away"),
+        ({"image_embeds": np.array([0.6, 0.8])}, r"image_embeds is \(2,\), and \(1, 2\) by theirs"),
+        (
+            {"logits_per_image": np.array([[14.0]])},
+            "logits_per_image is 0.07 away",
+        ),  # by the temperature: 1 / (1 / 0.07)
+    ],
+)
+def test_outputs_that_differ_are_told_with_how_far(outputs, message):
+    reference = {"image_embeds": np.array([[0.6, 0.8]]), "logits_per_image": np.array([[13.0]])}
+    with pytest.raises(DifferentOutputsError, match=message):
+        check_same("ours", outputs, "theirs", reference)
+
+
+def test_half_precision_has_its_own_tolerance():
+    reference, outputs = ({"image_embeds": np.array([[value]])} for value in (0.6, 0.601))
+    assert check_same("ours", outputs, "theirs", reference, "float16") == pytest.approx(0.001)
+    with pytest.raises(DifferentOutputsError):
+        check_same("ours", outputs, "theirs", reference, "float32")
+
+
+def test_as_many_turns_as_the_budget_allows_within_bounds():
+    assert [number_of_turns(seconds, 60, fewest=5) for seconds in (1e-9, 4, 100)] == [25, 15, 5]
+
+
+def test_the_spread_leaves_outliers_out_where_there_are_enough_turns():
+    assert Measurement("ours", [1, 2, 3]).spread == 1.0
+    assert Measurement("ours", [*[1.0] * 30, 100.0]).spread == 0.0

@@ -1,0 +1,102 @@
+"""Reports, slopes, goals and what else is computed of measurements."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+from flops import image_flops, text_flops
+from goals import at_least, at_most
+from plots import bars, curves
+from report import Report, Table, milliseconds
+from run import row_numbers
+from slopes import fit
+
+from clip_core.configuration import CLIPConfig
+
+
+def test_a_slope_is_the_exponent_of_a_power_law():
+    sizes = [1, 2, 4, 256]
+    slope = fit(sizes, [3 * size**1.5 for size in sizes])
+    assert slope == pytest.approx((1.5, 3.0))
+    assert slope.at(16) == pytest.approx(192)
+
+
+@pytest.mark.parametrize(("sizes", "costs"), [([2, 2], [1, 1]), ([1, 2], [0, 1]), ([0, 1], [1, 2]), ([1], [1])])
+def test_a_slope_takes_two_sizes_and_costs_above_0(sizes, costs):
+    with pytest.raises(ValueError, match="two sizes or more, and costs above 0"):
+        fit(sizes, costs)
+
+
+def test_a_goal_missed_says_by_how_much():
+    assert str(at_most("Start", 0.45, 0.3, " s")) == "Start: asked at most 0.3 s, measured 0.45 s: missed by 50%"
+    assert str(at_least("Rate", 0.45, 0.9)) == "Rate: asked at least 0.9, measured 0.45: missed by 50%"
+    assert str(at_most("Start", 0.3, 0.3)).endswith("reached")
+    assert at_least("Rate", 0.91, 0.9).reached
+
+
+def test_a_report_is_written_as_json_markdown_and_plot(tmp_path):
+    report = Report(
+        "forward",
+        "Forward",
+        "What was measured.",
+        tables=[Table(["ms", "1"], [["ours", milliseconds(0.0123, 0.04)]], "Images")],
+        measurements=[{"median": 0.0123}],
+        goals=[at_most("Ratio", 1.2, 1.0)],
+        notes=["open_clip was left out: no environment"],
+        versions={"numpy": "9.9"},
+        plot=lambda path: bars(path, "Ratios", "times", {"ours": 1.0, "peer": 2.0}, line=1.0),
+    )
+    written = {path.name: path for path in report.write(tmp_path / "results")}
+    assert list(written) == ["forward.json", "forward.md", "forward.png"]
+    content = json.loads(written["forward.json"].read_text())
+    assert content["measurements"] == [{"median": 0.0123}]
+    assert content["goals"][0] | {"reached": False, "measured": 1.2} == content["goals"][0]
+    assert {"processor", "cores", "memory", "system", "python"} == content["machine"].keys()
+    text = written["forward.md"].read_text()
+    assert "### Images\n\n| ms | 1 |\n|---|---:|\n| ours | 12.3 (±4%) |" in text.replace("| --- | ---: |", "|---|---:|")
+    for part in ("- Ratio: asked", "- open_clip was", "numpy 9.9", content["date"], "![Forward](forward.png)"):
+        assert part in text
+    assert written["forward.png"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_quick_check_says_that_its_times_say_nothing():
+    assert "too few turns" in Report("a", "A", "", quick=True).markdown()
+    assert "too few turns" not in Report("a", "A", "").markdown()
+
+
+def test_curves_name_their_slopes(tmp_path, monkeypatch):
+    labels = []
+    monkeypatch.setattr(
+        "matplotlib.axes.Axes.legend", lambda axes, **_: labels.extend(line.get_label() for line in axes.lines)
+    )
+    lines = {"ours-torch": ([1, 2, 4], [1, 4, 16]), "single": ([1], [1])}
+    curves(tmp_path / "growth.png", {"Batch": ("batch", "ms", lines)}, slopes=True)
+    assert {"ours-torch, slope 2.00", "single"} <= set(labels)
+    assert (tmp_path / "growth.png").stat().st_size > 0
+
+
+def test_flops_are_those_of_vit_b_32():
+    config = CLIPConfig()
+    assert image_flops(config) == pytest.approx(8.8e9, rel=0.02)  # 4.4 GMACs, as is published of it
+    assert text_flops(config, 77) == pytest.approx(5.9e9, rel=0.03)
+
+
+def test_rows_are_chosen_by_number():
+    assert row_numbers("5,1") == [5, 1]
+    with pytest.raises(argparse.ArgumentTypeError, match="no row '10'; there are 1,2,3,4,5,6,7,8,9"):
+        row_numbers("5,10")
+
+
+def test_the_same_seed_draws_the_same_checkpoint(tmp_path):
+    from checkpoints import TINY, write_random
+    from safetensors.numpy import load_file
+
+    for name in "ab":
+        size = write_random(tmp_path / name, CLIPConfig(**TINY))
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
+    assert sum(array.nbytes for array in first.values()) == size
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name])

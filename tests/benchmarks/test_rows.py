@@ -1,0 +1,124 @@
+"""The rows: what they run, and what they make of measurements."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import forward
+import gpu
+import growth
+import numpy as np
+import pytest
+import run
+from checkpoints import TINY
+from interleaved import Case, Measurement, Timed
+from report import Report
+from settings import Settings, UnavailableError
+
+from clip_core.configuration import CLIPConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def timed(stage, batch, **seconds):
+    measurements = {name.replace("_", "-"): Measurement(name, [value] * 3) for name, value in seconds.items()}
+    return Timed(Case(f"{stage} {batch}", stage, {}, {"batch": batch}), measurements)
+
+
+FORWARD = [
+    timed("images", 1, ours_torch=0.12, ours_prepared_torch=0.085, transformers_torch=0.10, onnxruntime=0.08),
+    timed("images", 16, ours_torch=1.2, ours_prepared_torch=1.0, transformers_torch=1.1, onnxruntime=1.05),
+    timed("texts", 16, ours_tf=1.2, transformers_tf=1.0),
+]
+
+
+def test_forward_runs_every_stage_at_every_batch_size():
+    cases = forward.cases(quick=True)
+    assert [(case.stage, case.facts["batch"]) for case in cases[:3]] == [("images", 1), ("images", 2), ("texts", 1)]
+    assert cases[-1].inputs.keys() == {"input_ids", "attention_mask", "pixel_values"}
+    assert {len(array) for array in cases[-1].inputs.values()} == {2}
+
+
+def test_forward_says_which_goals_were_missed():
+    goals = {goal.what: goal for goal in forward.goals(FORWARD, CLIPConfig(), 150e9)}
+    assert goals["images 1, ours-torch over transformers 4.57.6"].measured == pytest.approx(1.2)
+    assert goals["images 1, ours-prepared-torch over transformers 4.57.6"].reached
+    assert goals["images 1, ours-prepared-torch over ONNX Runtime"].limit == 1.1
+    assert goals["images 16, ours-prepared-torch over ONNX Runtime"].reached
+    assert not goals["texts 16, ours-tf over transformers 4.57.6"].reached
+    # 16 pictures of 8.8 GFLOP in a second are 141 of 150 GFLOP/s.
+    assert goals["images 16, ours-prepared-torch of sgemm's rate"].measured == pytest.approx(0.94, abs=0.02)
+    assert len(goals) == 8
+
+
+def test_forward_makes_a_table_and_a_plot(tmp_path):
+    text = str(forward.table(FORWARD, "images"))
+    assert "| ms at batch | 1 | 16 |" in text
+    assert "| ours-torch | 120 (±0%) | 1200 (±0%) |" in text
+    forward.draw(FORWARD, tmp_path / "forward.png")
+    assert (tmp_path / "forward.png").stat().st_size > 0
+
+
+def test_growth_names_the_slopes():
+    points = [growth.Point("layers", n, "ours-torch", Measurement("ours-torch", [n / 10]), 1000 * n**2) for n in (3, 6)]
+    assert growth.slope_table(points).rows == [["layers", "ours-torch", "1.00", "2.00"]]
+    assert growth.table(points, "layers").columns == ["layers", "3", "6"]
+
+
+def test_growth_changes_one_thing_at_a_time():
+    assert growth.case("tokens of a text", 16).inputs["input_ids"].shape == (8, 16)
+    assert growth.case("batch of pictures", 2).inputs["pixel_values"].shape == (2, 3, 224, 224)
+    larger = growth.case("picture, pixels a side", 256)
+    assert (larger.inputs["pixel_values"].shape[-1], larger.options) == (256, {"interpolate_pos_encoding": True})
+    layers = growth.fields("layers", 5, quick=True)
+    assert {layers[tower]["num_hidden_layers"] for tower in ("text_config", "vision_config")} == {5}
+    assert growth.fields("batch of texts", 5, quick=True) == TINY
+
+
+@pytest.fixture
+def small_pictures(monkeypatch):
+    monkeypatch.setattr("checkpoints.pictures", lambda batch, size=2: np.zeros((batch, 3, size, size), np.float32))
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_the_gpu_row_has_the_three_tables():
+    names = {class_name: [case.name for case in gpu.cases(class_name)] for class_name in gpu.SMALL}
+    assert names["CLIPTextModel"] == [f"{n} texts" for n in (4, 16, 32, 64, 128)]
+    assert names["CLIPVisionModel"] == [f"{n} pictures" for n in (1, 4, 16, 32)]
+    assert len(names["CLIPModel"]) == 12
+
+
+@pytest.mark.usefixtures("small_pictures")
+def test_the_gpu_row_wants_small_batches_three_times_as_fast():
+    seconds = {"ours compiled": 2.0, "transformers 5 sdpa": 5.0, "ours eager": 4.0, "ours flash_attention_2": 5.0}
+    row = Timed(gpu.cases("CLIPVisionModel")[0], {name: Measurement(name, [value]) for name, value in seconds.items()})
+    told = [str(goal) for goal in gpu.goals("CLIPVisionModel", [row])]
+    assert "asked at least 3, measured 2.5: missed by 17%" in told[0]
+    assert "FlashAttention 2 over eager: asked at most 1, measured 1.25: missed by 25%" in told[1]
+
+
+def test_without_a_gpu_the_row_says_so_and_is_no_failure(monkeypatch, capsys, tmp_path):
+    cuda = SimpleNamespace(is_available=lambda: False)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, __version__="9.9"))
+    with pytest.raises(UnavailableError, match="no CUDA device was found by PyTorch 9.9, so nothing was measured"):
+        gpu.report(Settings(tmp_path))
+    assert run.run_row(8, options(tmp_path))
+    assert "Row 8: no CUDA device" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_row_that_fails_is_told_and_writes_nothing(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(run.ROWS, 5, lambda settings: 1 / 0)
+    assert not run.run_row(5, options(tmp_path))
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    monkeypatch.setitem(run.ROWS, 5, lambda settings: Report("forward", "Forward", "", quick=settings.quick))
+    assert run.run_row(5, options(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["forward.json", "forward.md"]
+
+
+def options(folder: Path) -> argparse.Namespace:
+    return argparse.Namespace(quick=True, budget=0.0, results=folder)
