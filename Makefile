@@ -2,25 +2,32 @@
 #   PYTHON   the interpreter to make it with        (3.11 or newer; found by itself)
 #   VENV     where it is made                       (.venv)
 #   TORCH, TORCH_BACKEND     the PyTorch to install, and for what: cpu, auto (this machine's GPU), cu130 and so on
-#   MODEL, IMAGES, LABELS    what make demo runs on
+#   MODEL, IMAGES, LABELS, TEMPLATE    what make demo runs on
 
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 TORCH_BACKEND ?= cpu
 BIN := $(VENV)/bin
+SITE_PACKAGES := import sysconfig; print(sysconfig.get_path("purelib"))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11, \
 	$(shell $(python) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(python))))
 
-MODEL ?= ../shared/emoji/checkpoint
-IMAGES ?= ../shared/emoji/pictures
-LABELS ?= ../shared/emoji/labels.json
+MODEL ?= examples/shapes/checkpoint
+IMAGES ?= examples/shapes/pictures
+LABELS ?= examples/shapes/labels.txt
+TEMPLATE ?= {}
 
-.PHONY: demo test check bench clean
+.PHONY: demo demo-checkpoint test check bench bench-gpu bench-gpu-here clean
 
-## demo: name pictures with a trained CLIP, offline
+## demo: name pictures with a trained CLIP in the three frameworks, and prove that they agree; offline
 demo: $(VENV)/installed-demo
-	@BIN=$(BIN) MODEL=$(MODEL) IMAGES=$(IMAGES) LABELS=$(LABELS) sh examples/demo.sh
+	@HF_HUB_OFFLINE=1 TF_CPP_MIN_LOG_LEVEL=2 \
+		$(BIN)/python examples/demo.py '$(MODEL)' '$(IMAGES)' --labels '$(LABELS)' --template '$(TEMPLATE)'
+
+## demo-checkpoint: train that CLIP anew, which takes two CPU cores about 40 minutes
+demo-checkpoint: $(VENV)/installed-train
+	BIN=$(BIN) sh examples/shapes/train.sh
 
 ## test: the whole suite
 test: $(VENV)/installed-test
@@ -32,13 +39,21 @@ check: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-## bench: the benchmarks, on this machine's CPU
-bench: $(VENV)/installed-test
-	$(BIN)/python benchmarks/run.py
+## bench: time this project beside its peers on this machine's CPU; BENCH_ARGS="--rows 1,5 --quick" does a part
+bench: $(VENV)-bench-transformers5/installed $(VENV)-bench-onnxruntime/installed
+	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
-## clean: remove the environment and all caches
+## bench-gpu: the part for one CUDA GPU, in an environment of its own; without a GPU it says so
+bench-gpu:
+	@if command -v nvidia-smi >/dev/null; then $(MAKE) VENV=$(VENV)-gpu TORCH_BACKEND=auto bench-gpu-here; \
+	else echo "make bench-gpu needs a CUDA GPU, and there is no nvidia-smi to tell of one: nothing was measured"; fi
+
+bench-gpu-here: $(VENV)/installed-gpu $(VENV)-bench-transformers5/installed
+	$(BIN)/python benchmarks/run.py --rows 8 $(BENCH_ARGS)
+
+## clean: remove the environments and all caches
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-gpu* .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -53,10 +68,27 @@ $(VENV)/installed-torch: | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/installed-demo: pyproject.toml | $(VENV)/installed-torch
-	$(PIP) --editable '.[torch]'
+	$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/installed-train: pyproject.toml | $(VENV)/installed-torch
+	$(PIP) --editable '.[torch,train,evaluate,plots]'
 	@touch $@
 
 $(VENV)/installed-test: pyproject.toml requirements/oracle.txt | $(VENV)/installed-torch
 	$(PIP) --editable '.[test]'
 	$(PIP) --no-deps --requirement requirements/oracle.txt
+	@touch $@
+
+# An environment over the main one: its own packages come first, and the main one's, PyTorch above all, are the same.
+$(VENV)-bench-%/installed: requirements/bench-%.txt | $(VENV)/installed-test
+	$(BIN)/python -m venv $(@D)
+	$(BIN)/python -c '$(SITE_PACKAGES)' > "$$($(@D)/bin/python -c '$(SITE_PACKAGES)')/main-environment.pth"
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+# FlashAttention is built here, which may fail; its columns are then left out, and the report says so.
+$(VENV)/installed-gpu: requirements/bench-gpu.txt | $(VENV)/installed-test
+	$(PIP) --requirement $<
+	-$(PIP) --no-build-isolation flash-attn
 	@touch $@
