@@ -66,6 +66,17 @@ def lengths_to_read(
     return np.where(looks_on, batch_and_seq[1], lengths)
 
 
+def hides_what_is_read(attention_mask: np.ndarray, lengths: np.ndarray) -> bool:
+    """Whether the mask hides a token that a pooled output depends on; what is behind, a causal model hides by itself.
+
+    Args:
+        attention_mask: `(batch, seq)`.
+        lengths: `(batch,)`, how many tokens of each row are read.
+    """
+    behind = np.arange(attention_mask.shape[1]) >= lengths[:, None]
+    return not ((attention_mask != 0) | behind).all()
+
+
 def parts_to_read(lengths: np.ndarray) -> list[Part]:
     """The rows in as many parts as cost least, each read as far as its longest row needs.
 

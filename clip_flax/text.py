@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 
 from clip_core.configuration import CLIPTextConfig
 from clip_core.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
-from clip_core.trimming import lengths_to_read, rounded
+from clip_core.trimming import hides_what_is_read, lengths_to_read, rounded
 from clip_flax.attention import choose_implementation, text_mask
 from clip_flax.initialization import CLIPModule, embedding, layer_norm, linear, rngs_from
 from clip_flax.layers import CLIPEncoder
@@ -20,7 +21,6 @@ from clip_flax.tensors import known_values
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    import numpy as np
     from numpy.typing import DTypeLike
 
 
@@ -111,7 +111,9 @@ class CLIPTextTransformer(CLIPModule):
         if lengths is None:
             return input_ids, attention_mask
         length = rounded(int(lengths.max()), input_ids.shape[-1])
-        return input_ids[:, :length], None if attention_mask is None else attention_mask[:, :length]
+        if attention_mask is None or not hides_what_is_read(np.asarray(attention_mask), lengths):
+            return input_ids[:, :length], None
+        return input_ids[:, :length], attention_mask[:, :length]
 
     def lengths_to_read(self, input_ids: Any, attention_mask: Any = None, *, train: bool = False) -> np.ndarray | None:
         """How many tokens of each row its pooled output depends on, `(batch,)`; None where all are to be read."""

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from clip_core.configuration import CLIPTextConfig
 from clip_core.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
-from clip_core.trimming import lengths_to_read, parts_to_read
+from clip_core.trimming import hides_what_is_read, lengths_to_read, parts_to_read
 from clip_tf.attention import choose_implementation, text_mask
 from clip_tf.initialization import CLIPLayer, embedding, layer_norm, linear
 from clip_tf.layers import CLIPEncoder
@@ -127,6 +127,8 @@ class CLIPTextTransformer(CLIPLayer):
         if lengths is None:
             options |= {"attention_mask": attention_mask, "position_ids": position_ids}
             return self(input_ids, **options).pooler_output
+        if attention_mask is not None and not hides_what_is_read(attention_mask.numpy(), lengths):
+            attention_mask = None
         order, pooled = [], []
         for rows, length in parts_to_read(lengths):
             mask = None if attention_mask is None else tf.gather(attention_mask, rows)[:, :length]

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from clip_core.attention_choice import DEFAULT_IMPLEMENTATION, FLASH_ATTENTION, known_implementation, warn_of_eager
 from clip_torch.initialization import linear
+from clip_torch.tensors import known_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -78,16 +79,18 @@ def text_mask(implementation: str, attention_mask: Tensor | None, hidden_states:
         hidden_states: `(batch, seq, hidden)`, for shape, dtype and device.
     """
     batch, seq, _ = hidden_states.shape
-    if attention_mask is None:
+    if attention_mask is not None and attention_mask.shape != (batch, seq):
+        raise ValueError(f"attention_mask has shape {tuple(attention_mask.shape)}; input_ids say {(batch, seq)}")
+    known = None if attention_mask is None else known_values(attention_mask != 0)
+    if attention_mask is None or (known is not None and known.all()):
         if implementation == "eager":
             return AttentionMask(implementation, bias=_causal_bias(seq, hidden_states))
         return AttentionMask(implementation, is_causal=True)
-    if attention_mask.shape != (batch, seq):
-        raise ValueError(f"attention_mask has shape {tuple(attention_mask.shape)}; input_ids say {(batch, seq)}")
     attended = attention_mask.to(hidden_states.device) != 0  # (batch, seq)
     empty = ~attended.any(dim=-1, keepdim=True)  # (batch, 1)
     attended = attended | empty
-    empty_rows = empty[:, :, None, None]  # (batch, 1, 1, 1)
+    no_row_is_empty = known is not None and known.any(axis=-1).all()
+    empty_rows = None if no_row_is_empty else empty[:, :, None, None]  # (batch, 1, 1, 1)
     if implementation == "flash_attention_2":
         return AttentionMask(implementation, is_causal=True, unpadding=_unpadding(attended), empty_rows=empty_rows)
     lowest = torch.finfo(hidden_states.dtype).min

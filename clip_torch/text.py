@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from clip_core.configuration import CLIPTextConfig
 from clip_core.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
-from clip_core.trimming import lengths_to_read, parts_to_read
+from clip_core.trimming import hides_what_is_read, lengths_to_read, parts_to_read
 from clip_torch.attention import choose_implementation, text_mask
 from clip_torch.initialization import embedding, linear
 from clip_torch.layers import CLIPEncoder
@@ -106,6 +106,8 @@ class CLIPTextTransformer(nn.Module):
         lengths = None if position_ids is not None else self.lengths_to_read(input_ids, attention_mask)
         if lengths is None:
             return self(input_ids, attention_mask, position_ids).pooler_output
+        if attention_mask is not None and not hides_what_is_read((attention_mask != 0).numpy(), lengths):
+            attention_mask = None
         order, pooled = [], []
         for rows, length in parts_to_read(lengths):
             index = torch.from_numpy(rows)

@@ -7,7 +7,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from clip_core.trimming import TOKENS_PER_RUN, lengths_to_read, parts_to_read, rounded, trimmed
+from clip_core.trimming import (
+    TOKENS_PER_RUN,
+    hides_what_is_read,
+    lengths_to_read,
+    parts_to_read,
+    rounded,
+    trimmed,
+)
 
 IDS = np.arange(18).reshape(3, 6)
 POOLED_AT = np.array([1, 4, 0])
@@ -27,6 +34,13 @@ def test_a_row_is_read_up_to_where_it_is_pooled():
 def test_a_row_that_looks_behind_where_it_is_pooled_is_read_whole():
     mask = np.array([[0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 0, 0]])
     assert lengths(mask=mask).tolist() == [6, 5, 1]  # all padding: even attention to what came before
+
+
+def test_a_mask_hides_nothing_where_only_what_is_behind_is_masked():
+    mask = (np.arange(6) < [[2], [5], [1]]).astype(int)
+    assert not hides_what_is_read(mask, lengths(mask=mask))
+    mask[1, 0] = 0
+    assert hides_what_is_read(mask, lengths(mask=mask))
 
 
 @pytest.mark.parametrize("limits", [{"vocab_size": 17}, {"max_position_embeddings": 5}])

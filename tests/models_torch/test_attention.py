@@ -193,6 +193,20 @@ def test_dropout_acts_in_training_alone():
 
 def test_the_mask_is_made_once_for_all_layers():
     assert AttentionMask().bias is None
-    prepared = text_mask("sdpa", torch.ones(BATCH, SEQ), torch.zeros(BATCH, SEQ, 4))
+    mask = torch.ones(BATCH, SEQ)
+    mask[0, -1] = 0
+    prepared = text_mask("sdpa", mask, torch.zeros(BATCH, SEQ, 4))
     assert prepared.bias.shape == (BATCH, 1, SEQ, SEQ)
     assert not prepared.is_causal  # the bias says it already
+    assert prepared.empty_rows is None  # none is
+    mask[0] = 0
+    assert text_mask("sdpa", mask, torch.zeros(BATCH, SEQ, 4)).empty_rows.flatten().tolist() == [True] + [False] * (
+        BATCH - 1
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.bfloat16])
+def test_a_mask_that_hides_nothing_costs_nothing(dtype):
+    prepared = text_mask("sdpa", torch.ones(BATCH, SEQ, dtype=dtype), torch.zeros(BATCH, SEQ, 4))
+    assert prepared.is_causal
+    assert prepared.bias is None
