@@ -31,7 +31,8 @@ def compare(name: str, ours: Callable[[], object], peer: Callable[[], object], *
     """Time both, turn by turn, so that whatever else the machine does falls on both alike."""
     times: tuple[list[float], list[float]] = ([], [])
     for turn in range(repeats + 2):
-        for place, function in enumerate((ours, peer)):
+        for place in (0, 1) if turn % 2 else (1, 0):  # neither always comes behind the other
+            function = (ours, peer)[place]
             start = time.perf_counter()
             function()
             if turn >= 2:  # the first two warm up
