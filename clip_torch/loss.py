@@ -32,12 +32,13 @@ class _ChunkedClipLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, texts: Tensor, images: Tensor, scale: Tensor, chunk: int) -> Tensor:
-        row_sums, over_texts = [], texts.new_full((len(images),), -torch.inf)
-        for rows in texts.split(chunk):
-            logits = rows @ images.t() * scale  # (chunk, images)
-            row_sums.append(logits.logsumexp(dim=1))
-            over_texts = torch.logaddexp(over_texts, logits.logsumexp(dim=0))
-        over_images = torch.cat(row_sums)
+        # Filled in place: what outlives a chunk and is made between two of them keeps their memory from being reused.
+        over_images, over_texts = texts.new_empty(len(texts)), texts.new_full((len(images),), -torch.inf)
+        for start in range(0, len(texts), chunk):
+            part = slice(start, start + chunk)
+            logits = texts[part] @ images.t() * scale  # (chunk, images)
+            over_images[part] = logits.logsumexp(dim=1)
+            torch.logaddexp(over_texts, logits.logsumexp(dim=0), out=over_texts)
         ctx.save_for_backward(texts, images, scale, over_images, over_texts)
         ctx.chunk = chunk
         right = (texts * images).sum(dim=-1) * scale
