@@ -85,7 +85,7 @@ class Trainer:
         self.spread = _spread(self.towers, settings, parallel)
         self.trained = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
         self.optimizer = torch.optim.AdamW(
-            self._groups(), lr=settings.lr, betas=(settings.beta_1, settings.beta_2), eps=settings.epsilon
+            self._groups(), lr=settings.lr, betas=(settings.beta_1, settings.beta_2), eps=settings.epsilon, fused=True
         )
 
     def _groups(self) -> list[dict[str, Any]]:

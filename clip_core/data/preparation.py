@@ -161,9 +161,10 @@ class Preparation:
         ]
 
     def _pixels(self, samples: list[_Sample]) -> list[np.ndarray]:
+        # In one thread: there are as many workers as are wanted, and without any the model has the other processors.
         done = {} if self.augmentation is None else {"do_resize": False, "do_center_crop": False}
         pixels: list[np.ndarray] = self.processor.image_processor(
-            [sample.picture for sample in samples], **done, return_tensors=None
+            [sample.picture for sample in samples], **done, return_tensors=None, num_threads=1
         )["pixel_values"]
         return pixels
 

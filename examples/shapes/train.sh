@@ -23,7 +23,7 @@ last() { # of a lesson, the checkpoint
 # What shapes look like is learned from large ones on plain grounds. Of all kinds of pictures at once, a model this
 # small learns grounds, places and colours from the first hundred steps, and shapes after thousands.
 lesson lesson-1 simple "$BUILD/model/config.json" 14
-lesson lesson-2 full "$(last lesson-1)" 11
+lesson lesson-2 full "$(last lesson-1)" 10
 
 "$BIN/clip-zoo" convert "$(last lesson-2)" examples/shapes/checkpoint --to safetensors --dtype float16 --overwrite
 "$BIN/python" examples/shapes/card.py "$BUILD" examples/shapes/checkpoint
