@@ -25,7 +25,7 @@ demo: $(VENV)/installed-demo
 	@HF_HUB_OFFLINE=1 TF_CPP_MIN_LOG_LEVEL=2 \
 		$(BIN)/python examples/demo.py '$(MODEL)' '$(IMAGES)' --labels '$(LABELS)' --template '$(TEMPLATE)'
 
-## demo-checkpoint: train that CLIP anew, which takes two CPU cores about 40 minutes
+## demo-checkpoint: train that CLIP anew, which takes two CPU cores 30 to 40 minutes
 demo-checkpoint: $(VENV)/installed-train
 	BIN=$(BIN) sh examples/shapes/train.sh
 

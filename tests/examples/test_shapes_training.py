@@ -115,7 +115,7 @@ def test_the_card_tells_what_was_measured():
     told = (CHECKPOINT / "README.md").read_text()
     results = measure.Results(**json.loads((CHECKPOINT / "results.json").read_text()))
     for share in (results.colour, results.shape, results.both, results.text_to_image, results.image_to_text):
-        assert f"| {share:.1%} |" in told
+        assert f"| {share:.2%} |" in told
     assert (CHECKPOINT / "curve.png").stat().st_size > 10_000
     records = [[{"step": 1, "loss": 3.0, "logit_scale": 14.0, "samples_per_second": 64.0}]] * 2
     assert "2 steps of 128" in card.card(CHECKPOINT, results, records)
