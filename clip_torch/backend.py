@@ -10,6 +10,7 @@ from torch import Tensor
 from clip_core.backends import Backend
 from clip_core.label_cache import fingerprint
 from clip_core.trimming import trimmed
+from clip_torch.inference import weights
 from clip_torch.model import CLIPModel, unit_norm
 from clip_torch.tensors import to_numpy
 from clip_torch.trace import trace
@@ -46,9 +47,8 @@ class TorchEncoder:
 
     def text_fingerprint(self) -> str:
         """What tells this text tower from every other; see `clip_core.label_cache`."""
-        state = self.model.state_dict()
-        weights = ((name, to_numpy(state[name])) for name in state if name.startswith("text_"))
-        return fingerprint("torch", self.model.config.text_config, weights)
+        own = ((name, to_numpy(tensor)) for name, tensor in weights(self.model) if name.startswith("text_"))
+        return fingerprint("torch", self.model.config.text_config, own)
 
     @torch.inference_mode()
     def logits_per_image(self, image_embeds: np.ndarray, text_embeds: np.ndarray) -> np.ndarray:

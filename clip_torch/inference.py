@@ -16,7 +16,7 @@ from clip_torch.attention import attend
 from clip_torch.layers import ACTIVATION_FUNCTIONS, CLIPEncoder, CLIPEncoderLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from clip_torch.attention import AttentionMask, AttentionOutput
 
@@ -56,6 +56,10 @@ class PackedLinear(nn.Module):
         if residual is None:
             return cast("Tensor", linear(states, self._packed, self._bias, *self._activation))
         return cast("Tensor", linear.binary(states, residual, self._packed, self._bias, "add"))
+
+    def unpacked(self) -> dict[str, Tensor]:
+        """The weight and the bias again, in memory of their own."""
+        return {"weight": self._packed.to_dense(), "bias": self._bias}
 
     def __deepcopy__(self, _: dict[int, Any]) -> PackedLinear:
         """Itself, as nothing can change it; torch has no copy of oneDNN's layout."""
@@ -114,6 +118,14 @@ def prepare_encoder(encoder: CLIPEncoder) -> None:
     for index, layer in enumerate(encoder.layers):
         if isinstance(layer, CLIPEncoderLayer):
             encoder.layers[index] = PreparedEncoderLayer(layer)
+
+
+def weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """What a model computes with, by name, whether it was prepared or not; packed layers are unpacked one at a time."""
+    for prefix, module in model.named_modules():
+        own = module.unpacked() if isinstance(module, PackedLinear) else dict(module.named_parameters(recurse=False))
+        for name, tensor in own.items():
+            yield f"{prefix}.{name}".removeprefix("."), tensor
 
 
 def check_change(change: Callable[[Tensor], Tensor]) -> None:

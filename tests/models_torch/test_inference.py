@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import clip_torch
-from clip_torch.inference import PackedLinear, PreparedEncoderLayer
+from clip_torch.backend import TorchEncoder
+from clip_torch.inference import PackedLinear, PreparedEncoderLayer, weights
 from clip_torch.layers import ACTIVATION_FUNCTIONS
 from support.configs import CLASSES, pixel_values, tiny_config, token_ids
 
@@ -143,3 +144,22 @@ def test_a_packed_layer_is_a_linear_layer_on_any_number_of_axes():
         expected = layer(states).detach().numpy()
         np.testing.assert_allclose(packed(states).numpy(), expected, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(packed(states, residual).numpy(), expected + residual.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_its_weights_can_still_be_told_apart():
+    model, other = build(), build()
+    other.text_model.encoder.layers[0].self_attn.v_proj.weight.data[1, 2] += 1e-3
+    keys = [TorchEncoder(one.prepare_for_inference()).text_fingerprint() for one in (model, build(), other)]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_packed_weights_come_out_as_they_went_in():
+    model = build(vision={"hidden_act": "quick_gelu"})
+    layer = model.vision_model.encoder.layers[0]
+    names = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+    expected = torch.cat([layer.get_submodule(name).weight for name in names]), layer.mlp.fc1.weight * 1.702
+    assert dict(weights(model)).keys() == model.state_dict().keys()
+    prepared = dict(weights(model.prepare_for_inference()))
+    prefix = "vision_model.encoder.layers.0"
+    assert torch.equal(prepared[f"{prefix}.qkv_proj.weight"], expected[0])
+    assert torch.equal(prepared[f"{prefix}.fc1.weight"], expected[1])
