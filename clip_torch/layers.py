@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 def quick_gelu(states: Tensor) -> Tensor:
     """The approximation of GELU that OpenAI's CLIP was trained with: x * sigmoid(1.702 x)."""
-    return states * torch.sigmoid(1.702 * states)
+    scaled = 1.702 * states
+    if torch.is_grad_enabled():
+        return states * torch.sigmoid(scaled)
+    # In one tensor in place of three: these are the largest there are, and a CPU's allocator returns and fetches the
+    # pages of each.
+    return scaled.sigmoid_().mul_(states)
 
 
 ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
