@@ -49,6 +49,12 @@ class AttentionMask(NamedTuple):
     unpadding: Unpadding | None = None
     empty_rows: Tensor | None = None  # (batch, 1, 1, 1) bool, the rows that are all padding
 
+    def of_rows(self, start: int, stop: int) -> AttentionMask:
+        """The mask of a part of the batch, where nothing is unpadded."""
+        bias = self.bias if self.bias is None or len(self.bias) == 1 else self.bias[start:stop]
+        empty_rows = None if self.empty_rows is None else self.empty_rows[start:stop]
+        return self._replace(bias=bias, empty_rows=empty_rows)
+
 
 def check_implementation(name: str | None) -> str:
     """The attention implementation by name; see `known_implementation`."""

@@ -11,7 +11,7 @@ from clip_core.configuration import own_config
 from clip_core.pruning import heads_by_tower
 from clip_core.resizing import new_vocab_size, warn_of_legacy_pooling
 from clip_torch.attention import check_implementation
-from clip_torch.inference import check_change, check_preparable, prepare_encoder, refuse
+from clip_torch.inference import check_change, check_preparable, prepare, refuse
 from clip_torch.layers import CLIPEncoder
 
 if TYPE_CHECKING:
@@ -147,21 +147,22 @@ class CLIPBaseModel(nn.Module):
     # Inference
 
     def prepare_for_inference(self) -> Self:
-        """Lay the encoders out for inference on this CPU: a third less time for one picture or text, a sixth for many.
+        """Lay the model out for inference on this CPU: some fifth less time, for one picture or text and for many.
 
-        In place, and for good: a prepared model gives the same outputs within rounding (1e-5), and can no longer be
-        trained, saved, pruned, moved or differentiated. Nothing happens to one that is prepared already.
+        A model in bfloat16 stays so, and takes a third of float32's time where the CPU multiplies it (AMX).
+
+        In place, and for good: a prepared model gives the same outputs within rounding (1e-5 in float32), and can no
+        longer be trained, saved, pruned, moved or differentiated. Nothing happens to one that is prepared already.
 
         Returns:
             The model, in evaluation mode.
 
         Raises:
-            ValueError: it is not in float32 on a CPU, or this build of PyTorch is without oneDNN.
+            ValueError: it is not in float32 on a CPU, nor in bfloat16 on one that multiplies it; or this build of
+                PyTorch is without oneDNN.
         """
         check_preparable(self)
-        for module in self.modules():
-            if isinstance(module, CLIPEncoder):
-                prepare_encoder(module)
+        prepare(self)
         self._is_prepared = True
         return self.eval()
 
@@ -177,7 +178,7 @@ class CLIPBaseModel(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         if self._is_prepared:
-            check_change(fn)
+            check_change(fn, self.dtype)
         return super()._apply(fn, recurse)
 
     # Training

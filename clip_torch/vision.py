@@ -39,9 +39,7 @@ class CLIPVisionEmbeddings(nn.Module):
         """Embed pictures `(batch, channels, height, width)`: `(batch, 1 + patches, hidden)`."""
         self._check(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         batch, _, height, width = pixel_values.shape
-        patches = self.patch_embedding(
-            pixel_values.to(self.patch_embedding.weight.dtype)
-        )  # (batch, hidden, rows, cols)
+        patches = self.patch_embedding(pixel_values.to(self.class_embedding.dtype))  # (batch, hidden, rows, cols)
         patches = patches.flatten(2).transpose(1, 2)  # (batch, patches, hidden)
         class_token = self.class_embedding.expand(batch, 1, -1)  # (batch, 1, hidden)
         embeddings = torch.cat([class_token, patches], dim=1)

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import clip_torch
+from clip_torch import inference
 from clip_torch.backend import TorchEncoder
 from clip_torch.inference import PackedLinear, PreparedEncoderLayer, weights
-from clip_torch.layers import ACTIVATION_FUNCTIONS
+from clip_torch.layers import ACTIVATION_FUNCTIONS, quick_gelu
 from support.configs import CLASSES, pixel_values, tiny_config, token_ids
 
 
@@ -63,6 +64,68 @@ def test_hidden_states_and_attentions_come_as_before():
         for name in ("hidden_states", "attentions"):
             for ours, theirs in zip(output[tower][name], expected[tower][name], strict=True):
                 torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+@pytest.mark.parametrize("tokens", [1, 21, 40])
+def test_a_batch_in_parts_gives_the_same_outputs(implementation, tokens, monkeypatch):
+    monkeypatch.setattr(inference, "TOKENS_AT_ONCE", tokens)
+    model, inputs = build(attn_implementation=implementation), inputs_of("CLIPModel", batch=7)
+    inputs["attention_mask"][2], inputs["attention_mask"][5, 3:] = 0, 0
+    options = {"output_hidden_states": True, "output_attentions": implementation == "eager"}
+    with torch.inference_mode():
+        expected = model(**inputs, **options)
+        output = model.prepare_for_inference()(**inputs, **options)
+    torch.testing.assert_close(output.logits_per_image, expected.logits_per_image, rtol=1e-5, atol=1e-5)
+    for tower in ("text_model_output", "vision_model_output"):
+        ours, theirs = output[tower], expected[tower]
+        torch.testing.assert_close(ours.last_hidden_state, theirs.last_hidden_state, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours.hidden_states, theirs.hidden_states, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours.attentions, theirs.attentions, rtol=1e-5, atol=1e-5)
+
+
+def test_a_large_batch_does_go_in_parts(monkeypatch):
+    monkeypatch.setattr(inference, "TOKENS_AT_ONCE", 30)
+    model, inputs = build("CLIPTextModel").prepare_for_inference(), inputs_of("CLIPTextModel", batch=7)
+    rows = []
+    model.text_model.encoder.layers[0].register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
+    model(**inputs)
+    assert sum(rows) == 7
+    assert max(rows) * inputs["input_ids"].shape[1] <= 30
+
+
+def test_pictures_of_another_size_come_as_before():
+    model = build("CLIPVisionModel")
+    height, width = model.config.image_size + model.config.patch_size + 1, model.config.image_size + 2
+    pixels = torch.randn(2, model.config.num_channels, height, width)
+    assert_prepared_is_same(model, {"pixel_values": pixels}, interpolate_pos_encoding=True)
+
+
+def test_bfloat16_is_as_near_prepared_as_not():
+    if not inference.multiplies_bfloat16():
+        pytest.skip("this CPU does not multiply bfloat16")
+    inputs, model = inputs_of("CLIPModel"), build()
+    with torch.inference_mode():
+        expected = model(**inputs).logits_per_image
+        plain = build().to(torch.bfloat16)
+        plainly = (plain(**inputs).logits_per_image.float() - expected).abs().max()
+        prepared = plain.prepare_for_inference()(**inputs).logits_per_image
+    assert prepared.dtype == torch.bfloat16
+    assert (prepared.float() - expected).abs().max() <= max(2 * plainly, 0.05 * expected.abs().max())
+    assert plain.to(torch.bfloat16) is plain
+    with pytest.raises(ValueError, match="to move it or change its dtype, load it again"):
+        plain.float()
+
+
+def test_a_cpu_without_bfloat16_and_a_mixture_are_told(monkeypatch):
+    model = build().to(torch.bfloat16)
+    monkeypatch.setattr(inference, "multiplies_bfloat16", lambda: False)
+    with pytest.raises(ValueError, match="does not multiply bfloat16"):
+        model.prepare_for_inference()
+    model = build()
+    model.visual_projection.to(torch.bfloat16)
+    with pytest.raises(ValueError, match=r"visual_projection.weight is in torch.bfloat16 and others in torch.float32"):
+        model.prepare_for_inference()
 
 
 def test_rows_that_are_all_padding_and_pruned_heads_come_as_before():
@@ -125,7 +188,7 @@ def test_moving_it_to_where_it_is_does_nothing():
 
 def test_other_dtypes_are_refused_before_anything_changes():
     model = build().to(torch.float16)
-    with pytest.raises(ValueError, match=r"logit_scale is in torch.float16 on cpu.*float32 on a CPU"):
+    with pytest.raises(ValueError, match=r"logit_scale is in torch.float16 on cpu.*float32 or bfloat16 on a CPU"):
         model.prepare_for_inference()
     assert not any(isinstance(module, (PackedLinear, PreparedEncoderLayer)) for module in model.modules())
 
@@ -139,7 +202,7 @@ def test_a_build_without_onednn_is_told(monkeypatch):
 def test_a_packed_layer_is_a_linear_layer_on_any_number_of_axes():
     layer = torch.nn.Linear(7, 5)
     packed = PackedLinear(layer.weight, layer.bias)
-    for shape in ((7,), (3, 7), (2, 3, 7), (2, 3, 4, 7))[1:]:
+    for shape in ((3, 7), (2, 3, 7), (2, 3, 4, 7)):
         states, residual = torch.randn(shape), torch.randn(*shape[:-1], 5)
         expected = layer(states).detach().numpy()
         np.testing.assert_allclose(packed(states).numpy(), expected, rtol=1e-5, atol=1e-6)
@@ -163,3 +226,13 @@ def test_packed_weights_come_out_as_they_went_in():
     prefix = "vision_model.encoder.layers.0"
     assert torch.equal(prepared[f"{prefix}.qkv_proj.weight"], expected[0])
     assert torch.equal(prepared[f"{prefix}.fc1.weight"], expected[1])
+
+
+def test_quick_gelu_is_the_same_with_gradients_and_without_and_leaves_its_input():
+    states = torch.linspace(-9, 9, 101)
+    before = states.clone()
+    expected = quick_gelu(states.clone().requires_grad_())
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            assert torch.equal(quick_gelu(states), expected.detach())
+            assert torch.equal(states, before)
