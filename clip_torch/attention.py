@@ -40,6 +40,23 @@ class Unpadding(NamedTuple):
     max_length: int
 
 
+class Packing(NamedTuple):
+    """A batch of texts as one row of their tokens without padding, which all but the attention can do without."""
+
+    indices: Tensor  # (tokens,) int64, into the flattened (batch * seq)
+    shape: tuple[int, int]  # (batch, seq)
+
+    def padded(self, states: Tensor) -> Tensor:
+        """`(1, tokens, ...)` to `(batch, seq, ...)`, with zeros for padding."""
+        batch, seq = self.shape
+        padded = states.new_zeros(batch * seq, *states.shape[2:]).index_copy(0, self.indices, states[0])
+        return padded.unflatten(0, self.shape)
+
+    def packed(self, states: Tensor) -> Tensor:
+        """`(batch, seq, ...)` to `(1, tokens, ...)`."""
+        return states.flatten(0, 1).index_select(0, self.indices)[None]
+
+
 class AttentionMask(NamedTuple):
     """What a tower's layers need to know about which key may be seen; made once for all layers."""
 
@@ -48,6 +65,7 @@ class AttentionMask(NamedTuple):
     bias: Tensor | None = None  # (batch or 1, 1, seq, seq), added to the scores
     unpadding: Unpadding | None = None
     empty_rows: Tensor | None = None  # (batch, 1, 1, 1) bool, the rows that are all padding
+    packing: Packing | None = None  # the states are packed, and all that is said above is of the padded batch
 
     def of_rows(self, start: int, stop: int) -> AttentionMask:
         """The mask of a part of the batch, where nothing is unpadded."""
@@ -201,6 +219,10 @@ def attend(
     query: Tensor, key: Tensor, value: Tensor, mask: AttentionMask, *, scale: float, dropout: float
 ) -> AttentionOutput:
     """Attention by the implementation that the mask was made for."""
+    if mask.packing is not None:
+        query, key, value = (mask.packing.padded(states) for states in (query, key, value))
+        attended, weights = attend(query, key, value, mask._replace(packing=None), scale=scale, dropout=dropout)
+        return mask.packing.packed(attended), weights
     if mask.empty_rows is not None:
         query = query.masked_fill(mask.empty_rows, 0.0)
     return _ATTENTION[mask.implementation](query, key, value, mask, scale=scale, dropout=dropout)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from clip_core.configuration import CLIPTextConfig
 from clip_core.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
 from clip_core.trimming import hides_what_is_read, lengths_to_read, parts_to_read
-from clip_torch.attention import choose_implementation, text_mask
+from clip_torch.attention import Packing, choose_implementation, text_mask
 from clip_torch.initialization import embedding, linear
 from clip_torch.layers import CLIPEncoder
 from clip_torch.pretrained import CLIPPreTrainedModel
@@ -109,12 +109,27 @@ class CLIPTextTransformer(nn.Module):
         if attention_mask is not None and not hides_what_is_read((attention_mask != 0).numpy(), lengths):
             attention_mask = None
         order, pooled = [], []
-        for rows, length in parts_to_read(lengths):
+        for rows, length in parts_to_read(lengths, packed=attention_mask is None):
             index = torch.from_numpy(rows)
-            mask = None if attention_mask is None else attention_mask[index, :length]
-            pooled.append(self(input_ids[index, :length], mask).pooler_output)
+            ids = input_ids[index, :length]
+            if attention_mask is None:
+                pooled.append(self._packed(ids, torch.from_numpy(lengths[rows])))
+            else:
+                pooled.append(self(ids, attention_mask[index, :length]).pooler_output)
             order.append(index)
         return torch.cat(pooled)[torch.cat(order).argsort()]
+
+    def _packed(self, input_ids: Tensor, lengths: Tensor) -> Tensor:
+        """The states of the last of so many tokens `(rows,)` of ids `(rows, seq)`: `(rows, hidden)`."""
+        rows, seq = input_ids.shape
+        if (lengths == seq).all():
+            return self(input_ids).pooler_output
+        embedded = self.embeddings(input_ids)
+        packing = Packing((torch.arange(seq) < lengths[:, None]).flatten().nonzero().flatten(), (rows, seq))
+        implementation = choose_implementation(self.config, output_attentions=False)
+        mask = text_mask(implementation, None, embedded)._replace(packing=packing)
+        encoded = self.encoder(packing.packed(embedded), mask)
+        return self.final_layer_norm(encoded.last_hidden_state[0, lengths.cumsum(dim=0) - 1])
 
     def lengths_to_read(self, input_ids: Tensor | None, attention_mask: Tensor | None = None) -> np.ndarray | None:
         """How many tokens of each row its pooled output depends on, `(batch,)`; None where all are to be read."""

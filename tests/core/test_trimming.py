@@ -68,6 +68,13 @@ def test_a_long_row_among_many_short_ones_is_a_part_of_its_own_where_that_pays()
     assert rest.rows.tolist() == list(range(1, short + 1))
 
 
+def test_packed_rows_of_various_length_are_one_part_until_attention_costs_more_than_a_run():
+    rows = np.array([20] + [10] * 16)
+    assert len(parts_to_read(rows)) == 2
+    assert len(parts_to_read(rows, packed=True)) == 1
+    assert len(parts_to_read(np.array([70] + [10] * 16), packed=True)) == 2
+
+
 def cost(parts):
     return sum(TOKENS_PER_RUN + len(part.rows) * part.length for part in parts)
 

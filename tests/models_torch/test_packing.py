@@ -1,0 +1,75 @@
+"""Texts of mixed lengths go through the layers without their padding, and come out as they would with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import clip_torch
+from clip_torch.attention import Packing
+from support.configs import EOS_TOKEN_ID, tiny_config
+from support.tolerances import SAME_EMBEDDINGS
+
+LENGTHS = (7, 12, 9, 12, 5)
+
+
+def texts(lengths=LENGTHS, seq=14):
+    random = np.random.default_rng(0)
+    ids = np.zeros((len(lengths), seq), np.int64)
+    for row, length in enumerate(lengths):
+        ids[row, : length - 1], ids[row, length - 1] = random.integers(1, 90, length - 1), EOS_TOKEN_ID
+    return torch.from_numpy(ids)
+
+
+def build(**text):
+    torch.manual_seed(0)
+    return clip_torch.CLIPModel(tiny_config(text)).eval()
+
+
+def test_packing_leaves_out_padding_and_puts_zeros_for_it():
+    states = torch.arange(12.0).reshape(2, 3, 2) + 1
+    packing = Packing(torch.tensor([0, 1, 3]), (2, 3))
+    packed = packing.packed(states)
+    assert packed.tolist() == [[[1, 2], [3, 4], [7, 8]]]
+    assert packing.padded(packed).tolist() == [[[1, 2], [3, 4], [0, 0]], [[7, 8], [0, 0], [0, 0]]]
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+@pytest.mark.parametrize("prepared", [False, True])
+def test_packed_features_are_those_of_the_whole_input(implementation, prepared):
+    model, ids = build(attn_implementation=implementation), texts()
+    with torch.inference_mode():
+        expected = model.text_projection(model.text_model(ids).pooler_output)
+        if prepared:
+            model.prepare_for_inference()
+        tokens = []
+        model.text_model.encoder.layers[0].register_forward_pre_hook(lambda _, given: tokens.append(given[0].shape))
+        found = model.get_text_features(ids)
+    assert tokens == [(1, sum(LENGTHS), model.config.text_config.hidden_size)]
+    difference = torch.nn.functional.normalize(found) - torch.nn.functional.normalize(expected)
+    assert difference.abs().max() < SAME_EMBEDDINGS
+
+
+def test_texts_of_one_length_and_texts_with_a_mask_that_hides_are_not_packed():
+    model, ids = build(), texts()
+    shapes = []
+    model.text_model.encoder.layers[0].register_forward_pre_hook(lambda _, given: shapes.append(given[0].shape[:2]))
+    model.get_text_features(texts((6, 6, 6)))
+    mask = (ids != 0).long()
+    mask[1, 3] = 0
+    model.get_text_features(ids, mask)
+    assert shapes == [(3, 6), (5, 12)]
+
+
+def test_gradients_reach_every_token_and_no_padding():
+    model, ids = build(), texts()
+    (model.get_text_features(ids) ** 2).sum().backward()
+    packed = {
+        name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None
+    }
+    model.zero_grad()
+    (model.text_projection(model.text_model(ids).pooler_output) ** 2).sum().backward()
+    for name, gradient in packed.items():
+        expected = model.get_parameter(name).grad
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()) + 1e-6)
