@@ -16,6 +16,7 @@ class Goal:
         bound: "at most" or "at least".
         limit: what was asked.
         unit: of both numbers.
+        why: for the reader, if it is missed.
     """
 
     what: str
@@ -23,6 +24,7 @@ class Goal:
     bound: Literal["at most", "at least"]
     limit: float
     unit: str = ""
+    why: str = ""
 
     @property
     def reached(self) -> bool:
@@ -32,17 +34,19 @@ class Goal:
     def __str__(self) -> str:
         asked = f"{self.what}: asked {self.bound} {_number(self.limit)}{self.unit}, "
         told = f"measured {_number(self.measured)}{self.unit}: "
-        return asked + told + ("reached" if self.reached else f"missed by {abs(self.measured / self.limit - 1):.0%}")
+        if self.reached:
+            return asked + told + "reached"
+        return asked + told + f"missed by {abs(self.measured / self.limit - 1):.0%}" + (self.why and f" ({self.why})")
 
 
-def at_most(what: str, measured: float, limit: float, unit: str = "") -> Goal:
+def at_most(what: str, measured: float, limit: float, unit: str = "", why: str = "") -> Goal:
     """A target that is reached from below."""
-    return Goal(what, measured, "at most", limit, unit)
+    return Goal(what, measured, "at most", limit, unit, why)
 
 
-def at_least(what: str, measured: float, limit: float, unit: str = "") -> Goal:
+def at_least(what: str, measured: float, limit: float, unit: str = "", why: str = "") -> Goal:
     """A target that is reached from above."""
-    return Goal(what, measured, "at least", limit, unit)
+    return Goal(what, measured, "at least", limit, unit, why)
 
 
 def _number(value: float) -> str:

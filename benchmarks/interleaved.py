@@ -169,3 +169,9 @@ def ratios(timed: Sequence[Timed], ours: str, peer: str) -> list[tuple[Timed, fl
         if own is not None and other is not None:
             found.append((one, own / other))
     return found
+
+
+def rounds_won(timed: Timed, ours: str, peer: str) -> str:
+    """In how many rounds ours was the faster, which says how sure a difference of medians is."""
+    pairs = list(zip(timed.measurements[ours].seconds, timed.measurements[peer].seconds, strict=True))
+    return f"ours the faster in {sum(own < other for own, other in pairs)} of {len(pairs)} rounds"

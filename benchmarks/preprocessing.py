@@ -29,6 +29,7 @@ from clip_core.image_processing import CLIPImageProcessor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+PILLOW_ALONE = "Pillow, resizing alone"
 SIZES = ((640, 480), (1920, 1080))
 BATCH = 32
 THREADS = 2
@@ -120,7 +121,7 @@ def size_rows(width: int, height: int) -> list[Comparison]:
     many = partial(compare, repeats=7)
     one = [
         Comparison("transformers, slow", compare(name, lambda: by_us(images[0]), lambda: by_slow(images[0]))),
-        Comparison("Pillow, resizing alone", compare(name, lambda: by_us(images[0]), lambda: by_pillow(images[:1]))),
+        Comparison(PILLOW_ALONE, compare(name, lambda: by_us(images[0]), lambda: by_pillow(images[:1]))),
         Comparison("transformers, slow", many(f"{BATCH} of {name}", lambda: by_us(images), lambda: by_slow(images))),
         Comparison(
             "transformers, slow",

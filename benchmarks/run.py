@@ -1,6 +1,7 @@
 """Time this project beside its peers and write what was found: `python benchmarks/run.py [--rows 1,5] [--quick]`.
 
     1 start   2 loading   3 pictures   4 texts   5 forward passes   6 labels   7 conversion   8 GPU   9 growth
+    10 fewer bits
 
 Each row writes `<row>.json`, `<row>.md` and `<row>.png`. Peers that need an environment of their own are left out where
 it has not been made, and the report says so; `make bench` makes them all.

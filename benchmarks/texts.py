@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SAME = 1e-5  # of embeddings of unit norm; our own from fewer tokens are the same to 1e-6, which is compared too
 LONGEST, EOS = 77, 49407
 REPEATS = 9
+WHY_ONE = "a run reads 150 MB of weights for one token as for 77, which is most of what one short text takes"
 _MEGABYTE = 1e6
 _STATUS = Path("/proc/self/status")
 
@@ -54,8 +55,9 @@ def padded(lengths: np.ndarray, seq: int) -> dict[str, Tensor]:
 
 
 def feature_rows(folder: Path) -> list[Row]:
-    """Captions padded to 77 tokens, and to the longest of the batch."""
+    """Captions padded to 77 tokens, and to the longest of the batch: by our model as it is loaded, and prepared."""
     ours = clip_torch.CLIPModel.from_pretrained(folder)
+    prepared = clip_torch.CLIPModel.from_pretrained(folder).prepare_for_inference()
     peer = transformers.CLIPModel.from_pretrained(folder).eval()
     rows = []
     for batch in (1, 16, 64):
@@ -65,6 +67,8 @@ def feature_rows(folder: Path) -> list[Row]:
             check_same(ours, peer, inputs)
             title = f"{batch} caption(s) of {lengths.mean():.0f} tokens, at most {lengths.max()}, padded to {name}"
             rows.append(timed(title, ours, peer, inputs))
+            check_same(prepared, peer, inputs)
+            rows.append(timed(f"{title}, prepared", prepared, peer, inputs))
     for batch, longest in ((16, LONGEST), (64, 40)):
         lengths = np.linspace(5, longest, batch).astype(int)
         inputs = padded(np.random.default_rng(2).permutation(lengths), longest)

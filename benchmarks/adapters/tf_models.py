@@ -58,14 +58,13 @@ def load(library: str, checkpoint: str, threads: int) -> TensorFlowModel:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    found = {"tensorflow": tf.__version__}
     if library == "transformers":
-        return TensorFlowModel(TFCLIPModel.from_pretrained(checkpoint, from_pt=True), found)
+        return TensorFlowModel(TFCLIPModel.from_pretrained(checkpoint, from_pt=True), {})
     import keras
 
     import clip_tf
 
-    return TensorFlowModel(clip_tf.CLIPModel.from_pretrained(checkpoint), found | {"keras": keras.__version__})
+    return TensorFlowModel(clip_tf.CLIPModel.from_pretrained(checkpoint), {"keras": keras.__version__})
 
 
 def _dtype(array: np.ndarray) -> str:

@@ -113,7 +113,8 @@ def load(
         model.compile(mode="reduce-overhead" if device == "cuda" else None)
     found = {"torch": torch.__version__}
     if library == "transformers":
-        found[f"transformers {package.__version__.partition('.')[0]}"] = package.__version__
+        major = package.__version__.partition(".")[0]
+        found["transformers" if major == "4" else f"transformers {major}"] = package.__version__
     if device == "cuda":
         found |= {"CUDA": str(torch.version.cuda), "GPU": torch.cuda.get_device_name()}
     return TorchModel(model, found)

@@ -30,6 +30,11 @@ def test_a_slope_takes_two_sizes_and_costs_above_0(sizes, costs):
         fit(sizes, costs)
 
 
+def test_a_goal_missed_says_why():
+    assert str(at_most("Time", 1.2, 1.0, why="it was late")).endswith("missed by 20% (it was late)")
+    assert str(at_most("Time", 0.9, 1.0, why="it was late")).endswith("reached")
+
+
 def test_a_goal_missed_says_by_how_much():
     assert str(at_most("Start", 0.45, 0.3, " s")) == "Start: asked at most 0.3 s, measured 0.45 s: missed by 50%"
     assert str(at_least("Rate", 0.45, 0.9)) == "Rate: asked at least 0.9, measured 0.45: missed by 50%"
@@ -86,8 +91,8 @@ def test_flops_are_those_of_vit_b_32():
 
 def test_rows_are_chosen_by_number():
     assert row_numbers("5,1") == [5, 1]
-    with pytest.raises(argparse.ArgumentTypeError, match="no row '10'; there are 1,2,3,4,5,6,7,8,9"):
-        row_numbers("5,10")
+    with pytest.raises(argparse.ArgumentTypeError, match="no row '11'; there are 1,2,3,4,5,6,7,8,9,10"):
+        row_numbers("5,11")
 
 
 def test_the_same_seed_draws_the_same_checkpoint(tmp_path):

@@ -7,10 +7,12 @@ import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import checkpoints
 import forward
 import gpu
 import growth
 import numpy as np
+import precision
 import pytest
 import run
 from checkpoints import TINY
@@ -61,6 +63,23 @@ def test_forward_makes_a_table_and_a_plot(tmp_path):
     assert "| ours-torch | 120 (±0%) | 1200 (±0%) |" in text
     forward.draw(FORWARD, tmp_path / "forward.png")
     assert (tmp_path / "forward.png").stat().st_size > 0
+
+
+def test_forward_says_of_a_miss_in_how_many_rounds_ours_was_the_faster():
+    told = [str(goal) for goal in forward.goals(FORWARD, CLIPConfig(), 150e9)]
+    missed = next(line for line in told if line.startswith("images 1, ours-torch over transformers"))
+    assert missed.endswith("missed by 20% (ours the faster in 0 of 3 rounds)")
+
+
+def test_fewer_bits_are_compared_on_the_same_inputs(tmp_path):
+    checkpoints.write_random(tmp_path, CLIPConfig(**TINY))
+    timed = precision.speed(tmp_path, Settings(tmp_path, quick=True))
+    assert [one["case"] for one in timed][:2] == ["1 picture(s)", "16 picture(s)"]
+    for one in timed:
+        assert one["seconds"].keys() == precision.ways().keys()
+        assert one["cosine"]["float32"] == pytest.approx(1, abs=1e-6)
+        assert all(cosine > 0.98 for cosine in one["cosine"].values())
+    assert len(precision.speed_table(timed).rows) == len(timed) * len(precision.ways())
 
 
 def test_growth_names_the_slopes():

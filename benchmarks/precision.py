@@ -1,0 +1,207 @@
+"""Row 10: fewer bits on the CPU in PyTorch: what they save, and what they cost trained models.
+
+Models prepared for inference in float32 and in bfloat16, and one whose linear layers PyTorch's dynamic quantization
+holds in int8, take turns in one process on random weights of ViT-B/32's size. What each loses is measured on trained
+checkpoints: the demo model, on 2,000 pictures of pairs of a colour and a shape that its training never showed; and,
+where its folder lies beside the project, a small CLIP trained on emoji, on 32 drawings of a vendor that it never saw.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import checkpoints
+import torch
+from goals import at_least
+from interleaved import number_of_turns, take_turns
+from PIL import Image
+from plots import bars
+from report import Report, Table, milliseconds
+
+import clip_torch
+from clip_core.configuration import CLIPConfig
+from clip_core.evaluation import zero_shot
+from clip_core.zero_shot import ZeroShotClassifier
+from clip_torch.inference import multiplies_bfloat16
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from settings import Settings
+
+ROOT = Path(__file__).parents[1]
+DEMO, EMOJI = ROOT / "examples" / "shapes", ROOT.parent / "shared" / "emoji"
+BATCHES = (1, 16, 64)
+WHOLE = "float32"
+STAGES = {"picture(s)": "get_image_features", "text(s) of 77 tokens": "get_text_features"}
+
+
+class Here:
+    """A function of this process, as one that takes turns."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self.work = work
+
+    def prepare(self, stage: str, inputs: dict[str, np.ndarray], **options: Any) -> dict[str, np.ndarray]:
+        """Nothing is left to prepare."""
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def run(self) -> float:
+        """Seconds of one run."""
+        start = time.perf_counter()
+        self.work()
+        return time.perf_counter() - start
+
+
+def in_float32(folder: Path) -> Any:
+    """A model in float32, prepared for inference."""
+    return clip_torch.CLIPModel.from_pretrained(folder).prepare_for_inference()
+
+
+def in_bfloat16(folder: Path) -> Any:
+    """Likewise in bfloat16."""
+    return clip_torch.CLIPModel.from_pretrained(folder, dtype=torch.bfloat16).prepare_for_inference()
+
+
+def in_int8(folder: Path) -> Any:
+    """A model whose linear layers hold whole numbers, their inputs' scales found in each run."""
+    model = clip_torch.CLIPModel.from_pretrained(folder)
+    with warnings.catch_warnings():
+        # PyTorch has announced to remove its quantized tensors; what takes their place is a package of its own.
+        warnings.simplefilter("ignore")
+        return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, torch.qint8)
+
+
+def ways() -> dict[str, Callable[[Path], Any]]:
+    """How to load a model, by name."""
+    found = {WHOLE: in_float32, "bfloat16": in_bfloat16, "int8": in_int8}
+    return found if multiplies_bfloat16() else {name: way for name, way in found.items() if name != "bfloat16"}
+
+
+def report(settings: Settings) -> Report:
+    """Measure all."""
+    folder, fields = settings.scratch / "precision", checkpoints.TINY if settings.quick else checkpoints.VIT_B_32
+    checkpoints.write_random(folder, CLIPConfig(**fields))
+    written = Report("precision", "Fewer bits on the CPU", __doc__ or "", quick=settings.quick)
+    if not multiplies_bfloat16():
+        written.notes.append("This CPU does not multiply bfloat16, which was left out.")
+    timed = speed(folder, settings)
+    kept = accuracy(settings)
+    written.tables = [speed_table(timed), *(accuracy_table(title, found) for title, found in kept.items())]
+    written.measurements = [*timed, {"accuracy": kept}]
+    for one in timed:
+        for name in set(one["seconds"]) - {WHOLE}:
+            what = f"{one['case']}: {name}, times as fast as {WHOLE}"
+            written.goals.append(at_least(what, _ratio(one, name), 1.0))
+    values = {f"{one['case']}, {name}": _ratio(one, name) for one in timed for name in one["seconds"] if name != WHOLE}
+    written.plot = partial(bars, title="Fewer bits", across=f"times as fast as {WHOLE}", values=values, line=1.0)
+    return written
+
+
+def speed(folder: Path, settings: Settings) -> list[dict[str, Any]]:
+    """Every way at every batch size, with how far its features turned from float32's."""
+    models = {name: load(folder) for name, load in ways().items()}
+    found = []
+    for what, method in STAGES.items():
+        for batch in BATCHES[:2] if settings.quick else BATCHES:
+            inputs = checkpoints.texts(batch) if "text" in what else {"pixel_values": checkpoints.pictures(batch)}
+            given = {name: torch.from_numpy(array) for name, array in inputs.items()}
+            runners = {name: Here(partial(getattr(model, method), **given)) for name, model in models.items()}
+            with torch.inference_mode():
+                features = {name: torch.nn.functional.normalize(one.work().float()) for name, one in runners.items()}
+            first = sum(one.median for one in take_turns(runners, 1).values())
+            turns = number_of_turns(first, 0.0 if settings.quick else settings.budget, 2 if settings.quick else 7)
+            taken = take_turns(runners, turns)
+            found.append(
+                {
+                    "case": f"{batch} {what}",
+                    "seconds": {name: one.seconds for name, one in taken.items()},
+                    "median": {name: one.median for name, one in taken.items()},
+                    "spread": {name: one.spread for name, one in taken.items()},
+                    "cosine": {name: float((one * features[WHOLE]).sum(-1).min()) for name, one in features.items()},
+                }
+            )
+    return found
+
+
+def speed_table(timed: list[dict[str, Any]]) -> Table:
+    """Milliseconds, ratios, and the cosine of the feature that turned most."""
+    rows = [
+        [
+            one["case"],
+            name,
+            milliseconds(one["median"][name], one["spread"][name]),
+            f"{_ratio(one, name):.2f}",
+            f"{one['cosine'][name]:.5f}",
+        ]
+        for one in timed
+        for name in one["seconds"]
+    ]
+    columns = ["ViT-B/32", "numbers", "ms", f"times as fast as {WHOLE}", f"least cosine with {WHOLE}'s"]
+    return Table(columns, rows, "Time")
+
+
+def accuracy(settings: Settings) -> dict[str, dict[str, dict[str, float]]]:
+    """Shares of right answers of each trained model that is here, for each way."""
+    found = {"The demo model": {name: _of_demo(load, settings) for name, load in ways().items()}}
+    if EMOJI.exists():
+        found["A CLIP of 8.8 million parameters, trained on emoji"] = {
+            name: _of_emoji(load) for name, load in ways().items()
+        }
+    return found
+
+
+def accuracy_table(title: str, found: dict[str, dict[str, float]]) -> Table:
+    """Per cent of each measure."""
+    measures = list(found[WHOLE])
+    rows = [[name, *(f"{one[measure]:.2%}" for measure in measures)] for name, one in found.items()]
+    return Table(["numbers", *measures], rows, title)
+
+
+def _classifier(folder: Path, load: Callable[[Path], Any]) -> ZeroShotClassifier:
+    classifier = ZeroShotClassifier.from_pretrained(folder, backend="torch", device="cpu")
+    classifier.encoder.model = load(folder)  # type: ignore[attr-defined]
+    return classifier
+
+
+def _of_demo(load: Callable[[Path], Any], settings: Settings) -> dict[str, float]:
+    if str(DEMO) not in sys.path:
+        sys.path.append(str(DEMO))
+    generate, measure = import_module("generate"), import_module("measure")
+    file = settings.scratch / "held-out.parquet"
+    if not file.exists():
+        generate.write_pictures(settings.scratch, "held-out", 200 if settings.quick else 2_000, seed=0)
+    found = measure.measure(_classifier(DEMO / "checkpoint", load), measure.read_rows(file))
+    return {
+        "colour": found.colour,
+        "shape": found.shape,
+        "both, of 100 names": found.both,
+        "picture to text, recall@1": found.image_to_text,
+        "text to picture, recall@1": found.text_to_image,
+    }
+
+
+def _of_emoji(load: Callable[[Path], Any]) -> dict[str, float]:
+    names = json.loads((EMOJI / "labels.json").read_text(encoding="utf-8"))
+    rows = []
+    for file, name in names.items():
+        with Image.open(EMOJI / "pictures" / file) as image:
+            rows.append({"image": image.convert("RGB"), "label": name})
+    classifier = _classifier(EMOJI / "checkpoint", load)
+    found = zero_shot.evaluate(
+        classifier, rows, labels=list(names.values()), templates=["a picture of {}"], label_column="label"
+    )
+    return {"top-1 of 32": found.result.top_1, "top-5 of 32": found.result.top_5}
+
+
+def _ratio(one: dict[str, Any], name: str) -> float:
+    return float(one["median"][WHOLE] / one["median"][name])
