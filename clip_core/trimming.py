@@ -15,7 +15,7 @@ import numpy as np
 # tower of ViT-B/32's size took 47 ms at 8 tokens on two cores of a CPU, and 1.3 ms for each token at 384.
 TOKENS_PER_RUN = 32
 # What padding costs beside a token where only the attention sees it, because the rest of the model takes a batch's
-# tokens packed into one row.
+# tokens packed into one row: 0.16 and 0.12 measured of 24 texts of 12 tokens, padded to 40 and 77, in ViT-B/32's size.
 COST_OF_PACKED_PADDING = 0.15
 
 

@@ -32,19 +32,17 @@ if TYPE_CHECKING:
 ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa", FLASH_ATTENTION)
 
 
-class Unpadding(NamedTuple):
-    """Where the attended tokens of a padded batch are, as flash-attn's variable-length kernels want it."""
-
-    indices: Tensor  # (tokens,) int64, into the flattened (batch * seq)
-    cumulative_lengths: Tensor  # (batch + 1,) int32
-    max_length: int
-
-
 class Packing(NamedTuple):
-    """A batch of texts as one row of their tokens without padding, which all but the attention can do without."""
+    """A batch of texts as one row of their tokens without padding."""
 
     indices: Tensor  # (tokens,) int64, into the flattened (batch * seq)
     shape: tuple[int, int]  # (batch, seq)
+
+    @classmethod
+    def of(cls, attended: Tensor) -> Packing:
+        """The packing of the tokens that are marked `(batch, seq)`, bool."""
+        batch, seq = attended.shape
+        return cls(attended.flatten().nonzero().flatten(), (batch, seq))
 
     def padded(self, states: Tensor) -> Tensor:
         """`(1, tokens, ...)` to `(batch, seq, ...)`, with zeros for padding."""
@@ -55,6 +53,14 @@ class Packing(NamedTuple):
     def packed(self, states: Tensor) -> Tensor:
         """`(batch, seq, ...)` to `(1, tokens, ...)`."""
         return states.flatten(0, 1).index_select(0, self.indices)[None]
+
+
+class Unpadding(NamedTuple):
+    """The attended tokens of a padded batch, as flash-attn's variable-length kernels want them."""
+
+    packing: Packing
+    cumulative_lengths: Tensor  # (batch + 1,) int32
+    max_length: int
 
 
 class AttentionMask(NamedTuple):
@@ -132,7 +138,7 @@ def _causal_bias(seq: int, like: Tensor) -> Tensor:
 def _unpadding(attended: Tensor) -> Unpadding:
     lengths = attended.sum(dim=-1, dtype=torch.int32)  # (batch,)
     cumulative_lengths = F.pad(lengths.cumsum(dim=0, dtype=torch.int32), (1, 0))
-    return Unpadding(attended.flatten().nonzero().flatten(), cumulative_lengths, int(lengths.max()))
+    return Unpadding(Packing.of(attended), cumulative_lengths, int(lengths.max()))
 
 
 # The three implementations. query, key, value and the output are (batch, seq, heads, head_dim).
@@ -174,12 +180,10 @@ def flash_attention(
     options: dict[str, Any] = {"dropout_p": dropout, "softmax_scale": scale, "causal": mask.is_causal}
     if mask.unpadding is None:
         return flash_attn_func(query, key, value, **options), None
-    indices, cumulative_lengths, longest = mask.unpadding
-    # (batch, seq, heads, head_dim) -> (tokens, heads, head_dim)
-    unpadded = (states.flatten(0, 1).index_select(0, indices) for states in (query, key, value))
+    packing, cumulative_lengths, longest = mask.unpadding
+    unpadded = (packing.packed(states)[0] for states in (query, key, value))  # each (tokens, heads, head_dim)
     attended = flash_attn_varlen_func(*unpadded, cumulative_lengths, cumulative_lengths, longest, longest, **options)
-    padded = torch.zeros_like(query).flatten(0, 1).index_copy(0, indices, attended)
-    return padded.unflatten(0, query.shape[:2]), None
+    return packing.padded(attended[None]), None
 
 
 def check_flash_attention(query: Tensor) -> None:

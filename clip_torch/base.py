@@ -149,7 +149,7 @@ class CLIPBaseModel(nn.Module):
     def prepare_for_inference(self) -> Self:
         """Lay the model out for inference on this CPU: some fifth less time, for one picture or text and for many.
 
-        A model in bfloat16 stays so, and takes a third of float32's time where the CPU multiplies it (AMX).
+        A model in bfloat16 stays so, and takes some half of float32's time where the CPU multiplies it (with AMX).
 
         In place, and for good: a prepared model gives the same outputs within rounding (1e-5 in float32), and can no
         longer be trained, saved, pruned, moved or differentiated. Nothing happens to one that is prepared already.

@@ -121,11 +121,11 @@ class CLIPTextTransformer(nn.Module):
 
     def _packed(self, input_ids: Tensor, lengths: Tensor) -> Tensor:
         """The states of the last of so many tokens `(rows,)` of ids `(rows, seq)`: `(rows, hidden)`."""
-        rows, seq = input_ids.shape
+        seq = input_ids.shape[1]
         if (lengths == seq).all():
             return self(input_ids).pooler_output
         embedded = self.embeddings(input_ids)
-        packing = Packing((torch.arange(seq) < lengths[:, None]).flatten().nonzero().flatten(), (rows, seq))
+        packing = Packing.of(torch.arange(seq) < lengths[:, None])
         implementation = choose_implementation(self.config, output_attentions=False)
         mask = text_mask(implementation, None, embedded)._replace(packing=packing)
         encoded = self.encoder(packing.packed(embedded), mask)
