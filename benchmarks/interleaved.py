@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 _REST = 0.02  # seconds between turns, in which the threads of the one before come to rest
 
 
-class Runner(Protocol):
-    """What takes turns: a `remote.Worker`, or anything like it."""
-
-    def prepare(self, stage: str, inputs: dict[str, np.ndarray], **options: Any) -> dict[str, np.ndarray]:
-        """Take the inputs; what is computed of them."""
+class Timeable(Protocol):
+    """What takes turns."""
 
     def run(self) -> float:
         """Seconds of one run."""
+
+
+class Runner(Timeable, Protocol):
+    """What takes turns on inputs that it is given: a `remote.Worker`, or anything like it."""
+
+    def prepare(self, stage: str, inputs: dict[str, np.ndarray], **options: Any) -> dict[str, np.ndarray]:
+        """Take the inputs; what is computed of them."""
 
 
 @dataclass
@@ -141,7 +145,7 @@ def same_outputs(
     return same, left_out
 
 
-def take_turns(runners: Mapping[str, Runner], turns: int) -> dict[str, Measurement]:
+def take_turns(runners: Mapping[str, Timeable], turns: int) -> dict[str, Measurement]:
     """Run each once a round, so that whatever else the machine does falls on all alike.
 
     Each round has an order of its own, drawn from a seed: nobody always follows the one that leaves the caches and the
