@@ -1,10 +1,13 @@
 """Pillow's bicubic resizing of RGB bytes, as products of matrices, and of that part alone which a crop will keep.
 
 Pillow resizes along the rows, rounds to bytes, and resizes down the columns, or the other way round (`Resample.c`). A
-new value is a sum of bytes times weights, which are whole numbers in units of 2**-22. Such sums are exact in float64
-in whatever order they are taken, so that the numbers here are Pillow's to the bit, while BLAS finds them several at a
+new value is a sum of bytes times weights, which are whole numbers in units of 2**-22. BLAS finds such sums several at a
 time, and no row or column is computed that the crop would cut off. (Pillow could be given the box of the crop; but it
 holds a box in single precision, and some pixels then come out one off.)
+
+The sums are in float32, which is not exact, but how far off they can be is known. The few that lie so near to where
+rounding turns that it matters, some in ten thousand, are taken again in float64, which holds such sums exactly in
+whatever order they are taken. The bytes are therefore Pillow's, all of them.
 
 Most weights are zero. The outputs are therefore taken in blocks of neighbours, each from its own stretch of the input.
 """
@@ -25,38 +28,33 @@ _SUPPORT = 2.0  # of the bicubic filter, in pixels to either side
 _A = -0.5  # its parameter
 _ONE = 1 << 22  # Pillow's unit of the weights
 
-_BLOCK = 8  # outputs that are computed together: more waste multiplications by zero, fewer waste calls
-_STRIP = 1 << 17  # pixels that are held as float64 at a time: they are to stay in the processor's cache
+_BLOCK = 16  # outputs that are computed together: more waste multiplications by zero, fewer waste calls
+_STRIP = 1 << 18  # pixels that are held as float32 at a time: they are to stay in the processor's cache
+_FEW = 1 / 64  # of the sums; those that are in doubt are taken one by one as long as they are no more
 
 _scratch = threading.local()
 
 
-class Block(NamedTuple):
-    """Some neighbouring outputs, and what they are made of.
-
-    Attributes:
-        source: their inputs, counted from the axis's `start`.
-        target: where they are among the outputs.
-        weights: `(source, target)`, float64.
-    """
-
-    source: slice
-    target: slice
-    weights: np.ndarray
-
-
 class Axis(NamedTuple):
-    """How outputs along one axis are made.
+    """How outputs along one axis are made, in blocks of neighbours.
 
     Attributes:
         start: the first input that counts.
         stop: one past the last.
-        blocks: all outputs in order.
+        outputs: how many there are.
+        starts: the first input of each block, counted from `start`.
+        stops: one past its last, likewise.
+        weights: `(blocks, inputs, outputs)`, float32, which holds them exactly; filled up with zeros.
+        doubt: how far off a sum in float32 can be, at most.
     """
 
     start: int
     stop: int
-    blocks: tuple[Block, ...]
+    outputs: int
+    starts: np.ndarray
+    stops: np.ndarray
+    weights: np.ndarray
+    doubt: float
 
 
 def resample_bicubic(
@@ -78,13 +76,13 @@ def resample_bicubic(
     down = resampling_axis(height, shape[0], rows.start, rows.stop)
     along = resampling_axis(width, shape[1], columns.start, columns.stop)
     source = image if isinstance(image, Image.Image) else image.transpose(2, 0, 1)
-    inner_rows, inner_columns = range(down.stop - down.start), range(along.stop - along.start)
+    inner_rows, inner_columns = range(down.start, down.stop), range(along.start, along.stop)
     if down_first:
-        between = _resize_down(source, down, range(down.start, down.stop), range(along.start, along.stop))
-        resized = _resize_along(between, along, range(len(rows)), inner_columns)
+        between = _resize(source, down, inner_columns, inner_rows, is_down=True)
+        resized = _resize(between, along, range(len(rows)), range(len(inner_columns)))
     else:
-        between = _resize_along(source, along, range(down.start, down.stop), range(along.start, along.stop))
-        resized = _resize_down(between, down, inner_rows, range(len(columns)))
+        between = _resize(source, along, inner_rows, inner_columns)
+        resized = _resize(between, down, range(len(columns)), range(len(inner_rows)), is_down=True)
     return resized.transpose(1, 2, 0)
 
 
@@ -124,26 +122,18 @@ def _checked_with_pillow() -> bool | None:
 def resampling_axis(length: int, new_length: int, first: int, last: int) -> Axis:
     """The weights for the outputs from `first` to before `last`, of `new_length`, made of `length` inputs."""
     begins, ends, weights = _weights(length, new_length, np.arange(first, last))
-    count = last - first
+    count, start = last - first, int(begins[0])
     starts = begins[::_BLOCK]
     stops = ends[np.minimum(np.arange(_BLOCK - 1, count + _BLOCK - 1, _BLOCK), count - 1)]
-    matrices = np.zeros((len(starts), (stops - starts).max(), _BLOCK))
+    blocks = np.zeros((len(starts), (stops - starts).max(), _BLOCK), np.float32)
     block, place = np.divmod(np.arange(count), _BLOCK)
     output, tap = np.nonzero(weights)
-    matrices[block[output], begins[output] - starts[block[output]] + tap, place[output]] = weights[output, tap]
-    first_input = int(begins[0])
-    return Axis(
-        first_input,
-        int(ends[-1]),
-        tuple(
-            Block(
-                slice(int(start) - first_input, int(stop) - first_input),
-                slice(index * _BLOCK, min(index * _BLOCK + _BLOCK, count)),
-                matrices[index, : stop - start, : count - index * _BLOCK],
-            )
-            for index, (start, stop) in enumerate(zip(starts, stops, strict=True))
-        ),
-    )
+    blocks[block[output], begins[output] - starts[block[output]] + tap, place[output]] = weights[output, tap]
+    # A sum of n products is off by n units of rounding of the sum of their sizes, at most (Higham, "Accuracy and
+    # Stability of Numerical Algorithms", 3.1), and each of the two additions in _round by one unit of 256.
+    unit = np.finfo(np.float32).eps / 2
+    doubt = unit * (255 * (weights.shape[1] + 1) * np.abs(weights).sum(axis=1).max() + 2 * 256)
+    return Axis(start, int(ends[-1]), count, starts - start, stops - start, blocks, float(doubt))
 
 
 def _weights(length: int, new_length: int, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -172,35 +162,89 @@ def _bicubic(x: np.ndarray) -> np.ndarray:
     return np.where(x < 1, near, np.where(x < 2, far, 0.0))
 
 
-def _resize_along(image: Image.Image | np.ndarray, axis: Axis, rows: range, columns: range) -> np.ndarray:
-    """The rows, made of the columns: bytes `(3, rows, outputs)`.
+def _resize(
+    image: Image.Image | np.ndarray, axis: Axis, lines: range, inputs: range, *, is_down: bool = False
+) -> np.ndarray:
+    """Resize along the rows, or down the columns: bytes `(3, rows, columns)`.
 
     Args:
         image: a picture, or bytes `(3, height, width)`.
-        axis: what to make of the columns.
-        rows: those that are wanted.
-        columns: those that `axis` begins and ends with.
+        axis: what to make of each line.
+        lines: the rows that are wanted; the columns, if the way is down.
+        inputs: of each line, those that `axis` begins and ends with.
+        is_down: whether the lines are columns.
     """
-    resized = np.empty((3, len(rows), axis.blocks[-1].target.stop), np.uint8)
-    for part in _parts(rows, len(columns)):
-        strip = _read(image, part, columns)
-        sums = _buffer("sums", (3, len(part), resized.shape[2]))
-        for block in axis.blocks:
-            np.matmul(strip[..., block.source], block.weights, out=sums[..., block.target])
-        _round(sums, resized[:, part.start - rows.start : part.stop - rows.start])
+
+    def turned(array: np.ndarray) -> np.ndarray:
+        """From `(3, rows, columns)` to `(3, lines, inputs)`, or back."""
+        return array.transpose(0, 2, 1) if is_down else array
+
+    def laid_out(first: int, second: int) -> tuple[int, int, int]:
+        return (3, second, first) if is_down else (3, first, second)
+
+    resized = np.empty(laid_out(len(lines), axis.outputs), np.uint8)
+    for part in _parts(lines, len(inputs)):
+        strip = turned(_read(image, inputs, part) if is_down else _read(image, part, inputs))
+        sums = turned(_buffer("sums", laid_out(len(part), axis.outputs)))
+        into = turned(resized)[:, part.start - lines.start : part.stop - lines.start]
+        _resize_strip(strip, axis, sums, into)
     return resized
 
 
-def _resize_down(image: Image.Image | np.ndarray, axis: Axis, rows: range, columns: range) -> np.ndarray:
-    """The columns, made of the rows: bytes `(3, outputs, columns)`. As above, the other way round."""
-    resized = np.empty((3, axis.blocks[-1].target.stop, len(columns)), np.uint8)
-    for part in _parts(columns, len(rows)):
-        strip = _read(image, rows, part)
-        sums = _buffer("sums", (3, resized.shape[1], len(part)))
-        for block in axis.blocks:
-            np.matmul(block.weights.T, strip[:, block.source], out=sums[:, block.target])
-        _round(sums, resized[..., part.start - columns.start : part.stop - columns.start])
-    return resized
+def _resize_strip(strip: np.ndarray, axis: Axis, sums: np.ndarray, into: np.ndarray) -> None:
+    """The bytes `(3, lines, outputs)` of `(3, lines, inputs)`, float32; `sums` is memory for as many outputs."""
+    if axis.doubt < 0.5:  # half a unit
+        _multiply(strip, axis, sums)
+        doubtful = _nonzero(_round(sums, axis.doubt, into))
+        if len(doubtful[0]) <= _FEW * into.size:
+            into[doubtful] = _one_by_one(strip, axis, *doubtful)
+            return
+    # Thousands of inputs to an output; or a chessboard, which is grey nearly everywhere, between 127 and 128.
+    sums = np.empty(into.shape)
+    _multiply(strip.astype(np.float64), axis, sums)
+    _round(sums, 0.0, into)
+
+
+def _multiply(strip: np.ndarray, axis: Axis, sums: np.ndarray) -> None:
+    """The sums `(3, lines, outputs)` of the bytes `(3, lines, inputs)`, in the dtype of both."""
+    for index, (start, stop) in enumerate(zip(axis.starts, axis.stops, strict=True)):
+        first, end = index * _BLOCK, min(index * _BLOCK + _BLOCK, axis.outputs)
+        weights = axis.weights[index, : stop - start, : end - first].astype(sums.dtype, copy=False)
+        np.matmul(strip[..., start:stop], weights, out=sums[..., first:end])
+
+
+def _round(sums: np.ndarray, doubt: float, into: np.ndarray) -> np.ndarray:
+    """To the nearest byte, halves up; whether each might be another, as the sum is up to `doubt` off.
+
+    `sums` are lost.
+    """
+    np.add(sums, sums.dtype.type(0.5 - doubt), out=sums)
+    np.clip(sums, 0, 255, out=sums)
+    np.copyto(into, sums, casting="unsafe")  # which rounds down
+    np.add(sums, sums.dtype.type(2 * doubt), out=sums)
+    is_doubtful: np.ndarray = sums.astype(np.uint8) != into
+    return is_doubtful
+
+
+def _one_by_one(
+    strip: np.ndarray, axis: Axis, channels: np.ndarray, lines: np.ndarray, outputs: np.ndarray
+) -> np.ndarray:
+    """Some of the bytes, from sums in float64."""
+    block, place = np.divmod(outputs, _BLOCK)
+    inputs = np.minimum(axis.starts[block, np.newaxis] + np.arange(axis.weights.shape[1]), strip.shape[2] - 1)
+    values = strip[channels[:, np.newaxis], lines[:, np.newaxis], inputs]
+    sums = np.einsum("oi,oi->o", values, axis.weights[block, :, place], dtype=np.float64)
+    exact = np.empty(len(outputs), np.uint8)
+    _round(sums, 0.0, exact)
+    return exact
+
+
+def _nonzero(mask: np.ndarray) -> tuple[np.ndarray, ...]:
+    """`np.nonzero`, in the order in which the mask lies in memory, and many times as fast where little is found."""
+    order = sorted(range(mask.ndim), key=mask.strides.__getitem__, reverse=True)
+    laid_out = mask.transpose(order)
+    found = np.unravel_index(np.flatnonzero(laid_out), laid_out.shape)
+    return tuple(found[order.index(axis)] for axis in range(mask.ndim))
 
 
 def _parts(lines: range, length: int) -> Iterator[range]:
@@ -210,7 +254,7 @@ def _parts(lines: range, length: int) -> Iterator[range]:
 
 
 def _read(image: Image.Image | np.ndarray, rows: range, columns: range) -> np.ndarray:
-    """A part of an image: `(3, rows, columns)`, float64."""
+    """A part of an image: `(3, rows, columns)`, float32."""
     values = _buffer("values", (3, len(rows), len(columns)))
     if isinstance(image, Image.Image):
         part = image.crop((columns.start, rows.start, columns.stop, rows.stop))
@@ -221,19 +265,12 @@ def _read(image: Image.Image | np.ndarray, rows: range, columns: range) -> np.nd
     return values
 
 
-def _round(sums: np.ndarray, into: np.ndarray) -> None:
-    """To the nearest byte, halves up; `sums` are lost."""
-    np.add(sums, 0.5, out=sums)
-    np.clip(sums, 0, 255, out=sums)
-    np.copyto(into, sums, casting="unsafe")  # which rounds down
-
-
 def _buffer(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """Memory of this thread, of a size that is soon the same for every call: new memory costs more than its filling."""
     size = int(np.prod(shape))
     buffer = getattr(_scratch, name, None)
     if buffer is None or buffer.size < size:
-        buffer = np.empty(size)
+        buffer = np.empty(size, np.float32)
         setattr(_scratch, name, buffer)
     view: np.ndarray = buffer[:size].reshape(shape)
     return view

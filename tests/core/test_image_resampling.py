@@ -27,6 +27,11 @@ def extremes(*shape, seed=0):
     return 255 * np.random.default_rng(seed).integers(0, 2, shape, dtype=np.uint8)
 
 
+def chessboard(*shape, seed=0):
+    """Grey between two levels nearly everywhere, at half its size."""
+    return np.broadcast_to(255 * ((np.indices(shape[:2]).sum(axis=0) + seed) % 2).astype(np.uint8)[..., None], shape)
+
+
 def by_pillow(image, shape):
     return np.asarray(Image.fromarray(image).resize(shape[::-1], BICUBIC))
 
@@ -48,7 +53,7 @@ def parts(draw):
 
 
 @settings(max_examples=300, deadline=None)
-@given(parts(), st.sampled_from([noise, extremes]), st.integers(0, 99))
+@given(parts(), st.sampled_from([noise, extremes, chessboard]), st.integers(0, 99))
 @example(((61, 83), (61, 40), range(61), range(40)), noise, 0)  # one axis stays as it is
 @example(((61, 83), (20, 83), range(20), range(83)), noise, 0)
 @example(((130, 40), (20, 30), range(3, 9), range(7, 8)), noise, 0)  # down first, with Pillow 13
@@ -62,7 +67,7 @@ def test_any_part_of_any_size_is_pillows_to_the_bit(part, kind, seed):
 
 
 @pytest.mark.parametrize("shape", [(480, 640), (640, 480), (333, 500), (1080, 1920), (900, 225), (150, 1100)])
-@pytest.mark.parametrize("kind", [noise, extremes])
+@pytest.mark.parametrize("kind", [noise, extremes, chessboard])
 def test_pictures_of_common_sizes_come_out_as_from_pillow(shape, kind):
     image = kind(*shape, 3)
     short = min(shape)
@@ -80,6 +85,32 @@ def test_the_strips_in_which_an_image_is_read_do_not_show(monkeypatch, strip, ne
     np.testing.assert_array_equal(ours(Image.fromarray(image), new_shape), by_pillow(image, new_shape))
 
 
+@pytest.mark.parametrize("few", [0, 1])  # all in doubt are taken again together, or one by one
+@pytest.mark.parametrize("kind", [noise, chessboard])
+def test_sums_in_doubt_are_taken_again(monkeypatch, few, kind):
+    monkeypatch.setattr(image_resampling, "_FEW", few)
+    image = kind(120, 160, 3)
+    for new_shape in ((60, 80), (33, 44), (250, 300)):
+        np.testing.assert_array_equal(ours(Image.fromarray(image), new_shape), by_pillow(image, new_shape))
+
+
+def test_what_float32_can_tell_nothing_of_is_summed_in_float64():
+    image = extremes(2, 60_000, 3)
+    assert resampling_axis(60_000, 5, 0, 5).doubt > 0.5
+    np.testing.assert_array_equal(ours(image, (2, 5)), by_pillow(image, (2, 5)))
+
+
+@pytest.mark.parametrize(("length", "new_length"), [(640, 298), (480, 224), (7, 90), (5000, 3)])
+@pytest.mark.parametrize("kind", [noise, extremes])
+def test_no_sum_is_further_off_than_what_is_called_doubt(length, new_length, kind):
+    axis = resampling_axis(length, new_length, 0, new_length)
+    values = kind(3, 200, length)[..., axis.start : axis.stop].astype(np.float32)
+    found, exact = np.empty((3, 200, new_length), np.float32), np.empty((3, 200, new_length))
+    image_resampling._multiply(values, axis, found)
+    image_resampling._multiply(values.astype(np.float64), axis, exact)
+    assert 0 < np.abs(found - exact).max() < axis.doubt < 0.5
+
+
 def test_threads_do_not_write_into_one_anothers_memory():
     images = [noise(40 + 9 * seed, 200 - 7 * seed, 3, seed=seed) for seed in range(12)] * 4
     with ThreadPoolExecutor(4) as pool:
@@ -90,10 +121,11 @@ def test_threads_do_not_write_into_one_anothers_memory():
 def test_no_input_is_read_that_no_wanted_output_is_made_of():
     axis = resampling_axis(1000, 100, 40, 60)
     assert (axis.start, axis.stop) == (385, 615)  # two outputs' width beyond the outermost centers
-    assert [block.target.stop for block in axis.blocks] == [8, 16, 20]
-    assert sum(block.weights.shape[1] for block in axis.blocks) == 20
-    for block in axis.blocks:
-        np.testing.assert_allclose(block.weights.sum(axis=0), 1, atol=1e-5)
+    assert axis.outputs == 20
+    assert (axis.starts.tolist(), axis.stops.tolist()) == ([0, 160], [190, 230])
+    np.testing.assert_allclose(axis.weights.sum(axis=1).ravel()[:20], 1, atol=1e-5)
+    assert not axis.weights[1, 70:].any()
+    assert not axis.weights[1, :, 4:].any()
 
 
 @pytest.fixture
