@@ -158,8 +158,8 @@ class CLIPBaseModel(nn.Module):
             The model, in evaluation mode.
 
         Raises:
-            ValueError: it is not in float32 on a CPU, nor in bfloat16 on one that multiplies it; or this build of
-                PyTorch is without oneDNN.
+            ValueError: it is not in float32 on a CPU, nor in bfloat16 on one that multiplies it; this build of PyTorch
+                is without oneDNN; or adapters are in it that were not merged.
         """
         check_preparable(self)
         prepare(self)

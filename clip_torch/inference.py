@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from clip_core.outputs import BaseModelOutput
-from clip_torch.attention import attend
-from clip_torch.layers import ACTIVATION_FUNCTIONS, CLIPEncoder, CLIPEncoderLayer
+from clip_torch.attention import CLIPAttention, attend
+from clip_torch.layers import ACTIVATION_FUNCTIONS, CLIPMLP, CLIPEncoder, CLIPEncoderLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +34,11 @@ _FUSED = {
     "quick_gelu": ("swish", "", 1.702),
     "relu": ("relu", "", 1.0),
     "silu": ("swish", "", 1.0),
+}
+# The linear layers whose weights are taken.
+_TAKEN: dict[type[nn.Module], tuple[str, ...]] = {
+    CLIPAttention: ("q_proj", "k_proj", "v_proj", "out_proj"),
+    CLIPMLP: ("fc1", "fc2"),
 }
 _FUSED_FUNCTIONS = {ACTIVATION_FUNCTIONS[name]: fused for name, fused in _FUSED.items()}
 
@@ -229,10 +234,18 @@ def check_preparable(model: nn.Module) -> None:
 
     Raises:
         ValueError: it is on another device than a CPU; it is not in one of float32 and, where the CPU multiplies that,
-            bfloat16; or oneDNN is not in this build of PyTorch.
+            bfloat16; oneDNN is not in this build of PyTorch; or an adapter such as LoRA's, or anything else, stands in
+            the place of a layer whose weight would be taken.
     """
     if not torch.backends.mkldnn.is_available():
         raise ValueError("this build of PyTorch is without oneDNN, whose kernels a prepared model runs on")
+    for name, module in model.named_modules():
+        parent, _, child = name.rpartition(".")
+        if child in _TAKEN.get(type(model.get_submodule(parent)), ()) and type(module) is not nn.Linear:
+            raise ValueError(
+                f"{name} is a {type(module).__name__} and not a Linear, and may compute more than its weight tells; "
+                "merge adapters into the model first (PEFT: merge_and_unload())"
+            )
     parameters = dict(model.named_parameters())
     dtype = next(iter(parameters.values())).dtype
     for name, parameter in parameters.items():

@@ -199,6 +199,21 @@ def test_a_build_without_onednn_is_told(monkeypatch):
         build().prepare_for_inference()
 
 
+@pytest.mark.parametrize("name", ["self_attn.v_proj", "mlp.fc1"])
+def test_a_layer_that_adds_to_its_weight_is_refused(name):
+    class Adapted(torch.nn.Linear):  # as PEFT's has the base layer's weight, and computes more than it
+        def forward(self, states):
+            return super().forward(states) + 1
+
+    model = build()
+    layer = model.vision_model.encoder.layers[1]
+    linear = layer.get_submodule(name)
+    layer.set_submodule(name, Adapted(linear.in_features, linear.out_features))
+    with pytest.raises(ValueError, match=rf"vision_model.encoder.layers.1.{name} is a Adapted.*merge_and_unload"):
+        model.prepare_for_inference()
+    assert not any(isinstance(module, (PackedLinear, PreparedEncoderLayer)) for module in model.modules())
+
+
 def test_a_packed_layer_is_a_linear_layer_on_any_number_of_axes():
     layer = torch.nn.Linear(7, 5)
     packed = PackedLinear(layer.weight, layer.bias)
