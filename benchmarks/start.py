@@ -72,16 +72,20 @@ def check_no_framework(name: str, arguments: list[str]) -> None:
 
 
 def row(name: str, done: list[Run], bare: list[Run]) -> dict[str, Any]:
-    """Medians in seconds, and how much they are over the bare framework's, or the bare interpreter's."""
+    """Medians in seconds, and how much they are over the bare framework's, or the bare interpreter's, of a round.
+
+    The median of the rounds' differences is surer than the difference of medians where the machine is slower in one
+    round than in another.
+    """
     walls, processors = [one.wall for one in done], [one.processor for one in done]
-    wall, processor = statistics.median(walls), statistics.median(processors)
+    rounds = list(zip(done, bare, strict=True))
     return {
         "name": name,
-        "wall": wall,
+        "wall": statistics.median(walls),
         "spread": spread(walls),
-        "wall_over_bare": wall - statistics.median(one.wall for one in bare),
-        "processor": processor,
-        "processor_over_bare": processor - statistics.median(one.processor for one in bare),
+        "wall_over_bare": statistics.median(one.wall - other.wall for one, other in rounds),
+        "processor": statistics.median(processors),
+        "processor_over_bare": statistics.median(one.processor - other.processor for one, other in rounds),
     }
 
 
