@@ -90,7 +90,8 @@ def load_image(source: str | Path) -> Image.Image:
     elif text.startswith("data:image/"):
         picture = _decoded(_from_base64(text.partition(",")[2]), _shortened(text))
     else:
-        picture = _from_path_or_base64(text)
+        # A long text that is no file's may be base64; a Path never is, and is told whole.
+        picture = open_image(source) if isinstance(source, Path) else _from_path_or_base64(text)
     return _upright(picture)
 
 

@@ -189,3 +189,9 @@ def test_whatever_a_decoder_raises_is_named_with_the_image(monkeypatch):
     monkeypatch.setattr(Image, "open", fail)
     with pytest.raises(ValueError, match=r"^images\[0\]: data:image/avif.*: broken picture \(Failed to decode"):
         list(flat_images(["data:image/avif;base64,AAAA"]))
+
+
+def test_a_long_path_is_named_whole(tmp_path):
+    missing = tmp_path / f"{'long' * 40}.jpg"
+    with pytest.raises(ImageFileError, match=rf"{missing.name}: no such file$"):
+        load_image(missing)
