@@ -35,12 +35,13 @@ _FUSED = {
     "relu": ("relu", "", 1.0),
     "silu": ("swish", "", 1.0),
 }
+_FUSED_FUNCTIONS = {ACTIVATION_FUNCTIONS[name]: fused for name, fused in _FUSED.items()}
+
 # The linear layers whose weights are taken.
 _TAKEN: dict[type[nn.Module], tuple[str, ...]] = {
     CLIPAttention: ("q_proj", "k_proj", "v_proj", "out_proj"),
     CLIPMLP: ("fc1", "fc2"),
 }
-_FUSED_FUNCTIONS = {ACTIVATION_FUNCTIONS[name]: fused for name, fused in _FUSED.items()}
 
 # How many tokens go through the layers together: of fewer, products run at a lower rate; and the 12 MB that a layer of
 # ViT-B/32 makes of as many are reused, where 64 pictures' 39 MB were other pages each time, 140,000 faults in all.
@@ -240,12 +241,13 @@ def check_preparable(model: nn.Module) -> None:
     if not torch.backends.mkldnn.is_available():
         raise ValueError("this build of PyTorch is without oneDNN, whose kernels a prepared model runs on")
     for name, module in model.named_modules():
-        parent, _, child = name.rpartition(".")
-        if child in _TAKEN.get(type(model.get_submodule(parent)), ()) and type(module) is not nn.Linear:
-            raise ValueError(
-                f"{name} is a {type(module).__name__} and not a Linear, and may compute more than its weight tells; "
-                "merge adapters into the model first (PEFT: merge_and_unload())"
-            )
+        for child in _TAKEN.get(type(module), ()):
+            kind = type(getattr(module, child))
+            if kind is not nn.Linear:
+                raise ValueError(
+                    f"{name}.{child} is a {kind.__name__}, not a Linear, and may compute more than its weight tells; "
+                    "merge adapters into the model first (PEFT: merge_and_unload())"
+                )
     parameters = dict(model.named_parameters())
     dtype = next(iter(parameters.values())).dtype
     for name, parameter in parameters.items():
