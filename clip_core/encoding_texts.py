@@ -10,7 +10,7 @@ import numpy as np
 from clip_core.trimming import rounded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from clip_core.backends import Encoder
 
@@ -77,8 +77,7 @@ def _encoded_windows(
     for window in _windows(texts, batch_size * _BATCHES_IN_WINDOW):
         places = {text: place for place, text in enumerate(dict.fromkeys(window))}
         ids, mask = tokenize(processor, list(places), truncation=truncation)
-        embeds = _encode_by_length(encoder, ids, mask, batch_size, processor.tokenizer.model_max_length)
-        yield embeds[[places[text] for text in window]]
+        yield encode_by_length(encoder, ids, mask, batch_size=batch_size)[[places[text] for text in window]]
 
 
 def token_batches(processor: Any, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -111,17 +110,33 @@ def tokenize(processor: Any, texts: list[str], *, truncation: bool = False) -> t
     return ids[:, :longest], mask[:, :longest]
 
 
-def _encode_by_length(
-    encoder: Encoder, input_ids: np.ndarray, attention_mask: np.ndarray, batch_size: int, longest: int
+def encode_by_length(
+    encoder: Encoder,
+    input_ids: np.ndarray,
+    attention_mask: np.ndarray,
+    *,
+    batch_size: int = BATCH_SIZE,
+    tell: Callable[[np.ndarray, np.ndarray], object] | None = None,
 ) -> np.ndarray:
-    """The embeddings of ids, run in batches of similar length: `(texts, projection)`."""
-    lengths = attention_mask.sum(axis=-1)
+    """The embeddings of ids, run in batches of similar length: `(texts, projection)`, float32, of unit norm.
+
+    Args:
+        encoder: the model.
+        input_ids: `(texts, seq)`, filled up to as much as the model takes, or less. Columns that are nothing but
+            padding behind a batch's texts are not read.
+        attention_mask: likewise; 1 somewhere in every row.
+        batch_size: texts that are encoded at a time.
+        tell: is called after each batch with the rows that were encoded, `(batch,)`, and their embeddings.
+    """
+    lengths = input_ids.shape[1] - attention_mask[:, ::-1].argmax(axis=-1)  # up to the last token that counts
     order = np.argsort(-lengths, kind="stable")  # the longest first: what needs most memory fails at once
     encoded = []
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        stop = rounded(int(lengths[rows[0]]), min(longest, input_ids.shape[1]))
+        stop = rounded(int(lengths[rows[0]]), input_ids.shape[1])
         encoded.append(encoder.encode_texts(input_ids[rows, :stop], attention_mask[rows, :stop]))
+        if tell is not None:
+            tell(rows, encoded[-1])
     embeds = np.concatenate(encoded)
     in_order = np.empty_like(embeds)
     in_order[order] = embeds

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from clip_core.data.preparation import text_length
+from clip_core.encoding_texts import encode_by_length
 from clip_core.evaluation.pictures import check_finite
 
 if TYPE_CHECKING:
@@ -73,14 +74,15 @@ def embed_texts(
         ValueError: there are no texts, the tokenizer states no length, or an embedding is no finite number.
     """
     distinct = tell_apart(classifier.processor, texts, max_length)
-    embeds = []
-    for start in range(0, len(distinct.texts), batch_size):
-        rows = slice(start, start + batch_size)
-        embeds.append(classifier.encoder.encode_texts(distinct.input_ids[rows], distinct.attention_mask[rows]))
-        check_finite(embeds[-1], distinct.texts[rows])
+
+    def check(rows: np.ndarray, embeds: np.ndarray) -> None:
+        check_finite(embeds, [distinct.texts[row] for row in rows])
         if tell is not None:
-            tell(len(embeds[-1]))
-    return Texts(np.concatenate(embeds), distinct.places, distinct.truncated)
+            tell(len(rows))
+
+    ids, mask = distinct.input_ids, distinct.attention_mask
+    embeds = encode_by_length(classifier.encoder, ids, mask, batch_size=batch_size, tell=check)
+    return Texts(embeds, distinct.places, distinct.truncated)
 
 
 def tell_apart(processor: CLIPProcessor, texts: Sequence[str], max_length: int | None = None) -> Distinct:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clip_core.batch import BatchFeature
-from clip_core.encoding_texts import encode_text_batches, encode_texts, tokenize
+from clip_core.encoding_texts import encode_by_length, encode_text_batches, encode_texts, tokenize
 from support.training_data import make_processor
 
 LONGEST = 21
@@ -63,6 +63,19 @@ def test_batches_are_of_similar_length_and_of_few(words):
     lengths = [length for _, length in words.shapes]
     assert lengths == sorted(lengths, reverse=True)
     assert set(lengths) == {8, 16, LONGEST}
+
+
+@pytest.mark.parametrize(("side", "read"), [("right", [16, 8]), ("left", [24, 24])])
+def test_columns_that_are_padding_behind_all_texts_are_not_read(words, side, read):
+    ids = np.zeros((4, 24), np.int64)
+    for row, length in enumerate((3, 12, 9, 5)):
+        ids[row, slice(length) if side == "right" else slice(24 - length, None)] = row + 1
+    told = []
+    mask = (ids != 0).astype(np.int64)
+    embeds = encode_by_length(words, ids, mask, batch_size=2, tell=lambda rows, some: told.append((*rows, some.shape)))
+    assert embeds[:, 1].tolist() == [3, 12, 9, 5]
+    assert [length for _, length in words.shapes] == read
+    assert told == {"right": [(1, 2, (2, 2)), (3, 0, (2, 2))], "left": [(0, 1, (2, 2)), (2, 3, (2, 2))]}[side]
 
 
 def test_equal_texts_are_encoded_once(words):
