@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from timing import orders
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -52,11 +54,11 @@ def run(*arguments: str) -> Run:
 
 
 def in_turns(works: dict[str, Callable[[], Result]], repeats: int) -> dict[str, list[Result]]:
-    """Do all, so many times, turn by turn: whatever else the machine does falls on all alike."""
+    """Do all, once a round, so many rounds."""
     results: dict[str, list[Result]] = {name: [] for name in works}
-    for _ in range(repeats):
-        for name, work in works.items():
-            results[name].append(work())
+    for order in orders(works, repeats):
+        for name in order:
+            results[name].append(works[name]())
     return results
 
 

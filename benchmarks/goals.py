@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from interleaved import Ratio
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -13,6 +15,7 @@ class Goal:
     Attributes:
         what: what is measured, in words.
         measured: the number.
+        interval: where the true number lies in nine of ten such measurements, if that is known.
         bound: "at most" or "at least".
         limit: what was asked.
         unit: of both numbers.
@@ -21,6 +24,7 @@ class Goal:
 
     what: str
     measured: float
+    interval: tuple[float, float] | None
     bound: Literal["at most", "at least"]
     limit: float
     unit: str = ""
@@ -31,22 +35,35 @@ class Goal:
         """Whether it was."""
         return self.measured <= self.limit if self.bound == "at most" else self.measured >= self.limit
 
+    @property
+    def is_close(self) -> bool:
+        """Whether the interval leaves open if it was reached."""
+        return self.interval is not None and self.interval[0] <= self.limit <= self.interval[1]
+
     def __str__(self) -> str:
-        asked = f"{self.what}: asked {self.bound} {_number(self.limit)}{self.unit}, "
-        told = f"measured {_number(self.measured)}{self.unit}: "
+        asked = f"{self.what}: asked {self.bound} {_number(self.limit)}{self.unit}"
+        measured = f"measured {_number(self.measured)}{self.unit}"
+        if self.interval is not None:
+            measured += " ({} to {})".format(*map(_number, self.interval))
         if self.reached:
-            return asked + told + "reached"
-        return asked + told + f"missed by {abs(self.measured / self.limit - 1):.0%}" + (self.why and f" ({self.why})")
+            return f"{asked}, {measured}: reached"
+        noise = ", within the noise" if self.is_close else ""
+        why = self.why and f" ({self.why})"
+        return f"{asked}, {measured}: missed by {abs(self.measured / self.limit - 1):.0%}{noise}{why}"
 
 
-def at_most(what: str, measured: float, limit: float, unit: str = "", why: str = "") -> Goal:
+def at_most(what: str, measured: float | Ratio, limit: float, unit: str = "", why: str = "") -> Goal:
     """A target that is reached from below."""
-    return Goal(what, measured, "at most", limit, unit, why)
+    return Goal(what, *_told(measured), "at most", limit, unit, why)
 
 
-def at_least(what: str, measured: float, limit: float, unit: str = "", why: str = "") -> Goal:
+def at_least(what: str, measured: float | Ratio, limit: float, unit: str = "", why: str = "") -> Goal:
     """A target that is reached from above."""
-    return Goal(what, measured, "at least", limit, unit, why)
+    return Goal(what, *_told(measured), "at least", limit, unit, why)
+
+
+def _told(measured: float | Ratio) -> tuple[float, tuple[float, float] | None]:
+    return (measured.median, measured.interval) if isinstance(measured, Ratio) else (measured, None)
 
 
 def _number(value: float) -> str:

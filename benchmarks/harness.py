@@ -1,54 +1,56 @@
-"""Timing two ways of doing the same thing, in one run, turn by turn."""
+"""Two ways of doing the same thing in one process, turn by turn, as a row of a table."""
 
 from __future__ import annotations
 
-import statistics
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from interleaved import Measurement, Ratio, number_of_turns, ratio, take_turns
+from report import milliseconds
+from timing import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+BUDGET = 10.0  # seconds for the turns of one row
+
+COLUMNS = ("ours, ms", "peer", "peer, ms", "times as fast")
+
 
 @dataclass
 class Row:
-    """One comparison: medians in seconds, the spread of each as (90th - 10th percentile) / median."""
+    """One comparison.
+
+    Attributes:
+        name: what was done.
+        peer: by whom besides us.
+        measurements: of "ours" and of "peer".
+    """
 
     name: str
-    ours: float
-    peer: float
-    our_spread: float
-    peer_spread: float
+    peer: str
+    measurements: dict[str, Measurement]
 
     @property
-    def ratio(self) -> float:
+    def ratio(self) -> Ratio:
         """How many times as fast as the peer."""
-        return self.peer / self.ours
+        return ratio(self.measurements, "peer", "ours")
+
+    def cells(self) -> list[str]:
+        """The name, and what stands in the columns."""
+        ours, theirs = (milliseconds(one.median, one.spread) for one in self.measurements.values())
+        return [self.name, ours, self.peer, theirs, f"{self.ratio.median:.2f}"]
+
+    def record(self) -> dict[str, Any]:
+        """For a JSON file."""
+        found = {name: vars(one) | {"median": one.median} for name, one in self.measurements.items()}
+        return {"name": self.name, "peer": self.peer, "times": found, "ratio": self.ratio.median}
 
 
-def compare(name: str, ours: Callable[[], object], peer: Callable[[], object], *, repeats: int = 15) -> Row:
+def compare(
+    name: str, ours: Callable[[], object], peer: Callable[[], object], *, peer_name: str, fewest: int = 7
+) -> Row:
     """Time both, turn by turn, so that whatever else the machine does falls on both alike."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for turn in range(repeats + 2):
-        for place in (0, 1) if turn % 2 else (1, 0):  # neither always comes behind the other
-            function = (ours, peer)[place]
-            start = time.perf_counter()
-            function()
-            if turn >= 2:  # the first two warm up
-                times[place].append(time.perf_counter() - start)
-    return Row(name, *(statistics.median(t) for t in times), *(_spread(t) for t in times))
-
-
-def print_table(rows: list[Row]) -> None:
-    """The rows as Markdown."""
-    print("| stage | ours, ms | transformers 4.57.6, ms | times as fast |")
-    print("|---|---:|---:|---:|")
-    for row in rows:
-        ours, peer = (f"{1e3 * t:.1f} (±{s:.0%})" for t, s in ((row.ours, row.our_spread), (row.peer, row.peer_spread)))
-        print(f"| {row.name} | {ours} | {peer} | {row.ratio:.2f} |")
-
-
-def _spread(times: list[float]) -> float:
-    tenths = statistics.quantiles(times, n=10)
-    return (tenths[-1] - tenths[0]) / statistics.median(times)
+    works = {"ours": Work(ours), "peer": Work(peer)}
+    first = sum(one.median for one in take_turns(works, 1).values())
+    return Row(name, peer_name, take_turns(works, number_of_turns(first, BUDGET, fewest)))

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import random
+import math
 import statistics
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from comparing import DifferentOutputsError, check_same
+from timing import orders
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
 
     from converters.tolerances import Precision
 
 _REST = 0.02  # seconds between turns, in which the threads of the one before come to rest
+_SURE = 0.9  # at least how often the interval of a ratio holds the true one
 
 
 class Timeable(Protocol):
@@ -79,11 +81,19 @@ class Case:
 
 @dataclass
 class Timed:
-    """A case with the times of all, and those that were left out with the reason."""
+    """A case with the times of all, and those that were left out with the reason.
+
+    Attributes:
+        case: what was run.
+        measurements: by target, of rounds in which all had their turn.
+        left_out: why, by target.
+        duels: by our target and a peer's, of rounds in which those two alone had theirs; see `add_duels`.
+    """
 
     case: Case
     measurements: dict[str, Measurement]
     left_out: dict[str, str] = field(default_factory=dict)
+    duels: dict[tuple[str, str], dict[str, Measurement]] = field(default_factory=dict)
 
     def median(self, target: str) -> float | None:
         """The median of a target, or None where it was left out."""
@@ -96,7 +106,9 @@ class Timed:
             name: {"median": one.median, "spread": one.spread, "seconds": one.seconds}
             for name, one in self.measurements.items()
         }
-        return {"case": self.case.name, "stage": self.case.stage, **self.case.facts, "targets": targets}
+        duels = [{name: one.seconds for name, one in both.items()} for both in self.duels.values()]
+        found = {"case": self.case.name, "stage": self.case.stage, **self.case.facts, "targets": targets}
+        return found | {"duels": duels} if duels else found
 
 
 def time_case(
@@ -146,15 +158,10 @@ def same_outputs(
 
 
 def take_turns(runners: Mapping[str, Timeable], turns: int) -> dict[str, Measurement]:
-    """Run each once a round, so that whatever else the machine does falls on all alike.
-
-    Each round has an order of its own, drawn from a seed: nobody always follows the one that leaves the caches and the
-    threads at their worst.
-    """
+    """Run each once a round."""
     measurements = {name: Measurement(name) for name in runners}
-    orders = random.Random(0)  # noqa: S311  nothing is secret
-    for _ in range(turns):
-        for name in orders.sample(list(runners), len(runners)):
+    for order in orders(runners, turns):
+        for name in order:
             time.sleep(_REST)
             measurements[name].seconds.append(runners[name].run())
     return measurements
@@ -165,17 +172,73 @@ def number_of_turns(seconds: float, budget: float, fewest: int, most: int = 25) 
     return max(fewest, min(most, int(budget / max(seconds, 1e-6))))
 
 
-def ratios(timed: Sequence[Timed], ours: str, peer: str) -> list[tuple[Timed, float]]:
-    """Our time over the peer's, where both were measured."""
+def add_duels(
+    timed: Timed, runners: Mapping[str, Timeable], pairs: Iterable[tuple[str, str]], *, budget: float, fewest: int = 5
+) -> None:
+    """Let two at a time take turns, so that more rounds of what is held against each other fit the time.
+
+    Args:
+        timed: what all were timed at last, which they are still prepared for.
+        runners: by target.
+        pairs: our target and a peer's, which may run something else that was prepared before; those are passed over
+            of which one was left out or never started.
+        budget: seconds for a pair.
+        fewest: rounds that are taken whatever they cost.
+    """
+    for pair in pairs:
+        if not timed.left_out.keys() & pair and runners.keys() >= set(pair):
+            both = {name: runners[name] for name in pair}
+            first = take_turns(both, 1)
+            turns = number_of_turns(sum(one.median for one in first.values()), budget, fewest)
+            timed.duels[pair] = take_turns(both, turns)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Our time over a peer's, round by round: whatever slows the machine for longer than a round falls on both.
+
+    Attributes:
+        rounds: of each round, not sorted.
+    """
+
+    rounds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The median of the rounds."""
+        return statistics.median(self.rounds)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where the true median lies in nine of ten such measurements, by the sign test; of four rounds all of them.
+
+        The k-th smallest and the k-th largest round hold it unless fewer than k of n tosses of a coin fall on one side
+        (David and Nagaraja, "Order Statistics", 7.1), which takes nothing for granted of how times are distributed.
+        """
+        n, ordered = len(self.rounds), sorted(self.rounds)
+        beyond, k = 1 / 2**n, 0  # how often none is on one side
+        while 2 * beyond <= 1 - _SURE:
+            k += 1
+            beyond += math.comb(n, k) / 2**n
+        k = max(k, 1)
+        return ordered[k - 1], ordered[-k]
+
+    def times(self, factor: float) -> Ratio:
+        """In another unit."""
+        return Ratio(tuple(factor * one for one in self.rounds))
+
+
+def ratio(measurements: Mapping[str, Measurement], ours: str, peer: str) -> Ratio:
+    """Our time over the peer's in each of the rounds in which both had a turn."""
+    pairs = zip(measurements[ours].seconds, measurements[peer].seconds, strict=True)
+    return Ratio(tuple(own / other for own, other in pairs))
+
+
+def ratios(timed: Sequence[Timed], ours: str, peer: str) -> list[tuple[Timed, Ratio]]:
+    """Our time over the peer's, where both were measured; of their duel, where there was one."""
     found = []
     for one in timed:
-        own, other = one.median(ours), one.median(peer)
-        if own is not None and other is not None:
-            found.append((one, own / other))
+        measured = one.duels.get((ours, peer)) or one.duels.get((peer, ours)) or one.measurements
+        if {ours, peer} <= measured.keys():
+            found.append((one, ratio(measured, ours, peer)))
     return found
-
-
-def rounds_won(timed: Timed, ours: str, peer: str) -> str:
-    """In how many rounds ours was the faster, which says how sure a difference of medians is."""
-    pairs = list(zip(timed.measurements[ours].seconds, timed.measurements[peer].seconds, strict=True))
-    return f"ours the faster in {sum(own < other for own, other in pairs)} of {len(pairs)} rounds"

@@ -148,6 +148,7 @@ def rows(cases: list[tuple[str, str]], folder: Path, repeats: int) -> list[dict[
             {
                 "name": name,
                 "seconds": statistics.median(seconds),
+                "times": seconds,
                 "fastest": min(seconds),
                 "spread": spread(seconds),
                 "peak": max(peaks),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 import warnings
 from functools import partial
 from importlib import import_module
@@ -24,6 +23,7 @@ from interleaved import number_of_turns, take_turns
 from PIL import Image
 from plots import bars
 from report import Report, Table, milliseconds
+from timing import Work
 
 import clip_torch
 from clip_core.configuration import CLIPConfig
@@ -43,20 +43,6 @@ DEMO, EMOJI = ROOT / "examples" / "shapes", ROOT.parent / "shared" / "emoji"
 BATCHES = (1, 16, 64)
 WHOLE = "float32"
 STAGES = {"picture(s)": "get_image_features", "text(s) of 77 tokens": "get_text_features"}
-
-
-class Here:
-    """A function of this process, as one that takes turns."""
-
-    def __init__(self, work: Callable[[], Any]) -> None:
-        self.work = work
-
-    @torch.inference_mode()
-    def run(self) -> float:
-        """Seconds of one run."""
-        start = time.perf_counter()
-        self.work()
-        return time.perf_counter() - start
 
 
 def in_float32(folder: Path) -> Any:
@@ -109,9 +95,11 @@ def speed(folder: Path, settings: Settings) -> list[dict[str, Any]]:
         for batch in BATCHES[:2] if settings.quick else BATCHES:
             inputs = checkpoints.texts(batch) if "text" in what else {"pixel_values": checkpoints.pictures(batch)}
             given = {name: torch.from_numpy(array) for name, array in inputs.items()}
-            runners = {name: Here(partial(getattr(model, method), **given)) for name, model in models.items()}
-            with torch.inference_mode():
-                features = {name: torch.nn.functional.normalize(one.work().float()) for name, one in runners.items()}
+            runners = {
+                name: Work(torch.inference_mode()(partial(getattr(model, method), **given)))
+                for name, model in models.items()
+            }
+            features = {name: torch.nn.functional.normalize(one.function().float()) for name, one in runners.items()}
             first = sum(one.median for one in take_turns(runners, 1).values())
             turns = number_of_turns(first, 0.0 if settings.quick else settings.budget, 2 if settings.quick else 7)
             taken = take_turns(runners, turns)

@@ -4,6 +4,9 @@
 own. The slow image processor of transformers, whose numbers ours are, runs on one thread. Its fast one has other
 numbers and needs torchvision; where that is not installed, its arithmetic stands for it: torch's resizing of bytes, the
 crop and the fused normalisation, without what transformers does around them.
+
+The last rows go on to embeddings, by ViT-B/32 with random weights on all threads: how much of the time `encode_images`
+takes the model would need alone says how busy it is kept.
 """
 
 from __future__ import annotations
@@ -11,25 +14,35 @@ from __future__ import annotations
 import io
 import platform
 import sys
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL
 import torch
 import transformers
-from harness import Row, compare
+from checkpoints import write_random
+from harness import COLUMNS, Row, compare
 from PIL import Image
+from report import Table
 from transformers import CLIPImageProcessor as SlowImageProcessor
 from transformers.utils import is_torchvision_available
 
+import clip_torch
+from clip_core.configuration import CLIPConfig
+from clip_core.encoding_images import encode_images
 from clip_core.image_files import find_images
 from clip_core.image_processing import CLIPImageProcessor
+from clip_torch.backend import TorchEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SLOW = "transformers, slow"
 PILLOW_ALONE = "Pillow, resizing alone"
+LOOP, MODEL_ALONE = "transformers, one after another", "our model alone, pixel values at hand"
+SAME = 1e-5  # of embeddings of unit norm
 SIZES = ((640, 480), (1920, 1080))
 BATCH = 32
 THREADS = 2
@@ -37,13 +50,6 @@ _EDGE = 224
 
 ours = CLIPImageProcessor()
 slow = SlowImageProcessor()
-
-
-class Comparison(NamedTuple):
-    """A row of the table: what was done, by whom besides us, and the times."""
-
-    peer: str
-    row: Row
 
 
 def picture(width: int, height: int, seed: int) -> Image.Image:
@@ -107,7 +113,7 @@ def by_torch(images: list[Image.Image]) -> np.ndarray:
     return ((cropped - mean) / std).numpy()
 
 
-def size_rows(width: int, height: int) -> list[Comparison]:
+def size_rows(width: int, height: int) -> list[Row]:
     """One picture and a batch of one size, beside each peer, and the batch from JPEG files."""
     images = [picture(width, height, seed) for seed in range(BATCH)]
     files = [jpeg(image) for image in images]
@@ -118,20 +124,18 @@ def size_rows(width: int, height: int) -> list[Comparison]:
     def from_files(process: Callable[[list[Image.Image]], np.ndarray]) -> np.ndarray:
         return process([decoded(file) for file in files])
 
-    many = partial(compare, repeats=7)
-    one = [
-        Comparison("transformers, slow", compare(name, lambda: by_us(images[0]), lambda: by_slow(images[0]))),
-        Comparison(PILLOW_ALONE, compare(name, lambda: by_us(images[0]), lambda: by_pillow(images[:1]))),
-        Comparison("transformers, slow", many(f"{BATCH} of {name}", lambda: by_us(images), lambda: by_slow(images))),
-        Comparison(
-            "transformers, slow",
-            many(f"{BATCH} JPEG files of {name}", lambda: from_files(by_us), lambda: from_files(by_slow)),
+    return [
+        compare(name, lambda: by_us(images[0]), lambda: by_slow(images[0]), peer_name=SLOW),
+        compare(name, lambda: by_us(images[0]), lambda: by_pillow(images[:1]), peer_name=PILLOW_ALONE),
+        compare(f"{BATCH} of {name}", lambda: by_us(images), lambda: by_slow(images), peer_name=SLOW),
+        compare(
+            f"{BATCH} JPEG files of {name}", lambda: from_files(by_us), lambda: from_files(by_slow), peer_name=SLOW
         ),
+        *thread_rows(images, files, name),
     ]
-    return [*one, *thread_rows(images, files, name)]
 
 
-def thread_rows(images: list[Image.Image], files: list[bytes], name: str) -> list[Comparison]:
+def thread_rows(images: list[Image.Image], files: list[bytes], name: str) -> list[Row]:
     """The batch on one thread and on two, beside the fast way on as many; and files, decoded by the threads too."""
     peer, fast = fast_way()
     difference = np.abs(by_us(images) - fast(images)).max()
@@ -144,14 +148,14 @@ def thread_rows(images: list[Image.Image], files: list[bytes], name: str) -> lis
             f"{BATCH} of {name}, {threads} thread(s)",
             lambda n=threads: by_us(images, n),
             lambda: fast(images),
-            repeats=7,
+            peer_name=f"{peer} (up to {difference:.3f} off)",
         )
-        rows.append(Comparison(f"{peer} (up to {difference:.3f} off)", row))
+        rows.append(row)
     torch.set_num_threads(before)
     return [*rows, _decoding_row(files, name)]
 
 
-def _decoding_row(files: list[bytes], name: str) -> Comparison:
+def _decoding_row(files: list[bytes], name: str) -> Row:
     """Reading by address, as `encode_images` does it in its threads, beside the slow way of doing so."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -163,30 +167,53 @@ def _decoding_row(files: list[bytes], name: str) -> Comparison:
         return [by_slow(decoded(file)) for file in files]
 
     np.testing.assert_array_equal(in_threads(), one_by_one())
-    row = compare(f"{BATCH} JPEG files of {name}, {THREADS} threads", in_threads, one_by_one, repeats=7)
-    return Comparison("transformers, slow, one thread", row)
+    title = f"{BATCH} JPEG files of {name}, {THREADS} threads"
+    return compare(title, in_threads, one_by_one, peer_name=f"{SLOW}, one thread")
 
 
-def photo_row(folder: str) -> Comparison:
+def photo_row(folder: str) -> Row:
     """Photographs of various sizes, decoded already."""
     photos = []
     for path in find_images(folder):
         with Image.open(path) as photo:
             photos.append(photo.convert("RGB"))
     np.testing.assert_array_equal(by_us(photos), by_slow(photos))
-    row = compare(f"{len(photos)} photographs", lambda: by_us(photos), lambda: by_slow(photos))
-    return Comparison("transformers, slow", row)
+    return compare(f"{len(photos)} photographs", lambda: by_us(photos), lambda: by_slow(photos), peer_name=SLOW)
 
 
-def print_comparisons(comparisons: list[Comparison]) -> None:
-    """The rows as Markdown; each is of one thread unless it says otherwise."""
-    print("| pictures | ours, ms | peer | peer, ms | times as fast |")
-    print("|---|---:|---|---:|---:|")
-    for peer, row in comparisons:
-        print(
-            f"| {row.name} | {1e3 * row.ours:.2f} (±{row.our_spread:.0%}) | {peer} | "
-            f"{1e3 * row.peer:.2f} (±{row.peer_spread:.0%}) | {row.ratio:.2f} |"
-        )
+def stream_rows(folder: Path, config: CLIPConfig) -> list[Row]:
+    """Files to embeddings by `encode_images`, beside what users of transformers write, and beside the model alone."""
+    write_random(folder / "checkpoint", config)
+    encoder = TorchEncoder(clip_torch.CLIPModel.from_pretrained(folder / "checkpoint"))
+    model = transformers.CLIPModel.from_pretrained(folder / "checkpoint").eval()
+    paths = [folder / f"{seed}.jpg" for seed in range(2 * BATCH)]
+    for seed, path in enumerate(paths):
+        path.write_bytes(jpeg(picture(*SIZES[0], seed)))
+    ready = [by_us(list(map(str, batch))) for batch in batched(paths)]
+
+    def own() -> np.ndarray:
+        return encode_images(encoder, ours, paths, batch_size=BATCH)  # type: ignore[arg-type]  it is asked no text
+
+    @torch.inference_mode()
+    def theirs() -> np.ndarray:
+        found = []
+        for batch in batched(paths):
+            pixel_values = torch.from_numpy(by_slow([decoded(path.read_bytes()) for path in batch]))
+            found.append(torch.nn.functional.normalize(model.get_image_features(pixel_values)))
+        return torch.cat(found).numpy()
+
+    def alone() -> np.ndarray:
+        return np.concatenate([encoder.encode_images(pixel_values) for pixel_values in ready])
+
+    for way in (own, alone):
+        assert np.abs(way() - theirs()).max() < SAME
+    name = f"{len(paths)} JPEG files of {SIZES[0][0]} x {SIZES[0][1]} to embeddings by encode_images"
+    return [compare(name, own, theirs, peer_name=LOOP), compare(name, own, alone, peer_name=MODEL_ALONE)]
+
+
+def batched(paths: list[Path]) -> list[list[Path]]:
+    """As many as the model takes at a time."""
+    return [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
 
 
 def main() -> None:
@@ -194,7 +221,10 @@ def main() -> None:
     versions = {module.__name__: module.__version__ for module in (transformers, torch, PIL, np)}
     print(f"{platform.processor() or platform.machine()}, {versions}\n")
     rows = [row for size in SIZES for row in size_rows(*size)]
-    print_comparisons([*rows, *(photo_row(folder) for folder in sys.argv[1:])])
+    with tempfile.TemporaryDirectory() as scratch:
+        rows += stream_rows(Path(scratch), CLIPConfig())
+    rows += [photo_row(folder) for folder in sys.argv[1:]]
+    print(Table(["pictures", *COLUMNS], [row.cells() for row in rows]))
 
 
 if __name__ == "__main__":

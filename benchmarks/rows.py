@@ -7,8 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from goals import Goal, at_least, at_most
+from harness import COLUMNS
+from interleaved import Ratio
 from plots import bars
-from report import Report, Table, milliseconds
+from report import Report, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +76,8 @@ def loading(settings: Settings) -> Report:
     written.tables = [Table(["loading", "s", "peak, MB (of the file)"], cells)]
     written.measurements = found
     named = {one["name"]: one for one in found}
-    ratio = named["clip-zoo in torch"]["seconds"] / named["safetensors in torch"]["seconds"]
+    pairs = zip(*(named[f"{who} in torch"]["times"] for who in ("clip-zoo", "safetensors")), strict=True)
+    ratio = Ratio(tuple(own / bare for own, bare in pairs))
     written.goals = [at_most("clip-zoo in torch over `load_file` and the bare module", ratio, 1.3)]
     ours = [one for one in found if one["name"].startswith("clip-zoo")]
     written.goals += [at_most(f"Peak of {one['name']}, of the file", one["peak_of_file"], 1.1) for one in ours]
@@ -86,15 +89,19 @@ def loading(settings: Settings) -> Report:
 def preprocessing(settings: Settings) -> Report:
     """Row 3: pictures to pixel values."""
     import preprocessing as row
+    from checkpoints import TINY
+
+    from clip_core.configuration import CLIPConfig
 
     sizes = row.SIZES[:1] if settings.quick else row.SIZES
     found = [comparison for size in sizes for comparison in row.size_rows(*size)]
+    found += row.stream_rows(settings.scratch, CLIPConfig(**TINY) if settings.quick else CLIPConfig())
     written = _report("preprocessing", "Pictures to pixel values", row, settings)
-    written.tables = [_peer_table("pictures", [(one.peer, one.row) for one in found])]
-    written.measurements = [{"peer": one.peer} | _record(one.row) for one in found]
-    alone = {one.row.name: one.row.peer / one.row.ours for one in found if one.peer == row.PILLOW_ALONE}
-    written.goals = [goal for one in found for goal in _picture_goals(one.peer, one.row, alone.get(one.row.name))]
-    values = {f"{one.row.name}, {one.peer}": one.row.ratio for one in found}
+    written.tables = [Table(["pictures", *COLUMNS], [one.cells() for one in found])]
+    written.measurements = [one.record() for one in found]
+    alone = {one.name: one.ratio.median for one in found if one.peer == row.PILLOW_ALONE}
+    written.goals = [goal for one in found for goal in _picture_goals(one, alone.get(one.name))]
+    values = {f"{one.name}, {one.peer}": one.ratio.median for one in found}
     written.plot = partial(bars, title="Pictures", across="times as fast as the peer", values=values, line=1.0)
     return written
 
@@ -110,17 +117,15 @@ def texts(settings: Settings) -> Report:
     write_random(folder, CLIPConfig(**TINY) if settings.quick else CLIPConfig())
     found = [*row.feature_rows(folder), row.stream_row(folder)]
     written = _report("texts", "Text features", row, settings)
-    peer = "transformers 4.57.6"
-    written.tables = [_peer_table("texts", [(peer, one) for one in found])]
-    written.measurements = [_record(one) for one in found]
+    written.tables = [Table(["texts", *COLUMNS], [one.cells() for one in found])]
+    written.measurements = [one.record() for one in found]
     for one in found:
         limit = 3.0 if "padded to 77" in one.name else 1.5
         # A single text has no mixture of lengths to gain from.
         if not (one.name.startswith("1 ") and limit == 1.5):
-            what, why = f"{one.name}: times as fast as {peer}", row.WHY_ONE if one.name.startswith("1 ") else ""
-            written.goals.append(at_least(what, one.ratio, limit, why=why))
-    values = {one.name: one.ratio for one in found}
-    written.plot = partial(bars, title="Texts", across=f"times as fast as {peer}", values=values, line=1.0)
+            written.goals.append(_times_as_fast(one, limit, row.WHY_ONE if one.name.startswith("1 ") else ""))
+    values = {one.name: one.ratio.median for one in found}
+    written.plot = partial(bars, title="Texts", across=f"times as fast as {row.PEER}", values=values, line=1.0)
     return written
 
 
@@ -197,31 +202,17 @@ def _report(name: str, title: str, module: Any, settings: Settings) -> Report:
     return Report(name, title, module.__doc__ or "", quick=settings.quick)
 
 
-def _peer_table(what: str, compared: list[tuple[str, Row]]) -> Table:
-    cells = [
-        [
-            row.name,
-            milliseconds(row.ours, row.our_spread),
-            peer,
-            milliseconds(row.peer, row.peer_spread),
-            f"{row.ratio:.2f}",
-        ]
-        for peer, row in compared
-    ]
-    return Table([what, "ours, ms", "peer", "peer, ms", "times as fast"], cells)
+def _times_as_fast(row: Row, limit: float, why: str = "") -> Goal:
+    return at_least(f"{row.name}: times as fast as {row.peer}", row.ratio, limit, why=why)
 
 
-def _record(row: Row) -> dict[str, Any]:
-    return vars(row) | {"ratio": row.ratio}
-
-
-def _picture_goals(peer: str, row: Row, alone: float | None) -> list[Goal]:
+def _picture_goals(row: Row, alone: float | None) -> list[Goal]:
     """Twice as fast as the slow way on one thread; no slower than the fast one on two."""
-    if peer == "transformers, slow" and "JPEG" not in row.name:
+    if row.peer == "transformers, slow" and "JPEG" not in row.name:
         why = "" if alone is None else f"Pillow's resizing alone takes {alone:.2f} of our time"
-        return [at_least(f"{row.name}: times as fast as {peer}", row.ratio, 2.0, why=why)]
-    if "2 thread" in row.name and peer.startswith(("transformers, fast", "torch")):
-        return [at_least(f"{row.name}: times as fast as {peer}", row.ratio, 1.0)]
+        return [_times_as_fast(row, 2.0, why)]
+    if "2 thread" in row.name and row.peer.startswith(("transformers, fast", "torch")):
+        return [_times_as_fast(row, 1.0)]
     return []
 
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import transformers
-from harness import Row, compare, print_table
+from harness import COLUMNS, Row, compare
+from report import Table
 
 import clip_torch
 from clip_core.encoding_texts import encode_texts
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 SAME = 1e-5  # of embeddings of unit norm; our own from fewer tokens are the same to 1e-6, which is compared too
 LONGEST, EOS = 77, 49407
-REPEATS = 9
+PEER = "transformers 4.57.6"
 WHY_ONE = "a run reads 150 MB of weights for one token as for 77, which is most of what one short text takes"
 _MEGABYTE = 1e6
 _STATUS = Path("/proc/self/status")
@@ -93,7 +94,7 @@ def check_same(ours: Any, peer: Any, inputs: dict[str, Tensor]) -> None:
 def timed(name: str, ours: Any, peer: Any, inputs: dict[str, Tensor]) -> Row:
     """A row of the table."""
     return compare(
-        name, lambda: ours.get_text_features(**inputs), lambda: peer.get_text_features(**inputs), repeats=REPEATS
+        name, lambda: ours.get_text_features(**inputs), lambda: peer.get_text_features(**inputs), peer_name=PEER
     )
 
 
@@ -134,7 +135,7 @@ def stream_row(folder: Path) -> Row:
         return encode_texts(ours, process, texts, batch_size=32)
 
     assert np.abs(own() - theirs()).max() < SAME
-    return compare("256 captions by encode_texts, 32 at a time", own, theirs, repeats=3)
+    return compare("256 captions by encode_texts, 32 at a time", own, theirs, peer_name=PEER)
 
 
 def label_line(folder: Path, labels: int, templates: int) -> str:
@@ -181,11 +182,11 @@ def main() -> None:
         torch.manual_seed(0)
         clip_torch.CLIPModel(clip_torch.CLIPConfig()).save_pretrained(folder)
         rows = [*feature_rows(folder), stream_row(folder)]
-        print_table(rows)
+        print(Table(["texts", *COLUMNS], [row.cells() for row in rows]))
         line = label_line(folder, options.labels, options.templates)
         print(f"\n{line}")
     if options.json is not None:
-        content = {"versions": versions, "rows": [vars(row) | {"ratio": row.ratio} for row in rows], "labels": line}
+        content = {"versions": versions, "rows": [row.record() for row in rows], "labels": line}
         options.json.write_text(json.dumps(content, indent=2) + "\n")
 
 

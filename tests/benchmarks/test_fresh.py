@@ -23,11 +23,12 @@ def test_a_run_that_fails_says_why():
         fresh.run("-c", "raise SystemExit('no such thing')")
 
 
-def test_all_are_done_turn_by_turn():
-    order = []
-    results = fresh.in_turns({name: lambda name=name: order.append(name) or len(order) for name in "ab"}, repeats=2)
-    assert order == ["a", "b", "a", "b"]
-    assert results == {"a": [1, 3], "b": [2, 4]}
+def test_all_are_done_once_a_round_and_nobody_always_first():
+    done = []
+    results = fresh.in_turns({name: lambda name=name: done.append(name) or len(done) for name in "ab"}, repeats=8)
+    rounds = [tuple(done[start : start + 2]) for start in range(0, 16, 2)]
+    assert set(rounds) == {("a", "b"), ("b", "a")}
+    assert sorted(results["a"] + results["b"]) == list(range(1, 17))
 
 
 def test_the_spread_is_that_of_all_values():

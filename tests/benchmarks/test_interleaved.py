@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from comparing import DifferentOutputsError, check_same
-from interleaved import Case, Measurement, number_of_turns, ratios, take_turns, time_case
+from interleaved import Case, Measurement, Ratio, add_duels, number_of_turns, ratio, ratios, take_turns, time_case
 
 CASE = Case("one picture", "images", {"pixel_values": np.zeros((1, 3, 2, 2))}, {"batch": 1})
 
@@ -46,7 +46,8 @@ def test_all_are_compared_before_any_is_timed():
     assert turns[:2] == ["prepare peer", "prepare ours"]
     assert sorted(turns[2:]) == ["ours"] * 3 + ["peer"] * 3  # the first says how many turns fit
     assert (timed.median("ours"), timed.median("absent")) == (0.5, None)
-    assert ratios([timed], "ours", "peer") == [(timed, 0.5)]
+    assert ratios([timed], "ours", "peer") == [(timed, Ratio((0.5, 0.5)))]
+    assert ratios([timed], "ours", "absent") == []
     assert timed.record()["targets"]["peer"] == {"median": 1.0, "spread": 0.0, "seconds": [1.0, 1.0]}
     assert timed.record()["batch"] == 1
 
@@ -97,3 +98,38 @@ def test_as_many_turns_as_the_budget_allows_within_bounds():
 def test_the_spread_leaves_outliers_out_where_there_are_enough_turns():
     assert Measurement("ours", [1, 2, 3]).spread == 1.0
     assert Measurement("ours", [*[1.0] * 30, 100.0]).spread == 0.0
+
+
+def test_a_ratio_is_of_each_round():
+    """A machine that is half as fast in the second round slows both."""
+    times = {"ours": Measurement("ours", [1, 2.2, 1.2]), "peer": Measurement("peer", [1, 2, 1])}
+    assert ratio(times, "ours", "peer").rounds == pytest.approx((1.0, 1.1, 1.2))
+    assert ratio(times, "ours", "peer").median == pytest.approx(1.1)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "interval"),
+    [(1, (1, 1)), (4, (1, 4)), (5, (1, 5)), (7, (1, 7)), (8, (2, 7)), (11, (3, 9)), (25, (8, 18))],
+)
+def test_the_interval_is_the_sign_tests(rounds, interval):
+    """Of 8 tosses of a coin none or one falls on a given side in 9 of 256 cases; 18 of 256 are below a tenth."""
+    assert Ratio(tuple(np.random.default_rng(0).permutation(rounds) + 1)).interval == interval
+
+
+def test_the_interval_holds_the_true_median_in_nine_of_ten_measurements():
+    draws = np.random.default_rng(0).lognormal(size=(2000, 15))
+    intervals = [Ratio(tuple(rounds)).interval for rounds in draws]
+    assert 0.9 <= np.mean([low <= 1 <= high for low, high in intervals]) < 0.97
+
+
+def test_two_at_a_time_take_more_turns():
+    turns = []
+    runners = recorded(turns, third=Recorded("third", turns, 9.0), absent=Recorded("absent", turns, embeds=None))
+    timed = time_case(CASE, runners, reference="peer", budget=0, fewest=1)
+    turns.clear()
+    add_duels(timed, runners, [("ours", "peer"), ("ours", "absent")], budget=9)
+    assert sorted(turns) == ["ours"] * 7 + ["peer"] * 7  # the first says how many rounds fit
+    assert list(timed.duels) == [("ours", "peer")]
+    assert ratios([timed], "ours", "peer")[0][1].rounds == (0.5,) * 6
+    assert ratios([timed], "peer", "ours")[0][1].rounds == (2.0,) * 6
+    assert timed.record()["duels"] == [{"ours": [0.5] * 6, "peer": [1.0] * 6}]

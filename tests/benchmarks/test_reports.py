@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flops import image_flops, text_flops
 from goals import at_least, at_most
+from interleaved import Ratio
 from plots import bars, curves
 from report import Report, Table, milliseconds
 from run import row_numbers
@@ -40,6 +41,14 @@ def test_a_goal_missed_says_by_how_much():
     assert str(at_least("Rate", 0.45, 0.9)) == "Rate: asked at least 0.9, measured 0.45: missed by 50%"
     assert str(at_most("Start", 0.3, 0.3)).endswith("reached")
     assert at_least("Rate", 0.91, 0.9).reached
+
+
+def test_a_goal_missed_within_the_noise_says_so():
+    unsure, clear = Ratio((0.98, 1.05, 1.1)), Ratio((1.01, 1.05, 1.1))
+    told = [str(at_most("Ratio", one, 1.0)) for one in (unsure, clear)]
+    assert told[0] == "Ratio: asked at most 1, measured 1.05 (0.98 to 1.1): missed by 5%, within the noise"
+    assert told[1].endswith("missed by 5%")
+    assert str(at_least("Rate", unsure, 1.0)).endswith("measured 1.05 (0.98 to 1.1): reached")
 
 
 def test_a_report_is_written_as_json_markdown_and_plot(tmp_path):
