@@ -187,10 +187,9 @@ def add_duels(
     """
     for pair in pairs:
         if not timed.left_out.keys() & pair and runners.keys() >= set(pair):
-            both = {name: runners[name] for name in pair}
-            first = take_turns(both, 1)
-            turns = number_of_turns(sum(one.median for one in first.values()), budget, fewest)
-            timed.duels[pair] = take_turns(both, turns)
+            seconds = sum(timed.measurements[name].median for name in pair if name in timed.measurements)
+            turns = number_of_turns(seconds, budget, fewest)
+            timed.duels[pair] = take_turns({name: runners[name] for name in pair}, turns)
 
 
 @dataclass(frozen=True)
