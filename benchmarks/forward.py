@@ -124,10 +124,10 @@ def goals(timed: list[Timed], config: CLIPConfig) -> list[Goal]:
 def notes(timed: list[Timed], left_out: dict[str, str]) -> list[str]:
     """The machine's rate, and who was left out."""
     products = [both[PRODUCT].median for one in timed for both in one.duels.values() if PRODUCT in both]
-    found = [
-        f"sgemm of {MATRIX} x {MATRIX}: {2e-9 * MATRIX**3 / seconds:.0f} GFLOP/s on these threads."
-        for seconds in products and [statistics.median(products)]
-    ]
+    found = []
+    if products:
+        rate = 2 * MATRIX**3 / statistics.median(products)
+        found.append(f"sgemm of {MATRIX} x {MATRIX}: {rate / 1e9:.0f} GFLOP/s on these threads.")
     found += [f"{name} was left out: {_last_line(reason)}" for name, reason in left_out.items()]
     found += [
         f"{one.case.name}: {name} was not timed: {_last_line(reason)}"
