@@ -14,11 +14,15 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from checkpoints import write_random
+from checkpoints import TINY, write_random
 from fresh import in_turns, peak_memory, run, spread
+from goals import Goal, at_least, at_most
+from plots import bars
+from report import Report, Table
 
+from clip_core.configuration import CLIPConfig
 from converters.checkpoint import open_checkpoint
 from converters.convert import convert
 from converters.diff import compare
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from clip_core.configuration import CLIPConfig
+    from settings import Settings
 
 TARGETS = ("flax", "tf", "torch")
 LIBRARIES = ("ours", "peers")
@@ -73,6 +77,17 @@ class Converted:
     ours: Done
     peer: Done | None = None
 
+    @property
+    def times_as_fast(self) -> float:
+        """As the peer, who is there."""
+        assert self.peer is not None
+        return self.peer.seconds / self.ours.seconds
+
+    def record(self) -> dict[str, Any]:
+        """For the JSON file."""
+        theirs = self.peer.runs if self.peer else None
+        return {"to": self.to, "bytes": self.size, "ours": self.ours.runs, "transformers": theirs}
+
     def cells(self) -> list[str]:
         """A row of Markdown."""
         what = "" if self.peer else " in shards"
@@ -80,7 +95,7 @@ class Converted:
             f"safetensors to {self.to}, {self.size / 1e6:.0f} MB{what}",
             self._seconds(self.ours),
             self._seconds(self.peer),
-            f"{self.peer.seconds / self.ours.seconds:.1f}" if self.peer else "",
+            f"{self.times_as_fast:.1f}" if self.peer else "",
             self._peak(self.ours),
             self._peak(self.peer),
         ]
@@ -92,6 +107,38 @@ class Converted:
 
     def _peak(self, done: Done | None) -> str:
         return f"{done.peak / 1e6:.0f} ({done.peak / self.size:.2f})" if done else ""
+
+
+def report(settings: Settings) -> Report:
+    """Measure all; a quick check converts a tiny model."""
+    fields: dict[str, Any] = TINY if settings.quick else {}
+    layers = {tower: fields.get(tower, {}) | {"num_hidden_layers": 48} for tower in ("text_config", "vision_config")}
+    found = compared(settings.scratch, CLIPConfig(**fields), 1 if settings.quick else REPEATS)
+    large = in_shards(settings.scratch, CLIPConfig(**fields | layers), "2MB" if settings.quick else "500MB")
+    written = Report("conversion", "Converting checkpoints", __doc__ or "", quick=settings.quick)
+    written.tables = [Table(COLUMNS, [one.cells() for one in (*found, *large)])]
+    written.measurements = [one.record() for one in (*found, *large)]
+    written.goals = goals(found, large)
+    values = {f"to {one.to}": one.times_as_fast for one in found}
+    written.plot = partial(bars, title="Converting", across="times as fast as transformers", values=values, line=5.0)
+    return written
+
+
+def goals(found: list[Converted], large: list[Converted]) -> list[Goal]:
+    """Five times as fast, and lean; and no more memory for a larger checkpoint in shards."""
+    faster = [
+        at_least(f"To {one.to}: times as fast as transformers", one.times_as_fast, 5.0)
+        for one in found
+        if one.to != "torch"
+    ]
+    lean = [at_most(f"To {one.to}: peak memory of the size", one.ours.peak / one.size, 1.5) for one in found]
+    flat = [
+        at_most(
+            f"To {big.to}, {big.size / one.size:.1f} times as large: peak memory", big.ours.peak / one.ours.peak, 1.1
+        )
+        for one, big in zip(found, large, strict=True)
+    ]
+    return [*faster, *lean, *flat]
 
 
 def ours(source: str, target: str, to: str) -> Callable[[], object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from goals import Goal, at_least
 from interleaved import Measurement, Ratio, number_of_turns, ratio, take_turns
 from report import milliseconds
 from timing import Work
@@ -54,3 +55,8 @@ def compare(
     works = {"ours": Work(ours), "peer": Work(peer)}
     first = sum(one.median for one in take_turns(works, 1).values())
     return Row(name, peer_name, take_turns(works, number_of_turns(first, BUDGET, fewest)))
+
+
+def times_as_fast(row: Row, limit: float, why: str = "") -> Goal:
+    """That we were so many times as fast as the peer."""
+    return at_least(f"{row.name}: times as fast as {row.peer}", row.ratio, limit, why=why)

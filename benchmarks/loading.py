@@ -1,4 +1,4 @@
-"""Loading a ViT-B/32 of 605 MB, beside transformers 4.57.6 and safetensors: time and peak memory, in fresh processes.
+"""Row 2: loading a ViT-B/32 of 605 MB, beside transformers 4.57.6 and safetensors: time and peak memory.
 
 The features that each library computes from the weights are compared first. Then each loads them in turn, in a process
 of its own that has loaded a tiny checkpoint before, so that no import and no first use of a library is counted. Weights
@@ -11,11 +11,9 @@ times the file in memory in every framework.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
-import tempfile
 import time
 from functools import partial
 from importlib import import_module
@@ -23,13 +21,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from conversion import write_random
+from checkpoints import write_random
 from fresh import in_turns, peak_memory, run, spread
+from goals import Goal, at_most
+from interleaved import Ratio
+from plots import bars
+from report import Report, Table
 
 from clip_core.configuration import CLIPConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from settings import Settings
 
     Load = Callable[[str], Any]
 
@@ -78,6 +82,19 @@ CASES = [(library, backend) for backend in ("torch", "tf", "flax") for library i
 CASES = [(library, backend) for library, backend in CASES if library != "safetensors" or backend == "torch"]
 
 
+def report(settings: Settings) -> Report:
+    """Measure all; a quick check loads into PyTorch alone."""
+    cases = [case for case in CASES if not settings.quick or case[1] == "torch"]
+    found = rows(cases, settings.scratch, 1 if settings.quick else REPEATS)
+    written = Report("loading", "Loading a ViT-B/32 of 605 MB", __doc__ or "", quick=settings.quick)
+    written.tables = [Table(["loading", "s", "peak, MB (of the file)"], [cells(one) for one in found])]
+    written.measurements = found
+    written.goals = goals(found)
+    values = {one["name"].replace("clip-zoo", "ours"): one["seconds"] for one in found}
+    written.plot = partial(bars, title="Loading 605 MB", across="s", values=values)
+    return written
+
+
 def features(model: Any, backend: str) -> list[list[float]]:
     """Text and image features of unit norm, to compare libraries by."""
     given: Callable[[np.ndarray], Any] = np.asarray
@@ -119,7 +136,7 @@ def work(task: str, library: str, backend: str, tiny: str, folder: str) -> None:
 
 def result(task: str, case: tuple[str, str], tiny: Path, folder: Path) -> Any:
     """What a fresh process prints."""
-    return json.loads(run(__file__, "--work", task, *case, str(tiny), str(folder)).output.splitlines()[-1])
+    return json.loads(run(__file__, task, *case, str(tiny), str(folder)).output.splitlines()[-1])
 
 
 def check_same(cases: list[tuple[str, str]], tiny: Path, folder: Path) -> None:
@@ -158,37 +175,26 @@ def rows(cases: list[tuple[str, str]], folder: Path, repeats: int) -> list[dict[
     return found
 
 
-def print_table(found: list[dict[str, Any]]) -> None:
-    """The rows as Markdown, each beside ours in the same framework."""
-    seconds = {row["name"]: row["seconds"] for row in found}
-    print("| loading | s | times ours | peak, MB (of the file) |")
-    print("|---|---:|---:|---:|")
-    for row in found:
-        own = seconds.get(f"clip-zoo in {row['name'].rpartition(' ')[2]}")
-        ratio = f"{row['seconds'] / own:.2f}" if own else ""
-        print(
-            f"| {row['name']} | {row['seconds']:.2f} (±{row['spread']:.0%}) | {ratio} | "
-            f"{row['peak'] / 1e6:.0f} ({row['peak_of_file']:.2f}) |"
-        )
+def cells(row: dict[str, Any]) -> list[str]:
+    """What stands in the columns."""
+    peak = f"{row['peak'] / 1e6:.0f} ({row['peak_of_file']:.2f})"
+    return [row["name"], f"{row['seconds']:.2f} (±{row['spread']:.0%})", peak]
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backends", nargs="+", choices=("torch", "tf", "flax"), default=["torch", "tf", "flax"])
-    parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("--json", type=Path, help="write the rows into this file too")
-    options = parser.parse_args()
-    cases = [case for case in CASES if case[1] in options.backends]
-    with tempfile.TemporaryDirectory() as folder:
-        found = rows(cases, Path(folder), options.repeats)
-    print_table(found)
-    if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
+def goals(found: list[dict[str, Any]]) -> list[Goal]:
+    """PyTorch beside the bare file and module, and memory in every framework."""
+    times = {row["name"]: row["times"] for row in found}
+    pairs = zip(times["clip-zoo in torch"], times["safetensors in torch"], strict=True)
+    ratio = Ratio(tuple(own / bare for own, bare in pairs))
+    return [
+        at_most("clip-zoo in torch over `load_file` and the bare module", ratio, 1.3),
+        *(
+            at_most(f"Peak of {row['name']}, of the file", row["peak_of_file"], 1.1)
+            for row in found
+            if row["name"].startswith("clip-zoo")
+        ),
+    ]
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--work"]:
-        work(*sys.argv[2:])
-    else:
-        main()
+    work(*sys.argv[1:])

@@ -1,9 +1,9 @@
-"""Pictures to pixel values beside transformers 4.57.6: the same bits, compared first, in how much of the time.
+"""Row 3: pictures to pixel values beside transformers 4.57.6: the same bits, compared first, in how much of the time.
 
-`python benchmarks/preprocessing.py [FOLDER]` runs it alone; pictures in the folder, if one is given, are a row of their
-own. The slow image processor of transformers, whose numbers ours are, runs on one thread. Its fast one has other
-numbers and needs torchvision; where that is not installed, its arithmetic stands for it: torch's resizing of bytes, the
-crop and the fused normalisation, without what transformers does around them.
+The slow image processor of transformers, whose numbers ours are, runs on one thread. Its fast one has other numbers,
+and needs torchvision; where that is not installed, its arithmetic stands for it: torch's resizing of bytes, the crop
+and the fused normalisation, without what transformers does around them. Pictures are made up; where a folder of
+photographs lies beside the project, they are a row of their own.
 
 The last rows go on to embeddings, by ViT-B/32 with random weights on all threads: how much of the time `encode_images`
 takes the model would need alone says how busy it is kept.
@@ -12,22 +12,17 @@ takes the model would need alone says how busy it is kept.
 from __future__ import annotations
 
 import io
-import platform
-import sys
-import tempfile
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import PIL
 import torch
-import transformers
-from checkpoints import write_random
-from harness import COLUMNS, Row, compare
+from checkpoints import TINY, write_random
+from harness import COLUMNS, Row, compare, times_as_fast
 from PIL import Image
-from report import Table
-from transformers import CLIPImageProcessor as SlowImageProcessor
-from transformers.utils import is_torchvision_available
+from plots import bars
+from report import Report, Table
 
 import clip_torch
 from clip_core.configuration import CLIPConfig
@@ -39,7 +34,12 @@ from clip_torch.backend import TorchEncoder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SLOW = "transformers, slow"
+    from goals import Goal
+    from settings import Settings
+
+PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
+SLOW, FAST = "transformers, slow", "transformers, fast"
+FAST_ARITHMETIC = f"torch's arithmetic of {FAST}"
 PILLOW_ALONE = "Pillow, resizing alone"
 LOOP, MODEL_ALONE = "transformers, one after another", "our model alone, pixel values at hand"
 SAME = 1e-5  # of embeddings of unit norm
@@ -49,7 +49,31 @@ THREADS = 2
 _EDGE = 224
 
 ours = CLIPImageProcessor()
-slow = SlowImageProcessor()
+
+
+def report(settings: Settings) -> Report:
+    """Measure all; a quick check takes the smaller pictures, and a tiny model."""
+    found = [row for size in SIZES[: 1 if settings.quick else None] for row in size_rows(*size)]
+    found += [photo_row(PHOTOS)] if PHOTOS.is_dir() else []
+    found += stream_rows(settings.scratch, CLIPConfig(**TINY) if settings.quick else CLIPConfig())
+    written = Report("preprocessing", "Pictures to pixel values", __doc__ or "", quick=settings.quick)
+    written.tables = [Table(["pictures", *COLUMNS], [row.cells() for row in found])]
+    written.measurements = [row.record() for row in found]
+    alone = {row.name: row.ratio.median for row in found if row.peer == PILLOW_ALONE}
+    written.goals = [goal for row in found for goal in goals(row, alone.get(row.name))]
+    values = {f"{row.name}, {row.peer}": row.ratio.median for row in found}
+    written.plot = partial(bars, title="Pictures", across="times as fast as the peer", values=values, line=1.0)
+    return written
+
+
+def goals(row: Row, alone: float | None) -> list[Goal]:
+    """Twice as fast as the slow way on one thread; no slower than the fast one on two."""
+    if row.peer == SLOW and "JPEG" not in row.name:
+        why = "" if alone is None else f"Pillow's resizing alone takes {alone:.2f} of our time"
+        return [times_as_fast(row, 2.0, why)]
+    if "2 thread" in row.name and row.peer.startswith((FAST, FAST_ARITHMETIC)):
+        return [times_as_fast(row, 1.0)]
+    return []
 
 
 def picture(width: int, height: int, seed: int) -> Image.Image:
@@ -79,9 +103,17 @@ def by_us(images: Any, num_threads: int = 1) -> np.ndarray:
     return pixel_values
 
 
+@cache
+def slow_processor() -> Any:
+    """Transformers' slow image processor."""
+    from transformers import CLIPImageProcessor as SlowImageProcessor
+
+    return SlowImageProcessor()
+
+
 def by_slow(images: Any) -> np.ndarray:
-    """Those of transformers' slow image processor."""
-    pixel_values: np.ndarray = slow(images, return_tensors="np")["pixel_values"]
+    """Those of the slow image processor."""
+    pixel_values: np.ndarray = slow_processor()(images, return_tensors="np")["pixel_values"]
     return pixel_values
 
 
@@ -94,10 +126,14 @@ def by_pillow(images: list[Image.Image]) -> None:
 
 def fast_way() -> tuple[str, Callable[[list[Image.Image]], np.ndarray]]:
     """The fast image processor of transformers, or what can be had of it, with its name."""
+    from transformers.utils import is_torchvision_available
+
     if is_torchvision_available():
-        fast = transformers.CLIPImageProcessorFast()
-        return "transformers, fast", lambda images: fast(images, return_tensors="pt")["pixel_values"].numpy()
-    return "torch's arithmetic of transformers, fast", by_torch
+        from transformers import CLIPImageProcessorFast
+
+        fast = CLIPImageProcessorFast()
+        return FAST, lambda images: fast(images, return_tensors="pt")["pixel_values"].numpy()
+    return FAST_ARITHMETIC, by_torch
 
 
 def by_torch(images: list[Image.Image]) -> np.ndarray:
@@ -171,7 +207,7 @@ def _decoding_row(files: list[bytes], name: str) -> Row:
     return compare(title, in_threads, one_by_one, peer_name=f"{SLOW}, one thread")
 
 
-def photo_row(folder: str) -> Row:
+def photo_row(folder: Path) -> Row:
     """Photographs of various sizes, decoded already."""
     photos = []
     for path in find_images(folder):
@@ -183,9 +219,11 @@ def photo_row(folder: str) -> Row:
 
 def stream_rows(folder: Path, config: CLIPConfig) -> list[Row]:
     """Files to embeddings by `encode_images`, beside what users of transformers write, and beside the model alone."""
+    from transformers import CLIPModel
+
     write_random(folder / "checkpoint", config)
     encoder = TorchEncoder(clip_torch.CLIPModel.from_pretrained(folder / "checkpoint"))
-    model = transformers.CLIPModel.from_pretrained(folder / "checkpoint").eval()
+    model = CLIPModel.from_pretrained(folder / "checkpoint").eval()
     paths = [folder / f"{seed}.jpg" for seed in range(2 * BATCH)]
     for seed, path in enumerate(paths):
         path.write_bytes(jpeg(picture(*SIZES[0], seed)))
@@ -214,18 +252,3 @@ def stream_rows(folder: Path, config: CLIPConfig) -> list[Row]:
 def batched(paths: list[Path]) -> list[list[Path]]:
     """As many as the model takes at a time."""
     return [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
-
-
-def main() -> None:
-    """Print the machine and the table."""
-    versions = {module.__name__: module.__version__ for module in (transformers, torch, PIL, np)}
-    print(f"{platform.processor() or platform.machine()}, {versions}\n")
-    rows = [row for size in SIZES for row in size_rows(*size)]
-    with tempfile.TemporaryDirectory() as scratch:
-        rows += stream_rows(Path(scratch), CLIPConfig())
-    rows += [photo_row(folder) for folder in sys.argv[1:]]
-    print(Table(["pictures", *COLUMNS], [row.cells() for row in rows]))
-
-
-if __name__ == "__main__":
-    main()

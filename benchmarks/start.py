@@ -1,4 +1,4 @@
-"""How long it takes to start: imports over the bare framework's, beside transformers 4.57.6, and the command line.
+"""Row 1: how long it takes to start: imports over the bare framework's, beside transformers 4.57.6, and commands.
 
 Every import is the whole of a fresh process, which also starts the interpreter; the processes run turn by turn. What an
 import takes over the bare framework's is measured within its process, from when that is there: seconds of two processes
@@ -9,23 +9,26 @@ machine is not quiet.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import tempfile
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conversion import write_random
+from checkpoints import write_random
 from fresh import in_turns, run, spread
+from goals import Goal, at_most
+from plots import bars
+from report import Report, Table
 
 from clip_core.configuration import CLIPConfig
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fresh import Run
+    from settings import Settings
 
 REPEATS = 7
+COLUMNS = ["start", "s", "over the bare one, s", "processor, s", "over the bare one, s"]
 BARE = {"torch": "import torch", "tf": "import tensorflow, keras", "flax": "import jax; from flax import nnx"}
 PEERS = {"torch": "CLIPModel", "tf": "TFCLIPModel", "flax": "FlaxCLIPModel"}
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "flax"}
@@ -43,6 +46,22 @@ print(perf_counter() - start[0], process_time() - start[1])
 # As large as a small CLIP that somebody trained: 35 MB.
 SMALL_TEXT = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 4}
 SMALL_VISION = {**SMALL_TEXT, "hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 4}
+
+
+def report(settings: Settings) -> Report:
+    """Measure all; a quick check imports PyTorch alone."""
+    repeats = 1 if settings.quick else REPEATS
+    checkpoint = settings.scratch / "start"
+    write_random(checkpoint, CLIPConfig(SMALL_TEXT, SMALL_VISION, projection_dim=128))
+    found = [one for backend in list(BARE)[: 1 if settings.quick else None] for one in import_rows(backend, repeats)]
+    found += command_rows(checkpoint, repeats)
+    written = Report("start", "Starting", __doc__ or "", quick=settings.quick)
+    written.tables = [Table(COLUMNS, [cells(one) for one in found])]
+    written.measurements = found
+    written.goals = goals(found)
+    values = {one["name"]: one["wall_over_bare"] for one in found}
+    written.plot = partial(bars, title="Start", across="s over the bare one", values=values)
+    return written
 
 
 def statements(backend: str) -> list[str]:
@@ -104,35 +123,17 @@ def row(name: str, done: list[Run], over: list[tuple[float, float]]) -> dict[str
     }
 
 
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """The rows as Markdown."""
-    print("| start | s | over the bare one, s | processor, s | over the bare one, s |")
-    print("|---|---:|---:|---:|---:|")
-    for one in rows:
-        print(
-            f"| `{one['name']}` | {one['wall']:.2f} (±{one['spread']:.0%}) | {one['wall_over_bare']:.2f} | "
-            f"{one['processor']:.2f} | {one['processor_over_bare']:.2f} |"
-        )
+def cells(row: dict[str, Any]) -> list[str]:
+    """What stands in the columns."""
+    told = (row[key] for key in ("wall_over_bare", "processor", "processor_over_bare"))
+    return [f"`{row['name']}`", f"{row['wall']:.2f} (±{row['spread']:.0%})", *(f"{seconds:.2f}" for seconds in told)]
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backends", nargs="+", choices=BARE, default=list(BARE))
-    parser.add_argument("--checkpoint", type=Path, help="what to inspect; by default random weights of 35 MB")
-    parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("--json", type=Path, help="write the rows into this file too")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = options.checkpoint or Path(folder)
-        if options.checkpoint is None:
-            write_random(checkpoint, CLIPConfig(SMALL_TEXT, SMALL_VISION, projection_dim=128), "5GB")
-        rows = [one for backend in options.backends for one in import_rows(backend, options.repeats)]
-        rows += command_rows(checkpoint, options.repeats)
-    print_table(rows)
-    if options.json is not None:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+def goals(found: list[dict[str, Any]]) -> list[Goal]:
+    """Our imports over their frameworks, and the command line."""
+    ours = [one for one in found if one["name"].startswith("import clip_")]
+    commands = [one for one in found if one["name"].startswith("clip-zoo")]
+    return [
+        *(at_most(f"`{one['name']}` over its framework", one["wall_over_bare"], 0.3, " s") for one in ours),
+        *(at_most(f"`{one['name']}`", one["wall"], 0.5, " s") for one in commands),
+    ]

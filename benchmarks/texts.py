@@ -1,65 +1,66 @@
-"""Text features beside transformers 4.57.6, in PyTorch on this machine's CPU: outputs compared first, then timed.
+"""Row 4: text features beside transformers 4.57.6, in PyTorch on the CPU: outputs compared first, then timed.
 
 The weights are random, of ViT-B/32's size, and drawn from a seed; the words too, so that nothing has to be downloaded.
-Captions have 12 tokens on average, with BOS and EOS. `--labels 1000 --templates 80` is the whole of the last row.
+Captions have 12 tokens on average, with BOS and EOS.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import tempfile
-import time
-from pathlib import Path
-from types import SimpleNamespace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import transformers
-from harness import COLUMNS, Row, compare
-from report import Table
+from checkpoints import TINY, write_random
+from harness import COLUMNS, Row, compare, times_as_fast
+from plots import bars
+from random_texts import BATCH, LONGEST, PEER, SAME, Words, batch_after_batch, caption_lengths, padded, words
+from report import Report, Table
 
 import clip_torch
+from clip_core.configuration import CLIPConfig
 from clip_core.encoding_texts import encode_texts
-from clip_core.zero_shot import ZeroShotClassifier
 from clip_torch.backend import TorchEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
+    from goals import Goal
+    from settings import Settings
     from torch import Tensor
 
-SAME = 1e-5  # of embeddings of unit norm; our own from fewer tokens are the same to 1e-6, which is compared too
-LONGEST, EOS = 77, 49407
-PEER = "transformers 4.57.6"
 WHY_ONE = "a run reads 150 MB of weights for one token as for 77, which is most of what one short text takes"
-_MEGABYTE = 1e6
-_STATUS = Path("/proc/self/status")
 
 
-def caption_lengths(count: int, seed: int = 0) -> np.ndarray:
-    """Lengths in tokens like those of captions: from 5, most near 10, a few long; 12 on average."""
-    lengths = np.random.default_rng(seed).gamma(2.0, 3.5, count).astype(int) + 5
-    return np.minimum(lengths + round(12 - lengths.mean()), LONGEST).clip(4)
+def report(settings: Settings) -> Report:
+    """Measure all; a quick check takes a tiny model."""
+    folder = settings.scratch / "texts"
+    write_random(folder, CLIPConfig(**TINY) if settings.quick else CLIPConfig())
+    found = [*feature_rows(folder), stream_row(folder)]
+    written = Report("texts", "Text features", __doc__ or "", quick=settings.quick)
+    written.tables = [Table(["texts", *COLUMNS], [row.cells() for row in found])]
+    written.measurements = [row.record() for row in found]
+    written.goals = [goal for row in found for goal in goals(row)]
+    values = {row.name: row.ratio.median for row in found}
+    written.plot = partial(bars, title="Texts", across=f"times as fast as {PEER}", values=values, line=1.0)
+    return written
 
 
-def padded(lengths: np.ndarray, seq: int) -> dict[str, Tensor]:
-    """Ids and mask `(batch, seq)` of random words, as a tokenizer pads them."""
-    random = np.random.default_rng(1)
-    ids = np.full((len(lengths), seq), EOS)
-    mask = (np.arange(seq) < lengths[:, None]).astype(np.int64)
-    ids[mask == 1] = random.integers(0, 49406, mask.sum())
-    ids[:, 0], ids[np.arange(len(lengths)), lengths - 1] = 49406, EOS
-    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+def goals(row: Row) -> list[Goal]:
+    """Three times as fast where texts are padded to 77 tokens, and 1.5 times where they are of mixed lengths."""
+    alone = row.name.startswith("1 ")
+    if "padded to 77" in row.name:
+        return [times_as_fast(row, 3.0, WHY_ONE if alone else "")]
+    return [] if alone else [times_as_fast(row, 1.5)]  # a single text has no mixture of lengths to gain from
 
 
 def feature_rows(folder: Path) -> list[Row]:
     """Captions padded to 77 tokens, and to the longest of the batch: by our model as it is loaded, and prepared."""
+    from transformers import CLIPModel
+
     ours = clip_torch.CLIPModel.from_pretrained(folder)
     prepared = clip_torch.CLIPModel.from_pretrained(folder).prepare_for_inference()
-    peer = transformers.CLIPModel.from_pretrained(folder).eval()
+    peer = CLIPModel.from_pretrained(folder).eval()
     rows = []
     for batch in (1, 16, 64):
         lengths = caption_lengths(batch)
@@ -98,97 +99,19 @@ def timed(name: str, ours: Any, peer: Any, inputs: dict[str, Tensor]) -> Row:
     )
 
 
-class Words:
-    """A processor in place of one with OpenAI's vocabulary: a word is a token, its number is in its name."""
-
-    tokenizer = SimpleNamespace(model_max_length=LONGEST)
-
-    def __call__(self, text: list[str], **_: object) -> dict[str, np.ndarray]:
-        """Ids and mask, padded to the longest."""
-        rows = [[49406, *(int(word[1:]) for word in one.split()), EOS] for one in text]
-        longest = max(map(len, rows))
-        ids = np.array([row + [EOS] * (longest - len(row)) for row in rows])
-        return {"input_ids": ids, "attention_mask": (np.arange(longest) < [[len(row)] for row in rows]).astype(int)}
-
-
-def words(lengths: np.ndarray, seed: int = 3) -> list[str]:
-    """Texts of so many tokens each, BOS and EOS counted."""
-    random = np.random.default_rng(seed)
-    return [" ".join(f"w{number}" for number in random.integers(0, 49406, length - 2)) for length in lengths]
-
-
 def stream_row(folder: Path) -> Row:
     """`encode_texts` beside what users of transformers write: batches as they come, padded to their longest."""
+    from transformers import CLIPModel
+
     ours = TorchEncoder(clip_torch.CLIPModel.from_pretrained(folder))
-    peer = transformers.CLIPModel.from_pretrained(folder).eval()
+    peer = CLIPModel.from_pretrained(folder).eval()
     process, texts = Words(), words(caption_lengths(256))
 
-    @torch.inference_mode()
     def theirs() -> np.ndarray:
-        found = []
-        for start in range(0, len(texts), 32):
-            inputs = {name: torch.from_numpy(array) for name, array in process(texts[start : start + 32]).items()}
-            found.append(torch.nn.functional.normalize(peer.get_text_features(**inputs)))
-        return torch.cat(found).numpy()
+        return batch_after_batch(peer, process, texts).numpy()
 
     def own() -> np.ndarray:
-        return encode_texts(ours, process, texts, batch_size=32)
+        return encode_texts(ours, process, texts, batch_size=BATCH)
 
     assert np.abs(own() - theirs()).max() < SAME
-    return compare("256 captions by encode_texts, 32 at a time", own, theirs, peer_name=PEER)
-
-
-def label_line(folder: Path, labels: int, templates: int) -> str:
-    """Many labels in many templates as one streamed job; and again, from the cache."""
-    encoder = TorchEncoder(clip_torch.CLIPModel.from_pretrained(folder))
-    classifier = ZeroShotClassifier(encoder, Words())  # type: ignore[arg-type]
-    names = words(np.random.default_rng(4).integers(3, 6, labels), seed=5)
-    frames = [f"{text} {{}}" for text in words(np.random.default_rng(6).integers(4, 11, templates), seed=7)]
-    classifier.embed_labels(names[:4], frames)  # warms up, below what is kept
-    before = peak_memory()
-    first, embeds = once(lambda: classifier.embed_labels(names, frames))
-    grown = peak_memory() - before
-    again, kept = once(lambda: classifier.embed_labels(names, frames))
-    assert np.array_equal(embeds, kept)
-    return (
-        f"{labels} labels x {templates} templates: {first:.1f} s ({1e3 * first / labels / templates:.2f} ms a text), "
-        f"{grown / _MEGABYTE:.0f} MB more at the peak; a second time {again:.2f} s, from the cache."
-    )
-
-
-def once(work: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
-    """Seconds, and what was returned."""
-    start = time.perf_counter()
-    done = work()
-    return time.perf_counter() - start, done
-
-
-def peak_memory() -> int:
-    """The most bytes that this process has held; 0 where the system does not tell."""
-    return int(_STATUS.read_text().partition("VmHWM:")[2].split()[0]) * 1024 if _STATUS.exists() else 0
-
-
-def main() -> None:
-    """Print the machine and the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--labels", type=int, default=50)
-    parser.add_argument("--templates", type=int, default=8)
-    parser.add_argument("--json", type=Path, help="write the rows into this file too")
-    options = parser.parse_args()
-    versions = {module.__name__: module.__version__ for module in (torch, transformers, np)}
-    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {versions}\n")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        torch.manual_seed(0)
-        clip_torch.CLIPModel(clip_torch.CLIPConfig()).save_pretrained(folder)
-        rows = [*feature_rows(folder), stream_row(folder)]
-        print(Table(["texts", *COLUMNS], [row.cells() for row in rows]))
-        line = label_line(folder, options.labels, options.templates)
-        print(f"\n{line}")
-    if options.json is not None:
-        content = {"versions": versions, "rows": [row.record() for row in rows], "labels": line}
-        options.json.write_text(json.dumps(content, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    return compare(f"256 captions by encode_texts, {BATCH} at a time", own, theirs, peer_name=PEER)

@@ -147,10 +147,10 @@ def test_without_a_gpu_the_row_says_so_and_is_no_failure(monkeypatch, capsys, tm
 
 
 def test_a_row_that_fails_is_told_and_writes_nothing(monkeypatch, capsys, tmp_path):
-    monkeypatch.setitem(run.ROWS, 5, lambda settings: 1 / 0)
+    monkeypatch.setattr(forward, "report", lambda settings: 1 / 0)
     assert not run.run_row(5, options(tmp_path))
     assert "ZeroDivisionError" in capsys.readouterr().err
-    monkeypatch.setitem(run.ROWS, 5, lambda settings: Report("forward", "Forward", "", quick=settings.quick))
+    monkeypatch.setattr(forward, "report", lambda settings: Report("forward", "Forward", "", quick=settings.quick))
     assert run.run_row(5, options(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["forward.json", "forward.md"]
 
