@@ -1,7 +1,8 @@
 """Multi-head self-attention, two implementations that give the same numbers.
 
-`eager` spells the arithmetic out and is the only one that can return the attention weights; `sdpa` calls
-`keras.ops.dot_product_attention`, which takes whatever kernel Keras has for it.
+`eager` spells the arithmetic out and is the only one that returns the attention weights. `sdpa` is the same without
+them: TensorFlow has no kernel for attention, and what Keras has in its place, `keras.ops.dot_product_attention`, makes
+the same products by `einsum`, which takes a quarter to a third longer on a CPU.
 
 Masks. The text tower is causal, and its batch may be padded. Like transformers 4.57.6 for PyTorch, both add one bias
 for each of the two, the lowest finite number of the dtype where a key is masked. A query none of whose keys are left
@@ -14,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import keras
 import tensorflow as tf
 
 from clip_core.attention_choice import DEFAULT_IMPLEMENTATION, known_implementation, warn_of_eager
@@ -23,6 +23,8 @@ from clip_tf.tensors import at_least_float32
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    import keras
 
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
 
@@ -123,10 +125,8 @@ def sdpa_attention(
     scale: float,
     dropout: Callable[[tf.Tensor], tf.Tensor] | None,
 ) -> AttentionOutput:
-    """Attention by Keras, whose operation knows no dropout, and takes the soft-max in float32 even of float64."""
-    if dropout is not None or query.dtype == tf.float64:
-        return eager_attention(query, key, value, mask, scale=scale, dropout=dropout)[0], None
-    return keras.ops.dot_product_attention(query, key, value, bias=mask.bias, scale=scale), None
+    """Attention written out, none of whose weights is kept."""
+    return eager_attention(query, key, value, mask, scale=scale, dropout=dropout)[0], None
 
 
 _ATTENTION: dict[str, Callable[..., AttentionOutput]] = {"eager": eager_attention, "sdpa": sdpa_attention}
