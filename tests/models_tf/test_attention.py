@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -42,6 +43,18 @@ def test_sdpa_agrees_with_eager_forward_and_backward(case):
     np.testing.assert_allclose(other_states, states, rtol=1e-9, atol=1e-11)
     for one, other in zip(gradients, other_gradients, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("case", MASKS)
+def test_attention_is_what_keras_computes_by_einsum(case):
+    random = np.random.default_rng(0)
+    query, key, value = (
+        tf.constant(random.standard_normal((BATCH, SEQ, HEADS, HEAD_DIM), np.float32)) for _ in range(3)
+    )
+    mask = text_mask("eager", None if MASKS[case] is None else tf.constant(MASKS[case]), tf.zeros((BATCH, SEQ, 1)))
+    attended, _ = eager_attention(query, key, value, mask, scale=0.3, dropout=None)
+    expected = keras.ops.dot_product_attention(query, key, value, bias=mask.bias, scale=0.3)
+    np.testing.assert_allclose(attended, expected, atol=1e-6)
 
 
 def test_a_padded_text_equals_the_same_text_alone():
