@@ -102,12 +102,12 @@ def eager_attention(
     value: tf.Tensor,
     mask: AttentionMask,
     *,
-    scale: float,
+    scale: float | tf.Tensor,
     dropout: Callable[[tf.Tensor], tf.Tensor] | None,
 ) -> AttentionOutput:
     """Attention written out; returns the weights `(batch, heads, seq, seq)` too."""
     query, key, value = (tf.transpose(states, (0, 2, 1, 3)) for states in (query, key, value))
-    scores = tf.matmul(query, key, transpose_b=True) * tf.constant(scale, query.dtype)  # (batch, heads, seq, seq)
+    scores = tf.matmul(query, key, transpose_b=True) * scale  # (batch, heads, seq, seq)
     if mask.bias is not None:
         scores = scores + mask.bias
     weights = tf.cast(tf.nn.softmax(at_least_float32(scores), axis=-1), query.dtype)
@@ -122,7 +122,7 @@ def sdpa_attention(
     value: tf.Tensor,
     mask: AttentionMask,
     *,
-    scale: float,
+    scale: float | tf.Tensor,
     dropout: Callable[[tf.Tensor], tf.Tensor] | None,
 ) -> AttentionOutput:
     """Attention written out, none of whose weights is kept."""
@@ -142,9 +142,10 @@ def attend(
     dropout: Callable[[tf.Tensor], tf.Tensor] | None,
 ) -> AttentionOutput:
     """Attention by the implementation that the mask was made for."""
-    if mask.empty_rows is not None:
-        query = tf.where(mask.empty_rows, tf.zeros((), query.dtype), query)
-    return _ATTENTION[mask.implementation](query, key, value, mask, scale=scale, dropout=dropout)
+    factor: float | tf.Tensor = scale
+    if mask.empty_rows is not None:  # no scores where the queries count as zero; to replace those were one pass more
+        factor = tf.where(mask.empty_rows, tf.zeros((), query.dtype), tf.constant(scale, query.dtype))
+    return _ATTENTION[mask.implementation](query, key, value, mask, scale=factor, dropout=dropout)
 
 
 class CLIPAttention(CLIPLayer):
