@@ -102,4 +102,4 @@ def test_many_labels_are_found_again_without_being_embedded(tiny):
     whole = labels.streamed(tiny, 20, 4)
     assert (whole["labels"], whole["templates"]) == (20, 4)
     name, first, _, again, _ = labels.cells(whole | {"first": 4.0, "again": 0.5, "grown": 2e6})
-    assert (name, first, again) == ("20 labels in 4 templates", "4.0", "0.50")
+    assert (name, first, again) == ("20 labels in 4 templates, prepared", "4.0", "0.50")
