@@ -49,7 +49,7 @@ class Goal:
             return f"{asked}, {measured}: reached"
         noise = ", within the noise" if self.is_close else ""
         why = self.why and f" ({self.why})"
-        return f"{asked}, {measured}: missed by {abs(self.measured / self.limit - 1):.0%}{noise}{why}"
+        return f"{asked}, {measured}: missed by {_share(abs(self.measured / self.limit - 1))}{noise}{why}"
 
 
 def at_most(what: str, measured: float | Ratio, limit: float, unit: str = "", why: str = "") -> Goal:
@@ -67,4 +67,9 @@ def _told(measured: float | Ratio) -> tuple[float, tuple[float, float] | None]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value:.3f}".rstrip("0").rstrip(".") if 0.1 <= value < 10 else f"{value:.3g}"
+
+
+def _share(share: float) -> str:
+    """In percent; of less than one, its first digit, as a target missed is never missed by nothing."""
+    return f"{share:.0%}" if share >= 0.01 else f"{100 * share:.1g}%"

@@ -48,6 +48,8 @@ def test_a_goal_missed_within_the_noise_says_so():
     told = [str(at_most("Ratio", one, 1.0)) for one in (unsure, clear)]
     assert told[0] == "Ratio: asked at most 1, measured 1.05 (0.98 to 1.1): missed by 5%, within the noise"
     assert told[1].endswith("missed by 5%")
+    assert str(at_most("Ratio", 1.0047, 1.0)).endswith("asked at most 1, measured 1.005: missed by 0.5%")
+    assert str(at_most("Ratio", 1.00004, 1.0)).endswith("measured 1: missed by 0.004%")
     assert str(at_least("Rate", unsure, 1.0)).endswith("measured 1.05 (0.98 to 1.1): reached")
 
 
