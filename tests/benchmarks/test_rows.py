@@ -16,7 +16,8 @@ import precision
 import pytest
 import run
 from checkpoints import TINY
-from interleaved import Case, Measurement, Timed
+from goals import at_most
+from interleaved import Case, Measurement, Ratio, Timed
 from report import Report
 from settings import Settings, UnavailableError
 
@@ -67,6 +68,13 @@ def test_forward_makes_a_table_and_a_plot(tmp_path):
     assert "| ours-torch | 120 (±0%) | 1200 (±0%) |" in text
     forward.draw(FORWARD, tmp_path / "forward.png")
     assert (tmp_path / "forward.png").stat().st_size > 0
+
+
+def test_forward_counts_the_misses_beside_those_of_equal_programs():
+    sure, unsure = Ratio((1.2,) * 5), Ratio((0.9, 1.0, 1.05, 1.1))
+    names = ("ours-tf over transformers", "ours-flax over transformers", "ours-prepared-torch over transformers")
+    found = [at_most(name, ratio, 1.0) for name in names for ratio in (sure, unsure)]
+    assert forward.beyond_the_noise(found).startswith("2 of 4 models as they are loaded took longer")
 
 
 def test_forward_says_of_a_miss_where_the_ratio_lies():
