@@ -128,8 +128,7 @@ def beyond_the_noise(found: list[Goal]) -> str:
     return (
         f"{above} of {len(alike)} models as they are loaded took longer than transformers' beyond the noise. Of equal "
         "programs one in twenty would: that is how often an interval of nine in ten lies above what it is for. Nor "
-        "does an interval tell of what holds as long as a process, such as where its memory lies: another run "
-        "misses others."
+        "does an interval tell of what differs from process to process: another run misses others."
     )
 
 
