@@ -1,7 +1,8 @@
 """Multi-head self-attention, three implementations that give the same numbers.
 
 `eager` spells the arithmetic out and is the only one that can return the attention weights; `sdpa` calls
-`torch.nn.functional.scaled_dot_product_attention`; `flash_attention_2` calls the flash-attn package.
+`torch.nn.functional.scaled_dot_product_attention`; `flash_attention_2` calls the kernels of FlashAttention 2, which are
+the flash-attn package's or PyTorch's own.
 
 Masks. The text tower is causal, and its batch may be padded. Like transformers 4.57.6, `eager` and `sdpa` add one bias
 for each of the two, the lowest finite number of the dtype where a key is masked. A query none of whose keys are left
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clip_core.attention_choice import DEFAULT_IMPLEMENTATION, FLASH_ATTENTION, known_implementation, warn_of_eager
+from clip_torch.flash_attention import flash_full, flash_varlen
 from clip_torch.initialization import linear
 from clip_torch.tensors import known_values
 
@@ -173,43 +175,14 @@ def sdpa_attention(
 def flash_attention(
     query: Tensor, key: Tensor, value: Tensor, mask: AttentionMask, *, scale: float, dropout: float
 ) -> AttentionOutput:
-    """Attention by the flash-attn package; a padded batch is unpadded to sequences of their own length."""
-    check_flash_attention(query)
-    from flash_attn import flash_attn_func, flash_attn_varlen_func
-
-    options: dict[str, Any] = {"dropout_p": dropout, "softmax_scale": scale, "causal": mask.is_causal}
+    """Attention by FlashAttention 2; a padded batch is unpadded to sequences of their own length."""
+    options: dict[str, Any] = {"is_causal": mask.is_causal, "scale": scale, "dropout": dropout}
     if mask.unpadding is None:
-        return flash_attn_func(query, key, value, **options), None
-    packing, cumulative_lengths, longest = mask.unpadding
-    unpadded = (packing.packed(states)[0] for states in (query, key, value))  # each (tokens, heads, head_dim)
-    attended = flash_attn_varlen_func(*unpadded, cumulative_lengths, cumulative_lengths, longest, longest, **options)
+        return flash_full(query, key, value, **options), None
+    packing, cumulative_lengths, max_length = mask.unpadding
+    query, key, value = (packing.packed(states)[0] for states in (query, key, value))  # (tokens, heads, head_dim)
+    attended = flash_varlen(query, key, value, cumulative_lengths, max_length, **options)
     return packing.padded(attended[None]), None
-
-
-def check_flash_attention(query: Tensor) -> None:
-    """Raise one error that says what FlashAttention 2 lacks here.
-
-    Raises:
-        ImportError: the flash-attn package is not installed.
-        ValueError: the tensors are not on a CUDA device, or not in float16 or bfloat16.
-    """
-    try:
-        import flash_attn  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "attn_implementation='flash_attention_2' needs the flash-attn package: "
-            "pip install flash-attn --no-build-isolation; or use 'sdpa'"
-        ) from error
-    if query.device.type != "cuda":
-        raise ValueError(
-            f"attn_implementation='flash_attention_2' needs a CUDA device, and the model is on {query.device}; "
-            "move it with model.to('cuda'), or use 'sdpa'"
-        )
-    if query.dtype not in (torch.float16, torch.bfloat16):
-        raise ValueError(
-            f"attn_implementation='flash_attention_2' needs float16 or bfloat16, and got {query.dtype}; "
-            "load the model with dtype=torch.float16, or run it under torch.autocast('cuda')"
-        )
 
 
 _ATTENTION: dict[str, Callable[..., AttentionOutput]] = {

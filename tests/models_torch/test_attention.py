@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import types
 import warnings
 
 import pytest
@@ -11,41 +9,11 @@ import torch
 
 import clip_torch
 from clip_core import attention_choice
-from clip_torch import attention
 from clip_torch.attention import AttentionMask, check_implementation, eager_attention, text_mask
+from support import flash_kernels
 from support.configs import tiny_config, token_ids
 
 BATCH, SEQ, HEADS, HEAD_DIM = 5, 9, 3, 8
-
-
-def flash_attn_stand_in():
-    """The two functions of flash-attn that we call, after its documentation, one sequence at a time on the CPU."""
-
-    def flash_attn_func(q, k, v, dropout_p, softmax_scale, causal):
-        assert dropout_p == 0
-        scores = torch.einsum("bqhd,bkhd->bhqk", q, k) * softmax_scale
-        if causal:
-            scores = scores.masked_fill(torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1), -torch.inf)
-        return torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), v)
-
-    def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, **options):
-        assert cu_seqlens_q.dtype == torch.int32
-        assert max_seqlen_q == max_seqlen_k == cu_seqlens_q.diff().max()
-        bounds = zip(cu_seqlens_q[:-1].tolist(), cu_seqlens_q[1:].tolist(), strict=True)
-        pieces = [flash_attn_func(q[None, a:b], k[None, a:b], v[None, a:b], **options)[0] for a, b in bounds]
-        return torch.cat(pieces)
-
-    module = types.ModuleType("flash_attn")
-    module.flash_attn_func = flash_attn_func
-    module.flash_attn_varlen_func = flash_attn_varlen_func
-    return module
-
-
-@pytest.fixture
-def flash_on_cpu(monkeypatch):
-    """What surrounds the kernel, unpadding and all, is ours and runs on the CPU with a stand-in for the kernel."""
-    monkeypatch.setitem(sys.modules, "flash_attn", flash_attn_stand_in())
-    monkeypatch.setattr(attention, "check_flash_attention", lambda query: None)
 
 
 MASKS = {
@@ -57,10 +25,10 @@ MASKS = {
 }
 
 
-def run(implementation, mask):
+def run(implementation, mask, heads=5):
     """Output and gradients of a text model at the attended tokens; the sum of their squares is the loss."""
     torch.manual_seed(0)
-    model = clip_torch.CLIPTextModel(tiny_config().text_config).double()
+    model = clip_torch.CLIPTextModel(tiny_config({"num_attention_heads": heads}).text_config).double()
     model.set_attn_implementation(implementation)
     ids = torch.randint(1, 90, (BATCH, SEQ), generator=torch.Generator().manual_seed(1))
     mask = None if mask is None else torch.tensor(mask)
@@ -72,15 +40,26 @@ def run(implementation, mask):
     return states.detach(), {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
-@pytest.mark.parametrize("implementation", ["sdpa", "flash_attention_2"])
-@pytest.mark.parametrize("case", MASKS)
-def test_implementations_agree_with_eager_forward_and_backward(case, implementation, flash_on_cpu):
-    states, gradients = run("eager", MASKS[case])
-    other_states, other_gradients = run(implementation, MASKS[case])
+def assert_same(found, expected):
+    (states, gradients), (other_states, other_gradients) = expected, found
     assert torch.isfinite(states).all()
     torch.testing.assert_close(other_states, states, rtol=1e-9, atol=1e-11)
     for name, gradient in gradients.items():
         torch.testing.assert_close(other_gradients[name], gradient, rtol=1e-8, atol=1e-9, msg=name)
+
+
+@pytest.mark.parametrize("case", MASKS)
+def test_sdpa_agrees_with_eager_forward_and_backward(case):
+    assert_same(run("sdpa", MASKS[case]), run("eager", MASKS[case]))
+
+
+@pytest.mark.parametrize("heads", [5, 4])  # of 8 elements, which the kernels take, and of 10, which some do not
+@pytest.mark.parametrize("kernels", flash_kernels.KERNELS)
+@pytest.mark.parametrize("case", MASKS)
+def test_flash_attention_agrees_with_eager_forward_and_backward(case, kernels, heads, monkeypatch):
+    """The kernels need a GPU; all that surrounds them is ours and runs here, unpadding and all."""
+    flash_kernels.install(kernels, monkeypatch)
+    assert_same(run("flash_attention_2", MASKS[case], heads), run("eager", MASKS[case], heads))
 
 
 def test_a_padded_text_equals_the_same_text_alone():
@@ -159,20 +138,6 @@ def test_the_towers_may_differ_in_implementation():
     assert [tower.attn_implementation for tower in towers] == ["sdpa", "eager"]
     model.set_attn_implementation("eager")
     assert [tower.attn_implementation for tower in towers] == ["eager", "eager"]
-
-
-def test_flash_attention_says_that_the_package_is_missing(monkeypatch):
-    monkeypatch.setitem(sys.modules, "flash_attn", None)
-    model = clip_torch.CLIPTextModel(tiny_config(attn_implementation="flash_attention_2").text_config)
-    with pytest.raises(ImportError, match="pip install flash-attn"):
-        model(torch.from_numpy(token_ids()[0]))
-
-
-def test_flash_attention_says_that_it_needs_a_gpu(monkeypatch):
-    monkeypatch.setitem(sys.modules, "flash_attn", flash_attn_stand_in())
-    model = clip_torch.CLIPTextModel(tiny_config(attn_implementation="flash_attention_2").text_config)
-    with pytest.raises(ValueError, match="CUDA device.*cpu"):
-        model(torch.from_numpy(token_ids()[0]))
 
 
 def test_a_mask_of_another_shape_is_refused_with_both_shapes():

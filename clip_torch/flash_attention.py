@@ -1,0 +1,179 @@
+"""FlashAttention 2 (Dao 2023): the flash-attn package, or PyTorch's own build of the same kernels.
+
+The package is used where it is installed. Otherwise full batches go to the flash kernel behind
+`scaled_dot_product_attention` and padded ones to `torch.nn.attention.varlen.varlen_attn`, which PyTorch has from 2.10
+and which supports no dropout.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_REQUESTED = "attn_implementation='flash_attention_2'"
+_ALIGNMENT = 8  # PyTorch's kernels need the size of a head to be a multiple of this; flash-attn pads by itself
+_MAX_HEAD_DIM = 256
+_MIN_CAPABILITY = (8, 0)  # Ampere
+
+_HAS_PACKAGE = find_spec("flash_attn") is not None
+_HAS_VARLEN = find_spec("torch.nn.attention.varlen") is not None
+_VARLEN_TAKES_SCALE = torch.__version__ >= "2.11"  # and a window in place of `is_causal`
+
+
+def flash_full(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool, scale: float, dropout: float) -> Tensor:
+    """Attend within sequences of equal length.
+
+    Args:
+        query: `(batch, seq, heads, head_dim)`, float16 or bfloat16, on a CUDA device.
+        key: like `query`.
+        value: like `query`.
+        is_causal: hide the keys that follow a query.
+        scale: the factor of the scores.
+        dropout: the probability of dropping an attention weight.
+
+    Returns:
+        The output, in the shape of `query`.
+
+    Raises:
+        ImportError: no kernel is installed.
+        ValueError: the kernel does not support these tensors.
+    """
+    check_flash_attention(query)
+    if _HAS_PACKAGE:
+        from flash_attn import flash_attn_func
+
+        return flash_attn_func(query, key, value, dropout_p=dropout, softmax_scale=scale, causal=is_causal)
+    query, key, value, head_dim = _aligned(query, key, value)
+    query, key, value = (states.transpose(1, 2) for states in (query, key, value))  # (batch, heads, seq, head_dim)
+    attended = _sdpa_flash(query, key, value, dropout_p=dropout, is_causal=is_causal, scale=scale)
+    return attended.transpose(1, 2)[..., :head_dim]
+
+
+def flash_varlen(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cumulative_lengths: Tensor,
+    max_length: int,
+    *,
+    is_causal: bool,
+    scale: float,
+    dropout: float,
+) -> Tensor:
+    """Attend within sequences of different lengths, which follow each other without padding.
+
+    Args:
+        query: `(tokens, heads, head_dim)`, float16 or bfloat16, on a CUDA device.
+        key: like `query`.
+        value: like `query`.
+        cumulative_lengths: `(batch + 1,)` int32, where each sequence starts, and the number of tokens.
+        max_length: the length of the longest sequence.
+        is_causal: hide the keys that follow a query.
+        scale: the factor of the scores.
+        dropout: the probability of dropping an attention weight.
+
+    Returns:
+        The output, in the shape of `query`.
+
+    Raises:
+        ImportError: no kernel is installed.
+        ValueError: the kernel does not support these tensors, or PyTorch's is asked for dropout.
+    """
+    check_flash_attention(query)
+    bounds = (cumulative_lengths, cumulative_lengths, max_length, max_length)
+    if _HAS_PACKAGE:
+        from flash_attn import flash_attn_varlen_func
+
+        return flash_attn_varlen_func(
+            query, key, value, *bounds, dropout_p=dropout, softmax_scale=scale, causal=is_causal
+        )
+    if dropout:
+        raise ValueError(
+            f"{_REQUESTED} with attention_dropout={dropout} and a padded batch needs the flash-attn package, because "
+            "PyTorch's own kernel supports no dropout: install flash-attn, set attention_dropout=0, or use 'sdpa'"
+        )
+    query, key, value, head_dim = _aligned(query, key, value)
+    return _varlen(query, key, value, bounds, is_causal=is_causal, scale=scale)[..., :head_dim]
+
+
+def check_flash_attention(query: Tensor) -> None:
+    """Check that FlashAttention 2 can run on a tensor `(..., head_dim)`.
+
+    Raises:
+        ImportError: neither flash-attn nor PyTorch 2.10 is installed.
+        ValueError: the tensor is not on a CUDA device, not in half precision, or its heads are too large; or the device
+            is too old.
+    """
+    if query.device.type != "cuda":
+        raise ValueError(
+            f"{_REQUESTED} needs a CUDA device, and the model is on {query.device}; move it with model.to('cuda'), "
+            "or use 'sdpa'"
+        )
+    if query.dtype not in (torch.float16, torch.bfloat16):
+        raise ValueError(
+            f"{_REQUESTED} needs float16 or bfloat16, and got {query.dtype}; load the model with dtype=torch.float16, "
+            "or run it under torch.autocast('cuda')"
+        )
+    if query.shape[-1] > _MAX_HEAD_DIM:
+        raise ValueError(
+            f"{_REQUESTED} supports heads of up to {_MAX_HEAD_DIM} elements, and this model's have "
+            f"{query.shape[-1]}; use 'sdpa'"
+        )
+    if not _HAS_PACKAGE and not _HAS_VARLEN:
+        raise ImportError(
+            f"{_REQUESTED} needs PyTorch 2.10 or newer (found {torch.__version__}) or the flash-attn package: "
+            "pip install flash-attn --no-build-isolation; or use 'sdpa'"
+        )
+    if torch.compiler.is_compiling():  # the driver cannot be asked within a graph
+        return
+    capability = torch.cuda.get_device_capability(query.device)
+    if capability < _MIN_CAPABILITY:
+        raise ValueError(
+            f"{_REQUESTED} needs a GPU of compute capability 8.0 (Ampere) or newer, and {query.device} has "
+            f"{'.'.join(map(str, capability))}; use 'sdpa'"
+        )
+
+
+def _aligned(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Pad the heads with zeros to the kernels' alignment, and return how many elements each had."""
+    head_dim = query.shape[-1]
+    missing = -head_dim % _ALIGNMENT
+    if missing:
+        query, key, value = (F.pad(states, (0, missing)) for states in (query, key, value))
+    return query, key, value, head_dim
+
+
+def _sdpa_flash(query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
+    """Call the operation behind `scaled_dot_product_attention`'s flash backend.
+
+    The public `sdpa_kernel` would choose it too, but by flags of the whole process: a model that runs in another thread
+    at that moment would find its own kernels switched off.
+    """
+    return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, **options)[0]  # noqa: SLF001
+
+
+def _varlen(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bounds: tuple[Tensor, Tensor, int, int],
+    *,
+    is_causal: bool,
+    scale: float,
+) -> Tensor:
+    """Call PyTorch's kernel for sequences of different lengths, whose arguments changed in 2.11."""
+    from torch.nn.attention import varlen
+
+    attend: Callable[..., Any] = varlen.varlen_attn
+    if _VARLEN_TAKES_SCALE:
+        return attend(query, key, value, *bounds, scale=scale, window_size=(-1, 0 if is_causal else -1))
+    # It divides by the root of the head's size, padding included.
+    query = query * (scale * query.shape[-1] ** 0.5)
+    return attend(query, key, value, *bounds, is_causal=is_causal)
