@@ -9,7 +9,11 @@ from typing import Any, ClassVar
 from clip_core.configuration_checks import check_labels, dtype_name, with_int_keys
 
 # Of this process, not of the model: in no dict and no file.
-_NOT_SERIALIZED = ("_commit_hash", "attn_implementation", "projection_dim_stated")
+_NOT_SERIALIZED = ("_commit_hash", "_attention", "projection_dim_stated")
+
+# The value behind a property has a name of its own: torch.compile before PyTorch 2.13 recurses without end where a
+# property reads its own name from `__dict__`.
+_SERIALIZED_AS = {"_dtype": "dtype"}
 
 
 class ConfigFields:
@@ -112,12 +116,11 @@ class ConfigFields:
     @property
     def dtype(self) -> str | None:
         """The dtype of the weights by its name, such as "float16"."""
-        name: str | None = self.__dict__["dtype"]
-        return name
+        return self._dtype
 
     @dtype.setter
     def dtype(self, value: Any) -> None:
-        self.__dict__["dtype"] = dtype_name(value)
+        self._dtype: str | None = dtype_name(value)
 
     @property
     def torch_dtype(self) -> str | None:
@@ -158,13 +161,12 @@ class ConfigFields:
 
         A dict may tell the parts apart: {"": "sdpa", "text_config": "eager"}.
         """
-        name: str | None = self.__dict__["attn_implementation"]
-        return name
+        return self._attention
 
     @attn_implementation.setter
     def attn_implementation(self, value: str | dict[str, str] | None) -> None:
         parts = value if isinstance(value, dict) else dict.fromkeys(("", *self.sub_configs), value)
-        self.__dict__["attn_implementation"] = parts.get("", self.__dict__.get("attn_implementation"))
+        self._attention: str | None = parts.get("", self.__dict__.get("_attention"))
         for key in self.sub_configs.keys() & parts.keys() & self.__dict__.keys():
             getattr(self, key).attn_implementation = parts[key]
 
@@ -207,7 +209,7 @@ class ConfigFields:
     def to_dict(self) -> dict[str, Any]:
         """All fields, those of the towers as dicts of their own; the caller may change it."""
         fields = {
-            key: value.to_dict() if isinstance(value, ConfigFields) else copy.deepcopy(value)
+            _SERIALIZED_AS.get(key, key): value.to_dict() if isinstance(value, ConfigFields) else copy.deepcopy(value)
             for key, value in self.__dict__.items()
             if key not in _NOT_SERIALIZED
         }
