@@ -137,10 +137,14 @@ def _causal_bias(seq: int, like: Tensor) -> Tensor:
     return bias.triu(diagonal=1)[None, None]  # (1, 1, seq, seq)
 
 
-def _unpadding(attended: Tensor) -> Unpadding:
+def _unpadding(attended: Tensor) -> Unpadding | None:
+    """Return how to unpad a batch `(batch, seq)`, bool; None where nothing is padded, as a GPU tells only now."""
     lengths = attended.sum(dim=-1, dtype=torch.int32)  # (batch,)
+    shortest, longest = torch.stack(lengths.aminmax()).tolist()
+    if shortest == attended.shape[-1]:
+        return None
     cumulative_lengths = F.pad(lengths.cumsum(dim=0, dtype=torch.int32), (1, 0))
-    return Unpadding(Packing.of(attended), cumulative_lengths, int(lengths.max()))
+    return Unpadding(Packing.of(attended), cumulative_lengths, longest)
 
 
 # The three implementations. query, key, value and the output are (batch, seq, heads, head_dim).

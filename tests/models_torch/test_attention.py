@@ -62,6 +62,16 @@ def test_flash_attention_agrees_with_eager_forward_and_backward(case, kernels, h
     assert_same(run("flash_attention_2", MASKS[case], heads), run("eager", MASKS[case], heads))
 
 
+def test_a_full_batch_is_not_unpadded(monkeypatch):
+    """On a GPU it takes a look at the mask to know; here the look that a CPU gives it for nothing is taken away."""
+    monkeypatch.setattr("clip_torch.attention.known_values", lambda tensor: None)
+    full, padded = torch.ones(2, 6), torch.tensor([[1] * 6, [1] * 4 + [0] * 2])
+    states = torch.zeros(2, 6, 8)
+    assert text_mask("flash_attention_2", full, states).unpadding is None
+    assert text_mask("flash_attention_2", padded, states).unpadding.max_length == 6
+    assert text_mask("flash_attention_2", padded[1:].repeat(2, 1), states).unpadding.max_length == 4
+
+
 def test_a_padded_text_equals_the_same_text_alone():
     model = clip_torch.CLIPTextModel(tiny_config().text_config).double().eval()
     ids, mask = (torch.from_numpy(array) for array in token_ids())
