@@ -18,7 +18,7 @@ IMAGES ?= examples/shapes/pictures
 LABELS ?= examples/shapes/labels.txt
 TEMPLATE ?= {}
 
-.PHONY: demo demo-checkpoint test check bench bench-gpu bench-gpu-here clean
+.PHONY: demo demo-checkpoint test check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
 
 ## demo: name pictures with a trained CLIP in the three frameworks, and prove that they agree; offline
 demo: $(VENV)/installed-demo
@@ -50,6 +50,18 @@ bench-gpu:
 
 bench-gpu-here: $(VENV)/installed-gpu $(VENV)-bench-transformers5/installed
 	$(BIN)/python benchmarks/run.py --rows 8 $(BENCH_ARGS)
+
+## gpu-bundle: collect what a GPU machine without a network lacks, for benchmarks/gpu.py there
+gpu-bundle: | $(VENV)/bin/python
+	sh benchmarks/gpu_bundle.sh $(BIN)/python build/gpu-bundle
+
+## rehearse-gpu: run the measurements for a GPU on this CPU, with what such a machine has and tiny models
+rehearse-gpu: $(VENV)-gpu-machine/installed gpu-bundle
+	sh benchmarks/rehearse_gpu.sh $(VENV)-gpu-machine/bin/python build/gpu-bundle
+
+$(VENV)-gpu-machine/installed: requirements/gpu-machine.txt benchmarks/gpu_environment.sh
+	sh benchmarks/gpu_environment.sh $(@D)
+	@touch $@
 
 ## clean: remove the environments and all caches
 clean:

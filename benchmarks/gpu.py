@@ -1,92 +1,71 @@
-"""Row 8: one CUDA GPU. ViT-L/14 in fp16, ours beside transformers 5, with every attention and compiled, in turns.
+"""Row 8: one CUDA GPU. ViT-L/14 beside transformers 5, in steps that can be cut off anywhere and resumed.
 
-The three tables are those of transformers' page on CLIP: text model, vision model and full model. Compiled means
-`model.compile`, which replays the kernels of a forward pass as one CUDA graph. Texts have 77 tokens. Large batches in
-bf16 then show how near torch and Flax come to what the GPU multiplies at best.
+The steps, in the order of their worth: the tests for a GPU, the three tables of transformers' page on CLIP with every
+attention, CUDA graphs, large batches in bfloat16, Flax's attention, and training under DDP.
+
+    python benchmarks/gpu.py                        measure what results/gpu.json does not hold yet
+    python benchmarks/gpu.py --minutes 9            begin nothing that may not end within nine minutes
+    python benchmarks/gpu.py --steps text,vision    some of the steps
+    python benchmarks/gpu.py --plan                 how long each may take, as far as its work can be counted
+    python benchmarks/gpu.py --rehearse             every line on a CPU, with tiny models; the numbers mean nothing
+
+It runs from a plain checkout: nothing has to be installed but PyTorch, JAX, Flax, transformers 5 and pytest. Packages
+in pure Python that the machine lacks are taken from the wheels in `build/gpu-bundle`, which `make gpu-bundle` collects.
 """
 
 from __future__ import annotations
 
-from functools import partial
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+import traceback
+import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import checkpoints
-import numpy as np
-from flops import image_flops
-from goals import Goal, at_least, at_most
-from interleaved import Case, Timed, ratios, take_turns, time_case
-from plots import curves
-from report import Report, Table, milliseconds
 from settings import UnavailableError
-from workers import started
-
-from clip_core.configuration import CLIPConfig
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
-    from remote import Worker
+    from gpu_steps.step import Job, Record, Step
+    from report import Report
     from settings import Settings
 
-LIBRARIES = {"ours": "ours-torch", "transformers 5": "transformers5-torch"}
-WAYS: dict[str, dict[str, Any]] = {
-    "eager": {"attn_implementation": "eager"},
-    "sdpa": {"attn_implementation": "sdpa"},
-    "flash_attention_2": {"attn_implementation": "flash_attention_2"},
-    "compiled": {"attn_implementation": "sdpa", "compiled": True},
-}
-REFERENCE = "transformers 5 eager"
-LABELS = (4, 16, 32, 64, 128)
-IMAGES = (1, 4, 16, 32)
-FULL_LABELS = (4, 16, 64)
-LARGE = (256, 512)
-MATRIX = 8192
-SMALL = {"CLIPTextModel": 4, "CLIPVisionModel": 1, "CLIPModel": 1}  # batches where launches cost the time
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).with_name("results")
+BUNDLE = ROOT / "build" / "gpu-bundle"
+REHEARSAL = "rehearsal"
+NEEDS_PACKAGE = "transformers 5 FA2"  # runs only with flash-attn, which no plain machine has
 
-
-def cases(class_name: str) -> list[Case]:
-    """The rows of the model class's table."""
-    if class_name == "CLIPTextModel":
-        return [Case(f"{n} texts", "tower", checkpoints.texts(n), {"batch": n}) for n in LABELS]
-    if class_name == "CLIPVisionModel":
-        pictures = {n: {"pixel_values": checkpoints.pictures(n)} for n in IMAGES}
-        return [Case(f"{n} pictures", "tower", inputs, {"batch": n}) for n, inputs in pictures.items()]
-    return [
-        Case(
-            f"{n} pictures, {labels} texts",
-            "full",
-            {**checkpoints.texts(labels), "pixel_values": pixel_values},
-            {"batch": n, "labels": labels},
-        )
-        for n, pixel_values in zip(IMAGES, map(checkpoints.pictures, IMAGES), strict=True)
-        for labels in FULL_LABELS
-    ]
+# By step and unit, what was measured; a record of what failed has a "failed", and is tried again.
+Records = dict[str, dict[str, "Record"]]
 
 
 def report(settings: Settings) -> Report:
-    """Measure all.
+    """Measure all, as a row of `benchmarks/run.py`.
 
     Raises:
         UnavailableError: there is no CUDA GPU.
     """
-    check_device()
-    checkpoint, config = settings.scratch / "gpu", CLIPConfig(**checkpoints.VIT_L_14)
-    checkpoints.write_random(checkpoint, config)
-    written = Report("gpu", "ViT-L/14 on a GPU", __doc__ or "", quick=settings.quick)
-    timed = {class_name: measured(class_name, checkpoint, settings, written) for class_name in SMALL}
-    written.tables = [table(class_name, found) for class_name, found in timed.items()]
-    written.measurements = [{"class": name} | one.record() for name, found in timed.items() for one in found]
-    written.goals = [goal for class_name, found in timed.items() for goal in goals(class_name, found)]
-    add_large_batches(written, checkpoint, config, settings)
-    written.plot = partial(draw, timed)
-    return written
+    from gpu_steps import STEPS
+    from gpu_steps.step import Job
+
+    device = device_name()
+    records: Records = {}
+    for _ in measure(Job(settings.scratch, budget=settings.budget), STEPS, records):
+        pass
+    return written(records, STEPS, device)
 
 
-def check_device() -> None:
-    """Is there a GPU that PyTorch can use?
+def device_name() -> str:
+    """Return the name of the GPU.
 
     Raises:
-        UnavailableError: there is none.
+        UnavailableError: PyTorch finds none.
     """
     import torch
 
@@ -95,104 +74,153 @@ def check_device() -> None:
             f"no CUDA device was found by PyTorch {torch.__version__}, so nothing was measured. `make bench-gpu` on a "
             "machine with one GPU measures this row and writes benchmarks/results/gpu.md."
         )
+    return str(torch.cuda.get_device_name())
 
 
-def measured(class_name: str, checkpoint: Path, settings: Settings, written: Report) -> list[Timed]:
-    """The rows of one table, every library in every way in turns."""
-    shared = {"class_name": class_name, "device": "cuda", "dtype": "float16"}
-    wanted = {
-        f"{library} {way}": (target, shared | options)
-        for library, target in LIBRARIES.items()
-        for way, options in WAYS.items()
-    }
+def measure(job: Job, steps: Sequence[Step], records: Records, seconds: float = float("inf")) -> Any:
+    """Run what is not recorded yet, and yield after every unit.
+
+    Args:
+        job: where and how thoroughly.
+        steps: in the order in which they are run.
+        records: what is known already; grows.
+        seconds: begin nothing that may not end within so many.
+    """
+    end = time.monotonic() + seconds
+    for step in steps:
+        known = records.setdefault(step.name, {})
+        pending = [unit for unit in step.units(job) if "failed" in known.get(unit.name, {"failed": ""})]
+        if not pending:
+            continue
+        if time.monotonic() + step.start_seconds + pending[0].seconds > end:
+            print(f"{step.name}: not begun, because {pending[0].name} may not end in time")
+            continue
+        running = step.run(job, [unit.name for unit in pending])
+        for unit in pending:
+            if time.monotonic() + unit.seconds > end:
+                print(f"{step.name}: {unit.name} and what follows is left for another time")
+                break
+            start = time.monotonic()
+            try:
+                name, record = next(running)
+            except Exception:  # noqa: BLE001  the other steps are measured all the same
+                known[unit.name] = {"failed": traceback.format_exc()[-2000:]}
+                yield step.name, unit.name
+                break
+            known[name] = record | {"took": time.monotonic() - start}
+            yield step.name, name
+        running.close()
+
+
+def written(records: Records, steps: Sequence[Step], device: str) -> Report:
+    """Return the report of what is recorded so far."""
+    from report import Report
+
+    made = Report("gpu", f"ViT-L/14 on one {device}", __doc__ or "", quick=device == REHEARSAL)
+    made.description = (__doc__ or "").partition("\n\n    python")[0]
+    made.versions |= {"GPU": device}
+    for step in steps:
+        found = {name: record for name, record in records.get(step.name, {}).items() if "failed" not in record}
+        if found:
+            step.describe(found, made)
+        for name, record in records.get(step.name, {}).items():
+            made.measurements.append({"step": step.name, "unit": name} | record)
+            if "failed" in record:
+                made.notes.append(f"{step.title}, {name} failed: {record['failed'].strip().splitlines()[-1]}")
+    return made
+
+
+def read_records(path: Path, device: str) -> Records:
+    """Return what a report holds that was measured on the same device; nothing where there is no report."""
+    if not path.exists():
+        return {}
+    content = json.loads(path.read_text())
+    there = content["versions"].get("GPU")
+    if there != device:
+        print(f"{path} is of {there}, not of {device}: measuring all anew")
+        return {}
+    records: Records = {}
+    for one in content["measurements"]:
+        step, unit = one.pop("step"), one.pop("unit")
+        records.setdefault(step, {})[unit] = one
+    return records
+
+
+def use_checkout(bundle: Path) -> None:
+    """Let this process and those that it starts find our packages, and those in the bundle."""
+    found = [str(ROOT), str(Path(__file__).parent)]
+    wheels = sorted(bundle.glob("*.whl"))
+    if wheels:
+        packages = Path(tempfile.mkdtemp(prefix="gpu-bundle-"))
+        for wheel in wheels:
+            zipfile.ZipFile(wheel).extractall(packages)
+        found.append(str(packages))
+    sys.path[:0] = found
+    os.environ["PYTHONPATH"] = os.pathsep.join([*found, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def plan(steps: Sequence[Step], job: Job) -> dict[str, float]:
+    """Return how many seconds each step may take, starting included."""
+    return {step.name: step.start_seconds + sum(unit.seconds for unit in step.units(job)) for step in steps}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, writing the report after every unit; 1 if something failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to (benchmarks/results)")
+    parser.add_argument("--resume", type=Path, help="a gpu.json to go on from, by default that in --results")
+    parser.add_argument("--steps", help="names between commas; all by default")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing that may take longer")
+    parser.add_argument("--budget", type=float, default=20.0, help="seconds for the turns of one case (20)")
+    parser.add_argument("--bundle", type=Path, default=BUNDLE, help="a folder of wheels (build/gpu-bundle)")
+    parser.add_argument("--rehearse", action="store_true", help="run all on a CPU, with tiny models")
+    parser.add_argument("--plan", action="store_true", help="tell how long each step may take, and do nothing")
+    options = parser.parse_args(arguments)
+    use_checkout(options.bundle)
+    from gpu_steps import STEPS
+    from gpu_steps.step import Job
+
+    names = options.steps.split(",") if options.steps else [step.name for step in STEPS]
+    unknown = set(names) - {step.name for step in STEPS}
+    if unknown:
+        parser.error(f"--steps: no step {min(unknown)!r}; there are {', '.join(step.name for step in STEPS)}")
+    chosen = [step for step in STEPS if step.name in names]
+    with tempfile.TemporaryDirectory() as scratch:
+        job = Job(Path(scratch), options.rehearse, options.budget)
+        if options.plan:
+            for name, seconds in plan(chosen, job).items():
+                print(f"{name:14} {seconds:5.0f} s")
+            return 0
+        try:
+            device = REHEARSAL if options.rehearse else device_name()
+        except UnavailableError as reason:
+            print(reason)
+            return 0
+        records = read_records(options.resume or options.results / "gpu.json", device)
+        for step, unit in measure(job, chosen, records, 60 * options.minutes):
+            written(records, STEPS, device).write(options.results)
+            print(f"{step}: {unit}: {'failed' if 'failed' in records[step][unit] else 'done'}", flush=True)
+    made = written(records, STEPS, device)
+    made.write(options.results)
+    print(made.markdown())
+    wrong = problems(records, rehearse=options.rehearse)
+    print("\n".join(wrong), file=sys.stderr)
+    return int(bool(wrong))
+
+
+def problems(records: Records, *, rehearse: bool) -> list[str]:
+    """Return a line on every unit that failed, and in a rehearsal on every contestant that was left out."""
     found = []
-    with started(checkpoint, wanted) as (workers, left_out):
-        note(written, class_name, workers, left_out)
-        rows = cases(class_name)[: 1 if settings.quick else None]
-        for case in rows:
-            print(f"{class_name}: {case.name}", flush=True)
-            one = time_case(case, workers, reference=REFERENCE, budget=settings.budget, precision="float16")
-            written.notes += [f"{class_name}, {case.name}: {name}: {why}" for name, why in one.left_out.items()]
-            found.append(one)
+    for step, units in records.items():
+        for unit, record in units.items():
+            if "failed" in record:
+                found.append(f"{step}, {unit} failed:\n{record['failed']}")
+            if rehearse:
+                left_out = record.get("left_out", {}).items()
+                found += [f"{step}, {unit} lacks {name}:\n{why}" for name, why in left_out if name != NEEDS_PACKAGE]
+                found += [f"{step}, {unit}: {failure}" for failure in record.get("failures", [])]
     return found
 
 
-def note(written: Report, what: str, workers: dict[str, Worker], left_out: dict[str, str]) -> None:
-    """Who ran, and who could not."""
-    for worker in workers.values():
-        written.versions |= worker.versions
-    written.notes += [f"{what}: {name} was left out: {why.strip().splitlines()[-1]}" for name, why in left_out.items()]
-
-
-def table(class_name: str, timed: list[Timed]) -> Table:
-    """Milliseconds of every library in every way."""
-    names = [f"{library} {way}" for way in WAYS for library in LIBRARIES]
-    rows = []
-    for one in timed:
-        found = [one.measurements.get(name) for name in names]
-        rows.append([one.case.name, *(milliseconds(each.median, each.spread) if each else "" for each in found)])
-    return Table(["ms", *names], rows, class_name)
-
-
-def goals(class_name: str, timed: list[Timed]) -> list[Goal]:
-    """No row slower than transformers; small batches three times as fast by graphs; FlashAttention never the slower."""
-    found = []
-    for way in WAYS:
-        for one, ratio in ratios(timed, f"ours {way}", f"transformers 5 {way}"):
-            found.append(at_most(f"{class_name}, {one.case.name}, {way}: ours over transformers 5", ratio, 1.0))
-    for one, ratio in ratios(timed, "transformers 5 sdpa", "ours compiled"):
-        if one.case.facts["batch"] <= SMALL[class_name]:
-            what = f"{class_name}, {one.case.name}: ours compiled, times as fast as transformers 5 with sdpa"
-            found.append(at_least(what, ratio, 3.0))
-    for one, ratio in ratios(timed, "ours flash_attention_2", "ours eager"):
-        found.append(at_most(f"{class_name}, {one.case.name}: ours, FlashAttention 2 over eager", ratio, 1.0))
-    return found
-
-
-def add_large_batches(written: Report, checkpoint: Path, config: CLIPConfig, settings: Settings) -> None:
-    """Image features of large batches in bf16, as a share of the rate of a product of matrices in the same turns."""
-    shared = {"device": "cuda", "dtype": "bfloat16"}
-    wanted = {
-        "matmul": ("matmul", shared),
-        "ours-torch": ("ours-torch", shared),
-        "ours-flax": ("ours-flax", shared),
-    }
-    rows = []
-    with started(checkpoint, wanted) as (workers, left_out):
-        note(written, "bf16", workers, left_out)
-        matrix = np.random.default_rng(0).standard_normal((MATRIX, MATRIX), dtype=np.float32)
-        workers["matmul"].prepare("product", {"matrix": matrix})
-        for batch in LARGE[: 1 if settings.quick else None]:
-            for name in workers.keys() - {"matmul"}:
-                workers[name].prepare("images", {"pixel_values": checkpoints.pictures(batch)})
-            times = take_turns(workers, 3 if settings.quick else 15)
-            rate = 2 * MATRIX**3 / times.pop("matmul").median
-            for name, one in times.items():
-                reached = batch * image_flops(config) / one.median
-                rows.append([f"{name}, {batch} pictures", *_teraflops(reached, rate), f"{reached / rate:.0%}"])
-                written.goals.append(at_least(f"{name}, {batch} pictures in bf16, of the rate", reached / rate, 0.55))
-                written.measurements.append({"bf16": name, "batch": batch, "seconds": one.seconds, "rate": rate})
-    columns = ["image features", "TFLOP/s", "product of matrices, TFLOP/s", "share"]
-    written.tables.append(Table(columns, rows, "Large batches in bf16"))
-
-
-def draw(timed: dict[str, list[Timed]], path: Path) -> None:
-    """Milliseconds over the batch; of the full model, with 16 texts."""
-    panels: dict[str, Any] = {}
-    for class_name, found in timed.items():
-        lines = {}
-        for name in (f"{library} {way}" for way in WAYS for library in LIBRARIES):
-            points = [(one.case.facts["batch"], one.median(name)) for one in found if _drawn(one)]
-            points = [(batch, 1e3 * median) for batch, median in points if median is not None]
-            if points:
-                lines[name] = tuple(zip(*points, strict=True))
-        panels[class_name] = ("batch", "ms", lines)
-    curves(path, panels)
-
-
-def _drawn(one: Timed) -> bool:
-    return one.case.facts.get("labels", FULL_LABELS[1]) == FULL_LABELS[1]
-
-
-def _teraflops(*rates: float) -> list[str]:
-    return [f"{rate / 1e12:.0f}" for rate in rates]
+if __name__ == "__main__":
+    sys.exit(main())

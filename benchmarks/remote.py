@@ -121,7 +121,7 @@ class Worker:
 def _environment() -> dict[str, str]:
     """Alike for every worker: its threads, our packages, and no word of TensorFlow's about its devices."""
     return {
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "OMP_NUM_THREADS": str(threads()),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "HF_HUB_OFFLINE": "1",

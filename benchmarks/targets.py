@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+
+# The major version of a package that makes an environment of its own unnecessary where this one has it.
+_SUFFICIENT = {"transformers5": ("transformers", "5")}
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,18 @@ class Target:
     options: dict[str, Any] = field(default_factory=dict)
 
     def python(self) -> Path:
-        """The interpreter to run it with."""
-        if not self.environment:
+        """Return the interpreter to run it with."""
+        if not self.environment or _has(*_SUFFICIENT.get(self.environment, ("", ""))):
             return Path(sys.executable)
         mine = Path(sys.prefix)
         return mine.with_name(f"{mine.name}-bench-{self.environment}") / "bin" / "python"
+
+
+def _has(package: str, major: str) -> bool:
+    try:
+        return bool(package) and version(package).partition(".")[0] == major
+    except PackageNotFoundError:
+        return False
 
 
 def _torch(library: str, environment: str = "", **options: Any) -> Target:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,21 +16,28 @@ if TYPE_CHECKING:
 
 @contextmanager
 def started(
-    checkpoint: Path, wanted: Mapping[str, tuple[str, dict[str, Any]]]
+    checkpoint: Path, wanted: Mapping[str, tuple[str, dict[str, Any]]], *, at_once: int = 1
 ) -> Iterator[tuple[dict[str, Worker], dict[str, str]]]:
     """Workers that hold the checkpoint, and the reasons of those that could not be started.
 
     Args:
         checkpoint: the folder.
         wanted: the name of each to its target and further options of loading.
+        at_once: how many load side by side.
     """
+
+    def start(name: str) -> Worker | WorkerError:
+        target, options = wanted[name]
+        try:
+            return Worker(name, TARGETS[target], checkpoint=str(checkpoint), **options)
+        except WorkerError as error:
+            return error
+
     workers, left_out = {}, {}
-    with ExitStack() as stack:
-        for name, (target, options) in wanted.items():
-            try:
-                worker = Worker(name, TARGETS[target], checkpoint=str(checkpoint), **options)
-            except WorkerError as error:
-                left_out[name] = str(error)
+    with ExitStack() as stack, ThreadPoolExecutor(at_once) as pool:
+        for name, worker in zip(wanted, pool.map(start, wanted), strict=True):
+            if isinstance(worker, WorkerError):
+                left_out[name] = str(worker)
             else:
                 workers[name] = stack.enter_context(worker)
         yield workers, left_out

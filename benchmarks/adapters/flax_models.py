@@ -57,7 +57,16 @@ class FlaxModel:
         return {name: output[name] for name in _FULL}
 
 
-def load(library: str, checkpoint: str, threads: int, *, dtype: str = "float32", device: str = "cpu") -> FlaxModel:  # noqa: ARG001
+def load(
+    library: str,
+    checkpoint: str,
+    threads: int,  # noqa: ARG001
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    attn_implementation: str | None = None,
+    **_: Any,
+) -> FlaxModel:
     """Load a checkpoint.
 
     Args:
@@ -66,6 +75,8 @@ def load(library: str, checkpoint: str, threads: int, *, dtype: str = "float32",
         threads: taken and not needed; XLA uses the processors that the process may run on.
         dtype: of the weights and the computation.
         device: "cpu", or "cuda".
+        attn_implementation: of clip_flax; the library's default where None.
+        **_: what other adapters take.
 
     Raises:
         RuntimeError: there is no such device.
@@ -75,7 +86,7 @@ def load(library: str, checkpoint: str, threads: int, *, dtype: str = "float32",
     found = {"jax": jax.__version__, "flax": flax.__version__}
     kind = jnp.dtype(dtype)
     if library == "clip_flax":
-        model = package.CLIPModel.from_pretrained(checkpoint, dtype=kind)
+        model = package.CLIPModel.from_pretrained(checkpoint, dtype=kind, attn_implementation=attn_implementation)
     else:
         model = package.FlaxCLIPModel.from_pretrained(checkpoint, from_pt=True, dtype=kind)
     params = model.params if dtype == "float32" else jax.tree.map(lambda leaf: leaf.astype(kind), model.params)

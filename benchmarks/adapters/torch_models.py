@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
 # transformers 4.57 loads every framework that it finds; here PyTorch alone is to run.
 os.environ |= {"USE_TF": "0", "USE_FLAX": "0"}
 
+_COMPILERS: dict[str, dict[str, str]] = {
+    "inductor": {"mode": "reduce-overhead"},
+    "cudagraphs": {"backend": "cudagraphs"},
+    "inductor, rehearsed": {"mode": "default"},
+    "cudagraphs, rehearsed": {"backend": "aot_eager"},
+}
 _FULL = ("logits_per_image", "image_embeds", "text_embeds")
 
 
@@ -62,6 +70,8 @@ class TorchModel:
         return tensor.to(self.device, dtype)
 
     def _images(self, inputs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+        if not hasattr(self.model, "get_image_features"):  # a tower, whose forward pass is what compiling replaces
+            return {"image_features": self.model(**inputs, **options).image_embeds}
         return {"image_features": _tensor(self.model.get_image_features(**inputs, **options))}
 
     def _texts(self, inputs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -87,8 +97,9 @@ def load(
     device: str = "cpu",
     dtype: str = "float32",
     attn_implementation: str = "sdpa",
-    compiled: bool = False,
+    compiled: str = "",
     prepared: bool = False,
+    rehearse: bool = False,
 ) -> TorchModel:
     """Load a checkpoint.
 
@@ -100,17 +111,20 @@ def load(
         device: where to.
         dtype: of the weights and the computation.
         attn_implementation: of both libraries the same names.
-        compiled: by torch.compile, which replays its kernels as CUDA graphs where there is a GPU.
+        compiled: replay CUDA graphs of TorchInductor's kernels ("inductor") or of the model's own ("cudagraphs").
         prepared: for inference on a CPU, which is ours alone.
+        rehearse: run on a CPU what needs a GPU, with stand-ins for the kernels of FlashAttention.
     """
     torch.set_num_threads(threads)
+    if rehearse and library == "clip_torch":
+        _replace_flash_attention()
     package = importlib.import_module(library)
     options = {"attn_implementation": attn_implementation, "dtype": getattr(torch, dtype)}
     model = getattr(package, class_name).from_pretrained(checkpoint, **options).eval().to(device)
     if prepared:
         model.prepare_for_inference()
     if compiled:
-        model.compile(mode="reduce-overhead" if device == "cuda" else None)
+        model.compile(**_COMPILERS[compiled if device == "cuda" else f"{compiled}, rehearsed"])
     found = {"torch": torch.__version__}
     if library == "transformers":
         major = package.__version__.partition(".")[0]
@@ -118,6 +132,15 @@ def load(
     if device == "cuda":
         found |= {"CUDA": str(torch.version.cuda), "GPU": torch.cuda.get_device_name()}
     return TorchModel(model, found)
+
+
+def _replace_flash_attention() -> None:
+    sys.path.append(str(Path(__file__).parents[2] / "tests"))
+    import pytest
+
+    from support import flash_kernels
+
+    flash_kernels.install("torch 2.11", pytest.MonkeyPatch())
 
 
 def unit_features(name: str, tensor: torch.Tensor) -> torch.Tensor:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import checkpoints
 import forward
-import gpu
 import growth
-import numpy as np
 import precision
 import pytest
 import run
@@ -19,7 +16,7 @@ from checkpoints import TINY
 from goals import at_most
 from interleaved import Case, Measurement, Ratio, Timed
 from report import Report
-from settings import Settings, UnavailableError
+from settings import Settings
 
 from clip_core.configuration import CLIPConfig
 
@@ -120,38 +117,6 @@ def test_growth_changes_one_thing_at_a_time():
     layers = growth.fields("layers", 5, quick=True)
     assert {layers[tower]["num_hidden_layers"] for tower in ("text_config", "vision_config")} == {5}
     assert growth.fields("batch of texts", 5, quick=True) == TINY
-
-
-@pytest.fixture
-def small_pictures(monkeypatch):
-    monkeypatch.setattr("checkpoints.pictures", lambda batch, size=2: np.zeros((batch, 3, size, size), np.float32))
-
-
-@pytest.mark.usefixtures("small_pictures")
-def test_the_gpu_row_has_the_three_tables():
-    names = {class_name: [case.name for case in gpu.cases(class_name)] for class_name in gpu.SMALL}
-    assert names["CLIPTextModel"] == [f"{n} texts" for n in (4, 16, 32, 64, 128)]
-    assert names["CLIPVisionModel"] == [f"{n} pictures" for n in (1, 4, 16, 32)]
-    assert len(names["CLIPModel"]) == 12
-
-
-@pytest.mark.usefixtures("small_pictures")
-def test_the_gpu_row_wants_small_batches_three_times_as_fast():
-    seconds = {"ours compiled": 2.0, "transformers 5 sdpa": 5.0, "ours eager": 4.0, "ours flash_attention_2": 5.0}
-    row = Timed(gpu.cases("CLIPVisionModel")[0], {name: Measurement(name, [value]) for name, value in seconds.items()})
-    told = [str(goal) for goal in gpu.goals("CLIPVisionModel", [row])]
-    assert "asked at least 3, measured 2.5 (2.5 to 2.5): missed by 17%" in told[0]
-    assert "FlashAttention 2 over eager: asked at most 1, measured 1.25 (1.25 to 1.25): missed by 25%" in told[1]
-
-
-def test_without_a_gpu_the_row_says_so_and_is_no_failure(monkeypatch, capsys, tmp_path):
-    cuda = SimpleNamespace(is_available=lambda: False)
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, __version__="9.9"))
-    with pytest.raises(UnavailableError, match="no CUDA device was found by PyTorch 9.9, so nothing was measured"):
-        gpu.report(Settings(tmp_path))
-    assert run.run_row(8, options(tmp_path))
-    assert "Row 8: no CUDA device" in capsys.readouterr().out
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_row_that_fails_is_told_and_writes_nothing(monkeypatch, capsys, tmp_path):

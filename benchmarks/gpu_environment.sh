@@ -1,0 +1,25 @@
+#!/bin/sh
+# Make the environment of a GPU machine on a machine without a GPU: gpu_environment.sh FOLDER. Python 3.12 and
+# requirements/gpu-machine.txt, nothing else.
+set -eu
+folder=$1
+requirements=$(dirname "$0")/../requirements/gpu-machine.txt
+torch=$(sed -n 's/^\(torch==[0-9.]*\).*/\1/p' "$requirements")
+
+for candidate in "${PYTHON312:-}" python3.12 "$HOME"/.pyenv/versions/3.12.*/bin/python3.12; do
+    if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null; then
+        "$candidate" -m venv --clear "$folder"
+        break
+    fi
+done
+if [ ! -x "$folder/bin/python" ]; then
+    echo "Python 3.12 is needed, as on the GPU machine; install it, or name it: make PYTHON312=/path/to/python3.12" >&2
+    exit 1
+fi
+install="$folder/bin/python -m pip install --quiet --disable-pip-version-check"
+# PyTorch's build for a CPU where it can be had, and otherwise the default one, which also runs without a GPU.
+$install uv
+"$folder/bin/uv" pip install --quiet --python "$folder/bin/python" --torch-backend=cpu "$torch" 2>/dev/null \
+    || $install "$torch"
+$install --requirement "$requirements"
+"$folder/bin/python" -m pip uninstall --quiet --yes uv

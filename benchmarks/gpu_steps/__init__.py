@@ -1,0 +1,21 @@
+"""The steps of the measurements on a GPU, in the order of their worth: time on a GPU may end after any of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpu_steps import cudnn, ddp, large, suite
+from gpu_steps.graphs import graphs
+from gpu_steps.tables import CASES, table
+
+if TYPE_CHECKING:
+    from gpu_steps.step import Step
+
+STEPS: tuple[Step, ...] = (
+    suite.STEP,
+    *map(table, CASES),
+    *map(graphs, CASES),
+    large.STEP,
+    cudnn.STEP,
+    ddp.STEP,
+)

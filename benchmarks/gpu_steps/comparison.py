@@ -1,0 +1,168 @@
+"""A step that lets several libraries, or ways of running one, take turns on the same inputs."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from flops import image_flops, text_flops
+from interleaved import Case, Measurement, Timed, number_of_turns, same_outputs, take_turns
+from remote import WorkerError
+from workers import started
+
+from gpu_steps.step import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from interleaved import Runner
+    from remote import Worker
+    from report import Report
+
+    from clip_core.configuration import CLIPConfig
+    from converters.tolerances import Precision
+    from gpu_steps.step import Job, Record
+
+_AT_ONCE = 8  # workers that start side by side
+_SECONDS_TO_START = 30.0  # importing PyTorch and transformers, and loading ViT-L/14, of as many at once
+_SECONDS_TO_PREPARE = 2.0  # inputs and outputs pass through files
+# ViT-L/14 for one shape: by TorchInductor, by CUDA graphs of PyTorch's own kernels, by XLA.
+INDUCTOR, CUDAGRAPHS, XLA = 75.0, 25.0, 40.0
+_SLOWEST_RATE = 5e13  # FLOP/s in half precision, far below what any GPU since Ampere reaches
+_LAUNCHES = 0.04  # seconds in which even a slow processor launches the kernels of both towers
+_REST = 0.02
+_FEWEST_TURNS, _MOST_TURNS = 5, 25
+MATRIX = 8192  # rows of the yardstick's matrices
+MEGABYTE = 1e6
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """See `Step`.
+
+    Attributes:
+        name: how a person asks for it.
+        title: the heading of its table.
+        wanted: the name of each contestant to its target and further options of loading, but for the device.
+        cases: makes the cases; the first alone is rehearsed.
+        reference: the contestant whose outputs the others must match.
+        write: adds what was measured to a report.
+        precision: of the weights and the computation.
+        compile_seconds: how long all contestants take at most to compile for a case.
+        yardstick: the contestant that multiplies two square matrices instead, whose rate the others are held against.
+    """
+
+    name: str
+    title: str
+    wanted: Mapping[str, tuple[str, Mapping[str, Any]]]
+    cases: Callable[[], list[Case]]
+    reference: str
+    write: Callable[[str, list[Timed], Mapping[str, Record], Report], None]
+    precision: Precision = "float16"
+    compile_seconds: float = 0.0
+    yardstick: str = ""
+
+    @property
+    def start_seconds(self) -> float:
+        """Seconds until all contestants have loaded."""
+        return _SECONDS_TO_START * -(-len(self.wanted) // _AT_ONCE)
+
+    def units(self, job: Job) -> list[Unit]:
+        """Return a unit for each case."""
+        return [Unit(case.name, self._seconds(case, job)) for case in self._cases(job)]
+
+    def _cases(self, job: Job) -> list[Case]:
+        cases = self.cases()
+        return [smaller(cases[0])] if job.rehearse else cases
+
+    def _seconds(self, case: Case, job: Job) -> float:
+        run = max(_LAUNCHES, case_flops(case, job.config) / _SLOWEST_RATE)
+        a_round = len(self.wanted) * (2 * run + _REST)
+        turns = number_of_turns(a_round, job.budget, _FEWEST_TURNS, _MOST_TURNS)
+        prepared = len(self.wanted) * (_SECONDS_TO_PREPARE + run)
+        return prepared + self.compile_seconds + (turns + 2) * a_round
+
+    def run(self, job: Job, names: Sequence[str]) -> Iterator[tuple[str, Record]]:
+        """Start the contestants once, and yield the record of one case after another."""
+        shared = {"device": job.device, "dtype": self.precision, "rehearse": job.rehearse}
+        wanted = {name: (target, shared | dict(options)) for name, (target, options) in self.wanted.items()}
+        with started(job.checkpoint, wanted, at_once=_AT_ONCE) as (workers, left_out):
+            versions: dict[str, str] = {}
+            for worker in workers.values():
+                versions |= worker.versions
+            for case in self._cases(job):
+                if case.name in names:
+                    print(f"{self.name}: {case.name}", flush=True)
+                    yield case.name, self._measure(case, workers, left_out, job) | {"versions": versions}
+
+    def _measure(self, case: Case, workers: dict[str, Worker], left_out: dict[str, str], job: Job) -> Record:
+        missing = {self.reference, self.yardstick} & left_out.keys()
+        if missing:
+            return {"failed": "".join(f"{name} could not be started: {left_out[name]}" for name in missing)}
+        models = {name: worker for name, worker in workers.items() if name != self.yardstick}
+        runners, different = same_outputs(case, models, self.reference, self.precision)
+        size = _matrix_size(job)
+        if self.yardstick:
+            matrix = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
+            workers[self.yardstick].prepare("product", {"matrix": matrix})
+            runners[self.yardstick] = workers[self.yardstick]
+        first = take_turns(runners, 1)
+        seconds = sum(one.median for one in first.values())
+        fewest, most = (2, 2) if job.rehearse else (_FEWEST_TURNS, _MOST_TURNS)
+        timed = Timed(
+            case, take_turns(runners, number_of_turns(seconds, job.budget, fewest, most)), left_out | different
+        )
+        counted = {"flops": case_flops(case, job.config), "yardstick_flops": 2.0 * size**3}
+        return timed.record() | counted | {"left_out": timed.left_out, "memory": peaks(runners, workers)}
+
+    def describe(self, records: Mapping[str, Record], report: Report) -> None:
+        """See `Step`."""
+        timed = [read_timed(record) for record in records.values()]
+        for record in records.values():
+            report.versions |= record["versions"]
+            for name, why in record["left_out"].items():
+                told = f"{self.title}: {name} was left out: {why.strip().splitlines()[-1]}"
+                if told not in report.notes:
+                    report.notes.append(told)
+        self.write(self.title, timed, records, report)
+
+
+def read_timed(record: Record) -> Timed:
+    """Return what a record tells of; the inputs are not in it."""
+    facts = {key: record[key] for key in ("batch", "labels") if key in record}
+    measurements = {name: Measurement(name, one["seconds"]) for name, one in record["targets"].items()}
+    return Timed(Case(record["case"], record["stage"], {}, facts), measurements, record["left_out"])
+
+
+def smaller(case: Case) -> Case:
+    """Return a case of two pictures or texts at most, under the same name."""
+    inputs = {name: array[:2] for name, array in case.inputs.items()}
+    return Case(case.name, case.stage, inputs, case.facts, case.options)
+
+
+def _matrix_size(job: Job) -> int:
+    return 64 if job.rehearse else MATRIX
+
+
+def case_flops(case: Case, config: CLIPConfig) -> float:
+    """Return the floating-point operations of one run of a case."""
+    total = 0.0
+    if "pixel_values" in case.inputs:
+        total += len(case.inputs["pixel_values"]) * image_flops(config)
+    if "input_ids" in case.inputs:
+        batch, seq = case.inputs["input_ids"].shape
+        total += batch * text_flops(config, seq)
+    return total
+
+
+def peaks(runners: Mapping[str, Runner], workers: Mapping[str, Worker]) -> dict[str, int]:
+    """Return the bytes that one run takes at its peak, weights included."""
+    found = {}
+    for name in runners:
+        with suppress(WorkerError):
+            workers[name].reset()
+            workers[name].run()
+            found[name] = workers[name].memory()["peak"]
+    return found

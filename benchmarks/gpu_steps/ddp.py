@@ -1,0 +1,79 @@
+"""Training steps under DistributedDataParallel with NCCL, in one process: the gradients, and what DDP costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from goals import at_most
+from report import Table, milliseconds
+from targets import ROOT
+
+from gpu_steps.comparison import MEGABYTE
+from gpu_steps.step import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from report import Report
+
+    from gpu_steps.step import Job, Record
+
+_PROGRAM = ROOT / "benchmarks" / "adapters" / "ddp_step.py"
+_SECONDS = 150.0
+_PAIRS = 32
+_GRADIENTS = 1e-4  # float32, relative to the largest gradient: another order of summation
+
+
+class DistributedStep:
+    """See `Step`."""
+
+    name = "ddp"
+    title = "Training under DDP"
+    start_seconds = 0.0
+
+    def units(self, job: Job) -> list[Unit]:  # noqa: ARG002
+        """Return the one unit."""
+        return [Unit(f"{_PAIRS} pairs", _SECONDS)]
+
+    def run(self, job: Job, names: Sequence[str]) -> Iterator[tuple[str, Record]]:
+        """Run the program under `torchrun`."""
+        for name in names:
+            print(f"{self.name}: {name}", flush=True)
+            yield name, _run_program(job)
+
+    def describe(self, records: Mapping[str, Record], report: Report) -> None:
+        """See `Step`."""
+        rows = []
+        for name, record in records.items():
+            for way, found in record["ways"].items():
+                cells = [milliseconds(found["median"], found["spread"]), f"{found['peak'] / MEGABYTE:.0f}"]
+                rows.append([f"{way}, {name}, {record['backend']}", *cells])
+            what = "gradients under DDP and without it: largest difference, relative to the largest gradient"
+            report.goals.append(at_most(what, record["difference"], _GRADIENTS))
+        report.tables.append(Table(["a training step", "ms", "peak MB"], rows, self.title))
+
+
+def _run_program(job: Job) -> Record:
+    result = job.scratch / "ddp.json"
+    pairs = 4 if job.rehearse else _PAIRS
+    arguments = [str(job.checkpoint), str(result), f"--device={job.device}", f"--pairs={pairs}"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1", str(_PROGRAM)]
+    done = subprocess.run(  # noqa: S603
+        command + arguments,
+        env=os.environ | {"OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=2 * _SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        return {"failed": (done.stdout + done.stderr)[-2000:]}
+    record: Record = json.loads(result.read_text())
+    return record
+
+
+STEP = DistributedStep()

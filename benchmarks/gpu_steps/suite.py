@@ -1,0 +1,92 @@
+"""The tests in `tests/gpu`, one file after another."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
+
+from report import Table
+from targets import ROOT
+
+from gpu_steps.step import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from report import Report
+
+    from gpu_steps.step import Job, Record
+
+_FOLDER = ROOT / "tests" / "gpu"
+_SECONDS = {"test_compiled.py": 150.0, "test_flax.py": 120.0}  # they compile
+_OTHERWISE = 60.0
+_PATIENCE = 2  # a file that takes so many times what it should is ended
+_OUTCOMES = ("passed", "failing", "skipped")
+
+
+class Suite:
+    """See `Step`."""
+
+    name = "tests"
+    title = "tests/gpu"
+    start_seconds = 0.0
+
+    def units(self, job: Job) -> list[Unit]:  # noqa: ARG002
+        """Return a unit for each file."""
+        return [Unit(file.name, _SECONDS.get(file.name, _OTHERWISE)) for file in sorted(_FOLDER.glob("test_*.py"))]
+
+    def run(self, job: Job, names: Sequence[str]) -> Iterator[tuple[str, Record]]:
+        """Run a file in a process of its own, and yield how many tests passed and what failed."""
+        for name in names:
+            print(f"{self.name}: {name}", flush=True)
+            yield name, _run_file(name, job)
+
+    def describe(self, records: Mapping[str, Record], report: Report) -> None:
+        """See `Step`."""
+        rows = [[name, *(str(record[outcome]) for outcome in _OUTCOMES)] for name, record in records.items()]
+        report.tables.append(Table(["tests/gpu", *_OUTCOMES], rows, self.title))
+        report.notes += [f"{name}: {failure}" for name, record in records.items() for failure in record["failures"]]
+
+
+def _run_file(name: str, job: Job) -> Record:
+    result = job.scratch / f"{name}.xml"
+    patience = _PATIENCE * _SECONDS.get(name, _OTHERWISE) + 120 * job.rehearse
+    options = ["-q", "-p", "no:cacheprovider", f"--junitxml={result}"]
+    environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "CLIP_ZOO_REHEARSE": str(int(job.rehearse))}
+    try:
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "pytest", str(_FOLDER / name), *options],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=patience,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not done after {patience:.0f} s"}
+    if not result.exists():
+        return {"failed": (done.stdout + done.stderr)[-2000:]}
+    return read_junit(result)
+
+
+def read_junit(path: Path) -> Record:
+    """Return how many tests passed, failed and were skipped, with a line on each failure, from pytest's XML."""
+    suite = ET.parse(path).getroot().find("testsuite")  # noqa: S314  pytest wrote it a moment ago
+    assert suite is not None
+    failures, failed, skipped = [], 0, 0
+    for case in suite.iter("testcase"):
+        problem = next((found for tag in ("failure", "error") if (found := case.find(tag)) is not None), None)
+        if problem is not None:
+            failed += 1
+            failures.append(f"{case.get('name')}: {(problem.get('message') or 'error').splitlines()[0][:300]}")
+        skipped += case.find("skipped") is not None
+    total = sum(1 for _ in suite.iter("testcase"))
+    return {"passed": total - failed - skipped, "failing": failed, "skipped": skipped, "failures": failures}
+
+
+STEP = Suite()
