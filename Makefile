@@ -2,6 +2,7 @@
 #   PYTHON   the interpreter to make it with        (3.11 or newer; found by itself)
 #   VENV     where it is made                       (.venv)
 #   TORCH, TORCH_BACKEND     the PyTorch to install, and for what: cpu, auto (this machine's GPU), cu130 and so on
+#   WORKERS  how many processes run the tests, each with three frameworks and some 6 GB     (2; 0 for none but pytest)
 #   MODEL, IMAGES, LABELS, TEMPLATE    what make demo runs on
 
 VENV ?= .venv
@@ -12,6 +13,8 @@ SITE_PACKAGES := import sysconfig; print(sysconfig.get_path("purelib"))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11, \
 	$(shell $(python) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(python))))
+
+WORKERS ?= 2
 
 MODEL ?= examples/shapes/checkpoint
 IMAGES ?= examples/shapes/pictures
@@ -31,7 +34,7 @@ demo-checkpoint: $(VENV)/installed-train
 
 ## test: the whole suite
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile $(PYTEST_ARGS)
 
 ## check: lint, format and types
 check: $(VENV)/installed-test
