@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clip_core.parameters import parameter_table
+from clip_core.modeling.parameters import parameter_table
 from converters.formats import BY_NAME
 from converters.tensors import TensorEntry
 from converters.writing import save_weights

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from checkpoints import TEMPERATURE
 
-from converters.tolerances import TOLERANCES
+from converters.verification.tolerances import TOLERANCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from converters.tolerances import Precision
+    from converters.verification.tolerances import Precision
 
     Outputs = Mapping[str, np.ndarray]
 

@@ -24,8 +24,8 @@ from report import Report, Table
 
 from clip_core.configuration import CLIPConfig
 from converters.checkpoint import open_checkpoint
-from converters.convert import convert
-from converters.diff import compare
+from converters.conversion import convert
+from converters.inspection.diff import compare
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,7 +27,7 @@ from targets import TARGETS, framework
 from workers import plainly, started
 
 from clip_core.configuration import CLIPConfig
-from converters.convert import convert
+from converters.conversion import convert
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from converters.tolerances import Precision
+    from converters.verification.tolerances import Precision
 
 _REST = 0.02  # seconds between turns, in which the threads of the one before come to rest
 _SURE = 0.9  # at least how often the interval of a ratio holds the true one

@@ -21,7 +21,7 @@ from report import Report, Table
 
 import clip_torch
 from clip_core.configuration import CLIPConfig
-from clip_core.zero_shot import ZeroShotClassifier
+from clip_core.tasks.zero_shot import ZeroShotClassifier
 from clip_torch.backend import TorchEncoder
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ import clip_torch
 from clip_core.configuration import CLIPConfig
 from clip_core.evaluation import zero_shot
 from clip_core.processing import CLIPProcessor
-from clip_core.zero_shot import ZeroShotClassifier
+from clip_core.tasks.zero_shot import ZeroShotClassifier
 from clip_torch.backend import TorchEncoder
 from clip_torch.inference import multiplies_bfloat16
 

@@ -26,9 +26,9 @@ from report import Report, Table
 
 import clip_torch
 from clip_core.configuration import CLIPConfig
-from clip_core.encoding_images import encode_images
-from clip_core.image_files import find_images
-from clip_core.image_processing import CLIPImageProcessor
+from clip_core.images.inputs import find_images
+from clip_core.images.processor import CLIPImageProcessor
+from clip_core.tasks.images import encode_images
 from clip_torch.backend import TorchEncoder
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from report import Report, Table
 
 import clip_torch
 from clip_core.configuration import CLIPConfig
-from clip_core.encoding_texts import encode_texts
+from clip_core.tasks.texts import encode_texts
 from clip_torch.backend import TorchEncoder
 
 if TYPE_CHECKING:

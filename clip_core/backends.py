@@ -24,7 +24,7 @@ GROUP = "clip_zoo.backends"
 class Encoder(Protocol):
     """A CLIPModel of some framework, as the tasks use it. Embeddings are float32 whatever the model's dtype.
 
-    The labels' embeddings are kept of one that also has `text_fingerprint() -> str`: see `clip_core.label_cache`.
+    The labels' embeddings are kept of one that also has `text_fingerprint() -> str`: see `clip_core.tasks.labels`.
     """
 
     def encode_images(self, pixel_values: np.ndarray) -> np.ndarray:
@@ -64,7 +64,7 @@ class Tracer(Protocol):
         train_step: bool = False,
         **options: Any,
     ) -> dict[str, np.ndarray]:
-        """Run a model and return every stage by the names that `clip_core.stages` gives them.
+        """Run a model and return every stage by the names that `clip_core.modeling.stages` gives them.
 
         Args:
             source: a folder, file or hub id, in any format.

@@ -13,7 +13,7 @@ from jax.tree_util import register_dataclass
 
 import clip_core
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
-from clip_core.outputs import OUTPUT_CLASSES
+from clip_core.modeling.outputs import OUTPUT_CLASSES
 from clip_flax.model import CLIPModel
 from clip_flax.pretrained import CLIPPreTrainedModel
 from clip_flax.text import CLIPTextModel, CLIPTextModelWithProjection

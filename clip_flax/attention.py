@@ -19,7 +19,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from clip_core.attention_choice import DEFAULT_IMPLEMENTATION, known_implementation, warn_of_eager
+from clip_core.modeling.attention import DEFAULT_IMPLEMENTATION, known_implementation, warn_of_eager
 from clip_flax.initialization import linear
 from clip_flax.tensors import at_least_float32
 

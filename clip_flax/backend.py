@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from clip_core.backends import Backend
-from clip_core.label_cache import fingerprint
+from clip_core.tasks.labels import fingerprint
 from clip_flax.model import CLIPModel, unit_norm
 from clip_flax.tensors import devices_named, flatten
 from clip_flax.trace import trace
@@ -41,7 +41,7 @@ class FlaxEncoder:
         return _float32(unit_norm(self.model.get_text_features(input_ids, attention_mask)))
 
     def text_fingerprint(self) -> str:
-        """What tells this text tower from every other; see `clip_core.label_cache`."""
+        """What tells this text tower from every other; see `clip_core.tasks.labels`."""
         found = {"/".join(path): leaf for path, leaf in flatten(self.model.params).items()}
         weights = ((name, np.asarray(found[name])) for name in found if name.startswith("text_"))
         return fingerprint(f"flax {self.model.dtype}", self.model.config.text_config, weights)

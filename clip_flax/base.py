@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import jax.numpy as jnp
 from flax import nnx
 
-from clip_core.configuration import own_config
-from clip_core.pruning import heads_by_tower
-from clip_core.resizing import new_vocab_size, warn_of_legacy_pooling
+from clip_core.configuration.clip import own_config
+from clip_core.modeling.embeddings import new_vocab_size, warn_of_legacy_pooling
+from clip_core.modeling.pruning import heads_by_tower
 from clip_flax.attention import check_implementation
 from clip_flax.functional import FunctionalModel
 from clip_flax.initialization import embedding, rngs_from

@@ -9,8 +9,8 @@ import jax
 from flax import nnx
 from jax import Array
 
-from clip_core.outputs import BaseModelOutput
-from clip_core.pruning import plan_pruning
+from clip_core.modeling.outputs import BaseModelOutput
+from clip_core.modeling.pruning import plan_pruning
 from clip_flax.attention import AttentionMask, AttentionOutput, CLIPAttention
 from clip_flax.initialization import layer_norm, linear
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from clip_core.configuration import CLIPConfig
-from clip_core.outputs import CLIPOutput, as_asked
+from clip_core.modeling.outputs import CLIPOutput, as_asked
 from clip_flax.initialization import linear, rngs_from, scalar
 from clip_flax.loss import clip_loss
 from clip_flax.pretrained import CLIPPreTrainedModel

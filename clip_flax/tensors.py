@@ -10,8 +10,8 @@ import numpy as np
 from flax.core import unfreeze
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from converters.naming import to_canonical, to_file
-from converters.rules import FLAX
+from converters.naming.names import to_canonical, to_file
+from converters.naming.rules import FLAX
 from converters.tensors import TensorEntry
 
 if TYPE_CHECKING:

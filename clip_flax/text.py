@@ -10,8 +10,8 @@ from flax import nnx
 from jax import Array
 
 from clip_core.configuration import CLIPTextConfig
-from clip_core.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
-from clip_core.trimming import hides_what_is_read, lengths_to_read, rounded
+from clip_core.modeling.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
+from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, rounded
 from clip_flax.attention import choose_implementation, text_mask
 from clip_flax.initialization import CLIPModule, embedding, layer_norm, linear, rngs_from
 from clip_flax.layers import CLIPEncoder

@@ -9,8 +9,8 @@ import numpy as np
 import optax
 
 import clip_flax
-from clip_core import stages
-from clip_core.training.groups import decays
+from clip_core.modeling import stages
+from clip_core.training.settings import decays
 from clip_flax.tensors import canonical_entries, canonical_paths, flatten, unflatten
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from clip_core.configuration import CLIPConfig
-from clip_core.training.groups import decays, is_trained
-from clip_core.training.settings import LARGEST_LOGIT_SCALE
+from clip_core.training.settings import LARGEST_LOGIT_SCALE, decays, is_trained
 from clip_core.training.step import StepReport
 from clip_flax.loss import chunked_clip_loss, clip_loss
 from clip_flax.model import CLIPModel, unit_norm

@@ -11,8 +11,13 @@ from flax import nnx
 from jax import Array
 
 from clip_core.configuration import CLIPConfig, CLIPVisionConfig
-from clip_core.interpolation import bicubic_matrix
-from clip_core.outputs import BaseModelOutputWithPooling, CLIPVisionModelOutput, ImageClassifierOutput, as_asked
+from clip_core.modeling.embeddings import bicubic_matrix
+from clip_core.modeling.outputs import (
+    BaseModelOutputWithPooling,
+    CLIPVisionModelOutput,
+    ImageClassifierOutput,
+    as_asked,
+)
 from clip_flax.attention import choose_implementation, vision_mask
 from clip_flax.initialization import (
     CLIPModule,

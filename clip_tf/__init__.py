@@ -11,7 +11,7 @@ import optree
 
 import clip_core
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
-from clip_core.outputs import OUTPUT_CLASSES
+from clip_core.modeling.outputs import OUTPUT_CLASSES
 from clip_tf.model import CLIPModel
 from clip_tf.pretrained import CLIPPreTrainedModel
 from clip_tf.text import CLIPTextModel, CLIPTextModelWithProjection

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from clip_core.attention_choice import DEFAULT_IMPLEMENTATION, known_implementation, warn_of_eager
+from clip_core.modeling.attention import DEFAULT_IMPLEMENTATION, known_implementation, warn_of_eager
 from clip_tf.initialization import CLIPLayer, linear
 from clip_tf.tensors import at_least_float32
 

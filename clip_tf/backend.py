@@ -8,9 +8,9 @@ import keras
 import tensorflow as tf
 
 from clip_core.backends import Backend
-from clip_core.label_cache import fingerprint
-from clip_core.parameters import parameter_table
-from clip_core.trimming import trimmed
+from clip_core.modeling.parameters import parameter_table
+from clip_core.modeling.trimming import trimmed
+from clip_core.tasks.labels import fingerprint
 from clip_tf.model import CLIPModel, unit_norm
 from clip_tf.tensors import on_device, parameters
 from clip_tf.trace import trace
@@ -48,7 +48,7 @@ class TensorFlowEncoder:
         return _float32(self._texts(tf.cast(ids, tf.int32), tf.cast(mask, tf.int32)))
 
     def text_fingerprint(self) -> str:
-        """What tells this text tower from every other; see `clip_core.label_cache`."""
+        """What tells this text tower from every other; see `clip_core.tasks.labels`."""
         names = [name for name in parameter_table(self.model.config, "CLIPModel") if name.startswith("text_")]
         weights = ((name, parameter.read()) for name, parameter in parameters(self.model, names).items())
         framework = f"tensorflow {self.model.dtype_policy.name}"

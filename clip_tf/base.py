@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import keras
 import tensorflow as tf
 
-from clip_core.configuration import own_config
-from clip_core.pruning import heads_by_tower
-from clip_core.resizing import new_vocab_size, warn_of_legacy_pooling
+from clip_core.configuration.clip import own_config
+from clip_core.modeling.embeddings import new_vocab_size, warn_of_legacy_pooling
+from clip_core.modeling.pruning import heads_by_tower
 from clip_tf.attention import check_implementation
 from clip_tf.export import export_saved_model
 from clip_tf.initialization import build_sublayers, embedding

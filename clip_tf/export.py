@@ -11,12 +11,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
-    from clip_tf.base import CLIPBaseModel
-
 Specs = dict[str, tf.TensorSpec]
 
 
-def export_saved_model(model: CLIPBaseModel, path: str | os.PathLike[str], *, verbose: bool = True) -> None:
+def export_saved_model(model: keras.Model, path: str | os.PathLike[str], *, verbose: bool = True) -> None:
     """Write a SavedModel: `serving_default` is the model's call, and a CLIPModel has its `get_..._features` too.
 
     Every signature takes its inputs by name (`input_ids` and `attention_mask` int32 `(batch, seq)`, `pixel_values`
@@ -29,7 +27,7 @@ def export_saved_model(model: CLIPBaseModel, path: str | os.PathLike[str], *, ve
     archive.write_out(str(path), verbose=verbose)
 
 
-def _endpoints(model: CLIPBaseModel) -> dict[str, tuple[Callable[[Any], dict[str, tf.Tensor]], Specs]]:
+def _endpoints(model: keras.Model) -> dict[str, tuple[Callable[[Any], dict[str, tf.Tensor]], Specs]]:
     text, image = _text_specs(), _image_specs(getattr(model.config, "vision_config", model.config))
     own = {name: spec for name, spec in {**text, **image}.items() if name in _inputs_of(model)}
     endpoints = {"serve": (lambda inputs: _tensors(model(inputs, training=False)), own)}
@@ -41,7 +39,7 @@ def _endpoints(model: CLIPBaseModel) -> dict[str, tuple[Callable[[Any], dict[str
     return endpoints
 
 
-def _inputs_of(model: CLIPBaseModel) -> set[str]:
+def _inputs_of(model: keras.Model) -> set[str]:
     inputs = set()
     if hasattr(model, "text_model"):
         inputs |= {"input_ids", "attention_mask"}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from clip_core.outputs import BaseModelOutput
-from clip_core.pruning import plan_pruning
+from clip_core.modeling.outputs import BaseModelOutput
+from clip_core.modeling.pruning import plan_pruning
 from clip_tf.attention import AttentionMask, AttentionOutput, CLIPAttention
 from clip_tf.initialization import CLIPLayer, layer_norm, linear
 

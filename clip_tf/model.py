@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from clip_core.configuration import CLIPConfig
-from clip_core.outputs import CLIPOutput, as_asked
+from clip_core.modeling.outputs import CLIPOutput, as_asked
 from clip_tf.initialization import linear
 from clip_tf.inputs import unpacked
 from clip_tf.loss import clip_loss

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from clip_core.parameters import parameter_table
+from clip_core.modeling.parameters import parameter_table
 from clip_tf.base import CLIPBaseModel
 from clip_tf.initialization import without_drawing
 from clip_tf.tensors import check_dtype, parameters, to_entry

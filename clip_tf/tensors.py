@@ -1,4 +1,4 @@
-"""Between numpy and Keras variables, by the canonical names of `clip_core.parameters`."""
+"""Between numpy and Keras variables, by the canonical names of `clip_core.modeling.parameters`."""
 
 from __future__ import annotations
 

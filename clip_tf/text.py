@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 
 from clip_core.configuration import CLIPTextConfig
-from clip_core.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
-from clip_core.trimming import hides_what_is_read, lengths_to_read, parts_to_read
+from clip_core.modeling.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
+from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, parts_to_read
 from clip_tf.attention import choose_implementation, text_mask
 from clip_tf.initialization import CLIPLayer, embedding, layer_norm, linear
 from clip_tf.layers import CLIPEncoder
@@ -117,8 +117,8 @@ class CLIPTextTransformer(CLIPLayer):
     ) -> tf.Tensor:
         """The pooled output alone, `(batch, hidden)`: what cannot change it is not read.
 
-        In eager calls, and without `position_ids`; otherwise every token is read. See `clip_core.trimming`. The options
-        are those of `call`.
+        In eager calls, and without `position_ids`; otherwise every token is read. See `clip_core.modeling.trimming`.
+        The options are those of `call`.
         """
         training = options.get("training", False)
         lengths = None

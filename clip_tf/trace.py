@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 import clip_tf
-from clip_core import stages
-from clip_core.parameters import parameter_table
-from clip_core.training.groups import decays
+from clip_core.modeling import stages
+from clip_core.modeling.parameters import parameter_table
+from clip_core.training.settings import decays
 from clip_tf.tensors import parameters
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ import keras
 import tensorflow as tf
 
 from clip_core.configuration import CLIPConfig
-from clip_core.parameters import parameter_table
-from clip_core.training.groups import decays, is_trained
-from clip_core.training.settings import LARGEST_LOGIT_SCALE
+from clip_core.modeling.parameters import parameter_table
+from clip_core.training.settings import LARGEST_LOGIT_SCALE, decays, is_trained
 from clip_core.training.step import StepReport
 from clip_tf.distributed import Replicas, gathered_loss
 from clip_tf.loss import chunked_clip_loss, clip_loss

@@ -9,8 +9,13 @@ import keras
 import tensorflow as tf
 
 from clip_core.configuration import CLIPConfig, CLIPVisionConfig
-from clip_core.interpolation import bicubic_matrix
-from clip_core.outputs import BaseModelOutputWithPooling, CLIPVisionModelOutput, ImageClassifierOutput, as_asked
+from clip_core.modeling.embeddings import bicubic_matrix
+from clip_core.modeling.outputs import (
+    BaseModelOutputWithPooling,
+    CLIPVisionModelOutput,
+    ImageClassifierOutput,
+    as_asked,
+)
 from clip_tf.attention import choose_implementation, vision_mask
 from clip_tf.initialization import CLIPLayer, embedding, layer_norm, linear, normal, patch_convolution
 from clip_tf.layers import CLIPEncoder

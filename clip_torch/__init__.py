@@ -11,7 +11,7 @@ from torch.export import register_dataclass
 
 import clip_core
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
-from clip_core.outputs import OUTPUT_CLASSES
+from clip_core.modeling.outputs import OUTPUT_CLASSES
 from clip_torch.model import CLIPModel
 from clip_torch.pretrained import CLIPPreTrainedModel
 from clip_torch.text import CLIPTextModel, CLIPTextModelWithProjection

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clip_core.attention_choice import DEFAULT_IMPLEMENTATION, FLASH_ATTENTION, known_implementation, warn_of_eager
+from clip_core.modeling.attention import DEFAULT_IMPLEMENTATION, FLASH_ATTENTION, known_implementation, warn_of_eager
 from clip_torch.flash_attention import flash_full, flash_varlen
 from clip_torch.initialization import linear
 from clip_torch.tensors import known_values

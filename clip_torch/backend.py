@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from clip_core.backends import Backend
-from clip_core.label_cache import fingerprint
-from clip_core.trimming import trimmed
+from clip_core.modeling.trimming import trimmed
+from clip_core.tasks.labels import fingerprint
 from clip_torch.inference import weights
 from clip_torch.model import CLIPModel, unit_norm
 from clip_torch.tensors import to_numpy
@@ -46,7 +46,7 @@ class TorchEncoder:
         return _float32(unit_norm(features))
 
     def text_fingerprint(self) -> str:
-        """What tells this text tower from every other; see `clip_core.label_cache`."""
+        """What tells this text tower from every other; see `clip_core.tasks.labels`."""
         own = ((name, to_numpy(tensor)) for name, tensor in weights(self.model) if name.startswith("text_"))
         return fingerprint("torch", self.model.config.text_config, own)
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 import torch
 from torch import Tensor, nn
 
-from clip_core.configuration import own_config
-from clip_core.pruning import heads_by_tower
-from clip_core.resizing import new_vocab_size, warn_of_legacy_pooling
+from clip_core.configuration.clip import own_config
+from clip_core.modeling.embeddings import new_vocab_size, warn_of_legacy_pooling
+from clip_core.modeling.pruning import heads_by_tower
 from clip_torch.attention import check_implementation
 from clip_torch.inference import check_change, check_preparable, prepare, refuse
 from clip_torch.layers import CLIPEncoder

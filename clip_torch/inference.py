@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import torch
 from torch import Tensor, nn
 
-from clip_core.outputs import BaseModelOutput
+from clip_core.modeling.outputs import BaseModelOutput
 from clip_torch.attention import CLIPAttention, attend
 from clip_torch.layers import ACTIVATION_FUNCTIONS, CLIPMLP, CLIPEncoder, CLIPEncoderLayer
 

@@ -10,8 +10,8 @@ import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clip_core.outputs import BaseModelOutput
-from clip_core.pruning import plan_pruning
+from clip_core.modeling.outputs import BaseModelOutput
+from clip_core.modeling.pruning import plan_pruning
 from clip_torch.attention import AttentionMask, AttentionOutput, CLIPAttention
 from clip_torch.initialization import linear
 

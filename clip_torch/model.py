@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clip_core.configuration import CLIPConfig
-from clip_core.outputs import CLIPOutput, as_asked
+from clip_core.modeling.outputs import CLIPOutput, as_asked
 from clip_torch.initialization import linear
 from clip_torch.loss import clip_loss
 from clip_torch.pretrained import CLIPPreTrainedModel

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from clip_core.configuration import CLIPTextConfig
-from clip_core.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
-from clip_core.trimming import hides_what_is_read, lengths_to_read, parts_to_read
+from clip_core.modeling.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
+from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, parts_to_read
 from clip_torch.attention import Packing, choose_implementation, text_mask
 from clip_torch.initialization import embedding, linear
 from clip_torch.layers import CLIPEncoder
@@ -101,7 +101,8 @@ class CLIPTextTransformer(nn.Module):
     ) -> Tensor:
         """The pooled output alone, `(batch, hidden)`: what cannot change it is not read.
 
-        In eager calls on the CPU, and without `position_ids`; otherwise every token is read. See `clip_core.trimming`.
+        In eager calls on the CPU, and without `position_ids`; otherwise every token is read. See
+        `clip_core.modeling.trimming`.
         """
         lengths = None if position_ids is not None else self.lengths_to_read(input_ids, attention_mask)
         if lengths is None:

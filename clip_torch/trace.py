@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 import clip_torch
-from clip_core import stages
-from clip_core.training.groups import decays
+from clip_core.modeling import stages
+from clip_core.training.settings import decays
 from clip_torch.tensors import to_numpy
 
 if TYPE_CHECKING:

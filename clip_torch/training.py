@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from clip_core.configuration import CLIPConfig
-from clip_core.training.groups import decays, is_trained
-from clip_core.training.settings import LARGEST_LOGIT_SCALE
+from clip_core.training.settings import LARGEST_LOGIT_SCALE, decays, is_trained
 from clip_core.training.step import StepReport
 from clip_torch.distributed import (
     Replicated,

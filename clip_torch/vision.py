@@ -10,7 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clip_core.configuration import CLIPConfig, CLIPVisionConfig
-from clip_core.outputs import BaseModelOutputWithPooling, CLIPVisionModelOutput, ImageClassifierOutput, as_asked
+from clip_core.modeling.outputs import (
+    BaseModelOutputWithPooling,
+    CLIPVisionModelOutput,
+    ImageClassifierOutput,
+    as_asked,
+)
 from clip_torch.attention import choose_implementation, vision_mask
 from clip_torch.initialization import embedding, linear, normal_vector, patch_convolution
 from clip_torch.layers import CLIPEncoder

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clip_core.files import read_json
 from clip_core.hub import find_file, list_files, require_file
-from converters.foreign import foreign_tensors
+from clip_core.hub.files import read_json
 from converters.formats import FORMATS, with_variant
-from converters.naming import bare_name, layout_of, to_canonical
+from converters.inspection.foreign import foreign_tensors
+from converters.naming.names import bare_name, layout_of, to_canonical
 
 if TYPE_CHECKING:
     import os
@@ -37,7 +37,7 @@ class Checkpoint(Mapping[str, "np.ndarray"]):
     """Canonical name to array. An array is read when it is asked for; shapes and dtypes cost nothing.
 
     Args:
-        entries: the tensors by the names that stand in the files, in any of the layouts of `converters.rules`.
+        entries: the tensors by the names that stand in the files, in any of the layouts of `converters.naming.rules`.
         source: what to call the checkpoint in messages.
         files: what it was read from, the index of a sharded one last.
         format: how the files are read.

@@ -19,7 +19,7 @@ MOMENTS_NAME = "optimizer.safetensors"
 
 
 def write_moments(folder: str | os.PathLike[str], moments: Mapping[str, TensorEntry]) -> None:
-    """Write moments, such as `exp_avg.logit_scale`, into a folder of one's own; see `clip_core.files.new_folder`."""
+    """Write moments, such as `exp_avg.logit_scale`, into a folder of one's own; see `new_folder`."""
     safetensors.write(Path(folder) / MOMENTS_NAME, moments)
 
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from clip_core.hub import split_hub_options, upload_folder
 from converters.checkpoint import Checkpoint, open_checkpoint
-from converters.description import config_from_pretrained
 from converters.formats import BY_NAME
-from converters.matching import fit
+from converters.naming.matching import fit
+from converters.sidecars.description import config_from_pretrained
 from converters.writing import save_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from converters.matching import LoadReport
+    from converters.naming.matching import LoadReport
     from converters.tensors import TensorEntry
 
 # Keywords that training scripts for transformers pass when they save, and that are not needed.

@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clip_core.files import staged
+from clip_core.hub.files import staged
 from converters.formats import FORMATS, with_variant
-from converters.naming import to_file
+from converters.naming.names import to_file
 from converters.progress import progress
 from converters.tensors import TensorEntry
 

@@ -18,8 +18,8 @@ from rich.text import Text
 
 from clip_core import ZeroShotClassifier
 from clip_core.backends import backend_names, load_backend
-from clip_core.image_files import find_images, open_image
-from clip_core.label_files import read_labels
+from clip_core.images.inputs import find_images, open_image
+from clip_core.tasks.labels import read_labels
 from converters.commands.verify import verify
 
 if TYPE_CHECKING:

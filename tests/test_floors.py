@@ -117,3 +117,68 @@ def test_no_module_below_the_backends_names_a_framework_at_its_top(package):
     for file in (ROOT / package).rglob("*.py"):
         imported = module_level_imports(ast.parse(file.read_text()))
         assert not imported & ABSENT[package], file
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Every module of the five packages to those that it imports, inside functions and for type checkers too."""
+    modules = {module for package in PACKAGES for module in modules_of(package)}
+    return {module: imports_of(module, modules) - {module} for module in modules}
+
+
+def imports_of(module: str, modules: set[str]) -> set[str]:
+    path = ROOT / module.replace(".", "/")
+    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in modules else node.module for name in names}
+    return found & modules
+
+
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    """A path of imports that leads back to where it began, if there is one."""
+    done: set[str] = set()
+
+    def search(module: str, path: list[str]) -> list[str]:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in done:
+            return []
+        for imported in sorted(graph[module]):
+            if circle := search(imported, [*path, module]):
+                return circle
+        done.add(module)
+        return []
+
+    return next((circle for module in sorted(graph) if (circle := search(module, []))), [])
+
+
+def test_a_circle_is_found():
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c", "b"]
+    assert circle_in({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_no_file_imports_itself_through_others():
+    assert " -> ".join(circle_in(import_graph())) == ""
+
+
+@pytest.mark.parametrize("package", ["clip_core", "converters"])
+def test_the_top_of_a_package_fits_on_one_screen(package):
+    entries = {path.stem for path in (ROOT / package).iterdir()} - {"__init__", "__pycache__", "_lazy", "py"}
+    assert len(entries) <= 14, sorted(entries)
+
+
+@pytest.mark.parametrize("package", ["clip_core", "converters"])
+def test_no_file_is_too_long_to_read(package):
+    lines = {str(file): len(file.read_text().splitlines()) for file in (ROOT / package).rglob("*.py")}
+    assert {file: count for file, count in lines.items() if count > 320} == {}
+
+
+@pytest.mark.parametrize(("tests", "package"), [("core", "clip_core"), ("converters", "converters")])
+def test_the_rooms_of_the_tests_are_those_of_the_package(tests, package):
+    rooms = {path.name for path in (ROOT / package).iterdir() if (path / "__init__.py").exists()}
+    tested = {path.name for path in (ROOT / "tests" / tests).iterdir() if path.is_dir() and any(path.glob("test_*.py"))}
+    assert tested <= rooms

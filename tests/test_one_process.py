@@ -15,7 +15,7 @@ from support.configs import tiny_config
 CODE = """
 import sys
 from clip_core.backends import load_backend
-from converters.verify_inputs import drawn_pixels
+from converters.verification.inputs import drawn_pixels
 from clip_core.configuration import CLIPVisionConfig
 
 source, *order = sys.argv[1:]

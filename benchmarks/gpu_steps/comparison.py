@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from report import Report
 
     from clip_core.configuration import CLIPConfig
-    from converters.tolerances import Precision
+    from converters.verification.tolerances import Precision
     from gpu_steps.step import Job, Record
 
 _AT_ONCE = 8  # workers that start side by side

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from clip_core.label_files import LabelFile, read_labels
+from clip_core.tasks.labels import LabelFile, read_labels
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from clip_core.image_files import ImageFileError
-    from clip_core.zero_shot import ZeroShotClassifier
+    from clip_core.images.inputs import ImageFileError
+    from clip_core.tasks.zero_shot import ZeroShotClassifier
 
 DEFAULT_MODEL = "openai/clip-vit-base-patch32"
 BAD_INPUT = 2
@@ -100,7 +100,7 @@ def classify(
 
     from tqdm import tqdm
 
-    from clip_core.zero_shot import ZeroShotClassifier
+    from clip_core.tasks.zero_shot import ZeroShotClassifier
 
     classifier = ZeroShotClassifier.from_pretrained(
         model, backend=backend, device=device, dtype=dtype, label_cache=label_cache
@@ -132,7 +132,7 @@ def _choices(labels: list[str]) -> list[str]:
 
 
 def _find(patterns: list[str], answers: Answers, *, json: bool) -> list[Path]:
-    from clip_core.image_files import ImageFileError, find_images
+    from clip_core.images.inputs import ImageFileError, find_images
 
     paths: dict[Path, None] = {}
     for pattern in patterns:
@@ -153,7 +153,7 @@ def _answer(
     json: bool,
 ) -> list[Answer]:
     """The answers for the pictures of a batch that can be read; the others are reported."""
-    from clip_core.image_files import ImageFileError, open_image
+    from clip_core.images.inputs import ImageFileError, open_image
 
     opened: dict[Path, Any] = {}
     for path in batch:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from clip_core.data.pairs import Pairs
-    from clip_core.label_files import LabelFile
-    from clip_core.zero_shot import ZeroShotClassifier
+    from clip_core.tasks.labels import LabelFile
+    from clip_core.tasks.zero_shot import ZeroShotClassifier
 
 DEFAULT_MODEL = "openai/clip-vit-base-patch32"
 BAD_INPUT = 2
@@ -63,7 +63,7 @@ class Running:
 
     def classifier(self) -> ZeroShotClassifier:
         """The model and its processor."""
-        from clip_core.zero_shot import ZeroShotClassifier
+        from clip_core.tasks.zero_shot import ZeroShotClassifier
 
         return ZeroShotClassifier.from_pretrained(
             self.model, backend=self.backend, device=self.device, dtype=self.dtype
@@ -98,7 +98,7 @@ class Labels:
 
     def read(self) -> LabelFile | None:
         """What the file says."""
-        from clip_core.label_files import read_labels
+        from clip_core.tasks.labels import read_labels
 
         return None if self.labels_file is None else read_labels(self.labels_file)
 
@@ -257,7 +257,7 @@ def _source(data: list[str]) -> str | list[str]:
 
 def _prompts(given: list[str] | None, file: Path | None, preset: str | None) -> Sequence[str]:
     from clip_core.evaluation.templates import PRESETS, read_templates
-    from clip_core.zero_shot import check_templates
+    from clip_core.tasks.zero_shot import check_templates
 
     found = [*(given or []), *(read_templates(file) if file is not None else []), *PRESETS.get(preset or "", ())]
     return check_templates(found or ["{}"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
 
-from clip_core.image_transforms import resized_shape
+from clip_core.images.transforms import resized_shape
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from clip_core.data.pairs import IndexedPairs, Pair, make_pair
 from clip_core.data.tables import TABLE_ENDINGS, read_table
-from clip_core.image_files import ImageFileError, find_images
+from clip_core.images.inputs import ImageFileError, find_images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

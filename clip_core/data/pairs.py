@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from clip_core.batch import framework_of, to_numpy
+from clip_core.processing.batch import framework_of, to_numpy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

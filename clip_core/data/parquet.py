@@ -6,8 +6,8 @@ import json
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clip_core.data.columns import IMAGE_COLUMNS, caption_column, class_names, image_column, named
 from clip_core.data.pairs import Broken, Pair, StreamedPairs, make_pair
+from clip_core.data.tables import IMAGE_COLUMNS, caption_column, class_names, image_column, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

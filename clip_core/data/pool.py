@@ -12,8 +12,7 @@ from contextlib import suppress
 from threading import Condition, Lock, Semaphore, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from clip_core.data.wire import receive, send
-from clip_core.data.worker import PROGRAM, WorkerError
+from clip_core.data.worker import PROGRAM, WorkerError, receive, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

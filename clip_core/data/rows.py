@@ -7,8 +7,8 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from clip_core.data.columns import IMAGE_COLUMNS, caption_column, class_names, image_column, named
 from clip_core.data.pairs import Broken, IndexedPairs, Pair, StreamedPairs, make_pair
+from clip_core.data.tables import IMAGE_COLUMNS, caption_column, class_names, image_column, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

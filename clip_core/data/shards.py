@@ -15,9 +15,9 @@ from itertools import islice
 from lzma import LZMAError
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clip_core.data.columns import CAPTION_COLUMNS
 from clip_core.data.pairs import Broken, Pair, StreamedPairs, make_pair
-from clip_core.files import read_json
+from clip_core.data.tables import CAPTION_COLUMNS
+from clip_core.hub.files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clip_core.evaluation.blocks import row_blocks
-from clip_core.evaluation.metrics import ranks, recall_at
+from clip_core.evaluation.metrics import ranks, recall_at, row_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from clip_core.data.pairs import Pairs
-    from clip_core.zero_shot import ZeroShotClassifier
+    from clip_core.tasks.zero_shot import ZeroShotClassifier
 
 _STAND_IN = ("a",)  # the loader wants a caption, and here each text is encoded once, whatever pictures it is of
 _SHOWN = 5

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clip_core.evaluation.classification import classification
-from clip_core.evaluation.labelled import LABEL_COLUMN, classes_of, open_labelled, single_labels
+from clip_core.evaluation.labelled import LABEL_COLUMN, classes_of, open_labelled, single_labels, stratified
 from clip_core.evaluation.logistic import cross_entropy, fit, optimizer
 from clip_core.evaluation.pictures import embed_pictures
-from clip_core.evaluation.splitting import stratified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
     from clip_core.data.pairs import Broken
     from clip_core.evaluation.classification import Classification
     from clip_core.evaluation.logistic import Regression
-    from clip_core.label_files import LabelFile
-    from clip_core.zero_shot import ZeroShotClassifier
+    from clip_core.tasks.labels import LabelFile
+    from clip_core.tasks.zero_shot import ZeroShotClassifier
 
 VALIDATION = 0.2  # the share of the training data that the strength is chosen on
 LARGEST = 48  # strengths go from 1e-6 to 1e6 in eighths of a decade

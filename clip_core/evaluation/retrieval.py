@@ -14,8 +14,7 @@ import numpy as np
 
 from clip_core.data import Pair, open_pairs
 from clip_core.data.folder import FolderPairs
-from clip_core.evaluation.blocks import row_blocks
-from clip_core.evaluation.metrics import chance_at, mean_reciprocal_rank, median_rank, ranks, recall_at
+from clip_core.evaluation.metrics import chance_at, mean_reciprocal_rank, median_rank, ranks, recall_at, row_blocks
 from clip_core.evaluation.pictures import embed_pictures
 from clip_core.evaluation.texts import embed_texts
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from clip_core.data.pairs import Broken, Pairs
     from clip_core.evaluation.pictures import Pictures
-    from clip_core.zero_shot import ZeroShotClassifier
+    from clip_core.tasks.zero_shot import ZeroShotClassifier
 
 AT = (1, 5, 10)
 

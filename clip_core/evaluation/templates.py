@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clip_core.zero_shot import check_templates
+from clip_core.tasks.zero_shot import check_templates
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from clip_core.data.preparation import text_length
-from clip_core.encoding_texts import encode_by_length
 from clip_core.evaluation.pictures import check_finite
+from clip_core.tasks.texts import encode_by_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from clip_core.processing import CLIPProcessor
-    from clip_core.zero_shot import ZeroShotClassifier
+    from clip_core.tasks.zero_shot import ZeroShotClassifier
 
 _AT_A_TIME = 1024  # texts that are tokenized
 

@@ -9,8 +9,8 @@ from clip_core.evaluation.classification import classification
 from clip_core.evaluation.labelled import LABEL_COLUMN, choices, classes_of, open_labelled, single_labels
 from clip_core.evaluation.pictures import embed_pictures
 from clip_core.evaluation.texts import tell_apart
-from clip_core.label_files import LabelFile
-from clip_core.zero_shot import check_templates
+from clip_core.tasks.labels import LabelFile
+from clip_core.tasks.zero_shot import check_templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clip_core.data.pairs import Broken
     from clip_core.evaluation.classification import Classification
     from clip_core.evaluation.texts import Distinct
-    from clip_core.zero_shot import ZeroShotClassifier
+    from clip_core.tasks.zero_shot import ZeroShotClassifier
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
-from clip_core.files import write_text
+from clip_core.hub.files import write_text
 
 if TYPE_CHECKING:
     import os

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from clip_core.files import write_text
-from clip_core.training.positions import own_state, written
-from clip_core.training.schedule import learning_rate
+from clip_core.hub.files import write_text
+from clip_core.training.checkpoints import own_state, written
+from clip_core.training.settings import learning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -1,10 +1,37 @@
-"""What a training run is told, checked before anything else happens."""
+"""The settings of a training run, checked first, and what follows from them: learning rate, decay, frozen parts."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
+
+
+def learning_rate(step: int, *, steps: int, peak: float, warmup: float) -> float:
+    """The learning rate of a step, counted from 0.
+
+    Args:
+        step: which step.
+        steps: how many there are.
+        peak: the highest rate.
+        warmup: steps of the warm-up; below 1, that share of all steps.
+    """
+    rising = warmup if warmup >= 1 else warmup * steps
+    if step < rising:
+        return peak * (step + 1) / rising if rising > 1 else peak
+    done = (step - rising) / max(1, steps - rising)
+    return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def decays(name: str) -> bool:
+    """Whether weight decay acts on a parameter: not on biases, norms, the temperature and the class token."""
+    return not name.endswith((".bias", "logit_scale", "class_embedding")) and "norm" not in name
+
+
+def is_trained(name: str, freeze: Freeze) -> bool:
+    """Whether a parameter is trained where a tower is frozen; the projections always are."""
+    return not name.startswith(f"{freeze}_model.")
+
 
 Freeze = Literal["text", "vision", "none"]
 Precision = Literal["fp32", "bf16"]

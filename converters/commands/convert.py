@@ -46,7 +46,7 @@ def convert(
     json
         Print a JSON object in place of lines.
     """
-    from converters.convert import convert as convert_checkpoint
+    from converters.conversion import convert as convert_checkpoint
 
     result = convert_checkpoint(
         source,

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from converters.diff import Difference
+    from converters.inspection.diff import Difference
 
 DIFFERENT = 1  # the exit code
 _SHOWN = 20  # tensors, the largest differences first
@@ -34,7 +34,7 @@ def diff(
     json
         Print a JSON object in place of lines.
     """
-    from converters.diff import diff as diff_checkpoints
+    from converters.inspection.diff import diff as diff_checkpoints
 
     difference = diff_checkpoints(a, b)
     if json:

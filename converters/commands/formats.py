@@ -16,7 +16,7 @@ def formats(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
     json
         Print a JSON list in place of a table.
     """
-    from converters.convert import TARGETS
+    from converters.conversion import TARGETS
     from converters.formats import FORMATS
 
     rows = [

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from converters.inspect import Inspection
+    from converters.inspection.inspect import Inspection
 
 
 def inspect(
@@ -38,7 +38,7 @@ def inspect(
     json
         Print a JSON object in place of lines.
     """
-    from converters.inspect import inspect as inspect_checkpoint
+    from converters.inspection.inspect import inspect as inspect_checkpoint
 
     result = inspect_checkpoint(source, values=values, subfolder=subfolder, revision=revision)
     if json:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from converters.comparison import Comparison
-    from converters.verification import Verification
+    from converters.verification.comparison import Comparison
+    from converters.verification.result import Verification
 
 FAILED = 1  # the exit code
 
@@ -55,8 +55,8 @@ def verify(
     json
         Print a JSON object in place of the table.
     """
-    from converters.report import check_target, write_report
-    from converters.verify import verify as verify_checkpoint
+    from converters.verification.report import check_target, write_report
+    from converters.verification.verify import verify as verify_checkpoint
 
     names = None if frameworks is None else [name.strip() for name in frameworks.split(",") if name.strip()]
     if report is not None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from converters.formats import flax_msgpack, openai, safetensors, tf_h5, torch_bin
-from converters.rules import FLAX, HUGGING_FACE, OPENAI, TENSORFLOW
+from converters.formats import flax_msgpack, openai, safetensors, tf_h5, torch_reading
+from converters.naming.rules import FLAX, HUGGING_FACE, OPENAI, TENSORFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from converters.rules import Layout
+    from converters.naming.rules import Layout
     from converters.tensors import TensorEntry
 
 
@@ -64,8 +64,8 @@ FORMATS = (
         "torch",
         "pytorch_model.bin",
         (".bin", ".pt", ".pth"),
-        torch_bin.read,
-        torch_bin.write,
+        torch_reading.read,
+        torch_reading.write,
         HUGGING_FACE,
         "transformers (PyTorch)",
     ),
@@ -83,8 +83,8 @@ FORMATS = (
         "open_clip-torch",
         "open_clip_pytorch_model.bin",
         (),
-        torch_bin.read,
-        torch_bin.write,
+        torch_reading.read,
+        torch_reading.write,
         OPENAI,
         "open_clip",
         sharded=False,
@@ -108,7 +108,9 @@ FORMATS = (
         FLAX,
         "transformers up to 4.57 (Flax)",
     ),
-    Format("openai", "model.pt", (), torch_bin.read, openai.write, OPENAI, "OpenAI's clip, open_clip", sharded=False),
+    Format(
+        "openai", "model.pt", (), torch_reading.read, openai.write, OPENAI, "OpenAI's clip, open_clip", sharded=False
+    ),
 )
 BY_NAME = {format_.name: format_ for format_ in FORMATS}
 

@@ -52,7 +52,7 @@ def read(path: Path) -> dict[str, TensorEntry]:
 
 
 def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
-    """Write a file, one tensor in memory at a time; see `clip_core.files.staged` for doing it atomically.
+    """Write a file, one tensor in memory at a time; see `clip_core.hub.files.staged` for doing it atomically.
 
     Raises:
         ValueError: a dtype has no name in the format.

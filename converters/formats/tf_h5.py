@@ -46,7 +46,7 @@ def read(path: Path) -> dict[str, TensorEntry]:
 
 
 def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
-    """Write a file, one tensor in memory at a time; see `clip_core.files.staged` for doing it atomically.
+    """Write a file, one tensor in memory at a time; see `clip_core.hub.files.staged` for doing it atomically.
 
     Args:
         path: the file. A name such as `tf_model-00001-of-00002.h5` makes it a shard, which is laid out differently.

@@ -12,15 +12,29 @@ import struct
 import zipfile
 from typing import TYPE_CHECKING, BinaryIO
 
+import ml_dtypes
 import numpy as np
-
-from converters.formats.torch_storages import STORAGE_DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from converters.tensors import TensorEntry
+
+
+STORAGE_DTYPES = {
+    "DoubleStorage": np.dtype(np.float64),
+    "FloatStorage": np.dtype(np.float32),
+    "HalfStorage": np.dtype(np.float16),
+    "BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
+    "LongStorage": np.dtype(np.int64),
+    "IntStorage": np.dtype(np.int32),
+    "ShortStorage": np.dtype(np.int16),
+    "CharStorage": np.dtype(np.int8),
+    "ByteStorage": np.dtype(np.uint8),
+    "BoolStorage": np.dtype(np.bool_),
+}
+
 
 _STORAGES = {dtype: name for name, dtype in STORAGE_DTYPES.items()}
 
@@ -33,7 +47,7 @@ _LOCAL_HEADER, _ZIP64_FIELD, _PADDING_HEAD = 30, 20, 4
 
 
 def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
-    """Write a state dict, one tensor in memory at a time; see `clip_core.files.staged` for doing it atomically.
+    """Write a state dict, one tensor in memory at a time; see `clip_core.hub.files.staged` for doing it atomically.
 
     Raises:
         ValueError: a dtype has no storage in PyTorch's files.

@@ -18,7 +18,7 @@ from generate import PICTURES
 from measure import GALLERY, measure, read_rows
 
 from clip_core import CLIPConfig, ZeroShotClassifier
-from clip_core.parameters import number_of_parameters
+from clip_core.modeling.parameters import number_of_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

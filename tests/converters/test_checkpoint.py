@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import save_file
 
 from converters.checkpoint import CheckpointError, open_checkpoint, with_variant
-from converters.convert import convert
+from converters.conversion import convert
 from support.checkpoints import ALL_FORMATS, openai_config, save_checkpoint
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clip_core import CLIPConfig, CLIPImageProcessor
-from clip_core.parameters import number_of_parameters
+from clip_core.modeling.parameters import number_of_parameters
 from support.configs import pixel_values, tiny_config, token_ids
 
 PARAMETERS = {  # as published, without position_ids

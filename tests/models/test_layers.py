@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from clip_core.configuration_checks import ACTIVATIONS
+from clip_core.configuration.checks import ACTIVATIONS
 
 X = np.linspace(-6, 6, 241)
 erf = np.vectorize(math.erf)

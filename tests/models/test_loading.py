@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from clip_core.parameters import parameter_table
+from clip_core.modeling.parameters import parameter_table
 from converters.formats.safetensors import write
 from converters.tensors import TensorEntry
 from support.configs import tiny_config

@@ -84,7 +84,7 @@ def test_the_loss_is_there_when_asked_for(backend):
 
 @pytest.mark.parametrize("class_name", CLASSES)
 def test_the_parameters_are_those_of_the_canonical_table_in_its_order(backend, class_name):
-    from clip_core.parameters import parameter_table
+    from clip_core.modeling.parameters import parameter_table
 
     config = tiny_config(num_labels=3)
     model = backend.build(class_name, config)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import clip_flax
-from clip_core import attention_choice
+from clip_core.modeling import attention as attention_choice
 from clip_flax import attention
 from clip_flax.attention import AttentionMask, check_implementation, eager_attention, sdpa_attention, text_mask
 from support.configs import pixel_values, tiny_config, token_ids

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import clip_flax
-from clip_core import stages
 from clip_core.backends import load_backend
-from clip_core.parameters import MODEL_CLASSES, parameter_table
+from clip_core.modeling import stages
+from clip_core.modeling.parameters import MODEL_CLASSES, parameter_table
 from support.configs import pixel_values, tiny_config, token_ids
 from support.entries import part_of
 from support.tolerances import EMBEDDINGS, HIDDEN_STATES

@@ -14,12 +14,12 @@ from flax import nnx
 from flax.core import freeze
 
 import clip_flax
-from clip_core.parameters import MODEL_CLASSES, parameter_table
+from clip_core.modeling.parameters import MODEL_CLASSES, parameter_table
 from clip_flax import structure
 from clip_flax.structure import structure_of
 from clip_flax.tensors import flatten
-from converters.naming import to_file
-from converters.rules import FLAX
+from converters.naming.names import to_file
+from converters.naming.rules import FLAX
 from converters.tensors import TensorEntry
 from support.configs import pixel_values, tiny_config, token_ids
 

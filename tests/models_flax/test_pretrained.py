@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import clip_flax
-from clip_core.parameters import MODEL_CLASSES
+from clip_core.modeling.parameters import MODEL_CLASSES
 from clip_flax.tensors import canonical_entries
 from converters.checkpoint import CheckpointError, open_checkpoint
 from support.configs import pixel_values, tiny_config, token_ids

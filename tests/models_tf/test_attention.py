@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clip_core import attention_choice
+from clip_core.modeling import attention as attention_choice
 from clip_tf.attention import check_implementation, eager_attention, text_mask
 from support.configs import pixel_values, token_ids
 from support.tf_models import build

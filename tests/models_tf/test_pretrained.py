@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import clip_tf
-from clip_core.parameters import MODEL_CLASSES
+from clip_core.modeling.parameters import MODEL_CLASSES
 from clip_tf.tensors import adopt
 from converters.checkpoint import CheckpointError, open_checkpoint
 from support.configs import tiny_config

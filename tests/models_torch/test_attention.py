@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import clip_torch
-from clip_core import attention_choice
+from clip_core.modeling import attention as attention_choice
 from clip_torch.attention import AttentionMask, check_implementation, eager_attention, text_mask
 from support import flash_kernels
 from support.configs import tiny_config, token_ids

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import clip_torch
-from clip_core.parameters import MODEL_CLASSES
+from clip_core.modeling.parameters import MODEL_CLASSES
 from converters.checkpoint import CheckpointError
 from support.configs import pixel_values, tiny_config, token_ids
 

@@ -11,7 +11,7 @@ import pytest
 
 from converters.checkpoint import open_checkpoint
 from converters.formats import BY_NAME, flax_msgpack
-from converters.naming import bare_name, to_canonical, to_file
+from converters.naming.names import bare_name, to_canonical, to_file
 from converters.writing import save_weights
 from support.configs import tiny_config
 from support.entries import assert_same, entry, part_of, random_entries

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_core.image_processing import CLIPImageProcessor
+from clip_core.images.processor import CLIPImageProcessor
 
 RANDOM_CASES = 400
 PICTURE_MODES = [

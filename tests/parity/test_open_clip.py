@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from converters.checkpoint import open_checkpoint
-from converters.convert import convert
-from converters.description import describe
-from converters.naming import bare_name, to_file
-from converters.rules import OPENAI
+from converters.conversion import convert
+from converters.naming.names import bare_name, to_file
+from converters.naming.rules import OPENAI
+from converters.sidecars.description import describe
 from support.checkpoints import ODD_STEPS, odd_config, openai_config, save_checkpoint
 from support.configs import pixel_values, token_ids
 from support.entries import assert_same

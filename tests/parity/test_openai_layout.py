@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from converters.checkpoint import open_checkpoint
-from converters.convert import convert
-from converters.naming import to_file
-from converters.rules import OPENAI
+from converters.conversion import convert
+from converters.naming.names import to_file
+from converters.naming.rules import OPENAI
 from support.checkpoints import openai_config, save_checkpoint
 from support.configs import pixel_values, token_ids
 from support.entries import assert_same

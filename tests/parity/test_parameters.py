@@ -7,7 +7,7 @@ import json
 import pytest
 
 from clip_core.configuration import CLIPConfig
-from clip_core.parameters import MODEL_CLASSES, parameter_table
+from clip_core.modeling.parameters import MODEL_CLASSES, parameter_table
 from support.configs import tiny_config
 from support.real_configs import FULL_CONFIGS, REAL_CONFIGS
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_core.image_processing import CLIPImageProcessor
+from clip_core.images.processor import CLIPImageProcessor
 from clip_core.processing import CLIPProcessor
 from clip_core.tokenization import CLIPTokenizer
-from clip_core.tokenization_fast import CLIPTokenizerFast
+from clip_core.tokenization.fast import CLIPTokenizerFast
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
 TEXTS = ["a photo of a cat", "two dogs, a bird and something else"]

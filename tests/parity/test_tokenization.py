@@ -11,9 +11,9 @@ import shutil
 
 import pytest
 
-from clip_core.added_tokens import AddedToken
 from clip_core.tokenization import CLIPTokenizer
-from clip_core.tokenization_fast import CLIPTokenizerFast
+from clip_core.tokenization.added import AddedToken
+from clip_core.tokenization.fast import CLIPTokenizerFast
 from support.texts import PIECES, corpus
 from support.vocabulary import IDS, openai_package, write_vocabulary
 

@@ -51,7 +51,7 @@ class FlaxBackend:
             return np.asarray(ACTIVATION_FUNCTIONS[name](values))
 
     def weights(self, model: Any) -> dict[str, np.ndarray]:
-        from clip_core.parameters import parameter_table
+        from clip_core.modeling.parameters import parameter_table
 
         found = _canonical(model.params)
         ordered = [name for name in parameter_table(model.config, type(model).__name__) if name in found]

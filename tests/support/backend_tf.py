@@ -32,7 +32,7 @@ class TensorFlowBackend:
     def gradients(self, model: Any, inputs: dict[str, np.ndarray], **options: Any) -> dict[str, np.ndarray]:
         import tensorflow as tf
 
-        from clip_core.parameters import parameter_table
+        from clip_core.modeling.parameters import parameter_table
         from clip_tf.tensors import parameters
 
         found = parameters(model, parameter_table(model.config, type(model).__name__))
@@ -58,7 +58,7 @@ class TensorFlowBackend:
         return ACTIVATION_FUNCTIONS[name](tf.constant(values)).numpy()
 
     def weights(self, model: Any) -> dict[str, np.ndarray]:
-        from clip_core.parameters import parameter_table
+        from clip_core.modeling.parameters import parameter_table
         from clip_tf.tensors import parameters
 
         names = parameter_table(model.config, type(model).__name__)

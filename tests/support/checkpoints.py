@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from clip_core.image_processing import CLIPImageProcessor
-from converters.convert import convert
+from clip_core.images.processor import CLIPImageProcessor
+from converters.conversion import convert
 from converters.formats import BY_NAME
 from converters.writing import save_weights
 from support.configs import tiny_config

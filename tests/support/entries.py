@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clip_core.parameters import MODEL_CLASSES, parameter_table
+from clip_core.modeling.parameters import MODEL_CLASSES, parameter_table
 from converters.tensors import TensorEntry
 
 if TYPE_CHECKING:

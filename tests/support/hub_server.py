@@ -228,7 +228,8 @@ def _commit(repo_id: str, revision: str) -> str:
 
 def _serve_calls() -> None:
     """The client's side: one call a line, `[function, args, kwargs]`; one answer a line."""
-    from clip_core import configuration, hub
+    from clip_core.configuration import clip as configuration
+    from clip_core.hub import sources as hub
 
     time.sleep = lambda _: None  # huggingface_hub's waits between its attempts to reach a hub that is down
     for line in sys.stdin:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clip_core.zero_shot import ZeroShotClassifier
+from clip_core.tasks.zero_shot import ZeroShotClassifier
 from support.training_data import LENGTH
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from clip_core.image_processing import CLIPImageProcessor
+from clip_core.images.processor import CLIPImageProcessor
 from clip_core.processing import CLIPProcessor
-from clip_core.tokenization_fast import CLIPTokenizerFast
+from clip_core.tokenization.fast import CLIPTokenizerFast
 from support.vocabulary import write_vocabulary
 
 if TYPE_CHECKING:

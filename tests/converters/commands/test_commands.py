@@ -12,7 +12,7 @@ import pytest
 
 from clip_core import CLIPImageProcessor
 from converters.checkpoint import open_checkpoint
-from converters.convert import TARGETS
+from converters.conversion import TARGETS
 from converters.formats import BY_NAME, FORMATS
 from converters.writing import save_weights
 from support.configs import tiny_config

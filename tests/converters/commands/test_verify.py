@@ -91,7 +91,7 @@ def test_bad_input_is_told_in_one_line_with_exit_code_2(run, model, arguments, m
 
 
 def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(run, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("converters.verify.verify", None)
+    monkeypatch.setattr("converters.verification.verify.verify", None)
     (tmp_path / "file").write_text("")
     for target, reason in ((tmp_path, "is a folder"), (tmp_path / "file" / "report.html", "cannot be written")):
         code, out, err = run("verify", model, *BOTH, "--report", target)

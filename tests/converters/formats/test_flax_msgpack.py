@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from converters.formats import flax_msgpack
 from converters.formats.msgpack_walk import Extension, walk
-from converters.naming import to_file
-from converters.rules import FLAX
+from converters.naming.names import to_file
+from converters.naming.rules import FLAX
 from support.configs import tiny_config
 from support.entries import assert_same, entry, random_entries
 

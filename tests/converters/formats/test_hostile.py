@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from converters.checkpoint import CheckpointError, open_checkpoint
-from converters.formats import BY_NAME, torch_bin
-from converters.naming import to_file
+from converters.formats import BY_NAME, torch_reading
+from converters.naming.names import to_file
 from support.configs import tiny_config
 from support.entries import random_entries
 
@@ -84,7 +84,7 @@ def archive(path, content):
 
 
 def load(path):
-    return torch_bin.read(path)["logit_scale"].load()
+    return torch_reading.read(path)["logit_scale"].load()
 
 
 def test_a_tensor_made_by_hand_is_read(tmp_path):
@@ -133,7 +133,7 @@ def test_a_large_shape_with_strides_of_zero_costs_no_memory(tmp_path):
         b"\x80\x02cos\nsystem\n(X\x04\x00\x00\x00truetR.",
         b"\x80\x02cnumpy\nload\n.",
         b"\x80\x02ctorch\nload\n.",
-        b"\x80\x02cconverters.formats.torch_bin\nread\n.",
+        b"\x80\x02cconverters.formats.torch_reading\nread\n.",
         b"\x80\x02(X\x07\x00\x00\x00storagetQ.",
         b"\x80\x02ctorch\nFloatStorage\n(X\x01\x00\x00\x000tR.",
         b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(NK\x00)).R.",
@@ -146,14 +146,14 @@ def test_a_large_shape_with_strides_of_zero_costs_no_memory(tmp_path):
 )
 def test_a_pickle_of_anything_else_is_refused(tmp_path, content):
     with pytest.raises(ValueError, match=r"."):
-        torch_bin.read(archive(tmp_path / "model.bin", content))
+        torch_reading.read(archive(tmp_path / "model.bin", content))
 
 
 def test_modules_that_hold_each_other_are_refused(tmp_path):
     """A module whose attribute is itself, which has no end."""
     module = b"c__torch__\nModule\n)\x81q\x00}X\x01\x00\x00\x00ah\x00sb."
     with pytest.raises(ValueError, match="not a whole file of PyTorch weights"):
-        torch_bin.read(archive(tmp_path / "model.bin", b"\x80\x02" + module))
+        torch_reading.read(archive(tmp_path / "model.bin", b"\x80\x02" + module))
 
 
 def test_an_archive_in_a_way_that_zip_has_not_is_refused(tmp_path):
@@ -165,7 +165,7 @@ def test_an_archive_in_a_way_that_zip_has_not_is_refused(tmp_path):
         changed[directory + place] = value
         path.write_bytes(changed)
         with pytest.raises(ValueError, match="not a whole file of PyTorch weights"):
-            torch_bin.read(path)
+            torch_reading.read(path)
 
 
 @pytest.mark.parametrize("inner", [b"", b"\x93", b"\x93\x91\x02", b"\x93\x91\x02\xa7float32\xc4", b"\xc4\xff", b"\xc1"])

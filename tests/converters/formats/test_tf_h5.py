@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from converters.formats import tf_h5
-from converters.naming import to_file
-from converters.rules import TENSORFLOW
+from converters.naming.names import to_file
+from converters.naming.rules import TENSORFLOW
 from support.configs import tiny_config
 from support.entries import assert_same, entry, random_entries
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from clip_core.data import PairLoader, RandomCrop, RandomResizedCrop, open_pairs
-from clip_core.data.broken import BrokenSamplesError
+from clip_core.data.batches import BrokenSamplesError
 from support.training_data import LENGTH, assert_same, keys, make_processor, picture_bytes, taken, write_folder
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from clip_core.data.pool import WorkerFailedError, WorkerPool
-from clip_core.data.wire import receive, send
+from clip_core.data.worker import receive, send
 
 
 @pytest.fixture(scope="module")

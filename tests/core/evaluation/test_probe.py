@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from clip_core.evaluation import probe
+from clip_core.evaluation.labelled import stratified
 from clip_core.evaluation.logistic import cross_entropy, fit
-from clip_core.evaluation.splitting import stratified
 from support.known_encoder import known_classifier
 from support.training_data import make_processor, picture
 

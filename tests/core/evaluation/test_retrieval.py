@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from clip_core.data import IndexedPairs, Pair
-from clip_core.evaluation import blocks, retrieval
+from clip_core.evaluation import metrics as blocks
+from clip_core.evaluation import retrieval
 from support.known_encoder import known_classifier
 from support.training_data import LENGTH, make_processor, picture, picture_bytes
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clip_core.evaluation.templates import IMAGENET_7, IMAGENET_80, read_templates
-from clip_core.zero_shot import check_templates
+from clip_core.tasks.zero_shot import check_templates
 
 
 def test_there_are_as_many_as_the_names_say_and_each_has_a_place():

@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from clip_core.evaluation import blocks, zero_shot
+from clip_core.evaluation import metrics as blocks
+from clip_core.evaluation import zero_shot
 from clip_core.evaluation.classification import classification
 from clip_core.evaluation.labelled import classes_of, open_labelled
-from clip_core.label_files import LabelFile
+from clip_core.tasks.labels import LabelFile
 from support.known_encoder import known_classifier
 from support.training_data import make_processor, picture, picture_bytes
 

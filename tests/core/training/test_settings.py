@@ -6,9 +6,7 @@ import math
 
 import pytest
 
-from clip_core.training.groups import decays, is_trained
-from clip_core.training.schedule import learning_rate
-from clip_core.training.settings import LARGEST_LOGIT_SCALE, TrainSettings
+from clip_core.training.settings import LARGEST_LOGIT_SCALE, TrainSettings, decays, is_trained, learning_rate
 
 
 @pytest.mark.parametrize(
@@ -58,7 +56,7 @@ def test_a_warm_up_may_be_a_share_of_all_steps_or_none():
 
 
 def test_biases_norms_and_the_temperature_do_not_decay():
-    from clip_core.parameters import parameter_table
+    from clip_core.modeling.parameters import parameter_table
     from support.configs import tiny_config
 
     decayed = {name for name in parameter_table(tiny_config(), "CLIPModel") if decays(name)}

@@ -1,0 +1,107 @@
+"""Checks of configuration fields: each failure names the field, its value and what would be right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+# What `hidden_act` may be. Every backend implements each under this name, as transformers computes it.
+ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "selu", "silu", "swish")
+
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+
+
+def dtype_name(dtype: Any) -> str | None:
+    """The name of a dtype of torch, numpy, jax or TensorFlow, such as "float16", or of one that is named already.
+
+    Raises:
+        ValueError: it is not one that weights can have.
+    """
+    if dtype is None:
+        return None
+    # A numpy or TensorFlow dtype has a name, a scalar class such as jax.numpy.float16 a __name__, torch's only a repr.
+    name = getattr(dtype, "name", getattr(dtype, "__name__", None)) or str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise ValueError(f"dtype={dtype!r} is not known; it is one of {', '.join(DTYPES)}")
+    return str(name)
+
+
+def check_int(config: object, *fields: str, minimum: int = 1, optional: bool = False) -> None:
+    """Each field is an integer, no less than `minimum`; or None, where that is allowed."""
+    for field in fields:
+        value = getattr(config, field)
+        if optional and value is None:
+            continue
+        # True is an int to Python, and a mistake in a config.
+        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+            raise _error(config, field, f"it has to be an integer of at least {minimum}{' or None' * optional}")
+
+
+def check_float(
+    config: object, *fields: str, minimum: float = -math.inf, below: float = math.inf, open_below: bool = False
+) -> None:
+    """Each field is a finite number in [minimum, below), or in (minimum, below) where it is `open_below`."""
+    for field in fields:
+        value = getattr(config, field)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not is_number or not minimum <= value < below or (open_below and value == minimum):
+            lower = "" if minimum == -math.inf else f" {'above' if open_below else 'of at least'} {minimum:g}"
+            upper = "" if below == math.inf else f" and below {below:g}"
+            raise _error(config, field, f"it has to be a finite number{lower}{upper}")
+
+
+def check_choice(config: object, field: str, choices: tuple[str | None, ...]) -> None:
+    """The field is one of a few words."""
+    if getattr(config, field) not in choices:
+        raise _error(config, field, f"it has to be one of {', '.join(str(choice) for choice in choices)}")
+
+
+def check_divides(config: object, divisor: str, field: str) -> None:
+    """One field divides another."""
+    value, parts = getattr(config, field), getattr(config, divisor)
+    if value % parts:
+        near = ", ".join(str(number) for number in _near_divisors(value, parts))
+        raise _error(config, divisor, f"it has to divide {field}={value}, as {near} would")
+
+
+def check_pruned_heads(config: Any) -> None:
+    """`pruned_heads` names heads that exist, and leaves each layer at least one."""
+    layers, heads = config.num_hidden_layers, config.num_attention_heads
+    for layer, pruned in config.pruned_heads.items():
+        if layer not in range(layers) or not set(pruned) < set(range(heads)):
+            raise _error(
+                config,
+                "pruned_heads",
+                f"it has to map layers, 0 to {layers - 1}, to some but not all of their heads, 0 to {heads - 1}",
+            )
+
+
+def check_labels(config: object) -> None:
+    """`id2label` and `label2id` are dicts, and the problem type is known."""
+    for field in ("id2label", "label2id"):
+        if not isinstance(getattr(config, field), Mapping):
+            raise _error(config, field, "it has to be a dict")
+    check_choice(config, "problem_type", (None, *PROBLEM_TYPES))
+
+
+def with_int_keys(config: object, field: str, value: Mapping[Any, Any]) -> dict[int, Any]:
+    """A dict by integers, whose keys JSON made strings."""
+    try:
+        return {int(key): item for key, item in value.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{type(config).__name__}: {field}={value!r} is not valid; it has to be a dict whose keys are integers"
+        ) from error
+
+
+def _near_divisors(value: int, wanted: int) -> list[int]:
+    """The two divisors of `value` that are nearest to the one wanted."""
+    divisors = [number for number in range(1, min(value, 10_000) + 1) if value % number == 0]
+    return sorted(sorted(divisors, key=lambda number: abs(number - wanted))[:2])
+
+
+def _error(config: object, field: str, right: str) -> ValueError:
+    return ValueError(f"{type(config).__name__}: {field}={getattr(config, field)!r} is not valid; {right}")

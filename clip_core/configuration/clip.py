@@ -1,0 +1,307 @@
+"""The configurations of CLIP: of the text tower, of the vision tower, and of both together.
+
+Names, order and defaults of the arguments are those of transformers 4.57, and so is the format of the files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from clip_core.configuration.checks import (
+    ACTIVATIONS,
+    check_choice,
+    check_divides,
+    check_float,
+    check_int,
+    check_pruned_heads,
+)
+from clip_core.configuration.files import BaseConfig, merged_tower, own_part
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ACTIVATIONS", "CLIPConfig", "CLIPTextConfig", "CLIPVisionConfig"]
+
+_LEGACY_EOS_TOKEN_ID = 2
+
+
+class _TowerConfig(BaseConfig):
+    """The fields that both towers have."""
+
+    hidden_size: int
+    intermediate_size: int
+    projection_dim: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    hidden_act: str
+    layer_norm_eps: float
+    attention_dropout: float
+    initializer_range: float
+    initializer_factor: float
+
+    def validate(self) -> None:
+        """Check every field; see `ConfigFields.validate`."""
+        super().validate()
+        check_int(self, "hidden_size", "intermediate_size", "projection_dim", "num_hidden_layers")
+        check_int(self, "num_attention_heads")
+        check_divides(self, "num_attention_heads", "hidden_size")
+        check_choice(self, "hidden_act", ACTIVATIONS)
+        check_float(self, "layer_norm_eps", minimum=0, open_below=True)
+        check_float(self, "attention_dropout", minimum=0, below=1)
+        check_float(self, "initializer_range", "initializer_factor", minimum=0)
+        check_pruned_heads(self)
+
+
+class CLIPTextConfig(_TowerConfig):
+    """The configuration of a text tower; the defaults are those of openai/clip-vit-base-patch32.
+
+    Args:
+        vocab_size: the number of tokens.
+        hidden_size: the width of the hidden states.
+        intermediate_size: the width inside the MLP.
+        projection_dim: the width of the joint space, where the tower has a projection of its own.
+        num_hidden_layers: the number of layers.
+        num_attention_heads: the number of attention heads; it divides `hidden_size`.
+        max_position_embeddings: the longest text, in tokens.
+        hidden_act: the activation in the MLP, one of `ACTIVATIONS`.
+        layer_norm_eps: the epsilon of the layer norms.
+        attention_dropout: the share of attention weights dropped in training.
+        initializer_range: the standard deviation of fresh weights, where no other rule gives it.
+        initializer_factor: a factor on all standard deviations of fresh weights.
+        pad_token_id: the token that fills shorter texts. The default is not the tokenizer's; the model does not use it.
+        bos_token_id: the token that a text starts with. The model does not use it.
+        eos_token_id: the token whose first place in a row is pooled. 2 stands, in files older than 2023, for pooling
+            at the largest id.
+        missing_eos: what pooling does where a row has no EOS: "first" pools its first token, as transformers does, and
+            "error" refuses it.
+        **kwargs: the fields of `ConfigFields`, and others, which are kept.
+
+    Raises:
+        ValueError: a field is not valid; the message names it, its value and what would be right.
+
+    Example:
+        >>> CLIPTextConfig(hidden_size=640, num_attention_heads=10).num_hidden_layers
+        12
+    """
+
+    model_type = "clip_text_model"
+    base_config_key = "text_config"
+    eos_token_id: int
+
+    def __init__(
+        self,
+        vocab_size: int = 49408,
+        hidden_size: int = 512,
+        intermediate_size: int = 2048,
+        projection_dim: int = 512,
+        num_hidden_layers: int = 12,
+        num_attention_heads: int = 8,
+        max_position_embeddings: int = 77,
+        hidden_act: str = "quick_gelu",
+        layer_norm_eps: float = 1e-5,
+        attention_dropout: float = 0.0,
+        initializer_range: float = 0.02,
+        initializer_factor: float = 1.0,
+        pad_token_id: int | None = 1,
+        bos_token_id: int | None = 49406,
+        eos_token_id: int = 49407,
+        *,
+        missing_eos: str = "first",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(pad_token_id=pad_token_id, bos_token_id=bos_token_id, eos_token_id=eos_token_id, **kwargs)
+        self.vocab_size = vocab_size
+        self.hidden_size = hidden_size
+        self.intermediate_size = intermediate_size
+        self.projection_dim = projection_dim
+        self.num_hidden_layers = num_hidden_layers
+        self.num_attention_heads = num_attention_heads
+        self.max_position_embeddings = max_position_embeddings
+        self.hidden_act = hidden_act
+        self.layer_norm_eps = layer_norm_eps
+        self.attention_dropout = attention_dropout
+        self.initializer_range = initializer_range
+        self.initializer_factor = initializer_factor
+        self.missing_eos = missing_eos
+        self.validate()
+
+    def validate(self) -> None:
+        """Check every field; see `ConfigFields.validate`."""
+        super().validate()
+        check_int(self, "vocab_size", "max_position_embeddings")
+        check_int(self, "eos_token_id", minimum=0)
+        check_int(self, "pad_token_id", "bos_token_id", minimum=-1, optional=True)
+        check_choice(self, "missing_eos", ("first", "error"))
+
+    @property
+    def pools_at_largest_id(self) -> bool:
+        """Whether the text is pooled at the largest id of a row, which EOS is while no token was added behind it.
+
+        Configs written before transformers 4.31 say so by an `eos_token_id` of 2, where the tokenizer's was 49407 all
+        along (transformers issue 24773).
+        """
+        return self.eos_token_id == _LEGACY_EOS_TOKEN_ID
+
+
+class CLIPVisionConfig(_TowerConfig):
+    """The configuration of a vision tower; the defaults are those of openai/clip-vit-base-patch32.
+
+    Args:
+        hidden_size: the width of the hidden states.
+        intermediate_size: the width inside the MLP.
+        projection_dim: the width of the joint space, where the tower has a projection of its own.
+        num_hidden_layers: the number of layers.
+        num_attention_heads: the number of attention heads; it divides `hidden_size`.
+        num_channels: the number of colour channels.
+        image_size: the height and width of a picture, in pixels.
+        patch_size: the height and width of a patch, in pixels; it divides `image_size`.
+        hidden_act: the activation in the MLP, one of `ACTIVATIONS`.
+        layer_norm_eps: the epsilon of the layer norms.
+        attention_dropout: the share of attention weights dropped in training.
+        initializer_range: the standard deviation of fresh weights, where no other rule gives it.
+        initializer_factor: a factor on all standard deviations of fresh weights.
+        **kwargs: the fields of `ConfigFields`, and others, which are kept.
+
+    Raises:
+        ValueError: a field is not valid; the message names it, its value and what would be right.
+
+    Example:
+        >>> CLIPVisionConfig(image_size=336, patch_size=14).hidden_size
+        768
+    """
+
+    model_type = "clip_vision_model"
+    base_config_key = "vision_config"
+
+    def __init__(
+        self,
+        hidden_size: int = 768,
+        intermediate_size: int = 3072,
+        projection_dim: int = 512,
+        num_hidden_layers: int = 12,
+        num_attention_heads: int = 12,
+        num_channels: int = 3,
+        image_size: int = 224,
+        patch_size: int = 32,
+        hidden_act: str = "quick_gelu",
+        layer_norm_eps: float = 1e-5,
+        attention_dropout: float = 0.0,
+        initializer_range: float = 0.02,
+        initializer_factor: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.hidden_size = hidden_size
+        self.intermediate_size = intermediate_size
+        self.projection_dim = projection_dim
+        self.num_hidden_layers = num_hidden_layers
+        self.num_attention_heads = num_attention_heads
+        self.num_channels = num_channels
+        self.image_size = image_size
+        self.patch_size = patch_size
+        self.hidden_act = hidden_act
+        self.layer_norm_eps = layer_norm_eps
+        self.attention_dropout = attention_dropout
+        self.initializer_range = initializer_range
+        self.initializer_factor = initializer_factor
+        self.validate()
+
+    def validate(self) -> None:
+        """Check every field; see `ConfigFields.validate`."""
+        super().validate()
+        check_int(self, "num_channels", "image_size", "patch_size")
+        check_divides(self, "patch_size", "image_size")
+
+
+class CLIPConfig(BaseConfig):
+    """The configuration of a text tower and a vision tower with a joint space.
+
+    Args:
+        text_config: the text tower's configuration, or a dict of its fields; it is copied.
+        vision_config: the vision tower's configuration, or a dict of its fields; it is copied.
+        projection_dim: the width of the joint space. For a model of both towers this counts, and not the towers' own.
+        logit_scale_init_value: the logarithm of the inverse temperature that a fresh model starts with.
+        text_config_dict: from old files; it overrides `text_config`, and so do the defaults of what it leaves out.
+        vision_config_dict: from old files; likewise.
+        **kwargs: the fields of `ConfigFields`, and others, which are kept.
+
+    Raises:
+        ValueError: a field is not valid; the message names it, its value and what would be right.
+
+    Example:
+        >>> config = CLIPConfig(vision_config={"patch_size": 16}, projection_dim=256)
+        >>> config.vision_config.patch_size, config.text_config.hidden_size
+        (16, 512)
+    """
+
+    model_type = "clip"
+    sub_configs: ClassVar = {"text_config": CLIPTextConfig, "vision_config": CLIPVisionConfig}
+
+    def __init__(
+        self,
+        text_config: Mapping[str, Any] | CLIPTextConfig | None = None,
+        vision_config: Mapping[str, Any] | CLIPVisionConfig | None = None,
+        projection_dim: int = 512,
+        logit_scale_init_value: float = 2.6592,
+        *,
+        text_config_dict: Mapping[str, Any] | None = None,
+        vision_config_dict: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        attn_implementation = kwargs.pop("attn_implementation", None)
+        super().__init__(**kwargs)
+        self.text_config = CLIPTextConfig(**merged_tower(CLIPTextConfig, text_config, text_config_dict))
+        self.vision_config = CLIPVisionConfig(**merged_tower(CLIPVisionConfig, vision_config, vision_config_dict))
+        self.projection_dim = projection_dim
+        self.logit_scale_init_value = logit_scale_init_value
+        self.initializer_factor = 1.0  # whatever a file says, as in transformers
+        if attn_implementation is not None:
+            self.attn_implementation = attn_implementation
+        self.validate()
+
+    @classmethod
+    def from_text_vision_configs(
+        cls, text_config: CLIPTextConfig, vision_config: CLIPVisionConfig, **kwargs: Any
+    ) -> Self:
+        """A configuration of copies of both towers' configurations; keywords as in the class."""
+        return cls(text_config, vision_config, **kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> Any:
+        """A configuration from the content of a config.json; keywords as in `from_pretrained`.
+
+        Where `projection_dim` stands in neither place but in both towers, and alike, it is theirs.
+        """
+        config_dict = own_part(cls, config_dict)
+        if config_dict.get("projection_dim") is None:
+            stated = {
+                merged_tower(tower, config_dict.get(key), config_dict.get(f"{key}_dict")).get("projection_dim")
+                for key, tower in cls.sub_configs.items()
+            }
+            if len(stated) == 1 and None not in stated:
+                config_dict["projection_dim"] = stated.pop()
+        return super().from_dict(config_dict, **kwargs)
+
+    def validate(self) -> None:
+        """Check every field, the towers' too; see `ConfigFields.validate`."""
+        super().validate()
+        check_int(self, "projection_dim")
+        check_float(self, "logit_scale_init_value")
+        check_float(self, "initializer_factor", minimum=0)
+        self.text_config.validate()
+        self.vision_config.validate()
+
+
+def own_config(config: Any, config_class: type[Any], class_name: str) -> Any:
+    """The configuration for a model class: as given, or for a class of one tower its part of a CLIPConfig.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(config, CLIPConfig) and config_class is not CLIPConfig:
+        tower = getattr(config, config_class.base_config_key)
+        # Read anew, and not taken as it stands: the projection in a full model has the top level's size.
+        config = config_class.from_dict(config.to_dict(), attn_implementation=tower.attn_implementation)
+    if not isinstance(config, config_class):
+        raise TypeError(f"{class_name} takes a {config_class.__name__}, and got a {type(config).__name__}")
+    return config

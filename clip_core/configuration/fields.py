@@ -1,0 +1,225 @@
+"""The fields that the three configurations share."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from clip_core.configuration.checks import check_labels, dtype_name, with_int_keys
+
+# Of this process, not of the model: in no dict and no file.
+_NOT_SERIALIZED = ("_commit_hash", "_attention", "projection_dim_stated")
+
+# The value behind a property has a name of its own: torch.compile before PyTorch 2.13 recurses without end where a
+# property reads its own name from `__dict__`.
+_SERIALIZED_AS = {"_dtype": "dtype"}
+
+
+class ConfigFields:
+    """The fields that all configurations share.
+
+    Args:
+        output_attentions: return the attention weights of all layers, where a call does not say.
+        output_hidden_states: return the hidden states of all layers, where a call does not say.
+        return_dict: return output objects, where a call does not say; False for tuples.
+        torchscript: return tuples whatever `return_dict` says.
+        dtype: of the weights, such as "float16"; a dtype of any framework is taken by its name.
+        torch_dtype: the older name of `dtype`.
+        pruned_heads: layer index to the attention heads removed from it, numbered as before.
+        tie_word_embeddings: kept and written back; CLIP has no output embeddings to tie.
+        architectures: the class names of the model saved.
+        id2label: class index to name, for classifiers; `LABEL_0` and so on by default.
+        label2id: class name to index; by default, as `id2label` says.
+        num_labels: the number of classes, 2 by default, where `id2label` does not tell it.
+        problem_type: "regression", "single_label_classification", "multi_label_classification", or None to tell from
+            the labels.
+        bos_token_id: the token that a text starts with.
+        pad_token_id: the token that fills shorter texts.
+        eos_token_id: the token that a text ends with.
+        name_or_path: where the model came from.
+        attn_implementation: how a backend computes attention; None for its default. It is not written to files.
+        transformers_version: the version that wrote the file, where one did.
+        **kwargs: anything else is kept as an attribute, and written back.
+
+    Raises:
+        ValueError: a field is not valid; the message names it, its value and what would be right.
+    """
+
+    model_type: ClassVar[str] = ""
+    base_config_key: ClassVar[str] = ""
+    sub_configs: ClassVar[dict[str, type[ConfigFields]]] = {}
+
+    # False where the file said nothing of projection_dim, and a loader may go by the shape of the weight.
+    projection_dim_stated: bool = True
+
+    def __init__(
+        self,
+        *,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        return_dict: bool = True,
+        torchscript: bool = False,
+        dtype: Any = None,
+        torch_dtype: Any = None,
+        pruned_heads: Mapping[Any, list[int]] | None = None,
+        tie_word_embeddings: bool = True,
+        architectures: list[str] | None = None,
+        id2label: Mapping[Any, str] | None = None,
+        label2id: dict[str, int] | None = None,
+        num_labels: int | None = None,
+        problem_type: str | None = None,
+        bos_token_id: int | None = None,
+        pad_token_id: int | None = None,
+        eos_token_id: int | None = None,
+        name_or_path: str = "",
+        attn_implementation: str | dict[str, str] | None = None,
+        transformers_version: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.output_attentions = output_attentions
+        self.output_hidden_states = output_hidden_states
+        self.return_dict = return_dict
+        self.torchscript = torchscript
+        self.dtype = dtype if dtype is not None else torch_dtype
+        heads_by_layer = with_int_keys(self, "pruned_heads", {} if pruned_heads is None else pruned_heads)
+        self.pruned_heads: dict[int, list[int]] = {layer: list(heads) for layer, heads in heads_by_layer.items()}
+        self.tie_word_embeddings = tie_word_embeddings
+        are_names = isinstance(architectures, list | tuple) and all(isinstance(name, str) for name in architectures)
+        if architectures is not None and not are_names:
+            raise ValueError(f"architectures={architectures!r} is not valid; it has to be a list of class names")
+        self.architectures = None if architectures is None else list(architectures)
+        self.problem_type = problem_type
+        self._set_labels(id2label, label2id, num_labels)
+        self.bos_token_id = bos_token_id
+        self.pad_token_id = pad_token_id
+        self.eos_token_id = eos_token_id
+        self._name_or_path = str(name_or_path)
+        self.attn_implementation = attn_implementation
+        self.transformers_version = transformers_version
+        kwargs.pop("model_type", None)  # it belongs to the class
+        for key, value in kwargs.items():
+            if hasattr(type(self), key) and not self._has_field(key):
+                raise ValueError(f"{type(self).__name__}: {key}={value!r} would hide what is called so here; rename it")
+            setattr(self, key, value)
+
+    def validate(self) -> None:
+        """Check every field; this runs when a config is made, read or updated.
+
+        Raises:
+            ValueError: a field is not valid; the message names it, its value and what would be right.
+        """
+        check_labels(self)
+
+    # Fields that are more than a value
+
+    @property
+    def dtype(self) -> str | None:
+        """The dtype of the weights by its name, such as "float16"."""
+        return self._dtype
+
+    @dtype.setter
+    def dtype(self, value: Any) -> None:
+        self._dtype: str | None = dtype_name(value)
+
+    @property
+    def torch_dtype(self) -> str | None:
+        """The older name of `dtype`."""
+        return self.dtype
+
+    @torch_dtype.setter
+    def torch_dtype(self, value: Any) -> None:
+        self.dtype = value
+
+    @property
+    def num_labels(self) -> int:
+        """The number of classes; setting it anew names them `LABEL_0` and so on."""
+        return len(self.id2label)
+
+    @num_labels.setter
+    def num_labels(self, value: int) -> None:
+        if value != self.num_labels:
+            self._set_labels(None, None, value)
+
+    @property
+    def name_or_path(self) -> str:
+        """Where the model came from."""
+        return self._name_or_path
+
+    @name_or_path.setter
+    def name_or_path(self, value: object) -> None:
+        self._name_or_path = str(value)
+
+    @property
+    def use_return_dict(self) -> bool:
+        """Whether to return output objects, where a call does not say."""
+        return self.return_dict and not self.torchscript
+
+    @property
+    def attn_implementation(self) -> str | None:
+        """How a backend computes attention; None for its default. Setting it sets it in the towers too.
+
+        A dict may tell the parts apart: {"": "sdpa", "text_config": "eager"}.
+        """
+        return self._attention
+
+    @attn_implementation.setter
+    def attn_implementation(self, value: str | dict[str, str] | None) -> None:
+        parts = value if isinstance(value, dict) else dict.fromkeys(("", *self.sub_configs), value)
+        self._attention: str | None = parts.get("", self.__dict__.get("_attention"))
+        for key in self.sub_configs.keys() & parts.keys() & self.__dict__.keys():
+            getattr(self, key).attn_implementation = parts[key]
+
+    # The name in transformers.
+    _attn_implementation = attn_implementation
+
+    def _set_labels(
+        self, id2label: Mapping[Any, str] | None, label2id: dict[str, int] | None, num_labels: int | None
+    ) -> None:
+        if id2label is None:
+            count = 2 if num_labels is None else num_labels
+            if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+                raise ValueError(f"{type(self).__name__}: num_labels={count!r} is not valid; it has to be 0 or more")
+            self.id2label = {index: f"LABEL_{index}" for index in range(count)}
+            label2id = None
+        else:
+            self.id2label = with_int_keys(self, "id2label", id2label)
+            if num_labels not in {None, len(id2label)}:
+                raise ValueError(
+                    f"{type(self).__name__}: num_labels={num_labels} is not valid; id2label has {len(id2label)} classes"
+                )
+        self.label2id = {label: index for index, label in self.id2label.items()} if label2id is None else label2id
+
+    def update(self, config_dict: Mapping[str, Any]) -> None:
+        """Set fields; a dict for a tower sets that tower's.
+
+        Raises:
+            ValueError: a field is not valid now; the fields stay as they were set.
+        """
+        fields = dict(config_dict)
+        if fields.get("id2label") is not None:
+            self._set_labels(fields.pop("id2label"), fields.pop("label2id", None), fields.pop("num_labels", None))
+        for key, value in fields.items():
+            if key in self.sub_configs and isinstance(value, Mapping):
+                getattr(self, key).update(value)
+            elif key != "model_type":
+                setattr(self, key, value)
+        self.validate()
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, those of the towers as dicts of their own; the caller may change it."""
+        fields = {
+            _SERIALIZED_AS.get(key, key): value.to_dict() if isinstance(value, ConfigFields) else copy.deepcopy(value)
+            for key, value in self.__dict__.items()
+            if key not in _NOT_SERIALIZED
+        }
+        return {**fields, "model_type": self.model_type}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, type(self)) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]  # fields change
+
+    def _has_field(self, name: str) -> bool:
+        descriptor = getattr(type(self), name, None)
+        return name in self.__dict__ or (isinstance(descriptor, property) and descriptor.fset is not None)

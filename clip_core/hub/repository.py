@@ -1,0 +1,214 @@
+"""A repository on the Hugging Face hub, with each failure told in one line that says what to do."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from clip_core.hub.options import HubOptions
+
+
+def first_in_repository(repo_id: str, names: Sequence[str], options: HubOptions) -> tuple[Path | None, str]:
+    """The first file that the repository holds, downloaded or from the cache.
+
+    Returns:
+        The path; or None, with the reason why the hub could not be asked, empty where it was and said no. Without the
+        hub, a cached copy of the repository is taken as all there is of it.
+
+    Raises:
+        FileNotFoundError: there is no such repository or revision, or it is neither cached nor to be asked.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    arguments: dict[str, Any] = dict(options)
+    reason = ""
+    for name in names:
+        try:
+            with _errors_in_one_line(repo_id, options):
+                return Path(hf_hub_download(repo_id, name, **arguments)), ""
+        except LocalEntryNotFoundError as error:
+            reason = reason or _why_not_asked(error, options)
+            arguments["local_files_only"] = True  # one attempt to reach the hub is enough to wait for
+        except EntryNotFoundError:
+            continue
+    if reason and _cached_snapshot(repo_id, options) is None:
+        revision = options.get("revision")
+        at_revision = "" if revision in {None, "main"} else f" at revision {revision!r}"
+        raise FileNotFoundError(f"{repo_id!r}{at_revision} is no local folder and not in the local cache, and {reason}")
+    return None, reason
+
+
+def files_in_repository(repo_id: str, options: HubOptions) -> list[str]:
+    """The names of all files; of the cached copy where the hub cannot be asked.
+
+    Raises:
+        FileNotFoundError: as in `first_in_repository`.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    if not options.get("local_files_only"):
+        try:
+            with _errors_in_one_line(repo_id, options):
+                return HfApi(token=options.get("token")).list_repo_files(repo_id, revision=options.get("revision"))
+        except OfflineModeIsEnabled:
+            pass
+    snapshot = _cached_snapshot(repo_id, options)
+    if snapshot is None:
+        raise FileNotFoundError(f"{repo_id!r} is no local folder and not in the local cache, and the hub was not asked")
+    return [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
+
+
+def upload_folder(
+    folder: str | os.PathLike[str],
+    repo_id: str,
+    *,
+    token: str | bool | None = None,
+    commit_message: str | None = None,
+    private: bool | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
+) -> str:
+    """Upload a folder's files to a model repository on the hub, which is made where it is missing.
+
+    Args:
+        folder: the local folder.
+        repo_id: such as "user/my-clip"; without the part before the slash, the token's owner.
+        token: as in `HubOptions`; it needs write access.
+        commit_message: the commit's title.
+        private: make a new repository private; None leaves it to the account's setting.
+        revision: the branch to commit to, made where it is missing; `main` by default.
+        create_pr: open a pull request in place of committing.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        OSError: the hub cannot be reached, or refuses; the message says what to do.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        api = HfApi(token=token)
+        new_repo: dict[str, Any] = {} if private is None else {"private": private}
+        repo_id = api.create_repo(repo_id, exist_ok=True, **new_repo).repo_id
+        if revision is not None and not revision.startswith("refs/pr"):
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            folder_path=os.fspath(folder),
+            commit_message=commit_message or "Upload model",
+            revision=revision,
+            create_pr=create_pr,
+            ignore_patterns=[".saving-*"],  # what a killed save left behind (clip_core.hub.files.staged)
+        )
+        return str(commit.commit_url)
+    except HfHubHTTPError as error:
+        raise OSError(
+            f"cannot upload to {repo_id!r}: the hub answered with status {_status(error)}; check the name, and pass "
+            "token=... or run `hf auth login` with a token that may write"
+        ) from error
+    except _broken_on_the_way() as error:
+        raise OSError(f"cannot upload to {repo_id!r} ({_first_line(error)}); check the network") from error
+
+
+@contextmanager
+def _errors_in_one_line(repo_id: str, options: HubOptions) -> Iterator[None]:
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        yield
+    except (EntryNotFoundError, OfflineModeIsEnabled):
+        raise
+    except GatedRepoError as error:
+        raise FileNotFoundError(
+            f"{repo_id!r} is gated on the hub: accept its terms on its page there, then pass token=... or run `hf auth "
+            "login`"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise FileNotFoundError(
+            f"{repo_id!r} is neither a local folder nor a model on the hub; check the spelling, or if it is private, "
+            "pass token=... or run `hf auth login`"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise FileNotFoundError(
+            f"{repo_id!r} on the hub has no revision {options.get('revision')!r}; give one of its branches, tags or "
+            "commits"
+        ) from error
+    except HFValidationError as error:
+        raise FileNotFoundError(
+            f"{repo_id!r} is no local folder or file, and no hub id either, which looks like 'user/model'"
+        ) from error
+    except HfHubHTTPError as error:
+        raise FileNotFoundError(
+            f"{repo_id!r} cannot be had from the hub, which answered with status {_status(error)}; try again later"
+        ) from error
+    except ValueError as error:  # which huggingface_hub raises where it cannot obey force_download
+        raise FileNotFoundError(
+            f"{repo_id!r} cannot be downloaded anew, as force_download=True asks: {_why_not_asked(error, options)}"
+        ) from error
+    except _broken_on_the_way() as error:
+        raise FileNotFoundError(
+            f"{repo_id!r} cannot be had from the hub ({_first_line(error)}); check the network and the disk"
+        ) from error
+
+
+def _broken_on_the_way() -> tuple[type[BaseException], ...]:
+    """What a broken connection raises: an OSError from requests; from httpx, in newer ones, kin of HfHubHTTPError."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return (OSError, *HfHubHTTPError.__bases__)
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _why_not_asked(error: Exception, options: HubOptions) -> str:
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    if options.get("local_files_only"):
+        return "local_files_only=True forbids to ask the hub; leave it out to download"
+    if HF_HUB_OFFLINE:
+        return "offline mode is on; unset HF_HUB_OFFLINE to download"
+    cause = error.__cause__
+    if _status(cause) is not None:
+        return f"the hub answered with status {_status(cause)}; try again later"
+    return f"the hub cannot be reached ({type(cause).__name__}); check the network, or give a local folder"
+
+
+def _status(error: BaseException | None) -> int | None:
+    response = getattr(error, "response", None)
+    return getattr(response, "status_code", None)
+
+
+def _cached_snapshot(repo_id: str, options: HubOptions) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        snapshot = snapshot_download(
+            repo_id,
+            revision=options.get("revision"),
+            cache_dir=os.fspath(cache_dir) if (cache_dir := options.get("cache_dir")) else None,
+            local_files_only=True,
+            allow_patterns=[],  # none in particular: newer versions would otherwise ask for a complete copy
+        )
+    except LocalEntryNotFoundError:
+        return None
+    return Path(snapshot)

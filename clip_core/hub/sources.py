@@ -1,0 +1,145 @@
+"""Where a model's files come from and go to: a local folder, a local file, or a repository on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING
+
+from clip_core.hub.repository import files_in_repository, first_in_repository
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Unpack
+
+    from clip_core.hub.options import HubOptions
+
+
+_SHOWN_FILES = 12
+
+
+def find_file(source: str | os.PathLike[str], names: str | Sequence[str], **options: Unpack[HubOptions]) -> Path | None:
+    """The first of `names` that the source holds, downloaded where it has to be; None where it holds none.
+
+    Args:
+        source: a local folder, a local file, or a hub id such as "openai/clip-vit-base-patch32". A local file is what
+            it is called, and what it is given for where one name of its kind (`.json`) is asked; for any other
+            name its folder is searched.
+        names: file names, relative to the source and its subfolder, in order of preference.
+        **options: see `HubOptions`.
+
+    Raises:
+        FileNotFoundError: there is no such folder, repository or revision, or the hub cannot be asked.
+        ValueError: a name or the subfolder leads out of the source, or the source cannot be a hub id.
+    """
+    return _search(source, _as_names(names), options)[0]
+
+
+def require_file(source: str | os.PathLike[str], names: str | Sequence[str], **options: Unpack[HubOptions]) -> Path:
+    """As `find_file`, for a file that has to be there.
+
+    Raises:
+        FileNotFoundError: as in `find_file`, or the source holds none of `names`; the message says what it does hold.
+        ValueError: as in `find_file`.
+    """
+    names = _as_names(names)
+    path, reason = _search(source, names, options)
+    if path is not None:
+        return path
+    place = _place(source, options)
+    if reason:
+        raise FileNotFoundError(f"{_any_of(names)} of {place} is not in the local cache, and {reason}")
+    raise FileNotFoundError(f"{place} holds no {_any_of(names)}{_what_is_there(source, options)}")
+
+
+def list_files(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> list[str]:
+    """The names of all files of a source, relative to its subfolder, sorted; of a cached copy where offline.
+
+    Raises:
+        FileNotFoundError: as in `find_file`.
+        ValueError: as in `find_file`.
+    """
+    subfolder = _subfolder(options)
+    path = Path(source).expanduser()
+    if path.is_file():
+        path = path.parent
+    if path.is_dir():
+        folder = path / subfolder
+        return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    prefix = f"{subfolder}/" if subfolder else ""
+    names = files_in_repository(_hub_id(source), options)
+    return sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+
+
+def check_file_name(name: str) -> str:
+    """A file name that was read from a file, as it is, if it stays inside the folder that it is relative to.
+
+    Raises:
+        ValueError: the name is empty or absolute, or leads out of the folder.
+    """
+    as_path = PureWindowsPath(name)  # which knows both separators, and drives
+    if not as_path.parts or as_path.anchor or ".." in as_path.parts or "\0" in name:
+        raise ValueError(f"{name!r} is no file name inside a folder; give a relative one without '..'")
+    return name
+
+
+def _as_names(names: str | Sequence[str]) -> list[str]:
+    return [check_file_name(name) for name in ([names] if isinstance(names, str) else names)]
+
+
+def _any_of(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _subfolder(options: HubOptions) -> str:
+    subfolder = options.get("subfolder") or ""
+    return check_file_name(subfolder).strip("/") if subfolder else ""
+
+
+def _search(source: str | os.PathLike[str], names: list[str], options: HubOptions) -> tuple[Path | None, str]:
+    """The file, or None and, where the hub could not be asked for it, the reason."""
+    subfolder = _subfolder(options)
+    path = Path(source).expanduser()
+    if path.is_file():
+        given = path.name in names or (len(names) == 1 and path.suffix == Path(names[0]).suffix)
+        return (path, "") if given else (_first_in(path.parent, names), "")
+    if path.is_dir():
+        folder = path / subfolder
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{path} holds no folder {subfolder!r}")
+        return _first_in(folder, names), ""
+    return first_in_repository(_hub_id(source), names, {**options, "subfolder": subfolder or None})
+
+
+def _first_in(folder: Path, names: list[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _hub_id(source: str | os.PathLike[str]) -> str:
+    """The source as a hub id, where it can be one."""
+    text = os.fspath(source)
+    if not isinstance(source, str) or text.startswith((".", "~")) or Path(text).is_absolute() or text.count("/") > 1:
+        raise FileNotFoundError(f"{text!r} does not exist; give a folder, a file, or a hub id such as 'user/model'")
+    return text
+
+
+def _place(source: str | os.PathLike[str], options: HubOptions) -> str:
+    """The source in words, for messages."""
+    path = Path(source).expanduser()
+    where = str(path.parent if path.is_file() else source)
+    subfolder, revision = _subfolder(options), options.get("revision")
+    in_folder = f"{where}/{subfolder}" if subfolder and not path.is_file() else where
+    at_revision = f" at revision {revision!r}" if revision not in {None, "main"} and not path.exists() else ""
+    return in_folder + at_revision
+
+
+def _what_is_there(source: str | os.PathLike[str], options: HubOptions) -> str:
+    """The end of a message: what the source holds, as far as it is known."""
+    try:
+        names = list_files(source, **options)
+    except OSError:
+        return ""
+    if not names:
+        return "; it is empty"
+    more = f" and {len(names) - _SHOWN_FILES} more" if len(names) > _SHOWN_FILES else ""
+    return f"; it holds {', '.join(names[:_SHOWN_FILES])}{more}"

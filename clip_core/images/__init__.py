@@ -1,0 +1,23 @@
+"""Pictures to pixel values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clip_core._lazy import names_on_demand
+
+if TYPE_CHECKING:
+    from clip_core.images.processor import CLIPFeatureExtractor, CLIPImageProcessor
+
+__all__ = [
+    "CLIPFeatureExtractor",
+    "CLIPImageProcessor",
+]
+
+__getattr__, __dir__ = names_on_demand(
+    __name__,
+    {
+        "CLIPFeatureExtractor": "processor",
+        "CLIPImageProcessor": "processor",
+    },
+)

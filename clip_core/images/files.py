@@ -1,0 +1,175 @@
+"""How the image processor is read and written, in the format of transformers' `preprocessor_config.json`."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clip_core.hub import find_file, require_file, split_hub_options, upload_folder
+from clip_core.hub.files import read_json, write_text
+from clip_core.images.settings import ARGUMENTS
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+    from typing import Unpack
+
+    from clip_core.hub import HubOptions
+
+PREPROCESSOR_NAME = "preprocessor_config.json"
+PROCESSOR_NAME = "processor_config.json"
+
+# Keys of a file that describe the file; the class states its own name anew, and the rest is history.
+_DROPPED_KEYS = {"feature_extractor_type", "image_processor_type", "_valid_processor_keys"}
+# Keywords that mean something to transformers and that there is nothing to choose from here.
+_IGNORED_KEYWORDS = {"use_fast"}
+
+
+class BaseImageProcessor:
+    """Attributes that can be read and written.
+
+    All public attributes are written, so that what a file holds beyond the arguments of the class comes back with it.
+
+    Args:
+        **kwargs: keys of a file that are no arguments; each becomes an attribute.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        private = kwargs.pop("_processor_class", None)  # so written in a processor_config.json
+        self._processor_class = kwargs.pop("processor_class", None) or private
+        for key, value in kwargs.items():
+            if key not in _DROPPED_KEYS:
+                setattr(self, key, value)
+
+    # Reading
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        cache_dir: str | os.PathLike[str] | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        revision: str = "main",
+        **kwargs: Any,
+    ) -> Any:
+        """Read a preprocessor_config.json, or the part of a processor_config.json that is the image processor's.
+
+        Args:
+            pretrained_model_name_or_path: a local folder, the file itself, or a hub id.
+            cache_dir: see `clip_core.hub.HubOptions`, as for all that follow.
+            force_download: download again what is in the cache.
+            local_files_only: do not ask the hub.
+            token: for private repositories.
+            revision: a branch, a tag or a commit.
+            **kwargs: `subfolder`; attributes to set in place of what the file says; and `return_unused_kwargs=True`
+                for `(image_processor, those of the keywords that are no attribute)`.
+
+        Raises:
+            FileNotFoundError: there is no such file, folder or repository.
+            ValueError: the file is damaged, or says something that is not valid.
+        """
+        kwargs |= {"cache_dir": cache_dir, "force_download": force_download, "local_files_only": local_files_only}
+        kwargs |= {"token": token, "revision": revision}
+        options = split_hub_options(kwargs)
+        path, content = read_image_processor(pretrained_model_name_or_path, **options)
+        try:
+            return cls.from_dict(content, **kwargs)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_dict(cls, image_processor_dict: Mapping[str, Any], **kwargs: Any) -> Any:
+        """An image processor from the content of a file; keywords as in `from_pretrained`."""
+        return_unused = kwargs.pop("return_unused_kwargs", False)
+        known = {*ARGUMENTS, *image_processor_dict}
+        overrides = {key: value for key, value in kwargs.items() if key in known}
+        unused = {key: value for key, value in kwargs.items() if key not in known}
+        processor = cls(**{**image_processor_dict, **overrides})
+        if return_unused:
+            return processor, unused
+        if unused.keys() - _IGNORED_KEYWORDS:
+            names = ", ".join(sorted(unused.keys() - _IGNORED_KEYWORDS))
+            warnings.warn(f"{cls.__name__} has no {names}; ignored", stacklevel=3)
+        return processor
+
+    # Writing
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes, and the name of the class; a copy."""
+        public = {key: copy.deepcopy(value) for key, value in vars(self).items() if not key.startswith("_")}
+        of_processor = {"processor_class": self._processor_class} if self._processor_class else {}
+        return {**public, **of_processor, "image_processor_type": type(self).__name__}
+
+    def to_json_string(self) -> str:
+        """The content of a preprocessor_config.json."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True, default=_as_json) + "\n"
+
+    def to_json_file(self, json_file_path: str | os.PathLike[str]) -> None:
+        """Write `to_json_string` to a file, atomically."""
+        write_text(json_file_path, self.to_json_string())
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any
+    ) -> list[str]:
+        """Write `preprocessor_config.json` into a folder, atomically; transformers 4.57 reads it too.
+
+        Args:
+            save_directory: the folder; made where it is missing.
+            push_to_hub: upload the folder after that, to `repo_id` or the folder's name.
+            **kwargs: `repo_id` and the keywords of `clip_core.hub.upload_folder`.
+
+        Returns:
+            The path of the file, in a list.
+        """
+        path = Path(save_directory) / PREPROCESSOR_NAME
+        self.to_json_file(path)
+        if push_to_hub:
+            upload_folder(save_directory, kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
+        return [str(path)]
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
+        """Upload `preprocessor_config.json` to a repository on the hub; returns the commit's address.
+
+        Args:
+            repo_id: such as "user/my-clip"; made where it is missing.
+            **kwargs: the keywords of `clip_core.hub.upload_folder`.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return upload_folder(folder, repo_id, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {self.to_json_string()}"
+
+
+def read_image_processor(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> tuple[Path, dict[str, Any]]:
+    """What a source says of its image processor, and the file that says it.
+
+    Raises:
+        FileNotFoundError: there is no such file, folder or repository.
+        ValueError: the file does not say it.
+    """
+    names = [PREPROCESSOR_NAME, PROCESSOR_NAME]
+    # Asked for by one name, a local file is taken whatever it is called.
+    is_json = Path(source).suffix == ".json" and Path(source).is_file()
+    path = (find_file(source, PREPROCESSOR_NAME) if is_json else None) or require_file(source, names, **options)
+    content = read_json(path)
+    if isinstance(content, dict) and (path.name == PROCESSOR_NAME or "image_processor" in content):
+        content = content.get("image_processor")
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no settings of an image processor, as a {PREPROCESSOR_NAME} does")  # noqa: TRY004  the file is at fault
+    return path, content
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    raise TypeError(f"{value!r} cannot be written as JSON")

@@ -1,0 +1,256 @@
+"""Finding and opening image files, and whatever else a caller may pass as images, one at a time."""
+
+from __future__ import annotations
+
+import base64
+import glob
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from clip_core.processing.batch import framework_of, to_numpy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy as np
+
+    Source = str | Path | Image.Image | np.ndarray
+
+
+# Formats that Pillow knows by their name alone: without a plug-in for it, every such file would count as broken.
+_NAMES_ALONE = frozenset({"BUFR", "GRIB", "HDF5", "MPEG"})
+
+
+class ImageFileError(ValueError):
+    """A picture is not there or cannot be read; the message names it and is one line."""
+
+
+def find_images(pattern: str) -> list[Path]:
+    """The picture files that a path stands for, sorted: a file itself, a folder's at any depth, or a glob's matches.
+
+    Raises:
+        ImageFileError: nothing is there or can be looked at, or a folder or glob holds no picture.
+    """
+    if not pattern.strip():
+        raise ImageFileError("a picture's name is empty; give a file, a folder or a glob")
+    try:
+        return _found(Path(pattern).expanduser(), pattern)
+    except OSError as error:
+        raise ImageFileError(f"{pattern}: {error.strerror or error}") from error
+
+
+def _found(path: Path, pattern: str) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = _pictures(path.rglob("*"))
+        if not found:
+            raise ImageFileError(f"{pattern}: the folder holds no pictures")
+        return found
+    if not glob.has_magic(pattern):
+        raise ImageFileError(f"{pattern}: no such file or folder")
+    matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207  it may be absolute
+    found = _pictures([*matches, *(inner for match in matches if match.is_dir() for inner in match.rglob("*"))])
+    if not found:
+        raise ImageFileError(f"{pattern}: no picture matches")
+    return found
+
+
+def open_image(path: Path) -> Image.Image:
+    """Open a picture and decode it.
+
+    Raises:
+        ImageFileError: it is missing, or no picture, or damaged.
+    """
+    with decoding_errors_named(str(path)), Image.open(path) as image:
+        image.load()
+        return image
+
+
+@contextmanager
+def decoding_errors_named(name: str) -> Iterator[None]:
+    """Turn whatever opening and decoding a picture raises into an ImageFileError that begins with `name`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ImageFileError(f"{name}: no such file") from error
+    except UnidentifiedImageError as error:
+        # Pillow's message ends in the path or an object's address; ours begins with the path.
+        raise ImageFileError(f"{name}: not a picture that Pillow can read") from error
+    except Exception as error:  # each of Pillow's decoders raises what it likes on damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageFileError(f"{name}: broken picture ({reason})") from error
+
+
+def _pictures(paths: Iterable[Path]) -> list[Path]:
+    """The pictures among files and folders, sorted; one that links lead to by several ways counts once."""
+    endings = {
+        ending
+        for ending, format_ in Image.registered_extensions().items()
+        if format_ in Image.OPEN and format_ not in _NAMES_ALONE
+    }
+    files = {path for path in paths if path.suffix.lower() in endings and path.is_file()}
+    by_place: dict[Path, Path] = {}
+    for path in sorted(files, key=lambda path: (len(path.parts), path)):
+        by_place.setdefault(path.parent.resolve() / path.name, path)  # a link to a file has a name of its own
+    return sorted(by_place.values())
+
+
+_URL = ("http://", "https://")
+_NO_PIXELS = "OSUVMmc"  # kinds of numpy dtypes: objects, texts, raw bytes, times, complex numbers
+_SECONDS = 60.0
+_SHOWN_CHARACTERS = 80
+
+
+def flat_images(images: Any, name: str = "images") -> Iterator[tuple[str, Image.Image | np.ndarray]]:
+    """All images of a call, in order, each with its name in messages, such as "images[2]".
+
+    Args:
+        images: a picture of Pillow; an array of numpy, torch, TensorFlow or JAX, of 2 or 3 axes, or of 4 for a batch;
+            a path, an http(s) address, a `data:` address or text in base64; or lists of these, at any depth.
+        name: what the caller calls `images`.
+
+    Yields:
+        Files and addresses as upright RGB pictures (see `load_image`); pictures as they are; arrays as numpy.
+
+    Raises:
+        TypeError: something else is among them.
+        ValueError: an image cannot be read, or is an array of another shape or kind. The message names it.
+    """
+    return (opened(*source) for source in flat_sources(images, name))
+
+
+def flat_sources(images: Any, name: str = "images") -> Iterator[tuple[str, Source]]:
+    """As `flat_images`, but files and addresses stay what they are until `opened` reads them."""
+    if isinstance(images, (list, tuple)):
+        for index, image in enumerate(images):
+            yield from flat_sources(image, f"{name}[{index}]")
+    elif isinstance(images, (str, Path, Image.Image)):
+        yield name, images
+    elif framework_of(images) is not None:
+        yield from _split(images, name)
+    else:
+        raise TypeError(
+            f"{name} is of type {type(images).__name__}; an image is a PIL.Image.Image, an array of numpy, torch, "
+            "TensorFlow or JAX, or a path or address"
+        )
+
+
+def opened(name: str, source: Source) -> tuple[str, Image.Image | np.ndarray]:
+    """One of `flat_sources`, as `flat_images` gives it.
+
+    Raises:
+        ValueError: the file or address cannot be read.
+    """
+    if not isinstance(source, (str, Path)):
+        return name, source
+    with errors_named(name):
+        picture = load_image(source)
+    return f"{name} ({_shortened(source)})", picture
+
+
+def load_image(source: str | Path) -> Image.Image:
+    """Open a picture by its path or address, upright as its EXIF orientation says, in RGB.
+
+    A picture that the caller opened is left as it lies; only what is opened here is turned, as transformers does.
+
+    Args:
+        source: a path, an http(s) address, a `data:` address, or the bytes of a file in base64.
+
+    Raises:
+        ImageFileError: nothing is there, or no picture that Pillow can read; the message names it.
+    """
+    text = str(source)
+    if text.startswith(_URL):
+        picture = _decoded(_download(text), text)
+    elif text.startswith("data:image/"):
+        picture = _decoded(_from_base64(text.partition(",")[2]), _shortened(text))
+    else:
+        # A long text that is no file's may be base64; a Path never is, and is told whole.
+        picture = open_image(source) if isinstance(source, Path) else _from_path_or_base64(text)
+    return _upright(picture)
+
+
+def decode_image(content: bytes, name: str) -> Image.Image:
+    """A picture from the bytes of its file, upright and in RGB as `load_image` gives it.
+
+    Raises:
+        ImageFileError: it is no picture that Pillow can read; the message begins with `name`.
+    """
+    return _upright(_decoded(content, name))
+
+
+@contextmanager
+def errors_named(name: str) -> Iterator[None]:
+    """Turn what can go wrong with an image into a ValueError of one line that begins with the image's name."""
+    try:
+        yield
+    except (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _split(images: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:
+    with errors_named(name):
+        array = to_numpy(images)
+        if array.ndim not in {2, 3, 4}:
+            raise ValueError(f"an array of shape {array.shape}; an image has 2 or 3 axes, a batch of images 4")
+        if array.dtype.kind in _NO_PIXELS and array.dtype.name != "bfloat16":
+            raise ValueError(f"an array of {array.dtype}; an image holds numbers")
+        if array.size == 0:
+            raise ValueError(f"an array of shape {array.shape}, which has no pixels")
+    if array.ndim < 4:
+        yield name, array
+    else:
+        yield from ((f"{name}[{index}]", image) for index, image in enumerate(array))
+
+
+def _from_path_or_base64(text: str) -> Image.Image:
+    try:
+        return open_image(Path(text))
+    except ImageFileError:
+        try:
+            return _decoded(_from_base64(text), text)
+        except ImageFileError:
+            pass  # it is no base64 either: most likely it was meant as a path
+        if len(text) > _SHOWN_CHARACTERS:
+            raise ImageFileError(f"{_shortened(text)}: neither an existing file nor a picture in base64") from None
+        raise
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:
+        raise ImageFileError(f"{_shortened(text)}: not valid base64 ({error})") from error
+
+
+def _download(url: str) -> bytes:
+    import urllib.request
+
+    request = urllib.request.Request(url, headers={"User-Agent": "clip-zoo"})  # noqa: S310  http(s) alone comes here
+    try:
+        with urllib.request.urlopen(request, timeout=_SECONDS) as response:  # noqa: S310
+            content: bytes = response.read()
+    except OSError as error:
+        raise ImageFileError(f"{url}: cannot be fetched ({error})") from error
+    return content
+
+
+def _decoded(content: bytes, name: str) -> Image.Image:
+    with decoding_errors_named(name):
+        picture = Image.open(BytesIO(content))
+        picture.load()
+    return picture
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    return ImageOps.exif_transpose(picture).convert("RGB")
+
+
+def _shortened(source: str | Path) -> str:
+    text = str(source)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

@@ -1,0 +1,143 @@
+"""A call's images, one after another, through the steps that its settings ask for."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain, islice, starmap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from clip_core.images.inputs import errors_named, flat_sources, opened
+from clip_core.images.transforms import (
+    LAST,
+    check_channel_format,
+    from_channels_last,
+    infer_channel_format,
+    to_channels_last,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from clip_core.images.inputs import Source
+    from clip_core.images.settings import ImageSettings
+    from clip_core.images.transforms import ChannelFormat
+
+_MOST_THREADS = 8
+
+
+def process_images(
+    images: Any,
+    settings: ImageSettings,
+    input_format: ChannelFormat | None,
+    output_format: ChannelFormat | None,
+    num_threads: int | None = 1,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Each image of `flat_images`, by name, as the array that the settings make of it.
+
+    Args:
+        images: see `flat_images`.
+        settings: what to do.
+        input_format: where the channels of arrays are; None to infer it from the first image, for all.
+        output_format: where they are to be; None for where they were.
+        num_threads: that share the images; None for as many as is useful.
+
+    Raises:
+        TypeError: something is no image.
+        ValueError: an image cannot be read or processed; the message names it.
+    """
+    sources = flat_sources(images)
+    first = next(sources, None)
+    if first is None:
+        return
+    name, image = opened(*first)
+    with errors_named(name):
+        pixels = _as_pixels(image, convert_rgb=settings.do_convert_rgb)
+        if settings.do_rescale:
+            _warn_if_rescaled(pixels)
+        if input_format is None:
+            input_format = infer_channel_format(_array_shape(pixels))
+    process = partial(
+        _process, settings=settings, input_format=input_format, output_format=output_format or input_format
+    )
+    yield from _in_threads(process, chain([(name, pixels)], sources), num_threads)
+
+
+def usable_threads() -> int:
+    """How many threads are useful: no more than there are processors for this process, and than Python can feed."""
+    affinity = getattr(os, "sched_getaffinity", None)  # which not every system has
+    processors = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(processors, _MOST_THREADS)
+
+
+def on_channels_last(
+    step: Callable[[np.ndarray], np.ndarray], image: np.ndarray, data_format: object, input_data_format: object
+) -> np.ndarray:
+    """One step alone, of an array with its channels first or last, as one with its channels first or last."""
+    input_format = check_channel_format(input_data_format, "input_data_format") or infer_channel_format(image.shape)
+    output_format = check_channel_format(data_format, "data_format") or input_format
+    return from_channels_last(step(to_channels_last(image, input_format)), output_format)
+
+
+def _process(
+    name: str, source: Source, settings: ImageSettings, input_format: ChannelFormat, output_format: ChannelFormat
+) -> tuple[str, np.ndarray]:
+    name, image = opened(name, source)
+    with errors_named(name):
+        pixels = _as_pixels(image, convert_rgb=settings.do_convert_rgb)
+        # A picture need not become an array to be resized, where its array would be read as it lies.
+        if isinstance(pixels, np.ndarray) or not (settings.do_resize and input_format == LAST):
+            pixels = to_channels_last(np.asarray(pixels), input_format)
+        processed = from_channels_last(settings.apply(pixels), output_format)
+    return name, np.require(processed, requirements=("C_CONTIGUOUS", "WRITEABLE"))
+
+
+def _in_threads(
+    process: Callable[[str, Source], tuple[str, np.ndarray]],
+    sources: Iterator[tuple[str, Source]],
+    num_threads: int | None,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """`process` of each source, in their order."""
+    some = list(islice(sources, 2))
+    sources = chain(some, sources)
+    count = 1 if len(some) == 1 else num_threads or usable_threads()
+    if count == 1:
+        yield from starmap(process, sources)
+        return
+    with ThreadPoolExecutor(count, "clip-images") as pool:
+        yield from pool.map(lambda source: process(*source), sources)
+
+
+def _as_pixels(image: Image.Image | np.ndarray, *, convert_rgb: bool) -> Image.Image | np.ndarray:
+    """An RGB picture, or an array."""
+    if isinstance(image, Image.Image):
+        if image.width == 0 or image.height == 0:
+            raise ValueError(f"a picture of {image.width} by {image.height} has no pixels")
+        try:
+            image.load()
+        except AssertionError as error:  # which is all that Pillow says
+            raise ValueError("the picture's file was closed before its pixels were read") from error
+        if convert_rgb and image.mode != "RGB":
+            image = image.convert("RGB")
+        if image.mode != "RGB":
+            return np.asarray(image)
+    return image
+
+
+def _array_shape(pixels: Image.Image | np.ndarray) -> tuple[int, ...]:
+    return (pixels.height, pixels.width, 3) if isinstance(pixels, Image.Image) else pixels.shape
+
+
+def _warn_if_rescaled(pixels: Image.Image | np.ndarray) -> None:
+    if isinstance(pixels, Image.Image) or pixels.dtype == np.uint8:
+        return
+    if pixels.min() >= 0 and pixels.max() <= 1:
+        warnings.warn(
+            "the images' values go from 0 to 1 as if they were rescaled already; pass do_rescale=False if they are",
+            stacklevel=4,
+        )

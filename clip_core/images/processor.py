@@ -1,0 +1,241 @@
+"""From images to the `pixel_values` that CLIP takes: resized by Pillow, cropped, rescaled and normalised by numpy."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from PIL import Image
+
+from clip_core.images import transforms
+from clip_core.images.files import BaseImageProcessor
+from clip_core.images.pipeline import on_channels_last, process_images
+from clip_core.images.settings import settings_of, size_dict
+from clip_core.images.transforms import FIRST, check_channel_format
+from clip_core.processing.batch import BatchFeature, check_tensor_type
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from clip_core.images.settings import Size
+
+OPENAI_CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
+OPENAI_CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
+
+
+class CLIPImageProcessor(BaseImageProcessor):
+    """Makes images of any size and kind into pixel values of one size.
+
+    Every argument can be given again with a call, for that call. The numbers are those of the slow CLIPImageProcessor
+    of transformers 4.57.6.
+
+    Args:
+        do_resize: resize to `size`.
+        size: {"shortest_edge": n}, which keeps the proportions, or {"height": h, "width": w}, which does not; n and
+            (h, w) for short. In pixels; {"shortest_edge": 224} by default.
+        resample: the filter, one of `PIL.Image.Resampling`; bicubic by default.
+        do_center_crop: cut out the middle, in size `crop_size`; what is smaller is padded with zeros.
+        crop_size: {"height": h, "width": w}, or (h, w), or one number for both, in pixels; 224 by default.
+        do_rescale: multiply by `rescale_factor`.
+        rescale_factor: 1/255 by default, which takes bytes to 0..1.
+        do_normalize: subtract `image_mean` and divide by `image_std`.
+        image_mean: a number for each channel, or one for all; OpenAI's by default.
+        image_std: likewise.
+        do_convert_rgb: convert pictures of Pillow to RGB; arrays stay as they are.
+        **kwargs: what else a file holds; kept, and written back. `use_square_size=True`, of old files, makes `size`
+            a square.
+
+    Example:
+        >>> image_processor = CLIPImageProcessor()
+        >>> image_processor(Image.new("RGB", (640, 480)), return_tensors="np").pixel_values.shape
+        (1, 3, 224, 224)
+    """
+
+    model_input_names: ClassVar[list[str]] = ["pixel_values"]
+    is_fast = False
+
+    def __init__(
+        self,
+        do_resize: bool = True,
+        size: Size | None = None,
+        resample: int = Image.Resampling.BICUBIC,
+        do_center_crop: bool = True,
+        crop_size: Size | None = None,
+        do_rescale: bool = True,
+        rescale_factor: float = 1 / 255,
+        do_normalize: bool = True,
+        image_mean: float | Collection[float] | None = None,
+        image_std: float | Collection[float] | None = None,
+        do_convert_rgb: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        is_square = bool(kwargs.get("use_square_size"))
+        if is_square:
+            del kwargs["use_square_size"]  # `size` will say it
+        super().__init__(**kwargs)
+        self.do_resize = do_resize
+        self.size = size_dict({"shortest_edge": 224} if size is None else size, "size", square=is_square)
+        if is_square and "shortest_edge" in self.size:
+            self.size = dict.fromkeys(("height", "width"), self.size["shortest_edge"])
+        self.resample = resample
+        self.do_center_crop = do_center_crop
+        self.crop_size = size_dict(224 if crop_size is None else crop_size, "crop_size", square=True)
+        self.do_rescale = do_rescale
+        self.rescale_factor = rescale_factor
+        self.do_normalize = do_normalize
+        self.image_mean = OPENAI_CLIP_MEAN.copy() if image_mean is None else image_mean
+        self.image_std = OPENAI_CLIP_STD.copy() if image_std is None else image_std
+        self.do_convert_rgb = do_convert_rgb
+
+    def __call__(self, images: Any, **kwargs: Any) -> BatchFeature:
+        """See `preprocess`."""
+        return self.preprocess(images, **kwargs)
+
+    def preprocess(
+        self,
+        images: Any,
+        do_resize: bool | None = None,
+        size: Size | None = None,
+        resample: int | None = None,
+        do_center_crop: bool | None = None,
+        crop_size: Size | None = None,
+        do_rescale: bool | None = None,
+        rescale_factor: float | None = None,
+        do_normalize: bool | None = None,
+        image_mean: float | Collection[float] | None = None,
+        image_std: float | Collection[float] | None = None,
+        do_convert_rgb: bool | None = None,
+        return_tensors: Any = None,
+        data_format: Any = FIRST,
+        input_data_format: Any = None,
+        num_threads: int | None = None,
+        **kwargs: Any,
+    ) -> BatchFeature:
+        """Make images into pixel values.
+
+        Args:
+            images: one or a batch, nested or not; see `clip_core.images.inputs.flat_images`. Values go from 0 to 255;
+                for values from 0 to 1 pass `do_rescale=False`.
+            do_resize: in place of the attribute of the same name, as all that follow.
+            size: likewise.
+            resample: likewise.
+            do_center_crop: likewise.
+            crop_size: likewise.
+            do_rescale: likewise.
+            rescale_factor: likewise.
+            do_normalize: likewise.
+            image_mean: likewise.
+            image_std: likewise.
+            do_convert_rgb: likewise.
+            return_tensors: "np", "pt", "tf" or "jax"; None for a list of numpy arrays.
+            data_format: of the result: "channels_first", "channels_last", or None for that of the input.
+            input_data_format: of arrays: "channels_first", "channels_last", or None to infer it from the first image
+                for all. "none" says that they are `(height, width)`.
+            num_threads: that share the images of a batch; None for as many as there are processors, up to 8.
+            **kwargs: not known; a warning names them.
+
+        Returns:
+            `pixel_values`: for each image an array `(channels, height, width)`, or `(height, width, channels)`;
+            float32, or as `ImageSettings.apply` says where it is not rescaled; one tensor with `return_tensors`.
+
+        Raises:
+            TypeError: something is no image.
+            ValueError: an image or an argument is not valid, or the results differ in size and are to be one tensor.
+                The message names the image by its place in `images`, and its path.
+        """
+        given = locals()  # the arguments, before anything else has a name
+        if kwargs:
+            warnings.warn(f"the image processor knows no {', '.join(sorted(kwargs))}; ignored", stacklevel=3)
+        if num_threads is not None and num_threads < 1:
+            raise ValueError(f"num_threads={num_threads}: give a whole number from 1 up, or None")
+        settings = settings_of(self, given)
+        tensor_type = None if return_tensors is None else check_tensor_type(return_tensors)
+        processed = list(
+            process_images(
+                images,
+                settings,
+                check_channel_format(input_data_format, "input_data_format"),
+                check_channel_format(data_format, "data_format"),
+                num_threads,
+            )
+        )
+        if not processed:
+            raise ValueError("there are no images; give at least one")
+        pixel_values = [array for _, array in processed]
+        if tensor_type is None:
+            return BatchFeature({"pixel_values": pixel_values})
+        _check_one_shape(processed)
+        # A batch of one is not copied.
+        batch = pixel_values[0][np.newaxis] if len(pixel_values) == 1 else np.stack(pixel_values)
+        return BatchFeature({"pixel_values": batch}, tensor_type)
+
+    # The steps by themselves
+
+    def resize(
+        self,
+        image: np.ndarray,
+        size: Size,
+        resample: int = Image.Resampling.BICUBIC,
+        data_format: Any = None,
+        input_data_format: Any = None,
+    ) -> np.ndarray:
+        """Resize an array; see `clip_core.images.transforms.resize`."""
+        sizes = size_dict(size, "size", square=False)
+
+        def step(pixels: np.ndarray) -> np.ndarray:
+            height, width, _ = pixels.shape
+            return transforms.resize(pixels, transforms.resized_shape(height, width, sizes), resample)
+
+        return on_channels_last(step, image, data_format, input_data_format)
+
+    def center_crop(
+        self, image: np.ndarray, size: Size, data_format: Any = None, input_data_format: Any = None
+    ) -> np.ndarray:
+        """Cut out an array's middle; see `clip_core.images.transforms.center_crop`."""
+        sizes = size_dict(size, "size", square=True)
+        shape = sizes["height"], sizes["width"]
+        return on_channels_last(
+            lambda pixels: transforms.center_crop(pixels, shape), image, data_format, input_data_format
+        )
+
+    def rescale(
+        self, image: np.ndarray, scale: float, data_format: Any = None, input_data_format: Any = None
+    ) -> np.ndarray:
+        """Multiply an array by a number; see `clip_core.images.transforms.rescale`."""
+        return on_channels_last(lambda pixels: transforms.rescale(pixels, scale), image, data_format, input_data_format)
+
+    def normalize(
+        self,
+        image: np.ndarray,
+        mean: float | Collection[float],
+        std: float | Collection[float],
+        data_format: Any = None,
+        input_data_format: Any = None,
+    ) -> np.ndarray:
+        """Subtract the mean and divide by the deviation; see `clip_core.images.transforms.normalize`."""
+        return on_channels_last(
+            lambda pixels: transforms.normalize(pixels, mean, std), image, data_format, input_data_format
+        )
+
+
+class CLIPFeatureExtractor(CLIPImageProcessor):
+    """The old name of `CLIPImageProcessor`; deprecated."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warnings.warn("CLIPFeatureExtractor is deprecated; use CLIPImageProcessor", FutureWarning, stacklevel=2)
+        super().__init__(*args, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes, under the new name; a copy."""
+        return {**super().to_dict(), "image_processor_type": CLIPImageProcessor.__name__}
+
+
+def _check_one_shape(processed: list[tuple[str, np.ndarray]]) -> None:
+    first_name, first = processed[0]
+    for name, array in processed:
+        if array.shape != first.shape:
+            raise ValueError(
+                f"{first_name} came out in shape {first.shape} and {name} in {array.shape}, which make no one tensor; "
+                "crop them, resize them to a height and a width, or leave return_tensors out"
+            )

@@ -1,0 +1,136 @@
+"""The arguments of the image processor, checked, and what they make of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache, cached_property, partial
+from operator import index
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from clip_core.images.transforms import byte_table, center_crop, look_up, normalize, rescale, resize, resized_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+Size = int | Sequence[int] | Mapping[str, int]
+
+_SIZE_KEYS = (
+    {"shortest_edge"},
+    {"height", "width"},
+    {"shortest_edge", "longest_edge"},
+    {"longest_edge"},
+    {"max_height", "max_width"},
+)
+
+
+def size_dict(size: Size, argument: str, *, square: bool) -> dict[str, int]:
+    """`size` or `crop_size` as a dictionary of positive whole numbers.
+
+    Args:
+        size: a dictionary; `(height, width)`; or one number, as in old files.
+        argument: its name, for messages.
+        square: whether one number is the height and the width, not the shortest edge.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    wanted = "give a whole number, (height, width), {'height': ..., 'width': ...} or {'shortest_edge': ...}"
+    try:
+        if isinstance(size, Mapping):
+            sizes = {key: index(value) for key, value in size.items() if value is not None}
+        elif isinstance(size, Sequence):
+            height, width = size
+            sizes = {"height": index(height), "width": index(width)}
+        else:
+            sizes = dict.fromkeys(("height", "width") if square else ("shortest_edge",), index(size))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{argument}={size!r} is no size; {wanted}") from error
+    if sizes.keys() not in _SIZE_KEYS or min(sizes.values()) < 1:
+        raise ValueError(f"{argument}={size!r} is no size; {wanted}, of 1 pixel or more")
+    return sizes
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """What to do with an image; the fields are the arguments of `CLIPImageProcessor`.
+
+    Raises:
+        ValueError: an argument that a wanted step needs is missing or not valid.
+    """
+
+    do_resize: bool
+    size: dict[str, int]
+    resample: int
+    do_center_crop: bool
+    crop_size: dict[str, int]
+    do_rescale: bool
+    rescale_factor: float
+    do_normalize: bool
+    image_mean: float | Collection[float]
+    image_std: float | Collection[float]
+    do_convert_rgb: bool
+
+    def __post_init__(self) -> None:
+        steps = {
+            "do_resize": ("size", "resample"),
+            "do_center_crop": ("crop_size",),
+            "do_rescale": ("rescale_factor",),
+            "do_normalize": ("image_mean", "image_std"),
+        }
+        for step, arguments in steps.items():
+            for argument in arguments:
+                if getattr(self, step) and getattr(self, argument) is None:
+                    raise ValueError(f"{argument}=None; {step}=True needs one")
+        if self.do_resize and self.resample not in list(Image.Resampling):
+            known = ", ".join(f"{filter_.value} ({filter_.name.lower()})" for filter_ in Image.Resampling)
+            raise ValueError(f"resample={self.resample!r} is no filter of Pillow; it is one of {known}")
+        if self.do_center_crop and self.crop_size.keys() != {"height", "width"}:
+            raise ValueError(f"crop_size={self.crop_size} cannot be cropped to; it needs 'height' and 'width'")
+
+    def apply(self, image: np.ndarray | Image.Image) -> np.ndarray:
+        """Resize, crop, rescale and normalise an image, as far as asked for.
+
+        Args:
+            image: an array `(height, width, channels)`, or an RGB picture.
+
+        Returns:
+            An array `(height, width, channels)`: float32 if rescaled; else of the dtype it had, or uint8 if resized;
+            integers are made float32 in normalising.
+        """
+        crop = (self.crop_size["height"], self.crop_size["width"]) if self.do_center_crop else None
+        if self.do_resize:
+            height, width = (image.height, image.width) if isinstance(image, Image.Image) else image.shape[:2]
+            image = resize(image, resized_shape(height, width, self.size), self.resample, middle=crop)
+        pixels = np.asarray(image)
+        if crop is not None:
+            pixels = center_crop(pixels, crop)
+        if pixels.dtype == np.uint8 and (self.do_rescale or self.do_normalize):
+            return look_up(self._byte_table(pixels.shape[-1]), pixels)
+        return self._scale(pixels)
+
+    @cached_property
+    def _byte_table(self) -> Callable[[int], np.ndarray]:
+        """What becomes of each byte, by the number of channels; the same for all images of a call."""
+        return cache(partial(byte_table, self._scale))
+
+    def _scale(self, pixels: np.ndarray) -> np.ndarray:
+        if self.do_rescale:
+            pixels = rescale(pixels, self.rescale_factor)
+        if self.do_normalize:
+            pixels = normalize(pixels, self.image_mean, self.image_std)
+        return pixels
+
+
+ARGUMENTS = tuple(field.name for field in fields(ImageSettings))
+
+
+def settings_of(source: Any, given: Mapping[str, Any]) -> ImageSettings:
+    """The settings that a processor's attributes make up, with those of a call in their place where they are given."""
+    chosen = {name: value if (value := given.get(name)) is not None else getattr(source, name) for name in ARGUMENTS}
+    chosen["size"] = size_dict(chosen["size"], "size", square=False)
+    chosen["crop_size"] = size_dict(chosen["crop_size"], "crop_size", square=True)
+    return ImageSettings(**chosen)

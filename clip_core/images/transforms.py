@@ -1,0 +1,224 @@
+"""Resizing, cropping and scaling one image, a numpy array of shape `(height, width, channels)`, as Pillow and numpy do.
+
+Each step gives the numbers of transformers' CLIPImageProcessor ("slow", 4.57.6), to the last bit.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image
+
+from clip_core.images.resampling import goes_down_first, resample_bicubic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+ChannelFormat = Literal["channels_first", "channels_last"]
+FIRST: ChannelFormat = "channels_first"
+LAST: ChannelFormat = "channels_last"
+
+
+def check_channel_format(value: object, argument: str) -> ChannelFormat | None:
+    """`data_format` or `input_data_format` as given (a string, an enum whose value is one, or None), checked.
+
+    "none", which says of an input that it has no axis of channels, comes back as "channels_last": a view of it has one.
+    """
+    name = getattr(value, "value", value)
+    if name == "none" and argument == "input_data_format":
+        return LAST
+    if name not in {None, FIRST, LAST}:
+        raise ValueError(f"{argument}={value!r} is not known; it is {FIRST!r}, {LAST!r} or None")
+    return name
+
+
+def infer_channel_format(shape: tuple[int, ...]) -> ChannelFormat:
+    """Where an array's channels are: on the axis of length 1 or 3, the first if both are; nowhere in 2-D.
+
+    Raises:
+        ValueError: neither axis is of length 1 or 3.
+    """
+    if len(shape) == 2:
+        return LAST
+    first, last = shape[0] in {1, 3}, shape[2] in {1, 3}
+    if first and last:
+        warnings.warn(
+            f"an image of shape {shape} may have its channels first or last, and they are taken to be first; pass "
+            f"input_data_format={LAST!r} if they are last, or {FIRST!r} to say that they are not",
+            stacklevel=5,
+        )
+    if not first and not last:
+        raise ValueError(
+            f"an image of shape {shape} has 1 or 3 channels neither first nor last; pass "
+            f"input_data_format={FIRST!r} or {LAST!r}"
+        )
+    return FIRST if first else LAST
+
+
+def to_channels_last(image: np.ndarray, channel_format: ChannelFormat) -> np.ndarray:
+    """A view of shape `(height, width, channels)`; an image of two axes has one channel."""
+    if image.ndim == 2:
+        return image[..., np.newaxis]
+    return image.transpose(1, 2, 0) if channel_format == FIRST else image
+
+
+def from_channels_last(image: np.ndarray, channel_format: ChannelFormat) -> np.ndarray:
+    """A view of shape `(channels, height, width)` where the channels go first."""
+    return image.transpose(2, 0, 1) if channel_format == FIRST else image
+
+
+def resized_shape(height: int, width: int, size: Mapping[str, int]) -> tuple[int, int]:
+    """The `(height, width)` that `size` asks for: itself, or one that keeps the proportions.
+
+    Raises:
+        ValueError: `size` holds neither `shortest_edge` nor `height` and `width`.
+    """
+    if "shortest_edge" in size:
+        short = size["shortest_edge"]
+        long = int(short * max(height, width) / min(height, width))  # rounded down
+        return (long, short) if width <= height else (short, long)
+    if {"height", "width"} <= size.keys():
+        return size["height"], size["width"]
+    raise ValueError(f"size={dict(size)} cannot be resized to; it needs 'shortest_edge', or 'height' and 'width'")
+
+
+def resize(
+    image: np.ndarray | Image.Image, shape: tuple[int, int], resample: int, middle: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Resize as Pillow does, which knows bytes alone.
+
+    Args:
+        image: an array of 1 to 4 channels. Integers, of any dtype, are taken as they are and come back as uint8.
+            Floating-point numbers between 0 and 1 are cut to 256 levels for Pillow, and come back as float32
+            between 0 and 1. An RGB picture stands for its array.
+        shape: `(height, width)`.
+        resample: one of `PIL.Image.Resampling`.
+        middle: the `(height, width)` of what `center_crop` will leave of the result, if the rest is not wanted; so
+            much, where there is as much, is returned.
+
+    Raises:
+        ValueError: the values are of neither range, or the channels are more.
+    """
+    levels, is_unit_range = (image, False) if isinstance(image, Image.Image) else _to_bytes(image)
+    rows, columns = (_middle(length, wanted) for length, wanted in zip(shape, middle or shape, strict=True))
+    down_first = _order_of_passes(levels, shape, resample)
+    if down_first is None:
+        picture = levels if isinstance(levels, Image.Image) else _to_picture(levels)
+        resized = np.asarray(picture.resize(shape[::-1], resample=Image.Resampling(resample)))
+        resized = to_channels_last(resized, LAST)[rows.start : rows.stop, columns.start : columns.stop]
+    else:
+        resized = resample_bicubic(levels, shape, rows, columns, down_first=down_first)
+    return rescale(resized, 1 / 255) if is_unit_range else resized
+
+
+def _order_of_passes(image: np.ndarray | Image.Image, shape: tuple[int, int], resample: int) -> bool | None:
+    """Whether `resample_bicubic` is to go down first; None where the work is Pillow's own."""
+    if isinstance(image, Image.Image):
+        old_shape, is_rgb = (image.height, image.width), image.mode == "RGB"
+    else:
+        old_shape, is_rgb = image.shape[:2], image.shape[2] == 3
+    if resample != Image.Resampling.BICUBIC or not is_rgb or old_shape == shape:
+        return None
+    return goes_down_first(old_shape, shape)
+
+
+def _to_bytes(image: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The array as uint8, and whether its values were between 0 and 1."""
+    channels = image.shape[-1]
+    if channels > 4:
+        raise ValueError(f"it has {channels} channels, and Pillow resizes 1 to 4; pass do_resize=False")
+    if image.dtype == np.uint8:
+        return image, False
+    is_unit_range = not _holds_bytes(image)
+    return (rescale(image, 255) if is_unit_range else image).astype(np.uint8), is_unit_range
+
+
+def _to_picture(levels: np.ndarray) -> Image.Image:
+    return Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
+
+
+def _holds_bytes(image: np.ndarray) -> bool:
+    """Whether the values are whole numbers from 0 to 255; if not, they lie between 0 and 1.
+
+    Raises:
+        ValueError: they do neither.
+    """
+    with np.errstate(invalid="ignore"):  # NaN is no integer
+        is_whole = np.allclose(image, image.astype(int))
+    lowest, highest = image.min(), image.max()
+    if not (lowest >= 0 and highest <= (255 if is_whole else 1)):
+        raise ValueError(
+            f"its values go from {lowest} to {highest}, and cannot be resized: that takes whole numbers from 0 to 255, "
+            "or any from 0 to 1. Give such, or pass do_resize=False"
+        )
+    return is_whole
+
+
+def center_crop(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Cut out the middle, and pad with zeros where the image is smaller than `shape`, `(height, width)`.
+
+    An odd row or column goes: off the bottom and the right, in cutting; to the top and the left, in padding.
+    """
+    rows, columns = (_middle(length, wanted) for length, wanted in zip(image.shape, shape, strict=False))
+    image = image[rows.start : rows.stop, columns.start : columns.stop]
+    for axis, length in enumerate(shape):
+        lack = length - image.shape[axis]
+        if lack > 0:
+            padding = [(0, 0)] * image.ndim
+            padding[axis] = ((lack + 1) // 2, lack // 2)
+            image = np.pad(image, padding)
+    return image
+
+
+def _middle(length: int, wanted: int) -> range:
+    """The `wanted` in the middle of a row, or all where it is shorter."""
+    first = max(0, length - wanted) // 2
+    return range(first, first + min(length, wanted))
+
+
+def rescale(image: np.ndarray, factor: float) -> np.ndarray:
+    """Multiply every value, in float64; the result is float32."""
+    return (image.astype(np.float64) * factor).astype(np.float32)
+
+
+def normalize(image: np.ndarray, mean: float | Collection[float], std: float | Collection[float]) -> np.ndarray:
+    """Subtract the mean and divide by the standard deviation, of each channel or of all.
+
+    Floating-point dtypes stay; integers become float32.
+
+    Raises:
+        ValueError: there are not as many means or deviations as channels.
+    """
+    channels = image.shape[-1]
+    for argument, value in (("image_mean", mean), ("image_std", std)):
+        if isinstance(value, Collection) and len(value) != channels:
+            raise ValueError(
+                f"it has {channels} channel{'s' * (channels > 1)} and {argument} has {len(value)}; give a number for "
+                "each, or one for all, or pass do_normalize=False"
+            )
+    if not np.issubdtype(image.dtype, np.floating):
+        image = image.astype(np.float32)
+    normalized: np.ndarray = (image - np.asarray(mean, image.dtype)) / np.asarray(std, image.dtype)
+    return normalized
+
+
+def byte_table(function: Callable[[np.ndarray], np.ndarray], channels: int) -> np.ndarray:
+    """What `function`, which treats each value of an image by itself, makes of each byte: `(channels, 256)`."""
+    every_byte = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, np.newaxis, np.newaxis], (256, 1, channels))
+    return np.ascontiguousarray(function(every_byte)[:, 0].T)
+
+
+def look_up(table: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """For a uint8 image, what the function of `byte_table` would make of it, much faster.
+
+    The result is laid out with the channels first in memory, as the models want it.
+    """
+    height, width, channels = image.shape
+    looked_up = np.empty((channels, height, width), table.dtype)
+    for channel in range(channels):
+        # No byte is out of bounds; "clip" only spares numpy from looking.
+        np.take(table[channel], image[..., channel], out=looked_up[channel], mode="clip")
+    return looked_up.transpose(1, 2, 0)

@@ -1,0 +1,24 @@
+"""Texts and pictures together, as a model takes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clip_core._lazy import names_on_demand
+
+if TYPE_CHECKING:
+    from clip_core.processing.batch import BatchFeature
+    from clip_core.processing.processor import CLIPProcessor
+
+__all__ = [
+    "BatchFeature",
+    "CLIPProcessor",
+]
+
+__getattr__, __dir__ = names_on_demand(
+    __name__,
+    {
+        "BatchFeature": "batch",
+        "CLIPProcessor": "processor",
+    },
+)

@@ -1,0 +1,261 @@
+"""The image processor and the tokenizer of a checkpoint as one object, and which keyword goes to which."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from clip_core.hub import split_hub_options, upload_folder
+from clip_core.hub.files import staged
+from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME
+from clip_core.images.processor import CLIPImageProcessor
+from clip_core.images.settings import ARGUMENTS
+from clip_core.processing.batch import BatchFeature
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from clip_core.tokenization.base import CLIPTokenizerBase
+
+
+# The keywords of a call that are the image processor's, and those that are the tokenizer's; the rest is nobody's.
+IMAGE_KEYWORDS = inspect.signature(CLIPImageProcessor.preprocess).parameters.keys() - {"self", "images", "kwargs"}
+TEXT_KEYWORDS = frozenset(
+    {
+        "add_special_tokens",
+        "is_split_into_words",
+        "max_length",
+        "pad_to_multiple_of",
+        "padding",
+        "padding_side",
+        "return_attention_mask",
+        "return_length",
+        "return_offsets_mapping",
+        "return_overflowing_tokens",
+        "return_special_tokens_mask",
+        "return_tensors",
+        "return_token_type_ids",
+        "stride",
+        "text_pair",
+        "truncation",
+        "verbose",
+    }
+)
+_GROUPS = ("common_kwargs", "images_kwargs", "text_kwargs")
+
+
+def split_keywords(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The keywords of a call that are for the images, and those for the texts.
+
+    Raises:
+        ValueError: one is given both by itself and in a group.
+    """
+    groups = {name: dict(kwargs.get(name) or {}) for name in _GROUPS}
+    flat = {key: value for key, value in kwargs.items() if key not in groups}
+    for name, group in groups.items():
+        if twice := sorted(group.keys() & flat.keys()):
+            raise ValueError(f"{', '.join(twice)} is given twice, by itself and in {name}; give it once")
+    unknown = sorted(flat.keys() - IMAGE_KEYWORDS - TEXT_KEYWORDS)
+    if unknown:
+        warnings.warn(f"CLIPProcessor knows no {', '.join(unknown)}; ignored", stacklevel=3)
+    both = {**flat, **groups["common_kwargs"]}
+    for_images = {key: value for key, value in both.items() if key in IMAGE_KEYWORDS}
+    for_texts = {key: value for key, value in both.items() if key in TEXT_KEYWORDS}
+    return {**for_images, **groups["images_kwargs"]}, {**for_texts, **groups["text_kwargs"]}
+
+
+class CLIPProcessor:
+    """An image processor and a tokenizer.
+
+    Args:
+        image_processor: a `CLIPImageProcessor`.
+        tokenizer: a `CLIPTokenizerFast` or `CLIPTokenizer`.
+        feature_extractor: the old name of `image_processor`; deprecated.
+
+    Raises:
+        TypeError: one of them is missing or something else.
+
+    Example:
+        >>> processor = CLIPProcessor.from_pretrained("openai/clip-vit-base-patch32")  # doctest: +SKIP
+        >>> processor(text=["a cat"], images=image, return_tensors="pt", padding=True).keys()  # doctest: +SKIP
+        KeysView(pixel_values, input_ids, attention_mask)
+    """
+
+    attributes: ClassVar[list[str]] = ["image_processor", "tokenizer"]
+
+    def __init__(self, image_processor: Any = None, tokenizer: Any = None, *, feature_extractor: Any = None) -> None:
+        if feature_extractor is not None:
+            warnings.warn("feature_extractor is deprecated; use image_processor", FutureWarning, stacklevel=2)
+        self.image_processor = feature_extractor if image_processor is None else image_processor
+        self.tokenizer = tokenizer
+        for attribute, makes in (("image_processor", "pixel_values"), ("tokenizer", "input_ids")):
+            value = getattr(self, attribute)
+            if makes not in getattr(value, "model_input_names", ()):
+                raise TypeError(f"{attribute} is of type {type(value).__name__}, which makes no {makes}")
+
+    def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> BatchFeature:
+        """Make images and texts into what the model takes.
+
+        Args:
+            images: see `CLIPImageProcessor.preprocess`.
+            text: see `CLIPTokenizer.__call__`. Given by position before the images, as older releases of transformers
+                had it, it is recognised.
+            **kwargs: the keywords of both; also grouped, in `images_kwargs`, `text_kwargs` and, for both,
+                `common_kwargs`. A warning names those that are nobody's.
+
+        Returns:
+            `pixel_values` where there are images, and `input_ids` and `attention_mask` where there are texts.
+
+        Raises:
+            ValueError: there are neither images nor texts, or a keyword is given twice.
+        """
+        if images is None and text is None:
+            raise ValueError("there are neither images nor texts; give at least one of images=... and text=...")
+        if _is_text(images) and text is not None and not _is_text(text):
+            images, text = text, images
+        for_images, for_texts = split_keywords(kwargs)
+        outputs: dict[str, Any] = {}
+        if images is not None:
+            outputs |= self.image_processor(images, **for_images)
+        if text is not None:
+            outputs |= self.tokenizer(text, **{**self._tokenizer_defaults(), **for_texts})
+        return BatchFeature(outputs)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        cache_dir: str | os.PathLike[str] | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        revision: str | None = "main",
+        **kwargs: Any,
+    ) -> Self:
+        """Read both from one place.
+
+        Args:
+            pretrained_model_name_or_path: a local folder or a hub id.
+            cache_dir: see `clip_core.hub.HubOptions`, as for all that follow.
+            force_download: download again what is in the cache.
+            local_files_only: do not ask the hub.
+            token: for private repositories.
+            revision: a branch, a tag or a commit.
+            **kwargs: `subfolder`; `use_fast=False` for `CLIPTokenizer`; arguments of the image processor and of the
+                tokenizer to set in place of what the files say.
+
+        Raises:
+            FileNotFoundError: there is no such folder or repository, or a file is missing.
+            ValueError: a file is damaged.
+        """
+        kwargs |= {"cache_dir": cache_dir, "force_download": force_download, "local_files_only": local_files_only}
+        kwargs |= {"token": token, "revision": revision}
+        options: dict[str, Any] = {**split_hub_options(kwargs)}
+        for_images = {key: kwargs.pop(key) for key in ARGUMENTS if key in kwargs}
+        tokenizer_class = _tokenizer_class(kwargs.pop("use_fast", None))
+        return cls(
+            CLIPImageProcessor.from_pretrained(pretrained_model_name_or_path, **options, **for_images),
+            tokenizer_class.from_pretrained(pretrained_model_name_or_path, **options, **kwargs),
+        )
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        push_to_hub: bool = False,
+        legacy_serialization: bool = True,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Write the files of both into a folder, all or none; transformers 4.57 reads them too.
+
+        Args:
+            save_directory: the folder; made where it is missing.
+            push_to_hub: upload the folder after that, to `repo_id` or the folder's name.
+            legacy_serialization: write the image processor into a `preprocessor_config.json` of its own; if not, into
+                `processor_config.json`, in place of the other.
+            **kwargs: `repo_id` and the keywords of `clip_core.hub.upload_folder`.
+
+        Returns:
+            The path of the `processor_config.json`, if there is one, in a list.
+        """
+        # transformers prefers the image processor's own file where both are there.
+        replaces = re.compile(re.escape(PROCESSOR_NAME if legacy_serialization else PREPROCESSOR_NAME))
+        with staged(save_directory, replaces=replaces) as staging:
+            # Each part's file names the class that joins them; transformers' AutoProcessor looks for it.
+            self.tokenizer._processor_class = type(self).__name__  # noqa: SLF001
+            self.tokenizer.save_pretrained(staging)
+            if legacy_serialization:
+                self.image_processor._processor_class = type(self).__name__  # noqa: SLF001
+                self.image_processor.save_pretrained(staging)
+            else:
+                content = {**self.to_dict(), "image_processor": json.loads(self.image_processor.to_json_string())}
+                text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+                (staging / PROCESSOR_NAME).write_text(text, encoding="utf-8")
+        if push_to_hub:
+            upload_folder(save_directory, kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
+        return [] if legacy_serialization else [str(Path(save_directory) / PROCESSOR_NAME)]
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
+        """Upload the files of both to a repository on the hub; returns the commit's address.
+
+        Args:
+            repo_id: such as "user/my-clip"; made where it is missing.
+            **kwargs: the keywords of `clip_core.hub.upload_folder`.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return upload_folder(folder, repo_id, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is the processor's own, beside its two parts."""
+        return {"processor_class": type(self).__name__}
+
+    def decode(self, *args: Any, **kwargs: Any) -> str:
+        """See `CLIPTokenizer.decode`."""
+        text: str = self.tokenizer.decode(*args, **kwargs)
+        return text
+
+    def batch_decode(self, *args: Any, **kwargs: Any) -> list[str]:
+        """See `CLIPTokenizer.batch_decode`."""
+        texts: list[str] = self.tokenizer.batch_decode(*args, **kwargs)
+        return texts
+
+    @property
+    def model_input_names(self) -> list[str]:
+        """The names of what a call returns: `pixel_values`, and those of the tokenizer."""
+        return [*self.image_processor.model_input_names, *self.tokenizer.model_input_names]
+
+    @property
+    def feature_extractor(self) -> Any:
+        """The old name of `image_processor`; deprecated."""
+        warnings.warn("feature_extractor is deprecated; use image_processor", FutureWarning, stacklevel=2)
+        return self.image_processor
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}:\n- image_processor: {self.image_processor!r}\n- tokenizer: {self.tokenizer!r}"
+
+    def _tokenizer_defaults(self) -> dict[str, Any]:
+        """Keywords of a call that the checkpoint's tokenizer_config.json states, such as `max_length`."""
+        stated = getattr(self.tokenizer, "init_kwargs", {})
+        return {key: getattr(self.tokenizer, key, stated[key]) for key in sorted(TEXT_KEYWORDS & stated.keys())}
+
+
+def _tokenizer_class(use_fast: bool | None) -> type[CLIPTokenizerBase]:
+    if use_fast is False:
+        from clip_core.tokenization import CLIPTokenizer
+
+        return CLIPTokenizer
+    from clip_core.tokenization.fast import CLIPTokenizerFast
+
+    return CLIPTokenizerFast
+
+
+def _is_text(value: Any) -> bool:
+    while isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    return isinstance(value, str)

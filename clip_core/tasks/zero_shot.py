@@ -1,0 +1,209 @@
+"""Zero-shot classification: pictures named by comparing them with the names (Radford et al. 2021, section 3.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from clip_core.backends import load_backend
+from clip_core.hub import split_hub_options
+from clip_core.processing import CLIPProcessor
+from clip_core.tasks.images import encode_image_batches, encode_images
+from clip_core.tasks.labels import LabelCache, label_key
+from clip_core.tasks.texts import BATCH_SIZE, encode_text_batches, encode_texts, token_batches
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Sequence
+
+    from clip_core.backends import Encoder
+
+# So many texts take longer to encode than a model to be recognised by its weights.
+_WORTH_KEEPING = 64
+
+
+class ZeroShotClassifier:
+    """A CLIP that names pictures, in whatever framework its encoder runs.
+
+    Args:
+        encoder: the model.
+        processor: the tokenizer and image processor that belong to it.
+        label_cache: a folder where the embeddings of many labels are kept for the next time; None for memory alone.
+
+    Example:
+        >>> classifier = ZeroShotClassifier.from_pretrained("openai/clip-vit-base-patch32")  # doctest: +SKIP
+        >>> classifier(["cat.jpg"], ["a cat", "a dog"], templates=["a photo of {}"])  # doctest: +SKIP
+        array([[0.99, 0.01]], dtype=float32)
+    """
+
+    def __init__(
+        self, encoder: Encoder, processor: CLIPProcessor, *, label_cache: str | os.PathLike[str] | None = None
+    ) -> None:
+        self.encoder = encoder
+        self.processor = processor
+        self.label_cache = LabelCache(label_cache)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        backend: str = "torch",
+        device: str | None = None,
+        dtype: str | None = None,
+        label_cache: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> Self:
+        """Load a model and its processor.
+
+        Args:
+            source: a local folder or a hub id.
+            backend: the framework, by its name in `clip_core.backends.backend_names()`.
+            device: where to run, as the framework names it; by default its best device.
+            dtype: of the weights, such as "float16"; by default float32.
+            label_cache: see the class.
+            **options: where on the hub; see `clip_core.hub.HubOptions`.
+
+        Raises:
+            FileNotFoundError: there is no such model.
+            ValueError: the backend is unknown, or the checkpoint does not fit.
+        """
+        hub = split_hub_options(options)
+        processor = CLIPProcessor.from_pretrained(source, **hub)
+        encoder = load_backend(backend).load(source, device=device, dtype=dtype, **hub, **options)
+        return cls(encoder, processor, label_cache=label_cache)
+
+    def embed_labels(
+        self, labels: Sequence[str], templates: Sequence[str] = ("{}",), *, batch_size: int = BATCH_SIZE
+    ) -> np.ndarray:
+        """One embedding of unit norm for each label: `(labels, projection)`, float32.
+
+        With several templates it is the mean of their embeddings, normalised again (section 3.1.4 of the paper). Equal
+        labels are encoded once; and many labels once for as long as the weights and the tokens stay the same.
+
+        Args:
+            labels: the names.
+            templates: texts with a `{}` where the label goes.
+            batch_size: texts that are encoded at a time.
+
+        Raises:
+            ValueError: there is no label, a template has no place for one, or a text is too long for the model.
+        """
+        check_templates(templates)
+        distinct = {label: place for place, label in enumerate(dict.fromkeys(labels))}
+        if not distinct:
+            raise ValueError("there are no labels; give at least one")
+        embeds = self._label_embeds(list(distinct), templates, batch_size)
+        return embeds[[distinct[label] for label in labels]]
+
+    def encode_texts(
+        self, texts: Iterable[str], *, batch_size: int = BATCH_SIZE, truncation: bool = False
+    ) -> np.ndarray:
+        """One embedding of unit norm for each text; see `clip_core.tasks.texts.encode_texts`."""
+        return encode_texts(self.encoder, self.processor, texts, batch_size=batch_size, truncation=truncation)
+
+    def encode_images(
+        self,
+        images: Iterable[Any],
+        *,
+        batch_size: int = 32,
+        num_threads: int | None = None,
+        on_error: Callable[[int, ValueError], object] | None = None,
+    ) -> np.ndarray:
+        """One embedding of unit norm for each image; see `clip_core.tasks.images.encode_images`."""
+        return encode_images(
+            self.encoder, self.processor, images, batch_size=batch_size, num_threads=num_threads, on_error=on_error
+        )
+
+    def classify(self, images: Sequence[Any], label_embeds: np.ndarray) -> np.ndarray:
+        """The probability of each label for each picture: `(images, labels)`, float32, rows of sum 1.
+
+        Args:
+            images: pictures, in any form that the image processor takes; the model takes all at a time.
+            label_embeds: what `embed_labels` returned.
+        """
+        images = list(images)
+        image_embeds = self.encode_images(images, batch_size=max(1, len(images)))
+        return softmax(self.encoder.logits_per_image(image_embeds, label_embeds))
+
+    def __call__(
+        self,
+        images: Iterable[Any],
+        labels: Sequence[str],
+        *,
+        templates: Sequence[str] = ("{}",),
+        batch_size: int = 32,
+    ) -> np.ndarray:
+        """The probability of each label for each picture: `(images, labels)`, float32.
+
+        Args:
+            images: pictures, in any form that the image processor takes; a generator is read as it is needed.
+            labels: the names to choose from.
+            templates: texts with a `{}` where the label goes.
+            batch_size: pictures that are encoded at a time.
+        """
+        label_embeds = self.embed_labels(labels, templates)
+        batches = encode_image_batches(self.encoder, self.processor, images, batch_size=batch_size)
+        rows = [softmax(self.encoder.logits_per_image(batch.embeds, label_embeds)) for batch in batches]
+        return np.concatenate(rows) if rows else np.empty((0, len(labels)), np.float32)
+
+    def _label_embeds(self, labels: list[str], templates: Sequence[str], batch_size: int) -> np.ndarray:
+        def compute() -> np.ndarray:
+            texts = (fill(template, label) for label in labels for template in templates)
+            batches = encode_text_batches(self.encoder, self.processor, texts, batch_size=batch_size)
+            return _means(batches, len(labels), len(templates))
+
+        # Plug-ins need not have it, and what they compute is then not kept.
+        fingerprint = getattr(self.encoder, "text_fingerprint", None)
+        if fingerprint is None or len(labels) * len(templates) < _WORTH_KEEPING:
+            return compute()
+        texts = (fill(template, label) for label in labels for template in templates)
+        key = label_key(fingerprint(), token_batches(self.processor, texts), len(templates))
+        return self.label_cache.get(key, len(labels), compute)
+
+
+def _means(batches: Iterable[np.ndarray], labels: int, templates: int) -> np.ndarray:
+    """The mean of each label's texts, of unit norm: `(labels, projection)`, float32.
+
+    Args:
+        batches: the embeddings of all texts, those of a label one after the other; no more than one is in memory.
+        labels: how many there are.
+        templates: how many texts each has.
+    """
+    if templates == 1:
+        return np.concatenate(list(batches))
+    sums, start = np.zeros((labels, 0)), 0
+    for embeds in batches:
+        if start == 0:
+            sums = np.zeros((labels, embeds.shape[-1]))
+        np.add.at(sums, np.arange(start, start + len(embeds)) // templates, embeds)
+        start += len(embeds)
+    means: np.ndarray = sums / np.linalg.norm(sums, axis=-1, keepdims=True)
+    return means.astype(np.float32)
+
+
+def check_templates(templates: Sequence[str]) -> Sequence[str]:
+    """The templates, each with exactly one place for the label.
+
+    Raises:
+        ValueError: there is none, or one of them has no `{}`, or several.
+    """
+    if not templates:
+        raise ValueError("there are no templates; '{}' stands for the label itself")
+    for template in templates:
+        if template.count("{}") != 1:
+            raise ValueError(f"the template {template!r} needs one {{}}, where the label goes")
+    return templates
+
+
+def fill(template: str, label: str) -> str:
+    """The template with the label in its place; other braces stay as they are."""
+    return template.replace("{}", label)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis, float32."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities: np.ndarray = shifted / shifted.sum(axis=-1, keepdims=True)
+    return probabilities

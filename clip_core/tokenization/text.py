@@ -1,0 +1,160 @@
+"""From a text to its words, as transformers' CLIPTokenizerFast does it and as OpenAI's code does it."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Literal
+
+import regex
+
+from clip_core.tokenization.added import AddedTokenFinder
+from clip_core.tokenization.unicode import (
+    END_OF_TEXT,
+    INERT_IN_NFC,
+    LATE_LOWER_CASE,
+    LATE_WORD_CHARACTERS,
+    START_OF_TEXT,
+)
+from clip_core.tokenization.vocabulary import SIGNS_PATTERN, WORD_PATTERN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from clip_core.tokenization.added import AddedToken
+
+Clean = Literal["hf", "openai"]
+
+_CAPITAL_SIGMA, _SMALL_SIGMA = "\u03a3", "\u03c3"
+
+_SPACES = r"\s+"
+_INERT = f"([{INERT_IN_NFC}])"
+
+# WORD_PATTERN, with the letters and numbers of the Unicode that the `tokenizers` library knows.
+_HF_WORD_PATTERN = (
+    r"'s|'t|'re|'ve|'m|'ll|'d"
+    rf"|[\p{{L}}--[{LATE_WORD_CHARACTERS}]]+|[\p{{N}}--[{LATE_WORD_CHARACTERS}]]"
+    rf"|[[^\s\p{{L}}\p{{N}}]||[{LATE_WORD_CHARACTERS}]]+"
+)
+_HF_WORDS = f"(?V1){_HF_WORD_PATTERN}"
+_HF_WORDS_AND_SIGNS = f"(?V1)({SIGNS_PATTERN})|{_HF_WORD_PATTERN}"
+_OPENAI_WORDS = f"(?i){WORD_PATTERN}"
+_OPENAI_WORDS_AND_SIGNS = f"(?i){SIGNS_PATTERN}|{WORD_PATTERN}"
+
+
+@cache
+def _compiled(pattern: str) -> Any:
+    """A pattern, compiled when it is first used: all of them cost a tenth of a second, which an import should not."""
+    return regex.compile(pattern)
+
+
+def hf_clean(text: str) -> str:
+    """Canonical composition (NFC), white space as single spaces, lower case: the normalizer of CLIPTokenizerFast."""
+    if text.isascii():
+        return str(_compiled(_SPACES).sub(" ", text)).lower()
+    pieces = _compiled(_INERT).split(text)
+    text = "".join(unicodedata.normalize("NFC", piece) for piece in pieces)
+    # A capital sigma is lower-cased by itself, not as the last letter of a word.
+    return (
+        str(_compiled(_SPACES).sub(" ", text)).translate(LATE_LOWER_CASE).replace(_CAPITAL_SIGMA, _SMALL_SIGMA).lower()
+    )
+
+
+def openai_clean(text: str) -> str:
+    """OpenAI's steps: mojibake repaired (ftfy), HTML unescaped twice, white space as single spaces, lower case."""
+    import html
+
+    import ftfy
+
+    text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
+    return str(_compiled(_SPACES).sub(" ", text)).strip().lower()
+
+
+def hf_words(text: str) -> list[str]:
+    """The words of a text that `hf_clean` has cleaned."""
+    return list(_compiled(_HF_WORDS).findall(text))
+
+
+def hf_words_around_signs(text: str) -> list[str]:
+    """As `hf_words`, where the pattern names the signs: no word reaches across the ends of one.
+
+    A sign becomes no token by that, for its words are split once more.
+    """
+    words: list[str] = []
+    for match in _compiled(_HF_WORDS_AND_SIGNS).finditer(text):
+        words += hf_words(match[0]) if match[1] else [match[0]]
+    return words
+
+
+def openai_words(text: str) -> list[str]:
+    """The words of a text that `openai_clean` has cleaned; the signs of start and end are words."""
+    return list(_compiled(_OPENAI_WORDS_AND_SIGNS).findall(text))
+
+
+def openai_words_without_signs(text: str) -> list[str]:
+    """As `openai_words`, with the signs of start and end as any other text."""
+    return list(_compiled(_OPENAI_WORDS).findall(text))
+
+
+class TextReader:
+    """Cuts texts into words and the ids of added tokens.
+
+    Added tokens that are not `normalized` are found in the text as given; the rest of it is cleaned, and the others
+    are found there. With clean="openai", the signs of start and end are words of OpenAI's pattern instead, so that
+    "!!<|endoftext|>" is read as there.
+
+    Args:
+        clean: "hf" or "openai", which steps clean the text.
+        added_tokens: the added tokens by id.
+        ids: all tokens and their ids.
+        signs_in_pattern: with clean="hf", whether the signs in a lower-cased text end the words beside them.
+    """
+
+    def __init__(
+        self,
+        clean: Clean,
+        added_tokens: Mapping[int, AddedToken],
+        ids: Mapping[str, int],
+        *,
+        signs_in_pattern: bool = False,
+    ) -> None:
+        is_openai = clean == "openai"
+        words = hf_words_around_signs if signs_in_pattern else hf_words
+        self._clean = openai_clean if is_openai else hf_clean
+        self._words = openai_words if is_openai else words
+        self._words_without_signs = openai_words_without_signs if is_openai else words
+        self._signs = {sign: ids[sign] for sign in (START_OF_TEXT, END_OF_TEXT) if is_openai and sign in ids}
+        as_given: dict[str, tuple[int, AddedToken]] = {}
+        cleaned: dict[str, tuple[int, AddedToken]] = {}
+        for token_id, token in sorted(added_tokens.items()):
+            if token.content in self._signs:
+                continue
+            # Of two tokens that are the same once cleaned, the text can hold only one: the first.
+            if token.normalized:
+                cleaned.setdefault(self._clean(token.content), (token_id, token))
+            else:
+                as_given[token.content] = (token_id, token)
+        cleaned.pop("", None)
+        self._as_given = AddedTokenFinder(as_given)
+        self._cleaned = AddedTokenFinder(cleaned)
+        self.found_tokens = [token for _, token in sorted([*as_given.values(), *cleaned.values()], key=itemgetter(0))]
+
+    def pieces(self, text: str, *, split_special_tokens: bool = False) -> Iterator[str | int]:
+        """The words and the ids of added tokens in a text, in order.
+
+        Args:
+            text: the text.
+            split_special_tokens: read special tokens as ordinary text.
+        """
+        words = self._words_without_signs if split_special_tokens else self._words
+        signs = {} if split_special_tokens else self._signs
+        for given in self._as_given.split(text, split_special_tokens=split_special_tokens):
+            if isinstance(given, int):
+                yield given
+                continue
+            for piece in self._cleaned.split(self._clean(given), split_special_tokens=split_special_tokens):
+                if isinstance(piece, int):
+                    yield piece
+                else:
+                    yield from (signs.get(word, word) for word in words(piece))

@@ -1,0 +1,215 @@
+"""Converting a checkpoint between formats, one tensor at a time, into a folder that never holds half a checkpoint."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clip_core.hub.files import new_folder
+from converters.checkpoint import CheckpointError, open_checkpoint
+from converters.formats import BY_NAME, FORMATS
+from converters.naming.matching import fit
+from converters.naming.names import to_file
+from converters.sidecars.companions import DTYPES, model_files, tokenizer_files
+from converters.sidecars.description import beside, describe
+from converters.tensors import TensorEntry
+from converters.writing import check_free_space, parse_size, save_weights, weight_files
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from typing import Unpack
+
+    from clip_core.hub import HubOptions
+    from converters.checkpoint import Checkpoint
+    from converters.formats import Format
+
+
+def is_folder_of(source: str | os.PathLike[str], options: HubOptions, folder: Path) -> bool:
+    """Whether the target is where the source is, and what stands beside the weights there is theirs already."""
+    place, rest = beside(source, options)
+    own = Path(place).expanduser() / (rest.get("subfolder") or "")
+    return own.is_dir() and folder.is_dir() and own.samefile(folder)
+
+
+def whole(folder: Path) -> AbstractContextManager[Path]:
+    """A folder to write to: the one meant, or where there is none yet, one that gets its name when all is written."""
+    return nullcontext(folder) if folder.exists() else new_folder(folder)
+
+
+def check_target(folder: Path, format_: Format, texts: Mapping[str, str], notes: list[str], *, overwrite: bool) -> None:
+    """Refuse a target that is no folder, or holds other weights or texts that are not to be replaced.
+
+    Args:
+        folder: the target.
+        format_: what is to be written.
+        texts: name to content of what is to stand beside the weights.
+        notes: gets a line where the target holds weights of another format too.
+        overwrite: whether what is there may be replaced.
+
+    Raises:
+        NotADirectoryError: a file stands in the way.
+        FileExistsError: the folder holds such files, and `overwrite` is not given.
+    """
+    there_is = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there_is.is_dir():
+        raise NotADirectoryError(f"{there_is} is a file; give a folder to convert into")
+    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    other = [name for each in FORMATS if each.file != format_.file for name in there if name in each.candidates(None)]
+    if other:
+        notes.append(f"{folder} also holds {', '.join(other)}; clip-zoo inspect says which is taken, and if they agree")
+    if overwrite:
+        return
+    replaced = weight_files(format_.file)
+    taken = [name for name in there if replaced.fullmatch(name)]
+    taken += [name for name, text in texts.items() if (folder / name).exists() and not _holds(folder / name, text)]
+    if taken:
+        raise FileExistsError(f"{folder} holds {', '.join(sorted(taken))} already; pass --overwrite to replace that")
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.read_bytes() == text.encode()
+
+
+# What may be converted to; a format that only old files come in is not among them.
+TARGETS = ("safetensors", "torch", "tf", "flax", "openai", "open_clip")
+
+
+@dataclass
+class Conversion:
+    """What a conversion did.
+
+    Attributes:
+        source: where from.
+        source_format: the format that was read, by its name in `converters.formats.FORMATS`.
+        target: where to.
+        target_format: the format that was written.
+        class_name: the model class.
+        files: the names of the files written, the weights first.
+        tensors: how many parameters there are.
+        bytes: the size of their values as written.
+        notes: what a user should know, such as files that the source does not have.
+    """
+
+    source: str
+    source_format: str
+    target: str
+    target_format: str
+    class_name: str
+    files: list[str] = field(default_factory=list)
+    tensors: int = 0
+    bytes: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def convert(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    to: str,
+    *,
+    dtype: str | None = None,
+    max_shard_size: int | str | None = None,
+    overwrite: bool = False,
+    **options: Unpack[HubOptions],
+) -> Conversion:
+    """Convert a checkpoint. The target holds all of it in the end, or is as it was.
+
+    Args:
+        source: a folder, file or hub id, in any format.
+        target: the folder to write to; made where it is missing.
+        to: one of TARGETS.
+        dtype: of the floating-point weights; by default each keeps its own.
+        max_shard_size: bytes, or a string such as "5GB", beyond which the weights go into several files; 5GB by default
+            for formats whose libraries read several.
+        overwrite: replace files that the target holds.
+        **options: where in the source or on the hub; see `clip_core.hub.HubOptions`.
+
+    Raises:
+        ValueError: the source is damaged, or no CLIP, or the target's library could not run it as it is meant.
+        FileExistsError: the target holds such files, and `overwrite` is not given.
+        OSError: the target cannot be written to, or has too little room.
+    """
+    format_ = _target_format(to, max_shard_size)
+    checkpoint = open_checkpoint(source, **options)
+    description = describe(checkpoint, source, **options)
+    fit(checkpoint, description.config, description.class_name, advice="")
+    tensors = _with_dtype(checkpoint, dtype)
+    result = Conversion(str(source), _name(checkpoint), str(target), to, description.class_name, tensors=len(tensors))
+    result.bytes = sum(tensor.nbytes for tensor in tensors.values())
+    try:
+        to_file(tensors, format_.layout)  # what has no place there is told before anything is written
+        texts = model_files(description, format_, tensors, result.notes)
+    except ValueError as error:
+        raise ValueError(f"{source} cannot be converted to {to}: {error}") from error
+    texts |= tokenizer_files(*beside(source, options), format_, result.notes)
+    folder = Path(target).expanduser().absolute()
+    if not overwrite and is_folder_of(source, options, folder):  # a second format beside the first
+        texts = {name: text for name, text in texts.items() if not (folder / name).exists()}
+    check_target(folder, format_, texts, result.notes, overwrite=overwrite)
+    check_free_space(folder, result.bytes)
+    with whole(folder) as place:
+        result.files = save_weights(
+            place,
+            tensors,
+            format_.write,
+            file=format_.file,
+            max_shard_size=_shard_size(format_, max_shard_size, result.bytes),
+            texts=texts,
+        )
+    result.files += sorted(texts)
+    return result
+
+
+def _target_format(to: str, max_shard_size: int | str | None) -> Format:
+    if to not in TARGETS:
+        raise ValueError(f"to={to!r} is no format to convert to; it is one of {', '.join(TARGETS)}")
+    format_ = BY_NAME[to]
+    if max_shard_size is not None:
+        parse_size(max_shard_size)
+        if not format_.sharded:
+            raise ValueError(f"{format_.libraries} reads one file only; leave max_shard_size out for {to}")
+    return format_
+
+
+def _shard_size(format_: Format, max_shard_size: int | str | None, total: int) -> int | str:
+    if max_shard_size is not None:
+        return max_shard_size
+    return "5GB" if format_.sharded else max(1, total)
+
+
+def _name(checkpoint: Checkpoint) -> str:
+    """What a checkpoint's format is called: that of its files, and where it is another, whose names are in them."""
+    name = "state dict" if checkpoint.format is None else checkpoint.format.name
+    if checkpoint.format is None or checkpoint.layout is checkpoint.format.layout:
+        return name
+    return f"{name} with {checkpoint.layout.name}'s names"
+
+
+def _with_dtype(checkpoint: Checkpoint, dtype: str | None) -> dict[str, TensorEntry]:
+    if dtype is None:
+        return dict(checkpoint.entries)
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype!r} is none for weights; it is one of {', '.join(DTYPES)}")
+    return {name: _cast(name, tensor, DTYPES[dtype]) for name, tensor in checkpoint.entries.items()}
+
+
+def _cast(name: str, tensor: TensorEntry, dtype: np.dtype) -> TensorEntry:
+    if tensor.dtype == dtype or tensor.dtype.kind in "biu":  # numbers that are no weights stay as they are
+        return tensor
+
+    def load() -> np.ndarray:
+        array = tensor.load()
+        with np.errstate(over="ignore"):
+            converted = array.astype(dtype)
+        overflown = np.isfinite(array) & ~np.isfinite(converted)
+        if overflown.any():
+            largest = np.abs(array[overflown].astype(np.float64)).max()
+            raise CheckpointError(f"{name} holds {largest:.4g}, which is more than {dtype} can; take another dtype")
+        return converted
+
+    return TensorEntry(tensor.shape, dtype, load)

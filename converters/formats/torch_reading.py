@@ -1,0 +1,220 @@
+"""PyTorch's files (`torch.save`), read without PyTorch and without ever running what a pickle says.
+
+A file is a pickle whose tensors stand beside it as raw storages: since PyTorch 1.6 in a zip archive, before that one
+behind another in the same file. OpenAI's archives are TorchScript, whose pickle holds modules. The pickle is read by an
+unpickler that knows tensors, plain containers and modules without their code, so that no file can run any.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import zipfile
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from converters.formats.mapped import MappedFile
+from converters.formats.torch_writing import STORAGE_DTYPES, write
+from converters.tensors import TensorEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+__all__ = ["read", "write"]
+
+# The first pickle in a file of before PyTorch 1.6.
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+
+# The local header of a zip member: 30 bytes, then its name and extra field, whose lengths stand at 26 and 28.
+_LOCAL_HEADER_SIZE, _LOCAL_HEADER_LENGTHS = 30, slice(26, 30)
+
+
+@dataclass
+class _Storage:
+    """A storage that the pickle speaks of, and where in the file its bytes are, once that is known."""
+
+    key: str
+    dtype: np.dtype
+    file: MappedFile | None = None
+    start: int = 0
+    size: int = 0
+
+    def of(self, count: int) -> MappedFile:
+        """The file, if the storage is in it and holds so many values.
+
+        Raises:
+            ValueError: it is not, or does not.
+        """
+        if self.file is None:
+            raise ValueError(f"the storage {self.key} is not in the file")
+        there = self.size // self.dtype.itemsize
+        if count > there:
+            raise ValueError(f"the storage {self.key} holds {there} values, and a tensor in it needs {count}")
+        return self.file
+
+
+def read(path: Path) -> dict[str, TensorEntry]:
+    """The tensors of a state dict or of a TorchScript module; one nested under "state_dict" or "model" is found there.
+
+    Raises:
+        ValueError: the file is not one of PyTorch's, is cut short, or holds something other than tensors.
+    """
+    try:
+        value = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
+        if isinstance(value, _ScriptModule):
+            return dict(_attributes(value, ""))
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        TypeError,
+        RecursionError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise ValueError(f"not a whole file of PyTorch weights ({error}); download or save it again") from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(value, dict) and isinstance(value.get(wrapper), dict):
+            value = value[wrapper]
+    if not isinstance(value, dict):
+        raise ValueError(f"it holds a {type(value).__name__}; a state dict is wanted")  # noqa: TRY004  the file is wrong
+    return {name: tensor for name, tensor in value.items() if isinstance(tensor, TensorEntry)}
+
+
+def _read_zip(path: Path) -> Any:
+    mapped = MappedFile(path)
+    try:
+        return _read_archive(path, mapped)
+    except (NotImplementedError, OSError) as error:  # a place before the file's start, a method that zip has not
+        raise ValueError(f"not a whole file of PyTorch weights ({error}); download or save it again") from error
+
+
+def _read_archive(path: Path, mapped: MappedFile) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        if not pickles:
+            raise ValueError("the archive holds no data.pkl")
+        folder = pickles[0].removesuffix("data.pkl")
+        starts = {info.filename: info for info in archive.infolist()}
+
+        def attach(storage: _Storage) -> None:
+            info = starts[f"{folder}data/{storage.key}"]
+            if info.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{info.filename} is compressed, which PyTorch never does")
+            header = mapped.part(info.header_offset, info.header_offset + _LOCAL_HEADER_SIZE)
+            start = info.header_offset + _LOCAL_HEADER_SIZE + int(header[_LOCAL_HEADER_LENGTHS].view("<u2").sum())
+            storage.file, storage.start, storage.size = mapped, start, info.file_size
+
+        return _Unpickler(io.BytesIO(archive.read(pickles[0])), attach).load()
+
+
+def _read_legacy(path: Path) -> Any:
+    storages: dict[str, _Storage] = {}
+
+    def remember(storage: _Storage) -> None:
+        storages[storage.key] = storage
+
+    with path.open("rb") as file:
+        if _Unpickler(file).load() != _LEGACY_MAGIC:
+            raise ValueError("it does not begin as PyTorch's files do")
+        _Unpickler(file).load()  # the protocol's version
+        _Unpickler(file).load()  # byte order and sizes of the machine that wrote it
+        value = _Unpickler(file, remember).load()
+        mapped = MappedFile(path)
+        for key in _Unpickler(file).load():
+            count = int.from_bytes(file.read(8), "little")
+            storage, start = storages[key], file.tell()
+            storage.file, storage.start, storage.size = mapped, start, count * storage.dtype.itemsize
+            if start + storage.size > mapped.size:
+                raise ValueError(f"it ends inside the storage {key}")
+            file.seek(storage.size, io.SEEK_CUR)
+    return value
+
+
+class _ScriptModule:
+    """A module of a TorchScript archive; the unpickler fills in its attributes."""
+
+
+def _attributes(module: _ScriptModule, prefix: str) -> Iterator[tuple[str, TensorEntry]]:
+    """The tensors of a module and of those in it, by the names of its state dict."""
+    for name, value in vars(module).items():
+        if isinstance(value, TensorEntry):
+            yield f"{prefix}{name}", value
+        elif isinstance(value, _ScriptModule):
+            yield from _attributes(value, f"{prefix}{name}.")
+
+
+class _Unpickler(pickle.Unpickler):
+    """Admits tensors, their storages, and plain containers."""
+
+    def __init__(self, file: BinaryIO | io.BytesIO, on_storage: Callable[[_Storage], None] | None = None) -> None:
+        super().__init__(file, encoding="utf-8")
+        self.on_storage = on_storage
+        self.storages: dict[str, _Storage] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "torch" and name in STORAGE_DTYPES:
+            return STORAGE_DTYPES[name]
+        known = {
+            ("collections", "OrderedDict"): OrderedDict,
+            ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+            ("torch._utils", "_rebuild_parameter"): _parameter,
+        }
+        if module.startswith("__torch__"):
+            return _ScriptModule
+        if module == "torch.jit._pickle":
+            return _first  # marks lists of one type
+        if (module, name) not in known:
+            raise ValueError(f"it holds {module}.{name}, which is no tensor; such a file could run code and is refused")
+        return known[module, name]
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        kind, dtype, key, *_ = pid
+        if kind != "storage" or not isinstance(dtype, np.dtype) or self.on_storage is None:
+            raise ValueError(f"it refers to {pid!r}, which is no storage")
+        if key not in self.storages:
+            self.storages[key] = _Storage(key, dtype)
+            self.on_storage(self.storages[key])
+        return self.storages[key]
+
+
+def _tensor(storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> TensorEntry:
+    numbers = (offset, *shape, *stride)
+    # A negative one would lead out of the storage, into whatever lies before it in memory.
+    if len(shape) != len(stride) or not all(isinstance(number, int) and number >= 0 for number in numbers):
+        raise ValueError(f"it holds a tensor of shape {shape}, stride {stride} and offset {offset}, which cannot be")
+
+    width = storage.dtype.itemsize
+    last = sum((length - 1) * step for length, step in zip(shape, stride, strict=True))
+    start, count = offset * width, 0 if 0 in shape else last + 1
+    strides = tuple(step * width for step in stride)
+
+    def load() -> np.ndarray:
+        file = storage.of(offset + count)
+        values = file.part(storage.start + start, storage.start + start + count * width).view(storage.dtype)
+        return np.lib.stride_tricks.as_strided(values, shape, strides)
+
+    def fill(array: np.ndarray) -> None:
+        storage.of(offset + count).read_into(array, storage.start + start)
+
+    return TensorEntry(tuple(shape), storage.dtype, load, fill if _in_order(shape, stride) else None)
+
+
+def _in_order(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    """Whether values of such strides stand one behind another."""
+    steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    return all(step == found for length, step, found in zip(shape, steps, stride, strict=True) if length > 1)
+
+
+def _parameter(data: TensorEntry, *_: Any) -> TensorEntry:
+    return data
+
+
+def _first(value: Any, *_: Any) -> Any:
+    return value

@@ -1,0 +1,186 @@
+"""How two checkpoints differ, whatever their formats: in names, shapes, dtypes, values, and what the model does."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clip_core.configuration import CLIPTextConfig
+from clip_core.images.settings import ARGUMENTS
+from converters.checkpoint import open_checkpoint
+from converters.progress import progress
+from converters.sidecars.description import describe
+from converters.sidecars.open_clip import TANH_GELU
+from converters.sidecars.openai import LARGEST_ID, pools_at_largest_id
+
+if TYPE_CHECKING:
+    import os
+    from typing import Unpack
+
+    from clip_core.hub import HubOptions
+    from clip_core.modeling.parameters import AnyConfig
+    from converters.checkpoint import Checkpoint
+
+_BLOCK = 2**20  # numbers compared at a time, in float64
+
+# Fields of a configuration that change what a model computes.
+_FIELDS = (
+    "attention_dropout",
+    "eos_token_id",
+    "hidden_act",
+    "hidden_size",
+    "image_size",
+    "intermediate_size",
+    "layer_norm_eps",
+    "max_position_embeddings",
+    "missing_eos",
+    "num_attention_heads",
+    "num_channels",
+    "num_hidden_layers",
+    "patch_size",
+    "projection_dim",
+    "pruned_heads",
+    "vocab_size",
+)
+
+
+@dataclass
+class Change:
+    """How the values of a tensor differ.
+
+    Attributes:
+        absolute: the largest difference; infinite where one is not a number and the other is.
+        relative: that, against the largest value of the first tensor.
+        count: how many numbers differ.
+    """
+
+    absolute: float
+    relative: float
+    count: int
+
+
+@dataclass
+class Difference:
+    """How two checkpoints differ.
+
+    Attributes:
+        only_in_a: names that the second lacks.
+        only_in_b: names that the first lacks.
+        shapes: name to both shapes, where they differ; such values are not compared.
+        dtypes: name to both dtypes, where they differ.
+        values: name to how the values differ.
+        config: field of the configuration or the preprocessing to both values, where they differ and change what is
+            computed.
+        identical: how many tensors hold the same numbers.
+    """
+
+    only_in_a: list[str] = field(default_factory=list)
+    only_in_b: list[str] = field(default_factory=list)
+    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+    dtypes: dict[str, tuple[str, str]] = field(default_factory=dict)
+    values: dict[str, Change] = field(default_factory=dict)
+    config: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    identical: int = 0
+
+    @property
+    def largest(self) -> str | None:
+        """The tensor whose values differ most, absolutely."""
+        return max(self.values, key=lambda name: self.values[name].absolute, default=None)
+
+    def __bool__(self) -> bool:
+        """Whether anything but a dtype differs."""
+        return bool(self.only_in_a or self.only_in_b or self.shapes or self.values or self.config)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values, for JSON."""
+        return {**asdict(self), "largest": self.largest, "same": not self}
+
+
+def diff(a: str | os.PathLike[str], b: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Difference:
+    """Compare two checkpoints, one tensor at a time.
+
+    Args:
+        a: a folder, file or hub id, in any format.
+        b: another.
+        **options: where on the hub; see `clip_core.hub.HubOptions`.
+
+    Raises:
+        ValueError: one of them is damaged, or no CLIP.
+    """
+    checkpoints = [open_checkpoint(source, **options) for source in (a, b)]
+    told = [_told(checkpoint, source, options) for checkpoint, source in zip(checkpoints, (a, b), strict=True)]
+    difference = compare(*checkpoints)
+    common = sorted(told[0].keys() & told[1].keys())
+    difference.config = {name: (told[0][name], told[1][name]) for name in common if told[0][name] != told[1][name]}
+    return difference
+
+
+def compare(a: Checkpoint, b: Checkpoint) -> Difference:
+    """Compare the tensors of two checkpoints."""
+    difference = Difference([name for name in a if name not in b], [name for name in b if name not in a])
+    common = [name for name in a if name in b]
+    with progress(sum(a.entries[name].nbytes for name in common), "Comparing") as advance:
+        for name in common:
+            _compare_tensor(name, a, b, difference)
+            advance(a.entries[name].nbytes)
+    return difference
+
+
+def _compare_tensor(name: str, a: Checkpoint, b: Checkpoint, difference: Difference) -> None:
+    if a.dtype(name) != b.dtype(name):
+        difference.dtypes[name] = (a.dtype(name).name, b.dtype(name).name)
+    if a.shape(name) != b.shape(name):
+        difference.shapes[name] = (a.shape(name), b.shape(name))
+        return
+    change = _change(a[name], b[name])
+    if change.count:
+        difference.values[name] = change
+    else:
+        difference.identical += 1
+
+
+def _change(a: np.ndarray, b: np.ndarray) -> Change:
+    a, b = a.reshape(-1), b.reshape(-1)
+    change, size = Change(0.0, 0.0, 0), 0.0
+    for start in range(0, a.size, _BLOCK):
+        one, other = a[start : start + _BLOCK], b[start : start + _BLOCK]
+        if one.dtype == other.dtype and np.array_equal(one.view(np.uint8), other.view(np.uint8)):
+            size = max(size, float(np.abs(one).max()))
+            continue
+        one, other = one.astype(np.float64), other.astype(np.float64)
+        differs = (one != other) & ~(np.isnan(one) & np.isnan(other))
+        change.count += int(differs.sum())
+        with np.errstate(invalid="ignore"):
+            distances = np.nan_to_num(np.abs(one - other)[differs], nan=math.inf, posinf=math.inf)
+        change.absolute = max(change.absolute, float(distances.max(initial=0.0)))
+        size = max(size, float(np.abs(one).max()))
+    change.relative = change.absolute / size if size else (math.inf if change.absolute else 0.0)
+    return change
+
+
+def _told(checkpoint: Checkpoint, source: str | os.PathLike[str], options: HubOptions) -> dict[str, Any]:
+    """What stands beside the weights and changes what is computed from pictures and texts."""
+    try:
+        description = describe(checkpoint, source, **options)
+    except FileNotFoundError:
+        return {}  # weights alone can be compared too
+    steps = description.preprocessing
+    of_pictures = {} if steps is None else {f"preprocessing.{name}": getattr(steps, name) for name in ARGUMENTS}
+    return {**computing_fields(description.config), **of_pictures}
+
+
+def computing_fields(config: AnyConfig) -> dict[str, Any]:
+    """The fields of a configuration that change what is computed, by name."""
+    fields = {name: getattr(config, name) for name in _FIELDS if hasattr(config, name)}
+    if isinstance(config, CLIPTextConfig) and pools_at_largest_id(config):
+        fields["eos_token_id"] = LARGEST_ID  # which has two names, the legacy one and its own
+    if fields.get("hidden_act") in TANH_GELU:
+        fields["hidden_act"] = TANH_GELU[0]
+    for key in config.sub_configs:
+        tower = computing_fields(getattr(config, key))
+        tower.pop("projection_dim")  # of a full model, the top level's counts
+        fields |= {f"{key}.{name}": value for name, value in tower.items()}
+    return fields

@@ -1,0 +1,186 @@
+"""What a checkpoint is: its format, its model, how pictures and texts have to be prepared, and the traps in it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from clip_core.configuration.files import CONFIG_NAME, read_config
+from clip_core.images.settings import ARGUMENTS
+from converters.checkpoint import CheckpointError, formats_in, open_checkpoint
+from converters.inspection.diff import compare
+from converters.inspection.fingerprint import fingerprint
+from converters.inspection.tokenizer_facts import tokenizer_facts
+from converters.inspection.traps.facts import Facts
+from converters.inspection.traps.table import TRAPS
+from converters.naming.matching import fit
+from converters.sidecars.description import beside, describe
+
+if TYPE_CHECKING:
+    import os
+    from typing import Unpack
+
+    from clip_core.hub import HubOptions
+    from converters.checkpoint import Checkpoint
+    from converters.sidecars.description import Description
+
+_TOWER_FIELDS = {
+    "num_hidden_layers": "layers",
+    "hidden_size": "width",
+    "num_attention_heads": "heads",
+    "intermediate_size": "mlp",
+    "hidden_act": "activation",
+    "layer_norm_eps": "epsilon",
+    "vocab_size": "vocabulary",
+    "max_position_embeddings": "positions",
+    "eos_token_id": "eos",
+    "pad_token_id": "pad",
+    "bos_token_id": "bos",
+    "image_size": "image size",
+    "patch_size": "patch size",
+    "num_channels": "channels",
+}
+
+
+@dataclass
+class Inspection:
+    """What is known of a checkpoint.
+
+    Attributes:
+        source: where it is.
+        format: the format that was read, by its name in `converters.formats.FORMATS`.
+        formats: all that the folder holds weights in.
+        layout: whose names the tensors have.
+        files: weight file to its size in bytes.
+        class_name: the model class.
+        config_from: the file that the configuration was read from, or what else it was made from.
+        towers: "text" and "vision", each with its fields in words.
+        projection_dim: the width of the joint space; None for a model without projection.
+        parameters: how many numbers there are.
+        dtypes: dtype to how many of them have it.
+        preprocessing: how pictures are prepared; None where nothing says it.
+        sha256: the hash of the weights, as `inspection.fingerprint` defines it; None where they were not read.
+        warnings: the name of each trap in `TRAPS` that the checkpoint falls in, and what that means.
+    """
+
+    source: str
+    format: str
+    formats: list[str]
+    layout: str
+    files: dict[str, int]
+    class_name: str
+    config_from: str
+    towers: dict[str, dict[str, Any]]
+    projection_dim: int | None
+    parameters: int
+    dtypes: dict[str, int]
+    preprocessing: dict[str, Any] | None
+    sha256: str | None = None
+    warnings: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values, for JSON."""
+        return asdict(self)
+
+
+def inspect(source: str | os.PathLike[str], *, values: bool = True, **options: Unpack[HubOptions]) -> Inspection:
+    """Look at a checkpoint.
+
+    Args:
+        source: a folder, file or hub id, in any format.
+        values: read the weights too: for their hash, for values that are no numbers, and for whether several formats
+            in one folder agree. Without, only headers and configurations are read.
+        **options: where in the source or on the hub; see `clip_core.hub.HubOptions`.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: it is damaged, or no CLIP; the message names what it is.
+    """
+    checkpoint = open_checkpoint(source, **options)
+    description = describe(checkpoint, source, **options)
+    facts = _facts(source, checkpoint, description, **options)
+    result = _inspection(source, facts)
+    if values:
+        read = fingerprint(checkpoint)
+        result.sha256, facts.not_finite = read.sha256, read.not_finite
+        if "logit_scale" in checkpoint:
+            facts.logit_scale = float(checkpoint["logit_scale"])
+        facts.disagreeing = _disagreeing(source, checkpoint, facts.formats, **options)
+    said = {trap.name: trap.check(facts) for trap in TRAPS}
+    result.warnings = {name: text for name, text in said.items() if text}
+    return result
+
+
+def _facts(
+    source: str | os.PathLike[str], checkpoint: Checkpoint, description: Description, **options: Unpack[HubOptions]
+) -> Facts:
+    folder, rest = beside(source, options)
+    content = read_config(folder, **rest) if description.origin == CONFIG_NAME else {}
+    misfit = None
+    try:
+        fit(checkpoint, description.config, description.class_name, advice="")
+    except CheckpointError as error:
+        misfit = str(error)
+    # A file that was asked for by its name competes with no other.
+    formats = [format_.name for format_ in formats_in(folder, **rest)] if folder == source else []
+    return Facts(
+        source=str(source),
+        checkpoint=checkpoint,
+        description=description,
+        content=content,
+        formats=formats,
+        tokenizer=tokenizer_facts(folder, **rest),
+        misfit=misfit,
+    )
+
+
+def _inspection(source: str | os.PathLike[str], facts: Facts) -> Inspection:
+    checkpoint, description = facts.checkpoint, facts.description
+    dtypes: Counter[str] = Counter()
+    for entry in checkpoint.entries.values():
+        dtypes[entry.dtype.name] += math.prod(entry.shape)
+    has_projection = any(name.endswith("_projection.weight") for name in checkpoint)
+    steps = description.preprocessing
+    return Inspection(
+        source=str(source),
+        format=checkpoint.format.name if checkpoint.format else "",
+        formats=facts.formats,
+        layout=checkpoint.layout.name,
+        files={path.name: path.stat().st_size for path in checkpoint.files},
+        class_name=description.class_name,
+        config_from=description.origin,
+        towers={name: _tower(config) for name, config in facts.towers.items()},
+        projection_dim=description.config.projection_dim if has_projection else None,
+        parameters=sum(dtypes.values()),
+        dtypes=dict(dtypes),
+        preprocessing=None if steps is None else {name: getattr(steps, name) for name in ARGUMENTS},
+    )
+
+
+def _tower(config: Any) -> dict[str, Any]:
+    fields = {name: getattr(config, ours) for ours, name in _TOWER_FIELDS.items() if hasattr(config, ours)}
+    if config.base_config_key == "vision_config":
+        fields = {name: value for name, value in fields.items() if name not in {"eos", "pad", "bos"}}
+    return {**fields, "head width": config.hidden_size // config.num_attention_heads}
+
+
+def _disagreeing(
+    source: str | os.PathLike[str], taken: Checkpoint, formats: list[str], **options: Unpack[HubOptions]
+) -> dict[str, str]:
+    """Each further format in the folder that holds other weights than the one taken, and how they differ."""
+    found = {}
+    for name in formats:
+        if taken.format is not None and name == taken.format.name:
+            continue
+        try:
+            difference = compare(taken, open_checkpoint(source, format=name, **options))
+        except ValueError as error:
+            found[name] = str(error)
+            continue
+        if difference:
+            first = next(iter([*difference.only_in_a, *difference.only_in_b, *difference.shapes, *difference.values]))
+            count = sum(map(len, (difference.only_in_a, difference.only_in_b, difference.shapes, difference.values)))
+            found[name] = f"{count} tensors differ, {first} for one"
+    return found

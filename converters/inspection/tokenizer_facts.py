@@ -1,0 +1,71 @@
+"""What a checkpoint's tokenizer files say, read as they stand: no tokenizer is made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from clip_core.hub import find_file
+from clip_core.hub.files import read_json
+
+if TYPE_CHECKING:
+    import os
+    from typing import Unpack
+
+    from clip_core.hub import HubOptions
+
+_UNLIMITED = 10**9  # transformers writes 1e30 for a tokenizer that knows no limit
+
+
+@dataclass
+class TokenizerFacts:
+    """What a tokenizer is.
+
+    Attributes:
+        size: its largest id, and one.
+        added: how many tokens were added to the vocabulary that it was made with.
+        eos_token_id: the id of what a text ends with, where the files tell it.
+        pad_token_id: likewise, of what fills shorter texts.
+        max_length: the longest text, where one is stated.
+    """
+
+    size: int
+    added: int
+    eos_token_id: int | None = None
+    pad_token_id: int | None = None
+    max_length: int | None = None
+
+
+def tokenizer_facts(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> TokenizerFacts | None:
+    """What a source's files say of its tokenizer; None where it has none."""
+    names = ("tokenizer.json", "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json")
+    found = {name: _read(source, name, **options) for name in names}
+    whole, settings = found["tokenizer.json"], found["tokenizer_config.json"]
+    vocabulary: dict[str, int] = dict(whole.get("model", {}).get("vocab", {}) or _read(source, "vocab.json", **options))
+    if not vocabulary:
+        return None
+    ids = {token["content"]: token["id"] for token in whole.get("added_tokens", ())} | found["added_tokens.json"]
+    ids |= {token["content"]: int(number) for number, token in settings.get("added_tokens_decoder", {}).items()}
+    base_size = max(vocabulary.values()) + 1
+    ids = {**vocabulary, **ids}
+    special = {**found["special_tokens_map.json"], **settings}
+    longest = settings.get("model_max_length")
+    return TokenizerFacts(
+        size=max(ids.values()) + 1,
+        added=max(ids.values()) + 1 - base_size,
+        eos_token_id=ids.get(_text(special.get("eos_token"))),
+        pad_token_id=ids.get(_text(special.get("pad_token"))),
+        max_length=longest if isinstance(longest, int) and longest < _UNLIMITED else None,
+    )
+
+
+def _read(source: str | os.PathLike[str], name: str, **options: Unpack[HubOptions]) -> dict[str, Any]:
+    path = find_file(source, name, **options)
+    content = {} if path is None else read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no JSON object")  # noqa: TRY004  the file is at fault
+    return content
+
+
+def _text(token: Any) -> str:
+    return str(token.get("content", "")) if isinstance(token, dict) else str(token or "")

@@ -1,0 +1,93 @@
+"""Traps in the weights and their files; each check is a row of `TRAPS`."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from converters.formats.safetensors import metadata as safetensors_metadata
+from converters.naming.rules import HUGGING_FACE
+from converters.sidecars.description import FROM_SHAPES
+
+if TYPE_CHECKING:
+    from converters.inspection.traps.facts import Facts
+
+LARGEST_LOGIT_SCALE = math.log(100)
+
+
+def misfit(facts: Facts) -> str | None:
+    """The weights are not those of the configuration."""
+    return facts.misfit and f"it cannot be loaded: {facts.misfit}"
+
+
+def several_formats(facts: Facts) -> str | None:
+    """The folder holds more than one format."""
+    taken = facts.checkpoint.format
+    others = [name for name in facts.formats if taken is None or name != taken.name]
+    if not others or taken is None:
+        return None
+    differ = "; ".join(f"{name} holds other weights: {how}" for name, how in facts.disagreeing.items())
+    return f"the folder also holds {', '.join(others)}; {taken.name} is taken" + (f", and {differ}" if differ else "")
+
+
+def assumed_config(facts: Facts) -> str | None:
+    """No file tells what the model is."""
+    if facts.description.origin != FROM_SHAPES or facts.checkpoint.constants:
+        return None
+    return "no file tells the activation, and heads of 64 with quick_gelu are assumed, as in OpenAI's code"
+
+
+def constants(facts: Facts) -> str | None:
+    """Constants stand among the weights."""
+    found = [name for name in facts.checkpoint.constants if name.endswith("position_ids")]
+    return f"{', '.join(found)} are in the file, which are no parameters and are passed over" if found else None
+
+
+def metadata(facts: Facts) -> str | None:
+    """A safetensors file does not say its format."""
+    files = [path for path in facts.checkpoint.files if path.suffix == ".safetensors"]
+    silent = [path.name for path in files if "format" not in safetensors_metadata(path)]
+    return f"{', '.join(silent)} has no format in its metadata; transformers refuses that" if silent else None
+
+
+def other_names(facts: Facts) -> str | None:
+    """Tensors are named otherwise than usual in the format."""
+    checkpoint = facts.checkpoint
+    renamed = [name for name in checkpoint if checkpoint.names_in_file[name] != name]
+    if checkpoint.format is None:
+        return None
+    if checkpoint.layout is not checkpoint.format.layout:
+        return (
+            f"the tensors have {checkpoint.layout.name}'s names, which readers of {checkpoint.format.name} may not know"
+        )
+    if checkpoint.layout is not HUGGING_FACE or not renamed:
+        return None
+    example = renamed[0]
+    return f"{len(renamed)} tensors are named otherwise: {checkpoint.names_in_file[example]} for {example}, for one"
+
+
+def not_finite(facts: Facts) -> str | None:
+    """Values are infinite or no numbers."""
+    if not facts.not_finite:
+        return None
+    name, count = next(iter(facts.not_finite.items()))
+    return f"{len(facts.not_finite)} tensors hold NaN or infinity; {name} {count} times"
+
+
+def logit_scale(facts: Facts) -> str | None:
+    """The temperature is below what training allows."""
+    if facts.logit_scale is None or facts.logit_scale <= LARGEST_LOGIT_SCALE + 1e-3:
+        return None
+    return f"logit_scale is {facts.logit_scale:.4f}, above the ln 100 that training clamps it to"
+
+
+def dtypes(facts: Facts) -> str | None:
+    """The weights have several dtypes."""
+    names = {entry.dtype.name for entry in facts.checkpoint.entries.values()}
+    return f"the weights have several dtypes: {', '.join(sorted(names))}" if len(names) > 1 else None
+
+
+def half(facts: Facts) -> str | None:
+    """The weights are float16."""
+    names = {entry.dtype.name for entry in facts.checkpoint.entries.values()}
+    return "the weights are float16; trained as they are, Adam makes them NaN" if "float16" in names else None

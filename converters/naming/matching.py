@@ -1,0 +1,133 @@
+"""How a checkpoint fits a model: what is missing, what is left over, what has another shape, in one report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from clip_core.modeling.parameters import parameter_table
+from converters.checkpoint import Checkpoint, CheckpointError
+from converters.naming.names import ROOTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clip_core.modeling.parameters import AnyConfig
+
+_ADVICE = (
+    "\nIf that is meant, pass strict=False to start missing parameters afresh and ignore unexpected ones, "
+    "ignore_mismatched_sizes=True for those of another shape."
+)
+_SHOWN = 20  # names of each kind in a message; a foreign checkpoint would print hundreds
+
+
+@dataclass
+class LoadReport:
+    """How the tensors of a checkpoint fit the parameters of a model.
+
+    Attributes:
+        matched: parameters that the checkpoint holds in the right shape.
+        missing: parameters that it does not hold.
+        unexpected: tensors that the model has no place for.
+        other_parts: tensors of a part of CLIP that the model does without, such as the vision tower when a text model
+            is loaded; no fault.
+        mismatched: name, shape in the checkpoint, shape in the model.
+    """
+
+    matched: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    other_parts: list[str] = field(default_factory=list)
+    mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+
+    def loading_info(self) -> dict[str, list[object]]:
+        """The report in the form that `output_loading_info=True` returns, with transformers' keys."""
+        return {
+            "missing_keys": list(self.missing),
+            "unexpected_keys": [*self.unexpected, *self.other_parts],
+            "mismatched_keys": list(self.mismatched),
+            "error_msgs": [],
+        }
+
+    def __str__(self) -> str:
+        mismatched = [
+            f"{name}: {in_file} in the checkpoint, {wanted} in the model" for name, in_file, wanted in self.mismatched
+        ]
+        parts = (("missing", self.missing), ("unexpected", self.unexpected), ("of another shape", mismatched))
+        return "\n".join(_section(title, rows) for title, rows in parts if rows)
+
+
+def fit(
+    checkpoint: Checkpoint,
+    config: AnyConfig,
+    class_name: str,
+    *,
+    strict: bool = True,
+    ignore_mismatched_sizes: bool = False,
+    new_head: bool = False,
+    advice: str = _ADVICE,
+) -> tuple[LoadReport, list[str]]:
+    """Compare a checkpoint with a model class, and accept it or raise what does not fit as one error.
+
+    Args:
+        checkpoint: the checkpoint; no tensor is read.
+        config: the model's configuration. Its `projection_dim` is taken from the weight where no file stated it.
+        class_name: the model class.
+        strict: False starts missing parameters afresh and ignores unexpected tensors.
+        ignore_mismatched_sizes: start those afresh that have another shape in the checkpoint.
+        new_head: start a classifier afresh that the checkpoint does not hold.
+        advice: the end of the message where it does not fit.
+
+    Returns:
+        The report, and the parameters that start afresh.
+
+    Raises:
+        CheckpointError: the checkpoint does not fit.
+    """
+    _adopt_projection(config, checkpoint)
+    report = match(parameter_table(config, class_name), checkpoint)
+    faults = LoadReport(
+        missing=[name for name in report.missing if strict and not (new_head and _root(name) == "classifier")],
+        unexpected=report.unexpected if strict else [],
+        mismatched=[] if ignore_mismatched_sizes else report.mismatched,
+    )
+    if str(faults):
+        raise CheckpointError(f"{checkpoint.source} does not fit {class_name}.\n{faults}{advice}")
+    return report, report.missing + [name for name, *_ in report.mismatched]
+
+
+def match(table: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint) -> LoadReport:
+    """Compare a checkpoint with a model's parameter table; no tensor is read."""
+    report = LoadReport()
+    for name, shape in table.items():
+        if name not in checkpoint.entries:
+            report.missing.append(name)
+        elif checkpoint.shape(name) != shape:
+            report.mismatched.append((name, checkpoint.shape(name), shape))
+        else:
+            report.matched.append(name)
+    other_roots = ROOTS - {_root(name) for name in table}
+    for name in checkpoint:
+        if name not in table:
+            (report.other_parts if _root(name) in other_roots else report.unexpected).append(name)
+    return report
+
+
+def _adopt_projection(config: AnyConfig, checkpoint: Checkpoint) -> None:
+    """Where neither file nor caller stated `projection_dim`, the weight's own size is better than a default."""
+    if config.projection_dim_stated:
+        return
+    for name in ("text_projection.weight", "visual_projection.weight"):
+        if name in checkpoint.entries:
+            config.projection_dim = checkpoint.shape(name)[0]
+
+
+def _root(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _section(title: str, rows: list[str]) -> str:
+    shown = [f"    {row}" for row in rows[:_SHOWN]]
+    if len(rows) > _SHOWN:
+        shown.append(f"    ... and {len(rows) - _SHOWN} more")
+    return "\n".join([f"{len(rows)} {title}:", *shown])

@@ -1,0 +1,237 @@
+"""Hugging Face's layouts of one and the same checkpoint, brought to the canonical names.
+
+The canonical names are those of the PyTorch `state_dict` of transformers 4.57 (`text_model.encoder.layers.0...`).
+Files hold them under prefixes of what CLIP was part of (`clip.`, `model.`, DDP's `module.`, `torch.compile`'s
+`_orig_mod.`), and transformers 5.6 writes a tower alone without its `text_model.` (issue 44431 there).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from converters.naming.rules import HUGGING_FACE, LAYOUTS, WORDS, Layout, Row
+from converters.naming.transforms import AS_IT_IS, TRANSFORMS
+from converters.tensors import TensorEntry, in_order, rearranged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import numpy as np
+
+
+class Rule(NamedTuple):
+    """A row with the words in braces filled in: what one tensor of a file means.
+
+    Attributes:
+        canonical: the canonical names of what it holds, in order.
+        in_file: its name.
+        transform: what the values undergo.
+    """
+
+    canonical: tuple[str, ...]
+    in_file: str
+    transform: str
+
+
+def layout_of(names: Iterable[str]) -> Layout:
+    """The layout that explains most of the names in a file; Hugging Face's where none explains more."""
+    names = list(names)
+
+    def explained(layout: Layout) -> int:
+        bare = canonical_names(names) if layout is HUGGING_FACE else [bare_name(layout, name) for name in names]
+        return sum(_rule_of_file_name(layout, name) is not None for name in bare)
+
+    counts: dict[Layout, int] = {}
+    for layout in LAYOUTS:
+        counts[layout] = explained(layout)
+        if counts[layout] == len(names):  # none explains more
+            return layout
+    return max(LAYOUTS, key=counts.__getitem__)
+
+
+def bare_name(layout: Layout, name: str) -> str:
+    """A name in a file without what the library puts around it: model and scope names before, a suffix behind."""
+    if layout is HUGGING_FACE:
+        return name
+    name = name.removesuffix(layout.suffix)
+    if layout.separator == "/" and "/" not in name:
+        name = name.replace(".", "/")  # Flax's names in safetensors
+    segments = name.split(layout.separator)
+    for place, segment in enumerate(segments):
+        if segment in _roots(layout):
+            return layout.separator.join(segments[place:])
+    return name
+
+
+def to_canonical(entries: Mapping[str, TensorEntry], layout: Layout) -> tuple[dict[str, TensorEntry], dict[str, str]]:
+    """The tensors of a file by their canonical names, and the name in the file that each comes from.
+
+    What the table does not know keeps its name, for the caller to report.
+
+    Raises:
+        ValueError: two tensors of the file mean the same parameter, or one has a shape that it cannot have.
+    """
+    if layout is HUGGING_FACE:
+        in_file = canonical_names(entries)
+        return {name: entries[source] for name, source in in_file.items()}, in_file
+    found: dict[str, TensorEntry] = {}
+    in_file = {}
+    for source, entry in entries.items():
+        bare = bare_name(layout, source)
+        if bare.rpartition(layout.separator)[2] in layout.constants:
+            continue
+        rule = _rule_of_file_name(layout, bare)
+        parts = {source: entry} if rule is None else _from_file(rule, source, entry)
+        for name, part in parts.items():
+            if name in found:
+                raise ValueError(f"{in_file[name]} and {source} both mean {name}; keep one of them")
+            found[name], in_file[name] = part, source
+    return found, in_file
+
+
+def to_file(tensors: Mapping[str, TensorEntry], layout: Layout) -> dict[str, TensorEntry]:
+    """Canonical tensors as a layout keeps them, each by its name there.
+
+    Raises:
+        ValueError: the layout has no place for a tensor, or keeps it together with another that is not there.
+    """
+    if layout is HUGGING_FACE:
+        return dict(tensors)
+    rules: dict[str, Rule] = {}
+    for name in tensors:
+        rule = _rule_of_canonical_name(layout, name)
+        if rule is None:
+            raise ValueError(f"{layout.name}'s layout has no place for {name}")
+        missing = [part for part in rule.canonical if part not in tensors]
+        if missing:
+            raise ValueError(f"{layout.name}'s layout keeps {name} together with {missing[0]}, which is not there")
+        rules[rule.in_file] = rule
+    return {name: _to_file(rule, [tensors[part] for part in rule.canonical]) for name, rule in rules.items()}
+
+
+def _from_file(rule: Rule, source: str, entry: TensorEntry) -> dict[str, TensorEntry]:
+    transform = TRANSFORMS[rule.transform]
+    shapes = transform.canonical_shapes(entry.shape)
+    if shapes is None:
+        raise ValueError(f"{source} has shape {entry.shape}, which is none for {', '.join(rule.canonical)}")
+
+    if rule.transform == AS_IT_IS:
+        return {rule.canonical[0]: _ordered(entry)}
+
+    def load(part: int) -> np.ndarray:
+        return in_order(transform.from_file(entry.load())[part])
+
+    return {
+        name: TensorEntry(shape, entry.dtype, lambda part=part: load(part))  # type: ignore[misc]
+        for part, (name, shape) in enumerate(zip(rule.canonical, shapes, strict=True))
+    }
+
+
+def _to_file(rule: Rule, parts: list[TensorEntry]) -> TensorEntry:
+    transform = TRANSFORMS[rule.transform]
+    if len({part.dtype for part in parts}) > 1:
+        raise ValueError(f"{', '.join(rule.canonical)} are kept as one and have to have one dtype")
+    shape = transform.file_shape([part.shape for part in parts])
+    if rule.transform == AS_IT_IS:
+        return _ordered(parts[0])
+    return rearranged(shape, parts, transform.to_file)
+
+
+def _ordered(entry: TensorEntry) -> TensorEntry:
+    return replace(entry, load=lambda: in_order(entry.load()))
+
+
+@cache
+def _rule_of_file_name(layout: Layout, name: str) -> Rule | None:
+    for row in layout.rows:
+        match = _pattern(row.in_file).fullmatch(name)
+        if match:
+            return _filled(row, match)
+    return None
+
+
+@cache
+def _rule_of_canonical_name(layout: Layout, name: str) -> Rule | None:
+    for row in layout.rows:
+        for part in row.parts:
+            match = _pattern(part).fullmatch(name)
+            if match:
+                return _filled(row, match)
+    return None
+
+
+def _filled(row: Row, match: re.Match[str]) -> Rule:
+    words = match.groupdict()
+    return Rule(tuple(part.format(**words) for part in row.parts), row.in_file.format(**words), row.transform)
+
+
+@cache
+def _pattern(pattern: str) -> re.Pattern[str]:
+    pieces = re.split(r"\{(\w+)\}", pattern)  # text and words in turn
+    return re.compile(
+        "".join(f"(?P<{piece}>{WORDS[piece]})" if place % 2 else re.escape(piece) for place, piece in enumerate(pieces))
+    )
+
+
+@cache
+def _roots(layout: Layout) -> frozenset[str]:
+    """The first segments of the layout's names."""
+    firsts = {row.in_file.split(layout.separator)[0] for row in layout.rows}
+    return frozenset(
+        root for first in firsts for root in (WORDS[first[1:-1]].split("|") if first.startswith("{") else [first])
+    )
+
+
+# The first segments of canonical names.
+ROOTS = frozenset({"text_model", "vision_model", "text_projection", "visual_projection", "logit_scale", "classifier"})
+
+# The first segments inside a tower, and the one parameter that tells which tower it is.
+_TOWER_SEGMENTS = frozenset({"embeddings", "encoder", "final_layer_norm", "pre_layrnorm", "post_layernorm"})
+_TELLTALES = {"token_embedding": "text_model", "patch_embedding": "vision_model"}
+
+# Position indices that old checkpoints carry: constants, not parameters.
+_CONSTANTS = (".position_ids",)
+
+
+def canonical_names(names: Iterable[str]) -> dict[str, str]:
+    """Canonical name to the name in the file, without the constants; unknown names stay as they are.
+
+    Raises:
+        ValueError: two names in the file mean the same parameter.
+    """
+    names = [name for name in names if not f".{name}".endswith(_CONSTANTS)]
+    towers = _flat_towers(names)
+    found: dict[str, str] = {}
+    for name in names:
+        canonical = _canonical_name(name, towers)
+        if canonical in found:
+            raise ValueError(f"{found[canonical]} and {name} both mean {canonical}; keep one of them")
+        found[canonical] = name
+    return found
+
+
+def _canonical_name(name: str, towers: dict[str, str]) -> str:
+    segments = name.split(".")
+    for place, segment in enumerate(segments):
+        if segment in ROOTS:
+            return ".".join(segments[place:])
+        if segment in _TOWER_SEGMENTS:
+            prefix = ".".join(segments[:place])
+            return ".".join([towers[prefix], *segments[place:]]) if prefix in towers else name
+    return name
+
+
+def _flat_towers(names: Iterable[str]) -> dict[str, str]:
+    """The prefixes under which a tower stands without its name, and which tower it is."""
+    towers = {}
+    for name in names:
+        segments = name.split(".")
+        if "embeddings" in segments and not ROOTS & set(segments):
+            place = segments.index("embeddings")
+            tower = _TELLTALES.get(segments[place + 1]) if place + 1 < len(segments) else None
+            if tower is not None:
+                towers[".".join(segments[:place])] = tower
+    return towers

@@ -1,0 +1,181 @@
+"""The names of CLIP's parameters in each library's files: tables of rows, read in both directions.
+
+To support another layout, write its rows. A row gives the canonical name, or several that one tensor in the file holds
+together; the name in the file; and what happens to the values. Words in braces stand for one of a few words, which is
+the same on both sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# What a word in braces may stand for.
+WORDS = {
+    "layer": r"\d+",
+    "tower": "text_model|vision_model",
+    "projection": "q_proj|k_proj|v_proj|out_proj",
+    "linear": "fc1|fc2",
+    "norm": "layer_norm1|layer_norm2",
+    "outer_norm": "pre_layrnorm|post_layernorm|final_layer_norm",
+    "head": "text_projection|visual_projection|classifier",
+    "kind": "weight|bias",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of parameter.
+
+    Attributes:
+        canonical: its canonical name, or those of all that the file holds as one tensor, in order.
+        in_file: its name in the file.
+        transform: what the values undergo, by its name in `converters.naming.transforms.TRANSFORMS`.
+    """
+
+    canonical: str | tuple[str, ...]
+    in_file: str
+    transform: str = "as it is"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The canonical names, also where there is one."""
+        return (self.canonical,) if isinstance(self.canonical, str) else self.canonical
+
+
+@dataclass(frozen=True, eq=False)  # a table is itself alone; comparing and hashing all its rows would take its time
+class Layout:
+    """How a library names the parameters.
+
+    Attributes:
+        name: what to call it.
+        rows: its table.
+        separator: stands between the segments of a name in the file.
+        suffix: stands behind every name in the file, and means nothing.
+        constants: endings of names in the file that are no parameters.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    separator: str
+    suffix: str = ""
+    constants: tuple[str, ...] = ()
+
+
+# What transformers' TensorFlow classes write, into `tf_model.h5` or safetensors.
+_TF_LAYER = "{tower}/encoder/layers_._{layer}"
+TENSORFLOW = Layout(
+    "TensorFlow",
+    (
+        Row("logit_scale", "logit_scale", "scalar to vector"),
+        Row("text_model.embeddings.token_embedding.weight", "text_model/embeddings/token_embedding/weight"),
+        Row("vision_model.embeddings.class_embedding", "vision_model/embeddings/class_embedding"),
+        Row(
+            "vision_model.embeddings.patch_embedding.weight",
+            "vision_model/embeddings/patch_embedding/kernel",
+            "OIHW to HWIO",
+        ),
+        Row("{tower}.embeddings.position_embedding.weight", "{tower}/embeddings/position_embedding/embeddings"),
+        Row(
+            "{tower}.encoder.layers.{layer}.self_attn.{projection}.weight",
+            f"{_TF_LAYER}/self_attn/{{projection}}/kernel",
+            "transpose",
+        ),
+        Row("{tower}.encoder.layers.{layer}.self_attn.{projection}.bias", f"{_TF_LAYER}/self_attn/{{projection}}/bias"),
+        Row("{tower}.encoder.layers.{layer}.mlp.{linear}.weight", f"{_TF_LAYER}/mlp/{{linear}}/kernel", "transpose"),
+        Row("{tower}.encoder.layers.{layer}.mlp.{linear}.bias", f"{_TF_LAYER}/mlp/{{linear}}/bias"),
+        Row("{tower}.encoder.layers.{layer}.{norm}.weight", f"{_TF_LAYER}/{{norm}}/gamma"),
+        Row("{tower}.encoder.layers.{layer}.{norm}.bias", f"{_TF_LAYER}/{{norm}}/beta"),
+        Row("{tower}.{outer_norm}.weight", "{tower}/{outer_norm}/gamma"),
+        Row("{tower}.{outer_norm}.bias", "{tower}/{outer_norm}/beta"),
+        Row("{head}.weight", "{head}/kernel", "transpose"),
+        Row("classifier.bias", "classifier/bias"),
+    ),
+    separator="/",
+    suffix=":0",
+)
+
+# What transformers' Flax classes write, into `flax_model.msgpack` or, with dots, into safetensors.
+_FLAX_LAYER = "{tower}/encoder/layers/{layer}"
+FLAX = Layout(
+    "Flax",
+    (
+        Row("logit_scale", "logit_scale"),
+        Row("text_model.embeddings.token_embedding.weight", "text_model/embeddings/token_embedding/embedding"),
+        Row("vision_model.embeddings.class_embedding", "vision_model/embeddings/class_embedding"),
+        Row(
+            "vision_model.embeddings.patch_embedding.weight",
+            "vision_model/embeddings/patch_embedding/kernel",
+            "OIHW to HWIO",
+        ),
+        Row("{tower}.embeddings.position_embedding.weight", "{tower}/embeddings/position_embedding/embedding"),
+        Row(
+            "{tower}.encoder.layers.{layer}.self_attn.{projection}.weight",
+            f"{_FLAX_LAYER}/self_attn/{{projection}}/kernel",
+            "transpose",
+        ),
+        Row(
+            "{tower}.encoder.layers.{layer}.self_attn.{projection}.bias", f"{_FLAX_LAYER}/self_attn/{{projection}}/bias"
+        ),
+        Row("{tower}.encoder.layers.{layer}.mlp.{linear}.weight", f"{_FLAX_LAYER}/mlp/{{linear}}/kernel", "transpose"),
+        Row("{tower}.encoder.layers.{layer}.mlp.{linear}.bias", f"{_FLAX_LAYER}/mlp/{{linear}}/bias"),
+        Row("{tower}.encoder.layers.{layer}.{norm}.weight", f"{_FLAX_LAYER}/{{norm}}/scale"),
+        Row("{tower}.encoder.layers.{layer}.{norm}.bias", f"{_FLAX_LAYER}/{{norm}}/bias"),
+        Row("{tower}.{outer_norm}.weight", "{tower}/{outer_norm}/scale"),
+        Row("{tower}.{outer_norm}.bias", "{tower}/{outer_norm}/bias"),
+        Row("{head}.weight", "{head}/kernel", "transpose"),
+        Row("classifier.bias", "classifier/bias"),
+    ),
+    separator="/",
+)
+
+
+def _openai_tower(canonical: str, in_file: str) -> tuple[Row, ...]:
+    """The rows of an encoder, whose towers OpenAI names differently."""
+    layer, block = f"{canonical}.encoder.layers.{{layer}}", f"{in_file}transformer.resblocks.{{layer}}"
+    return (
+        *(
+            Row(
+                tuple(f"{layer}.self_attn.{part}_proj.{kind}" for part in "qkv"),
+                f"{block}.attn.in_proj_{kind}",
+                "q, k, v in one",
+            )
+            for kind in ("weight", "bias")
+        ),
+        Row(f"{layer}.self_attn.out_proj.{{kind}}", f"{block}.attn.out_proj.{{kind}}"),
+        Row(f"{layer}.mlp.fc1.{{kind}}", f"{block}.mlp.c_fc.{{kind}}"),
+        Row(f"{layer}.mlp.fc2.{{kind}}", f"{block}.mlp.c_proj.{{kind}}"),
+        Row(f"{layer}.layer_norm1.{{kind}}", f"{block}.ln_1.{{kind}}"),
+        Row(f"{layer}.layer_norm2.{{kind}}", f"{block}.ln_2.{{kind}}"),
+    )
+
+
+# What OpenAI's code and open_clip write; open_clip's CustomTextCLIP has a `text.` before the text tower's names.
+OPENAI = Layout(
+    "OpenAI",
+    (
+        Row("logit_scale", "logit_scale"),
+        Row("text_model.embeddings.token_embedding.weight", "token_embedding.weight"),
+        Row("text_model.embeddings.position_embedding.weight", "positional_embedding"),
+        *_openai_tower("text_model", ""),
+        Row("text_model.final_layer_norm.{kind}", "ln_final.{kind}"),
+        Row("text_projection.weight", "text_projection", "transpose"),
+        Row("vision_model.embeddings.class_embedding", "visual.class_embedding"),
+        Row("vision_model.embeddings.patch_embedding.weight", "visual.conv1.weight"),
+        Row("vision_model.embeddings.position_embedding.weight", "visual.positional_embedding"),
+        Row("vision_model.pre_layrnorm.{kind}", "visual.ln_pre.{kind}"),
+        *_openai_tower("vision_model", "visual."),
+        Row("vision_model.post_layernorm.{kind}", "visual.ln_post.{kind}"),
+        Row("visual_projection.weight", "visual.proj", "transpose"),
+    ),
+    separator=".",
+    # Numbers and masks that OpenAI's archives keep beside the weights.
+    constants=("attn_mask", "input_resolution", "context_length", "vocab_size"),
+)
+
+# What transformers' PyTorch classes write: the canonical names themselves. `converters.naming.names` knows the prefixes
+# that they come under.
+HUGGING_FACE = Layout(
+    "Hugging Face", tuple(Row(name, name) for row in TENSORFLOW.rows for name in row.parts), separator="."
+)
+
+LAYOUTS = (HUGGING_FACE, TENSORFLOW, FLAX, OPENAI)

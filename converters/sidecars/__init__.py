@@ -1,0 +1,1 @@
+"""What stands beside the weights, in the form of each library: configuration, tokenizer, preprocessing."""

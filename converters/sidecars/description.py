@@ -1,0 +1,192 @@
+"""What stands beside a checkpoint's weights: the configuration and the preparation of pictures, in whichever form."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clip_core.configuration.files import CONFIG_NAME, read_config
+from clip_core.hub import find_file, split_hub_options
+from clip_core.hub.files import read_json
+from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME, read_image_processor
+from clip_core.modeling.parameters import MODEL_CLASSES
+from converters.checkpoint import CheckpointError, open_checkpoint
+from converters.naming.rules import OPENAI
+from converters.sidecars.open_clip import config_from_open_clip
+from converters.sidecars.openai import config_from_shapes
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+    from typing import Unpack
+
+    from clip_core.configuration import CLIPConfig
+    from clip_core.hub import HubOptions
+    from clip_core.images.processor import CLIPImageProcessor
+    from clip_core.modeling.parameters import AnyConfig
+    from converters.checkpoint import Checkpoint
+
+OPEN_CLIP_CONFIG_NAME = "open_clip_config.json"
+
+# Where a configuration may come from besides a file, as `Description.origin` says it.
+FROM_SHAPES = "the shapes of the weights, as in OpenAI's code"
+
+
+@dataclass
+class Description:
+    """What is known of a checkpoint besides its weights.
+
+    Attributes:
+        config: its configuration.
+        class_name: the model class.
+        origin: the name of the file that the configuration was read from, or FROM_SHAPES.
+        preprocessing: how pictures are prepared; None where nothing says it.
+    """
+
+    config: AnyConfig
+    class_name: str
+    origin: str
+    preprocessing: CLIPImageProcessor | None
+
+
+def describe(checkpoint: Checkpoint, source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Description:
+    """The configuration and the preparation of pictures that belong to a checkpoint.
+
+    Weights in OpenAI's layout go by open_clip's configuration where there is one; others by config.json.
+
+    Args:
+        checkpoint: the weights.
+        source: the folder, file or hub id that they came from.
+        **options: where on the hub; see `clip_core.hub.HubOptions`.
+
+    Raises:
+        FileNotFoundError: no configuration is there, and the weights do not tell.
+        ValueError: a file is damaged, or describes another architecture.
+    """
+    source, options = beside(source, options)
+    names = [CONFIG_NAME, OPEN_CLIP_CONFIG_NAME]
+    path = find_file(source, names[::-1] if checkpoint.layout is OPENAI else names, **options)
+    if path is not None and path.name == OPEN_CLIP_CONFIG_NAME:
+        return _from_open_clip(path, checkpoint)
+    if path is None and checkpoint.layout is OPENAI:
+        return _from_shapes(checkpoint)
+    content = read_config(source, **options)
+    architectures = content.get("architectures")
+    class_name = class_of(checkpoint, architectures if isinstance(architectures, list) else ())
+    config = MODEL_CLASSES[class_name].from_pretrained(source, **options)
+    return Description(config, class_name, CONFIG_NAME, _preprocessing(source, **options))
+
+
+def beside(source: str | os.PathLike[str], options: HubOptions) -> tuple[str | os.PathLike[str], HubOptions]:
+    """Where to look for what belongs to a checkpoint: for a file, its folder, which no subfolder leads out of."""
+    path = Path(source).expanduser()
+    if not path.is_file():
+        return source, options
+    return path.parent, {**options, "subfolder": None}
+
+
+def config_from_pretrained(
+    config_class: type[AnyConfig], source: str | os.PathLike[str], **kwargs: Any
+) -> tuple[Any, dict[str, Any]]:
+    """As `config_class.from_pretrained(source, return_unused_kwargs=True, **kwargs)`, for checkpoints of all formats.
+
+    Where there is no config.json, the configuration is made from open_clip's, or from the shapes of OpenAI's weights.
+    """
+    fields = dict(kwargs)
+    options = split_hub_options(fields)
+    if Path(source).name.endswith(".index.json"):  # it is the weights', and no configuration
+        source, kwargs["subfolder"] = Path(source).expanduser().parent, None
+    config = None if find_file(source, CONFIG_NAME, **options) else _config_elsewhere(source, **options)
+    if config is None:
+        return config_class.from_pretrained(source, return_unused_kwargs=True, **kwargs)  # type: ignore[no-any-return]
+    return config_class.from_dict(config.to_dict(), return_unused_kwargs=True, **fields)  # type: ignore[no-any-return]
+
+
+def class_of(checkpoint: Checkpoint, architectures: Iterable[str]) -> str:
+    """The model class that a checkpoint holds: the one that its configuration names, or the one that its names tell.
+
+    Raises:
+        CheckpointError: it holds neither tower.
+    """
+    for name in map(str, architectures):
+        plain = name.removeprefix("TF").removeprefix("Flax")
+        if plain in MODEL_CLASSES:
+            return plain
+    roots = {name.partition(".")[0] for name in checkpoint}
+    for class_name, needed in (
+        ("CLIPForImageClassification", {"vision_model", "classifier"}),
+        ("CLIPModel", {"text_model", "vision_model"}),
+        ("CLIPTextModelWithProjection", {"text_model", "text_projection"}),
+        ("CLIPVisionModelWithProjection", {"vision_model", "visual_projection"}),
+        ("CLIPTextModel", {"text_model"}),
+        ("CLIPVisionModel", {"vision_model"}),
+    ):
+        if needed <= roots:
+            return class_name
+    shown = ", ".join(list(checkpoint)[:3]) or "nothing"
+    raise CheckpointError(f"{checkpoint.source} holds no tower of CLIP's; it holds {shown} and so on")
+
+
+def _from_open_clip(path: Any, checkpoint: Checkpoint) -> Description:
+    from converters.sidecars.preprocessing import preprocessing_from_open_clip
+
+    content = read_json(path)
+    try:
+        config = _open_clip_config(content)
+        settings = content.get("preprocess_cfg") or {}
+        preprocessing = preprocessing_from_open_clip(settings, config.vision_config.image_size)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return Description(config, class_of(checkpoint, ()), OPEN_CLIP_CONFIG_NAME, preprocessing)
+
+
+def _open_clip_config(content: Any) -> CLIPConfig:
+    if not isinstance(content, dict) or not isinstance(content.get("model_cfg"), dict):
+        raise ValueError("it holds no model_cfg, as open_clip's configurations do")  # noqa: TRY004  the file is at fault
+    return config_from_open_clip(content["model_cfg"])
+
+
+def _from_shapes(checkpoint: Checkpoint) -> Description:
+    from converters.sidecars.preprocessing import openai_preprocessing
+
+    config = config_from_shapes(checkpoint)
+    if not any(name.endswith("input_resolution") for name in checkpoint.constants):  # which OpenAI's files hold
+        warnings.warn(
+            f"{checkpoint.source} is taken for one of OpenAI's, with quick_gelu and heads of 64, as nothing tells "
+            "otherwise; if open_clip trained it, put its open_clip_config.json beside it",
+            stacklevel=3,
+        )
+    return Description(config, "CLIPModel", FROM_SHAPES, openai_preprocessing(config.vision_config.image_size))
+
+
+def _config_elsewhere(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> CLIPConfig | None:
+    """The configuration of a source that has no config.json; None where nothing else tells of it."""
+    path = find_file(source, OPEN_CLIP_CONFIG_NAME, **options)
+    if path is not None:
+        try:
+            return _open_clip_config(read_json(path))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    try:
+        checkpoint = open_checkpoint(source, **options)
+    except FileNotFoundError:
+        return None  # config.json is what to ask for
+    if checkpoint.layout is not OPENAI:
+        return None
+    config: Any = _from_shapes(checkpoint).config
+    return config  # type: ignore[no-any-return]
+
+
+def _preprocessing(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> CLIPImageProcessor | None:
+    if find_file(source, [PREPROCESSOR_NAME, PROCESSOR_NAME], **options) is None:
+        return None
+    from clip_core.images.processor import CLIPImageProcessor
+
+    path, content = read_image_processor(source, **options)
+    try:
+        processor: CLIPImageProcessor = CLIPImageProcessor.from_dict(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return processor

@@ -1,0 +1,1 @@
+"""The proof that frameworks compute the same numbers."""

@@ -1,0 +1,109 @@
+"""Two runs of a model held against each other, stage by stage."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clip_core.modeling.stages import LEARNING_RATE
+from converters.verification.runs import is_gradient, largest_difference, layer_of
+from converters.verification.tolerances import (
+    LARGEST,
+    PRECISIONS,
+    STEP,
+    TEMPERATURE,
+    TOLERANCES,
+    group_of,
+    roundoff,
+    scale_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from converters.verification.runs import Run
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far two runs lie apart at a stage.
+
+    Attributes:
+        stage: its name; see `clip_core.modeling.stages`.
+        group: the group of the table that it belongs to.
+        pair: the names of the runs.
+        absolute: the largest difference; infinite where a number is not finite, a shape differs or a stage is missing.
+        relative: that, divided by what `scale` names.
+        scale: what the tolerance is a part of; see `converters.verification.tolerances`.
+        tolerance: how large `relative` may be.
+        fault: what makes the two incomparable, in words.
+    """
+
+    stage: str
+    group: str
+    pair: tuple[str, str]
+    absolute: float
+    relative: float
+    scale: str
+    tolerance: float
+    fault: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the runs agree at this stage."""
+        return self.fault is None and self.relative <= self.tolerance
+
+    @property
+    def badness(self) -> float:
+        """How many tolerances the difference is; above 1 it is too large."""
+        if self.relative == 0:
+            return 0.0 if self.fault is None else math.inf
+        return self.relative / self.tolerance if self.tolerance else math.inf
+
+
+def compare(a: Run, b: Run) -> Iterator[Comparison]:
+    """Every stage that either run has, in order of computation."""
+    for stage in [*a.stages, *(stage for stage in b.stages if stage not in a)]:
+        yield _compare_stage(stage, a, b)
+
+
+def _compare_stage(stage: str, a: Run, b: Run) -> Comparison:
+    group, scale = group_of(stage), scale_of(stage)
+    tolerance = TOLERANCES[group].of(max(a.precision, b.precision, key=PRECISIONS.index))
+    absolute, fault = _difference(stage, a, b)
+    size = _size(stage, scale, a, b)
+    relative = absolute / size if 0 < size < math.inf else (math.inf if absolute else 0.0)
+    return Comparison(stage, group, (a.name, b.name), absolute, relative, scale, tolerance, fault)
+
+
+def _difference(stage: str, a: Run, b: Run) -> tuple[float, str | None]:
+    """The largest difference at a stage, and what makes the two incomparable."""
+    without = [run.name for run in (a, b) if stage not in run]
+    if without:
+        # A parameter that takes no part has no gradient in some frameworks, and zeros in others.
+        if is_gradient(stage):
+            return max(run.largest[stage] for run in (a, b) if stage in run), None
+        return math.inf, f"{without[0]} has no such stage"
+    one, other = a[stage], b[stage]
+    if one.shape != other.shape:
+        return math.inf, f"{a.name} has the shape {one.shape}, {b.name} {other.shape}"
+    for run in (a, b):
+        if not np.isfinite(run.largest[stage]):
+            return math.inf, f"{run.name} has numbers that are not finite"
+    return largest_difference(one, other), None
+
+
+def _size(stage: str, scale: str, a: Run, b: Run) -> float:
+    """What a difference is divided by."""
+    if scale == TEMPERATURE:
+        return max(a.temperature, b.temperature)
+    if scale == STEP:
+        return max(LEARNING_RATE, *(roundoff(run.precision) * run.largest.get(stage, 0.0) for run in (a, b)))
+    if scale != LARGEST:
+        return 1.0
+    if is_gradient(stage):
+        return max(run.largest_gradient(layer_of(stage)) for run in (a, b))
+    return max(run.largest[stage] for run in (a, b) if stage in run)

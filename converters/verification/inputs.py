@@ -1,0 +1,156 @@
+"""The pictures and texts that `clip-zoo verify` runs: the same each time, and made without any file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from clip_core.tokenization.fast import CLIPTokenizerFast
+from converters.sidecars.description import beside
+from converters.sidecars.openai import pools_at_largest_id
+
+if TYPE_CHECKING:
+    import os
+    from typing import Unpack
+
+    from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
+    from clip_core.hub import HubOptions
+    from clip_core.images.processor import CLIPImageProcessor
+    from converters.sidecars.description import Description
+
+# Of different lengths, so that most rows are padded; the last is longer than any position table.
+TEXTS = (
+    "a cat",
+    "two dogs 🐶🐶 in the snow ❄️, don't they look happy?",
+    "A photograph of an old lighthouse on a cliff above the sea, in the evening light of a day in late October",
+    "one more word " * 400,
+)
+_SIZES = ((320, 240), (200, 333), (64, 64), (640, 481))  # width and height: wide, high, small, large
+_BLANK = 2  # the picture that is blank, whose pixels are near zero: a layer norm's epsilon counts there
+_MEAN_COLOUR = (122, 116, 104)  # of OpenAI's pictures
+
+DRAWN = "drawn"  # in place of the name of a checkpoint, where nothing tells how to prepare them
+
+
+def pictures() -> list[Image.Image]:
+    """Pictures in RGB, as many as there are texts: slopes, edges, waves of all lengths and noise; and a blank one."""
+    return [_picture(width, height, seed) for seed, (width, height) in enumerate(_SIZES)]
+
+
+@dataclass
+class Preparation:
+    """How a checkpoint wants pictures and texts prepared; None where nothing says it."""
+
+    source: str
+    image_processor: CLIPImageProcessor | None
+    tokenizer: CLIPTokenizerFast | None
+
+
+@dataclass
+class Inputs:
+    """The arguments of a forward pass, ready to be made for any framework.
+
+    Attributes:
+        image_processor: makes `pixel_values` of the pictures; None where there are none, or they are drawn.
+        tokenizer: makes `input_ids` and `attention_mask` of the texts, likewise.
+        max_length: of a text, in tokens.
+        drawn: the arguments that nothing tells how to make.
+        origin: argument to the checkpoint whose processor makes it, or DRAWN.
+    """
+
+    image_processor: CLIPImageProcessor | None = None
+    tokenizer: CLIPTokenizerFast | None = None
+    max_length: int = 0
+    drawn: dict[str, np.ndarray] = field(default_factory=dict)
+    origin: dict[str, str] = field(default_factory=dict)
+
+    def arrays(self, return_tensors: Any) -> dict[str, np.ndarray]:
+        """The arguments by name, by way of the tensors of a framework: "np", "pt", "tf" or "jax"."""
+        made: dict[str, Any] = {}
+        if self.image_processor is not None:
+            made |= self.image_processor(pictures(), return_tensors=return_tensors)
+        if self.tokenizer is not None:
+            options: dict[str, Any] = {"padding": True, "truncation": True, "max_length": self.max_length}
+            made |= self.tokenizer(list(TEXTS), **options, return_tensors=return_tensors)
+        names = ("pixel_values", "input_ids", "attention_mask")
+        return {name: np.asarray(made[name]) for name in names if name in made} | self.drawn
+
+
+def preparation(source: str | os.PathLike[str], description: Description, **options: Unpack[HubOptions]) -> Preparation:
+    """What a source tells of how to prepare pictures and texts.
+
+    Raises:
+        ValueError: a file of it is damaged.
+    """
+    folder, where = beside(source, options)
+    keywords: dict[str, Any] = {**where}
+    try:
+        tokenizer = CLIPTokenizerFast.from_pretrained(folder, **keywords)
+    except FileNotFoundError:
+        tokenizer = None
+    return Preparation(str(source), description.preprocessing, tokenizer)
+
+
+def inputs_for(class_name: str, config: Any, preparations: list[Preparation], drawn_for: Any) -> Inputs:
+    """How to make the arguments that a checkpoint is run with.
+
+    Args:
+        class_name: its model class.
+        config: its configuration.
+        preparations: its own way to prepare pictures and texts, and others to take for what it does not tell.
+        drawn_for: the configuration to go by where all are silent; that of the checkpoint it is compared with, so that
+            both run the same.
+    """
+    inputs = Inputs()
+    if class_name == "CLIPModel" or "Text" not in class_name:
+        found = [(p.source, p.image_processor) for p in preparations if p.image_processor is not None]
+        inputs.origin["pixel_values"], inputs.image_processor = found[0] if found else (DRAWN, None)
+        if not found:
+            inputs.drawn["pixel_values"] = drawn_pixels(getattr(drawn_for, "vision_config", drawn_for))
+    if class_name == "CLIPModel" or "Text" in class_name:
+        inputs.max_length = getattr(config, "text_config", config).max_position_embeddings
+        tokenizers = [(p.source, p.tokenizer) for p in preparations if p.tokenizer is not None]
+        inputs.origin["input_ids"], inputs.tokenizer = tokenizers[0] if tokenizers else (DRAWN, None)
+        if not tokenizers:
+            inputs.drawn |= drawn_texts(getattr(drawn_for, "text_config", drawn_for))
+    return inputs
+
+
+def drawn_pixels(config: CLIPVisionConfig) -> np.ndarray:
+    """Random numbers in place of pictures, and zeros for the blank one: `(4, channels, height, width)`, float32."""
+    shape = (len(_SIZES), config.num_channels, config.image_size, config.image_size)
+    pixels = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    pixels[_BLANK] = 0
+    return pixels
+
+
+def drawn_texts(config: CLIPTextConfig) -> dict[str, np.ndarray]:
+    """Random ids in place of texts: `input_ids` and `attention_mask` `(4, seq)`, int64.
+
+    Rows of different lengths end in the EOS that the model pools at, and are padded; the last fills all positions.
+    """
+    random = np.random.default_rng(0)
+    seq = config.max_position_embeddings
+    eos = config.vocab_size - 1 if pools_at_largest_id(config) else config.eos_token_id
+    words = np.setdiff1d(np.arange(1, config.vocab_size), [eos])
+    ids = random.choice(words, (len(TEXTS), seq))
+    mask = np.ones((len(TEXTS), seq), np.int64)
+    for row, length in enumerate(np.linspace(min(3, seq), seq, len(TEXTS)).astype(int)):
+        ids[row, length - 1 :] = eos
+        mask[row, length:] = 0
+    return {"input_ids": ids.astype(np.int64), "attention_mask": mask}
+
+
+def _picture(width: int, height: int, seed: int) -> Image.Image:
+    if seed == _BLANK:
+        return Image.new("RGB", (width, height), _MEAN_COLOUR)
+    random = np.random.default_rng(seed)
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    slopes = np.stack([x, y, 1 - x * y], axis=-1)  # (height, width, 3)
+    waves = 0.5 + 0.5 * np.sin(2 * np.pi * (3 + 40 * x) * (x + y + seed / 3))
+    mixed = 0.5 * slopes + 0.3 * waves[..., None] + 0.1 * random.random((height, width, 3))
+    mixed[(x - 0.6) ** 2 + (y - 0.4) ** 2 < 0.05] = random.random(3)  # a disk
+    return Image.fromarray((mixed.clip(0, 1) * 255).astype(np.uint8))

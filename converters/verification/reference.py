@@ -1,0 +1,216 @@
+"""CLIP in numpy and float64: short enough to be read as its definition, and what every framework is held against.
+
+After Radford et al. 2021 and the reference's modeling_clip.py. Shapes: b batch, s sequence, d hidden, h heads, k head
+width, p projection. Every function that names a stage adds it to `trace`, so that two runs can be compared stage by
+stage.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
+    from clip_core.modeling.parameters import AnyConfig
+
+    Array = np.ndarray[Any, np.dtype[np.float64]]
+    Trace = dict[str, Array]
+
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+erf: Any = np.frompyfunc(math.erf, 1, 1)
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": lambda x: 0.5 * x * (1 + erf(x / math.sqrt(2)).astype(np.float64)),
+    "gelu_new": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "quick_gelu": lambda x: x * _sigmoid(1.702 * x),
+    "relu": lambda x: np.maximum(x, 0),
+    "selu": lambda x: _SELU_SCALE * np.where(x > 0, x, _SELU_ALPHA * np.expm1(np.minimum(x, 0))),
+    "silu": lambda x: x * _sigmoid(x),
+    "swish": lambda x: x * _sigmoid(x),
+}
+ACTIVATIONS["gelu_pytorch_tanh"] = ACTIVATIONS["gelu_new"]
+
+
+class Weights:
+    """A checkpoint in float64, by canonical names relative to a prefix: `weights / "text_model"` is a tower's."""
+
+    def __init__(self, checkpoint: Mapping[str, np.ndarray], prefix: str = "") -> None:
+        self.checkpoint, self.prefix = checkpoint, prefix
+
+    def __truediv__(self, name: str) -> Weights:
+        return Weights(self.checkpoint, f"{self.prefix}{name}.")
+
+    def __getitem__(self, name: str) -> Array:
+        return self.checkpoint[self.prefix + name].astype(np.float64)
+
+
+def clip(
+    checkpoint: Mapping[str, np.ndarray],
+    config: CLIPConfig,
+    pixel_values: np.ndarray,
+    input_ids: np.ndarray,
+    attention_mask: np.ndarray | None = None,
+) -> Trace:
+    """All stages of CLIPModel by name, in the order in which they are computed.
+
+    Args:
+        checkpoint: canonical name to array.
+        config: the model's configuration.
+        pixel_values: `(images, channels, height, width)`.
+        input_ids: `(texts, s)`.
+        attention_mask: `(texts, s)`, non-zero for tokens to attend to.
+    """
+    trace: Trace = {}
+    weights = Weights(checkpoint)
+    vision(weights / "vision_model", config.vision_config, pixel_values, trace)
+    text(weights / "text_model", config.text_config, input_ids, attention_mask, trace)
+    trace["image_features"] = trace["vision.pooled"] @ weights["visual_projection.weight"].T  # (b, p)
+    trace["text_features"] = trace["text.pooled"] @ weights["text_projection.weight"].T
+    trace["image_embeds"] = _unit(trace["image_features"])
+    trace["text_embeds"] = _unit(trace["text_features"])
+    scale = np.exp(weights["logit_scale"])
+    trace["logits_per_text"] = scale * trace["text_embeds"] @ trace["image_embeds"].T
+    trace["logits_per_image"] = trace["logits_per_text"].T
+    if len(input_ids) == len(pixel_values):
+        trace["loss"] = _contrastive_loss(trace["logits_per_text"])
+    return trace
+
+
+def run(class_name: str, checkpoint: Mapping[str, np.ndarray], config: AnyConfig, **inputs: Any) -> Trace:
+    """All stages of any of the model classes.
+
+    Args:
+        class_name: such as "CLIPModel"; it takes the configuration that `MODEL_CLASSES` says.
+        checkpoint: canonical name to array.
+        config: the model's configuration.
+        **inputs: `pixel_values`, or `input_ids` and `attention_mask`, or all, as in `clip`.
+    """
+    settings: Any = config
+    if class_name == "CLIPModel":
+        return clip(checkpoint, settings, **inputs)
+    trace: Trace = {}
+    weights = Weights(checkpoint)
+    if class_name == "CLIPForImageClassification":  # by the mean of the patches, not by the class token
+        states = _patches(weights / "vision_model", settings.vision_config, inputs["pixel_values"], trace)
+        mean = states[:, 1:].mean(axis=1)
+        trace["logits"] = _linear(weights / "classifier", mean) if settings.num_labels else mean
+    elif "Text" in class_name:
+        text(weights / "text_model", settings, inputs["input_ids"], inputs.get("attention_mask"), trace)
+    else:
+        vision(weights / "vision_model", settings, inputs["pixel_values"], trace)
+    if class_name.endswith("WithProjection"):  # which shows in place of what it projects
+        tower, kind, projection = ("text", "text", "text") if "Text" in class_name else ("vision", "image", "visual")
+        trace[f"{kind}_features"] = trace.pop(f"{tower}.pooled") @ weights[f"{projection}_projection.weight"].T
+    return trace
+
+
+def vision(weights: Weights, config: CLIPVisionConfig, pixel_values: np.ndarray, trace: Trace) -> None:
+    """The vision tower: patches, a transformer, and the class token's state."""
+    states = _patches(weights, config, pixel_values, trace)
+    trace["vision.pooled"] = _layer_norm(weights / "post_layernorm", config, states[:, 0])
+
+
+def _patches(weights: Weights, config: CLIPVisionConfig, pixel_values: np.ndarray, trace: Trace) -> Array:
+    """The last layer's states of a class token and of the patches."""
+    batch, channels, height, width = pixel_values.shape
+    side = config.patch_size
+    patches = pixel_values.astype(np.float64).reshape(batch, channels, height // side, side, width // side, side)
+    patches = patches.transpose(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * side * side)
+    kernel = weights["embeddings.patch_embedding.weight"].reshape(config.hidden_size, -1)
+    class_token = np.broadcast_to(weights["embeddings.class_embedding"], (batch, 1, config.hidden_size))
+    states = np.concatenate([class_token, patches @ kernel.T], axis=1)  # (b, s, d)
+    states = states + weights["embeddings.position_embedding.weight"]
+    trace["vision.embeddings"] = _layer_norm(weights / "pre_layrnorm", config, states)
+    return _encoder(weights / "encoder", config, trace["vision.embeddings"], np.zeros(()), trace, "vision")
+
+
+def text(
+    weights: Weights, config: CLIPTextConfig, input_ids: np.ndarray, attention_mask: np.ndarray | None, trace: Trace
+) -> None:
+    """The text tower: tokens, a causal transformer, and the state at the first EOS token."""
+    seq = input_ids.shape[1]
+    tokens = weights["embeddings.token_embedding.weight"][input_ids]
+    trace["text.embeddings"] = tokens + weights["embeddings.position_embedding.weight"][:seq]
+    # A key that is masked twice, as future and as padding, is further below than one that is masked once, as in the
+    # reference; so a query that may see nothing attends evenly to what is masked once.
+    masked = np.triu(np.ones((seq, seq)), k=1)[None]
+    if attention_mask is not None:
+        masked = masked + (attention_mask == 0)[:, None, :]
+    bias = -1e30 * masked[:, None]  # (b, 1, s, s)
+    states = _encoder(weights / "encoder", config, trace["text.embeddings"], bias, trace, "text")
+    trace["text.last_hidden_state"] = _layer_norm(weights / "final_layer_norm", config, states)
+    eos = (input_ids if config.pools_at_largest_id else input_ids == config.eos_token_id).argmax(axis=-1)
+    trace["text.pooled"] = trace["text.last_hidden_state"][np.arange(len(input_ids)), eos]
+
+
+def _encoder(
+    weights: Weights,
+    config: CLIPTextConfig | CLIPVisionConfig,
+    states: Array,
+    bias: Array,
+    trace: Trace,
+    tower: str,
+) -> Array:
+    activation = ACTIVATIONS[config.hidden_act]
+    for index in range(config.num_hidden_layers):
+        layer = weights / f"layers.{index}"
+        normed = _layer_norm(layer / "layer_norm1", config, states)
+        attended, attention = _attention(
+            layer / "self_attn", config.hidden_size // config.num_attention_heads, normed, bias
+        )
+        states = states + attended
+        normed = _layer_norm(layer / "layer_norm2", config, states)
+        states = states + _linear(layer / "mlp.fc2", activation(_linear(layer / "mlp.fc1", normed)))
+        trace[f"{tower}.layers.{index}.attention"] = attention
+        trace[f"{tower}.layers.{index}"] = states
+    return states
+
+
+def _attention(weights: Weights, head_width: int, states: Array, bias: Array) -> tuple[Array, Array]:
+    batch, seq, _ = states.shape
+
+    def heads(name: str) -> Array:  # (b, h, s, k); a pruned layer has fewer heads of the same width
+        return _linear(weights / name, states).reshape(batch, seq, -1, head_width).transpose(0, 2, 1, 3)
+
+    scores = heads("q_proj") @ heads("k_proj").transpose(0, 1, 3, 2) * head_width**-0.5 + bias  # (b, h, s, s)
+    exponents = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    attention = exponents / exponents.sum(axis=-1, keepdims=True)
+    attended = (attention @ heads("v_proj")).transpose(0, 2, 1, 3).reshape(batch, seq, -1)
+    return _linear(weights / "out_proj", attended), attention
+
+
+def _linear(weights: Weights, states: Array) -> Array:
+    return states @ weights["weight"].T + weights["bias"]
+
+
+def _layer_norm(weights: Weights, config: CLIPTextConfig | CLIPVisionConfig, states: Array) -> Array:
+    centred = states - states.mean(axis=-1, keepdims=True)
+    variance = (centred**2).mean(axis=-1, keepdims=True)
+    normed: Array = centred / np.sqrt(variance + config.layer_norm_eps)
+    return normed * weights["weight"] + weights["bias"]
+
+
+def _unit(features: Array) -> Array:
+    norms: Array = np.sqrt((features**2).sum(axis=-1, keepdims=True))
+    return features / norms
+
+
+def _contrastive_loss(logits: Array) -> Array:
+    """The mean of both cross-entropies, whose right answers stand on the diagonal."""
+
+    def cross_entropy(rows: Array) -> Array:
+        highest = rows.max(axis=-1, keepdims=True)
+        log_sum = np.log(np.exp(rows - highest).sum(axis=-1)) + highest[:, 0]
+        mean: Array = (log_sum - rows.diagonal()).mean()
+        return mean
+
+    return (cross_entropy(logits) + cross_entropy(logits.T)) / 2
+
+
+def _sigmoid(x: Array) -> Array:
+    return np.exp(-np.logaddexp(0, -x))

@@ -1,0 +1,99 @@
+"""What came of a proof: every comparison, and what to say of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from converters.verification.tolerances import TOLERANCES
+
+if TYPE_CHECKING:
+    from converters.verification.comparison import Comparison
+
+
+@dataclass
+class Verification:
+    """How runs of a model compare.
+
+    Attributes:
+        checkpoint: what was run.
+        against: the checkpoint that it was held against.
+        class_name: the model class.
+        dtype: in which the frameworks ran.
+        frameworks: their names, in the order in which they ran.
+        inputs: argument of the forward pass to where it comes from: the checkpoint whose processor made it, or "drawn".
+        configuration: field to both values, where the two checkpoints' configurations ask for another computation.
+        comparisons: all stages of all pairs of runs, in order of computation.
+        versions: package or part of the machine to its version.
+    """
+
+    checkpoint: str
+    against: str | None
+    class_name: str
+    dtype: str
+    frameworks: list[str]
+    inputs: dict[str, str]
+    configuration: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    comparisons: list[Comparison] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether all runs agree at all stages, and the configurations on what is to be computed."""
+        return not self.configuration and all(comparison.passed for comparison in self.comparisons)
+
+    @property
+    def first_drift(self) -> str | None:
+        """The first stage, in order of computation, at which any two runs disagree."""
+        return next((comparison.stage for comparison in self.comparisons if not comparison.passed), None)
+
+    @property
+    def drifting(self) -> list[tuple[str, str]]:
+        """The pairs of runs that disagree at that stage."""
+        first = self.first_drift
+        return [one.pair for one in self.comparisons if one.stage == first and not one.passed]
+
+    @property
+    def suspect(self) -> str | None:
+        """The one run that all of these pairs have in common; None where no single one stands out."""
+        if len(self.drifting) < 2:
+            return None
+        common = set.intersection(*map(set, self.drifting))
+        return common.pop() if len(common) == 1 else None
+
+    def worst_of_groups(self) -> dict[str, Comparison]:
+        """Of each group of stages, the comparison that is nearest to its tolerance or furthest beyond."""
+        worst: dict[str, Comparison] = {}
+        for comparison in self.comparisons:
+            if comparison.badness > worst.setdefault(comparison.group, comparison).badness:
+                worst[comparison.group] = comparison
+        return {group: worst[group] for group in TOLERANCES if group in worst}
+
+    def verdict(self) -> str:
+        """The outcome in a sentence."""
+        first = self.first_drift
+        if first is not None:
+            pairs = ", ".join(" and ".join(pair) for pair in self.drifting)
+            alone = f"; {self.suspect} stands alone" if self.suspect else ""
+            return f"The first stage that drifts is {first}: {pairs} differ{alone}."
+        if self.configuration:
+            return "All stages agree, but the configurations ask for different computations."
+        return f"All {len({one.stage for one in self.comparisons})} stages agree."
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values, for JSON; what is infinite becomes None."""
+        found = asdict(self)
+        found["comparisons"] = [_plain(one) for one in self.comparisons]
+        return {**found, "passed": self.passed, "first_drift": self.first_drift, "suspect": self.suspect}
+
+
+def in_order(comparisons: list[Comparison]) -> list[Comparison]:
+    """Comparisons of several pairs, which come pair by pair, stage by stage."""
+    stages = {one.stage: place for place, one in reversed(list(enumerate(comparisons)))}
+    return sorted(comparisons, key=lambda one: stages[one.stage])
+
+
+def _plain(comparison: Comparison) -> dict[str, Any]:
+    """JSON has no infinity."""
+    found = {**asdict(comparison), "passed": comparison.passed}
+    return {key: None if value == float("inf") else value for key, value in found.items()}

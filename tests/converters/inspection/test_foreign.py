@@ -1,0 +1,66 @@
+"""What is no CLIP is named by its tensors, with what loads it; CLIP in any layout is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from converters.checkpoint import CheckpointError, open_checkpoint
+from converters.inspection.foreign import TELLTALES, foreign_tensors
+from converters.naming.names import to_file
+from converters.naming.rules import LAYOUTS
+from support.configs import tiny_config
+from support.entries import random_entries
+
+# A tensor that the family's published files hold, and what it is to be called.
+FAMILIES = [
+    ("visual.layer1.0.conv1.weight", "RN50 family"),
+    ("visual.trunk.blocks.0.attn.qkv.weight", "timm"),  # open_clip's SigLIP and DFN
+    ("visual.head.mlp.fc1.weight", "timm"),  # BiomedCLIP
+    ("visual.blocks.0.attn.q_bias", "EVA-CLIP"),
+    ("text_decoder.resblocks.0.attn.in_proj_weight", "CoCa or BLIP"),
+    ("visual.attn_pool.query", "pools by attention"),
+    ("text.transformer.embeddings.word_embeddings.weight", "text tower of transformers'"),
+    ("text.transformer.shared.weight", "text tower of transformers'"),
+    ("image_encoder.model.patch_embed.0.rbr_conv.0.conv.weight", "MobileCLIP"),
+    ("visual.transformer.resblocks.0.ls_1.gamma", "layer scale"),
+    ("text.cls_emb", "class token"),
+    ("vision_model.head.attention.in_proj_weight", "SigLIP"),
+    ("logit_bias", "SigLIP"),
+    ("text_model.encoder.layer.0.attention.self.query.weight", "Chinese CLIP"),
+    ("text_model.roberta.embeddings.word_embeddings.weight", "AltCLIP"),
+    ("qformer.encoder.layer.0.attention.attention.key.weight", "BLIP-2"),
+    ("vision_model.encoder.layers.0.self_attn.qkv.weight", "BLIP"),
+]
+
+
+@pytest.mark.parametrize(("name", "family"), FAMILIES)
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_family_is_named_with_its_telltale_and_what_loads_it(name, family, prefix):
+    told = foreign_tensors(["logit_scale", prefix + name])
+    assert family in told
+    assert f"as its tensor {prefix}{name} tells; load it with" in told
+
+
+def test_every_telltale_is_tried():
+    used = [telltale for name, _ in FAMILIES for telltale, *_ in TELLTALES if f".{telltale}" in f".{name}"]
+    assert set(used) == {telltale for telltale, *_ in TELLTALES}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_clip_in_any_layout_is_no_foreigner(layout):
+    names = to_file(random_entries(tiny_config()), layout)
+    assert foreign_tensors(names) is None
+    assert foreign_tensors([f"text.{name}" for name in names]) is None  # open_clip's CustomTextCLIP
+
+
+def test_a_telltale_stands_at_the_start_of_a_segment_only():
+    assert foreign_tensors(["text_model.my_logit_bias"]) is None
+
+
+def test_opening_such_a_file_says_it_in_one_line(tmp_path):
+    save_file({"visual.layer1.0.conv1.weight": np.zeros(3, np.float32)}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"is no CLIP that clip-zoo knows but CLIP with a ResNet") as caught:
+        open_checkpoint(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,86 @@
+"""One report tells everything that does not fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from clip_core.modeling.parameters import parameter_table
+from converters.checkpoint import Checkpoint, CheckpointError
+from converters.naming.matching import fit
+from converters.tensors import TensorEntry
+from support.configs import tiny_config
+
+
+def checkpoint(shapes):
+    dtype = np.dtype(np.float32)
+    entries = {
+        name: TensorEntry(shape, dtype, lambda shape=shape: np.zeros(shape, dtype)) for name, shape in shapes.items()
+    }
+    return Checkpoint(entries, "some/model")
+
+
+@pytest.fixture
+def shapes():
+    return parameter_table(tiny_config(), "CLIPModel")
+
+
+def test_a_whole_checkpoint_fits(shapes):
+    report, fresh = fit(checkpoint(shapes), tiny_config(), "CLIPModel")
+    assert list(report.matched) == list(shapes)
+    assert fresh == []
+    assert str(report) == ""
+
+
+def test_the_other_tower_is_no_fault(shapes):
+    report, _ = fit(checkpoint(shapes), tiny_config().text_config, "CLIPTextModel")
+    assert "vision_model.pre_layrnorm.weight" in report.other_parts
+    assert "vision_model.pre_layrnorm.weight" in report.loading_info()["unexpected_keys"]
+
+
+def test_everything_wrong_stands_in_one_report(shapes):
+    del shapes["logit_scale"]
+    shapes |= {"text_model.encoder.layers.9.mlp.fc1.bias": (3,), "lora_A": (2, 2), "text_projection.weight": (7, 40)}
+    with pytest.raises(CheckpointError) as caught:
+        fit(checkpoint(shapes), tiny_config(), "CLIPModel")
+    message = str(caught.value)
+    assert message.startswith("some/model does not fit CLIPModel.")
+    assert "1 missing:\n    logit_scale\n" in message
+    assert "2 unexpected:\n" in message
+    assert "    lora_A\n" in message
+    assert "text_projection.weight: (7, 40) in the checkpoint, (24, 40) in the model" in message
+    assert "strict=False" in message
+    assert "ignore_mismatched_sizes=True" in message
+
+
+def test_a_long_list_is_cut(shapes):
+    with pytest.raises(CheckpointError, match="and 78 more"):
+        fit(checkpoint({f"block.{number}": (1,) for number in range(98)}), tiny_config(), "CLIPModel")
+
+
+def test_what_is_pardoned_starts_afresh(shapes):
+    del shapes["logit_scale"]
+    shapes |= {"lora_A": (2, 2), "text_projection.weight": (7, 40)}
+    _, fresh = fit(checkpoint(shapes), tiny_config(), "CLIPModel", strict=False, ignore_mismatched_sizes=True)
+    assert fresh == ["logit_scale", "text_projection.weight"]
+
+
+def test_a_new_head_is_the_only_thing_that_may_be_missing(shapes):
+    config = tiny_config(num_labels=3)
+    _, fresh = fit(checkpoint(shapes), config, "CLIPForImageClassification", new_head=True)
+    assert fresh == ["classifier.weight", "classifier.bias"]
+    with pytest.raises(CheckpointError, match="2 missing"):
+        fit(checkpoint(shapes), config, "CLIPForImageClassification")
+    del shapes["vision_model.pre_layrnorm.weight"]
+    with pytest.raises(CheckpointError, match="1 missing:\n    vision_model.pre_layrnorm.weight"):
+        fit(checkpoint(shapes), config, "CLIPForImageClassification", new_head=True)
+
+
+def test_a_projection_that_no_file_states_has_its_weights_size(shapes):
+    config = tiny_config().text_config
+    config.projection_dim, config.projection_dim_stated = 512, False
+    fit(checkpoint(shapes), config, "CLIPTextModelWithProjection")
+    assert config.projection_dim == 24
+    config.projection_dim, config.projection_dim_stated = 512, True
+    with pytest.raises(CheckpointError, match=r"\(24, 40\) in the checkpoint, \(512, 40\) in the model"):
+        fit(checkpoint(shapes), config, "CLIPTextModelWithProjection")

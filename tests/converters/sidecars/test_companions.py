@@ -1,0 +1,141 @@
+"""What stands beside converted weights: carried, never assumed, and refused where the target's library would differ."""
+
+from __future__ import annotations
+
+import pytest
+
+from converters.checkpoint import open_checkpoint
+from converters.conversion import TARGETS, convert
+from converters.sidecars.description import FROM_SHAPES, describe
+from support.checkpoints import (
+    ANY_CONFIG,
+    ODD_STEPS,
+    OPENAI_STEPS,
+    odd_config,
+    openai_config,
+    pairs,
+    save_as,
+    save_checkpoint,
+)
+from support.configs import tiny_config
+from support.vocabulary import write_vocabulary
+
+
+@pytest.mark.parametrize(("first", "second"), pairs(ANY_CONFIG))
+def test_the_configuration_and_the_preprocessing_go_along(tmp_path, first, second):
+    """Activation, epsilon, eos, MLP width, head width, start of the scale; mean, std, filter, squash."""
+    save_as(tmp_path, first, odd_config(), steps=ODD_STEPS)
+    convert(tmp_path / first, tmp_path / "target", second)
+    found = describe(open_checkpoint(tmp_path / "target"), tmp_path / "target")
+    assert_describes(found, odd_config(), "open_clip" in {first, second})
+    assert {name: getattr(found.preprocessing, name) for name in ODD_STEPS} == {
+        **ODD_STEPS,
+        "crop_size": {"height": 30, "width": 30},
+    }
+
+
+# Fields that training starts from, or that only a tokenizer uses; open_clip's files have no place for them.
+NOT_IN_OPEN_CLIP = {"initializer_factor", "initializer_range", "bos_token_id", "projection_dim"}
+
+
+def assert_describes(found, config, is_through_open_clip):
+    assert found.class_name == "CLIPModel"
+    assert found.config.projection_dim == config.projection_dim
+    assert found.config.logit_scale_init_value == config.logit_scale_init_value
+    for tower in ("text_config", "vision_config"):
+        ours, theirs = getattr(config, tower).to_dict(), getattr(found.config, tower).to_dict()
+        for field in NOT_IN_OPEN_CLIP if is_through_open_clip else ():
+            ours.pop(field, None), theirs.pop(field, None)
+        if is_through_open_clip and theirs["hidden_act"] == "gelu_pytorch_tanh":
+            theirs["hidden_act"] = "gelu_new"  # two names of one formula
+        for field in ("architectures", "dtype"):
+            ours.pop(field, None), theirs.pop(field, None)
+        assert theirs == ours
+
+
+def test_openais_file_says_all_of_its_configuration_by_its_shapes(tmp_path):
+    save_as(tmp_path, "openai", openai_config(), steps=OPENAI_STEPS)
+    assert sorted(path.name for path in (tmp_path / "openai").iterdir()) == ["model.pt"]
+    found = describe(open_checkpoint(tmp_path / "openai"), tmp_path / "openai")
+    assert found.origin == FROM_SHAPES
+    assert_describes(found, openai_config(), is_through_open_clip=True)
+    assert found.preprocessing.size == {"shortest_edge": 30}
+    assert found.preprocessing.crop_size == {"height": 30, "width": 30}
+
+
+def test_the_tokenizer_goes_along_to_where_it_is_read(tmp_path):
+    save_checkpoint(tmp_path / "source", openai_config(), steps=OPENAI_STEPS)
+    write_vocabulary(tmp_path / "source")
+    for to in TARGETS:
+        convert(tmp_path / "source", tmp_path / to, to)
+        there = {path.name for path in (tmp_path / to).iterdir()}
+        assert {"vocab.json", "merges.txt"} <= there or to == "openai"
+        for name in {"vocab.json", "merges.txt"} & there:
+            assert (tmp_path / to / name).read_bytes() == (tmp_path / "source" / name).read_bytes()
+
+
+def test_a_tokenizer_that_is_not_in_utf_8_is_named(tmp_path):
+    save_checkpoint(tmp_path / "source", tiny_config())
+    (tmp_path / "source" / "merges.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"source/merges\.txt is not in UTF-8"):
+        convert(tmp_path / "source", tmp_path / "target", "flax")
+
+
+def test_what_the_source_lacks_is_said_and_not_made_up(tmp_path):
+    save_checkpoint(tmp_path / "source", tiny_config())
+    notes = " ".join(convert(tmp_path / "source", tmp_path / "target", "flax").notes)
+    assert "no preprocessor_config.json, so none is written" in notes
+    assert "no tokenizer" in notes
+    assert sorted(path.name for path in (tmp_path / "target").iterdir()) == ["config.json", "flax_model.msgpack"]
+
+
+CANNOT = [
+    ("openai", {"hidden_act": "gelu"}, {}, r"text_config\.hidden_act is 'gelu' in place of 'quick_gelu'"),
+    ("openai", {}, {"layer_norm_eps": 1e-6}, r"vision_config\.layer_norm_eps is 1e-06 in place of 1e-05"),
+    ("openai", {}, {"num_attention_heads": 4}, r"vision_config\.num_attention_heads is 4 in place of 2"),
+    ("openai", {}, {"intermediate_size": 300}, r"vision_config\.intermediate_size is 300 in place of 512"),
+    ("openai", {"eos_token_id": 97}, {}, r"eos_token_id is 97, and OpenAI's code pools at the largest id, 98"),
+    ("openai", {}, {"num_channels": 2}, r"num_channels is 2 in place of 3"),
+    ("open_clip", {"hidden_act": "gelu"}, {}, "one tower's hidden_act is quick_gelu and the other's is not"),
+    ("open_clip", {"hidden_act": "relu"}, {"hidden_act": "gelu"}, r"text_config\.hidden_act is 'relu'; it knows gelu"),
+    ("open_clip", {}, {"num_channels": 2}, r"vision_config\.num_channels is 2, not 3"),
+]
+
+
+@pytest.mark.parametrize(("to", "text", "vision", "message"), CANNOT)
+def test_what_the_targets_library_would_compute_otherwise_is_refused(tmp_path, to, text, vision, message):
+    save_checkpoint(tmp_path / "source", openai_config(text, vision))
+    with pytest.raises(ValueError, match=f"source cannot be converted to {to}: .*{message}"):
+        convert(tmp_path / "source", tmp_path / "target", to)
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("to", ["openai", "open_clip"])
+@pytest.mark.parametrize(
+    ("class_name", "message"),
+    [
+        ("CLIPTextModel", "knows? whole models only, and the source holds a CLIPTextModel"),
+        ("CLIPVisionModelWithProjection", "whole models only"),
+        ("CLIPForImageClassification", r"no place for classifier\."),
+    ],
+)
+def test_a_part_of_a_model_is_none_for_libraries_that_know_whole_ones(tmp_path, to, class_name, message):
+    save_checkpoint(tmp_path / "source", tiny_config(num_labels=3), class_name)
+    with pytest.raises(ValueError, match=message):
+        convert(tmp_path / "source", tmp_path / "target", to)
+
+
+@pytest.mark.parametrize(
+    ("to", "steps", "message"),
+    [
+        ("openai", {**OPENAI_STEPS, "image_mean": [0.5] * 3}, r"image_mean is \[0\.5, 0\.5, 0\.5\] in place of"),
+        ("openai", {**OPENAI_STEPS, "size": {"height": 30, "width": 30}}, "size is .* open_clip can be told"),
+        ("open_clip", {**OPENAI_STEPS, "size": {"shortest_edge": 36}}, "resizes to the model's 30 pixels, and size is"),
+        ("open_clip", {**OPENAI_STEPS, "do_normalize": False}, "do_normalize=False"),
+    ],
+)
+def test_pictures_that_the_targets_library_would_prepare_otherwise_are_refused(tmp_path, to, steps, message):
+    save_checkpoint(tmp_path / "source", openai_config(), steps=steps)
+    with pytest.raises(ValueError, match=message):
+        convert(tmp_path / "source", tmp_path / "target", to)
+    assert not (tmp_path / "target").exists()

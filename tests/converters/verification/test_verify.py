@@ -1,0 +1,283 @@
+"""The proof passes on what agrees, finds each fault that is planted, and names the stage where it first shows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from clip_core.configuration import CLIPConfig
+from clip_core.images.processor import CLIPImageProcessor
+from clip_core.tokenization.fast import CLIPTokenizerFast
+from converters.checkpoint import open_checkpoint
+from converters.conversion import convert
+from converters.formats import BY_NAME
+from converters.verification.inputs import DRAWN
+from converters.verification.verify import verify
+from converters.writing import save_weights
+from support.checkpoints import ODD_STEPS, save_checkpoint
+from support.configs import tiny_config
+from support.entries import entry
+from support.vocabulary import BOS, EOS, TOKENS, write_vocabulary
+
+BOTH = ["reference", "torch"]
+TEXT = {"vocab_size": len(TOKENS), "bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": EOS}
+SAME = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A tiny CLIPModel with its own processor, quick_gelu and epsilon 1e-5, as OpenAI's."""
+    config = tiny_config({**TEXT, **SAME}, {"num_channels": 3, **SAME})
+    folder = tmp_path / "original"
+    save_checkpoint(folder, config, steps=ODD_STEPS)
+    CLIPTokenizerFast(**write_vocabulary(tmp_path)).save_pretrained(folder)
+    return folder
+
+
+def edited(source, weights=None, config=None):
+    """A copy of a checkpoint with other weights, or other words in its config.json."""
+    folder = source.parent / "edited"
+    shutil.copytree(source, folder)
+    if weights is not None:
+        arrays = {name: np.array(array) for name, array in open_checkpoint(source).items()}
+        weights(arrays)
+        format_ = BY_NAME["safetensors"]
+        save_weights(folder, {name: entry(a) for name, a in arrays.items()}, format_.write, file=format_.file)
+    for tower, fields in (config or {}).items():
+        content = json.loads((folder / "config.json").read_text())
+        content[tower] |= fields
+        (folder / "config.json").write_text(json.dumps(content))
+    return folder
+
+
+def names(result):
+    return {comparison.stage for comparison in result.comparisons}
+
+
+def test_what_agrees_passes_with_gradients_and_a_step(checkpoint):
+    result = verify(checkpoint, frameworks=BOTH, gradients=True, train_step=True)
+    assert result.passed
+    assert (result.first_drift, result.suspect) == (None, None)
+    assert result.class_name == "CLIPModel"
+    assert result.inputs == {"pixel_values": str(checkpoint), "input_ids": str(checkpoint)}
+    assert {"pixel_values", "input_ids", "text.layers.2.attention", "loss", "updated.logit_scale"} <= names(result)
+    assert len({comparison.group for comparison in result.comparisons}) == 12
+    assert {"python", "torch", "processor"} <= result.versions.keys()
+
+
+def test_stages_come_in_order_and_gradients_from_the_last_parameter(checkpoint):
+    result = verify(checkpoint, frameworks=BOTH, gradients=True)
+    stages = [comparison.stage for comparison in result.comparisons]
+    order = ["pixel_values", "input_ids", "vision.embeddings", "vision.layers.0.attention", "vision.layers.0"]
+    order += ["vision.pooled", "text.embeddings", "text.pooled", "image_features", "loss", "gradient.logit_scale"]
+    order += [
+        "gradient.text_model.encoder.layers.2.mlp.fc1.weight",
+        "gradient.text_model.encoder.layers.0.mlp.fc1.weight",
+    ]
+    assert sorted(order, key=stages.index) == order
+
+
+def test_a_train_step_brings_the_gradients_along_and_neither_comes_unasked(checkpoint):
+    assert "gradient.logit_scale" in names(verify(checkpoint, frameworks=BOTH, train_step=True))
+    assert not any(name.startswith(("gradient", "updated")) for name in names(verify(checkpoint, frameworks=BOTH)))
+
+
+@pytest.mark.parametrize("to", ["torch", "tf", "flax", "open_clip"])
+def test_a_converted_checkpoint_is_its_original(checkpoint, tmp_path, to):
+    convert(checkpoint, tmp_path / to, to)
+    result = verify(tmp_path / to, against=checkpoint, frameworks=BOTH)
+    assert result.passed, result.verdict()
+    own = [c for c in result.comparisons if c.pair == ("reference", "against reference")]
+    assert {c.tolerance for c in own} <= {0.0, 1e-10}
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bfloat16"])
+def test_half_precision_agrees_within_its_own_tolerances(checkpoint, dtype):
+    result = verify(checkpoint, frameworks=BOTH, dtype=dtype)
+    assert result.passed, result.verdict()
+    assert max(c.absolute for c in result.comparisons if c.group == "hidden states") > 1e-5
+    # The loss of random weights says nothing of gradients here: its embeddings are nearly alike, so that they cancel.
+    save_checkpoint(checkpoint / "text", tiny_config({**TEXT, **SAME}), "CLIPTextModel")
+    result = verify(checkpoint / "text", frameworks=BOTH, dtype=dtype, train_step=True)
+    assert result.passed, result.verdict()
+
+
+def transposed(arrays):
+    for name in ("vision_model.encoder.layers.1.self_attn.out_proj", "text_model.encoder.layers.0.self_attn.q_proj"):
+        arrays[f"{name}.weight"] = arrays[f"{name}.weight"].T.copy()
+
+
+def heads_swapped(arrays):
+    for projection in ("q_proj", "k_proj", "v_proj"):
+        rows = arrays[f"text_model.encoder.layers.1.self_attn.{projection}.weight"]
+        rows[:16] = np.concatenate([rows[8:16], rows[:8]])  # heads of 8
+
+
+FAULTS = {
+    "two square matrices transposed": (transposed, {}, "vision.layers.1"),
+    "two heads swapped": (heads_swapped, {}, "text.layers.1.attention"),
+    "gelu for quick_gelu": (None, {"vision_config": {"hidden_act": "gelu"}}, "vision.layers.0"),
+    "epsilon": (None, {"vision_config": {"layer_norm_eps": 1e-6}}, "vision.embeddings"),
+    "epsilon of the text tower": (None, {"text_config": {"layer_norm_eps": 1e-6}}, "text.layers.0.attention"),
+    "another eos": (None, {"text_config": {"eos_token_id": TOKENS.index("a</w>")}}, "text.pooled"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_a_copy_is_found_where_it_first_shows(checkpoint, fault):
+    weights, config, stage = FAULTS[fault]
+    result = verify(edited(checkpoint, weights, config), against=checkpoint, frameworks=BOTH)
+    assert not result.passed
+    assert result.first_drift == stage
+    assert ("reference", "against reference") in result.drifting
+    assert ("reference", "torch") not in result.drifting  # each checkpoint is run rightly
+    fields = [f"{tower}.{name}" for tower, values in config.items() for name in values]
+    assert list(result.configuration) == fields
+
+
+def test_a_fault_that_no_number_shows_is_told_from_the_configuration(checkpoint):
+    copy = edited(checkpoint, config={"text_config": {"missing_eos": "error"}})
+    result = verify(copy, against=checkpoint, frameworks=BOTH)
+    assert result.first_drift is None
+    assert result.configuration == {"text_config.missing_eos": ("error", CLIPConfig().text_config.missing_eos)}
+    assert not result.passed
+
+
+def test_another_preparation_of_pictures_is_found_in_the_pixels(checkpoint):
+    copy = edited(checkpoint)
+    CLIPImageProcessor(**{**ODD_STEPS, "resample": 3}).save_pretrained(copy)
+    assert verify(copy, against=checkpoint, frameworks=BOTH).first_drift == "pixel_values"
+
+
+def test_one_layer_less_is_a_stage_that_is_missing(checkpoint):
+    def without_last(arrays):
+        for name in [name for name in arrays if name.startswith("text_model.encoder.layers.2.")]:
+            del arrays[name]
+
+    copy = edited(checkpoint, without_last, {"text_config": {"num_hidden_layers": 2}})
+    result = verify(copy, against=checkpoint, frameworks=BOTH)
+    missing = [
+        c.fault for c in result.comparisons if c.stage == "text.layers.2" and c.pair == ("torch", "against torch")
+    ]
+    assert missing == ["torch has no such stage"]
+    assert result.first_drift == "text.last_hidden_state"
+
+
+def test_a_number_that_is_not_finite_is_a_fault(checkpoint):
+    def spoilt(arrays):
+        arrays["text_model.encoder.layers.1.mlp.fc2.bias"][3] = np.nan
+
+    result = verify(edited(checkpoint, spoilt), frameworks=BOTH)
+    assert result.first_drift == "text.layers.1"
+    assert any("not finite" in (c.fault or "") for c in result.comparisons)
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def without_padding(text_mask):
+    return lambda implementation, attention_mask, hidden_states: text_mask(implementation, None, hidden_states)
+
+
+@pytest.mark.parametrize("framework", ["torch", "tf", "flax"])
+def test_a_dropped_pad_mask_is_found_in_the_framework_that_drops_it(checkpoint, monkeypatch, framework):
+    module = __import__(f"clip_{framework}.text").text
+    monkeypatch.setattr(module, "text_mask", without_padding(module.text_mask))
+    other = "tf" if framework == "torch" else "torch"
+    result = verify(checkpoint, frameworks=["reference", other, framework])
+    assert (result.first_drift, result.suspect) == ("text.layers.0.attention", framework)
+
+
+def test_a_wrong_epsilon_is_found_in_the_framework_that_has_it(checkpoint, monkeypatch):
+    import clip_tf.layers
+    import clip_tf.vision
+
+    right = clip_tf.layers.layer_norm
+    for module in (clip_tf.layers, clip_tf.vision):
+        monkeypatch.setattr(
+            module, "layer_norm", lambda width, epsilon, **options: right(width, epsilon=1e-6, **options)
+        )
+    result = verify(checkpoint, frameworks=["reference", "torch", "tf"])
+    assert (result.first_drift, result.suspect) == ("vision.embeddings", "tf")
+
+
+def test_a_transposed_kernel_is_found_in_the_framework_that_has_it(checkpoint, monkeypatch):
+    import clip_tf.tensors
+
+    right = clip_tf.tensors.adopt
+
+    def wrong(array):
+        square = array.ndim == 2 and array.shape[0] == array.shape[1]
+        return right(np.ascontiguousarray(array.T) if square else array)
+
+    monkeypatch.setattr(clip_tf.tensors, "adopt", wrong)
+    result = verify(checkpoint, frameworks=["torch", "reference", "tf"])
+    assert (result.first_drift, result.suspect) == ("vision.layers.0.attention", "tf")
+
+
+def test_a_step_without_weight_decay_is_found(checkpoint, monkeypatch):
+    right = torch.optim.AdamW
+    wrong = lambda groups, **options: right([{**group, "weight_decay": 0} for group in groups], **options)  # noqa: E731
+    monkeypatch.setattr(torch.optim, "AdamW", wrong)
+    result = verify(checkpoint, frameworks=BOTH, train_step=True)
+    assert result.first_drift.startswith("updated.")
+    assert not any(one.stage.endswith(".bias") for one in result.comparisons if not one.passed)
+
+
+def test_without_a_processor_pictures_and_texts_are_drawn(tmp_path):
+    save_checkpoint(tmp_path / "bare", tiny_config())
+    result = verify(tmp_path / "bare", frameworks=BOTH)
+    assert result.passed
+    assert result.inputs == {"pixel_values": DRAWN, "input_ids": DRAWN}
+
+
+def test_what_one_checkpoint_does_not_tell_is_done_in_the_others_way(checkpoint):
+    weights = checkpoint.parent / "weights"
+    weights.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(checkpoint / name, weights)
+    for one, other in ((weights, checkpoint), (checkpoint, weights)):
+        result = verify(one, against=other, frameworks=["reference"])
+        assert result.passed, result.verdict()
+        assert set(result.inputs.values()) == {str(checkpoint)}
+
+
+def test_bad_requests_are_refused(checkpoint, tmp_path):
+    with pytest.raises(ValueError, match="there is no framework 'jax'; there are reference, "):
+        verify(checkpoint, frameworks=["jax"])
+    with pytest.raises(ValueError, match="torch is not enough to compare"):
+        verify(checkpoint, frameworks=["torch", "torch"])
+    with pytest.raises(ValueError, match="dtype='int8' is not known"):
+        verify(checkpoint, dtype="int8")
+    with pytest.raises(FileNotFoundError):
+        verify(tmp_path / "gone", frameworks=BOTH)
+
+
+def test_a_framework_that_is_missing_is_an_error_where_it_was_asked_for(checkpoint, monkeypatch):
+    from converters.verification import verify as module
+
+    load = module.load_backend
+
+    def without_tf(name):
+        if name in {"tf", "flax"}:
+            raise ImportError(f"the backend {name!r} needs its package")
+        return load(name)
+
+    monkeypatch.setattr(module, "load_backend", without_tf)
+    assert verify(checkpoint).frameworks == ["reference", "torch"]
+    with pytest.raises(ImportError, match="needs its package"):
+        verify(checkpoint, frameworks=["torch", "tf"])
+
+
+def test_two_classes_cannot_be_compared(checkpoint, tmp_path):
+    save_checkpoint(tmp_path / "text", tiny_config(), "CLIPTextModel")
+    with pytest.raises(ValueError, match="is a CLIPModel and .* a CLIPTextModel; they cannot be compared"):
+        verify(checkpoint, against=tmp_path / "text", frameworks=BOTH)
+
+
+def test_a_tokenizer_beyond_the_vocabulary_is_told(checkpoint):
+    save_checkpoint(checkpoint, tiny_config({}, {"num_channels": 3}))
+    with pytest.raises(ValueError, match=r"its tokenizer makes the id \d+, and the model has 99 embeddings"):
+        verify(checkpoint, frameworks=BOTH)

@@ -1,0 +1,35 @@
+"""B/32 in full size, with gradients and a step of training: the same in every framework, and the reference's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import clip_torch
+from clip_core.configuration import CLIPConfig
+from converters.verification.tolerances import TOLERANCES
+from converters.verification.verify import REFERENCE, verify
+
+NUMBERS = 151_277_313  # as OpenAI's B/32 has them
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Fresh weights; biases and norms are moved off the zeros and ones that they start at."""
+    torch.manual_seed(0)
+    model = clip_torch.CLIPModel(CLIPConfig())
+    assert model.num_parameters() == NUMBERS
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn_like(parameter) / 20)
+    model.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_every_stage_gradient_and_updated_parameter_agrees(checkpoint):
+    result = verify(checkpoint, frameworks=[REFERENCE, "torch", "tf", "flax"], gradients=True, train_step=True)
+    assert result.passed, result.verdict()
+    assert set(result.worst_of_groups()) == set(TOLERANCES)
+    layers = {one.stage for one in result.comparisons if one.group == "hidden states"}
+    assert {"vision.layers.11", "text.layers.11"} <= layers

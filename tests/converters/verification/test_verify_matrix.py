@@ -1,0 +1,57 @@
+"""Every framework computes the same of every class from every format."""
+
+from __future__ import annotations
+
+import pytest
+
+from clip_core.modeling.parameters import MODEL_CLASSES
+from converters.conversion import convert
+from converters.verification.tolerances import TOLERANCES
+from converters.verification.verify import REFERENCE, verify
+from support.checkpoints import odd_config, openai_config, save_checkpoint
+
+FRAMEWORKS = [REFERENCE, "torch", "tf", "flax"]
+PAIRS = 6
+
+# The layouts of OpenAI and open_clip hold both towers or nothing.
+CASES = [
+    *((class_name, to) for class_name in MODEL_CLASSES for to in ("torch", "tf", "flax")),
+    ("CLIPModel", "open_clip"),
+    ("CLIPModel", "openai"),
+]
+
+
+def _seen_of(class_name):
+    """The groups of stages that a class has."""
+    unseen = set()
+    if class_name != "CLIPModel":
+        unseen |= {"unit-norm embeddings", "logits", "loss", "token ids" if "Text" not in class_name else "pixels"}
+    if class_name.endswith("WithProjection") or "Classification" in class_name:
+        unseen.add("pooled")
+    if class_name in {"CLIPTextModel", "CLIPVisionModel"}:
+        unseen.add("projected")
+    return set(TOLERANCES) - unseen
+
+
+@pytest.mark.parametrize("class_name", MODEL_CLASSES)
+def test_a_class_with_gradients_and_a_step_of_training(class_name, tmp_path):
+    save_checkpoint(tmp_path, odd_config(num_labels=5), class_name)
+    result = verify(tmp_path, frameworks=FRAMEWORKS, gradients=True, train_step=True)
+    assert result.passed, result.verdict()
+    assert result.class_name == class_name
+    assert len({one.pair for one in result.comparisons}) == PAIRS
+    assert set(result.worst_of_groups()) == _seen_of(class_name)
+
+
+@pytest.mark.parametrize(("class_name", "to"), CASES)
+def test_a_class_from_a_format(class_name, to, tmp_path):
+    config = openai_config() if to == "openai" else odd_config(num_labels=5)
+    source, converted = tmp_path / "source", tmp_path / "converted"
+    save_checkpoint(source, config, class_name)
+    convert(source, converted, to)
+    result = verify(converted, frameworks=FRAMEWORKS)
+    assert result.passed, result.verdict()
+    # And it is what was converted that all of them compute.
+    same = verify(converted, against=source, frameworks=[REFERENCE])
+    assert same.passed, same.verdict()
+    assert all(one.absolute == 0 for one in same.comparisons)

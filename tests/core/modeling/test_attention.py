@@ -1,0 +1,45 @@
+"""Attention implementations are chosen by name, and what they cannot do is said once."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+from clip_core import CLIPTextConfig, attention_choice
+from clip_core.modeling.attention import known_implementation, warn_of_eager
+
+
+def test_none_is_the_default_and_other_names_are_kept():
+    assert known_implementation(None, ("eager", "sdpa")) == "sdpa"
+    assert known_implementation("eager", ("eager", "sdpa")) == "eager"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("flex", r"'flex' is not known; it is one of eager, sdpa$"),
+        ("flash_attention_2", r"one of eager, sdpa; FlashAttention 2 is in clip_torch alone$"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_those_that_are_known(name, told):
+    with pytest.raises(ValueError, match=told):
+        known_implementation(name, ("eager", "sdpa"))
+
+
+def test_each_implementation_that_has_no_weights_is_told_of_once(monkeypatch):
+    monkeypatch.setattr(attention_choice, "_warned", set())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for name in ("eager", "sdpa", "sdpa", "flash_attention_2", "eager"):
+            warn_of_eager(name)
+    assert [str(warning.message).partition(" ")[0] for warning in caught] == [
+        "attn_implementation='sdpa'",
+        "attn_implementation='flash_attention_2'",
+    ]
+
+
+def test_two_is_the_only_end_of_text_that_pools_at_the_largest_id():
+    assert CLIPTextConfig(eos_token_id=2).pools_at_largest_id
+    assert not CLIPTextConfig().pools_at_largest_id
+    assert not CLIPTextConfig(eos_token_id=1).pools_at_largest_id

@@ -1,0 +1,174 @@
+"""Images of any number go through in order, a few at a time, and one that cannot be read is named or left out."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clip_core.images.processor import CLIPImageProcessor
+from clip_core.processing import CLIPProcessor
+from clip_core.tasks.images import encode_image_batches, encode_images
+from clip_core.tasks.zero_shot import ZeroShotClassifier
+
+
+class Means:
+    """An encoder whose embeddings tell the pictures apart: the mean of each channel."""
+
+    def __init__(self):
+        self.batches = []
+
+    def encode_images(self, pixel_values):
+        self.batches.append(pixel_values.shape)
+        return pixel_values.mean(axis=(2, 3))
+
+
+@pytest.fixture
+def encoder():
+    return Means()
+
+
+@pytest.fixture
+def processor():
+    """The joint processor's calls with images alone, which need no tokenizer."""
+    image_processor = CLIPImageProcessor(size=16, crop_size=12)
+    tokenizer = type("NoTokenizer", (), {"model_input_names": ["input_ids"]})()
+    return CLIPProcessor(image_processor, tokenizer)
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Seven: paths, texts that are paths, pictures and arrays."""
+    arrays = [noise(20 + seed, 30, 3, seed=seed) for seed in range(7)]
+    for place in (1, 4):
+        Image.fromarray(arrays[place]).save(tmp_path / f"{place}.png")
+    kinds = {1: tmp_path / "1.png", 4: str(tmp_path / "4.png"), 2: Image.fromarray(arrays[2])}
+    return [kinds.get(place, array) for place, array in enumerate(arrays)]
+
+
+def expected_of(processor, images):
+    return np.stack(
+        [Means().encode_images(processor(images=image, return_tensors="np").pixel_values)[0] for image in images]
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 50])
+@pytest.mark.parametrize("num_threads", [None, 1, 3])
+def test_the_embeddings_are_in_the_order_of_the_images(encoder, processor, images, batch_size, num_threads):
+    found = encode_images(encoder, processor, iter(images), batch_size=batch_size, num_threads=num_threads)
+    np.testing.assert_array_equal(found, expected_of(processor, images))
+    full, rest = divmod(7, batch_size)
+    assert encoder.batches == [(size, 3, 12, 12) for size in [batch_size] * full + [rest] * (rest > 0)]
+
+
+def test_no_more_than_two_batches_are_read_ahead(encoder, processor):
+    read = []
+
+    def generated():
+        for place in range(100):
+            read.append(place)
+            yield noise(9, 8, 3, seed=place)
+
+    for count, batch in enumerate(encode_image_batches(encoder, processor, generated(), batch_size=4), start=1):
+        assert batch.places == list(range(4 * count - 4, 4 * count))
+        assert len(read) <= 4 * (count + 2)
+    assert count == 25
+
+
+def test_images_are_read_while_the_model_runs(processor):
+    runs, is_read = threading.Event(), threading.Event()
+
+    def reading(images, **options):
+        if images[0].shape[0] == 10:  # the second
+            assert runs.wait(timeout=30)
+            is_read.set()
+        return processor(images=images, **options)
+
+    class Waiting(Means):
+        def encode_images(self, pixel_values):
+            runs.set()
+            assert is_read.wait(timeout=30)
+            return super().encode_images(pixel_values)
+
+    images = [noise(9, 8, 3), noise(10, 8, 3)]
+    assert encode_images(Waiting(), reading, images, batch_size=1).shape == (2, 3)
+
+
+def test_an_unreadable_image_is_an_error_that_names_it(encoder, processor, images, tmp_path):
+    (tmp_path / "broken.jpg").write_text("no picture")
+    images[5] = tmp_path / "broken.jpg"
+    with pytest.raises(ValueError, match=r"^images\[5\]: .*broken.jpg: not a picture that Pillow can read$"):
+        encode_images(encoder, processor, images, batch_size=2)
+    images[3] = tmp_path / "missing.jpg"
+    with pytest.raises(ValueError, match=r"^images\[3\]: .*missing.jpg: no such file$"):
+        encode_images(encoder, processor, images, batch_size=2)
+
+
+def test_an_unreadable_image_is_left_out_where_errors_are_taken(encoder, processor, images, tmp_path):
+    expected = expected_of(processor, images[:3] + images[4:])
+    images[3] = tmp_path / "missing.jpg"
+    errors = []
+    found = encode_images(encoder, processor, images, batch_size=2, on_error=lambda *error: errors.append(error))
+    np.testing.assert_array_equal(found, expected)
+    assert encoder.batches == [(2, 3, 12, 12)] * 3
+    ((place, error),) = errors
+    assert place == 3
+    assert "missing.jpg: no such file" in str(error)
+    batches = encode_image_batches(encoder, processor, images, batch_size=2, on_error=lambda *_: None)
+    assert [batch.places for batch in batches] == [[0, 1], [2, 4], [5, 6]]
+
+
+def test_nothing_goes_on_after_an_error_or_when_no_more_is_asked_for(encoder, processor):
+    before = threading.active_count()
+    next(encode_image_batches(encoder, processor, [noise(9, 8, 3)] * 50, batch_size=2)).embeds.sum()
+    with pytest.raises(ValueError, match="images"):
+        encode_images(encoder, processor, [noise(9, 8, 3)] * 5 + [noise(9, 8, 1)] * 50, batch_size=2)
+    assert threading.active_count() == before
+
+
+def test_a_picture_of_three_rows_has_its_channels_last(encoder, processor, tmp_path):
+    picture = Image.fromarray(noise(3, 30, 3))
+    picture.save(tmp_path / "flat.png")
+    found = encode_images(encoder, processor, [picture, tmp_path / "flat.png"])
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_images_that_make_no_batch_are_named(encoder, processor, images):
+    processor.image_processor.do_center_crop = False
+    with pytest.raises(
+        ValueError, match=r"images\[0\] came out in shape .* and images\[1\] in .* let the processor crop"
+    ):
+        encode_images(encoder, processor, images)
+
+
+@pytest.mark.parametrize(
+    ("bad", "kind", "message"),
+    [
+        ("cat.jpg", TypeError, "images is one image, of type str; give a list"),
+        (Image.new("RGB", (9, 8)), TypeError, "images is one image, of type Image"),
+        ([], ValueError, "there are no images"),
+        ([None], TypeError, r"images\[0\] is of type NoneType"),
+        ([noise(4, 9, 8, 3)], ValueError, r"images\[0\] is a batch of 4; give images one at a time"),
+    ],
+)
+def test_what_is_no_series_of_images_is_an_error(encoder, processor, bad, kind, message):
+    with pytest.raises(kind, match=message):
+        encode_images(encoder, processor, bad)
+
+
+@pytest.mark.parametrize("bad", [{"batch_size": 0}, {"num_threads": 0}])
+def test_numbers_that_make_no_sense_are_an_error_at_once(encoder, processor, bad):
+    with pytest.raises(ValueError, match=f"{next(iter(bad))}=0: give a whole number from 1 up"):
+        encode_image_batches(encoder, processor, [], **bad)
+
+
+def test_the_classifier_encodes_images_by_the_same_way(encoder, processor, images):
+    found = ZeroShotClassifier(encoder, processor).encode_images(iter(images), batch_size=3)
+    np.testing.assert_array_equal(found, expected_of(processor, images))
+    assert [size for size, *_ in encoder.batches] == [3, 3, 1]

@@ -1,0 +1,203 @@
+"""Calls that give the same in both tokenizers: arguments, defaults, what is logged and what is refused."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from clip_core.tokenization import CLIPTokenizer
+from clip_core.tokenization.fast import CLIPTokenizerFast
+from support.vocabulary import BOS, EOS, IDS, write_openai_file, write_vocabulary
+
+CAT, THE = IDS["cat</w>"], IDS["the</w>"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return write_vocabulary(tmp_path_factory.mktemp("vocabulary"))
+
+
+@pytest.fixture(params=[CLIPTokenizer, CLIPTokenizerFast])
+def make(request, files):
+    return lambda **options: request.param(**files, **options)
+
+
+@pytest.fixture
+def tokenizer(make):
+    return make(model_max_length=6)
+
+
+def test_one_text_is_a_row_and_a_list_is_a_batch(tokenizer):
+    row, mask = [BOS, THE, CAT, EOS], [1, 1, 1, 1]
+    assert dict(tokenizer("the cat")) == {"input_ids": row, "attention_mask": mask}
+    assert dict(tokenizer(["the cat"])) == {"input_ids": [row], "attention_mask": [mask]}
+    assert tokenizer("the cat", return_tensors="np").input_ids.shape == (1, 4)
+
+
+def test_the_other_ways_to_call(tokenizer):
+    row = [BOS, THE, CAT, EOS]
+    assert tokenizer.encode("the cat") == tokenizer.encode_plus("the cat")["input_ids"] == row
+    assert tokenizer.encode("the cat", None, False) == [THE, CAT]
+    assert tokenizer.encode("the", "cat") == tokenizer.batch_encode_plus([("the", "cat")])["input_ids"][0]
+    assert tokenizer.batch_encode_plus(["the cat"])["input_ids"] == [row]
+    assert tokenizer.encode(["the", "cat"], is_split_into_words=True) == row
+    assert tokenizer.tokenize("the cat", add_special_tokens=True) == [
+        "<|startoftext|>",
+        "the</w>",
+        "cat</w>",
+        "<|endoftext|>",
+    ]
+    assert tokenizer.tokenize("the", pair="cat") == ["the</w>", "cat</w>"]
+
+
+def test_the_other_ways_take_what_they_say(tokenizer):
+    for call in (tokenizer.encode, tokenizer.encode_plus):
+        with pytest.raises(TypeError, match="one text is needed, not a list; call the tokenizer itself for a batch"):
+            call(["the", "cat"])
+    with pytest.raises(TypeError, match="a list of texts is needed, not a str"):
+        tokenizer.batch_encode_plus("the")
+
+
+def test_ids_can_be_made_ready_too(tokenizer):
+    assert dict(tokenizer.prepare_for_model([THE, CAT])) == dict(tokenizer("the cat"))
+    batch = tokenizer.prepare_for_model(
+        [THE] * 9,
+        [CAT],
+        truncation=True,
+        padding="max_length",
+        pad_to_multiple_of=3,
+        return_tensors="np",
+        prepend_batch_axis=True,
+        return_length=True,
+    )
+    assert batch.input_ids.tolist() == [[BOS, THE, EOS, EOS, CAT, EOS]]
+    assert batch.length.tolist() == [6]
+
+
+def test_special_tokens_around_ids(tokenizer):
+    assert tokenizer.build_inputs_with_special_tokens([1, 2]) == [BOS, 1, 2, EOS]
+    assert tokenizer.build_inputs_with_special_tokens([1], [2]) == [BOS, 1, EOS, EOS, 2, EOS]
+    assert tokenizer.create_token_type_ids_from_sequences([1], [2]) == [0] * 6
+    assert [tokenizer.num_special_tokens_to_add(pair) for pair in (False, True)] == [2, 4]
+    assert (tokenizer.max_len_single_sentence, tokenizer.max_len_sentences_pair) == (4, 2)
+
+
+def test_columns_that_are_asked_for(tokenizer):
+    batch = tokenizer(
+        "the",
+        return_token_type_ids=True,
+        return_special_tokens_mask=True,
+        return_length=True,
+        return_attention_mask=False,
+    )
+    assert dict(batch) == {
+        "input_ids": [BOS, THE, EOS],
+        "token_type_ids": [0, 0, 0],
+        "special_tokens_mask": [1, 0, 1],
+        "length": [3],
+    }
+
+
+def test_columns_that_the_model_takes(make):
+    assert list(make(model_input_names=["input_ids", "token_type_ids"])("a")) == ["input_ids", "token_type_ids"]
+
+
+def test_truncation_cuts_to_what_the_model_takes(tokenizer):
+    assert tokenizer("the " * 9, truncation=True)["input_ids"] == [BOS, THE, THE, THE, THE, EOS]
+    assert tokenizer("the the cat", truncation=True, max_length=4)["input_ids"] == [BOS, THE, THE, EOS]
+    tokenizer.truncation_side = "left"
+    assert tokenizer("the the cat", truncation=True, max_length=4)["input_ids"] == [BOS, THE, CAT, EOS]
+
+
+def test_padding_sides(make):
+    tokenizer = make(padding_side="left", pad_token="<|startoftext|>")  # noqa: S106  a token
+    assert tokenizer(["a", "the cat"], padding=True)["attention_mask"][0] == [0, 1, 1, 1]
+    batch = tokenizer("the", padding="max_length", max_length=5, padding_side="right")
+    assert batch["input_ids"] == [BOS, THE, EOS, BOS, BOS]
+
+
+def test_a_text_that_is_too_long_is_returned_whole_with_one_warning(tokenizer, caplog):
+    for _ in range(2):
+        assert len(tokenizer("the " * 9)["input_ids"]) == 11
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert (
+        record.message == "a text has 11 tokens, more than the 6 that the model takes; pass truncation=True to cut it"
+    )
+
+
+def test_max_length_alone_cuts_with_one_warning(tokenizer, caplog):
+    for _ in range(2):
+        assert len(tokenizer("the " * 9, max_length=5)["input_ids"]) == 5
+    assert [record.message for record in caplog.records] == [
+        "max_length is given, so texts are cut at it; pass truncation=True to say so"
+    ]
+    assert len(tokenizer("the " * 9, max_length=5, truncation=False)["input_ids"]) == 11
+
+
+def test_without_a_greatest_length_nothing_is_cut_or_filled_up_to_it(make, caplog):
+    tokenizer = make()
+    batch = tokenizer(["the " * 9, "a"], truncation=True, padding="max_length")
+    assert [len(row) for row in batch["input_ids"]] == [11, 3]
+    assert len(caplog.records) == 1
+
+
+def test_nothing_is_logged_unless_wanted(tokenizer, caplog):
+    tokenizer("the " * 9, verbose=False)
+    tokenizer("the " * 9, max_length=3, verbose=False)
+    assert not caplog.records
+
+
+def test_padding_needs_a_pad_token(tokenizer):
+    tokenizer.pad_token = None
+    assert tokenizer.pad_token_id is None
+    with pytest.raises(ValueError, match="padding needs a pad_token"):
+        tokenizer(["a", "the cat"], padding=True)
+    assert tokenizer("a")["input_ids"] == [BOS, IDS["a</w>"], EOS]
+
+
+def test_offsets_are_for_the_fast_tokenizer(files):
+    with pytest.raises(NotImplementedError, match="return_offsets_mapping needs CLIPTokenizerFast"):
+        CLIPTokenizer(**files)("a", return_offsets_mapping=True)
+
+
+def test_special_tokens_in_a_text_can_be_read_as_text(make):
+    assert make()("<|endoftext|>")["input_ids"] == [BOS, EOS, EOS]
+    for clean in ("hf", "openai"):
+        found = make(split_special_tokens=True, clean=clean)("<|endoftext|>")["input_ids"]
+        assert found == make(clean=clean)("<|endoftext|>", split_special_tokens=True)["input_ids"]
+        assert EOS not in found[1:-1]
+
+
+def test_openais_file_states_its_models_length(make, tmp_path):
+    path = write_openai_file(tmp_path / "bpe.txt.gz")
+    for cls in (CLIPTokenizer, CLIPTokenizerFast):
+        assert cls(path).model_max_length == 77
+        assert cls(path, model_max_length=5).model_max_length == 5
+    assert make(max_len=9).model_max_length == 9
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clean": "ftfy"}, "clean='ftfy' is not known; it is 'hf'"),
+        ({"padding_side": "up"}, "padding_side='up' is not known"),
+        ({"truncation_side": 0}, "truncation_side=0 is not known"),
+    ],
+)
+def test_arguments_that_are_not_valid(make, options, message):
+    with pytest.raises(ValueError, match=message):
+        make(**options)
+
+
+def test_a_keyword_that_no_call_has_is_refused(tokenizer):
+    with pytest.raises(TypeError, match="pading"):
+        tokenizer("a", pading=True)
+
+
+def test_it_shows_what_it_is(tokenizer):
+    shown = repr(tokenizer)
+    assert shown.startswith(f"{type(tokenizer).__name__}(name_or_path='', vocab_size={len(IDS)}, model_max_length=6")
+    assert "AddedToken(content='<|endoftext|>'" in shown
+    assert tokenizer

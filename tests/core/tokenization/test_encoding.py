@@ -1,0 +1,127 @@
+"""A tokenizer's result: a dict of columns, and of the fast one, where in the text each token stands."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from clip_core.tokenization import CLIPTokenizer
+from clip_core.tokenization.encoding import BatchEncoding, CharSpan, TokenSpan
+from clip_core.tokenization.fast import CLIPTokenizerFast
+from support.vocabulary import write_vocabulary
+
+TEXTS, PAIRS = ["The cat\u00e9", "in"], ["Thing", "and the"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return write_vocabulary(tmp_path_factory.mktemp("vocabulary"))
+
+
+@pytest.fixture(scope="module")
+def fast(files):
+    return CLIPTokenizerFast(**files)
+
+
+@pytest.fixture(scope="module")
+def batch(fast):
+    return fast(TEXTS, PAIRS)
+
+
+def test_it_is_a_dict_whose_keys_are_attributes(batch):
+    assert set(batch) == {"input_ids", "attention_mask"}
+    assert batch.input_ids is batch["input_ids"]
+    with pytest.raises(AttributeError, match="no 'pixel_values'"):
+        _ = batch.pixel_values
+
+
+def test_a_number_is_an_encoding_of_the_fast_tokenizer(batch, fast):
+    assert batch.is_fast
+    assert batch[1].ids == batch.encodings[1].ids == batch.input_ids[1]
+    assert batch.n_sequences == 2
+    assert fast("a").n_sequences == 1
+
+
+def test_without_encodings_a_number_is_no_key(files):
+    slow = CLIPTokenizer(**files)(TEXTS, padding=True)
+    assert not slow.is_fast
+    assert slow.encodings is slow.n_sequences is None
+    assert slow[:1] == {name: value[:1] for name, value in slow.items()}
+    with pytest.raises(KeyError, match="a key is a name or a slice of rows"):
+        _ = slow[0]
+    with pytest.raises(ValueError, match=r"CLIPTokenizerFast returns \(with clean='hf'\)"):
+        slow.word_ids()
+    with pytest.raises(ValueError, match="CLIPTokenizerFast returns"):
+        CLIPTokenizerFast(**files, clean="openai")(TEXTS).tokens()
+
+
+def test_where_the_tokens_stand(batch):
+    assert batch.tokens()[:5] == ["<|startoftext|>", "the</w>", "ca", "t", "\u00c3\u00a9</w>"]
+    assert batch.tokens(1)[:2] == ["<|startoftext|>", "i"]
+    assert batch.sequence_ids(1)[:2] == [None, 0]
+    assert batch.word_ids()[:2] == [None, 0]
+    assert batch.token_to_chars(1) == CharSpan(0, 3)
+    assert batch.token_to_chars(0) is None
+    assert batch.token_to_word(0, 1) == batch.token_to_word(1) == 0
+    assert batch.token_to_sequence(-2) == 1
+    assert batch.token_to_sequence(0) is None
+    assert batch.word_to_tokens(0) == TokenSpan(1, 2)
+    assert batch.word_to_tokens(7) is None
+    assert batch.word_to_chars(0, 0, sequence_index=1) == CharSpan(0, 5)
+    assert batch.char_to_token(0, 2) == batch.char_to_token(2) == 1
+    assert batch.char_to_token(3) is None  # the space
+    assert batch.char_to_word(4) == 1
+
+
+@pytest.mark.parametrize(
+    ("tensor_type", "dtype"), [("np", "int64"), ("pt", "int64"), ("tf", "int32"), ("jax", "int32")]
+)
+def test_each_framework_gets_its_integers(fast, tensor_type, dtype):
+    batch = fast(
+        ["the cat", ""], padding=True, return_tensors=tensor_type, return_length=True, return_offsets_mapping=True
+    )
+    for value in batch.values():
+        assert type(value).__module__.split(".")[0] in {"numpy", "torch", "tensorflow", "jaxlib"}
+        assert dtype in str(value.dtype)
+    assert tuple(batch.input_ids.shape) == (2, 4)
+    assert tuple(batch.offset_mapping.shape) == (2, 4, 2)
+
+
+def test_rows_without_ids_are_integers_too(fast):
+    batch = fast(["", ""], add_special_tokens=False, return_tensors="np")
+    assert batch.input_ids.shape == (2, 0)
+    assert batch.input_ids.dtype == np.int64
+
+
+def test_rows_of_different_length_are_no_tensor(fast):
+    with pytest.raises(ValueError, match=r"input_ids cannot be made a tensor.*padding=True"):
+        fast(["a", "b c"], return_tensors="np")
+
+
+def test_an_unknown_framework_is_refused(fast):
+    with pytest.raises(ValueError, match="return_tensors='numpy' is not known"):
+        fast("a", return_tensors="numpy")
+
+
+def test_it_moves_to_a_device_and_keeps_its_integers(fast):
+    import torch
+
+    batch = fast("the cat", return_tensors="pt")
+    assert batch.to("cpu") is batch
+    assert batch.to("meta").input_ids.device.type == "meta"
+    assert batch.to(torch.float16).input_ids.dtype == torch.int64
+
+
+def test_it_pickles(batch):
+    again = pickle.loads(pickle.dumps(batch))  # noqa: S301  our own
+    assert again == batch
+    assert again.tokens() == batch.tokens()
+
+
+def test_columns_that_are_arrays_already_stay():
+    ids = np.array([[1, 2]], dtype=np.int32)
+    batch = BatchEncoding({"input_ids": ids, "scores": [[0.5, 1.0]]}, tensor_type="np")
+    assert batch.input_ids is ids
+    assert batch.scores.dtype == np.float64

@@ -1,0 +1,151 @@
+"""`pad` fills up rows that were made before, in any form that a data loader has them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from clip_core.tokenization import CLIPTokenizer
+from clip_core.tokenization.fast import CLIPTokenizerFast
+from clip_core.tokenization.rows import as_pairs
+from support.vocabulary import BOS, EOS, write_vocabulary
+
+
+def pairs(text, text_pair=None, *, words=False, surrogates=False):
+    return as_pairs(text, text_pair, is_split_into_words=words, allow_surrogates=surrogates)
+
+
+@pytest.mark.parametrize(
+    ("text", "text_pair", "expected"),
+    [
+        ("a", None, ([("a", None)], False)),
+        ("a", "b", ([("a", "b")], False)),
+        ("a", "", ([("a", None)], False)),
+        (["a", "b"], None, ([("a", None), ("b", None)], True)),
+        (("a",), None, ([("a", None)], True)),
+        (["a", "b"], ["c", ""], ([("a", "c"), ("b", "")], True)),
+        ([("a", "b"), "c", ["d", "e"]], None, ([("a", "b"), ("c", None), ("d", "e")], True)),
+    ],
+)
+def test_texts(text, text_pair, expected):
+    assert pairs(text, text_pair) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "text_pair", "expected"),
+    [
+        (["a", "b"], None, ([(["a", "b"], None)], False)),
+        ([], None, ([([], None)], False)),
+        (["a"], ["b", "c"], ([(["a"], ["b", "c"])], False)),
+        ([["a", "b"], []], None, ([(["a", "b"], None), ([], None)], True)),
+        ([(["a"], ["b"])], None, ([(["a"], ["b"])], True)),
+    ],
+)
+def test_words(text, text_pair, expected):
+    assert pairs(text, text_pair, words=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "text_pair", "words", "message"),
+    [
+        (None, None, False, "the text is NoneType 'None', not a str"),
+        (3, None, False, "the text is int '3', not a str"),
+        (b"a", None, False, "the text is bytes"),
+        (["a", None], None, False, "text 1 of the batch is NoneType 'None', not a str"),
+        ("a", 3, False, "the second text of the text is int '3', not a str"),
+        (["a"], "b", False, "text is a batch, so text_pair must be one too, not str 'b'"),
+        ([["a", "b", "c"]], None, False, "text 0 of the batch is list"),
+        ("a b", None, True, "the text is str 'a b'; with is_split_into_words=True it is a list of words"),
+        (["a", 3], None, True, "the text is int '3', not a list of str"),
+    ],
+)
+def test_what_is_no_text_is_shown(text, text_pair, words, message):
+    with pytest.raises(TypeError, match=message):
+        pairs(text, text_pair, words=words)
+
+
+def test_batches_are_not_empty_and_of_one_length():
+    with pytest.raises(ValueError, match="the batch of texts is empty"):
+        pairs([])
+    with pytest.raises(ValueError, match="text holds 1 texts, but text_pair 2"):
+        pairs(["a"], ["b", "c"])
+
+
+def test_half_a_surrogate_pair_is_refused_unless_cleaning_repairs_it():
+    with pytest.raises(ValueError, match="half of a surrogate pair"):
+        pairs(["a", "b\ud800"])
+    assert pairs("\ud800", surrogates=True) == ([("\ud800", None)], False)
+
+
+ROWS = [[BOS, 1, EOS], [BOS, 1, 2, 3, EOS]]
+PADDED = [[BOS, 1, EOS, EOS, EOS], [BOS, 1, 2, 3, EOS]]
+MASKS = [[1, 1, 1, 0, 0], [1] * 5]
+
+
+@pytest.fixture(scope="module", params=[CLIPTokenizer, CLIPTokenizerFast])
+def tokenizer(request, tmp_path_factory):
+    return request.param(**write_vocabulary(tmp_path_factory.mktemp("vocabulary")))
+
+
+def test_columns_and_lists_of_rows(tokenizer):
+    for batch in (
+        {"input_ids": ROWS},
+        [{"input_ids": row} for row in ROWS],
+        [{"input_ids": np.array(row)} for row in ROWS],
+    ):
+        padded = tokenizer.pad(batch)
+        assert [list(row) for row in padded["input_ids"]] == PADDED
+        assert [list(row) for row in padded["attention_mask"]] == MASKS
+
+
+def test_the_result_of_a_call_stays_as_it_is(tokenizer):
+    batch = tokenizer(["the cat", "a"])
+    before = [list(row) for row in batch["input_ids"]]
+    padded = tokenizer.pad(batch, padding="max_length", max_length=8, padding_side="left", return_tensors="np")
+    assert batch["input_ids"] == before
+    expected = tokenizer(["the cat", "a"], padding="max_length", max_length=8, padding_side="left", return_tensors="np")
+    for name, value in expected.items():
+        np.testing.assert_array_equal(padded[name], value)
+
+
+def test_other_columns(tokenizer):
+    masks = [[0] * len(row) for row in ROWS]
+    padded = tokenizer.pad({"input_ids": ROWS, "special_tokens_mask": masks, "token_type_ids": masks, "labels": [7, 8]})
+    assert padded["special_tokens_mask"][0] == [0, 0, 0, 1, 1]
+    assert padded["token_type_ids"][0] == [0] * 5
+    assert padded["labels"] == [7, 8]
+
+
+def test_one_row(tokenizer):
+    padded = tokenizer.pad({"input_ids": ROWS[0]}, pad_to_multiple_of=4)
+    assert padded["input_ids"] == [*ROWS[0], EOS]
+    assert padded["attention_mask"] == [1, 1, 1, 0]
+    assert dict(tokenizer.pad({"input_ids": ROWS[0]}, padding=False, return_attention_mask=False)) == {
+        "input_ids": ROWS[0]
+    }
+
+
+def test_the_framework_of_the_rows_is_kept(tokenizer):
+    import torch
+
+    rows = [{"input_ids": torch.tensor(row)} for row in ROWS]
+    assert isinstance(tokenizer.pad(rows)["input_ids"], torch.Tensor)
+    assert tokenizer.pad({"input_ids": np.array(PADDED)})["attention_mask"].dtype == np.int64
+
+
+def test_no_rows(tokenizer):
+    assert dict(tokenizer.pad({"input_ids": []})) == {"input_ids": [], "attention_mask": []}
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ({"pixel_values": [1]}, "need input_ids; given were pixel_values"),
+        ([], "a list of dicts that is not empty"),
+        ([[1, 2]], "a list of dicts that is not empty"),
+        ({"input_ids": ROWS, "labels": [1]}, r"differ in their number of rows: \{'input_ids': 2, 'labels': 1\}"),
+    ],
+)
+def test_what_cannot_be_filled_up_is_said(tokenizer, batch, message):
+    with pytest.raises(ValueError, match=message):
+        tokenizer.pad(batch)

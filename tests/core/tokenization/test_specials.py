@@ -1,0 +1,212 @@
+"""Names of tokens, added tokens and their ids, the same in both tokenizers."""
+
+# ruff: noqa: S105, S106  the tokens are those of a vocabulary
+
+from __future__ import annotations
+
+import pytest
+
+from clip_core.tokenization import CLIPTokenizer
+from clip_core.tokenization.added import AddedToken
+from clip_core.tokenization.fast import CLIPTokenizerFast
+from support.vocabulary import BOS, EOS, IDS, write_vocabulary
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return write_vocabulary(tmp_path_factory.mktemp("vocabulary"))
+
+
+@pytest.fixture(params=[CLIPTokenizer, CLIPTokenizerFast])
+def make(request, files):
+    return lambda **options: request.param(**files, **options)
+
+
+@pytest.fixture
+def tokenizer(make):
+    return make()
+
+
+def ids(tokenizer, text):
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def test_names_and_ids(tokenizer):
+    assert (tokenizer.bos_token, tokenizer.bos_token_id) == ("<|startoftext|>", BOS)
+    assert {tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id} == {EOS}
+    assert tokenizer.mask_token is tokenizer.sep_token_id is None
+    assert tokenizer.all_special_tokens == ["<|startoftext|>", "<|endoftext|>"]
+    assert tokenizer.all_special_ids == [BOS, EOS]
+    assert tokenizer.additional_special_tokens == tokenizer.additional_special_tokens_ids == []
+    assert list(tokenizer.special_tokens_map) == ["bos_token", "eos_token", "unk_token", "pad_token"]
+    assert isinstance(tokenizer.special_tokens_map_extended["bos_token"], AddedToken)
+
+
+def test_the_vocabulary(tokenizer):
+    assert tokenizer.vocab_size == len(tokenizer) == len(IDS)
+    assert tokenizer.get_vocab() == IDS
+    assert tokenizer.convert_tokens_to_ids("cat</w>") == IDS["cat</w>"]
+    assert tokenizer.convert_tokens_to_ids(["cat</w>", "nothing"]) == [IDS["cat</w>"], EOS]
+    assert (
+        tokenizer.get_added_vocab() == tokenizer.added_tokens_encoder == {"<|startoftext|>": BOS, "<|endoftext|>": EOS}
+    )
+
+
+def test_tokens_that_are_added_are_found_in_the_text_in_any_case(tokenizer):
+    assert tokenizer.add_tokens(["<New>", "dogs", "<New>", "cat</w>"]) == 2
+    assert (tokenizer.vocab_size, len(tokenizer)) == (len(IDS), len(IDS) + 2)
+    assert ids(tokenizer, "<new>xDOGS") == [len(IDS), IDS["x</w>"], len(IDS) + 1]
+    assert tokenizer.decode([len(IDS)]) == "<New>"
+    assert tokenizer.add_tokens("one") == 1
+    assert tokenizer.add_tokens([]) == tokenizer.add_tokens("") == 0
+
+
+def test_special_tokens_are_found_in_the_text_as_they_stand(tokenizer):
+    assert tokenizer.add_tokens(["<New>"], special_tokens=True) == 1
+    assert ids(tokenizer, "<New>") == [len(IDS)]
+    assert len(IDS) not in ids(tokenizer, "<new>")
+    assert tokenizer.decode([len(IDS), IDS["cat</w>"]], skip_special_tokens=True) == "cat"
+
+
+def test_adding_a_token_again_changes_its_settings(tokenizer):
+    tokenizer.add_tokens("dogs")
+    assert tokenizer.add_tokens(AddedToken("dogs", single_word=True)) == 0
+    assert tokenizer.added_tokens_decoder[len(IDS)].single_word
+    assert len(IDS) not in ids(tokenizer, "underdogs")
+
+
+def test_names_for_new_tokens(tokenizer):
+    grown = tokenizer.add_special_tokens(
+        {"mask_token": "<M>", "pad_token": "<P>", "additional_special_tokens": ["<A>"]}
+    )
+    assert grown == 3
+    assert (tokenizer.mask_token_id, tokenizer.pad_token_id) == (len(IDS), len(IDS) + 1)
+    assert tokenizer.additional_special_tokens_ids == [len(IDS) + 2]
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<B>"]}, replace_additional_special_tokens=False)
+    assert tokenizer.additional_special_tokens == ["<A>", "<B>"]
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<C>"]})
+    assert tokenizer.additional_special_tokens == ["<C>"]
+    assert ids(tokenizer, "<A><M>") == [len(IDS) + 2, len(IDS)]
+
+
+def test_new_begin_and_end(tokenizer):
+    tokenizer.add_special_tokens({"bos_token": "<B>", "eos_token": "<E>"})
+    assert tokenizer("cat")["input_ids"] == [len(IDS), IDS["cat</w>"], len(IDS) + 1]
+    tokenizer.eos_token = "<|endoftext|>"
+    assert tokenizer("cat")["input_ids"][-1] == EOS
+
+
+def test_names_can_be_set(tokenizer):
+    tokenizer.pad_token = tokenizer.bos_token
+    assert tokenizer.pad_token_id == BOS
+    tokenizer.pad_token_id = EOS
+    assert tokenizer.pad_token == "<|endoftext|>"
+    tokenizer.mask_token = AddedToken("cat</w>")
+    assert tokenizer.mask_token_id == IDS["cat</w>"]
+    tokenizer.mask_token = None
+    assert tokenizer.mask_token is None
+    tokenizer.additional_special_tokens = ["the</w>"]
+    assert tokenizer.all_special_ids == [BOS, EOS, IDS["the</w>"]]
+
+
+def test_names_given_to_the_class_add_what_is_new(make):
+    tokenizer = make(bos_token="<B>", mask_token=AddedToken("<M>", lstrip=True), additional_special_tokens=["<A>"])
+    added = {token_id: token for token_id, token in tokenizer.added_tokens_decoder.items() if token_id >= len(IDS)}
+    assert added == {
+        len(IDS): AddedToken("<B>", special=True, normalized=True),
+        len(IDS) + 1: AddedToken("<M>", special=True, lstrip=True),
+        len(IDS) + 2: AddedToken("<A>", special=True),
+    }
+
+
+@pytest.mark.parametrize("name", ["bos_token", "eos_token", "unk_token"])
+def test_clip_needs_begin_end_and_unknown(make, name):
+    with pytest.raises(ValueError, match=f"{name} cannot be None"):
+        make(**{name: None})
+    with pytest.raises(ValueError, match=f"{name} cannot be None"):
+        setattr(make(), name, None)
+
+
+def test_a_name_for_a_token_that_is_not_there_is_refused(tokenizer):
+    # transformers takes the id of unk_token without a word.
+    with pytest.raises(ValueError, match=r"pad_token='\[PAD\]' is not in the vocabulary; add_special_tokens"):
+        tokenizer.pad_token = "[PAD]"
+    with pytest.raises(ValueError, match="pad_token_id=999999 is not in the vocabulary"):
+        tokenizer.pad_token_id = 999999
+    with pytest.raises(ValueError, match="'pad': 'x' names no special token; the names are bos_token"):
+        tokenizer.add_special_tokens({"pad": "x"})
+    with pytest.raises(ValueError, match="mask_token='' is not in the vocabulary"):
+        tokenizer.add_special_tokens({"mask_token": ""})
+
+
+def test_a_name_for_what_is_no_token_is_refused(make):
+    for value in (3, ["<P>"]):
+        with pytest.raises(TypeError, match="a token is a str or an AddedToken"):
+            make(pad_token=value)
+        with pytest.raises(TypeError, match="a token is a str or an AddedToken"):
+            make().pad_token = value
+
+
+def test_ids_of_saved_tokens_need_not_follow_on(make):
+    tokenizer = make(added_tokens_decoder={700: AddedToken("<far>"), 600: AddedToken("<near>")})
+    assert ids(tokenizer, "<far><near>cat") == [700, 600, IDS["cat</w>"]]
+    assert tokenizer.add_tokens("<next>") == 1
+    assert ids(tokenizer, "<next>") == [701]
+    assert len(tokenizer) == len(IDS) + 3
+
+
+def test_an_id_that_is_anothers_is_refused(make):
+    with pytest.raises(ValueError, match="'<new>' has the id 3, which is that of '\\$'"):
+        make(added_tokens_decoder={3: AddedToken("<new>")})
+
+
+def test_half_a_surrogate_pair_is_no_token(tokenizer):
+    with pytest.raises(ValueError, match="half of a surrogate pair"):
+        tokenizer.add_tokens("\ud800")
+
+
+# A pad token that is an ordinary word, as in Stable Diffusion 2 and XL
+
+
+@pytest.fixture(params=["given", "saved", "set", "added"])
+def padded(request, make):
+    if request.param == "given":
+        return make(pad_token="!")
+    if request.param == "saved":  # as transformers writes it
+        return make(pad_token="!", added_tokens_decoder={0: AddedToken("!", special=True)})
+    tokenizer = make()
+    if request.param == "set":
+        tokenizer.pad_token = "!"
+    else:
+        assert tokenizer.add_special_tokens({"pad_token": "!"}) == 0
+    return tokenizer
+
+
+def test_an_ordinary_word_as_pad_token_leaves_texts_as_they_are(padded, make):
+    assert padded.pad_token_id == IDS["!"] == 0
+    for text in ("cat!", "!", "!!", "!a!~"):
+        assert padded(text)["input_ids"] == make()(text)["input_ids"]
+    batch = padded(["cat!", "the cat"], padding="max_length", max_length=6)
+    assert batch["input_ids"][0] == [BOS, IDS["cat</w>"], IDS["!</w>"], EOS, 0, 0]
+    assert batch["attention_mask"][0] == [1, 1, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_decoding_skips_the_padding_and_not_the_word(padded, side):
+    # "!~" is the word's own id, 0, and then another.
+    ids = padded("!~ cat", padding="max_length", max_length=8, padding_side=side)["input_ids"]
+    assert ids.count(0) == 4
+    assert padded.decode(ids, skip_special_tokens=True) == "!~ cat"
+    text = slice(3, None) if side == "left" else slice(None, -3)
+    assert padded.get_special_tokens_mask(ids, already_has_special_tokens=True)[text] == [1, 0, 0, 0, 1]
+    assert sum(padded.get_special_tokens_mask(ids, already_has_special_tokens=True)) == 5
+
+
+def test_decoding_a_row_that_is_all_padding(padded):
+    assert padded.decode([0, 0], skip_special_tokens=True) == ""
+    assert padded.decode([], skip_special_tokens=True) == ""
+
+
+def test_a_sign_in_the_vocabulary_stays_a_sign_as_pad_token(make):
+    tokenizer = make(pad_token="<|startoftext|>")
+    assert ids(tokenizer, "<|startoftext|>") == [BOS]

@@ -1,0 +1,94 @@
+"""The cleaning and splitting of texts, in both modes."""
+
+from __future__ import annotations
+
+import pytest
+
+from clip_core.tokenization.added import AddedToken
+from clip_core.tokenization.text import (
+    TextReader,
+    hf_clean,
+    hf_words,
+    hf_words_around_signs,
+    openai_clean,
+    openai_words,
+)
+
+SIGNS = {"<|startoftext|>": 1, "<|endoftext|>": 2}
+ADDED = {
+    1: AddedToken("<|startoftext|>", special=True, normalized=True),
+    2: AddedToken("<|endoftext|>", special=True, normalized=True),
+    3: AddedToken("<New>", special=True),
+    4: AddedToken("Bird"),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("A  photo\n\tof", "a photo of"),
+        (" x ", " x "),
+        ("e\u0301", "\u00e9"),
+        ("\u039f\u03a3", "\u03bf\u03c3"),  # no final sigma
+        ("\u0130", "i\u0307"),
+        ("&amp;", "&amp;"),
+        ("\x1cA\u3000B", "\x1ca b"),
+    ],
+)
+def test_hf_clean(text, cleaned):
+    assert hf_clean(text) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        (" A  photo\n\tof ", "a photo of"),
+        ("&amp;lt;b&amp;gt;", "<b>"),
+        ("<p>&amp;amp;lt;", "<p>&lt;"),  # twice, not thrice
+        ("\u00e2\u20ac\u2122s", "'s"),
+        ("\u201cquoted\u201d", '"quoted"'),
+        ("\u039f\u03a3", "\u03bf\u03c2"),
+        ("\ufb01ne", "fine"),
+        ("a\ud800b", "a\ufffdb"),
+    ],
+)
+def test_openai_clean(text, cleaned):
+    assert openai_clean(text) == cleaned
+
+
+def test_words_and_signs():
+    assert hf_words("it's 42 cats!! 'reef") == ["it", "'s", "4", "2", "cats", "!!", "'re", "ef"]
+    assert openai_words("!!<|endoftext|> <|endoftext|>'\u017fx") == [
+        "!!<|",
+        "endoftext",
+        "|>",
+        "<|endoftext|>",
+        "'\u017f",
+        "x",
+    ]
+
+
+def test_signs_in_the_pattern_end_the_words_beside_them():
+    assert hf_words("<|endoftext|>>") == ["<|", "endoftext", "|>>"]
+    assert hf_words_around_signs("<|endoftext|>>") == ["<|", "endoftext", "|>", ">"]
+    read = TextReader("hf", {}, {}, signs_in_pattern=True).pieces
+    assert list(read("!<|ENDOFTEXT|>>")) == ["!<|", "endoftext", "|>>"]  # it does not begin with the sign
+
+
+def test_the_hf_reader_finds_added_tokens_before_words():
+    read = TextReader("hf", ADDED, SIGNS).pieces
+    assert list(read("A<|EndOfText|>b <New><new> birds")) == ["a", 2, "b", 3, "<", "new", ">", 4, "s"]
+    assert list(read("<|endoftext|>bird", split_special_tokens=True)) == ["<|", "endoftext", "|>", 4]
+
+
+def test_the_openai_reader_leaves_the_signs_to_the_pattern():
+    read = TextReader("openai", ADDED, SIGNS).pieces
+    assert list(read("!!<|endoftext|> <|EndOfText|>")) == ["!!<|", "endoftext", "|>", 2]
+    assert list(read("A<New>&amp;BIRD")) == ["a", 3, "&", 4]
+    assert list(read("<|endoftext|>", split_special_tokens=True)) == ["<|", "endoftext", "|>"]
+
+
+def test_of_two_tokens_that_are_one_once_cleaned_the_first_is_found():
+    reader = TextReader("hf", {7: AddedToken("bird"), 4: AddedToken("Bird")}, {})
+    assert list(reader.pieces("bird")) == [4]
+    assert [token.content for token in reader.found_tokens] == ["Bird"]
