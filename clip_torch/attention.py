@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clip_core.modeling.attention import DEFAULT_IMPLEMENTATION, FLASH_ATTENTION, known_implementation, warn_of_eager
-from clip_torch.flash_attention import flash_full, flash_varlen
+from clip_torch.flash_attention import flash_full, flash_varlen, kernels
 from clip_torch.initialization import linear
 from clip_torch.tensors import known_values
 
@@ -84,7 +84,10 @@ class AttentionMask(NamedTuple):
 
 def check_implementation(name: str | None) -> str:
     """The attention implementation by name; see `known_implementation`."""
-    return known_implementation(name, ATTENTION_IMPLEMENTATIONS)
+    known = known_implementation(name, ATTENTION_IMPLEMENTATIONS)
+    if known == FLASH_ATTENTION:
+        kernels()  # when the model is made, as torch.compile would have to look through an import
+    return known
 
 
 def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_attentions: bool) -> str:
@@ -139,6 +142,8 @@ def _causal_bias(seq: int, like: Tensor) -> Tensor:
 
 def _unpadding(attended: Tensor) -> Unpadding | None:
     """Return how to unpad a batch `(batch, seq)`, bool; None where nothing is padded, as a GPU tells only now."""
+    if attended.shape[0] == 0:
+        return None
     lengths = attended.sum(dim=-1, dtype=torch.int32)  # (batch,)
     shortest, longest = torch.stack(lengths.aminmax()).tolist()
     if shortest == attended.shape[-1]:

@@ -7,8 +7,9 @@ and which supports no dropout.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+import inspect
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,9 +23,35 @@ _ALIGNMENT = 8  # PyTorch's kernels need the size of a head to be a multiple of 
 _MAX_HEAD_DIM = 256
 _MIN_CAPABILITY = (8, 0)  # Ampere
 
-_HAS_PACKAGE = find_spec("flash_attn") is not None
-_HAS_VARLEN = find_spec("torch.nn.attention.varlen") is not None
-_VARLEN_TAKES_SCALE = torch.__version__ >= "2.11"  # and a window in place of `is_causal`
+
+class Kernels(NamedTuple):
+    """The kernels that this environment has; None for those that are missing."""
+
+    package_full: Callable[..., Tensor] | None
+    package_varlen: Callable[..., Tensor] | None
+    torch_varlen: Callable[..., Any] | None
+    takes_scale: bool  # torch_varlen does, and a window in place of `is_causal`: from PyTorch 2.11
+
+
+_found: Kernels | None = None
+
+
+def kernels() -> Kernels:
+    """Return the kernels, which are looked for once. An installed flash-attn that does not import counts as missing."""
+    global _found  # noqa: PLW0603  torch.compile reads a global as a constant, and warns of functools.cache
+    if _found is None:
+        try:
+            from flash_attn import flash_attn_func, flash_attn_varlen_func
+        except (ImportError, OSError):
+            flash_attn_func = flash_attn_varlen_func = None
+        try:
+            from torch.nn.attention.varlen import varlen_attn
+        except ImportError:
+            _found = Kernels(flash_attn_func, flash_attn_varlen_func, None, takes_scale=False)
+        else:
+            takes_scale = "window_size" in inspect.signature(varlen_attn).parameters
+            _found = Kernels(flash_attn_func, flash_attn_varlen_func, varlen_attn, takes_scale)
+    return _found
 
 
 def flash_full(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool, scale: float, dropout: float) -> Tensor:
@@ -46,10 +73,9 @@ def flash_full(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool, sc
         ValueError: the kernel does not support these tensors.
     """
     check_flash_attention(query)
-    if _HAS_PACKAGE:
-        from flash_attn import flash_attn_func
-
-        return flash_attn_func(query, key, value, dropout_p=dropout, softmax_scale=scale, causal=is_causal)
+    package = kernels().package_full
+    if package is not None:
+        return package(query, key, value, dropout_p=dropout, softmax_scale=scale, causal=is_causal)
     query, key, value, head_dim = _aligned(query, key, value)
     query, key, value = (states.transpose(1, 2) for states in (query, key, value))  # (batch, heads, seq, head_dim)
     attended = _sdpa_flash(query, key, value, dropout_p=dropout, is_causal=is_causal, scale=scale)
@@ -88,19 +114,17 @@ def flash_varlen(
     """
     check_flash_attention(query)
     bounds = (cumulative_lengths, cumulative_lengths, max_length, max_length)
-    if _HAS_PACKAGE:
-        from flash_attn import flash_attn_varlen_func
-
-        return flash_attn_varlen_func(
-            query, key, value, *bounds, dropout_p=dropout, softmax_scale=scale, causal=is_causal
-        )
+    package = kernels().package_varlen
+    if package is not None:
+        return package(query, key, value, *bounds, dropout_p=dropout, softmax_scale=scale, causal=is_causal)
     if dropout:
         raise ValueError(
             f"{_REQUESTED} with attention_dropout={dropout} and a padded batch needs the flash-attn package, because "
             "PyTorch's own kernel supports no dropout: install flash-attn, set attention_dropout=0, or use 'sdpa'"
         )
     query, key, value, head_dim = _aligned(query, key, value)
-    return _varlen(query, key, value, bounds, is_causal=is_causal, scale=scale)[..., :head_dim]
+    attend, factor = _torch_varlen(query.shape[-1], is_causal=is_causal, scale=scale)
+    return attend(query * factor if factor != 1 else query, key, value, *bounds)[..., :head_dim]
 
 
 def check_flash_attention(query: Tensor) -> None:
@@ -126,7 +150,7 @@ def check_flash_attention(query: Tensor) -> None:
             f"{_REQUESTED} supports heads of up to {_MAX_HEAD_DIM} elements, and this model's have "
             f"{query.shape[-1]}; use 'sdpa'"
         )
-    if not _HAS_PACKAGE and not _HAS_VARLEN:
+    if kernels().package_full is None and kernels().torch_varlen is None:
         raise ImportError(
             f"{_REQUESTED} needs PyTorch 2.10 or newer (found {torch.__version__}) or the flash-attn package: "
             "pip install flash-attn --no-build-isolation; or use 'sdpa'"
@@ -159,21 +183,11 @@ def _sdpa_flash(query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Te
     return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, **options)[0]  # noqa: SLF001
 
 
-def _varlen(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    bounds: tuple[Tensor, Tensor, int, int],
-    *,
-    is_causal: bool,
-    scale: float,
-) -> Tensor:
-    """Call PyTorch's kernel for sequences of different lengths, whose arguments changed in 2.11."""
-    from torch.nn.attention import varlen
-
-    attend: Callable[..., Any] = varlen.varlen_attn
-    if _VARLEN_TAKES_SCALE:
-        return attend(query, key, value, *bounds, scale=scale, window_size=(-1, 0 if is_causal else -1))
-    # It divides by the root of the head's size, padding included.
-    query = query * (scale * query.shape[-1] ** 0.5)
-    return attend(query, key, value, *bounds, is_causal=is_causal)
+def _torch_varlen(head_dim: int, *, is_causal: bool, scale: float) -> tuple[Callable[..., Tensor], float]:
+    """Return PyTorch's kernel for sequences of different lengths, and the factor of the query it is called with."""
+    found = kernels()
+    assert found.torch_varlen is not None  # noqa: S101  check_flash_attention has seen to it
+    if found.takes_scale:
+        return partial(found.torch_varlen, scale=scale, window_size=(-1, 0 if is_causal else -1)), 1.0
+    # PyTorch 2.10 divides by the root of the head's size, padding included.
+    return partial(found.torch_varlen, is_causal=is_causal), scale * head_dim**0.5

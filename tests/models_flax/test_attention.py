@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import clip_flax
-from clip_core.modeling import attention as attention_choice
+from clip_core.modeling import attention as attention_names
 from clip_flax import attention
 from clip_flax.attention import AttentionMask, check_implementation, eager_attention, sdpa_attention, text_mask
 from support.configs import pixel_values, tiny_config, token_ids
@@ -105,7 +105,7 @@ def test_float64_is_computed_in_float64():
 
 @pytest.mark.parametrize("class_name", ["CLIPTextModel", "CLIPVisionModel"])
 def test_asking_sdpa_for_attentions_falls_back_to_eager_with_one_warning(class_name, monkeypatch):
-    monkeypatch.setattr(attention_choice, "_warned", set())
+    monkeypatch.setattr(attention_names, "_warned", set())
     model = getattr(clip_flax, class_name)(tiny_config())
     inputs = token_ids()[0] if class_name == "CLIPTextModel" else pixel_values(2)
     with pytest.warns(UserWarning, match="sdpa.*output_attentions") as caught:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clip_core.modeling import attention as attention_choice
+from clip_core.modeling import attention as attention_names
 from clip_tf.attention import check_implementation, eager_attention, text_mask
 from support.configs import pixel_values, token_ids
 from support.tf_models import build
@@ -80,7 +80,7 @@ def test_no_mask_makes_nan_in_any_dtype(dtype):
 
 @pytest.mark.parametrize("class_name", ["CLIPTextModel", "CLIPVisionModel"])
 def test_asking_sdpa_for_attentions_falls_back_to_eager_with_one_warning(class_name, monkeypatch):
-    monkeypatch.setattr(attention_choice, "_warned", set())
+    monkeypatch.setattr(attention_names, "_warned", set())
     model = build(class_name)
     inputs = token_ids()[0] if class_name == "CLIPTextModel" else pixel_values(2)
     with pytest.warns(UserWarning, match="sdpa.*output_attentions") as caught:

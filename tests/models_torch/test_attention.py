@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import clip_torch
-from clip_core.modeling import attention as attention_choice
+from clip_core.modeling import attention as attention_names
 from clip_torch.attention import AttentionMask, check_implementation, eager_attention, text_mask
 from support import flash_kernels
 from support.configs import tiny_config, token_ids
@@ -105,7 +105,7 @@ def test_no_mask_makes_nan_in_any_dtype(dtype):
 
 @pytest.mark.parametrize("class_name", ["CLIPTextModel", "CLIPVisionModel"])
 def test_asking_sdpa_for_attentions_falls_back_to_eager_with_one_warning(class_name, monkeypatch):
-    monkeypatch.setattr(attention_choice, "_warned", set())
+    monkeypatch.setattr(attention_names, "_warned", set())
     config = tiny_config()
     model = getattr(clip_torch, class_name)(config).eval()
     inputs = torch.from_numpy(token_ids()[0]) if class_name == "CLIPTextModel" else torch.randn(2, 2, 30, 30)

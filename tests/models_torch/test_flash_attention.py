@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
+import types
 
 import pytest
 import torch
 
 import clip_torch
 from clip_torch import flash_attention
-from clip_torch.flash_attention import check_flash_attention
+from clip_torch.flash_attention import Kernels, check_flash_attention
 from support import flash_kernels
 from support.configs import pixel_values, tiny_config, token_ids
 
@@ -26,7 +28,7 @@ class OnTheGPU:
 @pytest.fixture
 def gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 6))
-    monkeypatch.setattr(flash_attention, "_HAS_PACKAGE", False)
+    monkeypatch.setattr(flash_attention, "_found", Kernels(None, None, print, takes_scale=True))
 
 
 def test_a_model_on_the_cpu_is_refused():
@@ -62,10 +64,10 @@ def test_an_older_gpu_is_refused(monkeypatch):
 
 @pytest.mark.usefixtures("gpu")
 def test_without_any_kernel_both_ways_to_one_are_named(monkeypatch):
-    monkeypatch.setattr(flash_attention, "_HAS_VARLEN", False)
+    monkeypatch.setattr(flash_attention, "_found", Kernels(None, None, None, takes_scale=False))
     with pytest.raises(ImportError, match=rf"2\.10.*{re.escape(torch.__version__)}.*pip install flash-attn.*sdpa"):
         check_flash_attention(OnTheGPU())
-    monkeypatch.setattr(flash_attention, "_HAS_PACKAGE", True)
+    monkeypatch.setattr(flash_attention, "_found", Kernels(print, print, None, takes_scale=False))
     check_flash_attention(OnTheGPU())
 
 
@@ -102,9 +104,27 @@ def test_pytorchs_kernel_for_padded_batches_takes_what_we_give_it():
 
     from torch.nn.attention.varlen import varlen_attn
 
-    takes_scale = {"scale", "window_size"} <= signature(varlen_attn).parameters.keys()
-    assert takes_scale is flash_attention._VARLEN_TAKES_SCALE
-    assert takes_scale or "is_causal" in signature(varlen_attn).parameters
+    parameters = signature(varlen_attn).parameters.keys()
+    assert flash_attention.kernels().torch_varlen is varlen_attn
+    assert parameters >= ({"scale", "window_size"} if flash_attention.kernels().takes_scale else {"is_causal"})
+
+
+@pytest.mark.parametrize("broken", [None, types.ModuleType("flash_attn")], ids=["missing", "without what we call"])
+def test_a_package_that_does_not_import_counts_as_missing(broken, monkeypatch):
+    monkeypatch.setitem(sys.modules, "flash_attn", broken)
+    monkeypatch.setattr(flash_attention, "_found", None)
+    found = flash_attention.kernels()
+    assert (found.package_full, found.package_varlen) == (None, None)
+    assert found.torch_varlen is not None
+
+
+@pytest.mark.parametrize("kernels", flash_kernels.KERNELS)
+def test_a_batch_of_no_texts_gives_none(kernels, monkeypatch):
+    flash_kernels.install(kernels, monkeypatch)
+    monkeypatch.setattr("clip_torch.attention.known_values", lambda tensor: None)
+    model = clip_torch.CLIPTextModel(tiny_config(attn_implementation="flash_attention_2").text_config)
+    empty = torch.zeros(0, 8, dtype=torch.long)
+    assert model(empty, attention_mask=empty).last_hidden_state.shape == (0, 8, 40)
 
 
 def test_flash_attention_is_not_imported_before_it_is_needed(run_program):

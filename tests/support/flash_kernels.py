@@ -25,11 +25,10 @@ KERNELS = ("flash-attn", "torch 2.10", "torch 2.11")
 def install(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let clip_torch call the stand-ins for some kernels, which are one of `KERNELS`."""
     monkeypatch.setattr(flash_attention, "check_flash_attention", _check)
-    monkeypatch.setattr(flash_attention, "_HAS_PACKAGE", kernels == "flash-attn")
-    monkeypatch.setattr(flash_attention, "_VARLEN_TAKES_SCALE", kernels != "torch 2.10")
+    monkeypatch.setattr(flash_attention, "_found", None)
     monkeypatch.setattr(flash_attention, "_sdpa_flash", _sdpa_flash)
     monkeypatch.setattr(varlen, "varlen_attn", _varlen_attn_2_10 if kernels == "torch 2.10" else _varlen_attn_2_11)
-    monkeypatch.setitem(sys.modules, "flash_attn", package())
+    monkeypatch.setitem(sys.modules, "flash_attn", package() if kernels == "flash-attn" else None)
 
 
 def package() -> types.ModuleType:

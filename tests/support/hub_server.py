@@ -228,8 +228,7 @@ def _commit(repo_id: str, revision: str) -> str:
 
 def _serve_calls() -> None:
     """The client's side: one call a line, `[function, args, kwargs]`; one answer a line."""
-    from clip_core.configuration import clip as configuration
-    from clip_core.hub import sources as hub
+    from clip_core import configuration, hub
 
     time.sleep = lambda _: None  # huggingface_hub's waits between its attempts to reach a hub that is down
     for line in sys.stdin:

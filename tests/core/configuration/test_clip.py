@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clip_core.configuration import ACTIVATIONS, CLIPConfig, CLIPTextConfig, CLIPVisionConfig
+from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
+from clip_core.configuration.checks import ACTIVATIONS
 from support.configs import tiny_config
 
 ALL = [CLIPConfig, CLIPTextConfig, CLIPVisionConfig]

@@ -6,7 +6,8 @@ import warnings
 
 import pytest
 
-from clip_core import CLIPTextConfig, attention_choice
+from clip_core import CLIPTextConfig
+from clip_core.modeling import attention as attention_names
 from clip_core.modeling.attention import known_implementation, warn_of_eager
 
 
@@ -28,7 +29,7 @@ def test_an_unknown_name_is_refused_with_those_that_are_known(name, told):
 
 
 def test_each_implementation_that_has_no_weights_is_told_of_once(monkeypatch):
-    monkeypatch.setattr(attention_choice, "_warned", set())
+    monkeypatch.setattr(attention_names, "_warned", set())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for name in ("eager", "sdpa", "sdpa", "flash_attention_2", "eager"):
