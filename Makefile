@@ -52,7 +52,7 @@ bench-gpu:
 	else echo "make bench-gpu needs a CUDA GPU, and there is no nvidia-smi to tell of one: nothing was measured"; fi
 
 bench-gpu-here: $(VENV)/installed-gpu $(VENV)-bench-transformers5/installed
-	$(BIN)/python benchmarks/run.py --rows 8 $(BENCH_ARGS)
+	$(BIN)/python benchmarks/gpu.py $(BENCH_ARGS)
 
 ## gpu-bundle: collect what a GPU machine without a network lacks, for benchmarks/gpu.py there
 gpu-bundle: | $(VENV)/bin/python

@@ -49,7 +49,8 @@ class Goal:
             return f"{asked}, {measured}: reached"
         noise = ", within the noise" if self.is_close else ""
         why = self.why and f" ({self.why})"
-        return f"{asked}, {measured}: missed by {_share(abs(self.measured / self.limit - 1))}{noise}{why}"
+        by = _share(abs(self.measured / self.limit - 1)) if self.limit else _number(self.measured)
+        return f"{asked}, {measured}: missed by {by}{noise}{why}"
 
 
 def at_most(what: str, measured: float | Ratio, limit: float, unit: str = "", why: str = "") -> Goal:

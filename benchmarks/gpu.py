@@ -1,4 +1,4 @@
-"""Row 8: one CUDA GPU. ViT-L/14 beside transformers 5, in steps that can be cut off anywhere and resumed.
+"""One CUDA GPU: ViT-L/14 beside transformers 5, in steps that can be cut off anywhere and resumed.
 
 The steps, in the order of their worth: the tests for a GPU, the three tables of transformers' page on CLIP with every
 attention, CUDA graphs, large batches in bfloat16, Flax's attention, and training under DDP.
@@ -16,49 +16,36 @@ in pure Python that the machine lacks are taken from the wheels in `build/gpu-bu
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import math
 import os
 import sys
 import tempfile
 import time
 import traceback
 import zipfile
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from settings import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from gpu_steps.step import Job, Record, Step
+    from gpu_steps.step import Job, Record, Step, Unit
     from report import Report
-    from settings import Settings
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
 BUNDLE = ROOT / "build" / "gpu-bundle"
 REHEARSAL = "rehearsal"
+_FAILED: Record = {"failed": ""}
 NEEDS_PACKAGE = "transformers 5 FA2"  # runs only with flash-attn, which no plain machine has
 
 # By step and unit, what was measured; a record of what failed has a "failed", and is tried again.
 Records = dict[str, dict[str, "Record"]]
-
-
-def report(settings: Settings) -> Report:
-    """Measure all, as a row of `benchmarks/run.py`.
-
-    Raises:
-        UnavailableError: there is no CUDA GPU.
-    """
-    from gpu_steps import STEPS
-    from gpu_steps.step import Job
-
-    device = device_name()
-    records: Records = {}
-    for _ in measure(Job(settings.scratch, budget=settings.budget), STEPS, records):
-        pass
-    return written(records, STEPS, device)
 
 
 def device_name() -> str:
@@ -77,39 +64,63 @@ def device_name() -> str:
     return str(torch.cuda.get_device_name())
 
 
-def measure(job: Job, steps: Sequence[Step], records: Records, seconds: float = float("inf")) -> Any:
-    """Run what is not recorded yet, and yield after every unit.
+def is_done(record: Record) -> bool:
+    """Return whether a unit need not be run again: nothing failed, and nobody was left out who can run."""
+    return not ("failed" in record or record.get("failing") or record.get("left_out", {}).keys() - {NEEDS_PACKAGE})
+
+
+def measure(job: Job, steps: Sequence[Step], records: Records, save: Callable[[], None]) -> None:
+    """Run what is not recorded yet, or failed.
 
     Args:
-        job: where and how thoroughly.
+        job: where, how thoroughly, and until when: nothing is begun that may not end in time.
         steps: in the order in which they are run.
         records: what is known already; grows.
-        seconds: begin nothing that may not end within so many.
+        save: called before and after every unit, as the process may be ended at any time.
     """
-    end = time.monotonic() + seconds
     for step in steps:
         known = records.setdefault(step.name, {})
-        pending = [unit for unit in step.units(job) if "failed" in known.get(unit.name, {"failed": ""})]
-        if not pending:
-            continue
-        if time.monotonic() + step.start_seconds + pending[0].seconds > end:
-            print(f"{step.name}: not begun, because {pending[0].name} may not end in time")
-            continue
-        running = step.run(job, [unit.name for unit in pending])
-        for unit in pending:
-            if time.monotonic() + unit.seconds > end:
-                print(f"{step.name}: {unit.name} and what follows is left for another time")
+        pending = [unit for unit in step.units(job) if unit.name not in known or not is_done(known[unit.name])]
+        pending.sort(key=lambda unit: unit.name in known)  # what was cut off or failed comes last
+        while pending:
+            if time.monotonic() + step.start_seconds + pending[0].seconds > job.end:
+                print(f"{step.name}: {pending[0].name} is left for another time, as it may not end in this one")
                 break
-            start = time.monotonic()
-            try:
-                name, record = next(running)
-            except Exception:  # noqa: BLE001  the other steps are measured all the same
-                known[unit.name] = {"failed": traceback.format_exc()[-2000:]}
-                yield step.name, unit.name
-                break
-            known[name] = record | {"took": time.monotonic() - start}
-            yield step.name, name
-        running.close()
+            pending = run_units(step, job, pending, known, save)
+
+
+def run_units(
+    step: Step, job: Job, pending: Sequence[Unit], known: dict[str, Record], save: Callable[[], None]
+) -> Sequence[Unit]:
+    """Run units of a step until one fails or time is short; return those that are left."""
+    running = step.run(job, [unit.name for unit in pending])
+    for index, unit in enumerate(pending):
+        if index and time.monotonic() + unit.seconds > job.end:
+            return pending[index:]
+        known[unit.name] = {"failed": "cut off"}
+        save()
+        start = time.monotonic()
+        try:
+            name, record = next(running)
+        except Exception:  # noqa: BLE001  what follows is measured all the same
+            known[unit.name] = {"failed": traceback.format_exc()[-2000:]}
+            save()
+            return pending[index + 1 :]
+        known[name] = record | {"took": time.monotonic() - start, "code": code_fingerprint()}
+        save()
+        print(f"{step.name}: {name}: {'done' if is_done(record) else 'failed'}", flush=True)
+    running.close()
+    return []
+
+
+@cache
+def code_fingerprint() -> str:
+    """Return a hash of the code that is measured, so that a report can say where its records are of different code."""
+    digest = hashlib.sha256()
+    for package in ("clip_core", "clip_flax", "clip_torch", "benchmarks"):
+        for file in sorted((ROOT / package).rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def written(records: Records, steps: Sequence[Step], device: str) -> Report:
@@ -119,31 +130,59 @@ def written(records: Records, steps: Sequence[Step], device: str) -> Report:
     made = Report("gpu", f"ViT-L/14 on one {device}", __doc__ or "", quick=device == REHEARSAL)
     made.description = (__doc__ or "").partition("\n\n    python")[0]
     made.versions |= {"GPU": device}
+    titles = {step.name: step.title for step in steps}
+    for name, units in records.items():
+        for unit, record in units.items():
+            made.measurements.append({"step": name, "unit": unit} | record)
+            if "failed" in record:
+                made.notes.append(f"{titles.get(name, name)}, {unit}: {record['failed'].strip().splitlines()[-1]}")
+    codes = {record.get("code") for units in records.values() for record in units.values() if "failed" not in record}
+    if len(codes) > 1:
+        made.notes.append(f"These numbers are of {len(codes)} different states of the code.")
     for step in steps:
         found = {name: record for name, record in records.get(step.name, {}).items() if "failed" not in record}
         if found:
-            step.describe(found, made)
-        for name, record in records.get(step.name, {}).items():
-            made.measurements.append({"step": step.name, "unit": name} | record)
-            if "failed" in record:
-                made.notes.append(f"{step.title}, {name} failed: {record['failed'].strip().splitlines()[-1]}")
+            try:
+                step.describe(found, made)
+            except Exception as error:  # noqa: BLE001  the numbers are kept all the same
+                made.notes.append(f"{step.title} could not be told: {type(error).__name__}: {error}")
     return made
 
 
 def read_records(path: Path, device: str) -> Records:
-    """Return what a report holds that was measured on the same device; nothing where there is no report."""
+    """Return what a report holds that was measured on the same device; nothing where there is no report.
+
+    A file that cannot be read is put aside under another name.
+    """
     if not path.exists():
         return {}
-    content = json.loads(path.read_text())
-    there = content["versions"].get("GPU")
+    try:
+        content = json.loads(path.read_text())
+        there = content["versions"].get("GPU")
+        measurements = content["measurements"]
+    except (ValueError, KeyError):
+        broken = path.with_suffix(".broken.json")
+        path.replace(broken)
+        print(f"{path} is damaged; it is {broken} now, and everything is measured anew")
+        return {}
     if there != device:
-        print(f"{path} is of {there}, not of {device}: measuring all anew")
+        print(f"{path} is of {there} and not of {device}, and is not used")
         return {}
     records: Records = {}
-    for one in content["measurements"]:
+    for one in measurements:
         step, unit = one.pop("step"), one.pop("unit")
         records.setdefault(step, {})[unit] = one
     return records
+
+
+def merged(*several: Records) -> Records:
+    """Return all records; of the same unit the last that is done, and otherwise the last."""
+    found: Records = {}
+    for records in several:
+        for step, units in records.items():
+            known = found.setdefault(step, {})
+            known |= {unit: one for unit, one in units.items() if is_done(one) or not is_done(known.get(unit, _FAILED))}
+    return found
 
 
 def use_checkout(bundle: Path) -> None:
@@ -167,15 +206,17 @@ def plan(steps: Sequence[Step], job: Job) -> dict[str, float]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, writing the report after every unit; 1 if something failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to write to (benchmarks/results)")
-    parser.add_argument("--resume", type=Path, help="a gpu.json to go on from, by default that in --results")
+    parser.add_argument("--results", type=Path, help="the folder to write to (benchmarks/results; none in a rehearsal)")
+    parser.add_argument("--resume", type=Path, help="a gpu.json to go on from; by default those of both folders")
     parser.add_argument("--steps", help="names between commas; all by default")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing that may take longer")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin nothing that may take longer")
     parser.add_argument("--budget", type=float, default=20.0, help="seconds for the turns of one case (20)")
     parser.add_argument("--bundle", type=Path, default=BUNDLE, help="a folder of wheels (build/gpu-bundle)")
     parser.add_argument("--rehearse", action="store_true", help="run all on a CPU, with tiny models")
     parser.add_argument("--plan", action="store_true", help="tell how long each step may take, and do nothing")
     options = parser.parse_args(arguments)
+    if options.resume and not options.resume.exists():
+        parser.error(f"--resume: there is no {options.resume}")
     use_checkout(options.bundle)
     from gpu_steps import STEPS
     from gpu_steps.step import Job
@@ -186,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--steps: no step {min(unknown)!r}; there are {', '.join(step.name for step in STEPS)}")
     chosen = [step for step in STEPS if step.name in names]
     with tempfile.TemporaryDirectory() as scratch:
-        job = Job(Path(scratch), options.rehearse, options.budget)
+        job = Job(Path(scratch), options.rehearse, options.budget, time.monotonic() + 60 * options.minutes)
         if options.plan:
             for name, seconds in plan(chosen, job).items():
                 print(f"{name:14} {seconds:5.0f} s")
@@ -196,12 +237,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except UnavailableError as reason:
             print(reason)
             return 0
-        records = read_records(options.resume or options.results / "gpu.json", device)
-        for step, unit in measure(job, chosen, records, 60 * options.minutes):
-            written(records, STEPS, device).write(options.results)
-            print(f"{step}: {unit}: {'failed' if 'failed' in records[step][unit] else 'done'}", flush=True)
-    made = written(records, STEPS, device)
-    made.write(options.results)
+        results = options.results or (job.scratch if options.rehearse else RESULTS)
+        sources = [options.resume] if options.resume else [RESULTS / "gpu.json", results / "gpu.json"]
+        records = merged(*(read_records(path, device) for path in dict.fromkeys(sources)))
+        if (results / "gpu.json").exists() and not read_records(results / "gpu.json", device) and not options.resume:
+            parser.error(f"--results: {results / 'gpu.json'} is of another device; name another folder")
+        measure(job, chosen, records, lambda: written(records, STEPS, device).write(results) and None)
+        made = written(records, STEPS, device)
+        made.write(results)
     print(made.markdown())
     wrong = problems(records, rehearse=options.rehearse)
     print("\n".join(wrong), file=sys.stderr)
@@ -209,16 +252,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def problems(records: Records, *, rehearse: bool) -> list[str]:
-    """Return a line on every unit that failed, and in a rehearsal on every contestant that was left out."""
+    """Return what went wrong: units and tests that failed, and in a rehearsal every contestant that was left out."""
     found = []
     for step, units in records.items():
         for unit, record in units.items():
             if "failed" in record:
                 found.append(f"{step}, {unit} failed:\n{record['failed']}")
+            found += [f"{step}, {unit}: {failure}" for failure in record.get("failures", [])]
             if rehearse:
                 left_out = record.get("left_out", {}).items()
                 found += [f"{step}, {unit} lacks {name}:\n{why}" for name, why in left_out if name != NEEDS_PACKAGE]
-                found += [f"{step}, {unit}: {failure}" for failure in record.get("failures", [])]
     return found
 
 

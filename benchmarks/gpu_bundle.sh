@@ -2,13 +2,15 @@
 # Collect the wheels that a GPU machine without a network lacks: gpu_bundle.sh PYTHON FOLDER. Then see whether they fit
 # into 60 MiB together with the checkout, and say what to run there.
 set -eu
-python=$1 folder=$2
+python=$1
+mkdir -p "$2"
+folder=$(cd "$2" && pwd)
 root=$(cd "$(dirname "$0")/.." && pwd)
-rm -rf "$folder"
+rm -f "$folder"/*.whl
 "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.12 \
     --implementation py --abi none --platform any --dest "$folder" --requirement "$root/requirements/gpu-bundle.txt"
-cd "$root"
-checkout=$(git ls-files -z --cached --others --exclude-standard | xargs -0 cat 2>/dev/null | wc -c)
+files=$(git -C "$root" ls-files --cached --others --exclude-standard)
+checkout=$(printf '%s\n' "$files" | (cd "$root" && while read -r file; do [ -f "$file" ] && cat "$file"; done) | wc -c)
 wheels=$(cat "$folder"/*.whl | wc -c)
 mebibytes=$(((checkout + wheels) / 1048576))
 if [ "$mebibytes" -ge 60 ]; then

@@ -3,14 +3,18 @@
 # rehearse_gpu.sh PYTHON BUNDLE. It begins with one step and resumes.
 set -eu
 python=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-root=$(cd "$(dirname "$0")/.." && pwd)
+bundle=$(cd "$2" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cd "$root"
-git ls-files -z --cached --others --exclude-standard | xargs -0 tar -cf - --ignore-failed-read 2>/dev/null | tar -xf - -C "$work"
-mkdir -p "$work/build"
-cp -r "$2" "$work/build/gpu-bundle"
-cd "$work"
-rehearse() { env -i PATH="$PATH" HOME="$HOME" LANG=C.UTF-8 "$python" benchmarks/gpu.py --rehearse --results "$work/found" "$@"; }
+cd "$(dirname "$0")/.."
+mkdir -p "$work/checkout/build"
+# What is deleted and not committed yet is still listed; tar says so, and goes on.
+git ls-files -z --cached --others --exclude-standard > "$work/files"
+tar --create --null --files-from="$work/files" --ignore-failed-read 2>/dev/null | tar --extract --directory="$work/checkout"
+cp -r "$bundle" "$work/checkout/build/gpu-bundle"
+cd "$work/checkout"
+rehearse() {
+    env -i PATH="$PATH" HOME="${HOME:-/root}" LANG=C.UTF-8 "$python" benchmarks/gpu.py --rehearse --results "$work/found" "$@"
+}
 rehearse --steps text
 rehearse

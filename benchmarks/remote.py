@@ -7,6 +7,7 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
+from select import select
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -30,14 +31,15 @@ class Worker:
     Args:
         name: what it is called in messages.
         target: what to run.
+        patience: seconds to wait for an answer, after which the process is ended; None for ever.
         options: further keywords of the adapter's `load`; the target's own come first.
 
     Raises:
         WorkerError: its environment is not there, or the library failed to load.
     """
 
-    def __init__(self, name: str, target: Target, **options: Any) -> None:
-        self.name = name
+    def __init__(self, name: str, target: Target, *, patience: float | None = None, **options: Any) -> None:
+        self.name, self.patience = name, patience
         python = target.python()
         if not python.exists():
             raise WorkerError(f"{name}: no environment {python.parents[1].name}; `make bench` makes it")
@@ -104,6 +106,9 @@ class Worker:
             print(json.dumps({"do": do, **arguments}), file=self._process.stdin, flush=True)
         except BrokenPipeError:
             raise self._ended(do) from None
+        if not select([self._process.stdout], [], [], self.patience)[0]:
+            self._process.kill()
+            raise WorkerError(f"{self.name} did not {do} within {self.patience:.0f} s and was ended")
         line = self._process.stdout.readline()
         if not line:
             raise self._ended(do)

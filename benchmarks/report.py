@@ -82,8 +82,8 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
         stem = folder / self.name
         files = [stem.with_suffix(".json"), stem.with_suffix(".md")]
-        files[0].write_text(json.dumps(self.content(), indent=2) + "\n")
-        files[1].write_text(self.markdown())
+        _write(files[0], json.dumps(self.content(), indent=2) + "\n")
+        _write(files[1], self.markdown())
         if self.plot is not None:
             files.append(stem.with_suffix(".png"))
             self.plot(files[-1])
@@ -94,6 +94,13 @@ class Report:
         place = "{processor}, {cores} cores, {memory}, {system}, Python {python}".format(**self.machine)
         warning = "**A quick check: too few turns for its times to say anything.**\n\n" if self.quick else ""
         return f"{warning}{self.date}; {place}; {used}."
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all: a run may be cut off at any time."""
+    unfinished = path.with_suffix(path.suffix + ".tmp")
+    unfinished.write_text(text)
+    unfinished.replace(path)
 
 
 def milliseconds(seconds: float, spread: float) -> str:

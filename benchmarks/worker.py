@@ -55,6 +55,8 @@ class Server:
         with np.load(inputs) as file:
             arrays = dict(file)
         self.work = Work(self.model.work(stage, arrays, **options))
+        for _ in range(getattr(self.model, "runs_to_settle", 1) - 1):
+            self.work.function()
         results = self.model.arrays(self.work.function())
         np.savez(outputs, **results)
         return {}

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def started(
-    checkpoint: Path, wanted: Mapping[str, tuple[str, dict[str, Any]]], *, at_once: int = 1
+    checkpoint: Path,
+    wanted: Mapping[str, tuple[str, dict[str, Any]]],
+    *,
+    at_once: int = 1,
+    patience: float | None = None,
 ) -> Iterator[tuple[dict[str, Worker], dict[str, str]]]:
     """Workers that hold the checkpoint, and the reasons of those that could not be started.
 
@@ -24,12 +28,13 @@ def started(
         checkpoint: the folder.
         wanted: the name of each to its target and further options of loading.
         at_once: how many load side by side.
+        patience: seconds to wait for any answer of theirs.
     """
 
     def start(name: str) -> Worker | WorkerError:
         target, options = wanted[name]
         try:
-            return Worker(name, TARGETS[target], checkpoint=str(checkpoint), **options)
+            return Worker(name, TARGETS[target], patience=patience, checkpoint=str(checkpoint), **options)
         except WorkerError as error:
             return error
 

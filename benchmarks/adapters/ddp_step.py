@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import checkpoints
 import torch
 from interleaved import Measurement
+from timing import orders
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
@@ -48,29 +49,23 @@ def measure(checkpoint: str, device: str, pairs: int) -> dict[str, Any]:
     """Return the difference of the gradients, and the times and memory of both ways."""
     model = CLIPModel.from_pretrained(checkpoint, dtype=torch.float32).to(device).train()
     towers = Towers(model)
-    ways: dict[str, nn.Module] = {"DDP": DistributedDataParallel(towers), "one process": towers}
-    few = batch(min(pairs, _FEWER_PAIRS), device)
-    gradients = [gradients_of(model, way, few) for way in ways.values()]
-    largest = max(float(gradient.abs().max()) for gradient in gradients[1].values())
-    difference = max(float((gradients[0][name] - gradients[1][name]).abs().max()) for name in gradients[1])
-    del gradients
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
-    whole = batch(pairs, device)
+    whole, few = batch(pairs, device), batch(min(pairs, _FEWER_PAIRS), device)
+    plain = gradients_of(model, towers, few)
+    peak = {
+        "one process": max(step(model, towers, whole, optimizer)[1] for _ in range(2))
+    }  # before DDP's buckets exist
+    ways: dict[str, nn.Module] = {"one process": towers, "DDP": DistributedDataParallel(towers)}
+    model.load_state_dict(CLIPModel.from_pretrained(checkpoint, dtype=torch.float32).state_dict())
+    parallel = gradients_of(model, ways["DDP"], few)
+    largest = max(float(gradient.abs().max()) for gradient in plain.values())
+    difference = max(float((parallel[name] - gradient).abs().max()) for name, gradient in plain.items())
+    del plain, parallel
+    peak["DDP"] = max(step(model, ways["DDP"], whole, optimizer)[1] for _ in range(2))
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    peak: dict[str, int] = {}
-    for turn in range(_TURNS + 2):  # the first two are not counted
-        for name, way in ways.items():
-            _synchronize(device, reset=True)
-            start = time.perf_counter()
-            optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(device, dtype=torch.bfloat16):
-                images, texts = way(whole)
-            gathered_loss(images, texts, model.logit_scale.exp()).backward()
-            optimizer.step()
-            _synchronize(device)
-            if turn >= 2:
-                seconds[name].append(time.perf_counter() - start)
-                peak[name] = torch.cuda.max_memory_allocated() if device == "cuda" else 0
+    for order in orders(ways, _TURNS):
+        for name in order:
+            seconds[name].append(step(model, ways[name], whole, optimizer)[0])
     found = {name: Measurement(name, taken) for name, taken in seconds.items()}
     return {
         "backend": distributed.get_backend(),
@@ -80,6 +75,25 @@ def measure(checkpoint: str, device: str, pairs: int) -> dict[str, Any]:
             for name, one in found.items()
         },
     }
+
+
+def step(
+    model: CLIPModel, way: nn.Module, inputs: dict[str, Tensor], optimizer: torch.optim.AdamW
+) -> tuple[float, int]:
+    """Train on a batch; return the seconds, and the bytes of the device's memory at the peak."""
+    on_gpu = model.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    start = time.perf_counter()
+    optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(model.device.type, dtype=torch.bfloat16):
+        images, texts = way(inputs)
+    gathered_loss(images, texts, model.logit_scale.exp()).backward()
+    optimizer.step()
+    if on_gpu:
+        torch.cuda.synchronize()
+    return time.perf_counter() - start, torch.cuda.max_memory_allocated() if on_gpu else 0
 
 
 def gradients_of(model: CLIPModel, way: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -93,13 +107,6 @@ def batch(pairs: int, device: str) -> dict[str, Tensor]:
     """Return pairs of a picture and a text."""
     arrays = checkpoints.texts(pairs) | {"pixel_values": checkpoints.pictures(pairs)}
     return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-
-
-def _synchronize(device: str, *, reset: bool = False) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-        if reset:
-            torch.cuda.reset_peak_memory_stats()
 
 
 if __name__ == "__main__":

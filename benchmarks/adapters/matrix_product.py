@@ -19,13 +19,14 @@ class MatrixProduct:
         self.device, self.dtype = device, dtype
         self.versions = {"torch": torch.__version__}
 
-    def work(self, _stage: str, inputs: dict[str, np.ndarray]) -> Callable[[], torch.Tensor]:
-        """The product of the matrix `(n, n)` with itself, into memory that is there already."""
+    def work(self, _stage: str, inputs: dict[str, np.ndarray], repeats: int = 1) -> Callable[[], torch.Tensor]:
+        """The product of the matrix `(n, n)` with itself, so many times, into memory that is there already."""
         matrix = torch.from_numpy(inputs["matrix"]).to(self.device, self.dtype)
         product = torch.empty_like(matrix)
 
         def work() -> torch.Tensor:
-            torch.mm(matrix, matrix, out=product)
+            for _ in range(repeats):
+                torch.mm(matrix, matrix, out=product)
             if self.device == "cuda":
                 torch.cuda.synchronize()
             return product

@@ -19,12 +19,6 @@ if TYPE_CHECKING:
 # transformers 4.57 loads every framework that it finds; here PyTorch alone is to run.
 os.environ |= {"USE_TF": "0", "USE_FLAX": "0"}
 
-_COMPILERS: dict[str, dict[str, str]] = {
-    "inductor": {"mode": "reduce-overhead"},
-    "cudagraphs": {"backend": "cudagraphs"},
-    "inductor, rehearsed": {"mode": "default"},
-    "cudagraphs, rehearsed": {"backend": "aot_eager"},
-}
 _FULL = ("logits_per_image", "image_embeds", "text_embeds")
 
 
@@ -39,6 +33,8 @@ class TorchModel:
     def __init__(self, model: Any, versions: dict[str, str]) -> None:
         self.model = model
         self.versions = versions
+        self.graph = False
+        self.runs_to_settle = 1
         if self.device.type == "cuda":
             self.memory, self.reset = self._device_memory, torch.cuda.reset_peak_memory_stats
 
@@ -51,6 +47,8 @@ class TorchModel:
         """What is timed: one run of the stage on inputs that are on the device already, to its end."""
         tensors = {name: self._given(torch.from_numpy(array)) for name, array in inputs.items()}
         run = partial(getattr(self, f"_{stage}"), tensors, options)
+        if self.graph:
+            run = self._recorded(run)
 
         def work() -> dict[str, Any]:
             with torch.inference_mode():
@@ -64,6 +62,26 @@ class TorchModel:
     def arrays(self, results: dict[str, Any]) -> dict[str, np.ndarray]:
         """Results as numpy; features in unit norm, so that one tolerance fits all."""
         return {name: unit_features(name, tensor.float()).cpu().numpy() for name, tensor in results.items()}
+
+    def _recorded(self, run: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+        """Record the kernels of a run as a CUDA graph, after PyTorch's notes on them; return what replays it."""
+        if self.device.type != "cuda":  # a rehearsal
+            return run
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside), torch.inference_mode():
+            for _ in range(3):
+                run()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.inference_mode(), torch.cuda.graph(graph):
+            results = run()
+
+        def replay() -> dict[str, Any]:
+            graph.replay()
+            return results
+
+        return replay
 
     def _given(self, tensor: torch.Tensor) -> torch.Tensor:
         dtype = next(self.model.parameters()).dtype if tensor.is_floating_point() else tensor.dtype
@@ -111,7 +129,7 @@ def load(
         device: where to.
         dtype: of the weights and the computation.
         attn_implementation: of both libraries the same names.
-        compiled: replay CUDA graphs of TorchInductor's kernels ("inductor") or of the model's own ("cudagraphs").
+        compiled: replay CUDA graphs of TorchInductor's kernels ("inductor") or of the model's own ("graph").
         prepared: for inference on a CPU, which is ours alone.
         rehearse: run on a CPU what needs a GPU, with stand-ins for the kernels of FlashAttention.
     """
@@ -123,15 +141,18 @@ def load(
     model = getattr(package, class_name).from_pretrained(checkpoint, **options).eval().to(device)
     if prepared:
         model.prepare_for_inference()
-    if compiled:
-        model.compile(**_COMPILERS[compiled if device == "cuda" else f"{compiled}, rehearsed"])
+    if compiled == "inductor":  # each shape by itself, so that a row does not depend on those before it
+        model.compile(mode="reduce-overhead" if device == "cuda" else "default", dynamic=False)
     found = {"torch": torch.__version__}
     if library == "transformers":
         major = package.__version__.partition(".")[0]
         found["transformers" if major == "4" else f"transformers {major}"] = package.__version__
     if device == "cuda":
         found |= {"CUDA": str(torch.version.cuda), "GPU": torch.cuda.get_device_name()}
-    return TorchModel(model, found)
+    made = TorchModel(model, found)
+    made.graph = compiled == "graph"
+    made.runs_to_settle = 3 if compiled else 1  # a graph is recorded in the second run, and replayed from the third
+    return made
 
 
 def _replace_flash_attention() -> None:

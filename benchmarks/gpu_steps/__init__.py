@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gpu_steps import cudnn, ddp, large, suite
 from gpu_steps.graphs import graphs
-from gpu_steps.tables import CASES, table
+from gpu_steps.tables import CASES, PADDED_STEP, table
 
 if TYPE_CHECKING:
     from gpu_steps.step import Step
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 STEPS: tuple[Step, ...] = (
     suite.STEP,
     *map(table, CASES),
+    PADDED_STEP,
     *map(graphs, CASES),
     large.STEP,
     cudnn.STEP,

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 _AT_ONCE = 8  # workers that start side by side
 _SECONDS_TO_START = 30.0  # importing PyTorch and transformers, and loading ViT-L/14, of as many at once
 _SECONDS_TO_PREPARE = 2.0  # inputs and outputs pass through files
-# ViT-L/14 for one shape: by TorchInductor, by CUDA graphs of PyTorch's own kernels, by XLA.
-INDUCTOR, CUDAGRAPHS, XLA = 75.0, 25.0, 40.0
+INDUCTOR, XLA = 75.0, 40.0  # to compile ViT-L/14 for one shape
+_PATIENCE = 150.0  # an answer that takes longer will not come
+_PRODUCTS = 50  # of matrices in a turn of the yardstick, so that it takes about as long as a model's
 _SLOWEST_RATE = 5e13  # FLOP/s in half precision, far below what any GPU since Ampere reaches
 _LAUNCHES = 0.04  # seconds in which even a slow processor launches the kernels of both towers
 _REST = 0.02
@@ -88,14 +89,14 @@ class Comparison:
         """Start the contestants once, and yield the record of one case after another."""
         shared = {"device": job.device, "dtype": self.precision, "rehearse": job.rehearse}
         wanted = {name: (target, shared | dict(options)) for name, (target, options) in self.wanted.items()}
-        with started(job.checkpoint, wanted, at_once=_AT_ONCE) as (workers, left_out):
+        cases = {case.name: case for case in self._cases(job)}
+        with started(job.checkpoint, wanted, at_once=_AT_ONCE, patience=_PATIENCE) as (workers, left_out):
             versions: dict[str, str] = {}
             for worker in workers.values():
                 versions |= worker.versions
-            for case in self._cases(job):
-                if case.name in names:
-                    print(f"{self.name}: {case.name}", flush=True)
-                    yield case.name, self._measure(case, workers, left_out, job) | {"versions": versions}
+            for name in names:
+                print(f"{self.name}: {name}", flush=True)
+                yield name, self._measure(cases[name], workers, left_out, job) | {"versions": versions}
 
     def _measure(self, case: Case, workers: dict[str, Worker], left_out: dict[str, str], job: Job) -> Record:
         missing = {self.reference, self.yardstick} & left_out.keys()
@@ -106,15 +107,17 @@ class Comparison:
         size = _matrix_size(job)
         if self.yardstick:
             matrix = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
-            workers[self.yardstick].prepare("product", {"matrix": matrix})
+            workers[self.yardstick].prepare("product", {"matrix": matrix}, repeats=_PRODUCTS)
             runners[self.yardstick] = workers[self.yardstick]
-        first = take_turns(runners, 1)
-        seconds = sum(one.median for one in first.values())
+        seconds, broken = first_turns(runners)
+        different |= broken
+        if self.reference not in runners:
+            return {"failed": broken[self.reference]}
         fewest, most = (2, 2) if job.rehearse else (_FEWEST_TURNS, _MOST_TURNS)
         timed = Timed(
             case, take_turns(runners, number_of_turns(seconds, job.budget, fewest, most)), left_out | different
         )
-        counted = {"flops": case_flops(case, job.config), "yardstick_flops": 2.0 * size**3}
+        counted = {"flops": case_flops(case, job.config), "yardstick_flops": 2.0 * size**3 * _PRODUCTS}
         return timed.record() | counted | {"left_out": timed.left_out, "memory": peaks(runners, workers)}
 
     def describe(self, records: Mapping[str, Record], report: Report) -> None:
@@ -140,6 +143,18 @@ def smaller(case: Case) -> Case:
     """Return a case of two pictures or texts at most, under the same name."""
     inputs = {name: array[:2] for name, array in case.inputs.items()}
     return Case(case.name, case.stage, inputs, case.facts, case.options)
+
+
+def first_turns(runners: dict[str, Runner]) -> tuple[float, dict[str, str]]:
+    """Run each once; return the seconds of all, and why some broke, which are removed from the runners."""
+    seconds, broken = 0.0, {}
+    for name in list(runners):
+        try:
+            seconds += runners[name].run()
+        except WorkerError as error:
+            broken[name] = str(error)
+            del runners[name]
+    return seconds, broken
 
 
 def _matrix_size(job: Job) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from report import Table, milliseconds
 from targets import ROOT
 
 from gpu_steps.comparison import MEGABYTE
-from gpu_steps.step import Unit
+from gpu_steps.step import Unit, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -61,17 +60,18 @@ def _run_program(job: Job) -> Record:
     result = job.scratch / "ddp.json"
     pairs = 4 if job.rehearse else _PAIRS
     arguments = [str(job.checkpoint), str(result), f"--device={job.device}", f"--pairs={pairs}"]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1", str(_PROGRAM)]
-    done = subprocess.run(  # noqa: S603
-        command + arguments,
-        env=os.environ | {"OMP_NUM_THREADS": "2"},
-        capture_output=True,
-        text=True,
-        timeout=2 * _SECONDS,
-        check=False,
-    )
-    if done.returncode:
-        return {"failed": (done.stdout + done.stderr)[-2000:]}
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--local-addr=127.0.0.1",
+        "--nproc_per_node=1",
+        str(_PROGRAM),
+    ]
+    code, printed = run_program(command + arguments, job.patience(_SECONDS), env=os.environ | {"OMP_NUM_THREADS": "2"})
+    if code != 0:
+        return {"failed": printed}
     record: Record = json.loads(result.read_text())
     return record
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import checkpoints
@@ -16,6 +21,7 @@ if TYPE_CHECKING:
     from report import Report
 
 Record = dict[str, Any]  # what JSON can hold
+_PRINTED = 3000  # characters
 
 
 @dataclass(frozen=True)
@@ -26,11 +32,17 @@ class Job:
         scratch: a folder for checkpoints, removed afterwards.
         rehearse: run every line on a CPU, with tiny models and stand-ins for the kernels; the numbers mean nothing.
         budget: seconds for the turns of one case.
+        end: when everything has to be done, on the clock of `time.monotonic`.
     """
 
     scratch: Path
     rehearse: bool = False
     budget: float = 20.0
+    end: float = math.inf
+
+    def patience(self, seconds: float) -> float:
+        """Return how long to wait for what should take so many seconds: twice that, if there is time."""
+        return max(1.0, min(2 * seconds * (3 if self.rehearse else 1), self.end - time.monotonic()))
 
     @property
     def device(self) -> str:
@@ -64,16 +76,27 @@ class Unit:
     seconds: float
 
 
-@dataclass
-class Found:
-    """What a report is made of: the records of one step by unit, in the order of the units."""
+def run_program(command: Sequence[str], patience: float, **options: Any) -> tuple[int | None, str]:
+    """Run a program, ending it with all that it started if it takes longer.
 
-    records: dict[str, Record] = field(default_factory=dict)
-
-    @property
-    def whole(self) -> dict[str, Record]:
-        """The records of the units that did not fail."""
-        return {name: record for name, record in self.records.items() if "failed" not in record}
+    Returns:
+        Its exit code, None where it was ended, and the end of what it printed.
+    """
+    process = subprocess.Popen(  # noqa: S603
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+    try:
+        printed, _ = process.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        printed, _ = process.communicate()
+        return None, f"{printed[-_PRINTED:]}\nended after {patience:.0f} s"
+    return process.returncode, printed[-_PRINTED:]
 
 
 class Step(Protocol):

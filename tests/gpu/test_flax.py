@@ -32,6 +32,13 @@ def inputs(class_name, *, padded=True):
     return given
 
 
+@pytest.fixture(autouse=True)
+def exact_single_precision():
+    """A GPU multiplies float32 with the fraction of float16 unless it is told otherwise."""
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
 def first(class_name, *how, padded=True):
     model, params = build(class_name, *how)
     return np.asarray(model(**inputs(class_name, padded=padded), params=params)[0], np.float32)
