@@ -10,11 +10,13 @@ cd "$(dirname "$0")/.."
 mkdir -p "$work/checkout/build"
 # What is deleted and not committed yet is still listed; tar says so, and goes on.
 git ls-files -z --cached --others --exclude-standard > "$work/files"
-tar --create --null --files-from="$work/files" --ignore-failed-read 2>/dev/null | tar --extract --directory="$work/checkout"
+tar --create --null --files-from="$work/files" --ignore-failed-read 2>/dev/null \
+    | tar --extract --directory="$work/checkout"
 cp -r "$bundle" "$work/checkout/build/gpu-bundle"
 cd "$work/checkout"
 rehearse() {
-    env -i PATH="$PATH" HOME="${HOME:-/root}" LANG=C.UTF-8 "$python" benchmarks/gpu.py --rehearse --results "$work/found" "$@"
+    env -i PATH="$PATH" HOME="${HOME:-/root}" LANG=C.UTF-8 \
+        "$python" benchmarks/gpu.py --rehearse --results "$work/found" "$@"
 }
 rehearse --steps text
 rehearse

@@ -127,6 +127,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 when all went well, 2 on bad input, which one line on stderr explains."""
     warnings.formatwarning = _one_line
     try:
+        import clip_core._shadowing  # noqa: F401  before the first import from `converters`
+
         code = app(arguments, exit_on_error=False, print_error=False)
     except BrokenPipeError:  # whoever reads the output has enough, as in `clip-zoo ... --json | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more at its end

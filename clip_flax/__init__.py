@@ -12,6 +12,7 @@ from jax.export import register_pytree_node_serialization
 from jax.tree_util import register_dataclass
 
 import clip_core
+import clip_core._shadowing  # before the first import from `converters`
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from clip_core.modeling.outputs import OUTPUT_CLASSES
 from clip_flax.model import CLIPModel

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch.export import register_dataclass
 
 import clip_core
+import clip_core._shadowing  # before the first import from `converters`
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from clip_core.modeling.outputs import OUTPUT_CLASSES
 from clip_torch.model import CLIPModel

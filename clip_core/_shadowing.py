@@ -1,0 +1,34 @@
+"""A check, made when this is imported, that `converters` is this project's package and no other. Internal.
+
+The name is a common one. A folder `converters` beside a user's script comes earlier on the path than what is installed,
+and imports from it would fail with a module that is not found.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+_OURS = Path(__file__).parents[1] / "converters"
+
+
+def check_converters() -> None:
+    """Check that `import converters` finds ours, where it lies beside this package.
+
+    Raises:
+        ImportError: another package or module is found first; the message names it.
+    """
+    loaded = sys.modules.get("converters")
+    spec = find_spec("converters") if loaded is None else loaded.__spec__
+    if spec is None or not _OURS.is_dir():
+        return
+    places = [Path(place) for place in spec.submodule_search_locations or [spec.origin or ""]]
+    if places and _OURS.resolve() not in {place.resolve() for place in places[:1]}:
+        raise ImportError(
+            f"clip-zoo needs its own package 'converters', and {places[0]} is found first; rename that one, or run in "
+            "another folder"
+        )
+
+
+check_converters()
