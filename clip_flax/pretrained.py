@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from clip_flax.base import CLIPBaseModel
 from clip_flax.tensors import adopt, canonical_entries, check_dtype, flatten, flax_entries, to_entry, unflatten
-from converters.pretrained import Pushable, prepare, save
+from converters.pretrained import PushableModel, prepare, save
 
 if TYPE_CHECKING:
     import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jax import Array
 
 
-class CLIPPreTrainedModel(Pushable, CLIPBaseModel):
+class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
     """The base of the six model classes."""
 
     @classmethod

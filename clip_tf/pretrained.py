@@ -12,7 +12,7 @@ from clip_core.modeling.parameters import parameter_table
 from clip_tf.base import CLIPBaseModel
 from clip_tf.initialization import without_drawing
 from clip_tf.tensors import check_dtype, parameters, to_entry
-from converters.pretrained import Pushable, prepare, save
+from converters.pretrained import PushableModel, prepare, save
 
 if TYPE_CHECKING:
     import os
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class CLIPPreTrainedModel(Pushable, CLIPBaseModel):
+class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
     """The base of the six model classes."""
 
     @classmethod

@@ -8,7 +8,7 @@ import torch
 
 from clip_torch.base import CLIPBaseModel
 from clip_torch.tensors import check_device, check_dtype, to_entry, to_torch
-from converters.pretrained import Pushable, prepare, save
+from converters.pretrained import PushableModel, prepare, save
 
 if TYPE_CHECKING:
     import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class CLIPPreTrainedModel(Pushable, CLIPBaseModel):
+class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
     """The base of the six model classes."""
 
     @classmethod

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import os
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clip_core.hub import split_hub_options, upload_folder
+from clip_core.hub import split_hub_options
+from clip_core.hub.pushable import Pushable, upload_saved
 from converters.checkpoint import Checkpoint, open_checkpoint
 from converters.formats import BY_NAME
 from converters.naming.matching import fit
@@ -159,23 +159,21 @@ def save(
         texts={"config.json": model.config.to_json_string()},
     )
     if push_to_hub:
-        upload_folder(folder, kwargs.pop("repo_id", Path(folder).name), **kwargs)
+        upload_saved(folder, **kwargs)
 
 
-class Pushable:
+class PushableModel(Pushable):
     """A model that can be uploaded; it has a `save_pretrained`."""
 
     def push_to_hub(self, repo_id: str, *, max_shard_size: int | str = "5GB", **kwargs: Any) -> str:
-        """Upload the model to a repository of the hub, and return the commit's address.
+        """Upload the model to a repository on the hub, and return the commit's address.
 
         Args:
             repo_id: the repository, such as "user/my-clip"; made where it is missing.
             max_shard_size: as in `save_pretrained`.
             **kwargs: `token`, `commit_message`, `private`, `revision`, `create_pr`.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder, max_shard_size=max_shard_size)  # type: ignore[attr-defined]
-            return upload_folder(folder, repo_id, **kwargs)
+        return self._push(repo_id, kwargs, max_shard_size=max_shard_size)
 
 
 def _resolve_config(model_class: type[Any], given: Any, hub: Any, kwargs: dict[str, Any]) -> Any:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import inspect
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from clip_core.configuration.fields import ConfigFields
 from clip_core.configuration.foreign import foreign_family
-from clip_core.hub import require_file, split_hub_options, upload_folder
+from clip_core.hub import require_file, split_hub_options
 from clip_core.hub.files import read_json, write_text
+from clip_core.hub.pushable import Pushable, upload_saved
 
 if TYPE_CHECKING:
     import os
@@ -129,7 +129,7 @@ _COMMON_DEFAULTS: dict[str, Any] = {
 }
 
 
-class BaseConfig(ConfigFields):
+class BaseConfig(ConfigFields, Pushable):
     """A configuration that can be read and written; see `ConfigFields` for its arguments."""
 
     # Reading
@@ -240,18 +240,7 @@ class BaseConfig(ConfigFields):
         """
         self.to_json_file(Path(save_directory) / CONFIG_NAME)
         if push_to_hub:
-            upload_folder(save_directory, kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
-
-    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
-        """Upload `config.json` to a repository on the hub; returns the commit's address.
-
-        Args:
-            repo_id: such as "user/my-clip"; made where it is missing.
-            **kwargs: the keywords of `clip_core.hub.upload_folder`.
-        """
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return upload_folder(folder, repo_id, **kwargs)
+            upload_saved(save_directory, **kwargs)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"

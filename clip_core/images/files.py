@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
-import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clip_core.hub import find_file, require_file, split_hub_options, upload_folder
+from clip_core.hub import find_file, require_file, split_hub_options
 from clip_core.hub.files import read_json, write_text
+from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.images.settings import ARGUMENTS
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _DROPPED_KEYS = {"feature_extractor_type", "image_processor_type", "_valid_proce
 _IGNORED_KEYWORDS = {"use_fast"}
 
 
-class BaseImageProcessor:
+class BaseImageProcessor(Pushable):
     """Attributes that can be read and written.
 
     All public attributes are written, so that what a file holds beyond the arguments of the class comes back with it.
@@ -132,19 +132,8 @@ class BaseImageProcessor:
         path = Path(save_directory) / PREPROCESSOR_NAME
         self.to_json_file(path)
         if push_to_hub:
-            upload_folder(save_directory, kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
+            upload_saved(save_directory, **kwargs)
         return [str(path)]
-
-    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
-        """Upload `preprocessor_config.json` to a repository on the hub; returns the commit's address.
-
-        Args:
-            repo_id: such as "user/my-clip"; made where it is missing.
-            **kwargs: the keywords of `clip_core.hub.upload_folder`.
-        """
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return upload_folder(folder, repo_id, **kwargs)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"

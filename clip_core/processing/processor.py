@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from clip_core.hub import split_hub_options, upload_folder
+from clip_core.hub import split_hub_options
 from clip_core.hub.files import staged
+from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME
 from clip_core.images.processor import CLIPImageProcessor
 from clip_core.images.settings import ARGUMENTS
@@ -70,7 +70,7 @@ def split_keywords(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     return {**for_images, **groups["images_kwargs"]}, {**for_texts, **groups["text_kwargs"]}
 
 
-class CLIPProcessor:
+class CLIPProcessor(Pushable):
     """An image processor and a tokenizer.
 
     Args:
@@ -197,19 +197,8 @@ class CLIPProcessor:
                 text = json.dumps(content, indent=2, sort_keys=True) + "\n"
                 (staging / PROCESSOR_NAME).write_text(text, encoding="utf-8")
         if push_to_hub:
-            upload_folder(save_directory, kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
+            upload_saved(save_directory, **kwargs)
         return [] if legacy_serialization else [str(Path(save_directory) / PROCESSOR_NAME)]
-
-    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
-        """Upload the files of both to a repository on the hub; returns the commit's address.
-
-        Args:
-            repo_id: such as "user/my-clip"; made where it is missing.
-            **kwargs: the keywords of `clip_core.hub.upload_folder`.
-        """
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return upload_folder(folder, repo_id, **kwargs)
 
     def to_dict(self) -> dict[str, Any]:
         """What is the processor's own, beside its two parts."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clip_core.hub import find_file, require_file, split_hub_options, upload_folder
+from clip_core.hub import find_file, require_file, split_hub_options
 from clip_core.hub.files import read_json, staged
+from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.tokenization.added import as_added_token
 from clip_core.tokenization.specials import ADDITIONAL, NAMES, SpecialTokens
 from clip_core.tokenization.vocabulary import (
@@ -52,7 +52,7 @@ _NOT_ARGUMENTS = {
 }
 
 
-class PretrainedTokenizer(SpecialTokens):
+class PretrainedTokenizer(SpecialTokens, Pushable):
     """The methods that read and write files."""
 
     errors: str
@@ -148,23 +148,12 @@ class PretrainedTokenizer(SpecialTokens):
         # A file of an earlier save that is not written now would speak of another tokenizer.
         paths = _write(contents, save_directory, filename_prefix, replaces=_ALL_FILES)
         if push_to_hub:
-            upload_folder(save_directory, kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
+            upload_saved(save_directory, **kwargs)
         return paths
 
     def save_vocabulary(self, save_directory: StrPath, filename_prefix: str | None = None) -> tuple[str, ...]:
         """Write vocab.json and merges.txt, without the added tokens, into a folder; returns their paths."""
         return _write(self._vocabulary_contents(), save_directory, filename_prefix)
-
-    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
-        """Upload all files to a repository on the hub; returns the commit's address.
-
-        Args:
-            repo_id: such as "user/my-clip"; made where it is missing.
-            **kwargs: the keywords of `clip_core.hub.upload_folder`.
-        """
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return upload_folder(folder, repo_id, **kwargs)
 
     def _tokenizer_json(self) -> str | None:
         """The content of a tokenizer.json, where the class writes one."""

@@ -327,7 +327,7 @@ class TestPush:
     def test_save_and_push(self, tmp_path, monkeypatch):
         calls = []
         monkeypatch.setattr(
-            "clip_core.configuration.files.upload_folder", lambda *args, **kwargs: calls.append((args, kwargs))
+            "clip_core.hub.pushable.upload_folder", lambda *args, **kwargs: calls.append((args, kwargs))
         )
         CLIPConfig().save_pretrained(tmp_path / "mine", push_to_hub=True, commit_message="New")
         CLIPConfig().save_pretrained(tmp_path / "mine", push_to_hub=True, repo_id="user/clip")

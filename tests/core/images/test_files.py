@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clip_core.images import files
 from clip_core.images.processor import CLIPImageProcessor
 
 OLD = {
@@ -168,7 +167,7 @@ def test_uploads_hold_the_file(monkeypatch, tmp_path):
         uploads.append((content["size"], repo_id, options))
         return "address"
 
-    monkeypatch.setattr(files, "upload_folder", upload)
+    monkeypatch.setattr("clip_core.hub.pushable.upload_folder", upload)
     processor = CLIPImageProcessor(size=25)
     assert processor.push_to_hub("me/it", private=True) == "address"
     processor.save_pretrained(tmp_path / "it", push_to_hub=True, create_pr=True)

@@ -11,7 +11,6 @@ from PIL import Image
 
 from clip_core.images.processor import CLIPImageProcessor
 from clip_core.processing import CLIPProcessor
-from clip_core.processing import processor as processing
 from clip_core.processing.batch import BatchFeature
 
 PICTURE = Image.new("RGB", (30, 20), (10, 100, 200))
@@ -197,7 +196,7 @@ def test_uploads_hold_the_files_of_both(processor, monkeypatch, tmp_path):
         uploads.append((sorted(path.name for path in Path(folder).iterdir()), repo_id, options))
         return "address"
 
-    monkeypatch.setattr(processing, "upload_folder", upload)
+    monkeypatch.setattr("clip_core.hub.pushable.upload_folder", upload)
     files = ["preprocessor_config.json", "tokenizer_config.json"]
     assert processor.push_to_hub("me/it", private=True) == "address"
     processor.save_pretrained(tmp_path / "it", push_to_hub=True, create_pr=True)

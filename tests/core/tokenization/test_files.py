@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from clip_core.tokenization import CLIPTokenizer
-from clip_core.tokenization import files as files_module
 from clip_core.tokenization.added import AddedToken
 from clip_core.tokenization.fast import CLIPTokenizerFast
 from support.hub_server import TOKEN, HubServer
@@ -286,7 +285,7 @@ def test_a_file_in_the_way_is_said(saved, cls):
 
 def test_upload_goes_to_the_folders_name_by_default(files, cls, tmp_path, monkeypatch):
     uploads = []
-    monkeypatch.setattr(files_module, "upload_folder", lambda *args, **kwargs: uploads.append((args, kwargs)))
+    monkeypatch.setattr("clip_core.hub.pushable.upload_folder", lambda *args, **kwargs: uploads.append((args, kwargs)))
     tokenizer = cls(**files)
     tokenizer.save_pretrained(tmp_path / "mine", push_to_hub=True, token="t")  # noqa: S106  no real one
     tokenizer.save_pretrained(tmp_path / "mine", push_to_hub=True, repo_id="user/other")
