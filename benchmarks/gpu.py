@@ -58,8 +58,8 @@ def device_name() -> str:
 
     if not torch.cuda.is_available():
         raise UnavailableError(
-            f"no CUDA device was found by PyTorch {torch.__version__}, so nothing was measured. `make bench-gpu` on a "
-            "machine with one GPU measures this row and writes benchmarks/results/gpu.md."
+            f"no CUDA device was found by PyTorch {torch.__version__}, so nothing was measured. On a "
+            "machine with one GPU this writes benchmarks/results/gpu.md; --rehearse runs all of it on a CPU."
         )
     return str(torch.cuda.get_device_name())
 
