@@ -16,10 +16,12 @@ in pure Python that the machine lacks are taken from the wheels in `build/gpu-bu
 from __future__ import annotations
 
 import argparse
+import atexit
 import hashlib
 import json
 import math
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -191,6 +193,7 @@ def use_checkout(bundle: Path) -> None:
     wheels = sorted(bundle.glob("*.whl"))
     if wheels:
         packages = Path(tempfile.mkdtemp(prefix="gpu-bundle-"))
+        atexit.register(shutil.rmtree, packages, ignore_errors=True)
         for wheel in wheels:
             zipfile.ZipFile(wheel).extractall(packages)
         found.append(str(packages))
