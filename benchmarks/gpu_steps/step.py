@@ -1,4 +1,4 @@
-"""What a step of the measurements on a GPU is: units of work that are recorded one by one."""
+"""Steps of the measurements on a GPU: units of work that are recorded one by one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PRINTED = 3000  # characters
 
 @dataclass(frozen=True)
 class Job:
-    """Where and how thoroughly all steps measure.
+    """The circumstances that all steps share.
 
     Attributes:
         scratch: a folder for checkpoints, removed afterwards.

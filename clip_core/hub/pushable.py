@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Pushable:
-    """What has a `save_pretrained(folder)`, and with it `push_to_hub`."""
+    """A mixin for classes with `save_pretrained(folder)`, which adds `push_to_hub`."""
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
         """Upload what `save_pretrained` writes to a repository on the hub, and return the commit's address.
