@@ -32,7 +32,9 @@ def patch_convolution(in_channels: int, width: int, patch_size: int, *, std: flo
 
 def normal_vector(width: int, *, std: float) -> nn.Parameter:
     """A parameter `(width,)` that is normal with the standard deviation `std`."""
-    return nn.Parameter(torch.empty(width).normal_(std=std))
+    vector = torch.empty(width)
+    # On the meta device `normal_` imports PyTorch's compiler, and with it triton, which crashes beside TensorFlow.
+    return nn.Parameter(vector if vector.is_meta else vector.normal_(std=std))
 
 
 class _Undrawn:
