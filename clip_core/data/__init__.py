@@ -1,4 +1,4 @@
-"""Training data: image-text pairs as numpy batches, the same samples in the same order whatever the framework."""
+"""Training data: image-text pairs as numpy batches, in the same order for every framework."""
 
 from __future__ import annotations
 

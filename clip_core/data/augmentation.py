@@ -1,4 +1,4 @@
-"""The random crops that CLIP was trained with: one picture in, one of the model's size out."""
+"""Random crops for training CLIP: an image in, a crop of the model's input size out."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ _TRIES = 10
 
 
 class Augmentation(Protocol):
-    """A random change of a picture; it can be pickled, and draws from `rng` alone."""
+    """A random transform of an image. It must be picklable and draw only from `rng`."""
 
     def __call__(
         self, picture: Image.Image, shape: tuple[int, int], resample: int, rng: np.random.Generator
     ) -> Image.Image:
-        """The changed picture.
+        """Return the transformed image.
 
         Args:
-            picture: in RGB.
+            picture: RGB image.
             shape: `(height, width)` of the result.
-            resample: one of `PIL.Image.Resampling`.
-            rng: the sample's own.
+            resample: a `PIL.Image.Resampling` value.
+            rng: the sample's own generator.
         """
 
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """A random part of the picture, which was first resized so that its shorter edge just fits (Radford et al. 2021).
+    """A random crop of the image, resized first so that its shorter edge just fits (Radford et al. 2021).
 
     Attributes:
-        flip: the probability of mirroring left and right.
+        flip: the probability of a horizontal flip.
     """
 
     flip: float = 0.0
@@ -58,12 +58,12 @@ class RandomCrop:
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """A part of random area and proportions, resized to the model's size, as open_clip trains.
+    """A crop of random area and aspect ratio, resized to the model's input size, as in open_clip.
 
     Attributes:
-        scale: the least and the greatest area, as a part of the picture's.
-        ratio: the least and the greatest width / height.
-        flip: the probability of mirroring left and right.
+        scale: the minimum and maximum area, as a fraction of the image's.
+        ratio: the minimum and maximum width / height.
+        flip: the probability of a horizontal flip.
     """
 
     scale: tuple[float, float] = (0.9, 1.0)
@@ -87,7 +87,7 @@ class RandomResizedCrop:
         return _flipped(resized, self.flip, rng)
 
     def _part(self, width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
-        """Left, top, width and height of a random part; of the middle, where none was found to fit."""
+        """Return left, top, width and height of a random crop, or of a central one if no draw fits."""
         lowest, highest = map(math.log, self.ratio)
         for _ in range(_TRIES):
             area = width * height * rng.uniform(*self.scale)

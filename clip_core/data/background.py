@@ -1,4 +1,4 @@
-"""Making the next value while the last one is in use."""
+"""Background generation: the next value is produced while the last one is in use."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ T = TypeVar("T")
 
 
 class _End(NamedTuple):
-    """What comes after the last value, and the error that it ended with, if any."""
+    """The end-of-stream marker, with the error that ended the stream, if any."""
 
     error: Exception | None
 
 
 def in_background(values: Generator[T]) -> Generator[T]:
-    """The values of a generator, which a thread runs one value ahead.
+    """Yield the values of a generator, which a thread runs one value ahead.
 
     Args:
-        values: is closed when this generator is.
+        values: closed together with this generator.
     """
     ready: Queue[T | _End] = Queue(maxsize=1)
     is_left = Event()
@@ -36,7 +36,7 @@ def in_background(values: Generator[T]) -> Generator[T]:
                     ready.put(value)
                     if is_left.is_set():
                         return
-        except Exception as error:  # noqa: BLE001  raised where the values are taken
+        except Exception as error:  # noqa: BLE001  re-raised in the consumer
             end = _End(error)
         ready.put(end)
 
@@ -50,5 +50,5 @@ def in_background(values: Generator[T]) -> Generator[T]:
     finally:
         is_left.set()
         with suppress(Empty):
-            ready.get_nowait()  # makes room for what the thread may be waiting to put
+            ready.get_nowait()  # makes room for the value the thread may be blocked on
         thread.join()

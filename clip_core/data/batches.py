@@ -1,4 +1,4 @@
-"""Rows assembled to a batch, the samples that could not be used, and the position in the data to resume from."""
+"""Batch assembly, broken samples, and the position in the data to resume from."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Position(NamedTuple):
-    """Where in the data a batch ended.
+    """The position in the data at the end of a batch.
 
     Attributes:
         epoch: from 0.
-        batches: of the epoch, so far.
-        taken: samples of the epoch so far, broken ones too.
-        broken: how many of those are.
-        truncated: captions that were cut, so far.
+        batches: batches of the epoch so far.
+        taken: samples of the epoch so far, including broken ones.
+        broken: broken samples among them.
+        truncated: captions truncated so far.
     """
 
     epoch: int = 0
@@ -34,26 +34,26 @@ class Position(NamedTuple):
 
 
 def to_state(position: Position, broken: Sequence[Broken], order: Mapping[str, Any]) -> dict[str, Any]:
-    """A position as plain JSON values.
+    """Return a position as plain JSON values.
 
     Args:
         position: the position.
-        broken: the epoch's broken samples before it.
-        order: the settings that the order of samples depends on.
+        broken: the broken samples of the epoch before it.
+        order: the settings that determine the order of samples.
     """
     samples = [[sample.key, sample.reason] for sample in broken]
     return {**position._asdict(), "broken": samples, "order": dict(order)}
 
 
 def from_state(state: Mapping[str, Any], order: Mapping[str, Any]) -> tuple[Position, list[Broken]]:
-    """The position and the broken samples that `to_state` wrote down.
+    """Return the position and broken samples saved by `to_state`.
 
     Args:
-        state: what it returned.
-        order: the settings now.
+        state: the return value of `to_state`.
+        order: the current settings.
 
     Raises:
-        ValueError: it returned something else, or the settings were others.
+        ValueError: if `state` is malformed or was saved under other settings.
     """
     try:
         broken = [Broken(key, reason) for key, reason in state["broken"]]
@@ -74,14 +74,14 @@ _logger = logging.getLogger(__name__)
 
 
 class BrokenSamplesError(ValueError):
-    """There are more broken samples than were allowed; the message lists the first."""
+    """More broken samples than allowed; the message lists the first few."""
 
 
 class BrokenSamples:
     """The broken samples of an epoch.
 
     Args:
-        limit: how many are skipped.
+        limit: the number of broken samples to tolerate.
     """
 
     def __init__(self, limit: int) -> None:
@@ -90,10 +90,10 @@ class BrokenSamples:
         self._told: set[str] = set()
 
     def add(self, sample: Broken) -> None:
-        """Count one, and log it if it was not logged before.
+        """Count a broken sample, and log it the first time.
 
         Raises:
-            BrokenSamplesError: it is one too many.
+            BrokenSamplesError: if it exceeds the limit.
         """
         self.samples.append(sample)
         if len(self.samples) > self.limit:
@@ -107,15 +107,15 @@ class BrokenSamples:
             _logger.warning("skipped %s: %s", sample.key, sample.reason)
 
     def reset(self, samples: Iterable[Broken] = ()) -> None:
-        """Begin an epoch, or go on with one that has had these."""
+        """Start an epoch, or resume one that has already had these broken samples."""
         self.samples = list(samples)
 
 
 class Assembly:
-    """A batch that is being filled. `len` is the number of its rows.
+    """A batch being filled; `len` is the number of rows so far.
 
     Args:
-        size: how many rows fill it.
+        size: the number of rows in a full batch.
     """
 
     def __init__(self, size: int) -> None:
@@ -128,7 +128,7 @@ class Assembly:
 
     @property
     def is_full(self) -> bool:
-        """Whether no row is missing."""
+        """Return True once every row is filled."""
         return len(self) == self._size
 
     def add(self, row: Row) -> None:
@@ -140,5 +140,5 @@ class Assembly:
         self.keys.append(row.key)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The rows so far, by name: `(rows, ...)`."""
+        """Return the rows so far, by name: `(rows, ...)`."""
         return {name: array[: len(self)] for name, array in self._arrays.items()}

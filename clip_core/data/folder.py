@@ -1,4 +1,4 @@
-"""Pictures in a folder, with captions in files beside them or in a table."""
+"""Image folders, with captions in files beside the images or in a table."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _logger = logging.getLogger(__name__)
 
 
 class FolderPairs(IndexedPairs):
-    """Pairs whose pictures are files; see `open_folder` and `open_table`.
+    """Pairs whose images are files; see `open_folder` and `open_table`.
 
     Args:
-        pairs: all of them.
+        pairs: the pairs, in order.
     """
 
     def __init__(self, pairs: Sequence[Pair | Broken]) -> None:
@@ -40,10 +40,10 @@ class FolderPairs(IndexedPairs):
 
 
 def table_in(folder: Path) -> Path | None:
-    """The folder's metadata.jsonl, .csv or .tsv.
+    """Return the path of the folder's metadata.jsonl, .csv or .tsv, or None.
 
     Raises:
-        ValueError: there are several.
+        ValueError: if there are several.
     """
     tables = [folder / name for name in _TABLES if (folder / name).is_file()]
     if len(tables) > 1:
@@ -52,10 +52,14 @@ def table_in(folder: Path) -> Path | None:
 
 
 def open_folder(folder: Path, unpaired: Unpaired = "error") -> FolderPairs:
-    """The pictures of a folder, at any depth, each with the caption in the .txt file of its name: cat.jpg, cat.txt.
+    """Open a folder of images, at any depth, each captioned by the .txt file of the same name: cat.jpg, cat.txt.
+
+    Args:
+        folder: the folder.
+        unpaired: `"error"`, or `"skip"` to log and leave out images and captions without a counterpart.
 
     Raises:
-        ValueError: a picture has no caption or a caption no picture, and `unpaired` is "error".
+        ValueError: if an image has no caption or a caption no image, and `unpaired` is "error".
     """
     pictures = _pictures(folder)
     captions = {path.with_suffix(""): path for path in sorted(folder.rglob("*.txt"))}
@@ -77,16 +81,16 @@ def open_folder(folder: Path, unpaired: Unpaired = "error") -> FolderPairs:
 def open_table(
     table: Path, image: str | None = None, caption: str | None = None, unpaired: Unpaired = "error"
 ) -> FolderPairs:
-    """The pictures that a table names, relative to the folder it is in.
+    """Open the images listed in a table, relative to the table's folder.
 
     Args:
-        table: see `clip_core.data.tables.read_table`, as for `image` and `caption`.
+        table: path to the table; see `clip_core.data.tables.read_table`.
         image: the column of file names.
         caption: the column of captions.
-        unpaired: what to do with rows whose picture is not there and with the folder's pictures that have no row.
+        unpaired: `"error"`, or `"skip"` to log and leave out rows without an image and images without a row.
 
     Raises:
-        ValueError: the table cannot be read, or there are such and `unpaired` is "error".
+        ValueError: if the table cannot be read, or something is unpaired and `unpaired` is "error".
     """
     rows = read_table(table, image, caption)
     pictures = set(_pictures(table.parent))
@@ -111,7 +115,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _check_paired(where: Path, pictures: list[str], captions: list[str], unpaired: Unpaired) -> None:
-    """Tell of what has no counterpart: all counts, and the first names of each kind."""
+    """Report everything without a counterpart: the counts, and the first names of each kind."""
     told = [
         f"{kind}: {len(names)} ({', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)})"
         for kind, names in (("pictures without a caption", pictures), ("captions without a picture", captions))

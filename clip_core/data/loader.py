@@ -1,4 +1,4 @@
-"""PairLoader: image-text pairs as numpy batches, ahead of whoever takes them."""
+"""PairLoader: image-text pairs as numpy batches, prefetched."""
 
 from __future__ import annotations
 
@@ -26,37 +26,36 @@ if TYPE_CHECKING:
     from clip_core.data.preparation import Prepared
     from clip_core.processing import CLIPProcessor
 
-_CHUNK = 16  # the most samples that a worker does at a time
+_CHUNK = 16  # samples per task of a worker, at most
 _logger = logging.getLogger(__name__)
 
 
 class PairLoader:
-    """Batches of image-text pairs, the same whatever the framework and the number of workers.
+    """Batches of image-text pairs, identical for any framework and number of workers.
 
-    A loop over it is the rest of an epoch, or the next one where that is over. The order is fixed by the data, `seed`
-    and the epoch; random choices about a sample by `seed`, the epoch and the sample.
+    Iterating yields the rest of the current epoch, or the next epoch if that one is finished. The data, `seed` and the
+    epoch determine the order; `seed`, the epoch and the sample determine the random choices about a sample.
 
     Args:
-        source: what `open_pairs` returned, or takes.
-        processor: the model's.
-        batch_size: pairs in a batch of this process.
-        max_length: tokens in a row of text, the model's `max_position_embeddings`; by default what the tokenizer
-            states. Longer captions are cut, which is logged once and counted in `truncated`.
+        source: the pairs, or anything that `open_pairs` accepts.
+        processor: the model's processor.
+        batch_size: pairs per batch in this process.
+        max_length: tokens per row of text, the model's `max_position_embeddings`; by default the tokenizer's own.
+            Longer captions are truncated, which is logged once and counted in `truncated`.
         augmentation: `RandomCrop()` or `RandomResizedCrop()` for training; None for the processor's own resizing and
-            cropping, as for evaluation.
-        shuffle: anew in each epoch.
-        drop_last: leave out what does not fill a batch, as training does. If not, the last batch may be smaller;
-            for one process.
+            cropping, as in evaluation.
+        shuffle: reshuffle in each epoch.
+        drop_last: drop an incomplete last batch, as training does. False keeps it; single process only.
         seed: 0 or more.
-        shuffle_buffer: how many samples of shards and Parquet files are in memory to be shuffled.
-        process_index: of this process, where several train one model.
-        process_count: of all. They get the same number of batches, and no sample twice.
-        num_workers: processes that decode and prepare; 0 for none but this one.
-        prefetch: how many batches the workers are ahead.
-        max_broken: how many broken samples are skipped in an epoch before they are an error.
+        shuffle_buffer: samples of shards and Parquet files held in memory for shuffling.
+        process_index: index of this process when several train one model.
+        process_count: total number of processes. All get the same number of batches and no sample twice.
+        num_workers: processes that decode and prepare samples; 0 to use this process only.
+        prefetch: batches the workers prepare ahead.
+        max_broken: broken samples to skip per epoch before raising an error.
 
     Raises:
-        ValueError: an argument is not valid, or the batch is larger than the data.
+        ValueError: if an argument is invalid, or the batch is larger than the data.
 
     Example:
         >>> loader = PairLoader(open_pairs("pictures/"), processor, batch_size=64)  # doctest: +SKIP
@@ -90,17 +89,17 @@ class PairLoader:
         self.prefetch = prefetch
         self._order = order_of(self.source, self._plan)
         self._prepare = Preparation(processor, text_length(processor, max_length), augmentation, seed)
-        _ = self._prepare.shape  # an image processor that makes no batches is an error now
+        _ = self._prepare.shape  # fails early if the image processor cannot make batches
         self._broken = BrokenSamples(max_broken)
         self._position = Position()
         self._pool: WorkerPool | None = None
         self._loop: weakref.ref[Generator[dict[str, np.ndarray]]] | None = None
         self._told_truncation = False
         self.samples: list[str] = []
-        """The keys of the last batch's samples, in its order."""
+        """The keys of the last batch's samples, in order."""
 
     def __len__(self) -> int:
-        """The number of batches in an epoch; where `drop_last` is false and samples are broken, the most."""
+        """Return the number of batches in an epoch; an upper bound if `drop_last` is False and samples are broken."""
         full, rest = divmod(len(self._order), self.batch_size)
         return full + (not self._plan.drop_last and rest > 0)
 
@@ -111,25 +110,25 @@ class PairLoader:
 
     @property
     def broken(self) -> list[Broken]:
-        """The samples that were skipped in this epoch so far, with the reasons."""
+        """The samples skipped so far in this epoch, with reasons."""
         return self._broken.samples[: self._position.broken]
 
     @property
     def truncated(self) -> int:
-        """The number of captions that were cut in this epoch so far."""
+        """The number of captions truncated so far in this epoch."""
         return self._position.truncated
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        """The rest of the epoch, or the next one. A loop that was begun before ends here.
+        """Iterate over the rest of the epoch, or the next one. An earlier iteration ends here.
 
         Yields:
             `pixel_values` (batch, channels, height, width), float32; `input_ids` and `attention_mask` (batch, seq),
-            int64. The arrays are the caller's own.
+            int64. The caller owns the arrays.
 
         Raises:
-            BrokenSamplesError: more than `max_broken` samples of the epoch are broken.
-            ValueError: the data cannot be read any more.
-            WorkerFailedError: a worker process did.
+            BrokenSamplesError: if more than `max_broken` samples of the epoch are broken.
+            ValueError: if the data can no longer be read.
+            WorkerFailedError: if a worker process fails.
         """
         self._leave()
         loop = self._batches()
@@ -149,15 +148,18 @@ class PairLoader:
             self._position = self._position._replace(taken=len(self._order), broken=broken)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the loader is: after the last batch that was taken from it. Plain JSON values."""
+        """Return the position after the last batch taken, as plain JSON values."""
         position = self._current()
         return to_state(position, self.broken[: position.broken], self._order_settings())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a loader of the same data and settings was; the next batch is the one it would have given.
+        """Resume where another loader with the same data and settings stopped.
+
+        Args:
+            state: the return value of `state_dict`. The next batch is the one that loader would have returned next.
 
         Raises:
-            ValueError: the settings that the order depends on are others, or it is no state of a loader.
+            ValueError: if `state` is malformed, or settings that determine the order differ.
         """
         position, broken = from_state(state, self._order_settings())
         self._leave()
@@ -165,7 +167,7 @@ class PairLoader:
         self._broken.reset(broken)
 
     def close(self) -> None:
-        """End the loop and the worker processes; a later loop starts new ones."""
+        """End the iteration and the worker processes; a later iteration starts new ones."""
         self._leave()
         if self._pool is not None:
             self._pool.close()
@@ -177,25 +179,25 @@ class PairLoader:
         self.close()
 
     def _leave(self) -> None:
-        """End the loop that is under way, if any: two at a time would share workers and position."""
+        """End the current iteration, if any: two at once would share workers and position."""
         loop = None if self._loop is None else self._loop()
         if loop is not None:
             loop.close()
 
     def _current(self) -> Position:
-        """The position, or the next epoch's beginning where it is the end of one."""
+        """Return the position, or the start of the next epoch if this one is finished."""
         position = self._position
         is_over = position.batches == len(self) if self._plan.drop_last else position.taken >= len(self._order)
         return Position(position.epoch + 1) if is_over else position
 
     def _missing(self, position: Position, filled: int) -> int:
-        """How many samples are needed to end the epoch, if none is broken."""
+        """Return the number of samples needed to finish the epoch if none is broken."""
         if not self._plan.drop_last:
             return len(self._order) - position.taken
         return (len(self) - position.batches) * self.batch_size - filled
 
     def _made(self, position: Position) -> Generator[tuple[Position, Assembly]]:
-        """The rest of an epoch's batches, each with the position behind it."""
+        """Yield the remaining batches of an epoch, each with the position after it."""
         batch = Assembly(self.batch_size)
         while missing := self._missing(position, len(batch)):
             with closing(self._prepared(position, missing)) as parts:
@@ -211,7 +213,7 @@ class PairLoader:
             yield position._replace(batches=position.batches + 1), batch
 
     def _prepared(self, position: Position, samples: int) -> Generator[Prepared]:
-        """So many samples from a position on, prepared, in chunks."""
+        """Yield up to `samples` prepared samples from a position on, in chunks."""
         size = min(_CHUNK, -(-self.batch_size // max(self.num_workers, 1)))
         entries = islice(self._order.entries(position.epoch, position.taken), samples)
         chunks = iter(lambda: Chunk(position.epoch, list(islice(entries, size))), Chunk(position.epoch, []))
@@ -223,7 +225,7 @@ class PairLoader:
         yield from self._pool.map(chunks, ahead=-(-self.prefetch * self.batch_size // size))
 
     def _after(self, position: Position, row: Row | Broken) -> Position:
-        """The position behind a sample; tells what there is to tell of it."""
+        """Return the position after a sample, and log a broken or truncated one."""
         position = position._replace(taken=position.taken + 1)
         if isinstance(row, Broken):
             self._broken.add(row)
@@ -237,5 +239,5 @@ class PairLoader:
         return position._replace(truncated=position.truncated + 1)
 
     def _order_settings(self) -> dict[str, Any]:
-        """What the order depends on."""
+        """Return the settings that determine the order."""
         return {"samples": len(self.source), **asdict(self._plan)}

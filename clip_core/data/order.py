@@ -1,4 +1,4 @@
-"""In what order an epoch's samples come, and which of them are this process's."""
+"""Sample order: the order of an epoch's samples, and the share of each process."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
     from clip_core.data.pairs import Pairs
 
-# Keeps these random numbers apart from those of the samples, which have the same seed.
+# Keeps these random streams apart from the samples' own, which use the same seed.
 _ORDER = 1
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the order depends on.
+    """The settings that determine the order.
 
     Attributes:
-        batch_size: of one process.
-        drop_last: whether what does not fill a batch is left out.
-        process_index: of this process.
-        process_count: of all.
-        seed: of the shuffling.
-        shuffle: whether to.
-        shuffle_buffer: how many samples of a stream are in memory to be shuffled.
+        batch_size: per process.
+        drop_last: drop an incomplete last batch.
+        process_index: index of this process.
+        process_count: total number of processes.
+        seed: seed for shuffling.
+        shuffle: shuffle each epoch.
+        shuffle_buffer: samples of a stream held in memory for shuffling.
 
     Raises:
-        ValueError: they cannot be right.
+        ValueError: if the settings are inconsistent.
     """
 
     batch_size: int
@@ -61,28 +61,32 @@ class Plan:
             )
 
     def permutation(self, length: int, *keys: int) -> np.ndarray:
-        """A permutation of the numbers below `length` that depends on the seed and the keys; (length,), int64."""
+        """Return a permutation of `range(length)` determined by the seed and the keys; (length,), int64."""
         if not self.shuffle:
             return np.arange(length)
         return np.random.default_rng((self.seed, _ORDER, *keys)).permutation(length)
 
 
 class Order(ABC):
-    """The samples of one process in an epoch, in order. `len` is their number, the same for every process."""
+    """The samples of one process in an epoch, in order. `len` is their number, equal for all processes."""
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def entries(self, epoch: int, start: int) -> Iterator[Entry]:
-        """The samples from number `start` on, without end: after the last the first comes again."""
+        """Yield samples from index `start` on, cycling forever: the first follows the last."""
 
 
 def order_of(source: Pairs, plan: Plan) -> Order:
-    """The order of a source of either kind.
+    """Return the order of a source of either kind.
+
+    Args:
+        source: indexed or streamed pairs.
+        plan: the settings.
 
     Raises:
-        ValueError: there are not enough samples for one batch.
+        ValueError: if there are too few samples for one batch.
     """
     order = IndexedOrder(source, plan) if isinstance(source, IndexedPairs) else StreamedOrder(source, plan)
     if len(order) < plan.batch_size and plan.drop_last:
@@ -92,18 +96,18 @@ def order_of(source: Pairs, plan: Plan) -> Order:
 
 
 def check_least(**arguments: tuple[int, int]) -> None:
-    """Check that each argument, by name, is at least what stands beside it."""
+    """Check that each argument, passed as `name=(value, minimum)`, is at least its minimum."""
     for name, (value, least) in arguments.items():
         if value < least:
             raise ValueError(f"{name}={value}; give {least} or more")
 
 
 class IndexedOrder(Order):
-    """One permutation of all samples for all processes, which take turns of a batch each.
+    """One permutation of all samples for all processes, which take turns, a batch each.
 
-    What the processes take in one step, put together in their order, is therefore what a single process with a batch as
-    large as all of theirs takes. What is left after the last full step, less than a batch for each process, is theirs
-    in equal parts, to stand in for broken samples.
+    The batches of one step, concatenated in process order, therefore equal the batch of a single process with the
+    combined batch size. The remainder after the last full step is split evenly among the processes, to replace broken
+    samples.
     """
 
     def __init__(self, source: IndexedPairs, plan: Plan) -> None:
@@ -122,7 +126,7 @@ class IndexedOrder(Order):
             yield Entry((index,), self._source[index])
 
     def _place(self, number: int) -> int:
-        """Where in the permutation this process's sample of a number is."""
+        """Return the index into the permutation of this process's sample `number`."""
         plan = self._plan
         step, within = divmod(number, plan.batch_size)
         width = plan.batch_size if step < self._steps else self._rest // plan.process_count
@@ -130,10 +134,10 @@ class IndexedOrder(Order):
 
 
 class StreamedOrder(Order):
-    """The shards, shuffled and laid end to end, in equal parts for the processes, each of which shuffles its part.
+    """Shuffled shards laid end to end and split evenly among the processes; each process shuffles its part.
 
-    A part is shuffled in pieces of what the buffer holds: it is filled, shuffled and emptied. To resume takes no more
-    than to read one piece again.
+    A part is shuffled in pieces of the buffer's size: the buffer is filled, shuffled and emptied. Resuming therefore
+    rereads at most one piece.
     """
 
     def __init__(self, source: StreamedPairs, plan: Plan) -> None:
@@ -156,7 +160,7 @@ class StreamedOrder(Order):
             position = 0
 
     def _shuffled(self, shards: list[int], epoch: int, position: int) -> Iterator[Entry]:
-        """The samples from a position to the end of this process's part, shuffled in pieces."""
+        """Yield samples from a position to the end of this process's part, shuffled in pieces."""
         size = self._plan.shuffle_buffer
         for piece in range(position // size, -(-len(self) // size)):
             entries = list(self._read(shards, piece * size, (piece + 1) * size))
@@ -164,7 +168,7 @@ class StreamedOrder(Order):
             yield from (entries[place] for place in order[max(position - piece * size, 0) :])
 
     def _read(self, shards: list[int], start: int, stop: int | None = None) -> Iterator[Entry]:
-        """The samples of this process's part from `start` up to `stop`, in the order of the shards."""
+        """Yield the samples of this process's part from `start` up to `stop`, in shard order."""
         offset = self._plan.process_index * len(self)
         first, last = offset + start, offset + min(len(self), len(self) if stop is None else stop)
         sizes = self._source.sizes

@@ -1,4 +1,4 @@
-"""What a source of training data gives: pairs of a picture and its caption, by number or one after another."""
+"""Image-caption pairs, the samples of a training source: indexed or streamed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture and its captions, not yet read as far as they are in files.
+    """An image and its captions; files are not read yet.
 
     Attributes:
         key: names the sample in messages: its file, or its table and line.
-        image: a path, the bytes of a file, a picture, or an array of bytes `(height, width[, channels])`.
-        captions: one, or several of which training draws one; or the file that holds one.
+        image: a path, the bytes of an image file, a PIL image, or a uint8 array `(height, width[, channels])`.
+        captions: one or more texts, from which training draws one; or the file that holds one.
     """
 
     key: str
@@ -49,7 +49,7 @@ class Broken:
 
 
 class IndexedPairs(ABC):
-    """Pairs that can be read in any order, by number from 0."""
+    """Pairs with random access, by index from 0."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -59,7 +59,7 @@ class IndexedPairs(ABC):
 
 
 class StreamedPairs(ABC):
-    """Pairs in shards, each of which is read from its beginning on."""
+    """Pairs in shards, each read sequentially from its beginning."""
 
     @property
     @abstractmethod
@@ -67,15 +67,15 @@ class StreamedPairs(ABC):
         """The number of samples in each shard.
 
         Raises:
-            ValueError: a shard cannot be read; the message names it.
+            ValueError: if a shard cannot be read; the message names it.
         """
 
     @abstractmethod
     def read(self, shard: int, start: int, stop: int) -> Iterator[Pair | Broken]:
-        """The samples of a shard from number `start` up to, and without, `stop`.
+        """Yield samples `start` to `stop` (exclusive) of a shard.
 
         Raises:
-            ValueError: the shard cannot be read, or ends before `stop`; the message names it.
+            ValueError: if the shard cannot be read or ends before `stop`; the message names it.
         """
 
     def __len__(self) -> int:
@@ -86,14 +86,14 @@ Pairs = IndexedPairs | StreamedPairs
 
 
 def make_pair(key: str, image: Any, caption: Any, *, folder: Path | None = None) -> Pair | Broken:
-    """The pair that a row of a table or a sample of a shard stands for.
+    """Return the pair for a row of a table or a sample of a shard.
 
     Args:
         key: as in `Pair`.
-        image: a path, bytes, a picture, an array of any framework, or a mapping with `bytes` or `path`, as the
-            `datasets` library stores pictures.
-        caption: a text, or several.
-        folder: what paths are relative to.
+        image: a path, bytes, a PIL image, an array of any framework, or a mapping with `bytes` or `path`, as the
+            `datasets` library stores images.
+        caption: one text, or several.
+        folder: the base of relative paths.
     """
     try:
         picture = _as_picture(image, folder)
@@ -124,7 +124,7 @@ def _as_picture(image: Any, folder: Path | None) -> Picture | None:
     if isinstance(image, (bytearray, memoryview)):
         return bytes(image)
     if isinstance(image, Image.Image):
-        image.load()  # it goes to another process, which its file does not
+        image.load()  # pickled to another process, unlike its open file
     if isinstance(image, (bytes, Image.Image)):
         return image
     return to_numpy(image) if framework_of(image) is not None else None

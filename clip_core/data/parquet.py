@@ -1,4 +1,4 @@
-"""Parquet files that hold the bytes of pictures, by pyarrow."""
+"""Parquet files with embedded image bytes, read with pyarrow."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 PARQUET_ENDINGS = (".parquet",)
 
-_ROWS = 256  # that are in memory at a time
+_ROWS = 256  # held in memory at a time
 
 
 class _Group(NamedTuple):
-    """A row group of a file, which is what is read as a shard."""
+    """A row group of a file, read as one shard."""
 
     path: Path
     number: int
@@ -33,15 +33,15 @@ class ParquetPairs(StreamedPairs):
     """Pairs in Parquet files; each row group is a shard.
 
     Args:
-        files: their paths.
-        image: the column of pictures: bytes, or a struct of `bytes` and `path` as the `datasets` library writes it;
+        files: paths of the files.
+        image: the column of images: bytes, or a struct of `bytes` and `path` as the `datasets` library writes it;
             "image" by default.
-        caption: the column of captions: texts, or lists of them; "text" or "caption" by default. Of a column of
-            classes, as the `datasets` library writes it, their names.
+        caption: the column of captions: texts, or lists of them; "text" or "caption" by default. A class-label column
+            of the `datasets` library yields the class names.
 
     Raises:
-        ImportError: pyarrow is not installed.
-        ValueError: a file cannot be read, or lacks a column.
+        ImportError: if pyarrow is not installed.
+        ValueError: if a file cannot be read, or lacks a column.
     """
 
     def __init__(self, files: Sequence[Path], image: str | None = None, caption: str | None = None) -> None:
@@ -53,10 +53,10 @@ class ParquetPairs(StreamedPairs):
         return [group.size for group in self._groups]
 
     def read(self, shard: int, start: int, stop: int) -> Iterator[Pair | Broken]:
-        """The rows of a row group from number `start` up to, and without, `stop`.
+        """Yield rows `start` to `stop` (exclusive) of a row group.
 
         Raises:
-            ValueError: the file cannot be read.
+            ValueError: if the file cannot be read.
         """
         group = self._groups[shard]
         image, caption = group.columns
@@ -90,10 +90,10 @@ def _groups(path: Path, image: str | None, caption: str | None) -> Iterator[_Gro
 
 
 def _class_names(metadata: dict[bytes, bytes], column: str) -> list[str]:
-    """The names of a column's classes, from what the `datasets` library writes into a file's schema."""
+    """Return a column's class names from the schema metadata that `datasets` writes."""
     try:
         return class_names(json.loads(metadata[b"huggingface"])["info"]["features"].get(column))
-    except (AttributeError, KeyError, TypeError, ValueError):  # another library's file
+    except (AttributeError, KeyError, TypeError, ValueError):  # written by another library
         return []
 
 

@@ -1,4 +1,4 @@
-"""Worker processes that apply one function to many arguments, a bounded number ahead, with the results in order."""
+"""Worker processes that map a function over arguments, a bounded number ahead, with results in order."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from io import BufferedReader, BufferedWriter
 
-_PIPE_BYTES = 1 << 20  # the most that Linux gives without asking
-_SIGKILL = 9  # what Linux sends when memory runs out
-_IN_FLIGHT = 2  # tasks of a worker: one that it works on, and one that it finds when it is done
+_PIPE_BYTES = 1 << 20  # the Linux default limit for unprivileged users
+_SIGKILL = 9  # sent by Linux when memory runs out
+_IN_FLIGHT = 2  # tasks per worker: one in progress and one waiting
 
 
 class WorkerFailedError(RuntimeError):
-    """A worker process raised an error, which the message holds, or ended."""
+    """A worker process that raised an error, quoted in the message, or exited."""
 
 
 class _Worker(NamedTuple):
@@ -36,11 +36,11 @@ class _Worker(NamedTuple):
 class WorkerPool:
     """Processes that each hold a copy of a function.
 
-    They load neither the caller's main script nor a framework, and end with this process or with `close`.
+    They load neither the caller's main script nor a framework, and end with this process or on `close`.
 
     Args:
-        function: what to apply; it is pickled, and its module is importable.
-        num_workers: how many processes.
+        function: the function to apply; pickled, so its module must be importable.
+        num_workers: number of processes.
     """
 
     def __init__(self, function: Callable[[Any], Any], num_workers: int) -> None:
@@ -50,15 +50,15 @@ class WorkerPool:
             send(worker.tasks, function)
 
     def map(self, arguments: Iterable[Any], ahead: int) -> Iterator[Any]:
-        """The function's values for the arguments, in order.
+        """Yield the function's values for the arguments, in order.
 
         Args:
-            arguments: read, a few at a time, in the background and not by the caller's thread.
-            ahead: how many values are computed or under way before the first of them is taken.
+            arguments: consumed in the background, a few at a time, outside the caller's thread.
+            ahead: number of values computed or in progress before the first is taken.
 
         Raises:
-            WorkerFailedError: a worker raised an error, or ended; the pool is closed then.
-            Exception: what `arguments` raises.
+            WorkerFailedError: if a worker raises an error or exits; the pool is then closed.
+            Exception: any error that `arguments` raises.
         """
         run = _Run(iter(arguments), max(ahead, _IN_FLIGHT * len(self._workers)))
         threads = [Thread(target=run.serve, args=(worker,), daemon=True) for worker in self._workers]
@@ -76,16 +76,16 @@ class WorkerPool:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the processes were ended."""
+        """Return True once the processes have been ended."""
         return not self._finalizer.alive
 
     def close(self) -> None:
-        """End the processes. They hold nothing that would have to be saved."""
+        """End the processes. They hold no state worth saving."""
         self._finalizer()
 
 
 class _Run:
-    """One `map`: a thread for each worker takes arguments, and the caller's thread takes values."""
+    """One `map` call: a thread per worker feeds arguments, and the caller's thread takes values."""
 
     def __init__(self, arguments: Iterator[Any], ahead: int) -> None:
         self._arguments = arguments
@@ -97,7 +97,7 @@ class _Run:
         self._is_over = False
 
     def serve(self, worker: _Worker) -> None:
-        """Pass arguments to a worker and take its values, until there are no more."""
+        """Feed arguments to a worker and collect its values, until there are no more."""
         in_flight: deque[int] = deque()
         try:
             while True:
@@ -108,12 +108,12 @@ class _Run:
                     return
                 value = receive(worker.results)
                 self._put(in_flight.popleft(), value)
-        except Exception as error:  # noqa: BLE001  the caller's thread raises it
+        except Exception as error:  # noqa: BLE001  re-raised in the caller's thread
             for number in in_flight:
                 self._put(number, WorkerError(_told(worker.process, error)))
 
     def values(self) -> Iterator[Any]:
-        """The values, in order, as they come."""
+        """Yield the values in order as they arrive."""
         number = 0
         while True:
             with self._changed:
@@ -131,13 +131,13 @@ class _Run:
             number += 1
 
     def stop(self, waiting: int) -> None:
-        """Take no more arguments; wakes as many threads as may be waiting for room."""
+        """Take no more arguments, and wake up to `waiting` threads blocked on room."""
         with self._changed:
             self._is_over = True
         self._room.release(waiting)
 
     def _take(self, *, wait: bool) -> tuple[int, Any] | None:
-        """The next argument and its number, when there is room for its value; None when there is no more, or no room.
+        """Return the next argument and its number once its value has room; None if there is neither.
 
         Only a thread with nothing in flight waits.
         """
@@ -149,7 +149,7 @@ class _Run:
                     argument = next(self._arguments)
                 except StopIteration:
                     pass
-                except Exception as error:  # noqa: BLE001  the caller's thread raises it
+                except Exception as error:  # noqa: BLE001  re-raised in the caller's thread
                     self._values[self._taken] = _SourceError(error)
                     self._taken += 1
                 else:
@@ -159,7 +159,7 @@ class _Run:
         return None
 
     def _end(self) -> None:
-        self._room.release()  # for the next thread to find out
+        self._room.release()  # lets the next thread see the end
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
@@ -171,14 +171,14 @@ class _Run:
 
 
 class _SourceError:
-    """An error that reading the arguments raised."""
+    """An error raised while reading the arguments."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
 
 def _told(process: subprocess.Popen[bytes], error: Exception) -> str:
-    """Why a worker's value does not come."""
+    """Return the reason that a worker's value is missing."""
     if not isinstance(error, (EOFError, BrokenPipeError)):
         return "".join(traceback.format_exception(error))
     code = process.wait()
@@ -189,12 +189,12 @@ def _started() -> _Worker:
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path or str(os.getcwd()) for path in sys.path),  # noqa: PTH109
-        # One thread each: the workers are the parallelism.
+        # One thread each: the workers provide the parallelism.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    process = subprocess.Popen(  # noqa: S603  this interpreter, and a program of our own
+    process = subprocess.Popen(  # noqa: S603  this interpreter, running our own program
         [sys.executable, "-P", "-c", PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -210,5 +210,5 @@ def _end(workers: list[_Worker]) -> None:
     for worker in workers:
         worker.process.wait()
         worker.results.close()
-        with suppress(OSError):  # what was still to be written has no reader
+        with suppress(OSError):  # pending writes have no reader any more
             worker.tasks.close()

@@ -1,4 +1,4 @@
-"""From a chunk of pairs to the arrays that a model takes; what runs in the worker processes."""
+"""Preparation of training samples: chunks of pairs in, model inputs out. Runs in the worker processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from clip_core.data.pairs import Pair, Picture
     from clip_core.processing import CLIPProcessor
 
-# Keeps these random numbers apart from those of the order, which have the same seed.
+# Keeps these random streams apart from the order's own, which use the same seed.
 _SAMPLE = 2
 
 
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
     """A sample of an epoch.
 
     Attributes:
-        sample: its number, or shard and number; what its random choices depend on besides the seed and the epoch.
+        sample: its index, or shard and index; with the seed and the epoch it determines the random choices.
         pair: the sample itself.
     """
 
@@ -39,19 +39,19 @@ class Entry(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What a worker does at a time."""
+    """One task of a worker: samples of one epoch."""
 
     epoch: int
     entries: Sequence[Entry]
 
 
 class Row(NamedTuple):
-    """A sample as a model takes it.
+    """A sample as model inputs.
 
     Attributes:
         key: as in `Pair`.
         arrays: `pixel_values` (channels, height, width), float32; `input_ids` and `attention_mask` (seq,), int64.
-        length: the tokens that the caption has before it is cut.
+        length: number of tokens in the caption before truncation.
     """
 
     key: str
@@ -61,12 +61,12 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Prepared:
-    """What became of a chunk's entries, in arrays that go from process to process as they are.
+    """The results of a chunk, as arrays that cross process boundaries without a copy.
 
     Attributes:
-        outcomes: for each entry the key of its sample, or what is wrong with it.
-        arrays: those of `Row`, with an axis in front for the entries that are well.
-        lengths: those of `Row`.
+        outcomes: the sample's key for each entry, or a `Broken`.
+        arrays: the arrays of `Row`, stacked over the good entries.
+        lengths: the lengths of `Row`.
     """
 
     outcomes: list[str | Broken]
@@ -74,7 +74,7 @@ class Prepared:
     lengths: list[int]
 
     def rows(self) -> Iterator[Row | Broken]:
-        """The entries again, one at a time."""
+        """Yield the entries one at a time."""
         place = 0
         for outcome in self.outcomes:
             if isinstance(outcome, Broken):
@@ -87,13 +87,13 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Decodes, augments and preprocesses pictures, and tokenizes captions.
+    """A callable that decodes, augments and preprocesses images, and tokenizes captions.
 
     Attributes:
-        processor: the model's.
-        max_length: tokens in a row; longer captions are cut.
-        augmentation: what is done to pictures in place of the processor's resizing and cropping; None for those.
-        seed: of the random choices.
+        processor: the model's processor.
+        max_length: tokens per row; longer captions are truncated.
+        augmentation: applied to images in place of the processor's resizing and cropping; None to use those.
+        seed: seed of the random choices.
     """
 
     processor: CLIPProcessor
@@ -106,7 +106,7 @@ class Preparation:
         """The `(height, width)` of the pixel values.
 
         Raises:
-            ValueError: the image processor makes pictures of various shapes.
+            ValueError: if the image processor's output size varies.
         """
         image_processor = self.processor.image_processor
         size = image_processor.crop_size if image_processor.do_center_crop else image_processor.size
@@ -120,7 +120,7 @@ class Preparation:
         return size["height"], size["width"]
 
     def __call__(self, chunk: Chunk) -> Prepared:
-        """The arrays of a chunk's good entries, and what is wrong with the others."""
+        """Return the arrays of a chunk's good entries, and the reasons for the others."""
         read = [self._read(entry, chunk.epoch) for entry in chunk.entries]
         outcomes = iter(self._rows([sample for sample in read if isinstance(sample, _Sample)]))
         told = [next(outcomes) if isinstance(sample, _Sample) else sample for sample in read]
@@ -132,7 +132,7 @@ class Preparation:
         )
 
     def _read(self, entry: Entry, epoch: int) -> _Sample | Broken:
-        """An entry's picture and one of its captions."""
+        """Return an entry's image and one of its captions."""
         pair = entry.pair
         if isinstance(pair, Broken):
             return pair
@@ -146,7 +146,7 @@ class Preparation:
         return _Sample(pair.key, caption, picture)
 
     def _rows(self, samples: list[_Sample]) -> list[Row | Broken]:
-        """All at once, as calls cost more than small pictures; or one by one, where one of them is broken."""
+        """Prepare all at once, as calls cost more than small images; one by one if one of them is broken."""
         if not samples:
             return []
         try:
@@ -161,7 +161,7 @@ class Preparation:
         ]
 
     def _pixels(self, samples: list[_Sample]) -> list[np.ndarray]:
-        # In one thread: there are as many workers as are wanted, and without any the model has the other processors.
+        # Single-threaded: with workers, they are the parallelism; without, the model gets the other cores.
         done = {} if self.augmentation is None else {"do_resize": False, "do_center_crop": False}
         pixels: list[np.ndarray] = self.processor.image_processor(
             [sample.picture for sample in samples], **done, return_tensors=None, num_threads=1
@@ -169,7 +169,7 @@ class Preparation:
         return pixels
 
     def _texts(self, captions: list[str]) -> list[tuple[np.ndarray, np.ndarray, int]]:
-        """Of each the ids and the mask, filled up or cut to `max_length`, and the length before that."""
+        """Return ids and mask of each caption, padded or truncated to `max_length`, and its original length."""
         encode = partial(self.processor.tokenizer, padding="max_length", max_length=self.max_length)
         rows = encode(captions, truncation=False, verbose=False)
         texts = []
@@ -185,7 +185,7 @@ class Preparation:
 
 
 class _Sample(NamedTuple):
-    """A pair that was read, its picture augmented."""
+    """A pair that has been read, with its image augmented."""
 
     key: str
     caption: str
@@ -193,10 +193,14 @@ class _Sample(NamedTuple):
 
 
 def text_length(processor: CLIPProcessor, max_length: int | None) -> int:
-    """The length of all rows of text: the one given, or the one that the tokenizer states.
+    """Return the length of every row of text.
+
+    Args:
+        processor: provides the tokenizer's own limit.
+        max_length: overrides that limit.
 
     Raises:
-        ValueError: neither is there.
+        ValueError: if there is no limit, or it has no room for a word.
     """
     length = processor.tokenizer.model_max_length if max_length is None else max_length
     if length >= NO_MAX_LENGTH:
@@ -208,11 +212,14 @@ def text_length(processor: CLIPProcessor, max_length: int | None) -> int:
 
 
 def captions_of(pair: Pair) -> tuple[str, ...]:
-    """The pair's captions, one or more, read where they are in a file.
+    """Return the pair's captions, one or more, read from their file if they are in one.
+
+    Args:
+        pair: the pair.
 
     Raises:
-        ValueError: the file is empty or not UTF-8.
-        OSError: it cannot be read.
+        ValueError: if the file is empty or not UTF-8.
+        OSError: if the file cannot be read.
     """
     if not isinstance(pair.captions, Path):
         return pair.captions
@@ -226,16 +233,16 @@ def captions_of(pair: Pair) -> tuple[str, ...]:
 
 
 def _caption(pair: Pair, rng: np.random.Generator) -> str:
-    """One of the pair's captions; see `captions_of` for errors."""
+    """Draw one of the pair's captions; see `captions_of` for errors."""
     captions = captions_of(pair)
     return captions[rng.integers(len(captions)) if len(captions) > 1 else 0]
 
 
 def _picture(image: Picture) -> Image.Image:
-    """The picture, decoded, in RGB.
+    """Return the image, decoded to RGB.
 
     Raises:
-        ValueError: it cannot be.
+        ValueError: if it cannot be decoded.
     """
     try:
         if isinstance(image, Path):
@@ -243,7 +250,7 @@ def _picture(image: Picture) -> Image.Image:
         if isinstance(image, bytes):
             return decode_image(image, "the image")
         return (image if isinstance(image, Image.Image) else _from_array(image)).convert("RGB")
-    except Exception as error:  # a decoder may raise anything over damaged bytes, and they are to be skipped
+    except Exception as error:  # decoders may raise anything on damaged bytes
         reason = str(error) or type(error).__name__
         raise ValueError(reason.removeprefix(f"{image}: ") if isinstance(image, Path) else reason) from error
 

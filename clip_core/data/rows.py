@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 class RowPairs(IndexedPairs):
-    """The rows of an object with `len` and rows by number, such as a `datasets.Dataset` or a list of dictionaries.
+    """The rows of an object with `len` and integer indexing, such as a `datasets.Dataset` or a list of dictionaries.
 
     Args:
-        rows: the object. Pictures of a `datasets.Dataset` are left encoded for the loader's workers to decode.
-        image: the column of pictures; "image" by default.
-        caption: the column of captions; "text" or "caption" by default. Of a column of classes, their names.
+        rows: the object. Images of a `datasets.Dataset` stay encoded; the loader's workers decode them.
+        image: the column of images; "image" by default.
+        caption: the column of captions; "text" or "caption" by default. A class-label column yields the class names.
 
     Raises:
-        ValueError: a column is not there.
+        ValueError: if a column is missing.
     """
 
     def __init__(self, rows: Any, image: str | None = None, caption: str | None = None) -> None:
@@ -41,22 +41,22 @@ class RowPairs(IndexedPairs):
     def __getitem__(self, index: int, /) -> Pair | Broken:
         try:
             row = self._rows[index]
-        except (OSError, SyntaxError, ValueError) as error:  # a picture that is decoded as its row is read
+        except (OSError, SyntaxError, ValueError) as error:  # the image is decoded as its row is read
             return Broken(f"row {index}", str(error))
         return make_pair(f"row {index}", row.get(self._image), named(row.get(self._caption), self._names))
 
 
 class RowStream(StreamedPairs):
-    """The rows of an object that can only be iterated over, any number of times, such as `datasets.IterableDataset`.
+    """The rows of a re-iterable object without random access, such as a `datasets.IterableDataset`.
 
     Args:
         rows: the object; one shard.
         image: as in `RowPairs`.
         caption: as in `RowPairs`.
-        length: the number of rows, where it is known; otherwise they are counted, by one pass.
+        length: the number of rows, if known; otherwise one pass counts them.
 
     Raises:
-        ValueError: a column is not there.
+        ValueError: if a column is missing.
     """
 
     def __init__(
@@ -72,16 +72,16 @@ class RowStream(StreamedPairs):
 
     @cached_property
     def sizes(self) -> list[int]:
-        """The number of rows, in a list."""
+        """The number of rows, as a list of one."""
         if self._length is not None:
             return [self._length]
         return [sum(1 for _ in self._rows)]
 
-    def read(self, shard: int, start: int, stop: int) -> Iterator[Pair | Broken]:  # noqa: ARG002  there is but one
-        """The rows from number `start` up to, and without, `stop`.
+    def read(self, shard: int, start: int, stop: int) -> Iterator[Pair | Broken]:  # noqa: ARG002  there is only one
+        """Yield rows `start` to `stop` (exclusive).
 
         Raises:
-            ValueError: the rows end before `stop`.
+            ValueError: if the rows end before `stop`.
         """
         number = start
         skip = getattr(self._rows, "skip", None)
@@ -98,7 +98,7 @@ def _name(rows: Any) -> str:
 
 
 def _columns(rows: Any, first_row: Any, where: str) -> list[str]:
-    """The names of the columns; empty where there are no rows to tell."""
+    """Return the column names; empty if there are no rows."""
     features = getattr(rows, "features", None)
     if features:
         return list(features)
@@ -109,12 +109,12 @@ def _columns(rows: Any, first_row: Any, where: str) -> list[str]:
 
 
 def _feature(rows: Any, column: str) -> Any:
-    """What the object says of a column; None where it says nothing."""
+    """Return the declared feature of a column, or None."""
     return (getattr(rows, "features", None) or {}).get(column)
 
 
 def _undecoded(rows: Any, column: str) -> Any:
-    """The same rows, with their pictures as bytes or paths, where the object can do that."""
+    """Return the same rows with images left as bytes or paths, if the object supports it."""
     feature = _feature(rows, column)
     of_format = getattr(rows, "format", None) or {}
     if not getattr(feature, "decode", False) or of_format.get("type") == "custom":

@@ -1,7 +1,7 @@
-"""WebDataset shards: tar files in which the files of a sample stand together, named alike up to the first dot.
+"""WebDataset shards: tar files that store the files of a sample together, named alike up to the first dot.
 
-They are read by Python's own `tarfile`. The `webdataset` library, which writes them, imports PyTorch where it is
-installed, and a loader that serves three frameworks loads none.
+They are read with Python's own `tarfile`. The `webdataset` library imports PyTorch if it is installed, and a loader
+that serves three frameworks must load none.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ _logger = logging.getLogger(__name__)
 
 
 class _Sample(NamedTuple):
-    """The files of one sample, by what follows the first dot of their names, in lower case."""
+    """The files of one sample, keyed by the lower-case name after the first dot."""
 
     name: str
     files: dict[str, bytes]
 
 
 class ShardPairs(StreamedPairs):
-    """Pairs in tar shards: a .jpg, .jpeg, .png or .webp and a .txt, or a .json that holds the caption.
+    """Pairs in tar shards: a .jpg, .jpeg, .png or .webp with a .txt, or with a .json that holds the caption.
 
-    How many samples a shard holds is read from a `sizes.json` beside it (`{"train-000.tar": 1000}`), or counted once,
-    by the files' headers.
+    The number of samples per shard is read from a `sizes.json` beside it (`{"train-000.tar": 1000}`), or counted once
+    from the file headers.
 
     Args:
-        shards: their paths.
-        image: the ending of the pictures, such as "jpg"; by default any of the four.
-        caption: the ending of the captions, such as "txt", or a key of the .json; "txt", "text" or "caption" by
+        shards: paths of the shards.
+        image: the extension of the images, such as "jpg"; by default any of the four.
+        caption: the extension of the captions, such as "txt", or a key of the .json; "txt", "text" or "caption" by
             default.
     """
 
@@ -58,7 +58,7 @@ class ShardPairs(StreamedPairs):
 
     @cached_property
     def sizes(self) -> list[int]:
-        """The number of samples in each shard; counted where no `sizes.json` says it."""
+        """The number of samples in each shard, from `sizes.json` or counted."""
         stated = {folder: _stated_sizes(folder) for folder in {shard.parent for shard in self._shards}}
         unknown = [shard for shard in self._shards if shard.name not in stated[shard.parent]]
         if unknown:
@@ -66,10 +66,10 @@ class ShardPairs(StreamedPairs):
         return [stated[shard.parent].get(shard.name) or _count(shard) for shard in self._shards]
 
     def read(self, shard: int, start: int, stop: int) -> Iterator[Pair | Broken]:
-        """The samples of a shard from number `start` up to, and without, `stop`.
+        """Yield samples `start` to `stop` (exclusive) of a shard.
 
         Raises:
-            ValueError: the shard cannot be read, or ends before `stop`.
+            ValueError: if the shard cannot be read or ends before `stop`.
         """
         path = self._shards[shard]
         number = start
@@ -92,10 +92,10 @@ class ShardPairs(StreamedPairs):
         return make_pair(key, image, caption)
 
     def _caption(self, sample: _Sample) -> Any:
-        """What the sample's text file or JSON object holds; None where it has neither.
+        """Return the caption from the sample's text file or JSON object; None if it has neither.
 
         Raises:
-            ValueError: the file is no UTF-8 or no JSON.
+            ValueError: if the file is not valid UTF-8 or JSON.
         """
         text = next((sample.files[name] for name in self._captions if name in sample.files), None)
         if text is not None:
@@ -131,12 +131,12 @@ def _opened(path: Path) -> tarfile.TarFile:
 
 
 def _samples(tar: tarfile.TarFile, path: Path, wanted: Collection[str] = (), first: int = 0) -> Iterator[_Sample]:
-    """The samples of a shard, in order, with the content of files of wanted endings, from sample number `first` on.
+    """Yield the samples of a shard in order, with the contents of files of wanted types from sample `first` on.
 
-    Contents are read as their headers are passed: to go back in a compressed file is to begin again.
+    Contents are read as their headers pass: seeking back in a compressed file means starting over.
 
     Raises:
-        ValueError: the file is cut off or damaged.
+        ValueError: if the file is truncated or damaged.
     """
     sample = _Sample("", {})
     number = -1
@@ -173,17 +173,17 @@ def _members(tar: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
 
 
 def _ends_well(tar: tarfile.TarFile) -> bool:
-    """Whether the archive ends in a block of zeros; tarfile takes half a header for the end too."""
+    """Return True if the archive ends in a block of zeros; tarfile also accepts half a header as the end."""
     assert tar.fileobj is not None  # noqa: S101  it is open
     tar.fileobj.seek(tar.offset)
     return tar.fileobj.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> bytes:
-    """A file's bytes.
+    """Return a file's bytes.
 
     Raises:
-        ValueError: the archive ends before it does.
+        ValueError: if the archive ends inside the file.
     """
     try:
         file = tar.extractfile(member)

@@ -1,4 +1,4 @@
-"""`open_pairs`: image-text pairs from whatever they are kept in."""
+"""`open_pairs`: image-text pairs from any supported storage."""
 
 from __future__ import annotations
 
@@ -37,26 +37,28 @@ def open_pairs(
     """Open image-text pairs for a `PairLoader`.
 
     Args:
-        source: what holds them:
+        source: one of:
 
-            - a folder of pictures, with captions beside them (cat.jpg, cat.txt) or in a metadata.jsonl, .csv or .tsv;
-            - such a table itself;
-            - WebDataset shards (.tar, .tar.gz), or Parquet files with the bytes of pictures: a path, a pattern such
+            - a folder of images, with captions beside them (cat.jpg, cat.txt) or in a metadata.jsonl, .csv or .tsv;
+            - such a table;
+            - WebDataset shards (.tar, .tar.gz), or Parquet files with embedded image bytes: a path, a pattern such
               as "train-{000..099}.tar" or "data/*.parquet", a list of those, or the folder that holds them;
-            - a `datasets.Dataset`, or any object with `len` and rows by number; a `datasets.IterableDataset`, or
-              any object that can be iterated over repeatedly; rows are dictionaries;
-            - what this function returned.
-        image_column: the column of pictures; by default "file_name" in tables and "image" elsewhere. Of shards, the
-            ending of pictures.
-        caption_column: the column of captions; "text" or "caption" by default. Of shards, the ending or the JSON key.
-        unpaired: what to do with a folder's pictures that have no caption and captions that have no picture: "error",
-            or "skip", which logs them.
-        length: the number of rows of an object that can only be iterated over, to spare counting them.
+            - a `datasets.Dataset`, or any object with `len` and integer indexing; a `datasets.IterableDataset`, or
+              any re-iterable object; rows are dictionaries;
+            - a return value of this function.
+        image_column: the column of images; by default "file_name" in tables and "image" elsewhere. For shards, the
+            extension of the images.
+        caption_column: the column of captions; "text" or "caption" by default. For shards, the extension or the JSON
+            key.
+        unpaired: how to treat a folder's images without a caption and captions without an image: "error", or "skip" to
+            log and leave them out.
+        length: the number of rows of an object without random access, which saves counting them.
 
     Raises:
-        TypeError: it is an object of another kind.
-        ValueError: it is a path to something else, is empty, or cannot be read; the message names the file and place.
-        ImportError: a library that reads it is not installed.
+        TypeError: if `source` is an object of another kind.
+        ValueError: if `source` is a path to something else, is empty, or cannot be read; the message names the file and
+            place.
+        ImportError: if a library needed to read it is not installed.
     """
     pairs = _opened(source, image_column, caption_column, unpaired, length)
     if len(pairs) == 0:
@@ -83,7 +85,7 @@ def _opened(source: Any, image: str | None, caption: str | None, unpaired: Unpai
 
 
 def _from_paths(paths: list[Path], image: str | None, caption: str | None, unpaired: Unpaired) -> Pairs:
-    """Pairs from one folder or table, or from any number of shards or Parquet files."""
+    """Open one folder or table, or any number of shards or Parquet files."""
     if all(path.name.lower().endswith(SHARD_ENDINGS) for path in paths):
         return ShardPairs(paths, image, caption)
     if all(path.name.lower().endswith(PARQUET_ENDINGS) for path in paths):
@@ -115,17 +117,17 @@ def _from_folder(folder: Path, image: str | None, caption: str | None, unpaired:
 
 
 def _found(sources: list[str | Path] | tuple[str | Path, ...]) -> list[Path]:
-    """The paths that paths and patterns stand for, each pattern's in order of name.
+    """Resolve paths and patterns to existing paths, each pattern's matches sorted by name.
 
     Raises:
-        ValueError: there is no such file.
+        ValueError: if nothing matches.
     """
     found: list[Path] = []
     for source in sources:
         if "://" in str(source) or str(source).startswith("pipe:"):
             raise ValueError(f"{source}: data is read from local files; fetch it first")
         for name in _expanded(str(Path(source).expanduser())):
-            # A file whose own name looks like a pattern is that file.
+            # An existing file wins even if its name looks like a pattern.
             matches = [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))  # noqa: PTH207
             if not matches:
                 raise ValueError(f"{name}: no such file or folder")
@@ -134,7 +136,7 @@ def _found(sources: list[str | Path] | tuple[str | Path, ...]) -> list[Path]:
 
 
 def _expanded(pattern: str) -> list[str]:
-    """A pattern with its braces written out: {000..012} and {a,b}, as shells do."""
+    """Expand braces as shells do: {000..012} and {a,b}."""
     pieces = re.split(r"\{([^{}]*)\}", pattern)
     choices = [_choices(piece) if place % 2 else [piece] for place, piece in enumerate(pieces)]
     return ["".join(parts) for parts in itertools.product(*choices)]

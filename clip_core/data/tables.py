@@ -1,4 +1,4 @@
-"""Tables of file names and captions (JSON lines, CSV and TSV), and which of their columns is which."""
+"""Tables of file names and captions (JSON lines, CSV and TSV), and the roles of their columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CAPTION_COLUMNS = ("text", "caption", "captions", "txt")
 
 
 def image_column(there: Iterable[str], given: str | None, usual: tuple[str, ...], where: str) -> str:
-    """The column of the pictures: the one given, or the first of the usual names that is there.
+    """Return the image column: the given one, or the first of the usual names present.
 
     Args:
         there: the table's columns.
@@ -27,28 +27,42 @@ def image_column(there: Iterable[str], given: str | None, usual: tuple[str, ...]
         where: the table, for messages.
 
     Raises:
-        ValueError: the column is not there; the message says which are.
+        ValueError: if the column is missing; the message lists the columns present.
     """
     return _column(there, given, usual, where, "image")
 
 
 def caption_column(there: Iterable[str], given: str | None, where: str) -> str:
-    """The column of the captions; see `image_column`."""
+    """Return the caption column.
+
+    Args:
+        there: the table's columns.
+        given: the caller's choice, if any.
+        where: the table, for messages.
+
+    Raises:
+        ValueError: as in `image_column`.
+    """
     return _column(there, given, CAPTION_COLUMNS, where, "caption")
 
 
 def class_names(feature: Any) -> list[str]:
-    """The names that the numbers in a column stand for; none where it is no column of classes.
+    """Return the class names of a class-label column; empty for any other column.
 
     Args:
-        feature: a `datasets.ClassLabel`, or how it is written down in a file; or anything else.
+        feature: a `datasets.ClassLabel`, its serialized form, or anything else.
     """
     names = feature.get("names") if isinstance(feature, Mapping) else getattr(feature, "names", None)
     return list(names) if isinstance(names, (list, tuple)) else []
 
 
 def named(value: Any, names: list[str]) -> Any:
-    """The name of a class in place of its number; what is no number of a class stays as it is."""
+    """Return the name of a class index; any other value is returned unchanged.
+
+    Args:
+        value: a cell of the column.
+        names: the class names, by index.
+    """
     is_class = isinstance(value, int) and 0 <= value < len(names)
     return names[value] if is_class else value
 
@@ -70,9 +84,9 @@ class Row(NamedTuple):
     """A line of a table.
 
     Attributes:
-        line: its number in the file, from 1.
-        file_name: of the picture.
-        caption: a text, or a list of texts; as it was read.
+        line: line number in the file, from 1.
+        file_name: file name of the image.
+        caption: a text, or a list of texts; unvalidated.
     """
 
     line: int
@@ -81,15 +95,15 @@ class Row(NamedTuple):
 
 
 def read_table(path: Path, image: str | None = None, caption: str | None = None) -> list[Row]:
-    """The rows of a table.
+    """Read the rows of a table.
 
     Args:
-        path: a .jsonl, .csv or .tsv file in UTF-8; the latter two with a line of column names.
+        path: a .jsonl, .csv or .tsv file in UTF-8; the latter two with a header line.
         image: the column of file names; "file_name" by default.
         caption: the column of captions; "text" or "caption" by default.
 
     Raises:
-        ValueError: the table cannot be read, or lacks a column; the message names the file and the line.
+        ValueError: if the table cannot be read or lacks a column; the message names the file and the line.
     """
     rows: list[Row] = []
     try:

@@ -1,8 +1,8 @@
-"""A worker process: it reads a function from its standard input, then arguments, and writes what the function returns.
+"""Worker process: reads a function and then its arguments from standard input, and writes the return values.
 
-It is started as a program of its own and not by `multiprocessing`, whose workers import the caller's main script, and
-with it the framework that the script trains in. It ends when its standard input does: with its parent, however that
-ended. Objects pass through the pipes pickled, with the memory of arrays sent as it is.
+It is a program of its own rather than a `multiprocessing` worker, which would import the caller's main script and the
+framework with it. It ends when its standard input closes, that is, when its parent ends for any reason. Objects travel
+through the pipes pickled, with array memory sent as is.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ _COUNT = struct.Struct("<Q")
 
 
 def send(stream: IO[bytes], value: Any) -> None:
-    """Write an object that can be pickled."""
+    """Write a picklable object.
+
+    Args:
+        stream: the pipe to write to.
+        value: the object.
+    """
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     parts = [memoryview(pickled), *(buffer.raw() for buffer in buffers)]
@@ -38,19 +43,22 @@ def send(stream: IO[bytes], value: Any) -> None:
 
 
 def receive(stream: BufferedReader) -> Any:
-    """Read an object that `send` wrote; its arrays can be written to.
+    """Read an object written by `send`; its arrays are writable.
+
+    Args:
+        stream: the pipe to read from.
 
     Raises:
-        EOFError: the other side has closed the pipe.
+        EOFError: if the other side has closed the pipe.
     """
     (count,) = _COUNT.unpack(_read(stream, _COUNT.size))
     sizes = [_COUNT.unpack(_read(stream, _COUNT.size))[0] for _ in range(count)]
     pickled, *buffers = [_read(stream, size) for size in sizes]
-    return pickle.loads(pickled, buffers=buffers)  # noqa: S301  our own process wrote it
+    return pickle.loads(pickled, buffers=buffers)  # noqa: S301  written by our own process
 
 
 def _read(stream: BufferedReader, size: int) -> memoryview:
-    content = np.empty(size, np.uint8).data  # which is not filled with zeros first, as a bytearray is
+    content = np.empty(size, np.uint8).data  # unlike a bytearray, not zero-filled first
     done = 0
     while done < size:
         read = stream.readinto(content[done:])
@@ -66,7 +74,7 @@ _END = object()
 
 
 class WorkerError:
-    """What a worker sends where the function raised an error.
+    """An error raised by the function, as the worker sends it.
 
     Attributes:
         text: the traceback.
@@ -77,13 +85,13 @@ class WorkerError:
 
 
 def main() -> None:
-    """Serve until standard input ends."""
+    """Serve until standard input closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     tasks = cast("BufferedReader", sys.stdin.buffer)
     results = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no result
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keeps library prints out of the results
     arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    # Tasks are taken out of the pipe while another is worked on: the parent is never to wait for room to write one.
+    # Read tasks while another is processed, so that the parent never blocks on a full pipe.
     threading.Thread(target=_collect, args=(tasks, arrived), daemon=True).start()
     function = arrived.get()
     while (task := arrived.get()) is not _END:
@@ -112,5 +120,5 @@ def _collect(tasks: BufferedReader, arrived: queue.SimpleQueue[Any]) -> None:
         except EOFError:
             arrived.put(_END)
             return
-        except Exception:  # noqa: BLE001  such as an augmentation that only the main script defines
+        except Exception:  # noqa: BLE001  such as an augmentation defined only in the main script
             arrived.put(WorkerError(traceback.format_exc()))
