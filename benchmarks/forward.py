@@ -21,7 +21,7 @@ import numpy as np
 from flops import image_flops, text_flops
 from goals import Goal, at_least, at_most
 from interleaved import Case, Timed, add_duels, ratios, time_case
-from plots import curves
+from plots import relative_curves
 from report import Report, Table, milliseconds
 from targets import TARGETS, framework
 from workers import plainly, started
@@ -43,6 +43,12 @@ BESIDE_ONNX = {1: 1.1, 16: 1.0}  # of its time, at most, by batch
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 QUICK_BATCHES = (1, 2)
 MATRIX = 2048  # wide: large enough for the best rate, small enough for a short turn
+# The lines of the plot: the name of each, and how it is drawn.
+DRAWN: dict[str, tuple[str, dict[str, Any]]] = {
+    "ours-torch": ("clip-zoo, as loaded", {"color": "#4f93d2", "linewidth": 1.6}),
+    PREPARED: ("clip-zoo, prepared", {"color": "#0b5cad", "linewidth": 2.6}),
+    ONNX: ("ONNX Runtime", {"color": "#c2701c", "linewidth": 1.6}),
+}
 OF_SGEMM, AT_BATCH = 0.9, 16  # of its rate, at least
 # Why a model does not multiply at the rate of large square matrices.
 NARROW = "attention multiplies matrices 50 to 77 wide, and norms and soft-max multiply nothing"
@@ -77,7 +83,7 @@ def report(settings: Settings) -> Report:
     written.measurements = [one.record() for one in timed]
     written.goals = goals(timed, CLIPConfig(**fields))
     written.notes = [beyond_the_noise(written.goals), *notes(timed, left_out)]
-    written.plot = partial(draw, timed)
+    written.plot = partial(draw, written.measurements)
     return written
 
 
@@ -148,18 +154,28 @@ def notes(timed: list[Timed], left_out: dict[str, str]) -> list[str]:
     return found
 
 
-def draw(timed: list[Timed], path: Path) -> None:
-    """Milliseconds a picture or text over the batch, for each stage."""
-    panels: dict[str, Any] = {}
-    for stage, title in STAGES.items():
+def draw(measurements: list[dict[str, Any]], path: Path) -> None:
+    """Draw PyTorch's time relative to transformers over the batch; the tables hold every library."""
+    panels = {}
+    for stage in ("images", "texts"):
         lines = {}
-        for name in TARGETS:
-            found = [(one.case.facts["batch"], one.median(name)) for one in timed if one.case.stage == stage]
-            points = [(batch, 1e3 * median / batch) for batch, median in found if median is not None]
+        for target, (name, _) in DRAWN.items():
+            points = {
+                one["batch"]: _median_ratio(one["targets"][target]["seconds"], one["targets"][REFERENCE]["seconds"])
+                for one in measurements
+                if one["stage"] == stage and {target, REFERENCE} <= one["targets"].keys()
+            }
             if points:
-                lines[name] = tuple(zip(*points, strict=True))
-        panels[title] = ("batch", "ms for each of the batch", lines)
-    curves(path, panels)
+                lines[name] = (list(points), list(points.values()))
+        if lines:
+            panels[STAGES[stage]] = ("batch size", lines)
+    styles = dict(DRAWN.values())
+    up = "relative time (lower is faster)"
+    relative_curves(path, panels, up=up, baseline="transformers 4.57.6", styles=styles, limits=(0.5, 1.05))
+
+
+def _median_ratio(own: list[float], other: list[float]) -> float:
+    return statistics.median(one / beside for one, beside in zip(own, other, strict=True))
 
 
 def _flops(stage: str, config: CLIPConfig) -> float:

@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Curve = tuple[Sequence[float], Sequence[float]]
+    Style = Mapping[str, object]  # keywords of matplotlib's `plot`
 
 _WIDTH, _HEIGHT = 4.8, 3.6  # inches, of one pair of axes
 _DOTS = 120  # per inch
+_LABEL_GAP = 0.055  # between two labels, of the height of the axes
+_BASELINE = 1.0
 
 
 def curves(path: Path, panels: Mapping[str, tuple[str, str, Mapping[str, Curve]]], *, slopes: bool = False) -> None:
@@ -34,6 +37,69 @@ def curves(path: Path, panels: Mapping[str, tuple[str, str, Mapping[str, Curve]]
         axes.grid(alpha=0.3, which="both")
         axes.legend(fontsize=7)
     figure.savefig(path, dpi=_DOTS)
+
+
+def relative_curves(
+    path: Path,
+    panels: Mapping[str, tuple[str, Mapping[str, Curve]]],
+    *,
+    up: str,
+    baseline: str,
+    styles: Mapping[str, Style],
+    limits: tuple[float, float],
+) -> None:
+    """Draw ratios to a baseline over a logarithmic size, each line named at its right end.
+
+    Args:
+        path: the image to write.
+        panels: title to the name of the horizontal axis and the curves by name.
+        up: the name of the vertical axis, which all panels share.
+        baseline: the name of the dashed line at 1.
+        styles: how each curve is drawn; its label takes the same color.
+        limits: of the vertical axis.
+    """
+    figure, all_axes = _figure(len(panels))
+    for axes, (title, (across, lines)) in zip(all_axes, panels.items(), strict=True):
+        ends = {baseline: _BASELINE, **{name: ratios[-1] for name, (_, ratios) in lines.items()}}
+        colors = {baseline: "0.35"} | {name: styles[name]["color"] for name in lines}
+        sizes = sorted({size for across_sizes, _ in lines.values() for size in across_sizes})
+        axes.axhline(_BASELINE, color=colors[baseline], linestyle="--", linewidth=1.2)
+        for name, (at, ratios) in lines.items():
+            axes.plot(at, ratios, marker="o", markersize=3.5, **styles[name])
+        axes.set(title=title, xlabel=across, xscale="log", xlim=(sizes[0] * 0.85, sizes[-1] * 1.2), ylim=limits)
+        _mark_sizes(axes, sizes)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        gap = _LABEL_GAP * (limits[1] - limits[0])
+        for name, height in zip(ends, spread_apart(list(ends.values()), gap), strict=True):
+            axes.annotate(
+                name,
+                (1.02, height),
+                xycoords=("axes fraction", "data"),
+                color=colors[name],
+                fontsize=9,
+                verticalalignment="center",
+                annotation_clip=False,
+            )
+    all_axes[0].set_ylabel(up)
+    figure.savefig(path, dpi=_DOTS)
+
+
+def spread_apart(heights: Sequence[float], gap: float) -> list[float]:
+    """Return the heights with at least `gap` between neighbors, in the given order, each group around its mean."""
+    groups: list[list[int]] = []
+    centers: list[float] = []
+    for index in sorted(range(len(heights)), key=heights.__getitem__):
+        groups.append([index])
+        centers.append(heights[index])
+        while len(groups) > 1 and centers[-1] - centers[-2] < gap * (len(groups[-1]) + len(groups[-2])) / 2:
+            groups[-2:] = [groups[-2] + groups[-1]]
+            centers[-2:] = [sum(heights[one] for one in groups[-1]) / len(groups[-1])]
+    placed = {}
+    for group, center in zip(groups, centers, strict=True):
+        for rank, index in enumerate(group):
+            placed[index] = center + gap * (rank - (len(group) - 1) / 2)
+    return [placed[index] for index in range(len(heights))]
 
 
 def bars(path: Path, title: str, across: str, values: Mapping[str, float], line: float | None = None) -> None:

@@ -10,7 +10,8 @@ import pytest
 from flops import image_flops, text_flops
 from goals import at_least, at_most
 from interleaved import Ratio
-from plots import bars, curves
+from matplotlib.axes import Axes
+from plots import bars, curves, relative_curves, spread_apart
 from report import Report, Table, milliseconds
 from run import row_numbers
 from slopes import fit
@@ -92,6 +93,37 @@ def test_curves_name_their_slopes(tmp_path, monkeypatch):
     curves(tmp_path / "growth.png", {"Batch": ("batch", "ms", lines)}, slopes=True)
     assert {"ours-torch, slope 2.00", "single"} <= set(labels)
     assert (tmp_path / "growth.png").stat().st_size > 0
+
+
+def test_relative_curves_name_each_line_at_its_end_and_need_no_legend(tmp_path, monkeypatch):
+    named = {}
+    annotate = Axes.annotate
+
+    def record(axes, text, xy, **keywords):
+        named[text] = xy[1]
+        return annotate(axes, text, xy, **keywords)
+
+    monkeypatch.setattr(Axes, "annotate", record)
+    monkeypatch.setattr(Axes, "legend", lambda *_, **__: pytest.fail("there is a legend"))
+    lines = {"fast": ([1, 2, 4], [0.6, 0.7, 0.75]), "slow": ([1, 4], [0.9, 1.0])}
+    relative_curves(
+        tmp_path / "ratios.png",
+        {"Images": ("batch size", lines)},
+        up="ratio",
+        baseline="peer",
+        styles={"fast": {"color": "C0"}, "slow": {"color": "C1"}},
+        limits=(0.5, 1.1),
+    )
+    assert named.keys() == {"fast", "slow", "peer"}
+    assert named["fast"] == pytest.approx(0.75)
+    assert abs(named["slow"] - named["peer"]) > 0.03  # both end at 1, and their names must not overlap
+    assert (tmp_path / "ratios.png").stat().st_size > 0
+
+
+def test_heights_are_spread_apart_around_where_they_were():
+    assert spread_apart([3.0, 1.0, 2.0], 0.5) == [3.0, 1.0, 2.0]
+    assert spread_apart([1.0, 1.0], 0.5) == [0.75, 1.25]
+    assert spread_apart([1.4, 1.0, 1.1, 5.0], 0.5) == pytest.approx([5 / 3, 2 / 3, 7 / 6, 5.0])
 
 
 def test_flops_are_those_of_vit_b_32():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -63,8 +64,25 @@ def test_forward_makes_a_table_and_a_plot(tmp_path):
     text = str(forward.table(FORWARD, "images"))
     assert "| ms at batch | 1 | 16 |" in text
     assert "| ours-torch | 120 (±0%) | 1200 (±0%) |" in text
-    forward.draw(FORWARD, tmp_path / "forward.png")
+    forward.draw([one.record() for one in FORWARD], tmp_path / "forward.png")
     assert (tmp_path / "forward.png").stat().st_size > 0
+
+
+def test_forward_draws_the_ratios_of_the_rounds_to_transformers(monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(forward, "relative_curves", lambda _path, panels, **_: drawn.update(panels))
+    forward.draw([one.record() for one in FORWARD], None)
+    assert drawn.keys() == {"Image features"}  # of texts there is nothing in PyTorch
+    _, lines = drawn["Image features"]
+    assert lines.keys() == {"clip-zoo, as loaded", "clip-zoo, prepared", "ONNX Runtime"}
+    assert lines["clip-zoo, prepared"] == ([1, 16], pytest.approx([0.85, 1 / 1.1]))
+    assert lines["ONNX Runtime"] == ([1, 16], pytest.approx([0.8, 1.05 / 1.1]))
+
+
+def test_the_stored_results_of_forward_can_be_drawn_anew(tmp_path):
+    stored = json.loads((run.RESULTS / "forward.json").read_text())["measurements"]
+    forward.draw(stored, tmp_path / "forward.png")
+    assert (tmp_path / "forward.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_forward_counts_the_misses_beside_those_of_equal_programs():
