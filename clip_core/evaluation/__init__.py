@@ -1,1 +1,1 @@
-"""How good a model is: zero-shot classification, retrieval, and a linear probe, in numpy whatever the framework."""
+"""Evaluation of a model in numpy, whatever the framework: zero-shot classification, retrieval and linear probe."""

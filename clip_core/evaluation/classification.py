@@ -1,4 +1,4 @@
-"""How well pictures are told apart into classes, from scores: in all, by class, and what is taken for what."""
+"""Classification metrics from scores: accuracy, accuracy per class, and the most frequent confusions."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from clip_core.evaluation.metrics import ranks, recall_at, row_blocks
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_MISTAKES = 3  # the commonest of a class
+_MISTAKES = 3  # the most frequent ones per class
 
 
 @dataclass(frozen=True)
 class ClassResult:
-    """How one class fared.
+    """The result for one class.
 
     Attributes:
-        name: of the class.
-        pictures: how many are of it.
-        accuracy: the share of them for which it scored highest.
-        taken_for: the classes that they were taken for most often otherwise, with how many.
+        name: name of the class.
+        pictures: number of its images.
+        accuracy: the fraction of them for which it scored highest.
+        taken_for: the classes most often predicted instead, with counts.
     """
 
     name: str
@@ -35,14 +35,14 @@ class ClassResult:
 
 @dataclass(frozen=True)
 class Classification:
-    """How all fared.
+    """The result over all classes.
 
     Attributes:
-        pictures: how many.
-        classes: how many to choose from.
-        top_1: the share of pictures whose class scored highest; a tie is not enough.
-        top_5: the share of pictures whose class is among the five highest; 1 where there are no more than five.
-        mean_per_class: the mean of the classes' accuracies, of those that have pictures.
+        pictures: number of images.
+        classes: number of classes to choose from.
+        top_1: the fraction of images whose class scored highest; a tie counts as wrong.
+        top_5: the fraction of images whose class is among the five highest; 1 with five classes or fewer.
+        mean_per_class: the mean accuracy over the classes that have images.
         by_class: those classes, worst first.
     """
 
@@ -54,20 +54,20 @@ class Classification:
     by_class: list[ClassResult]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as for JSON."""
+        """Return plain values, as for JSON."""
         return asdict(self)
 
 
 def classification(score: Callable[[slice], np.ndarray], truths: np.ndarray, names: Sequence[str]) -> Classification:
-    """Count from scores.
+    """Compute the metrics from scores.
 
     Args:
-        score: gives `(rows, classes)` for a slice of the pictures; the higher, the likelier.
-        truths: `(pictures,)`, the number of each picture's class.
-        names: of the classes.
+        score: returns `(rows, classes)` for a slice of the images; higher means more likely.
+        truths: `(pictures,)`, the class index of each image.
+        names: names of the classes.
 
     Raises:
-        ValueError: there are fewer than two classes.
+        ValueError: if there are fewer than two classes.
     """
     if len(names) < 2:
         raise ValueError(f"there is one class alone, {names[0]!r}, and nothing to tell it from")

@@ -1,4 +1,4 @@
-"""Pictures of known classes, from folders or any source with a column of labels, and stratified parts of them."""
+"""Labelled images, from folders or any source with a label column, and stratified splits of them."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 
 def stratified(truths: np.ndarray, share: float, seed: int, what: str) -> tuple[np.ndarray, np.ndarray]:
-    """Hold out a share of each class, one sample at least and not all of them. A class of one sample is kept.
+    """Split off a fraction of each class: at least one sample, but never all. A class of one sample is kept whole.
 
     Args:
-        truths: `(samples,)`, the number of each sample's class.
-        share: that is held out, between 0 and 1.
-        seed: of the choice.
-        what: is held out, for messages, such as "test".
+        truths: `(samples,)`, the class index of each sample.
+        share: the fraction to hold out, between 0 and 1.
+        seed: seed of the choice.
+        what: name of the held-out part in messages, such as "test".
 
     Returns:
-        The numbers of the samples that are kept, and of those that are held out, in order.
+        The sorted indices of the samples kept and of those held out.
 
     Raises:
-        ValueError: the share is not between 0 and 1, or no class has two samples.
+        ValueError: if the fraction is not between 0 and 1, or no class has two samples.
     """
     if not 0 < share < 1:
         raise ValueError(f"the share for {what} is {share}; give one between 0 and 1")
@@ -55,11 +55,11 @@ _DATA_SET = ("dataset_info.json", "dataset_dict.json")
 
 
 class Classes(NamedTuple):
-    """What pictures are told apart into.
+    """The classes to distinguish.
 
     Attributes:
-        names: of the classes.
-        truths: `(pictures,)`, the number of each picture's class.
+        names: names of the classes.
+        truths: `(pictures,)`, the class index of each image.
     """
 
     names: list[str]
@@ -73,18 +73,19 @@ def open_labelled(
     image_column: str | None = None,
     labels: LabelFile | None = None,
 ) -> Pairs:
-    """Open pictures with their labels, which stand where captions stand otherwise.
+    """Open images with labels, which take the place of captions.
 
     Args:
-        source: a folder with a folder of pictures for each class, at any depth; or what `clip_core.data.open_pairs`
-            takes or returned.
-        label_column: of labels: texts, or numbers of classes that the data names, as `datasets.ClassLabel` does.
-        image_column: of pictures; see `open_pairs`.
-        labels: with labels by file name, by which pictures of a folder go before the folder they are in.
+        source: a folder with a subfolder of images per class, at any depth; or anything that
+            `clip_core.data.open_pairs` accepts or returns.
+        label_column: the column of labels: texts, or class indices if the data names its classes, as
+            `datasets.ClassLabel` does.
+        image_column: the column of images; see `open_pairs`.
+        labels: a label file; its labels by file name take precedence over a folder's subfolders.
 
     Raises:
-        ValueError: a picture in the folder has no label, or the source cannot be read.
-        TypeError: the source is an object of another kind.
+        ValueError: if an image in the folder has no label, or the source cannot be read.
+        TypeError: if the source is an object of another kind.
     """
     if isinstance(source, (str, Path)) and _is_of_pictures(Path(source).expanduser()):
         return _from_folder(Path(source).expanduser(), (labels or LabelFile()).label_of)
@@ -92,16 +93,16 @@ def open_labelled(
 
 
 def classes_of(labels: Sequence[str], given: LabelFile | None = None) -> Classes:
-    """The classes that labels of pictures stand for.
+    """Return the classes behind the labels of images.
 
     Args:
         labels: `(pictures,)`, as the data has them.
-        given: the classes to choose from. A label of the data is one of its names, where underscores stand for spaces;
-            or one of its keys; or the number of a name, from 0. Without it the classes are the labels in the data,
-            sorted, with spaces for underscores.
+        given: the classes to choose from. A label of the data is one of its names, with underscores for spaces; or one
+            of its keys; or the index of a name, from 0. By default the classes are the sorted labels of the data, with
+            spaces for underscores.
 
     Raises:
-        ValueError: a label is not among those that are given; the message lists the first.
+        ValueError: if a label is not among those given; the message lists the first few.
     """
     if given is None:
         name_of = {label: _spaced(label) for label in labels}
@@ -115,13 +116,17 @@ def classes_of(labels: Sequence[str], given: LabelFile | None = None) -> Classes
 
 
 def choices(pairs: Pairs, given: LabelFile | None) -> LabelFile | None:
-    """The classes to choose from, as far as they are known before a picture is read; None where they are not.
+    """Return the classes to choose from if they are known before any image is read, otherwise None.
 
-    Folders and tables say their labels beforehand, which are checked then; and a class stays a choice though all of
-    its pictures are broken.
+    Folders and tables state their labels in advance. Checking them here fails early, and keeps a class as a choice even
+    if all of its images are broken.
+
+    Args:
+        pairs: the labelled images.
+        given: the caller's choice of classes, if any.
 
     Raises:
-        ValueError: as `classes_of` does; or none are given.
+        ValueError: as in `classes_of`, or if `given` is empty.
     """
     if given is not None and not given.names:
         raise ValueError("there are no labels to choose from; the file or list of them is empty")
@@ -134,10 +139,13 @@ def choices(pairs: Pairs, given: LabelFile | None) -> LabelFile | None:
 
 
 def single_labels(texts: Iterable[tuple[str, ...]]) -> list[str]:
-    """The label of each picture.
+    """Return the label of each image.
+
+    Args:
+        texts: the labels of each image.
 
     Raises:
-        ValueError: a picture has several.
+        ValueError: if an image has several.
     """
     labels = list(texts)
     several = next((of_one for of_one in labels if len(of_one) > 1), None)
@@ -147,7 +155,7 @@ def single_labels(texts: Iterable[tuple[str, ...]]) -> list[str]:
 
 
 def _is_of_pictures(path: Path) -> bool:
-    """Whether it is a folder that holds pictures as such, and no table, shards or saved data set of them."""
+    """Return True for a folder of plain image files, as opposed to a table, shards or a saved data set."""
     if not path.is_dir() or table_in(path) is not None:
         return False
     endings = (*SHARD_ENDINGS, *PARQUET_ENDINGS)
@@ -173,7 +181,7 @@ def _from_folder(folder: Path, label_of: dict[str, str]) -> FolderPairs:
 
 
 def _known(label: str, given: LabelFile) -> str | None:
-    """The name that a label of the data stands for; None where it is not among them."""
+    """Return the name for a label of the data, or None if it is unknown."""
     if label in given.label_of:
         return given.label_of[label]
     for spelling in (label, _spaced(label)):

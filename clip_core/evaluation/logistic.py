@@ -1,4 +1,4 @@
-"""Multinomial logistic regression with a penalty on the squares of its weights, fitted by L-BFGS."""
+"""Multinomial logistic regression with an L2 penalty, fitted by L-BFGS."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 MAX_ITERATIONS = 1000  # as in appendix A.3 of Radford et al. 2021
 
-_GRADIENT = 1e-5  # of the mean loss: below that in every direction the fit is taken for done
-_PROGRESS = 64 * np.finfo(np.float64).eps  # relative, in a step; scikit-learn's
+_GRADIENT = 1e-5  # convergence: maximum absolute gradient of the mean loss
+_PROGRESS = 64 * np.finfo(np.float64).eps  # convergence: relative progress per step, as in scikit-learn
 
 
 @dataclass(frozen=True)
 class Regression:
-    """A fit.
+    """A fitted regression.
 
     Attributes:
-        weights: `(features + 1, classes)`, float64; the last row is added to all scores.
-        iterations: of the optimizer.
-        converged: whether it ended of its own accord.
+        weights: `(features + 1, classes)`, float64; the last row is the bias.
+        iterations: iterations of the optimizer.
+        converged: True if it converged within them.
     """
 
     weights: np.ndarray
@@ -31,7 +31,7 @@ class Regression:
     converged: bool
 
     def scores(self, features: np.ndarray) -> np.ndarray:
-        """`(rows, features)` to logits `(rows, classes)`."""
+        """Map features `(rows, features)` to logits `(rows, classes)`."""
         logits: np.ndarray = features @ self.weights[:-1] + self.weights[-1]
         return logits
 
@@ -39,19 +39,19 @@ class Regression:
 def fit(
     features: np.ndarray, truths: np.ndarray, classes: int, strength: float, *, start: np.ndarray | None = None
 ) -> Regression:
-    """Minimize the sum of the cross entropies plus `strength` / 2 times the sum of the weights' squares.
+    """Minimize the summed cross-entropy plus `strength` / 2 times the squared L2 norm of the weights.
 
-    The last row of the weights, the bias, has no penalty. scikit-learn's `C` is 1 / `strength`.
+    The last row of the weights, the bias, is not penalized. scikit-learn's `C` is 1 / `strength`.
 
     Args:
         features: `(rows, features)`.
-        truths: `(rows,)`, the number of each row's class.
-        classes: how many there are.
-        strength: of the penalty.
-        start: weights to begin with; zeros by default.
+        truths: `(rows,)`, the class index of each row.
+        classes: number of classes.
+        strength: weight of the penalty.
+        start: initial weights; zeros by default.
 
     Raises:
-        ImportError: SciPy is not installed.
+        ImportError: if SciPy is not installed.
     """
     minimize = optimizer()
     features = np.asarray(features, np.float64)
@@ -67,11 +67,11 @@ def fit(
 
 
 def cross_entropy(logits: np.ndarray, truths: np.ndarray) -> float:
-    """The mean over the rows of minus the log probability of each one's class.
+    """Return the mean cross-entropy over the rows.
 
     Args:
         logits: `(rows, classes)`.
-        truths: `(rows,)`.
+        truths: `(rows,)`, the class index of each row.
     """
     shifted = logits - logits.max(-1, keepdims=True)
     of_truth = shifted[np.arange(len(truths)), truths]
@@ -79,10 +79,10 @@ def cross_entropy(logits: np.ndarray, truths: np.ndarray) -> float:
 
 
 def optimizer() -> Callable[..., Any]:
-    """SciPy's `minimize`.
+    """Return SciPy's `minimize`.
 
     Raises:
-        ImportError: it is not installed; the message says how.
+        ImportError: if SciPy is not installed; the message tells how to install it.
     """
     try:
         from scipy.optimize import minimize
@@ -95,7 +95,7 @@ def optimizer() -> Callable[..., Any]:
 def _objective(
     weights: np.ndarray, features: np.ndarray, truths: np.ndarray, strength: float
 ) -> tuple[float, np.ndarray]:
-    """The objective and its gradient `(features + 1, classes)`, both divided by the number of rows."""
+    """Return the objective and its gradient `(features + 1, classes)`, both divided by the number of rows."""
     rows = len(truths)
     logits = features @ weights[:-1] + weights[-1]
     logits -= logits.max(-1, keepdims=True)
@@ -105,6 +105,6 @@ def _objective(
     penalty = 0.5 * strength * np.square(weights[:-1]).sum()
     loss = (np.log(sums) - logits[of_truth]).sum() + penalty
     residuals = exponentials / sums[:, None]
-    residuals[of_truth] -= 1  # (rows, classes): probabilities minus what they should be
+    residuals[of_truth] -= 1  # (rows, classes): predicted minus target probabilities
     gradient = np.vstack([features.T @ residuals + strength * weights[:-1], residuals.sum(0)])
     return float(loss / rows), gradient / rows

@@ -1,8 +1,8 @@
-"""Ranks, and what is counted from them: recall at k (top-k accuracy is the same), mean reciprocal rank, chance.
+"""Ranking metrics: recall at k (equal to top-k accuracy), mean reciprocal rank, and chance level.
 
-A rank is 1 where a right answer comes first. Ties go against the model: a wrong answer that scores as high as the best
-right one stands before it, so that a model that gives everything the same score gets the last place and not the first.
-Where several answers are right, the best of them counts, and the others do not stand in its way.
+Rank 1 means that a correct answer comes first. Ties count against the model: a wrong answer that scores as high as the
+best correct one ranks before it, so a model that scores everything equally comes last, not first. With several correct
+answers, the best one counts and the others do not compete with it.
 """
 
 from __future__ import annotations
@@ -21,22 +21,28 @@ _CELLS = 1 << 24  # 64 MB in float32
 
 
 def row_blocks(rows: int, columns: int) -> Iterator[slice]:
-    """Slices of the rows, one after another, each of a block with at most 2**24 cells, or of one row."""
+    """Yield consecutive slices of the rows, each covering at most 2**24 cells, or a single row.
+
+    Args:
+        rows: number of rows.
+        columns: number of cells in a row.
+    """
     size = max(1, _CELLS // max(columns, 1))
     for start in range(0, rows, size):
         yield slice(start, min(start + size, rows))
 
 
 def ranks(similarities: np.ndarray, targets: ArrayLike) -> np.ndarray:
-    """The rank of the best right answer of each query: `(queries,)`, int64, from 1.
+    """Return the rank of each query's best correct answer: `(queries,)`, int64, from 1.
 
     Args:
-        similarities: `(queries, candidates)`; the higher, the likelier. A number that is none (NaN) counts as worst
-            among right answers and as best among wrong ones.
-        targets: `(queries,)`, the number of the right candidate; or `(queries, candidates)` of bool, where several are.
+        similarities: `(queries, candidates)`; higher means more likely. NaN ranks worst for a correct answer and best
+            for a wrong one.
+        targets: `(queries,)`, the index of the correct candidate; or `(queries, candidates)`, bool, if there are
+            several.
 
     Raises:
-        ValueError: the shapes do not fit, or a query has no right answer.
+        ValueError: if the shapes do not match, or a query has no correct answer.
 
     Example:
         >>> ranks(np.array([[0.9, 0.1], [0.8, 0.2]]), [0, 1]).tolist()
@@ -44,17 +50,21 @@ def ranks(similarities: np.ndarray, targets: ArrayLike) -> np.ndarray:
     """
     is_right = right_answers(targets, similarities.shape)
     best = np.where(is_right, np.where(np.isnan(similarities), -np.inf, similarities), -np.inf).max(-1, keepdims=True)
-    # "Not lower" and no "higher or equal", of which NaN is neither.
+    # "Not lower" rather than "higher or equal": both comparisons are false for NaN.
     stands_before = ~is_right & ~(similarities < best)
     placed: np.ndarray = 1 + stands_before.sum(-1)
     return placed
 
 
 def right_answers(targets: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
-    """Which candidates are right, `(queries, candidates)` of bool, from either form of the targets of `ranks`.
+    """Return a `(queries, candidates)` bool mask of the correct candidates, from either form of targets.
+
+    Args:
+        targets: as in `ranks`.
+        shape: `(queries, candidates)`.
 
     Raises:
-        ValueError: the targets do not fit the shape, or a query has no right answer.
+        ValueError: if the targets do not match the shape, or a query has no correct answer.
     """
     given = np.asarray(targets)
     if len(shape) != 2 or given.shape not in {shape, shape[:1]}:
@@ -74,10 +84,14 @@ def right_answers(targets: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def recall_at(ranks: np.ndarray, k: int) -> float:
-    """The share of queries whose right answer is among the first k.
+    """Return the fraction of queries with a correct answer among the first k.
+
+    Args:
+        ranks: `(queries,)`, as returned by `ranks`.
+        k: 1 or more.
 
     Raises:
-        ValueError: there are no queries, or k is below 1.
+        ValueError: if there are no queries, or k is below 1.
     """
     if k < 1:
         raise ValueError(f"k={k}; give 1 or more")
@@ -85,30 +99,36 @@ def recall_at(ranks: np.ndarray, k: int) -> float:
 
 
 def mean_reciprocal_rank(ranks: np.ndarray) -> float:
-    """The mean over the queries of 1 / rank.
+    """Return the mean of 1 / rank over the queries.
+
+    Args:
+        ranks: `(queries,)`, as returned by `ranks`.
 
     Raises:
-        ValueError: there are no queries.
+        ValueError: if there are no queries.
     """
     return float((1.0 / _some(ranks)).mean())
 
 
 def median_rank(ranks: np.ndarray) -> float:
-    """The median over the queries.
+    """Return the median rank over the queries.
+
+    Args:
+        ranks: `(queries,)`, as returned by `ranks`.
 
     Raises:
-        ValueError: there are no queries.
+        ValueError: if there are no queries.
     """
     return float(np.median(_some(ranks)))
 
 
 def chance_at(k: int, right: ArrayLike, candidates: int) -> float:
-    """The recall at k that scores drawn at random reach.
+    """Return the expected recall at k of random scores.
 
     Args:
-        k: from 1 up.
-        right: `(queries,)`, how many candidates are right for each query.
-        candidates: how many there are.
+        k: 1 or more.
+        right: `(queries,)`, the number of correct candidates per query.
+        candidates: number of candidates.
     """
     of_query = np.atleast_1d(np.asarray(right, np.float64))
     missed = np.ones_like(of_query)

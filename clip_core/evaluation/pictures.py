@@ -1,4 +1,4 @@
-"""A source's pictures to embeddings, in batches that worker processes decode."""
+"""Image embeddings of a data source, from batches that worker processes decode."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from clip_core.data.pairs import Pairs
     from clip_core.tasks.zero_shot import ZeroShotClassifier
 
-_STAND_IN = ("a",)  # the loader wants a caption, and here each text is encoded once, whatever pictures it is of
+_STAND_IN = ("a",)  # the loader requires a caption; texts are encoded separately, each once
 _SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures that were encoded, in the order of the data.
+    """Encoded images, in the order of the data.
 
     Attributes:
         embeds: `(pictures, projection)`, float32, of unit norm.
-        texts: the captions of each picture; of labelled pictures the label.
-        fingerprints: of each picture; the same for pictures that the processor makes the same pixels of.
+        texts: the captions of each image; for labelled images, the label.
+        fingerprints: one per image; equal for images with equal pixels after processing.
         broken: the samples that could not be used.
     """
 
@@ -47,17 +47,17 @@ def embed_pictures(
     workers: int = 0,
     tell: Callable[[int], object] | None = None,
 ) -> Pictures:
-    """Encode the pictures of a source, resized and cropped by the processor.
+    """Encode the images of a source, resized and cropped by the processor.
 
     Args:
         classifier: the model and its processor.
-        pairs: what `clip_core.data.open_pairs` returned.
-        batch_size: pictures that are encoded at a time.
-        workers: processes that decode; 0 for none but this one.
-        tell: is called with the number of samples that were done since it was called last.
+        pairs: a return value of `clip_core.data.open_pairs`.
+        batch_size: images to encode at a time.
+        workers: processes that decode; 0 to use this process only.
+        tell: progress callback, called with the number of samples done since the last call.
 
     Raises:
-        ValueError: no sample can be used, or an embedding is no finite number.
+        ValueError: if no sample can be used, or an embedding is not finite.
     """
     texts: dict[str, tuple[str, ...]] = {}
     noting = _NotedPairs(pairs, texts) if isinstance(pairs, IndexedPairs) else _NotedStream(pairs, texts)
@@ -72,7 +72,7 @@ def embed_pictures(
         shuffle=False,
         drop_last=False,
         num_workers=workers,
-        max_broken=len(pairs),  # they are counted, and the caller tells of them
+        max_broken=len(pairs),  # never exceeded: the caller reports them
     )
     told = 0
     with closing(loader):
@@ -92,14 +92,14 @@ def embed_pictures(
 
 
 def check_finite(embeds: np.ndarray, names: Sequence[str]) -> None:
-    """Check that embeddings are numbers, which decide on nothing otherwise.
+    """Check that embeddings are finite: NaN would silently lose every comparison.
 
     Args:
         embeds: `(rows, projection)`.
-        names: of the rows, for the message.
+        names: names of the rows, for the message.
 
     Raises:
-        ValueError: one of them is not.
+        ValueError: if one is not finite.
     """
     bad = np.flatnonzero(~np.isfinite(embeds).all(-1))
     if bad.size:
@@ -110,7 +110,7 @@ def check_finite(embeds: np.ndarray, names: Sequence[str]) -> None:
 
 
 class _Notes:
-    """Takes the captions of samples as they pass, by the samples' keys, each of which it makes the only one."""
+    """A recorder of captions, keyed by the samples' keys, which it makes unique."""
 
     def __init__(self, texts: dict[str, tuple[str, ...]]) -> None:
         self._texts = texts
@@ -153,7 +153,7 @@ class _NotedStream(StreamedPairs):
 
 
 def _shortest(classifier: ZeroShotClassifier) -> int:
-    """Room for the caption that stands in."""
+    """Return the length that just fits the stand-in caption."""
     return int(classifier.processor.tokenizer.num_special_tokens_to_add()) + 1
 
 

@@ -1,8 +1,8 @@
-"""The linear probe: how well a linear classifier on frozen embeddings does (Radford et al. 2021, appendix A.3).
+"""Linear probe: a linear classifier on frozen embeddings (Radford et al. 2021, appendix A.3).
 
-As there, the strength of the penalty is chosen on a part of the training data, and the classifier is fitted on all of
-them with it. Other than there, the features are the embeddings behind the projection, of unit norm: they are what every
-backend gives.
+As in the paper, the penalty is chosen on a part of the training data, and the classifier is then fitted on all of it.
+Unlike in the paper, the features are the embeddings after the projection, of unit norm, because every backend provides
+those.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from clip_core.tasks.labels import LabelFile
     from clip_core.tasks.zero_shot import ZeroShotClassifier
 
-VALIDATION = 0.2  # the share of the training data that the strength is chosen on
-LARGEST = 48  # strengths go from 1e-6 to 1e6 in eighths of a decade
+VALIDATION = 0.2  # fraction of the training data used to choose the penalty
+LARGEST = 48  # strengths range from 1e-6 to 1e6 in eighths of a decade
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A strength that was tried.
+    """One strength of the penalty and its result.
 
     Attributes:
-        strength: of the penalty, the paper's lambda; scikit-learn's `C` is its inverse.
-        accuracy: on the validation part.
-        loss: likewise, the mean cross entropy.
+        strength: the paper's lambda; scikit-learn's `C` is its inverse.
+        accuracy: validation accuracy.
+        loss: validation loss, the mean cross-entropy.
     """
 
     strength: float
@@ -47,16 +47,16 @@ class Trial:
 
 @dataclass(frozen=True)
 class ProbeReport:
-    """What was found.
+    """The result of a linear probe.
 
     Attributes:
         result: the accuracies on the test data.
-        training_pictures: the classifier was fitted on so many.
-        strength: of the penalty.
-        trials: the strengths that were tried, in order.
-        iterations: of the last fit.
-        converged: whether it was done before there were 1000.
-        broken: samples that were left out, of both parts.
+        training_pictures: number of images the classifier was fitted on.
+        strength: the chosen penalty.
+        trials: the strengths tried, in ascending order.
+        iterations: iterations of the final fit.
+        converged: True if it converged within 1000 iterations.
+        broken: the samples left out, of both parts.
     """
 
     result: Classification
@@ -68,7 +68,7 @@ class ProbeReport:
     broken: list[Broken]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as for JSON."""
+        """Return plain values, as for JSON."""
         return asdict(self)
 
 
@@ -85,26 +85,26 @@ def evaluate(
     seed: int = 0,
     tell: Callable[[int], object] | None = None,
 ) -> ProbeReport:
-    """Fit a linear classifier on the embeddings of pictures, and evaluate it on others.
+    """Fit a linear classifier on the embeddings of images, and evaluate it on others.
 
     Args:
         classifier: the model and its processor.
         source: the training data; see `clip_core.evaluation.zero_shot.evaluate`.
-        test: the test data; by default a part of `source` is held out, the same share of each class.
-        test_share: how large a part.
+        test: the test data; by default a stratified part of `source` is held out.
+        test_share: the fraction to hold out.
         labels: names of the labels in the data; see `clip_core.evaluation.labelled.classes_of`.
         label_column: the column of labels.
-        batch_size: pictures that are encoded at a time.
-        workers: processes that decode pictures; 0 for none but this one.
-        seed: of the parts that are held out.
-        tell: is called with the number of samples that were done since it was called last.
+        batch_size: images to encode at a time.
+        workers: processes that decode images; 0 to use this process only.
+        seed: seed of the splits.
+        tell: progress callback, called with the number of samples done since the last call.
 
     Raises:
-        ImportError: SciPy is not installed.
-        ValueError: the data cannot be read, the test data has a class that the training data has not, or there are
-            too few pictures.
+        ImportError: if SciPy is not installed.
+        ValueError: if the data cannot be read, the test data has a class that the training data lacks, or there are too
+            few images.
     """
-    optimizer()  # an error now, and not when all pictures are encoded
+    optimizer()  # fails before the images are encoded
     sources = [
         open_labelled(one, label_column=label_column, labels=labels) for one in (source, test) if one is not None
     ]
@@ -130,20 +130,20 @@ def from_embeddings(
     seed: int = 0,
     broken: Sequence[Broken] = (),
 ) -> ProbeReport:
-    """Fit and evaluate, from embeddings.
+    """Fit and evaluate a linear probe from embeddings.
 
     Args:
         train_embeds: `(training pictures, projection)`.
-        train_truths: `(training pictures,)`, the number of each picture's class.
+        train_truths: `(training pictures,)`, the class index of each image.
         test_embeds: `(test pictures, projection)`.
-        test_truths: `(test pictures,)`.
-        names: of the classes, by number.
-        seed: of the part that the strength is chosen on.
-        broken: samples that were left out before.
+        test_truths: `(test pictures,)`, the class index of each image.
+        names: names of the classes, by index.
+        seed: seed of the validation split.
+        broken: samples already left out.
 
     Raises:
-        ImportError: SciPy is not installed.
-        ValueError: a test picture's class has no training picture, or there are too few pictures.
+        ImportError: if SciPy is not installed.
+        ValueError: if a test image's class has no training image, or there are too few images.
     """
     present = np.unique(train_truths)
     unknown = [names[number] for number in np.unique(test_truths) if number not in present]
@@ -169,14 +169,17 @@ def from_embeddings(
 def sweep(
     features: np.ndarray, truths: np.ndarray, held_features: np.ndarray, held_truths: np.ndarray, classes: int
 ) -> list[Trial]:
-    """Try strengths from 1e-6 to 1e6: every second decade, then around the best at half the distance, to an eighth.
+    """Try strengths from 1e-6 to 1e6: every second decade, then around the best, halving the step down to 1/8.
 
     Args:
         features: `(rows, features)`, to fit on.
-        truths: `(rows,)`, the number of each row's class.
+        truths: `(rows,)`, the class index of each row.
         held_features: `(held rows, features)`, to evaluate on.
-        held_truths: `(held rows,)`.
-        classes: how many there are.
+        held_truths: `(held rows,)`, the class index of each row.
+        classes: number of classes.
+
+    Returns:
+        One trial per strength, in ascending order.
     """
     tried: dict[int, tuple[Trial, Regression]] = {}  # by eighths of a decade
     step, wanted = 16, list(range(LARGEST, -LARGEST - 1, -16))
@@ -199,5 +202,5 @@ def _nearest(tried: Iterable[int], eighths: int) -> int:
 
 
 def _merit(trial: Trial) -> tuple[float, float]:
-    """By accuracy, which small data often makes the same for many strengths, and then by loss."""
+    """Return accuracy, then loss as the tie-breaker: small data often yields equal accuracies."""
     return trial.accuracy, -trial.loss

@@ -1,8 +1,8 @@
-"""Retrieval: the texts that belong to a picture among all texts, and the pictures that belong to a text among all.
+"""Retrieval: matching texts for an image among all texts, and matching images for a text among all images.
 
-One thing is counted once: pictures of the same pixels are one picture with the captions of all of them, and texts of
-the same tokens are one text. So a caption that stands beside five pictures is right for each of them, and five captions
-of one picture are all right.
+Duplicates count once: images with equal pixels are one image with all of their captions, and texts with equal tokens
+are one text. A caption shared by five images is therefore correct for each of them, and all five captions of an image
+are correct.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ AT = (1, 5, 10)
 
 @dataclass(frozen=True)
 class Direction:
-    """How well one kind finds the other.
+    """The result for one direction.
 
     Attributes:
-        queries: how many there are.
-        candidates: how many each is compared with.
-        recall: by k, the share of queries that have a right candidate among the first k.
+        queries: number of queries.
+        candidates: number of candidates each is compared with.
+        recall: by k, the fraction of queries with a correct candidate among the first k.
         chance: the same for candidates in random order.
-        mean_reciprocal_rank: of the first right candidate.
-        median_rank: likewise.
+        mean_reciprocal_rank: of the first correct candidate.
+        median_rank: of the first correct candidate.
     """
 
     queries: int
@@ -51,16 +51,16 @@ class Direction:
 
 @dataclass(frozen=True)
 class RetrievalReport:
-    """What was found.
+    """The result of an evaluation.
 
     Attributes:
-        pairs: of a picture and a text that belong together, each once.
-        pictures: distinct ones.
-        texts: distinct ones.
-        image_to_text: pictures as queries.
+        pairs: number of distinct matching pairs of image and text.
+        pictures: number of distinct images.
+        texts: number of distinct texts.
+        image_to_text: images as queries.
         text_to_image: texts as queries.
-        truncated: how many texts were cut to the length that the model takes.
-        broken: samples that were left out.
+        truncated: number of texts truncated to the model's length.
+        broken: the samples left out.
     """
 
     pairs: int
@@ -72,16 +72,16 @@ class RetrievalReport:
     broken: list[Broken]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as for JSON."""
+        """Return plain values, as for JSON."""
         return asdict(self)
 
 
 class Matches(NamedTuple):
-    """Which picture and which text belong together.
+    """Matching images and texts.
 
     Attributes:
-        pictures: `(pairs,)`, rows of the pictures' embeddings.
-        texts: `(pairs,)`, rows of the texts' embeddings.
+        pictures: `(pairs,)`, rows of the image embeddings.
+        texts: `(pairs,)`, rows of the text embeddings.
     """
 
     pictures: np.ndarray
@@ -97,19 +97,19 @@ def evaluate(
     workers: int = 0,
     tell: Callable[[int], object] | None = None,
 ) -> RetrievalReport:
-    """Evaluate a model on pictures with captions.
+    """Evaluate a model on captioned images.
 
     Args:
         classifier: the model and its processor.
-        source: what `clip_core.data.open_pairs` takes or returned, such as a folder; or rows in memory, such as
-            `[{"image": picture, "text": "a cat"}]`. A row's text may be a list, of which each is right.
-        max_length: tokens that the model takes, its `max_position_embeddings`; by default what the tokenizer states.
-        batch_size: pictures and texts that are encoded at a time.
-        workers: processes that decode pictures; 0 for none but this one.
-        tell: is called with the number of samples that were done since it was called last.
+        source: anything that `clip_core.data.open_pairs` accepts or returns, such as a folder; or rows in memory, such
+            as `[{"image": image, "text": "a cat"}]`. A row's text may be a list of correct texts.
+        max_length: the model's `max_position_embeddings`; by default the tokenizer's own limit.
+        batch_size: images and texts to encode at a time.
+        workers: processes that decode images; 0 to use this process only.
+        tell: progress callback, called with the number of samples done since the last call.
 
     Raises:
-        ValueError: the data cannot be read, or no sample of it can be used.
+        ValueError: if the data cannot be read, or no sample of it can be used.
 
     Example:
         >>> report = evaluate(classifier, "pictures/")  # doctest: +SKIP
@@ -137,22 +137,29 @@ def evaluate(
 def from_embeddings(
     image_embeds: np.ndarray, text_embeds: np.ndarray, matches: Matches | tuple[Sequence[int], Sequence[int]]
 ) -> tuple[Direction, Direction]:
-    """Both directions, image to text and text to image, from embeddings.
+    """Evaluate both directions from embeddings.
 
     Args:
         image_embeds: `(pictures, projection)` of unit norm.
         text_embeds: `(texts, projection)` of unit norm.
-        matches: which belong together; every picture and every text has a match.
+        matches: the matching pairs; every image and every text has at least one.
+
+    Returns:
+        Image to text, and text to image.
 
     Raises:
-        ValueError: a picture or a text has none.
+        ValueError: if an image or a text has no match.
     """
     images, texts = (np.asarray(side, np.int64) for side in matches)
     return _direction(image_embeds, text_embeds, images, texts), _direction(text_embeds, image_embeds, texts, images)
 
 
 def by_file(pairs: Pairs) -> Pairs:
-    """The pairs of a table with each picture's file once, which the table names once for each of its captions."""
+    """Merge the rows of a table that name the same image file, keeping all captions.
+
+    Args:
+        pairs: pairs of any source; others than folders and tables are returned unchanged.
+    """
     if not isinstance(pairs, FolderPairs):
         return pairs
     firsts: dict[Any, Pair] = {}
@@ -168,7 +175,7 @@ def by_file(pairs: Pairs) -> Pairs:
 
 
 def _direction(queries: np.ndarray, candidates: np.ndarray, of_query: np.ndarray, right: np.ndarray) -> Direction:
-    """One direction; `of_query` and `right` are `(pairs,)`, rows of the two sides."""
+    """Evaluate one direction; `of_query` and `right` are `(pairs,)`, rows of the two sides."""
     order = np.argsort(of_query, kind="stable")
     of_query, right = of_query[order], right[order]
     found = np.empty(len(queries), np.int64)
@@ -190,7 +197,7 @@ def _direction(queries: np.ndarray, candidates: np.ndarray, of_query: np.ndarray
 
 
 def _distinct(pictures: Pictures) -> tuple[np.ndarray, np.ndarray]:
-    """The embeddings of distinct pictures, and which of them each picture is: `(pictures,)`."""
+    """Return the embeddings of distinct images, and the row among them of each image: `(pictures,)`."""
     kinds: dict[bytes, int] = {}
     rows = np.array([kinds.setdefault(fingerprint, len(kinds)) for fingerprint in pictures.fingerprints])
     _, firsts = np.unique(rows, return_index=True)

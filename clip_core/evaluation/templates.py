@@ -1,4 +1,4 @@
-"""Prompts: texts with a `{}` where a class's name goes, whose embeddings are averaged (Radford et al. 2021, 3.1.4)."""
+"""Prompt templates: texts with a `{}` for the class name, with averaged embeddings (Radford et al. 2021, 3.1.4)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clip_core.tasks.zero_shot import check_templates
 if TYPE_CHECKING:
     from pathlib import Path
 
-# The seven that OpenAI's notebook on prompts for ImageNet ends with, chosen one after another from the eighty.
+# The final seven in OpenAI's notebook on ImageNet prompts, selected greedily from the eighty.
 IMAGENET_7 = (
     "itap of a {}.",
     "a bad photo of the {}.",
@@ -20,7 +20,7 @@ IMAGENET_7 = (
     "a photo of the small {}.",
 )
 
-# The eighty that the paper's results on ImageNet are made with, in the notebook's order.
+# The eighty behind the paper's ImageNet results, in the notebook's order.
 IMAGENET_80 = (
     "a bad photo of a {}.",
     "a photo of many {}.",
@@ -108,10 +108,13 @@ PRESETS = {"imagenet-7": IMAGENET_7, "imagenet-80": IMAGENET_80}
 
 
 def read_templates(path: Path) -> list[str]:
-    """The templates of a text file, one a line.
+    """Read templates from a text file, one per line.
+
+    Args:
+        path: the file, in UTF-8.
 
     Raises:
-        ValueError: the file is not there or not UTF-8, or a line has no `{}` or several.
+        ValueError: if the file is missing or not UTF-8, or a line does not have exactly one `{}`.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()

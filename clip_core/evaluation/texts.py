@@ -1,4 +1,4 @@
-"""Texts to embeddings, each once: what the tokenizer cannot tell apart is one text, and the model cannot either."""
+"""Text embeddings, each computed once: texts with equal tokens are the same text to the model."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from clip_core.processing import CLIPProcessor
     from clip_core.tasks.zero_shot import ZeroShotClassifier
 
-_AT_A_TIME = 1024  # texts that are tokenized
+_AT_A_TIME = 1024  # texts to tokenize
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts that were encoded.
+    """Encoded texts.
 
     Attributes:
         embeds: `(distinct, projection)`, float32, of unit norm.
-        places: `(texts,)`, which row of `embeds` is each text's.
-        truncated: how many texts, each spelling counted once, were cut to the length that the model takes.
+        places: `(texts,)`, the row of `embeds` for each text.
+        truncated: number of distinct spellings truncated to the model's length.
     """
 
     embeds: np.ndarray
@@ -36,13 +36,13 @@ class Texts:
 
 
 class Distinct(NamedTuple):
-    """Texts without repetition.
+    """Texts without duplicates.
 
     Attributes:
         texts: the first of each kind.
-        places: `(texts,)`, which of them stands for each text that was given.
+        places: `(texts,)`, the index into `texts` for each given text.
         input_ids: `(distinct, seq)`.
-        attention_mask: likewise.
+        attention_mask: `(distinct, seq)`.
         truncated: as in `Texts`.
     """
 
@@ -61,17 +61,17 @@ def embed_texts(
     batch_size: int = 256,
     tell: Callable[[int], object] | None = None,
 ) -> Texts:
-    """Encode texts, longer ones cut as training cuts them.
+    """Encode texts, truncating long ones as training does.
 
     Args:
         classifier: the model and its processor.
-        texts: one or more, the same ones any number of times.
-        max_length: tokens that the model takes; by default what the tokenizer states.
-        batch_size: texts that are encoded at a time.
-        tell: is called with the number of distinct texts that were done since it was called last.
+        texts: one or more texts; duplicates are encoded once.
+        max_length: tokens per text; by default the tokenizer's own limit.
+        batch_size: texts to encode at a time.
+        tell: progress callback, called with the number of distinct texts done since the last call.
 
     Raises:
-        ValueError: there are no texts, the tokenizer states no length, or an embedding is no finite number.
+        ValueError: if there are no texts, the tokenizer has no limit, or an embedding is not finite.
     """
     distinct = tell_apart(classifier.processor, texts, max_length)
 
@@ -86,10 +86,15 @@ def embed_texts(
 
 
 def tell_apart(processor: CLIPProcessor, texts: Sequence[str], max_length: int | None = None) -> Distinct:
-    """Put texts of the same tokens together: repetitions, other capitals and spaces, ends that are cut off.
+    """Merge texts with equal tokens: duplicates, differences in case or spacing, truncated endings.
+
+    Args:
+        processor: provides the tokenizer.
+        texts: one or more texts.
+        max_length: tokens per text; by default the tokenizer's own limit.
 
     Raises:
-        ValueError: there are no texts, or the tokenizer states no length.
+        ValueError: if there are no texts, or the tokenizer has no limit.
     """
     if not texts:
         raise ValueError("there are no texts; give at least one")
@@ -104,7 +109,7 @@ def tell_apart(processor: CLIPProcessor, texts: Sequence[str], max_length: int |
 
 
 def _tokenized(processor: CLIPProcessor, texts: list[str], length: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Ids and mask, `(texts, length)`, and how many texts were cut."""
+    """Return ids and mask, `(texts, length)`, and the number of texts truncated."""
     ids, masks, truncated = [], [], 0
     for start in range(0, len(texts), _AT_A_TIME):
         some = texts[start : start + _AT_A_TIME]

@@ -1,4 +1,4 @@
-"""Zero-shot classification: the share of pictures that are nearest to their own class's name."""
+"""Zero-shot classification: the fraction of images closest to their own class name."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ZeroShotReport:
-    """What was found.
+    """The result of an evaluation.
 
     Attributes:
         result: the accuracies.
         templates: the prompts whose embeddings were averaged.
-        broken: samples that were left out.
+        broken: the samples left out.
     """
 
     result: Classification
@@ -38,7 +38,7 @@ class ZeroShotReport:
     broken: list[Broken]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as for JSON."""
+        """Return plain values, as for JSON."""
         return asdict(self)
 
 
@@ -54,26 +54,27 @@ def evaluate(
     workers: int = 0,
     tell: Callable[[int], object] | None = None,
 ) -> ZeroShotReport:
-    """Evaluate a model on pictures of known classes.
+    """Evaluate a model on labelled images.
 
-    Classes whose names the tokenizer cannot tell apart are one class.
+    Classes whose names have equal tokens are merged.
 
     Args:
         classifier: the model and its processor.
-        source: a folder with a folder of pictures for each class; or what `clip_core.data.open_pairs` takes, with a
-            column of labels; or rows in memory, such as `[{"image": picture, "label": "cat"}]`; or what
-            `clip_core.evaluation.labelled.open_labelled` returned.
-        labels: the classes to choose from; by default those that are in the data. See `classes_of` there.
-        templates: texts with a `{}` where the class's name goes; the embeddings of several are averaged.
+        source: a folder with a subfolder of images per class; or anything that `clip_core.data.open_pairs` accepts,
+            with a label column; or rows in memory, such as `[{"image": image, "label": "cat"}]`; or a return value of
+            `clip_core.evaluation.labelled.open_labelled`.
+        labels: the classes to choose from; by default those in the data. See
+            `clip_core.evaluation.labelled.classes_of`.
+        templates: texts with a `{}` for the class name; the embeddings of several are averaged.
         label_column: the column of labels.
-        max_length: tokens that the model takes; by default what the tokenizer states.
-        batch_size: pictures that are encoded at a time.
-        workers: processes that decode pictures; 0 for none but this one.
-        tell: is called with the number of samples that were done since it was called last.
+        max_length: tokens per text; by default the tokenizer's own limit.
+        batch_size: images to encode at a time.
+        workers: processes that decode images; 0 to use this process only.
+        tell: progress callback, called with the number of samples done since the last call.
 
     Raises:
-        ValueError: the data cannot be read, no sample of it can be used, a label is unknown or too long, there are
-            fewer than two classes, or a template has no place for a name.
+        ValueError: if the data cannot be read, no sample of it can be used, a label is unknown or too long, there are
+            fewer than two classes, or a template lacks a `{}`.
 
     Example:
         >>> report = evaluate(classifier, "pictures/", templates=["a photo of a {}."])  # doctest: +SKIP
@@ -89,7 +90,7 @@ def evaluate(
         distinct = tell_apart(classifier.processor, names, max_length)
         return distinct, classifier.embed_labels(distinct.texts, templates)
 
-    # A name that is too long is better told before all pictures are encoded.
+    # An overlong name should fail before the images are encoded.
     early = None if given is None else embed(classes_of([], given).names)
     pictures = embed_pictures(classifier, pairs, batch_size=batch_size, workers=workers, tell=tell)
     names, truths = classes_of(single_labels(pictures.texts), given)
@@ -101,15 +102,15 @@ def evaluate(
 def from_embeddings(
     image_embeds: np.ndarray, label_embeds: np.ndarray, truths: np.ndarray, names: Sequence[str]
 ) -> Classification:
-    """The accuracies, from embeddings.
+    """Compute the accuracies from embeddings.
 
     Args:
         image_embeds: `(pictures, projection)` of unit norm.
         label_embeds: `(classes, projection)` of unit norm.
-        truths: `(pictures,)`, the number of each picture's class.
-        names: of the classes.
+        truths: `(pictures,)`, the class index of each image.
+        names: names of the classes.
 
     Raises:
-        ValueError: there are fewer than two classes.
+        ValueError: if there are fewer than two classes.
     """
     return classification(lambda rows: image_embeds[rows] @ label_embeds.T, truths, names)

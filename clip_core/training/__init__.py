@@ -1,1 +1,1 @@
-"""Training, as far as it needs no framework: settings, schedule, what decays, logs, checkpoints, the loop."""
+"""Framework-free part of training: settings, schedule, weight decay, logs, checkpoints and the loop."""

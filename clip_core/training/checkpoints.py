@@ -1,6 +1,6 @@
-"""The checkpoints of a run, written whole or not at all; the last few are kept.
+"""Training checkpoints, written atomically; the last few are kept.
 
-They are folders in Hugging Face's layout, with the positions of all loaders, so that any number of processes
+Each is a folder in Hugging Face's layout that also holds the positions of all loaders, so that any number of processes
 can resume.
 """
 
@@ -28,23 +28,27 @@ _OF_PROCESS = ("batch_size", "process_index", "process_count")
 
 
 def written(states: list[dict[str, Any]]) -> dict[str, Any] | list[dict[str, Any]]:
-    """The states of the loaders of all processes, as a checkpoint has them: of one process, the state itself."""
+    """Return the loader states of all processes in the form a checkpoint stores; for one process, the state itself.
+
+    Args:
+        states: one state per process, in order.
+    """
     return states[0] if len(states) == 1 else states
 
 
 def own_state(kept: dict[str, Any] | list[dict[str, Any]], loader: PairLoader) -> dict[str, Any]:
-    """What a process's loader goes on from, of what `written` returned.
+    """Return the state that a process's loader resumes from.
 
-    As many processes as there were go on where each was. Others do where that gives the same batches: the processes
-    take turns at one order, as long as none had to skip a broken sample, and no data come as a stream, of which each
-    process has a part.
+    With an unchanged number of processes, each resumes where it was. Another number is supported if it yields the same
+    batches: the data must be indexed, since the processes then take turns at one order whereas a stream is split among
+    them, and no process may have skipped a broken sample.
 
     Args:
-        kept: the states.
-        loader: of this process.
+        kept: a return value of `written`.
+        loader: the loader of this process.
 
     Raises:
-        ValueError: there are more or fewer processes now, and they would get other batches.
+        ValueError: if the number of processes changed and they would get other batches.
     """
     states: list[dict[str, Any]] = kept if isinstance(kept, list) else [kept]
     now = loader.state_dict()["order"]
@@ -53,7 +57,7 @@ def own_state(kept: dict[str, Any] | list[dict[str, Any]], loader: PairLoader) -
         return states[index]
     first, was = states[0], states[0]["order"]
     if was["batch_size"] * was["process_count"] != now["batch_size"] * now["process_count"]:
-        return first  # the loader tells what differs
+        return first  # the loader reports the difference
     if not isinstance(loader.source, IndexedPairs) or any(state["broken"] for state in states):
         raise ValueError(
             f"the checkpoint is of {was['process_count']} processes, and now there are {now['process_count']}: with "
@@ -69,18 +73,18 @@ def own_state(kept: dict[str, Any] | list[dict[str, Any]], loader: PairLoader) -
 STATE_NAME = "trainer_state.json"
 _NAME = re.compile(r"step-(\d+)")
 
-# Fields of a config that tell of a file and of what a caller wants, and not of the model that is trained.
+# Config fields that describe a file or a caller's choice rather than the trained model.
 _NOT_OF_THE_MODEL = {"architectures", "dtype", "id2label", "label2id", "problem_type", "transformers_version"}
 
 
 @dataclass(frozen=True)
 class RunCheckpoint:
-    """Where a run stood.
+    """A saved state of a run.
 
     Attributes:
         folder: the model, the optimizer's moments, and `trainer_state.json`.
-        step: steps done.
-        state: what else a run needs to go on, as plain values.
+        step: number of steps done.
+        state: everything else needed to resume, as plain values.
     """
 
     folder: Path
@@ -92,39 +96,42 @@ class RunFolder:
     """The folder of a run's checkpoints.
 
     Args:
-        root: the folder; made when the first is written.
-        keep: how many checkpoints to keep.
+        root: the folder; created with the first checkpoint.
+        keep: number of checkpoints to keep.
     """
 
     def __init__(self, root: str | os.PathLike[str], keep: int = 2) -> None:
         self.root, self.keep = Path(root), keep
 
     def steps(self) -> list[int]:
-        """The steps that there are checkpoints of, in order."""
+        """Return the steps that have a checkpoint, in ascending order."""
         if not self.root.is_dir():
             return []
         matches = (_NAME.fullmatch(path.name) for path in self.root.iterdir())
         return sorted(int(match[1]) for match in matches if match)
 
     def last_good(self) -> str:
-        """Which checkpoint a run that has to end can go on from, in words."""
+        """Describe the checkpoint that a failed run can resume from."""
         steps = self.steps()
         return f"the last good checkpoint is that of step {steps[-1]}" if steps else "there is no checkpoint yet"
 
     def latest(self) -> RunCheckpoint | None:
-        """The last checkpoint, or None.
+        """Return the last checkpoint, or None.
 
         Raises:
-            ValueError: its state is damaged.
+            ValueError: if its state is damaged.
         """
         steps = self.steps()
         return self.read(steps[-1]) if steps else None
 
     def read(self, step: int) -> RunCheckpoint:
-        """The checkpoint of a step.
+        """Read the checkpoint of a step.
+
+        Args:
+            step: the step.
 
         Raises:
-            ValueError: its state is damaged.
+            ValueError: if its state is damaged.
         """
         folder = self._folder(step)
         state = read_json(folder / STATE_NAME)
@@ -133,18 +140,19 @@ class RunFolder:
         return RunCheckpoint(folder, step, state)
 
     def write(self, step: int, state: dict[str, Any], save: Callable[[Path], None]) -> Path:
-        """Write the checkpoint of a step, and remove those too many; a killed process leaves the earlier ones whole.
+        """Write the checkpoint of a step and remove the oldest; a killed process leaves earlier ones intact.
 
         Args:
-            step: steps done.
+            step: number of steps done.
             state: plain values, for JSON.
             save: writes the model and the optimizer into a folder.
 
         Raises:
-            OSError: it cannot be written, as where the disk is full; nothing of it is left, and the others stay.
+            OSError: if it cannot be written, for example because the disk is full. No partial checkpoint is left, and
+                the others stay.
         """
         folder = self._folder(step)
-        if folder.exists():  # a run that resumed further back comes by again
+        if folder.exists():  # a run resumed from further back rewrites it
             shutil.rmtree(folder)
         try:
             with new_folder(folder) as staging:
@@ -156,7 +164,7 @@ class RunFolder:
             raise OSError(f"{folder} could not be written ({reason}); {self.last_good()}") from error
         for old in self.steps()[: -self.keep]:
             shutil.rmtree(self._folder(old))
-        for left in self.root.glob(f"{STAGING_PREFIX}*"):  # of a process that was killed while it saved
+        for left in self.root.glob(f"{STAGING_PREFIX}*"):  # of a process killed while saving
             shutil.rmtree(left, ignore_errors=True)
         return folder
 
@@ -165,13 +173,17 @@ class RunFolder:
 
 
 def check_config(checkpoint: RunCheckpoint, config: CLIPConfig) -> None:
-    """Check that a run goes on with the configuration that it began with.
+    """Check that a run resumes with the configuration it started with.
+
+    Args:
+        checkpoint: the checkpoint to resume from.
+        config: the current configuration.
 
     Raises:
-        ValueError: it is another; the message names every field.
+        ValueError: if they differ; the message names every field.
     """
     was, now = (_model_fields(found) for found in (CLIPConfig.from_pretrained(checkpoint.folder), config))
-    if not config.projection_dim_stated:  # then it is as the weights have it
+    if not config.projection_dim_stated:  # then the weights determine it
         del was["projection_dim"], now["projection_dim"]
     changed = [name for name in sorted(was | now) if was.get(name) != now.get(name)]
     if changed:
@@ -180,10 +192,10 @@ def check_config(checkpoint: RunCheckpoint, config: CLIPConfig) -> None:
 
 
 def _model_fields(config: CLIPConfig) -> dict[str, Any]:
-    """The fields that make the model what it is, those of towers as in `text_config.hidden_size`."""
+    """Return the fields that define the model, those of towers as in `text_config.hidden_size`."""
     fields = config.to_diff_dict()
     towers = {key: fields.pop(key) for key in config.sub_configs}
     for key, tower in towers.items():
-        del tower["projection_dim"]  # the model's own counts
+        del tower["projection_dim"]  # superseded by the model's own
         fields |= {f"{key}.{name}": value for name, value in tower.items()}
     return {name: value for name, value in fields.items() if name.rpartition(".")[2] not in _NOT_OF_THE_MODEL}

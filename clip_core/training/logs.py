@@ -1,4 +1,4 @@
-"""Where the numbers of a run go: a file of JSON lines, TensorBoard, or Weights & Biases."""
+"""Training logs: a JSON lines file, TensorBoard, or Weights & Biases."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ KINDS = ("jsonl", "tensorboard", "wandb")
 
 
 class Log(Protocol):
-    """Takes the numbers of steps, in order."""
+    """A sink for the metrics of steps, in order."""
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        """The numbers of a step."""
+        """Write the metrics of a step."""
         ...
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Close the log."""
         ...
 
 
 def open_log(kind: str, folder: str | os.PathLike[str], *, resumed_at: int, settings: Mapping[str, Any]) -> Log:
-    """A log by its kind.
+    """Open a log of the given kind.
 
     Args:
         kind: one of KINDS.
-        folder: of the run.
-        resumed_at: the steps that were done before; what an interrupted run logged beyond them is dropped.
-        settings: of the run, for logs that show them.
+        folder: the run's folder.
+        resumed_at: steps already done; entries that an interrupted run logged beyond them are dropped.
+        settings: the run's settings, for logs that display them.
 
     Raises:
-        ValueError: there is no such kind.
-        ImportError: its package is not installed.
+        ValueError: if the kind is unknown.
+        ImportError: if its package is not installed.
     """
     if kind == "jsonl":
         return JsonLinesLog(Path(folder) / "log.jsonl", resumed_at)
@@ -52,7 +52,7 @@ def open_log(kind: str, folder: str | os.PathLike[str], *, resumed_at: int, sett
 
 
 class JsonLinesLog:
-    """A JSON object a line, `{"step": ..., "loss": ...}`, flushed as it comes.
+    """A log with one JSON object per line, `{"step": ..., "loss": ...}`, flushed after every step.
 
     Args:
         path: the file.
@@ -65,10 +65,10 @@ class JsonLinesLog:
         self._path, self._file = path, path.open("a", encoding="utf-8")
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        """The numbers of a step.
+        """Write the metrics of a step.
 
         Raises:
-            OSError: the file cannot be written to, as where the disk is full.
+            OSError: if the file cannot be written, for example because the disk is full.
         """
         try:
             self._file.write(json.dumps({"step": step, **numbers}) + "\n")
@@ -77,42 +77,42 @@ class JsonLinesLog:
             raise OSError(f"{self._path} could not be written ({error.strerror})") from error
 
     def close(self) -> None:
-        """Nothing more comes."""
-        with suppress(OSError):  # of a line that could not be written, which was told
+        """Close the log."""
+        with suppress(OSError):  # a failed write was already reported
             self._file.close()
 
 
 class TensorBoardLog:
-    """Event files for TensorBoard, by the package tensorboardX, which needs no framework."""
+    """TensorBoard event files, written by tensorboardX, which needs no framework."""
 
     def __init__(self, folder: Path, resumed_at: int) -> None:
         writer = _import("tensorboardX", "tensorboard").SummaryWriter
         self._writer = writer(
             str(folder),
             purge_step=resumed_at + 1 if resumed_at else None,
-            filename_suffix=f".{resumed_at}",  # else a file is named by the second, and one of the same is overwritten
+            filename_suffix=f".{resumed_at}",  # the default, a timestamp in seconds, can repeat and overwrite a file
         )
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        """The numbers of a step."""
+        """Write the metrics of a step."""
         for name, number in numbers.items():
             self._writer.add_scalar(name, number, step)
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Close the log."""
         self._writer.close()
 
 
 class WandbLog:
-    """A run of Weights & Biases; where and as whom is set by that package's own environment variables.
+    """A Weights & Biases run, configured by that package's own environment variables.
 
-    It has the name of the folder, and an id that is kept there, by which a resumed run is found again.
+    Named after the folder, which also stores the run's id so that a resumed run continues it.
     """
 
     def __init__(self, folder: str | os.PathLike[str], resumed_at: int, settings: Mapping[str, Any]) -> None:
         wandb = _import("wandb", "wandb")
         kept = Path(folder) / "wandb-id.txt"
-        if not resumed_at or not kept.exists():  # a folder's name alone would overwrite the run of another such folder
+        if not resumed_at or not kept.exists():  # the folder's name is not unique enough for an id
             write_text(kept, uuid4().hex)
         self._run = wandb.init(
             dir=str(folder),
@@ -123,11 +123,11 @@ class WandbLog:
         )
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        """The numbers of a step."""
+        """Write the metrics of a step."""
         self._run.log(dict(numbers), step=step)
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Close the log."""
         self._run.finish()
 
 
@@ -141,7 +141,7 @@ def _import(package: str, kind: str) -> Any:
 
 
 def _whole_lines(path: Path) -> list[str]:
-    """The lines of a log; a killed process may have left half of one at the end."""
+    """Return the complete lines of a log; a killed process may have left a partial one at the end."""
     if not path.exists():
         return []
     text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The loop of a training run: batches to steps, with a schedule, logs, checkpoints, and an end to what goes wrong."""
+"""Training loop: batches to steps, with schedule, logs and checkpoints, stopping on a non-finite loss."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SHOWN_SAMPLES = 5
 
 
 class TrainingStoppedError(ValueError):
-    """The loss is no number any more."""
+    """A loss or gradient norm that is not finite."""
 
 
 @dataclass
@@ -42,11 +42,11 @@ class Run:
         trainer: the model and its optimizer.
         loader: the data.
         processor: saved beside the model.
-        settings: how to train.
-        folder: where checkpoints go.
-        logs: where numbers go, of the first process.
-        save_every: steps between two checkpoints; there is one at the end too.
-        progress: show a bar, where a terminal is.
+        settings: the hyperparameters.
+        folder: the checkpoints.
+        logs: logs of the first process.
+        save_every: steps between two checkpoints; the last step is always saved.
+        progress: show a progress bar if there is a terminal.
     """
 
     trainer: Trainer
@@ -66,10 +66,13 @@ class Run:
         self.progress = self.progress and self.is_first
 
     def resume(self, checkpoint: RunCheckpoint) -> None:
-        """Go on from a checkpoint, whose weights the trainer's model was loaded from.
+        """Resume from a checkpoint whose weights the trainer's model was loaded from.
+
+        Args:
+            checkpoint: the checkpoint.
 
         Raises:
-            ValueError: the run was another: its settings, its data or its order.
+            ValueError: if its settings, data or order differ from this run's.
         """
         changed = {
             name: (was, value)
@@ -84,10 +87,10 @@ class Run:
         self.step = checkpoint.step
 
     def __call__(self) -> StepReport | None:
-        """Train to the end, and return what the last step told; None where nothing was left to do.
+        """Train to the end, and return the report of the last step; None if nothing was left to do.
 
         Raises:
-            TrainingStoppedError: the loss or its gradients are no numbers; the last good checkpoint stays.
+            TrainingStoppedError: if the loss or its gradients are not finite; the last good checkpoint stays.
         """
         report = None
         bar = tqdm(
@@ -115,7 +118,7 @@ class Run:
         if not (math.isfinite(report.loss) and math.isfinite(report.grad_norm)):
             raise TrainingStoppedError(self._what_broke(report))
         self.step += 1
-        speed = settings.batch_size / (time.perf_counter() - self._since)  # with the wait for the data
+        speed = settings.batch_size / (time.perf_counter() - self._since)  # including the wait for data
         numbers = {"loss": report.loss, "lr": rate, "grad_norm": report.grad_norm, "logit_scale": report.logit_scale}
         for log in self.logs:
             log.write(self.step, {**numbers, "epoch": self.loader.epoch, "samples_per_second": speed})
@@ -127,7 +130,7 @@ class Run:
         return report
 
     def _save(self) -> None:
-        """Write a checkpoint; the other processes have a part in it, and the first one writes."""
+        """Write a checkpoint; all processes contribute, and the first one writes."""
         loaders = self.trainer.gather(self.loader.state_dict())
         if not self.is_first:
             self.trainer.save(self.folder.root)
@@ -151,7 +154,7 @@ class Run:
         )
 
     def _listed(self, samples: Sequence[str]) -> Path:
-        """The file that tells the samples of the batch that the run stopped at, of this process."""
+        """Write the keys of the failing batch of this process to a file, and return its path."""
         self.folder.root.mkdir(parents=True, exist_ok=True)
         path = self.folder.root / f"stopped-{self.trainer.process_index}.json"
         write_text(path, json.dumps({"step": self.step + 1, "samples": list(samples)}, indent=1) + "\n")
@@ -159,7 +162,12 @@ class Run:
 
 
 def cut(batch: Mapping[str, np.ndarray], pieces: int) -> Iterator[dict[str, np.ndarray]]:
-    """A batch in pieces of equal size, in order."""
+    """Yield a batch in pieces of equal size, in order.
+
+    Args:
+        batch: arrays with the same first axis.
+        pieces: number of pieces.
+    """
     size = len(batch["input_ids"]) // pieces
     for start in range(0, size * pieces, size):
         yield {name: array[start : start + size] for name, array in batch.items()}

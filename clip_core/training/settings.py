@@ -1,4 +1,4 @@
-"""The settings of a training run, checked first, and what follows from them: learning rate, decay, frozen parts."""
+"""Training settings, validated on construction, and the learning rate, weight decay and freezing derived from them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, Literal, get_args
 
 
 def learning_rate(step: int, *, steps: int, peak: float, warmup: float) -> float:
-    """The learning rate of a step, counted from 0.
+    """Return the learning rate of a step, counted from 0: linear warm-up, then cosine decay to 0.
 
     Args:
-        step: which step.
-        steps: how many there are.
-        peak: the highest rate.
-        warmup: steps of the warm-up; below 1, that share of all steps.
+        step: the step.
+        steps: total number of steps.
+        peak: the maximum rate.
+        warmup: warm-up steps; below 1, a fraction of all steps.
     """
     rising = warmup if warmup >= 1 else warmup * steps
     if step < rising:
@@ -24,46 +24,55 @@ def learning_rate(step: int, *, steps: int, peak: float, warmup: float) -> float
 
 
 def decays(name: str) -> bool:
-    """Whether weight decay acts on a parameter: not on biases, norms, the temperature and the class token."""
+    """Return True for a parameter with weight decay: not biases, norms, the temperature or the class token.
+
+    Args:
+        name: canonical name of the parameter.
+    """
     return not name.endswith((".bias", "logit_scale", "class_embedding")) and "norm" not in name
 
 
 def is_trained(name: str, freeze: Freeze) -> bool:
-    """Whether a parameter is trained where a tower is frozen; the projections always are."""
+    """Return True for a parameter that is trained under `freeze`; the projections always are.
+
+    Args:
+        name: canonical name of the parameter.
+        freeze: the frozen tower, or "none".
+    """
     return not name.startswith(f"{freeze}_model.")
 
 
 Freeze = Literal["text", "vision", "none"]
 Precision = Literal["fp32", "bf16"]
 
-# The temperature is learned as its logarithm, and held below that of 100 (Radford et al. 2021, section 2.5).
+# The temperature is learned as a log scale, clipped at log 100 (Radford et al. 2021, section 2.5).
 LARGEST_LOGIT_SCALE = math.log(100)
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How to train.
+    """Hyperparameters of a training run.
 
     Attributes:
-        batch_size: pairs in a step, over all processes and devices; the negatives of a pair are all others.
+        batch_size: pairs per step, over all processes and devices; each pair has all others as negatives.
         epochs: passes over the data.
-        lr: the highest learning rate.
-        warmup: steps over which the learning rate rises to it; below 1, that share of all steps.
-        weight_decay: of AdamW, on weights alone: not on biases, norms and the temperature.
+        lr: the maximum learning rate.
+        warmup: warm-up steps; below 1, a fraction of all steps.
+        weight_decay: AdamW's weight decay, on weights only: not on biases, norms and the temperature.
         beta_1: of AdamW.
         beta_2: of AdamW.
         epsilon: of AdamW.
-        max_grad_norm: the Euclidean norm of all gradients that they are scaled down to; None leaves them.
-        precision: of the computation: "fp32", or "bf16" with weights and the comparison in float32.
-        accum: pieces that a batch is computed in, one behind another; the gradients are those of the whole batch.
-        loss_chunk: rows of the matrix of similarities that are in memory at a time, for batches whose square is too
-            large; None for all.
-        freeze: the tower to leave as it is.
-        gradient_checkpointing: recompute layers in the backward pass in place of keeping what is inside.
-        seed: of the order of samples, augmentations, fresh weights and dropout.
+        max_grad_norm: clip the global gradient norm to this; None to disable clipping.
+        precision: compute precision: "fp32", or "bf16" with weights and loss in float32.
+        accum: number of pieces a batch is computed in, sequentially; the gradients are those of the whole batch.
+        loss_chunk: rows of the similarity matrix held in memory at a time, for batches whose full matrix is too large;
+            None for all.
+        freeze: the tower to freeze.
+        gradient_checkpointing: recompute layers in the backward pass instead of storing their activations.
+        seed: seed of the sample order, augmentations, initial weights and dropout.
 
     Raises:
-        ValueError: a value cannot be right; the message names it and what would be.
+        ValueError: if a value is invalid; the message names it and the valid values.
     """
 
     batch_size: int = 256
@@ -88,7 +97,7 @@ class TrainSettings:
             raise ValueError(fault)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as plain values, for JSON."""
+        """Return the settings as plain values, for JSON."""
         return asdict(self)
 
 

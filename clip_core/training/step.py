@@ -1,4 +1,4 @@
-"""What a backend's trainer is to the loop: numpy in, plain numbers out."""
+"""Trainer protocol between the loop and a backend: numpy in, plain numbers out."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class StepReport(NamedTuple):
-    """What a step tells.
+    """The metrics of one step.
 
     Attributes:
-        loss: before the step.
-        grad_norm: of all gradients, before they are scaled down.
-        logit_scale: the temperature's inverse, after the step.
+        loss: before the update.
+        grad_norm: global gradient norm, before clipping.
+        logit_scale: inverse temperature, after the update.
     """
 
     loss: float
@@ -26,39 +26,51 @@ class StepReport(NamedTuple):
 
 
 class Trainer(Protocol):
-    """A model of some framework that is trained with AdamW.
+    """A model of any framework, trained with AdamW.
 
     Attributes:
-        process_index: of this process, where several train one model; the first one logs and writes.
-        process_count: of all.
+        process_index: index of this process when several train one model; process 0 logs and writes.
+        process_count: total number of processes.
     """
 
     process_index: int
     process_count: int
 
     def step(self, pieces: Sequence[Mapping[str, np.ndarray]], learning_rate: float) -> StepReport:
-        """Train on a batch. Its gradients are those of the whole batch, whatever pieces it comes in.
+        """Train on a batch. The gradients are those of the whole batch, however it is split into pieces.
 
-        A step whose gradients are not finite changes nothing.
+        A step with non-finite gradients changes nothing.
 
         Args:
-            pieces: of this process's share: `pixel_values` `(pairs, channels, height, width)`, `input_ids` and
-                `attention_mask` `(pairs, seq)`; each piece is inside the towers alone.
-            learning_rate: of this step.
+            pieces: this process's share: `pixel_values` `(pairs, channels, height, width)`, `input_ids` and
+                `attention_mask` `(pairs, seq)`. Only the towers run piece by piece; the loss sees the whole batch.
+            learning_rate: learning rate of this step.
         """
         ...
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the model in Hugging Face's layout, and the optimizer's moments beside it.
+        """Write the model in Hugging Face's layout, with the optimizer's moments beside it.
 
-        Every process calls this, for each may have a part of them; the first alone writes.
+        Every process must call this, as each may hold a part of them; only the first writes.
+
+        Args:
+            folder: the folder to write into.
         """
         ...
 
     def gather(self, value: Any) -> list[Any]:
-        """Plain values of all processes, in their order; every process calls this with its own."""
+        """Return the plain values of all processes, in order; every process must call this with its own.
+
+        Args:
+            value: this process's value.
+        """
         ...
 
     def restore(self, folder: str | os.PathLike[str], steps: int) -> None:
-        """Go on from what `save` wrote after so many steps, in whichever framework."""
+        """Resume from a folder written by `save` in any framework.
+
+        Args:
+            folder: the folder.
+            steps: number of steps done when it was written.
+        """
         ...
