@@ -43,8 +43,8 @@ class FlaxEncoder:
     def text_fingerprint(self) -> str:
         """What tells this text tower from every other; see `clip_core.tasks.labels`."""
         found = {"/".join(path): leaf for path, leaf in flatten(self.model.params).items()}
-        weights = ((name, np.asarray(found[name])) for name in found if name.startswith("text_"))
-        return fingerprint(f"flax {self.model.dtype}", self.model.config.text_config, weights)
+        own = ((name, np.asarray(found[name])) for name in found if name.startswith("text_"))
+        return fingerprint(f"flax {self.model.dtype}", self.model.config.text_config, own)
 
     def logits_per_image(self, image_embeds: np.ndarray, text_embeds: np.ndarray) -> np.ndarray:
         """Scaled similarities `(images, texts)`, float32, computed in the parameters' dtype."""
@@ -78,8 +78,8 @@ def versions() -> dict[str, str]:
     return {"jax": jax.__version__, "flax": flax.__version__, "jax device": device.device_kind}
 
 
-def _float32(array: Array) -> np.ndarray:
-    return np.asarray(array.astype(jnp.float32))
+def _float32(tensor: Array) -> np.ndarray:
+    return np.asarray(tensor.astype(jnp.float32))
 
 
 backend = Backend(load, trace, make_trainer, "jax", versions)

@@ -11,7 +11,7 @@ from jax import Array
 
 from clip_core.modeling.outputs import BaseModelOutput
 from clip_core.modeling.pruning import plan_pruning
-from clip_flax.attention import AttentionMask, AttentionOutput, CLIPAttention
+from clip_flax.attention import AttentionOutput, AttentionPlan, CLIPAttention
 from clip_flax.initialization import layer_norm, linear
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ class CLIPEncoderLayer(nnx.Module):
         self.mlp = CLIPMLP(config, rngs=rngs, dtype=dtype)
         self.layer_norm2 = layer_norm(width, epsilon=epsilon, rngs=rngs, dtype=dtype)
 
-    def __call__(self, hidden_states: Array, mask: AttentionMask, dropout_rng: Array | None = None) -> AttentionOutput:
+    def __call__(self, hidden_states: Array, plan: AttentionPlan, dropout_rng: Array | None = None) -> AttentionOutput:
         """`(batch, seq, hidden)` to the same shape, and the attention weights where eager attention gives them."""
-        attended, weights = self.self_attn(self.layer_norm1(hidden_states), mask, dropout_rng)
+        attended, weights = self.self_attn(self.layer_norm1(hidden_states), plan, dropout_rng)
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
         return hidden_states, weights
@@ -96,7 +96,7 @@ class CLIPEncoder(nnx.Module):
     def __call__(
         self,
         inputs_embeds: Array,
-        mask: AttentionMask,
+        plan: AttentionPlan,
         *,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
@@ -108,7 +108,7 @@ class CLIPEncoder(nnx.Module):
         all_attentions = []
         for index, layer in enumerate(self.layers):
             rng = None if dropout_rng is None else jax.random.fold_in(dropout_rng, index)
-            run = partial(layer, mask=mask, dropout_rng=rng)
+            run = partial(layer, plan=plan, dropout_rng=rng)
             if self.gradient_checkpointing:
                 run = jax.checkpoint(run)
             hidden_states, weights = run(hidden_states)

@@ -89,7 +89,7 @@ class CLIPModel(CLIPPreTrainedModel):
         _warn_of_ignored("get_text_features", ignored)
         if position_ids is None:
             input_ids, attention_mask = as_array(input_ids), as_array(attention_mask)
-            input_ids, attention_mask = self.text_model.to_read(input_ids, attention_mask, train=train)
+            input_ids, attention_mask = self.text_model.trimmed(input_ids, attention_mask, train=train)
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids}
         return self._run("text_features", inputs, params=params, dropout_rng=dropout_rng, train=train)
 

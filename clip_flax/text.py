@@ -12,7 +12,7 @@ from jax import Array
 from clip_core.configuration import CLIPTextConfig
 from clip_core.modeling.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
 from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, rounded
-from clip_flax.attention import choose_implementation, text_mask
+from clip_flax.attention import choose_implementation, text_plan
 from clip_flax.initialization import CLIPModule, embedding, layer_norm, linear, rngs_from
 from clip_flax.layers import CLIPEncoder
 from clip_flax.pretrained import CLIPPreTrainedModel
@@ -87,7 +87,7 @@ class CLIPTextTransformer(CLIPModule):
         implementation = choose_implementation(config, output_attentions=output_attentions)
         encoded = self.encoder(
             hidden_states,
-            text_mask(implementation, attention_mask, hidden_states),
+            text_plan(implementation, attention_mask, hidden_states),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             dropout_rng=dropout_rng,
@@ -102,7 +102,7 @@ class CLIPTextTransformer(CLIPModule):
             attentions=encoded.attentions,
         )
 
-    def to_read(self, input_ids: Any, attention_mask: Any = None, *, train: bool = False) -> tuple[Any, Any]:
+    def trimmed(self, input_ids: Any, attention_mask: Any = None, *, train: bool = False) -> tuple[Any, Any]:
         """Ids and mask without what the pooled output does not depend on, where their values are known.
 
         Their length is rounded up, as each is compiled for; for the same reason the batch is not cut into parts.

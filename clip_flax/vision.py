@@ -18,7 +18,7 @@ from clip_core.modeling.outputs import (
     ImageClassifierOutput,
     as_asked,
 )
-from clip_flax.attention import choose_implementation, vision_mask
+from clip_flax.attention import choose_implementation, vision_plan
 from clip_flax.initialization import (
     CLIPModule,
     embedding,
@@ -133,7 +133,7 @@ class CLIPVisionTransformer(CLIPModule):
         implementation = choose_implementation(config, output_attentions=output_attentions)
         encoded = self.encoder(
             self.pre_layrnorm(hidden_states),
-            vision_mask(implementation),
+            vision_plan(implementation),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             dropout_rng=dropout_rng,

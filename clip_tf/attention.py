@@ -1,19 +1,17 @@
 """Multi-head self-attention, two implementations that give the same numbers.
 
 `eager` spells the arithmetic out and is the only one that returns the attention weights. `sdpa` is the same without
-them: TensorFlow has no kernel for attention, and what Keras has in its place, `keras.ops.dot_product_attention`, makes
-the same products by `einsum`, which takes a quarter to a third longer on a CPU.
+them: TensorFlow has no kernel for attention, and `keras.ops.dot_product_attention` computes the same products with
+`einsum`, which takes a quarter to a third longer on a CPU.
 
-Masks. The text tower is causal, and its batch may be padded. Like transformers 4.57.6 for PyTorch, both add one bias
-for each of the two, the lowest finite number of the dtype where a key is masked. A query none of whose keys are left
-thus attends evenly to what is masked only once, and no row is ever NaN. A row that is all padding is treated as if it
-had none while its queries count as zero: that is the reference's even attention forward, and sound backward.
+Masks, and rows that are all padding: see `clip_core.modeling.attention`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tensorflow as tf
 
@@ -22,7 +20,7 @@ from clip_tf.initialization import CLIPLayer, linear
 from clip_tf.tensors import at_least_float32
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     import keras
 
@@ -31,10 +29,10 @@ if TYPE_CHECKING:
 ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa")
 
 
-# Not a tuple: Keras would take it apart, and refuses an argument that mixes tensors with what is none.
+# Not a tuple: Keras would take it apart, and rejects an argument that mixes tensors with anything else.
 @dataclass(frozen=True, eq=False)
-class AttentionMask:
-    """What a tower's layers need to know about which key may be seen; made once for all layers."""
+class AttentionPlan:
+    """The attention of a tower's layers: the implementation, and the keys each query sees. Made once for all layers."""
 
     implementation: str = DEFAULT_IMPLEMENTATION
     bias: tf.Tensor | None = None  # (batch or 1, 1, seq, seq), added to the scores
@@ -42,12 +40,12 @@ class AttentionMask:
 
 
 def check_implementation(name: str | None) -> str:
-    """The attention implementation by name; see `known_implementation`."""
+    """Return the attention implementation by name; see `known_implementation`."""
     return known_implementation(name, ATTENTION_IMPLEMENTATIONS)
 
 
 def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_attentions: bool) -> str:
-    """The configured implementation, or `eager`, with one warning, where only it can return the weights."""
+    """Return the configured implementation, or `eager`, with one warning, where only it can return the weights."""
     name = check_implementation(config.attn_implementation)
     if not output_attentions:
         return name
@@ -55,22 +53,22 @@ def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_a
     return "eager"
 
 
-def vision_mask(implementation: str) -> AttentionMask:
-    """Every patch sees every patch."""
-    return AttentionMask(implementation)
+def vision_plan(implementation: str) -> AttentionPlan:
+    """Plan attention in which every patch sees every patch."""
+    return AttentionPlan(implementation)
 
 
-def text_mask(implementation: str, attention_mask: tf.Tensor | None, hidden_states: tf.Tensor) -> AttentionMask:
-    """The causal mask, and the padding that `attention_mask` tells of.
+def text_plan(implementation: str, attention_mask: tf.Tensor | None, hidden_states: tf.Tensor) -> AttentionPlan:
+    """Plan causal attention that leaves out the padding in `attention_mask`.
 
     Args:
-        implementation: the attention implementation that will read the mask.
+        implementation: the attention implementation that will follow the plan.
         attention_mask: `(batch, seq)`, non-zero for tokens to attend to; None where nothing is padded.
         hidden_states: `(batch, seq, hidden)`, for shape and dtype.
     """
     causal_bias = _causal_bias(tf.shape(hidden_states)[1], hidden_states.dtype)
     if attention_mask is None:
-        return AttentionMask(implementation, bias=causal_bias)
+        return AttentionPlan(implementation, bias=causal_bias)
     if not attention_mask.shape.is_compatible_with(hidden_states.shape[:2]):
         expected = tuple(hidden_states.shape[:2])
         raise ValueError(f"attention_mask has shape {tuple(attention_mask.shape)}; input_ids say {expected}")
@@ -78,9 +76,8 @@ def text_mask(implementation: str, attention_mask: tf.Tensor | None, hidden_stat
     empty = tf.logical_not(tf.reduce_any(attended, axis=-1, keepdims=True))  # (batch, 1)
     attended = tf.logical_or(attended, empty)
     padding_bias = _lowest_where(tf.logical_not(attended), hidden_states.dtype)
-    # The sum is -inf where a key is masked twice, as in the reference; the diagonal never is, so no row is all -inf.
     bias = causal_bias + padding_bias[:, None, None, :]  # (batch, 1, seq, seq)
-    return AttentionMask(implementation, bias=bias, empty_rows=empty[:, :, None, None])
+    return AttentionPlan(implementation, bias=bias, empty_rows=empty[:, :, None, None])
 
 
 def _causal_bias(seq: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -94,22 +91,18 @@ def _lowest_where(masked: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 
 # The two implementations. query, key, value and the output are (batch, seq, heads, head_dim).
 AttentionOutput = tuple[tf.Tensor, "tf.Tensor | None"]
+Scale: TypeAlias = "float | tf.Tensor"
+Dropout = Callable[[tf.Tensor], tf.Tensor]
 
 
 def eager_attention(
-    query: tf.Tensor,
-    key: tf.Tensor,
-    value: tf.Tensor,
-    mask: AttentionMask,
-    *,
-    scale: float | tf.Tensor,
-    dropout: Callable[[tf.Tensor], tf.Tensor] | None,
+    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, plan: AttentionPlan, *, scale: Scale, dropout: Dropout | None
 ) -> AttentionOutput:
-    """Attention written out; returns the weights `(batch, heads, seq, seq)` too."""
+    """Attend with the arithmetic written out; the weights `(batch, heads, seq, seq)` are returned too."""
     query, key, value = (tf.transpose(states, (0, 2, 1, 3)) for states in (query, key, value))
     scores = tf.matmul(query, key, transpose_b=True) * scale  # (batch, heads, seq, seq)
-    if mask.bias is not None:
-        scores = scores + mask.bias
+    if plan.bias is not None:
+        scores = scores + plan.bias
     weights = tf.cast(tf.nn.softmax(at_least_float32(scores), axis=-1), query.dtype)
     if dropout is not None:
         weights = dropout(weights)
@@ -117,35 +110,23 @@ def eager_attention(
 
 
 def sdpa_attention(
-    query: tf.Tensor,
-    key: tf.Tensor,
-    value: tf.Tensor,
-    mask: AttentionMask,
-    *,
-    scale: float | tf.Tensor,
-    dropout: Callable[[tf.Tensor], tf.Tensor] | None,
+    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, plan: AttentionPlan, *, scale: Scale, dropout: Dropout | None
 ) -> AttentionOutput:
-    """Attention written out, none of whose weights is kept."""
-    return eager_attention(query, key, value, mask, scale=scale, dropout=dropout)[0], None
+    """Attend with the arithmetic written out; the weights are dropped."""
+    return eager_attention(query, key, value, plan, scale=scale, dropout=dropout)[0], None
 
 
 _ATTENTION: dict[str, Callable[..., AttentionOutput]] = {"eager": eager_attention, "sdpa": sdpa_attention}
 
 
 def attend(
-    query: tf.Tensor,
-    key: tf.Tensor,
-    value: tf.Tensor,
-    mask: AttentionMask,
-    *,
-    scale: float,
-    dropout: Callable[[tf.Tensor], tf.Tensor] | None,
+    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, plan: AttentionPlan, *, scale: float, dropout: Dropout | None
 ) -> AttentionOutput:
-    """Attention by the implementation that the mask was made for."""
-    factor: float | tf.Tensor = scale
-    if mask.empty_rows is not None:  # no scores where the queries count as zero; to replace those were one pass more
-        factor = tf.where(mask.empty_rows, tf.zeros((), query.dtype), tf.constant(scale, query.dtype))
-    return _ATTENTION[mask.implementation](query, key, value, mask, scale=factor, dropout=dropout)
+    """Attend by the implementation in the plan."""
+    factor: Scale = scale
+    if plan.empty_rows is not None:
+        factor = tf.where(plan.empty_rows, tf.zeros((), query.dtype), tf.constant(scale, query.dtype))
+    return _ATTENTION[plan.implementation](query, key, value, plan, scale=factor, dropout=dropout)
 
 
 class CLIPAttention(CLIPLayer):
@@ -174,13 +155,13 @@ class CLIPAttention(CLIPLayer):
         self.out_proj = linear(inner, width, std=out_std, name="out_proj", dtype=dtype)
 
     def call(
-        self, hidden_states: tf.Tensor, attention_mask: AttentionMask, dropout_seed: tf.Tensor | None = None
+        self, hidden_states: tf.Tensor, plan: AttentionPlan, dropout_seed: tf.Tensor | None = None
     ) -> AttentionOutput:
         """Attend within each sequence.
 
         Args:
             hidden_states: `(batch, seq, hidden)`.
-            attention_mask: which keys may be seen.
+            plan: the implementation, and the keys each query sees.
             dropout_seed: `(2,)`, where weights are to be dropped.
 
         Returns:
@@ -194,10 +175,10 @@ class CLIPAttention(CLIPLayer):
         key = tf.reshape(self.k_proj(hidden_states), heads)
         value = tf.reshape(self.v_proj(hidden_states), heads)
         dropout = None if dropout_seed is None else self._dropout(dropout_seed)
-        attended, weights = attend(query, key, value, attention_mask, scale=self.scale, dropout=dropout)
+        attended, weights = attend(query, key, value, plan, scale=self.scale, dropout=dropout)
         return self.out_proj(tf.reshape(attended, (*lead, self.num_heads * self.head_dim))), weights
 
-    def _dropout(self, seed: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+    def _dropout(self, seed: tf.Tensor) -> Dropout:
         return lambda weights: tf.nn.experimental.stateless_dropout(weights, rate=self.dropout, seed=seed)
 
     def prune_heads(self, heads: Iterable[int]) -> None:
@@ -206,17 +187,18 @@ class CLIPAttention(CLIPLayer):
         kept = [head for head in range(self.num_heads) if head not in removed]
         index = tf.reshape(tf.reshape(tf.range(self.num_heads * self.head_dim), (self.num_heads, -1)).numpy()[kept], -1)
         for name in ("k_proj", "v_proj", "q_proj"):
-            self.exchange(name, _kept(getattr(self, name), index, axis=1))
-        self.exchange("out_proj", _kept(self.out_proj, index, axis=0))
+            _keep(self, name, index, axis=1)
+        _keep(self, "out_proj", index, axis=0)
         self.num_heads = len(kept)
 
 
-def _kept(layer: keras.layers.Dense, index: tf.Tensor, *, axis: int) -> keras.layers.Dense:
-    """A linear layer with some of the outputs (axis 1) or inputs (axis 0) of another."""
+def _keep(attention: CLIPAttention, name: str, index: tf.Tensor, *, axis: int) -> None:
+    """Cut a linear layer down to some of its outputs (axis 1) or inputs (axis 0)."""
+    layer: keras.layers.Dense = getattr(attention, name)
     kernel = tf.gather(layer.kernel, index, axis=axis)
     smaller = linear(*kernel.shape, std=0.0, name=layer.name, dtype=layer.dtype_policy)
     smaller.build((None, kernel.shape[0]))
     smaller.kernel.assign(kernel)
     smaller.bias.assign(tf.gather(layer.bias, index) if axis == 1 else layer.bias)
     smaller.trainable = layer.trainable
-    return smaller
+    attention.exchange(name, smaller)

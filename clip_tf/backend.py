@@ -50,9 +50,9 @@ class TensorFlowEncoder:
     def text_fingerprint(self) -> str:
         """What tells this text tower from every other; see `clip_core.tasks.labels`."""
         names = [name for name in parameter_table(self.model.config, "CLIPModel") if name.startswith("text_")]
-        weights = ((name, parameter.read()) for name, parameter in parameters(self.model, names).items())
+        own = ((name, parameter.read()) for name, parameter in parameters(self.model, names).items())
         framework = f"tensorflow {self.model.dtype_policy.name}"
-        return fingerprint(framework, self.model.config.text_config, weights)
+        return fingerprint(framework, self.model.config.text_config, own)
 
     def logits_per_image(self, image_embeds: np.ndarray, text_embeds: np.ndarray) -> np.ndarray:
         """Scaled similarities `(images, texts)`, float32, computed in the dtype of the model's weights."""

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from clip_core.modeling.outputs import BaseModelOutput
 from clip_core.modeling.pruning import plan_pruning
-from clip_tf.attention import AttentionMask, AttentionOutput, CLIPAttention
+from clip_tf.attention import AttentionOutput, AttentionPlan, CLIPAttention
 from clip_tf.initialization import CLIPLayer, layer_norm, linear
 
 if TYPE_CHECKING:
@@ -76,12 +76,10 @@ class CLIPEncoderLayer(CLIPLayer):
         self.layer_norm2 = layer_norm(width, epsilon=epsilon, name="layer_norm2", dtype=dtype)
 
     def call(
-        self, hidden_states: tf.Tensor, attention_mask: AttentionMask, dropout_seed: tf.Tensor | None = None
+        self, hidden_states: tf.Tensor, plan: AttentionPlan, dropout_seed: tf.Tensor | None = None
     ) -> AttentionOutput:
         """`(batch, seq, hidden)` to the same shape, and the attention weights where eager attention gives them."""
-        attended, weights = self.self_attn(
-            self.layer_norm1(hidden_states), attention_mask=attention_mask, dropout_seed=dropout_seed
-        )
+        attended, weights = self.self_attn(self.layer_norm1(hidden_states), plan=plan, dropout_seed=dropout_seed)
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
         return hidden_states, weights
@@ -107,7 +105,7 @@ class CLIPEncoder(CLIPLayer):
     def call(
         self,
         inputs_embeds: tf.Tensor,
-        attention_mask: AttentionMask,
+        plan: AttentionPlan,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
         training: bool = False,
@@ -118,7 +116,7 @@ class CLIPEncoder(CLIPLayer):
         all_attentions = []
         for layer in self.layers:
             seed = self._dropout_seed(training=training)
-            run = partial(layer.__call__, attention_mask=attention_mask, dropout_seed=seed)
+            run = partial(layer.__call__, plan=plan, dropout_seed=seed)
             if self.gradient_checkpointing and training:
                 hidden_states, weights = _recomputed(run, hidden_states)
             else:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from clip_core.configuration import CLIPTextConfig
 from clip_core.modeling.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
 from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, parts_to_read
-from clip_tf.attention import choose_implementation, text_mask
+from clip_tf.attention import choose_implementation, text_plan
 from clip_tf.initialization import CLIPLayer, embedding, layer_norm, linear
 from clip_tf.layers import CLIPEncoder
 from clip_tf.pretrained import CLIPPreTrainedModel
@@ -44,10 +44,10 @@ class CLIPTextEmbeddings(CLIPLayer):
             )
         if position_ids is None:
             position_ids = tf.range(tf.shape(input_ids)[-1])[None]
-        self._check(input_ids)
+        self.check_ids(input_ids)
         return self.token_embedding(input_ids) + self.position_embedding(position_ids)
 
-    def _check(self, input_ids: tf.Tensor) -> None:
+    def check_ids(self, input_ids: tf.Tensor) -> None:
         """Refuse unknown ids, where they are known: TensorFlow itself embeds them as zeros on a GPU."""
         count = getattr(self.token_embedding, "input_dim", None)  # another layer may stand in its place
         if count is None or not tf.executing_eagerly():
@@ -94,7 +94,7 @@ class CLIPTextTransformer(CLIPLayer):
         implementation = choose_implementation(config, output_attentions=output_attentions)
         encoded = self.encoder(
             hidden_states,
-            attention_mask=text_mask(implementation, attention_mask, hidden_states),
+            plan=text_plan(implementation, attention_mask, hidden_states),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             training=training,

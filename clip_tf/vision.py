@@ -16,7 +16,7 @@ from clip_core.modeling.outputs import (
     ImageClassifierOutput,
     as_asked,
 )
-from clip_tf.attention import choose_implementation, vision_mask
+from clip_tf.attention import choose_implementation, vision_plan
 from clip_tf.initialization import CLIPLayer, embedding, layer_norm, linear, normal, patch_convolution
 from clip_tf.layers import CLIPEncoder
 from clip_tf.loss import classification_loss
@@ -137,7 +137,7 @@ class CLIPVisionTransformer(CLIPLayer):
         implementation = choose_implementation(config, output_attentions=output_attentions)
         encoded = self.encoder(
             self.pre_layrnorm(hidden_states),
-            attention_mask=vision_mask(implementation),
+            plan=vision_plan(implementation),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             training=training,

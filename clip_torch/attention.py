@@ -1,16 +1,12 @@
 """Multi-head self-attention, three implementations that give the same numbers.
 
 `eager` spells the arithmetic out and is the only one that can return the attention weights; `sdpa` calls
-`torch.nn.functional.scaled_dot_product_attention`; `flash_attention_2` calls the kernels of FlashAttention 2, which are
-the flash-attn package's or PyTorch's own.
+`torch.nn.functional.scaled_dot_product_attention`; `flash_attention_2` calls the kernels of FlashAttention 2, from the
+flash-attn package or from PyTorch itself.
 
-Masks. The text tower is causal, and its batch may be padded. Like transformers 4.57.6, `eager` and `sdpa` add one bias
-for each of the two, the lowest finite number of the dtype where a key is masked. A query none of whose keys are left
-thus attends evenly to what is masked only once, and no row is ever NaN. FlashAttention takes no bias: padding tokens
-are taken out of the batch before the kernel and put back as zeros behind it, so that with it the hidden states of
-padding tokens differ, and those of every attended token agree. A row that is all padding is treated as if it had none
-while its queries count as zero, in all three: that is the reference's even attention forward, and sound backward,
-where fused kernels go wrong on rows of lowest numbers.
+Masks, and rows that are all padding: see `clip_core.modeling.attention`. FlashAttention takes no bias. Padding tokens
+leave the batch before its kernel and return as zeros after it. The hidden states of padding tokens then differ from
+those of `eager` and `sdpa`; those of attended tokens agree.
 """
 
 from __future__ import annotations
@@ -35,55 +31,55 @@ ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa", FLASH_ATTENTION)
 
 
 class Packing(NamedTuple):
-    """A batch of texts as one row of their tokens without padding."""
+    """A batch of texts as one row of their tokens, without padding."""
 
     indices: Tensor  # (tokens,) int64, into the flattened (batch * seq)
     shape: tuple[int, int]  # (batch, seq)
 
     @classmethod
     def of(cls, attended: Tensor) -> Packing:
-        """The packing of the tokens that are marked `(batch, seq)`, bool."""
+        """Return the packing of the tokens marked in `(batch, seq)`, bool."""
         batch, seq = attended.shape
         return cls(attended.flatten().nonzero().flatten(), (batch, seq))
 
     def padded(self, states: Tensor) -> Tensor:
-        """`(1, tokens, ...)` to `(batch, seq, ...)`, with zeros for padding."""
+        """Turn `(1, tokens, ...)` into `(batch, seq, ...)`, with zeros for padding."""
         batch, seq = self.shape
         padded = states.new_zeros(batch * seq, *states.shape[2:]).index_copy(0, self.indices, states[0])
         return padded.unflatten(0, self.shape)
 
     def packed(self, states: Tensor) -> Tensor:
-        """`(batch, seq, ...)` to `(1, tokens, ...)`."""
+        """Turn `(batch, seq, ...)` into `(1, tokens, ...)`."""
         return states.flatten(0, 1).index_select(0, self.indices)[None]
 
 
 class Unpadding(NamedTuple):
-    """The attended tokens of a padded batch, as flash-attn's variable-length kernels want them."""
+    """The attended tokens of a padded batch, in the form that variable-length kernels take."""
 
     packing: Packing
     cumulative_lengths: Tensor  # (batch + 1,) int32
     max_length: int
 
 
-class AttentionMask(NamedTuple):
-    """What a tower's layers need to know about which key may be seen; made once for all layers."""
+class AttentionPlan(NamedTuple):
+    """The attention of a tower's layers: the implementation, and the keys each query sees. Made once for all layers."""
 
     implementation: str = DEFAULT_IMPLEMENTATION
     is_causal: bool = False  # causal, and no bias says so
     bias: Tensor | None = None  # (batch or 1, 1, seq, seq), added to the scores
     unpadding: Unpadding | None = None
     empty_rows: Tensor | None = None  # (batch, 1, 1, 1) bool, the rows that are all padding
-    packing: Packing | None = None  # the states are packed, and all that is said above is of the padded batch
+    packing: Packing | None = None  # the states are packed; the fields above describe the padded batch
 
-    def of_rows(self, start: int, stop: int) -> AttentionMask:
-        """The mask of a part of the batch, where nothing is unpadded."""
+    def of_rows(self, start: int, stop: int) -> AttentionPlan:
+        """Return the plan of part of a batch that is not unpadded."""
         bias = self.bias if self.bias is None or len(self.bias) == 1 else self.bias[start:stop]
         empty_rows = None if self.empty_rows is None else self.empty_rows[start:stop]
         return self._replace(bias=bias, empty_rows=empty_rows)
 
 
 def check_implementation(name: str | None) -> str:
-    """The attention implementation by name; see `known_implementation`."""
+    """Return the attention implementation by name; see `known_implementation`."""
     known = known_implementation(name, ATTENTION_IMPLEMENTATIONS)
     if known == FLASH_ATTENTION:
         kernels()  # when the model is made, as torch.compile would have to look through an import
@@ -91,7 +87,7 @@ def check_implementation(name: str | None) -> str:
 
 
 def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_attentions: bool) -> str:
-    """The configured implementation, or `eager`, with one warning, where only it can return the weights."""
+    """Return the configured implementation, or `eager`, with one warning, where only it can return the weights."""
     name = check_implementation(config.attn_implementation)
     if not output_attentions:
         return name
@@ -100,16 +96,16 @@ def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_a
     return "eager"
 
 
-def vision_mask(implementation: str) -> AttentionMask:
-    """Every patch sees every patch."""
-    return AttentionMask(implementation)
+def vision_plan(implementation: str) -> AttentionPlan:
+    """Plan attention in which every patch sees every patch."""
+    return AttentionPlan(implementation)
 
 
-def text_mask(implementation: str, attention_mask: Tensor | None, hidden_states: Tensor) -> AttentionMask:
-    """The causal mask, and the padding that `attention_mask` tells of.
+def text_plan(implementation: str, attention_mask: Tensor | None, hidden_states: Tensor) -> AttentionPlan:
+    """Plan causal attention that leaves out the padding in `attention_mask`.
 
     Args:
-        implementation: the attention implementation that will read the mask.
+        implementation: the attention implementation that will follow the plan.
         attention_mask: `(batch, seq)`, non-zero for tokens to attend to; None where nothing is padded.
         hidden_states: `(batch, seq, hidden)`, for shape, dtype and device.
     """
@@ -119,20 +115,19 @@ def text_mask(implementation: str, attention_mask: Tensor | None, hidden_states:
     known = None if attention_mask is None else known_values(attention_mask != 0)
     if attention_mask is None or (known is not None and known.all()):
         if implementation == "eager":
-            return AttentionMask(implementation, bias=_causal_bias(seq, hidden_states))
-        return AttentionMask(implementation, is_causal=True)
+            return AttentionPlan(implementation, bias=_causal_bias(seq, hidden_states))
+        return AttentionPlan(implementation, is_causal=True)
     attended = attention_mask.to(hidden_states.device) != 0  # (batch, seq)
     empty = ~attended.any(dim=-1, keepdim=True)  # (batch, 1)
     attended = attended | empty
     no_row_is_empty = known is not None and known.any(axis=-1).all()
     empty_rows = None if no_row_is_empty else empty[:, :, None, None]  # (batch, 1, 1, 1)
     if implementation == "flash_attention_2":
-        return AttentionMask(implementation, is_causal=True, unpadding=_unpadding(attended), empty_rows=empty_rows)
+        return AttentionPlan(implementation, is_causal=True, unpadding=_unpadding(attended), empty_rows=empty_rows)
     lowest = torch.finfo(hidden_states.dtype).min
     padding_bias = torch.zeros_like(attended, dtype=hidden_states.dtype).masked_fill(~attended, lowest)
-    # The sum is -inf where a key is masked twice, as in the reference; the diagonal never is, so no row is all -inf.
     bias = _causal_bias(seq, hidden_states) + padding_bias[:, None, None, :]  # (batch, 1, seq, seq)
-    return AttentionMask(implementation, bias=bias, empty_rows=empty_rows)
+    return AttentionPlan(implementation, bias=bias, empty_rows=empty_rows)
 
 
 def _causal_bias(seq: int, like: Tensor) -> Tensor:
@@ -141,7 +136,7 @@ def _causal_bias(seq: int, like: Tensor) -> Tensor:
 
 
 def _unpadding(attended: Tensor) -> Unpadding | None:
-    """Return how to unpad a batch `(batch, seq)`, bool; None where nothing is padded, as a GPU tells only now."""
+    """Return how to unpad a batch `(batch, seq)`, bool; None where nothing is padded, which a GPU tells only now."""
     if attended.shape[0] == 0:
         return None
     lengths = attended.sum(dim=-1, dtype=torch.int32)  # (batch,)
@@ -157,13 +152,13 @@ AttentionOutput = tuple[Tensor, Tensor | None]
 
 
 def eager_attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: AttentionMask, *, scale: float, dropout: float
+    query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, *, scale: float, dropout: float
 ) -> AttentionOutput:
-    """Attention written out; returns the weights `(batch, heads, seq, seq)` too."""
+    """Attend with the arithmetic written out; the weights `(batch, heads, seq, seq)` are returned too."""
     query, key, value = (states.transpose(1, 2) for states in (query, key, value))  # (batch, heads, seq, head_dim)
     scores = torch.matmul(query, key.transpose(-1, -2)) * scale  # (batch, heads, seq, seq)
-    if mask.bias is not None:
-        scores = scores + mask.bias
+    if plan.bias is not None:
+        scores = scores + plan.bias
     # The soft-max is taken in fp32 at least, as in the reference; fp64 stays, as its lowest number is -inf in fp32.
     weights = scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
     weights = F.dropout(weights, p=dropout)
@@ -171,24 +166,24 @@ def eager_attention(
 
 
 def sdpa_attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: AttentionMask, *, scale: float, dropout: float
+    query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, *, scale: float, dropout: float
 ) -> AttentionOutput:
-    """Attention by PyTorch's fused kernels."""
+    """Attend by PyTorch's fused kernels."""
     query, key, value = (states.transpose(1, 2) for states in (query, key, value))  # (batch, heads, seq, head_dim)
     attended = F.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask.bias, is_causal=mask.is_causal, dropout_p=dropout, scale=scale
+        query, key, value, attn_mask=plan.bias, is_causal=plan.is_causal, dropout_p=dropout, scale=scale
     )
     return attended.transpose(1, 2), None
 
 
 def flash_attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: AttentionMask, *, scale: float, dropout: float
+    query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, *, scale: float, dropout: float
 ) -> AttentionOutput:
-    """Attention by FlashAttention 2; a padded batch is unpadded to sequences of their own length."""
-    options: dict[str, Any] = {"is_causal": mask.is_causal, "scale": scale, "dropout": dropout}
-    if mask.unpadding is None:
+    """Attend by FlashAttention 2; a padded batch is unpadded to sequences of their own length."""
+    options: dict[str, Any] = {"is_causal": plan.is_causal, "scale": scale, "dropout": dropout}
+    if plan.unpadding is None:
         return flash_full(query, key, value, **options), None
-    packing, cumulative_lengths, max_length = mask.unpadding
+    packing, cumulative_lengths, max_length = plan.unpadding
     query, key, value = (packing.packed(states)[0] for states in (query, key, value))  # (tokens, heads, head_dim)
     attended = flash_varlen(query, key, value, cumulative_lengths, max_length, **options)
     return packing.padded(attended[None]), None
@@ -202,16 +197,16 @@ _ATTENTION: dict[str, Callable[..., AttentionOutput]] = {
 
 
 def attend(
-    query: Tensor, key: Tensor, value: Tensor, mask: AttentionMask, *, scale: float, dropout: float
+    query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, *, scale: float, dropout: float
 ) -> AttentionOutput:
-    """Attention by the implementation that the mask was made for."""
-    if mask.packing is not None:
-        query, key, value = (mask.packing.padded(states) for states in (query, key, value))
-        attended, weights = attend(query, key, value, mask._replace(packing=None), scale=scale, dropout=dropout)
-        return mask.packing.packed(attended), weights
-    if mask.empty_rows is not None:
-        query = query.masked_fill(mask.empty_rows, 0.0)
-    return _ATTENTION[mask.implementation](query, key, value, mask, scale=scale, dropout=dropout)
+    """Attend by the implementation in the plan."""
+    if plan.packing is not None:
+        query, key, value = (plan.packing.padded(states) for states in (query, key, value))
+        attended, weights = attend(query, key, value, plan._replace(packing=None), scale=scale, dropout=dropout)
+        return plan.packing.packed(attended), weights
+    if plan.empty_rows is not None:
+        query = query.masked_fill(plan.empty_rows, 0.0)
+    return _ATTENTION[plan.implementation](query, key, value, plan, scale=scale, dropout=dropout)
 
 
 class CLIPAttention(nn.Module):
@@ -238,12 +233,12 @@ class CLIPAttention(nn.Module):
         self.q_proj = linear(width, inner, std=in_std)
         self.out_proj = linear(inner, width, std=out_std)
 
-    def forward(self, hidden_states: Tensor, mask: AttentionMask) -> AttentionOutput:
+    def forward(self, hidden_states: Tensor, plan: AttentionPlan) -> AttentionOutput:
         """Attend within each sequence.
 
         Args:
             hidden_states: `(batch, seq, hidden)`.
-            mask: which keys may be seen.
+            plan: the implementation, and the keys each query sees.
 
         Returns:
             The output `(batch, seq, hidden)`, and with `eager` the weights `(batch, heads, seq, seq)`.
@@ -253,7 +248,7 @@ class CLIPAttention(nn.Module):
         key = self.k_proj(hidden_states).unflatten(-1, heads)
         value = self.v_proj(hidden_states).unflatten(-1, heads)
         dropout = self.dropout if self.training else 0.0
-        attended, weights = attend(query, key, value, mask, scale=self.scale, dropout=dropout)
+        attended, weights = attend(query, key, value, plan, scale=self.scale, dropout=dropout)
         return self.out_proj(attended.flatten(-2)), weights
 
     def prune_heads(self, heads: Iterable[int]) -> None:
@@ -262,14 +257,16 @@ class CLIPAttention(nn.Module):
         kept = [head for head in range(self.num_heads) if head not in removed]
         index = torch.arange(self.num_heads * self.head_dim, device=self.q_proj.weight.device)
         index = index.unflatten(0, (self.num_heads, self.head_dim))[kept].flatten()
-        for projection in (self.q_proj, self.k_proj, self.v_proj):
-            _keep(projection, index, dim=0)
-        _keep(self.out_proj, index, dim=1)
+        for name in ("k_proj", "v_proj", "q_proj"):
+            _keep(self, name, index, axis=0)
+        _keep(self, "out_proj", index, axis=1)
         self.num_heads = len(kept)
 
 
-def _keep(layer: nn.Linear, index: Tensor, *, dim: int) -> None:
-    layer.weight = nn.Parameter(layer.weight.detach().index_select(dim, index), layer.weight.requires_grad)
-    if dim == 0:
+def _keep(attention: CLIPAttention, name: str, index: Tensor, *, axis: int) -> None:
+    """Cut a linear layer down to some of its outputs (axis 0) or inputs (axis 1)."""
+    layer: nn.Linear = getattr(attention, name)
+    layer.weight = nn.Parameter(layer.weight.detach().index_select(axis, index), layer.weight.requires_grad)
+    if axis == 0:
         layer.bias = nn.Parameter(layer.bias.detach().index_select(0, index), layer.bias.requires_grad)
     layer.out_features, layer.in_features = layer.weight.shape

@@ -10,7 +10,7 @@ from torch import Tensor
 from clip_core.backends import Backend
 from clip_core.modeling.trimming import trimmed
 from clip_core.tasks.labels import fingerprint
-from clip_torch.inference import weights
+from clip_torch.inference import parameters
 from clip_torch.model import CLIPModel, unit_norm
 from clip_torch.tensors import to_numpy
 from clip_torch.trace import trace
@@ -47,7 +47,7 @@ class TorchEncoder:
 
     def text_fingerprint(self) -> str:
         """What tells this text tower from every other; see `clip_core.tasks.labels`."""
-        own = ((name, to_numpy(tensor)) for name, tensor in weights(self.model) if name.startswith("text_"))
+        own = ((name, to_numpy(tensor)) for name, tensor in parameters(self.model) if name.startswith("text_"))
         return fingerprint("torch", self.model.config.text_config, own)
 
     @torch.inference_mode()

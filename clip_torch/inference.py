@@ -23,7 +23,7 @@ from clip_torch.layers import ACTIVATION_FUNCTIONS, CLIPMLP, CLIPEncoder, CLIPEn
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from clip_torch.attention import AttentionMask, AttentionOutput
+    from clip_torch.attention import AttentionOutput, AttentionPlan
 
 # oneDNN's name and algorithm of an activation, and a factor on what goes in, which is taken back behind it.
 _FUSED = {
@@ -130,11 +130,11 @@ class PreparedEncoderLayer(nn.Module):
         self.fc1 = PackedLinear(mlp.fc1.weight * factor, mlp.fc1.bias * factor, activation, algorithm)
         self.fc2 = PackedLinear(mlp.fc2.weight / factor, mlp.fc2.bias)
 
-    def forward(self, hidden_states: Tensor, mask: AttentionMask) -> AttentionOutput:
+    def forward(self, hidden_states: Tensor, plan: AttentionPlan) -> AttentionOutput:
         """See CLIPEncoderLayer."""
         states = self.qkv_proj(self.layer_norm1(hidden_states)).unflatten(-1, (3, *self.heads))
         query, key, value = states.unbind(-3)  # each (batch, seq, heads, head_dim)
-        attended, weights = attend(query, key, value, mask, scale=self.scale, dropout=0.0)
+        attended, weights = attend(query, key, value, plan, scale=self.scale, dropout=0.0)
         hidden_states = self.out_proj(attended.flatten(-2), hidden_states)
         states = self.fc1(self.layer_norm2(hidden_states))
         states = states if self.activation is None else self.activation(states)
@@ -169,7 +169,7 @@ class PreparedEncoder(CLIPEncoder):
     def forward(
         self,
         inputs_embeds: Tensor,
-        mask: AttentionMask,
+        plan: AttentionPlan,
         *,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
@@ -179,11 +179,11 @@ class PreparedEncoder(CLIPEncoder):
         batch, seq, _ = inputs_embeds.shape
         count = -(-batch // max(TOKENS_AT_ONCE // max(seq, 1), 1))
         if count <= 1:
-            return super().forward(inputs_embeds, mask, **options)
+            return super().forward(inputs_embeds, plan, **options)
         parts, start = [], 0
         for states in inputs_embeds.tensor_split(count):
             stop = start + len(states)
-            parts.append(super().forward(states, mask.of_rows(start, stop), **options))
+            parts.append(super().forward(states, plan.of_rows(start, stop), **options))
             start = stop
         return _joined(parts)
 
@@ -211,8 +211,8 @@ def prepare(model: nn.Module) -> None:
                 setattr(parent, name, PackedPatchEmbedding(child))
 
 
-def weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """What a model computes with, by name, whether it was prepared or not; packed layers are unpacked one at a time."""
+def parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield a model's parameters by name, prepared or not; packed layers are unpacked one at a time."""
     for prefix, module in model.named_modules():
         own = module.unpacked() if isinstance(module, PackedLinear) else dict(module.named_parameters(recurse=False))
         for name, tensor in own.items():
@@ -248,9 +248,9 @@ def check_preparable(model: nn.Module) -> None:
                     f"{name}.{child} is a {kind.__name__}, not a Linear, and may compute more than its weight tells; "
                     "merge adapters into the model first (PEFT: merge_and_unload())"
                 )
-    parameters = dict(model.named_parameters())
-    dtype = next(iter(parameters.values())).dtype
-    for name, parameter in parameters.items():
+    named = dict(model.named_parameters())
+    dtype = next(iter(named.values())).dtype
+    for name, parameter in named.items():
         if parameter.device.type != "cpu" or parameter.dtype not in (torch.float32, torch.bfloat16):
             raise ValueError(
                 f"{name} is in {parameter.dtype} on {parameter.device}, and inference is prepared for float32 or "

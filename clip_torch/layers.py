@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from clip_core.modeling.outputs import BaseModelOutput
 from clip_core.modeling.pruning import plan_pruning
-from clip_torch.attention import AttentionMask, AttentionOutput, CLIPAttention
+from clip_torch.attention import AttentionOutput, AttentionPlan, CLIPAttention
 from clip_torch.initialization import linear
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ class CLIPEncoderLayer(nn.Module):
         self.mlp = CLIPMLP(config)
         self.layer_norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
-    def forward(self, hidden_states: Tensor, mask: AttentionMask) -> AttentionOutput:
+    def forward(self, hidden_states: Tensor, plan: AttentionPlan) -> AttentionOutput:
         """`(batch, seq, hidden)` to the same shape, and the attention weights where eager attention gives them."""
-        attended, weights = self.self_attn(self.layer_norm1(hidden_states), mask)
+        attended, weights = self.self_attn(self.layer_norm1(hidden_states), plan)
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
         return hidden_states, weights
@@ -95,7 +95,7 @@ class CLIPEncoder(nn.Module):
     def forward(
         self,
         inputs_embeds: Tensor,
-        mask: AttentionMask,
+        plan: AttentionPlan,
         *,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
@@ -107,10 +107,10 @@ class CLIPEncoder(nn.Module):
         for layer in self.layers:
             if self.gradient_checkpointing and self.training:
                 hidden_states, weights = torch.utils.checkpoint.checkpoint(
-                    layer, hidden_states, mask, **self.gradient_checkpointing_options
+                    layer, hidden_states, plan, **self.gradient_checkpointing_options
                 )
             else:
-                hidden_states, weights = layer(hidden_states, mask)
+                hidden_states, weights = layer(hidden_states, plan)
             if output_hidden_states:
                 all_hidden_states.append(hidden_states)
             if output_attentions:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from clip_core.configuration import CLIPTextConfig
 from clip_core.modeling.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
 from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, parts_to_read
-from clip_torch.attention import Packing, choose_implementation, text_mask
+from clip_torch.attention import Packing, choose_implementation, text_plan
 from clip_torch.initialization import embedding, linear
 from clip_torch.layers import CLIPEncoder
 from clip_torch.pretrained import CLIPPreTrainedModel
@@ -82,7 +82,7 @@ class CLIPTextTransformer(nn.Module):
         implementation = choose_implementation(config, output_attentions=output_attentions)
         encoded = self.encoder(
             hidden_states,
-            text_mask(implementation, attention_mask, hidden_states),
+            text_plan(implementation, attention_mask, hidden_states),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
         )
@@ -128,8 +128,8 @@ class CLIPTextTransformer(nn.Module):
         embedded = self.embeddings(input_ids)
         packing = Packing.of(torch.arange(seq) < lengths[:, None])
         implementation = choose_implementation(self.config, output_attentions=False)
-        mask = text_mask(implementation, None, embedded)._replace(packing=packing)
-        encoded = self.encoder(packing.packed(embedded), mask)
+        plan = text_plan(implementation, None, embedded)._replace(packing=packing)
+        encoded = self.encoder(packing.packed(embedded), plan)
         return self.final_layer_norm(encoded.last_hidden_state[0, lengths.cumsum(dim=0) - 1])
 
     def lengths_to_read(self, input_ids: Tensor | None, attention_mask: Tensor | None = None) -> np.ndarray | None:

@@ -16,7 +16,7 @@ from clip_core.modeling.outputs import (
     ImageClassifierOutput,
     as_asked,
 )
-from clip_torch.attention import choose_implementation, vision_mask
+from clip_torch.attention import choose_implementation, vision_plan
 from clip_torch.initialization import embedding, linear, normal_vector, patch_convolution
 from clip_torch.layers import CLIPEncoder
 from clip_torch.loss import classification_loss
@@ -115,7 +115,7 @@ class CLIPVisionTransformer(nn.Module):
         implementation = choose_implementation(config, output_attentions=output_attentions)
         encoded = self.encoder(
             self.pre_layrnorm(hidden_states),
-            vision_mask(implementation),
+            vision_plan(implementation),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
         )

@@ -1,4 +1,16 @@
-"""Which attention implementation a tower takes, and what is said where it cannot do what is asked."""
+"""What attention means in every backend: its masks, and the choice of an implementation.
+
+Masks. The text tower is causal, and its batch may be padded. Like transformers 4.57.6 for PyTorch, implementations that
+add a bias to the scores add one for each of the two: the lowest finite number of the dtype where a key is masked. The
+sum is -inf where a key is masked twice. The diagonal is never masked twice, so no row of scores is all -inf and no row
+of weights is NaN. A query whose keys are all masked attends uniformly to the keys masked only once.
+
+Rows that are all padding. The reference attends uniformly there, and its gradient is sound; fused kernels get the
+gradient of a row of lowest numbers wrong. Every backend therefore treats such a row as if it had no padding, with zeros
+for its scores. PyTorch and Flax zero the queries, because their fused kernels form the scores inside. TensorFlow has no
+fused kernel: it multiplies the scores by a scale anyway, and a scale of zero for these rows saves a pass over the
+queries.
+"""
 
 from __future__ import annotations
 

@@ -63,8 +63,8 @@ def lengths_to_read(
         return None
     attended = attention_mask != 0
     seen = attended & (np.arange(batch_and_seq[1]) < lengths[:, None])
-    # A query none of whose keys are attended to looks at later ones too (see text_mask of any backend), unless its
-    # whole row is padding.
+    # A query whose keys are all masked looks at later ones too (see `clip_core.modeling.attention`), unless its whole
+    # row is padding.
     looks_on = attended.any(axis=-1) & ~seen.any(axis=-1)
     return np.where(looks_on, batch_and_seq[1], lengths)
 

@@ -12,7 +12,7 @@ import pytest
 import clip_flax
 from clip_core.modeling import attention as attention_names
 from clip_flax import attention
-from clip_flax.attention import AttentionMask, check_implementation, eager_attention, sdpa_attention, text_mask
+from clip_flax.attention import AttentionPlan, check_implementation, eager_attention, sdpa_attention, text_plan
 from support.configs import pixel_values, tiny_config, token_ids
 
 BATCH, SEQ, HEADS, HEAD_DIM = 5, 9, 3, 8
@@ -85,7 +85,7 @@ def test_no_mask_makes_nan_in_any_dtype(dtype, attend):
     with jax.enable_x64(True):
         query, key, value = jax.random.normal(jax.random.key(0), (3, BATCH, SEQ, HEADS, HEAD_DIM)).astype(dtype)
         for rows in MASKS.values():
-            prepared = text_mask("sdpa", as_mask(rows), jnp.zeros((BATCH, SEQ, 1), dtype))
+            prepared = text_plan("sdpa", as_mask(rows), jnp.zeros((BATCH, SEQ, 1), dtype))
             attended, weights = attend(query, key, value, prepared, scale=0.3, dropout=None)
             assert attended.dtype == dtype
             assert jnp.isfinite(attended).all()
@@ -95,7 +95,7 @@ def test_no_mask_makes_nan_in_any_dtype(dtype, attend):
 def test_float64_is_computed_in_float64():
     with jax.enable_x64(True):
         query, key, value = jax.random.normal(jax.random.key(0), (3, BATCH, SEQ, HEADS, HEAD_DIM), "float64")
-        mask = AttentionMask(is_causal=True)
+        mask = AttentionPlan(is_causal=True)
         attended = sdpa_attention(query, key, value, mask, scale=0.3, dropout=None)[0]
         scores = np.einsum("bqhd,bkhd->bhqk", query, key) * 0.3
         weights = np.exp(np.where(np.tri(SEQ, dtype=bool), scores, -np.inf))
@@ -173,7 +173,7 @@ def test_dropout_keeps_the_mean():
     model = clip_flax.CLIPTextModel(tiny_config({"attention_dropout": 0.5}).text_config)
     dropout = model.text_model.encoder.layers[0].self_attn._dropout
     draws = [
-        sdpa_attention(query, key, value, AttentionMask(), scale=0.3, dropout=dropout(jax.random.key(seed)))[0]
+        sdpa_attention(query, key, value, AttentionPlan(), scale=0.3, dropout=dropout(jax.random.key(seed)))[0]
         for seed in range(100)
     ]
     assert np.mean(draws) == pytest.approx(1.0, abs=0.02)
@@ -187,7 +187,7 @@ def test_training_without_a_key_is_refused_where_there_is_dropout():
 
 
 def test_the_mask_is_made_once_for_all_layers():
-    assert AttentionMask().bias is None
-    prepared = text_mask("sdpa", jnp.ones((BATCH, SEQ)), jnp.zeros((BATCH, SEQ, 4)))
+    assert AttentionPlan().bias is None
+    prepared = text_plan("sdpa", jnp.ones((BATCH, SEQ)), jnp.zeros((BATCH, SEQ, 4)))
     assert prepared.bias.shape == (BATCH, 1, SEQ, SEQ)
     assert not prepared.is_causal  # the bias says it already

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from clip_core.modeling import attention as attention_names
-from clip_tf.attention import check_implementation, eager_attention, text_mask
+from clip_tf.attention import check_implementation, eager_attention, text_plan
 from support.configs import pixel_values, token_ids
 from support.tf_models import build
 
@@ -51,7 +51,7 @@ def test_attention_is_what_keras_computes_by_einsum(case):
     query, key, value = (
         tf.constant(random.standard_normal((BATCH, SEQ, HEADS, HEAD_DIM), np.float32)) for _ in range(3)
     )
-    mask = text_mask("eager", None if MASKS[case] is None else tf.constant(MASKS[case]), tf.zeros((BATCH, SEQ, 1)))
+    mask = text_plan("eager", None if MASKS[case] is None else tf.constant(MASKS[case]), tf.zeros((BATCH, SEQ, 1)))
     attended, _ = eager_attention(query, key, value, mask, scale=0.3, dropout=None)
     expected = keras.ops.dot_product_attention(query, key, value, bias=mask.bias, scale=0.3)
     np.testing.assert_allclose(attended, expected, atol=1e-6)
@@ -73,7 +73,7 @@ def test_no_mask_makes_nan_in_any_dtype(dtype):
     query, key, value = (tf.cast(random.standard_normal((BATCH, SEQ, HEADS, HEAD_DIM)), dtype) for _ in range(3))
     for rows in MASKS.values():
         mask = None if rows is None else tf.constant(rows)
-        prepared = text_mask("eager", mask, tf.zeros((BATCH, SEQ, 1), dtype))
+        prepared = text_plan("eager", mask, tf.zeros((BATCH, SEQ, 1), dtype))
         for array in eager_attention(query, key, value, prepared, scale=0.3, dropout=None):
             assert np.isfinite(array.numpy().astype(np.float32)).all()
 

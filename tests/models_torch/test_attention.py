@@ -9,7 +9,7 @@ import torch
 
 import clip_torch
 from clip_core.modeling import attention as attention_names
-from clip_torch.attention import AttentionMask, check_implementation, eager_attention, text_mask
+from clip_torch.attention import AttentionPlan, check_implementation, eager_attention, text_plan
 from support import flash_kernels
 from support.configs import tiny_config, token_ids
 
@@ -67,9 +67,9 @@ def test_a_full_batch_is_not_unpadded(monkeypatch):
     monkeypatch.setattr("clip_torch.attention.known_values", lambda tensor: None)
     full, padded = torch.ones(2, 6), torch.tensor([[1] * 6, [1] * 4 + [0] * 2])
     states = torch.zeros(2, 6, 8)
-    assert text_mask("flash_attention_2", full, states).unpadding is None
-    assert text_mask("flash_attention_2", padded, states).unpadding.max_length == 6
-    assert text_mask("flash_attention_2", padded[1:].repeat(2, 1), states).unpadding.max_length == 4
+    assert text_plan("flash_attention_2", full, states).unpadding is None
+    assert text_plan("flash_attention_2", padded, states).unpadding.max_length == 6
+    assert text_plan("flash_attention_2", padded[1:].repeat(2, 1), states).unpadding.max_length == 4
 
 
 def test_a_padded_text_equals_the_same_text_alone():
@@ -97,7 +97,7 @@ def test_no_mask_makes_nan_in_any_dtype(dtype):
     query, key, value = torch.randn(3, BATCH, SEQ, HEADS, HEAD_DIM).to(dtype)
     for rows in MASKS.values():
         mask = None if rows is None else torch.tensor(rows)
-        prepared = text_mask("eager", mask, torch.zeros(BATCH, SEQ, 1, dtype=dtype))
+        prepared = text_plan("eager", mask, torch.zeros(BATCH, SEQ, 1, dtype=dtype))
         attended, weights = eager_attention(query, key, value, prepared, scale=0.3, dropout=0.0)
         assert torch.isfinite(attended).all()
         assert torch.isfinite(weights).all()
@@ -167,21 +167,21 @@ def test_dropout_acts_in_training_alone():
 
 
 def test_the_mask_is_made_once_for_all_layers():
-    assert AttentionMask().bias is None
+    assert AttentionPlan().bias is None
     mask = torch.ones(BATCH, SEQ)
     mask[0, -1] = 0
-    prepared = text_mask("sdpa", mask, torch.zeros(BATCH, SEQ, 4))
+    prepared = text_plan("sdpa", mask, torch.zeros(BATCH, SEQ, 4))
     assert prepared.bias.shape == (BATCH, 1, SEQ, SEQ)
     assert not prepared.is_causal  # the bias says it already
     assert prepared.empty_rows is None  # none is
     mask[0] = 0
-    assert text_mask("sdpa", mask, torch.zeros(BATCH, SEQ, 4)).empty_rows.flatten().tolist() == [True] + [False] * (
+    assert text_plan("sdpa", mask, torch.zeros(BATCH, SEQ, 4)).empty_rows.flatten().tolist() == [True] + [False] * (
         BATCH - 1
     )
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.bfloat16])
 def test_a_mask_that_hides_nothing_costs_nothing(dtype):
-    prepared = text_mask("sdpa", torch.ones(BATCH, SEQ, dtype=dtype), torch.zeros(BATCH, SEQ, 4))
+    prepared = text_plan("sdpa", torch.ones(BATCH, SEQ, dtype=dtype), torch.zeros(BATCH, SEQ, 4))
     assert prepared.is_causal
     assert prepared.bias is None

@@ -177,14 +177,14 @@ def test_a_number_that_is_not_finite_is_a_fault(checkpoint):
     json.dumps(result.to_dict(), allow_nan=False)
 
 
-def without_padding(text_mask):
-    return lambda implementation, attention_mask, hidden_states: text_mask(implementation, None, hidden_states)
+def without_padding(text_plan):
+    return lambda implementation, attention_mask, hidden_states: text_plan(implementation, None, hidden_states)
 
 
 @pytest.mark.parametrize("framework", ["torch", "tf", "flax"])
 def test_a_dropped_pad_mask_is_found_in_the_framework_that_drops_it(checkpoint, monkeypatch, framework):
     module = __import__(f"clip_{framework}.text").text
-    monkeypatch.setattr(module, "text_mask", without_padding(module.text_mask))
+    monkeypatch.setattr(module, "text_plan", without_padding(module.text_plan))
     other = "tf" if framework == "torch" else "torch"
     result = verify(checkpoint, frameworks=["reference", other, framework])
     assert (result.first_drift, result.suspect) == ("text.layers.0.attention", framework)
