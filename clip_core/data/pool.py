@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import traceback
@@ -41,10 +42,12 @@ class WorkerPool:
     Args:
         function: the function to apply; pickled, so its module must be importable.
         num_workers: number of processes.
+        threads: number of threads of numerical libraries in each process, one by default because the processes are the
+            parallelism; None leaves it to the libraries.
     """
 
-    def __init__(self, function: Callable[[Any], Any], num_workers: int) -> None:
-        self._workers = [_started() for _ in range(num_workers)]
+    def __init__(self, function: Callable[[Any], Any], num_workers: int, *, threads: int | None = 1) -> None:
+        self._workers = [_started(threads) for _ in range(num_workers)]
         self._finalizer = weakref.finalize(self, _end, self._workers)
         for worker in self._workers:
             send(worker.tasks, function)
@@ -124,7 +127,7 @@ class _Run:
                 value = self._values.pop(number)
             self._room.release()
             if isinstance(value, WorkerError):
-                raise WorkerFailedError(f"preparing data failed in a worker process:\n{value.text}")
+                raise WorkerFailedError(f"a worker process failed:\n{value.text}")
             if isinstance(value, _SourceError):
                 raise value.error
             yield value
@@ -182,19 +185,25 @@ def _told(process: subprocess.Popen[bytes], error: Exception) -> str:
     if not isinstance(error, (EOFError, BrokenPipeError)):
         return "".join(traceback.format_exception(error))
     code = process.wait()
-    return f"a worker process ended with exit code {code}{'; is there enough memory?' * (code == -_SIGKILL)}"
+    if code >= 0:
+        return f"the process ended with exit code {code}"
+    hint = "; is there enough memory?" if code == -_SIGKILL else ""
+    return f"the process was ended by {_signal_name(-code)}{hint}"
 
 
-def _started() -> _Worker:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path or str(os.getcwd()) for path in sys.path),  # noqa: PTH109
-        # One thread each: the workers provide the parallelism.
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    process = subprocess.Popen(  # noqa: S603  this interpreter, running our own program
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _started(threads: int | None) -> _Worker:
+    search_path = os.pathsep.join(path or str(os.getcwd()) for path in sys.path)  # noqa: PTH109
+    environment = {**os.environ, "PYTHONPATH": search_path, "TOKENIZERS_PARALLELISM": "false"}
+    if threads is not None:
+        environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    process = subprocess.Popen(  # noqa: S603  this interpreter, and a program of our own
         [sys.executable, "-P", "-c", PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

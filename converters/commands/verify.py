@@ -83,7 +83,10 @@ def _print(result: Verification, *, all_stages: bool) -> None:
     for name, origin in result.inputs.items():
         console.print(f"{name}: {origin if origin == 'drawn' else f'by the processor of {origin}'}")
     shown = result.comparisons if all_stages else list(result.worst_of_groups().values())
-    console.print(_table(shown))
+    if shown:
+        console.print(_table(shown))
+    for name, why in result.failures.items():
+        console.print(f"{name} did not finish: {why.rstrip()}")
     for one in shown:
         if one.fault is not None:
             console.print(f"{one.stage}: {one.fault}")

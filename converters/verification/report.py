@@ -75,6 +75,7 @@ def _facts(result: Verification) -> str:
         [name, origin if origin == "drawn" else f"by the processor of {origin}"]
         for name, origin in result.inputs.items()
     ]
+    rows += [[name, f"did not finish: {why.strip()}"] for name, why in result.failures.items()]
     rows += [
         [f"configuration: {name}", f"{one} and {other}: they differ"]
         for name, (one, other) in result.configuration.items()

@@ -23,6 +23,7 @@ class Verification:
         frameworks: their names, in the order in which they ran.
         inputs: argument of the forward pass to where it comes from: the checkpoint whose processor made it, or "drawn".
         configuration: field to both values, where the two checkpoints' configurations ask for another computation.
+        failures: framework to why it computed nothing: its process died, or it raised an error that no input explains.
         comparisons: all stages of all pairs of runs, in order of computation.
         versions: package or part of the machine to its version.
     """
@@ -34,13 +35,16 @@ class Verification:
     frameworks: list[str]
     inputs: dict[str, str]
     configuration: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
-        """Whether all runs agree at all stages, and the configurations on what is to be computed."""
-        return not self.configuration and all(comparison.passed for comparison in self.comparisons)
+        """True if every framework ran, all runs agree at all stages, and the configurations ask for the same."""
+        return (
+            not self.failures and not self.configuration and all(comparison.passed for comparison in self.comparisons)
+        )
 
     @property
     def first_drift(self) -> str | None:
@@ -71,6 +75,8 @@ class Verification:
 
     def verdict(self) -> str:
         """The outcome in a sentence."""
+        if self.failures:
+            return " ".join(f"{name} did not finish: {_last_line(why)}." for name, why in self.failures.items())
         first = self.first_drift
         if first is not None:
             pairs = ", ".join(" and ".join(pair) for pair in self.drifting)
@@ -91,6 +97,10 @@ def in_order(comparisons: list[Comparison]) -> list[Comparison]:
     """Comparisons of several pairs, which come pair by pair, stage by stage."""
     stages = {one.stage: place for place, one in reversed(list(enumerate(comparisons)))}
     return sorted(comparisons, key=lambda one: stages[one.stage])
+
+
+def _last_line(text: str) -> str:
+    return text.strip().splitlines()[-1].rstrip(".")
 
 
 def _plain(comparison: Comparison) -> dict[str, Any]:

@@ -1,44 +1,40 @@
-"""The proof that frameworks, or checkpoints, give the same numbers: every stage of each run held against the others'.
+"""The proof that frameworks, or checkpoints, give the same numbers: every stage of each run compared with the others.
 
-All frameworks run in this process, one after the other: nothing but numpy arrays passes between them, none is started
-twice, and a fault can be planted in any of them. A model is released before the next one is loaded, and what it
-computed waits on disk, so that the memory which the largest run takes is enough for all.
+Each framework runs in a process of its own, one after the other, because some crash beside others: with triton
+installed, PyTorch does after TensorFlow. What a run computed waits on disk, so the largest run alone sets the memory.
 """
 
 from __future__ import annotations
 
-import gc
 import itertools
 import os
 import platform
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from clip_core.backends import backend_names, load_backend
+from clip_core.backends import backend_names
+from clip_core.data.pool import WorkerFailedError
 from converters.checkpoint import open_checkpoint
 from converters.inspection.diff import computing_fields
 from converters.sidecars.description import describe
-from converters.verification import reference_trace
 from converters.verification.comparison import compare
-from converters.verification.inputs import Inputs, inputs_for, preparation
+from converters.verification.inputs import inputs_for, preparation
 from converters.verification.result import Verification, in_order
-from converters.verification.runs import Run
+from converters.verification.running import REFERENCE, Job, Subject, run, run_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Unpack
 
-    from clip_core.backends import Tracer
     from clip_core.hub import HubOptions
-    from clip_core.modeling.parameters import AnyConfig
     from converters.checkpoint import Checkpoint
+    from converters.verification.runs import Run
     from converters.verification.tolerances import Precision
 
-REFERENCE = "reference"
 DTYPES: dict[str, Precision] = {
     "fp32": "float32",
     "bf16": "bfloat16",
@@ -49,24 +45,6 @@ DTYPES: dict[str, Precision] = {
 }
 
 
-class _Framework(NamedTuple):
-    name: str
-    trace: Tracer
-    return_tensors: str
-    versions: Callable[[], dict[str, str]]
-
-
-class _Subject(NamedTuple):
-    """A checkpoint and what is needed to run it. `label` goes before the framework's name in that of a run."""
-
-    source: str | os.PathLike[str]
-    label: str
-    class_name: str
-    config: AnyConfig
-    temperature: float
-    inputs: Inputs
-
-
 def verify(
     source: str | os.PathLike[str],
     *,
@@ -75,6 +53,7 @@ def verify(
     dtype: str = "fp32",
     gradients: bool = False,
     train_step: bool = False,
+    own_processes: bool = True,
     **options: Unpack[HubOptions],
 ) -> Verification:
     """Run the same pictures and texts through frameworks and compare every stage.
@@ -88,6 +67,8 @@ def verify(
             weights rounded to it, and computes in float64.
         gradients: compare the gradients of every parameter, too.
         train_step: compare every parameter after one step of AdamW, and the gradients.
+        own_processes: give each framework a process of its own, whose death is a failure of that framework alone.
+            False runs all of them in this process, where a debugger reaches them.
         **options: where on the hub; see `clip_core.hub.HubOptions`.
 
     Raises:
@@ -99,26 +80,46 @@ def verify(
         raise ValueError(f"dtype={dtype!r} is not known; give one of {', '.join(DTYPES)}")
     _check_names(frameworks, against)
     subjects = _subjects([source] if against is None else [source, against], options)
-    chosen = _frameworks(frameworks)
     result = Verification(
         checkpoint=os.fspath(source),
         against=None if against is None else os.fspath(against),
         class_name=subjects[0].class_name,
         dtype=DTYPES[dtype],
-        frameworks=[framework.name for framework in chosen],
+        frameworks=[],
         inputs=subjects[0].inputs.origin,
         configuration=_told_otherwise(subjects),
+        versions={"python": platform.python_version()},
     )
     keywords = {"gradients": gradients or train_step, "train_step": train_step, **options}
     with tempfile.TemporaryDirectory(prefix="clip-zoo-verify-") as folder:
-        plan = tqdm(list(itertools.product(subjects, chosen)), desc="Running", unit="run", disable=None)
-        runs = [_run(framework, subject, DTYPES[dtype], Path(folder), keywords) for subject, framework in plan]
-        own, others = runs[: len(chosen)], runs[len(chosen) :]
-        pairs = [*itertools.combinations(own, 2), *zip(own, others, strict=bool(others))]
-        bar = tqdm(pairs, desc="Comparing", unit="pair", disable=None)
+        runs: list[list[Run]] = []
+        names = [REFERENCE, *backend_names()] if frameworks is None else dict.fromkeys(frameworks)
+        for name in tqdm(list(names), desc="Running", unit="framework", disable=None):
+            job = Job(name, subjects, DTYPES[dtype], Path(folder), keywords)
+            try:
+                ran = run_alone(job) if own_processes else run(job)
+            except ImportError:
+                if frameworks is not None:
+                    raise
+                continue
+            except WorkerFailedError as error:
+                result.failures[name] = str(error)
+            else:
+                runs.append(ran.runs)
+                result.versions |= ran.versions
+            result.frameworks.append(name)
+        if result.frameworks == [REFERENCE] and frameworks is None:
+            raise ValueError("no framework is installed: pip install 'clip-zoo[all]', or one of torch, tf, flax")
+        bar = tqdm(_pairs(runs), desc="Comparing", unit="pair", disable=None)
         result.comparisons = in_order([comparison for a, b in bar for comparison in compare(a, b)])
-    result.versions = _versions(chosen)
+    result.versions |= _machine()
     return result
+
+
+def _pairs(runs: Sequence[Sequence[Run]]) -> list[tuple[Run, Run]]:
+    """Every two frameworks' runs of the first checkpoint, then each framework's runs of both."""
+    of_first = itertools.combinations([of_framework[0] for of_framework in runs], 2)
+    return [*of_first, *((own, other) for own, *others in runs for other in others)]
 
 
 def _check_names(names: Sequence[str] | None, against: object) -> None:
@@ -133,29 +134,7 @@ def _check_names(names: Sequence[str] | None, against: object) -> None:
         raise ValueError(f"{', '.join(names) or 'nothing'} is not enough to compare; name some of {', '.join(known)}")
 
 
-def _frameworks(names: Sequence[str] | None) -> list[_Framework]:
-    """The frameworks by name; without names, the reference and all whose packages are installed."""
-    if names is not None:
-        return [_framework(name) for name in dict.fromkeys(names)]
-    found = [_framework(REFERENCE)]
-    for name in backend_names():
-        try:
-            found.append(_framework(name))
-        except ImportError:
-            continue
-    if len(found) == 1:
-        raise ValueError("no framework is installed: pip install 'clip-zoo[all]', or one of torch, tf, flax")
-    return found
-
-
-def _framework(name: str) -> _Framework:
-    if name == REFERENCE:
-        return _Framework(name, reference_trace.trace, "np", lambda: {"numpy": np.__version__})
-    backend = load_backend(name)
-    return _Framework(name, backend.trace, backend.return_tensors, backend.versions)
-
-
-def _subjects(sources: Sequence[str | os.PathLike[str]], options: HubOptions) -> list[_Subject]:
+def _subjects(sources: Sequence[str | os.PathLike[str]], options: HubOptions) -> list[Subject]:
     """The checkpoints, ready to be run.
 
     Raises:
@@ -169,7 +148,7 @@ def _subjects(sources: Sequence[str | os.PathLike[str]], options: HubOptions) ->
         )
     ways = [preparation(source, description, **options) for source, description in zip(sources, told, strict=True)]
     return [
-        _Subject(
+        Subject(
             source=source,
             label="" if place == 0 else "against ",
             class_name=description.class_name,
@@ -186,41 +165,14 @@ def _temperature(checkpoint: Checkpoint) -> float:
     return float(np.exp(checkpoint["logit_scale"].astype(np.float64))) if "logit_scale" in checkpoint else 1.0
 
 
-def _told_otherwise(subjects: Sequence[_Subject]) -> dict[str, tuple[Any, Any]]:
+def _told_otherwise(subjects: Sequence[Subject]) -> dict[str, tuple[Any, Any]]:
     """Fields of the configurations that differ and change what is computed."""
     one, other = (computing_fields(subject.config) for subject in (subjects[0], subjects[-1]))
     return {name: (one.get(name), other.get(name)) for name in one | other if one.get(name) != other.get(name)}
 
 
-def _run(framework: _Framework, subject: _Subject, dtype: Precision, folder: Path, keywords: dict[str, Any]) -> Run:
-    inputs = subject.inputs.arrays(framework.return_tensors)
-    if "input_ids" in inputs:
-        _check_ids(inputs["input_ids"], subject)
-    with np.errstate(all="ignore"):  # what is not finite shows in the comparison
-        stages = framework.trace(subject.source, inputs, class_name=subject.class_name, dtype=dtype, **keywords)
-    precision = "float64" if framework.name == REFERENCE else dtype
-    own_folder = Path(tempfile.mkdtemp(dir=folder))
-    run = Run(subject.label + framework.name, precision, {**inputs, **stages}, own_folder, subject.temperature)
-    del stages
-    gc.collect()  # models hold references to themselves
-    return run
-
-
-def _check_ids(input_ids: np.ndarray, subject: _Subject) -> None:
-    """Refuse ids that the model has no embedding for; frameworks differ in what they do then."""
-    size = getattr(subject.config, "text_config", subject.config).vocab_size  # type: ignore[union-attr]
-    if input_ids.max() >= size:
-        raise ValueError(
-            f"{subject.source}: its tokenizer makes the id {input_ids.max()}, and the model has {size} embeddings"
-        )
-
-
-def _versions(frameworks: Sequence[_Framework]) -> dict[str, str]:
-    """Of the packages that ran, and of the machine."""
-    found = {"python": platform.python_version()}
-    for framework in frameworks:
-        found |= framework.versions()
-    return found | {"system": platform.platform(), "processor": f"{_processor()}, {os.cpu_count()} threads"}
+def _machine() -> dict[str, str]:
+    return {"system": platform.platform(), "processor": f"{_processor()}, {os.cpu_count()} threads"}
 
 
 def _processor() -> str:

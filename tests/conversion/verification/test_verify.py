@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,13 +16,16 @@ from clip_core.tokenization.fast import CLIPTokenizerFast
 from converters.checkpoint import open_checkpoint
 from converters.conversion import convert
 from converters.formats import BY_NAME
+from converters.verification import verify as proof
 from converters.verification.inputs import DRAWN
-from converters.verification.verify import verify
 from converters.writing import save_weights
 from support.checkpoints import ODD_STEPS, save_checkpoint
 from support.configs import tiny_config
 from support.entries import entry
 from support.vocabulary import BOS, EOS, TOKENS, write_vocabulary
+
+# Faults are planted in this process, and one start of each framework serves all tests.
+verify = partial(proof.verify, own_processes=False)
 
 BOTH = ["reference", "torch"]
 TEXT = {"vocab_size": len(TOKENS), "bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": EOS}
@@ -256,16 +260,16 @@ def test_bad_requests_are_refused(checkpoint, tmp_path):
 
 
 def test_a_framework_that_is_missing_is_an_error_where_it_was_asked_for(checkpoint, monkeypatch):
-    from converters.verification import verify as module
+    from converters.verification import running
 
-    load = module.load_backend
+    load = running.load_backend
 
     def without_tf(name):
         if name in {"tf", "flax"}:
             raise ImportError(f"the backend {name!r} needs its package")
         return load(name)
 
-    monkeypatch.setattr(module, "load_backend", without_tf)
+    monkeypatch.setattr(running, "load_backend", without_tf)
     assert verify(checkpoint).frameworks == ["reference", "torch"]
     with pytest.raises(ImportError, match="needs its package"):
         verify(checkpoint, frameworks=["torch", "tf"])

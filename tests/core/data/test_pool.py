@@ -78,7 +78,7 @@ def test_an_error_in_a_worker_comes_with_its_text_and_closes_the_pool():
     pool = WorkerPool(math.sqrt, 1)
     values = pool.map([4, -1, 9], ahead=4)
     assert next(values) == 2
-    with pytest.raises(WorkerFailedError, match="(?s)in a worker process:.*ValueError: "):
+    with pytest.raises(WorkerFailedError, match="ValueError: math domain error"):
         next(values)
     assert pool.is_closed
 

@@ -1,0 +1,142 @@
+"""One framework's runs of the checkpoints, in this process or in one of its own."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from clip_core.backends import load_backend
+from clip_core.data.pool import WorkerPool
+from converters.verification import reference_trace
+from converters.verification.runs import Run
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from clip_core.backends import Tracer
+    from clip_core.modeling.parameters import AnyConfig
+    from converters.verification.inputs import Inputs
+    from converters.verification.tolerances import Precision
+
+REFERENCE = "reference"
+
+# What a user can put right: the caller raises these again. Anything else is a fault of the framework that ran.
+_BAD_REQUESTS = (ImportError, OSError, ValueError)
+
+
+class Subject(NamedTuple):
+    """A checkpoint and what is needed to run it. `label` goes before the framework's name in that of a run."""
+
+    source: str | os.PathLike[str]
+    label: str
+    class_name: str
+    config: AnyConfig
+    temperature: float
+    inputs: Inputs
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that one framework is asked to run.
+
+    Attributes:
+        framework: the name of a backend, or "reference".
+        subjects: the checkpoints.
+        dtype: of weights and computation.
+        folder: an existing folder for the arrays.
+        keywords: further keywords of the backend's `trace`.
+    """
+
+    framework: str
+    subjects: list[Subject]
+    dtype: Precision
+    folder: Path
+    keywords: dict[str, Any]
+
+
+class Ran(NamedTuple):
+    """The runs of a job, one for each subject, and the versions of what ran them."""
+
+    runs: list[Run]
+    versions: dict[str, str]
+
+
+class _Framework(NamedTuple):
+    trace: Tracer
+    return_tensors: str
+    versions: Callable[[], dict[str, str]]
+
+
+def run(job: Job) -> Ran:
+    """Run every checkpoint of a job in this process.
+
+    Raises:
+        ImportError: the framework is not installed.
+        ValueError: a checkpoint is damaged, or its parts do not fit.
+    """
+    framework = _framework(job.framework)
+    runs = [_run(framework, subject, job) for subject in job.subjects]
+    # PyTorch's version is a class of its own, and unpickling it would import PyTorch.
+    return Ran(runs, {package: str(version) for package, version in framework.versions().items()})
+
+
+def run_alone(job: Job) -> Ran:
+    """Run a job in a process of its own.
+
+    Raises:
+        ImportError: the framework is not installed.
+        ValueError: a checkpoint is damaged, or its parts do not fit.
+        WorkerFailedError: the framework raised any other error, or its process died.
+    """
+    pool = WorkerPool(_run_or_error, 1, threads=None)
+    try:
+        (ran,) = pool.map([job], ahead=1)
+    finally:
+        pool.close()
+    if isinstance(ran, Exception):
+        raise ran
+    result: Ran = ran
+    return result
+
+
+def _run_or_error(job: Job) -> Ran | Exception:
+    try:
+        return run(job)
+    except _BAD_REQUESTS as error:
+        return error
+
+
+def _framework(name: str) -> _Framework:
+    if name == REFERENCE:
+        return _Framework(reference_trace.trace, "np", lambda: {"numpy": np.__version__})
+    backend = load_backend(name)
+    return _Framework(backend.trace, backend.return_tensors, backend.versions)
+
+
+def _run(framework: _Framework, subject: Subject, job: Job) -> Run:
+    inputs = subject.inputs.arrays(framework.return_tensors)
+    if "input_ids" in inputs:
+        _check_ids(inputs["input_ids"], subject)
+    with np.errstate(all="ignore"):  # what is not finite shows in the comparison
+        stages = framework.trace(subject.source, inputs, class_name=subject.class_name, dtype=job.dtype, **job.keywords)
+    precision = "float64" if job.framework == REFERENCE else job.dtype
+    own_folder = Path(tempfile.mkdtemp(dir=job.folder))
+    run = Run(subject.label + job.framework, precision, {**inputs, **stages}, own_folder, subject.temperature)
+    del stages
+    gc.collect()  # models hold references to themselves
+    return run
+
+
+def _check_ids(input_ids: np.ndarray, subject: Subject) -> None:
+    """Refuse ids that the model has no embedding for; frameworks differ in what they do then."""
+    size = getattr(subject.config, "text_config", subject.config).vocab_size  # type: ignore[union-attr]
+    if input_ids.max() >= size:
+        raise ValueError(
+            f"{subject.source}: its tokenizer makes the id {input_ids.max()}, and the model has {size} embeddings"
+        )

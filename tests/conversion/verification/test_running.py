@@ -1,0 +1,97 @@
+"""Each framework runs in a process of its own; what becomes of that process is that framework's result."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+
+from converters.verification.verify import verify
+from support.checkpoints import save_checkpoint
+from support.configs import tiny_config
+
+CRASHING = """
+import os, signal
+from clip_core.backends import Backend
+
+def trace(source, inputs, **keywords):
+    {body}
+
+backend = Backend(load=None, trace=trace, train=None, return_tensors="np", versions=dict)
+"""
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    save_checkpoint(tmp_path / "model", tiny_config())
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def plug_in(tmp_path, monkeypatch):
+    """Install a backend "broken" whose trace runs the given lines."""
+
+    def install(body):
+        site = tmp_path / "site"
+        (site / "broken-1.0.dist-info").mkdir(parents=True)
+        (site / "broken-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+        (site / "broken-1.0.dist-info" / "entry_points.txt").write_text(
+            "[clip_zoo.backends]\nbroken = broken_backend:backend\n"
+        )
+        (site / "broken_backend.py").write_text(CRASHING.format(body=body))
+        monkeypatch.syspath_prepend(str(site))
+        assert "broken" in {point.name for point in entry_points(group="clip_zoo.backends")}
+
+    return install
+
+
+def test_frameworks_in_processes_of_their_own_give_what_they_give_in_one(checkpoint):
+    frameworks = ["reference", "torch"]
+    alone = verify(checkpoint, frameworks=frameworks, gradients=True)
+    together = verify(checkpoint, frameworks=frameworks, gradients=True, own_processes=False)
+    assert alone.passed
+    assert [(one.stage, one.pair) for one in alone.comparisons] == [
+        (one.stage, one.pair) for one in together.comparisons
+    ]
+    assert alone.versions == together.versions
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL"),
+        ("os._exit(7)", "7"),
+        ("raise RuntimeError('out of device memory')", "out of device memory"),
+    ],
+)
+def test_a_death_is_the_result_of_the_framework_that_died(checkpoint, plug_in, body, told):
+    plug_in(body)
+    result = verify(checkpoint, frameworks=["reference", "broken", "torch"])
+    assert result.frameworks == ["reference", "broken", "torch"]
+    assert list(result.failures) == ["broken"]
+    assert told in result.failures["broken"]
+    assert not result.passed
+    assert "broken" in result.verdict()
+    assert {one.pair for one in result.comparisons} == {("reference", "torch")}
+    assert all(one.passed for one in result.comparisons)
+    assert result.to_dict()["failures"] == result.failures
+
+
+@pytest.mark.parametrize("error", ["ValueError", "OSError", "ImportError"])
+def test_bad_input_is_the_same_error_as_in_this_process(checkpoint, plug_in, error):
+    plug_in(f"raise {error}('no such thing: 4711')")
+    with pytest.raises({"ValueError": ValueError, "OSError": OSError, "ImportError": ImportError}[error], match="4711"):
+        verify(checkpoint, frameworks=["reference", "broken"])
+
+
+def test_no_framework_is_loaded_into_the_callers_process(checkpoint):
+    program = (
+        "import sys; from converters.verification.verify import verify\n"
+        "result = verify(sys.argv[1], frameworks=['reference', 'torch', 'flax'])\n"
+        "print(result.passed, {'torch', 'jax', 'flax', 'tensorflow'} & sys.modules.keys())"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, str(checkpoint)], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["True", "set()"]
