@@ -1,6 +1,6 @@
-"""Everything of CLIP that needs no framework: configurations, tokenizers, image processor, outputs, data and tasks.
+"""Framework-free part of CLIP: configurations, tokenizers, image processor, outputs, data and tasks.
 
-A name is loaded when it is first used, so that `import clip_core` costs next to nothing.
+Names are loaded on first use, so that `import clip_core` is nearly free.
 """
 
 from __future__ import annotations

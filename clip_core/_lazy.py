@@ -1,4 +1,4 @@
-"""Names of a package that are loaded when they are first used. Internal."""
+"""Package attributes loaded on first use. Internal."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 
 def names_on_demand(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return the `__getattr__` and `__dir__` of a package whose names are loaded when they are first used.
+    """Return the `__getattr__` and `__dir__` of a package whose names are loaded on first use.
 
     Args:
         package: the package's `__name__`.
-        modules: each name to the module that defines it, relative to the package.
+        modules: maps each name to the module that defines it, relative to the package.
     """
 
     def get(name: str) -> Any:

@@ -1,7 +1,7 @@
-"""A check, made when this is imported, that `converters` is this project's package and no other. Internal.
+"""An import-time check that `converters` is this project's package. Internal.
 
-The name is a common one. A folder `converters` beside a user's script comes earlier on the path than what is installed,
-and imports from it would fail with a module that is not found.
+The name is a common one: a folder `converters` beside a user's script precedes the installed package on the path, and
+imports from it would fail with a missing module.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _OURS = Path(__file__).parents[1] / "converters"
 
 
 def check_converters() -> None:
-    """Check that `import converters` finds ours, where it lies beside this package.
+    """Check that `import converters` finds the package installed beside this one.
 
     Raises:
-        ImportError: another package or module is found first; the message names it.
+        ImportError: if another package or module is found first; the message names it.
     """
     loaded = sys.modules.get("converters")
     spec = find_spec("converters") if loaded is None else loaded.__spec__

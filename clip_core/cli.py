@@ -8,11 +8,11 @@ import warnings
 
 from cyclopts import App, CycloptsError
 
-BAD_INPUT = 2  # the exit code, as of most commands
+BAD_INPUT = 2  # the conventional exit code for usage errors
 
 
 def _version() -> str:
-    from importlib.metadata import version  # which takes its time, as it can read e-mail's headers
+    from importlib.metadata import version  # slow to import, as it pulls in the email parser
 
     return version("clip-zoo")
 
@@ -24,7 +24,7 @@ app = App(
     help_format="markdown",
     result_action="return_value",
 )
-# A command's module is imported when the command is called; what the overview says of it therefore stands here.
+# A command's module is imported only when the command is called, so its summary for the overview stands here.
 app.command(
     "clip_core.commands.classify:classify",
     name="classify",
@@ -124,25 +124,29 @@ app.command(evaluate)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and exit: 0 when all went well, 2 on bad input, which one line on stderr explains."""
+    """Run the command and exit: 0 on success, 2 on bad input, with a one-line explanation on stderr.
+
+    Args:
+        arguments: the command line; by default `sys.argv[1:]`.
+    """
     warnings.formatwarning = _one_line
     try:
         import clip_core._shadowing  # noqa: F401  before the first import from `converters`
 
         code = app(arguments, exit_on_error=False, print_error=False)
-    except BrokenPipeError:  # whoever reads the output has enough, as in `clip-zoo ... --json | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more at its end
+    except BrokenPipeError:  # the reader closed the pipe, as in `clip-zoo ... --json | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # avoids a second complaint from Python at exit
         code = 0
     except (CycloptsError, ValueError, OSError, ImportError) as error:
         print(f"clip-zoo: {error}", file=sys.stderr)  # noqa: T201
         code = BAD_INPUT
     except KeyboardInterrupt:
-        code = 130  # what a shell reports for a command ended by Ctrl-C
+        code = 130  # the shell's code for a command ended by Ctrl-C
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _one_line(message: Warning | str, *_: object, **__: object) -> str:
-    """A warning without where in the code it was given."""
+    """Format a warning as one line, without its code location."""
     return f"clip-zoo: {message}\n"
 
 

@@ -1,4 +1,4 @@
-"""`clip-zoo classify`: name pictures."""
+"""`clip-zoo classify`: classify images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BAD_INPUT = 2
 
 @dataclass
 class Answer:
-    """What is known of one picture: its likeliest labels, best first, and the right one where a file told it."""
+    """The answer for one image: its most likely labels, best first, and the true one if a file states it."""
 
     image: str
     labels: list[tuple[str, float]]
@@ -34,7 +34,7 @@ class Answer:
 
 @dataclass
 class Answers:
-    """The answers so far, and the pictures that could not be read."""
+    """The answers so far, and the images that could not be read."""
 
     named: list[Answer] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -56,35 +56,35 @@ def classify(
     label_cache: Path | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Name pictures: the likeliest of the labels for each, with their probabilities.
+    """Classify images: the most likely labels for each, with probabilities.
 
     Parameters
     ----------
     images
-        Picture files, folders (walked to any depth) and globs.
+        Image files, folders (searched recursively) and globs.
     labels
         The labels to choose from.
     labels_file
-        More labels: a text file with one a line, a JSON list, or a JSON object from file name to right label, with
-        which the share of right answers is counted too.
+        More labels: a text file with one per line, a JSON list, or a JSON object from file name to true label, which
+        also reports the accuracy.
     template
-        A text with {} where the label goes; the label itself by default. Of several, the embeddings are averaged.
+        A text with {} for the label; by default the label itself. The embeddings of several are averaged.
     model
         A local folder or a hub id.
     backend
         The framework that runs the model.
     device
-        Where to run, such as cpu or cuda; by default the best there is.
+        The device, such as cpu or cuda; by default the best available.
     dtype
-        Of the weights: float32, float16, bfloat16 or auto; by default float32.
+        The dtype of the weights: float32, float16, bfloat16 or auto; by default float32.
     batch_size
-        Pictures that are run at a time.
+        Images to run at a time.
     top_k
-        Labels to show for each picture.
+        Labels to show for each image.
     label_cache
-        A folder where the embeddings of many labels are kept for the next time; made where it is missing.
+        A folder that caches the embeddings of large label sets across runs; created if missing.
     json
-        Print a JSON object a line in place of a table.
+        Print one JSON object per line instead of a table.
     """
     for name, number in (("--batch-size", batch_size), ("--top-k", top_k)):
         if number < 1:
@@ -122,7 +122,7 @@ def classify(
 
 
 def _choices(labels: list[str]) -> list[str]:
-    """The labels without repetition, in order."""
+    """Return the distinct labels, in order."""
     choices = list(dict.fromkeys(labels))
     if not choices:
         raise ValueError("there are no labels to choose from; give --labels or --labels-file")
@@ -152,7 +152,7 @@ def _answer(
     *,
     json: bool,
 ) -> list[Answer]:
-    """The answers for the pictures of a batch that can be read; the others are reported."""
+    """Return the answers for the readable images of a batch; report the others."""
     from clip_core.images.inputs import ImageFileError, open_image
 
     opened: dict[Path, Any] = {}
@@ -186,7 +186,7 @@ def _print_json(answer: Answer) -> None:
 
 
 def _print_line(row: dict[str, Any]) -> None:
-    # In ASCII, which every terminal and pipe takes, and which keeps file names that are no text.
+    # In ASCII, which every terminal and pipe accepts and which preserves undecodable file names.
     print(json_module.dumps(row), flush=True)
 
 
@@ -208,7 +208,7 @@ def _print_table(answers: list[Answer]) -> None:
     for name, answer in zip(names, answers, strict=True):
         cells = [f"{probability:6.1%} {label}" for label, probability in answer.labels]
         verdict = "" if answer.truth is None else "yes" if _is_right(answer) else f"no, {answer.truth}"
-        # As texts: in a plain string rich would take what stands in brackets for a style.
+        # As Text: rich would parse square brackets in a plain string as markup.
         table.add_row(*map(Text, (name, *cells, *([verdict] if told else []))))
     console = Console()
     console.print(table)
@@ -218,10 +218,10 @@ def _print_table(answers: list[Answer]) -> None:
 
 
 def _short_names(paths: list[str]) -> list[str]:
-    """The paths without the folder that all of them are in."""
+    """Return the paths relative to the folder that contains them all."""
     folder = Path(os.path.commonpath([Path(path).parent for path in paths]))
     names = [str(Path(path).relative_to(folder)) for path in paths]
-    return [os.fsencode(name).decode(errors="replace") for name in names]  # file names need not be text
+    return [os.fsencode(name).decode(errors="replace") for name in names]  # file names may not be valid text
 
 
 def _is_right(answer: Answer) -> bool:

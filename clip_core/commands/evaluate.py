@@ -1,4 +1,4 @@
-"""`clip-zoo evaluate`: how good a model is, by zero-shot classification, retrieval or a linear probe."""
+"""`clip-zoo evaluate`: evaluate a model by zero-shot classification, retrieval or a linear probe."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Flag = Annotated[bool, Parameter(negative="")]
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Running:
-    """What runs, and how.
+    """The model to run, and how to run it.
 
     Parameters
     ----------
@@ -38,13 +38,13 @@ class Running:
     backend
         The framework that runs the model.
     device
-        Where to run, such as cpu or cuda; by default the best there is.
+        The device, such as cpu or cuda; by default the best available.
     dtype
-        Of the weights: float32, float16, bfloat16 or auto; by default float32.
+        The dtype of the weights: float32, float16, bfloat16 or auto; by default float32.
     batch_size
-        Pictures, or texts, that are run at a time.
+        Images, or texts, to run at a time.
     workers
-        Processes that decode pictures; 0 for none but this one.
+        Processes that decode images; 0 to use this process only.
     """
 
     model: str = DEFAULT_MODEL
@@ -62,7 +62,7 @@ class Running:
             raise ValueError("--model is empty; give a local folder or a hub id")
 
     def classifier(self) -> ZeroShotClassifier:
-        """The model and its processor."""
+        """Load the model and its processor."""
         from clip_core.tasks.zero_shot import ZeroShotClassifier
 
         return ZeroShotClassifier.from_pretrained(
@@ -70,7 +70,7 @@ class Running:
         )
 
     def max_length(self) -> int:
-        """Tokens that the model takes."""
+        """Return the model's maximum text length in tokens."""
         from clip_core.configuration import CLIPConfig
 
         return int(CLIPConfig.from_pretrained(self.model).text_config.max_position_embeddings)
@@ -79,17 +79,17 @@ class Running:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Labels:
-    """Where labels are.
+    """The labels of the data, and where to find them.
 
     Parameters
     ----------
     labels_file
-        The classes, by default those in the data: a text file with one a line, a JSON list, or a JSON object from the
-        data's labels, or the pictures' file names, to names.
+        The classes, by default those in the data: a text file with one per line, a JSON list, or a JSON object from the
+        data's labels, or the images' file names, to names.
     label_column
-        The column of labels in a table; of shards, the ending of their files, such as cls.
+        The column of labels in a table; for shards, the extension of their files, such as cls.
     image_column
-        The column of pictures.
+        The column of images.
     """
 
     labels_file: Path | None = None
@@ -97,13 +97,13 @@ class Labels:
     image_column: str | None = None
 
     def read(self) -> LabelFile | None:
-        """What the file says."""
+        """Read the labels file, if any."""
         from clip_core.tasks.labels import read_labels
 
         return None if self.labels_file is None else read_labels(self.labels_file)
 
     def open(self, data: list[str]) -> Pairs:
-        """The pictures with their labels, which are checked where that is possible beforehand."""
+        """Open the labelled images, checking the labels in advance where possible."""
         from clip_core.evaluation.labelled import choices, open_labelled
 
         known = self.read()
@@ -124,20 +124,20 @@ def zero_shot(
     running: Running | None = None,
     json: Flag = False,
 ) -> int:
-    """Classify pictures by the names of their classes: top-1, top-5, and each class.
+    """Classify images by their class names: top-1, top-5 and per-class accuracy.
 
     Parameters
     ----------
     data
-        A folder with a folder of pictures for each class; or a table, tar shards (WebDataset) or Parquet files.
+        A folder with a subfolder of images per class; or a table, tar shards (WebDataset) or Parquet files.
     template
-        A text with {} where the class's name goes; the name itself by default. Of several, the embeddings are averaged.
+        A text with {} for the class name; by default the name itself. The embeddings of several are averaged.
     templates_file
-        More of them, one a line.
+        More templates, one per line.
     template_set
-        More of them, which OpenAI wrote for ImageNet: a chosen 7, or all 80.
+        More templates, written by OpenAI for ImageNet: a selection of 7, or all 80.
     json
-        Print a JSON object in place of tables.
+        Print a JSON object instead of tables.
     """
     from clip_core.commands.evaluation_tables import print_zero_shot
     from clip_core.evaluation import zero_shot as task
@@ -168,20 +168,20 @@ def retrieval(
     running: Running | None = None,
     json: Flag = False,
 ) -> int:
-    """Find texts by pictures and pictures by texts: recall at 1, 5 and 10, and the mean reciprocal rank.
+    """Retrieve texts by image and images by text: recall at 1, 5 and 10, and mean reciprocal rank.
 
-    Pictures of the same pixels are one picture, and texts of the same tokens one text; all that belong are right.
+    Images with equal pixels count as one image, and texts with equal tokens as one text; all matches are correct.
 
     Parameters
     ----------
     data
-        A folder of pictures with captions, a table, tar shards (WebDataset), or Parquet files.
+        A folder of images with captions, a table, tar shards (WebDataset), or Parquet files.
     image_column
-        The column of pictures.
+        The column of images.
     caption_column
         The column of captions.
     json
-        Print a JSON object in place of a table.
+        Print a JSON object instead of a table.
     """
     from clip_core.commands.evaluation_tables import print_retrieval
     from clip_core.data import open_pairs
@@ -212,28 +212,28 @@ def probe(
     running: Running | None = None,
     json: Flag = False,
 ) -> int:
-    """Classify pictures by a linear classifier on their frozen embeddings.
+    """Classify images with a linear classifier on their frozen embeddings.
 
-    It is a logistic regression; the strength of its penalty is chosen on a fifth of the training data.
+    The classifier is a logistic regression; the strength of its penalty is chosen on a fifth of the training data.
 
     Parameters
     ----------
     data
         The training data; see clip-zoo evaluate zero-shot.
     test_data
-        The test data; by default a part of the other is held out.
+        The test data; by default a part of the training data is held out.
     test_share
-        How large a part, of each class.
+        The fraction of each class to hold out.
     seed
-        Of what is held out.
+        The seed of the splits.
     json
-        Print a JSON object in place of tables.
+        Print a JSON object instead of tables.
     """
     from clip_core.commands.evaluation_tables import print_probe
     from clip_core.evaluation import probe as task
     from clip_core.evaluation.logistic import optimizer
 
-    optimizer()  # an error now, where SciPy is missing
+    optimizer()  # fails early if SciPy is missing
     labels, running = labels or Labels(), running or Running()
     sources = [labels.open(one) for one in (data, test_data) if one]
     classifier = running.classifier()
@@ -272,9 +272,9 @@ def _progress(sources: Sequence[Pairs]) -> Iterator[Callable[[int], object]]:
 
 
 def _tell(report: Any, print_tables: Callable[[Any], None], *, json: bool) -> int:
-    """Print a report; the exit code."""
+    """Print a report and return the exit code."""
     if json:
-        # In ASCII, which every terminal and pipe takes, and which keeps file names that are no text.
+        # In ASCII, which every terminal and pipe accepts and which preserves undecodable file names.
         print(json_module.dumps(report.to_dict()))
     else:
         print_tables(report)

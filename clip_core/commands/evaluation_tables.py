@@ -1,4 +1,4 @@
-"""The tables of `clip-zoo evaluate`."""
+"""Tables printed by `clip-zoo evaluate`."""
 
 from __future__ import annotations
 
@@ -16,24 +16,36 @@ if TYPE_CHECKING:
     from clip_core.evaluation.retrieval import Direction, RetrievalReport
     from clip_core.evaluation.zero_shot import ZeroShotReport
 
-_WORST = 10  # classes that are shown
+_WORST = 10  # classes shown
 
 
 def print_zero_shot(report: ZeroShotReport) -> None:
-    """Print the accuracies, and the classes that fared worst."""
+    """Print the accuracies and the worst classes.
+
+    Args:
+        report: the report.
+    """
     prompts = f"{len(report.templates)} templates" if len(report.templates) > 1 else repr(report.templates[0])
     _print_classification(report.result, f"prompts: {prompts}")
 
 
 def print_probe(report: ProbeReport) -> None:
-    """Print the accuracies, the classes that fared worst, and what was fitted."""
+    """Print the accuracies, the worst classes, and details of the fit.
+
+    Args:
+        report: the report.
+    """
     doubt = "" if report.converged else f", not converged after {report.iterations} iterations"
     fitted = f"fitted on {report.training_pictures} pictures, strength of the penalty {report.strength:.3g}{doubt}"
     _print_classification(report.result, fitted)
 
 
 def print_retrieval(report: RetrievalReport) -> None:
-    """Print both directions side by side."""
+    """Print both directions side by side.
+
+    Args:
+        report: the report.
+    """
     table = _table("", "image to text", "chance", "text to image", "chance")
     there, back = report.image_to_text, report.text_to_image
     for k in there.recall:
@@ -74,7 +86,7 @@ def _table(first: str, *columns: str) -> Table:
 
 
 def _texts(cells: Iterable[str]) -> list[Text]:
-    """As texts: in a plain string rich would take what stands in brackets for a style."""
+    """Wrap cells as Text: rich would parse square brackets in a plain string as markup."""
     return [Text(cell) for cell in cells]
 
 

@@ -1,4 +1,4 @@
-"""`clip-zoo train`: train a CLIP, or go on with training."""
+"""`clip-zoo train`: train a CLIP model, or resume training."""
 
 from __future__ import annotations
 
@@ -47,65 +47,65 @@ def train(
     resume: Annotated[bool, Parameter(negative="")] = False,
     log: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
 ) -> int:
-    """Train a CLIP on image-text pairs, or go on with a run that was interrupted.
+    """Train a CLIP model on image-text pairs, or resume an interrupted run.
 
     Parameters
     ----------
     data
-        A folder of pictures with captions, a table, tar shards (WebDataset), or Parquet files.
+        A folder of images with captions, a table, tar shards (WebDataset), or Parquet files.
     model
-        The checkpoint to start from: a folder, file or hub id. Or a config.json itself, for fresh weights.
+        The checkpoint to start from: a folder, file or hub id. Or a config.json, for randomly initialized weights.
     checkpoint_dir
-        Where checkpoints and logs go.
+        The folder for checkpoints and logs.
     backend
         The framework: torch, tf or flax.
     device
-        Where to run, as the framework names it; by default its best device.
+        The device, as the framework names it; by default the best available.
     parallel
-        How the processes that torchrun starts share a model in torch: each has all weights (ddp, the default), or a
-        part of them (fsdp).
+        How processes started by torchrun share a model in torch: each holds all weights (ddp, the default), or a part
+        of them (fsdp).
     batch_size
-        Pairs in a step; each pair's negatives are all others.
+        Pairs per step; each pair has all others as negatives.
     epochs
         Passes over the data.
     lr
-        The highest learning rate; it falls to zero along a cosine.
+        The maximum learning rate; it decays to zero along a cosine.
     warmup
-        Steps over which it rises; below 1, that share of all steps.
+        Warm-up steps; below 1, a fraction of all steps.
     weight_decay
-        Of weights; biases, norms and the temperature have none.
+        Weight decay; biases, norms and the temperature have none.
     precision
-        Of the computation. Weights are float32.
+        The compute precision. Weights are float32.
     accum
-        Pieces that a batch is computed in, to save memory; the gradients are those of the whole batch.
+        Number of pieces a batch is computed in, to save memory; the gradients are those of the whole batch.
     loss_chunk
-        Rows of the matrix of similarities that are in memory at a time, for very large batches.
+        Rows of the similarity matrix held in memory at a time, for very large batches.
     freeze
-        A tower to leave as it is.
+        A tower to freeze.
     max_grad_norm
-        The norm that gradients are scaled down to; 0 leaves them.
+        Clip the gradient norm to this; 0 disables clipping.
     gradient_checkpointing
         Recompute layers in the backward pass: less memory, more time.
     crop
-        How pictures vary: "resized" as open_clip trains, "random" as in the paper, or "none".
+        The augmentation of images: "resized" as in open_clip, "random" as in the paper, or "none".
     processor
-        Where the tokenizer and image processor come from; by default the model, or the config.json's folder.
+        The source of the tokenizer and image processor; by default the model, or the config.json's folder.
     workers
-        Processes that decode pictures.
+        Processes that decode images.
     max_broken
-        Broken samples that are skipped in an epoch before they are an error.
+        Broken samples to skip per epoch before raising an error.
     unpaired
-        What to do with a folder's pictures without a caption and captions without a picture.
+        How to treat a folder's images without a caption and captions without an image.
     save_every
         Steps between two checkpoints.
     keep
-        Checkpoints that are kept.
+        Number of checkpoints to keep.
     seed
-        Of the order, the crops and fresh weights.
+        The seed of the sample order, the crops and the initial weights.
     resume
-        Go on from the last checkpoint in the folder; with none there, start.
+        Resume from the last checkpoint in the folder; start a new run if there is none.
     log
-        Where numbers go: jsonl (the default), tensorboard, wandb.
+        The logs to write: jsonl (the default), tensorboard, wandb.
     """
     from clip_core.backends import load_backend
     from clip_core.configuration import CLIPConfig
@@ -157,7 +157,7 @@ def train(
         open_things.enter_context(closing(loader))
         run = Run(trainer, loader, its_processor, settings, folder, save_every=save_every)
         if last is not None:
-            run.resume(last)  # before any log is opened, which drops what came after the checkpoint
+            run.resume(last)  # before the logs are opened, which drop entries after the checkpoint
         run.logs = [
             open_things.enter_context(
                 closing(open_log(kind, checkpoint_dir, resumed_at=run.step, settings=settings.to_dict()))
@@ -182,7 +182,7 @@ def _last(folder: Any, *, resume: bool) -> RunCheckpoint | None:
 def _loader(
     pairs: Pairs, processor: CLIPProcessor, settings: TrainSettings, trainer: Trainer, **options: Any
 ) -> PairLoader:
-    """The loader of this process; the options are PairLoader's."""
+    """Return this process's loader; `options` are PairLoader's."""
     from clip_core.data import PairLoader
 
     share, rest = divmod(settings.batch_size, trainer.process_count * settings.accum)

@@ -1,4 +1,4 @@
-"""Pictures to pixel values."""
+"""Image preprocessing: images to pixel values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding and opening image files, and whatever else a caller may pass as images, one at a time."""
+"""Image inputs: finding and opening image files, and any other form of image a caller may pass, one at a time."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ if TYPE_CHECKING:
     Source = str | Path | Image.Image | np.ndarray
 
 
-# Formats that Pillow knows by their name alone: without a plug-in for it, every such file would count as broken.
+# Formats that Pillow registers without a decoder: every such file would count as broken.
 _NAMES_ALONE = frozenset({"BUFR", "GRIB", "HDF5", "MPEG"})
 
 
 class ImageFileError(ValueError):
-    """A picture is not there or cannot be read; the message names it and is one line."""
+    """An image that is missing or cannot be read; the one-line message names it."""
 
 
 def find_images(pattern: str) -> list[Path]:
-    """The picture files that a path stands for, sorted: a file itself, a folder's at any depth, or a glob's matches.
+    """Return the sorted image files behind a path: the file itself, a folder's at any depth, or a glob's matches.
+
+    Args:
+        pattern: a file, a folder or a glob.
 
     Raises:
-        ImageFileError: nothing is there or can be looked at, or a folder or glob holds no picture.
+        ImageFileError: if the path is missing or inaccessible, or a folder or glob contains no images.
     """
     if not pattern.strip():
         raise ImageFileError("a picture's name is empty; give a file, a folder or a glob")
@@ -61,10 +64,13 @@ def _found(path: Path, pattern: str) -> list[Path]:
 
 
 def open_image(path: Path) -> Image.Image:
-    """Open a picture and decode it.
+    """Open and decode an image.
+
+    Args:
+        path: the file.
 
     Raises:
-        ImageFileError: it is missing, or no picture, or damaged.
+        ImageFileError: if the file is missing, damaged or not an image.
     """
     with decoding_errors_named(str(path)), Image.open(path) as image:
         image.load()
@@ -73,21 +79,25 @@ def open_image(path: Path) -> Image.Image:
 
 @contextmanager
 def decoding_errors_named(name: str) -> Iterator[None]:
-    """Turn whatever opening and decoding a picture raises into an ImageFileError that begins with `name`."""
+    """Turn any error from opening or decoding an image into an ImageFileError that starts with `name`.
+
+    Args:
+        name: the image's name in the message.
+    """
     try:
         yield
     except FileNotFoundError as error:
         raise ImageFileError(f"{name}: no such file") from error
     except UnidentifiedImageError as error:
-        # Pillow's message ends in the path or an object's address; ours begins with the path.
+        # Pillow's message ends in the path or an object's address; ours starts with the path.
         raise ImageFileError(f"{name}: not a picture that Pillow can read") from error
-    except Exception as error:  # each of Pillow's decoders raises what it likes on damaged files
+    except Exception as error:  # Pillow's decoders may raise anything on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageFileError(f"{name}: broken picture ({reason})") from error
 
 
 def _pictures(paths: Iterable[Path]) -> list[Path]:
-    """The pictures among files and folders, sorted; one that links lead to by several ways counts once."""
+    """Return the image files among the paths, sorted; one reached through several links counts once."""
     endings = {
         ending
         for ending, format_ in Image.registered_extensions().items()
@@ -101,31 +111,36 @@ def _pictures(paths: Iterable[Path]) -> list[Path]:
 
 
 _URL = ("http://", "https://")
-_NO_PIXELS = "OSUVMmc"  # kinds of numpy dtypes: objects, texts, raw bytes, times, complex numbers
+_NO_PIXELS = "OSUVMmc"  # numpy dtype kinds: object, string, bytes, void, timedelta, datetime, complex
 _SECONDS = 60.0
 _SHOWN_CHARACTERS = 80
 
 
 def flat_images(images: Any, name: str = "images") -> Iterator[tuple[str, Image.Image | np.ndarray]]:
-    """All images of a call, in order, each with its name in messages, such as "images[2]".
+    """Yield all images of a call in order, each with its name in messages, such as "images[2]".
 
     Args:
-        images: a picture of Pillow; an array of numpy, torch, TensorFlow or JAX, of 2 or 3 axes, or of 4 for a batch;
-            a path, an http(s) address, a `data:` address or text in base64; or lists of these, at any depth.
-        name: what the caller calls `images`.
+        images: a PIL image; an array of numpy, torch, TensorFlow or JAX with 2 or 3 axes, or 4 for a batch; a path, an
+            http(s) URL, a `data:` URL or base64 text; or lists of these, at any depth.
+        name: the caller's name for `images`.
 
     Yields:
-        Files and addresses as upright RGB pictures (see `load_image`); pictures as they are; arrays as numpy.
+        Files and URLs as upright RGB images (see `load_image`); PIL images unchanged; arrays as numpy.
 
     Raises:
-        TypeError: something else is among them.
-        ValueError: an image cannot be read, or is an array of another shape or kind. The message names it.
+        TypeError: if anything else is among them.
+        ValueError: if an image cannot be read, or is an array of another shape or kind. The message names it.
     """
     return (opened(*source) for source in flat_sources(images, name))
 
 
 def flat_sources(images: Any, name: str = "images") -> Iterator[tuple[str, Source]]:
-    """As `flat_images`, but files and addresses stay what they are until `opened` reads them."""
+    """Yield images like `flat_images`, but leave files and URLs for `opened` to read.
+
+    Args:
+        images: as in `flat_images`.
+        name: the caller's name for `images`.
+    """
     if isinstance(images, (list, tuple)):
         for index, image in enumerate(images):
             yield from flat_sources(image, f"{name}[{index}]")
@@ -141,10 +156,14 @@ def flat_sources(images: Any, name: str = "images") -> Iterator[tuple[str, Sourc
 
 
 def opened(name: str, source: Source) -> tuple[str, Image.Image | np.ndarray]:
-    """One of `flat_sources`, as `flat_images` gives it.
+    """Open an item of `flat_sources`, giving an item of `flat_images`.
+
+    Args:
+        name: the image's name in messages.
+        source: the image, path or URL.
 
     Raises:
-        ValueError: the file or address cannot be read.
+        ValueError: if the file or URL cannot be read.
     """
     if not isinstance(source, (str, Path)):
         return name, source
@@ -154,15 +173,15 @@ def opened(name: str, source: Source) -> tuple[str, Image.Image | np.ndarray]:
 
 
 def load_image(source: str | Path) -> Image.Image:
-    """Open a picture by its path or address, upright as its EXIF orientation says, in RGB.
+    """Load an image by path or URL as upright RGB, rotated by its EXIF orientation.
 
-    A picture that the caller opened is left as it lies; only what is opened here is turned, as transformers does.
+    Only images opened here are rotated, as in transformers; images that the caller opened are not.
 
     Args:
-        source: a path, an http(s) address, a `data:` address, or the bytes of a file in base64.
+        source: a path, an http(s) URL, a `data:` URL, or the bytes of a file in base64.
 
     Raises:
-        ImageFileError: nothing is there, or no picture that Pillow can read; the message names it.
+        ImageFileError: if the source is missing or Pillow cannot read it; the message names it.
     """
     text = str(source)
     if text.startswith(_URL):
@@ -170,23 +189,31 @@ def load_image(source: str | Path) -> Image.Image:
     elif text.startswith("data:image/"):
         picture = _decoded(_from_base64(text.partition(",")[2]), _shortened(text))
     else:
-        # A long text that is no file's may be base64; a Path never is, and is told whole.
+        # A long string that names no file may be base64. A Path never is, and is quoted in full.
         picture = open_image(source) if isinstance(source, Path) else _from_path_or_base64(text)
     return _upright(picture)
 
 
 def decode_image(content: bytes, name: str) -> Image.Image:
-    """A picture from the bytes of its file, upright and in RGB as `load_image` gives it.
+    """Decode an image from the bytes of its file, as upright RGB like `load_image`.
+
+    Args:
+        content: the bytes of the file.
+        name: the image's name in the message.
 
     Raises:
-        ImageFileError: it is no picture that Pillow can read; the message begins with `name`.
+        ImageFileError: if Pillow cannot read it; the message starts with `name`.
     """
     return _upright(_decoded(content, name))
 
 
 @contextmanager
 def errors_named(name: str) -> Iterator[None]:
-    """Turn what can go wrong with an image into a ValueError of one line that begins with the image's name."""
+    """Turn any error about an image into a one-line ValueError that starts with the image's name.
+
+    Args:
+        name: the image's name in the message.
+    """
     try:
         yield
     except (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError) as error:
@@ -215,7 +242,7 @@ def _from_path_or_base64(text: str) -> Image.Image:
         try:
             return _decoded(_from_base64(text), text)
         except ImageFileError:
-            pass  # it is no base64 either: most likely it was meant as a path
+            pass  # not base64 either: most likely meant as a path
         if len(text) > _SHOWN_CHARACTERS:
             raise ImageFileError(f"{_shortened(text)}: neither an existing file nor a picture in base64") from None
         raise
@@ -231,7 +258,7 @@ def _from_base64(text: str) -> bytes:
 def _download(url: str) -> bytes:
     import urllib.request
 
-    request = urllib.request.Request(url, headers={"User-Agent": "clip-zoo"})  # noqa: S310  http(s) alone comes here
+    request = urllib.request.Request(url, headers={"User-Agent": "clip-zoo"})  # noqa: S310  only http(s) URLs get here
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as response:  # noqa: S310
             content: bytes = response.read()

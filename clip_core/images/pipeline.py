@@ -1,4 +1,4 @@
-"""A call's images, one after another, through the steps that its settings ask for."""
+"""Image pipeline: a call's images, one by one, through the steps that its settings request."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def process_images(
     output_format: ChannelFormat | None,
     num_threads: int | None = 1,
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Each image of `flat_images`, by name, as the array that the settings make of it.
+    """Yield each image of `flat_images`, by name, as the array that the settings produce.
 
     Args:
         images: see `flat_images`.
-        settings: what to do.
-        input_format: where the channels of arrays are; None to infer it from the first image, for all.
-        output_format: where they are to be; None for where they were.
-        num_threads: that share the images; None for as many as is useful.
+        settings: the steps to apply.
+        input_format: the channel axis of arrays; None to infer it from the first image, for all.
+        output_format: the channel axis of the results; None to keep that of the input.
+        num_threads: threads that share the images; None for the useful maximum.
 
     Raises:
-        TypeError: something is no image.
-        ValueError: an image cannot be read or processed; the message names it.
+        TypeError: if an item is not an image.
+        ValueError: if an image cannot be read or processed; the message names it.
     """
     sources = flat_sources(images)
     first = next(sources, None)
@@ -69,8 +69,8 @@ def process_images(
 
 
 def usable_threads() -> int:
-    """How many threads are useful: no more than there are processors for this process, and than Python can feed."""
-    affinity = getattr(os, "sched_getaffinity", None)  # which not every system has
+    """Return the useful number of threads: one per processor of this process, up to what Python can feed."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not available on every system
     processors = len(affinity(0)) if affinity else os.cpu_count() or 1
     return min(processors, _MOST_THREADS)
 
@@ -78,7 +78,14 @@ def usable_threads() -> int:
 def on_channels_last(
     step: Callable[[np.ndarray], np.ndarray], image: np.ndarray, data_format: object, input_data_format: object
 ) -> np.ndarray:
-    """One step alone, of an array with its channels first or last, as one with its channels first or last."""
+    """Apply one step, written for channels last, to an array in either channel format, returning either.
+
+    Args:
+        step: maps `(height, width, channels)` to the same layout.
+        image: the array.
+        data_format: the channel format of the result; None to keep that of the input.
+        input_data_format: the channel format of `image`; None to infer it.
+    """
     input_format = check_channel_format(input_data_format, "input_data_format") or infer_channel_format(image.shape)
     output_format = check_channel_format(data_format, "data_format") or input_format
     return from_channels_last(step(to_channels_last(image, input_format)), output_format)
@@ -90,7 +97,7 @@ def _process(
     name, image = opened(name, source)
     with errors_named(name):
         pixels = _as_pixels(image, convert_rgb=settings.do_convert_rgb)
-        # A picture need not become an array to be resized, where its array would be read as it lies.
+        # An image that will be resized can stay an image, if its array would be read as channels last.
         if isinstance(pixels, np.ndarray) or not (settings.do_resize and input_format == LAST):
             pixels = to_channels_last(np.asarray(pixels), input_format)
         processed = from_channels_last(settings.apply(pixels), output_format)
@@ -102,7 +109,7 @@ def _in_threads(
     sources: Iterator[tuple[str, Source]],
     num_threads: int | None,
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """`process` of each source, in their order."""
+    """Yield `process` of each source, in order."""
     some = list(islice(sources, 2))
     sources = chain(some, sources)
     count = 1 if len(some) == 1 else num_threads or usable_threads()
@@ -114,13 +121,13 @@ def _in_threads(
 
 
 def _as_pixels(image: Image.Image | np.ndarray, *, convert_rgb: bool) -> Image.Image | np.ndarray:
-    """An RGB picture, or an array."""
+    """Return an RGB image, or an array."""
     if isinstance(image, Image.Image):
         if image.width == 0 or image.height == 0:
             raise ValueError(f"a picture of {image.width} by {image.height} has no pixels")
         try:
             image.load()
-        except AssertionError as error:  # which is all that Pillow says
+        except AssertionError as error:  # Pillow gives no other hint
             raise ValueError("the picture's file was closed before its pixels were read") from error
         if convert_rgb and image.mode != "RGB":
             image = image.convert("RGB")

@@ -1,4 +1,4 @@
-"""From images to the `pixel_values` that CLIP takes: resized by Pillow, cropped, rescaled and normalised by numpy."""
+"""CLIP image processor: images to `pixel_values`, resized by Pillow, then cropped, rescaled and normalized by numpy."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ OPENAI_CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
 
 
 class CLIPImageProcessor(BaseImageProcessor):
-    """Makes images of any size and kind into pixel values of one size.
+    """A processor that turns images of any size and kind into pixel values of one size.
 
-    Every argument can be given again with a call, for that call. The numbers are those of the slow CLIPImageProcessor
-    of transformers 4.57.6.
+    Every argument can be overridden per call. The values equal those of the slow CLIPImageProcessor of transformers
+    4.57.6.
 
     Args:
         do_resize: resize to `size`.
-        size: {"shortest_edge": n}, which keeps the proportions, or {"height": h, "width": w}, which does not; n and
+        size: {"shortest_edge": n}, which keeps the aspect ratio, or {"height": h, "width": w}, which does not; n and
             (h, w) for short. In pixels; {"shortest_edge": 224} by default.
-        resample: the filter, one of `PIL.Image.Resampling`; bicubic by default.
-        do_center_crop: cut out the middle, in size `crop_size`; what is smaller is padded with zeros.
-        crop_size: {"height": h, "width": w}, or (h, w), or one number for both, in pixels; 224 by default.
+        resample: the filter, a `PIL.Image.Resampling` value; bicubic by default.
+        do_center_crop: crop the center to `crop_size`; smaller images are zero-padded.
+        crop_size: {"height": h, "width": w}, or (h, w), or one value for both, in pixels; 224 by default.
         do_rescale: multiply by `rescale_factor`.
-        rescale_factor: 1/255 by default, which takes bytes to 0..1.
+        rescale_factor: 1/255 by default, which maps bytes to 0..1.
         do_normalize: subtract `image_mean` and divide by `image_std`.
-        image_mean: a number for each channel, or one for all; OpenAI's by default.
-        image_std: likewise.
-        do_convert_rgb: convert pictures of Pillow to RGB; arrays stay as they are.
-        **kwargs: what else a file holds; kept, and written back. `use_square_size=True`, of old files, makes `size`
-            a square.
+        image_mean: one value per channel, or one for all; OpenAI's by default.
+        image_std: one value per channel, or one for all; OpenAI's by default.
+        do_convert_rgb: convert PIL images to RGB; arrays are kept as they are.
+        **kwargs: other keys of a file; kept and written back. `use_square_size=True`, from old files, makes `size` a
+            square.
 
     Example:
         >>> image_processor = CLIPImageProcessor()
@@ -72,7 +72,7 @@ class CLIPImageProcessor(BaseImageProcessor):
     ) -> None:
         is_square = bool(kwargs.get("use_square_size"))
         if is_square:
-            del kwargs["use_square_size"]  # `size` will say it
+            del kwargs["use_square_size"]  # `size` will state it
         super().__init__(**kwargs)
         self.do_resize = do_resize
         self.size = size_dict({"shortest_edge": 224} if size is None else size, "size", square=is_square)
@@ -112,39 +112,40 @@ class CLIPImageProcessor(BaseImageProcessor):
         num_threads: int | None = None,
         **kwargs: Any,
     ) -> BatchFeature:
-        """Make images into pixel values.
+        """Preprocess images into pixel values.
 
         Args:
-            images: one or a batch, nested or not; see `clip_core.images.inputs.flat_images`. Values go from 0 to 255;
-                for values from 0 to 1 pass `do_rescale=False`.
-            do_resize: in place of the attribute of the same name, as all that follow.
-            size: likewise.
-            resample: likewise.
-            do_center_crop: likewise.
-            crop_size: likewise.
-            do_rescale: likewise.
-            rescale_factor: likewise.
-            do_normalize: likewise.
-            image_mean: likewise.
-            image_std: likewise.
-            do_convert_rgb: likewise.
+            images: one image or a batch, possibly nested; see `clip_core.images.inputs.flat_images`. Values range from
+                0 to 255; for values from 0 to 1 pass `do_rescale=False`.
+            do_resize: overrides the attribute of the same name, as do the arguments below.
+            size: overrides `size`.
+            resample: overrides `resample`.
+            do_center_crop: overrides `do_center_crop`.
+            crop_size: overrides `crop_size`.
+            do_rescale: overrides `do_rescale`.
+            rescale_factor: overrides `rescale_factor`.
+            do_normalize: overrides `do_normalize`.
+            image_mean: overrides `image_mean`.
+            image_std: overrides `image_std`.
+            do_convert_rgb: overrides `do_convert_rgb`.
             return_tensors: "np", "pt", "tf" or "jax"; None for a list of numpy arrays.
-            data_format: of the result: "channels_first", "channels_last", or None for that of the input.
-            input_data_format: of arrays: "channels_first", "channels_last", or None to infer it from the first image
-                for all. "none" says that they are `(height, width)`.
-            num_threads: that share the images of a batch; None for as many as there are processors, up to 8.
-            **kwargs: not known; a warning names them.
+            data_format: channel format of the result: "channels_first", "channels_last", or None to keep that of the
+                input.
+            input_data_format: channel format of arrays: "channels_first", "channels_last", or None to infer it from the
+                first image for all. "none" means `(height, width)`, without channels.
+            num_threads: threads that share the images of a batch; None for one per processor, up to 8.
+            **kwargs: unknown keywords; a warning names them.
 
         Returns:
-            `pixel_values`: for each image an array `(channels, height, width)`, or `(height, width, channels)`;
-            float32, or as `ImageSettings.apply` says where it is not rescaled; one tensor with `return_tensors`.
+            `pixel_values`: one array per image, `(channels, height, width)` or `(height, width, channels)`, float32, or
+                as in `ImageSettings.apply` without rescaling; a single tensor with `return_tensors`.
 
         Raises:
-            TypeError: something is no image.
-            ValueError: an image or an argument is not valid, or the results differ in size and are to be one tensor.
-                The message names the image by its place in `images`, and its path.
+            TypeError: if an item is not an image.
+            ValueError: if an image or an argument is invalid, or the results differ in size and should form one tensor.
+                The message names the image by its index in `images` and its path.
         """
-        given = locals()  # the arguments, before anything else has a name
+        given = locals()  # the arguments, before any other local is defined
         if kwargs:
             warnings.warn(f"the image processor knows no {', '.join(sorted(kwargs))}; ignored", stacklevel=3)
         if num_threads is not None and num_threads < 1:
@@ -170,7 +171,7 @@ class CLIPImageProcessor(BaseImageProcessor):
         batch = pixel_values[0][np.newaxis] if len(pixel_values) == 1 else np.stack(pixel_values)
         return BatchFeature({"pixel_values": batch}, tensor_type)
 
-    # The steps by themselves
+    # Individual steps
 
     def resize(
         self,
@@ -192,7 +193,7 @@ class CLIPImageProcessor(BaseImageProcessor):
     def center_crop(
         self, image: np.ndarray, size: Size, data_format: Any = None, input_data_format: Any = None
     ) -> np.ndarray:
-        """Cut out an array's middle; see `clip_core.images.transforms.center_crop`."""
+        """Crop the center of an array; see `clip_core.images.transforms.center_crop`."""
         sizes = size_dict(size, "size", square=True)
         shape = sizes["height"], sizes["width"]
         return on_channels_last(
@@ -202,7 +203,7 @@ class CLIPImageProcessor(BaseImageProcessor):
     def rescale(
         self, image: np.ndarray, scale: float, data_format: Any = None, input_data_format: Any = None
     ) -> np.ndarray:
-        """Multiply an array by a number; see `clip_core.images.transforms.rescale`."""
+        """Multiply an array by a scalar; see `clip_core.images.transforms.rescale`."""
         return on_channels_last(lambda pixels: transforms.rescale(pixels, scale), image, data_format, input_data_format)
 
     def normalize(
@@ -213,21 +214,21 @@ class CLIPImageProcessor(BaseImageProcessor):
         data_format: Any = None,
         input_data_format: Any = None,
     ) -> np.ndarray:
-        """Subtract the mean and divide by the deviation; see `clip_core.images.transforms.normalize`."""
+        """Subtract the mean and divide by the standard deviation; see `clip_core.images.transforms.normalize`."""
         return on_channels_last(
             lambda pixels: transforms.normalize(pixels, mean, std), image, data_format, input_data_format
         )
 
 
 class CLIPFeatureExtractor(CLIPImageProcessor):
-    """The old name of `CLIPImageProcessor`; deprecated."""
+    """The deprecated name of `CLIPImageProcessor`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         warnings.warn("CLIPFeatureExtractor is deprecated; use CLIPImageProcessor", FutureWarning, stacklevel=2)
         super().__init__(*args, **kwargs)
 
     def to_dict(self) -> dict[str, Any]:
-        """The attributes, under the new name; a copy."""
+        """Return a copy of the attributes, under the new class name."""
         return {**super().to_dict(), "image_processor_type": CLIPImageProcessor.__name__}
 
 

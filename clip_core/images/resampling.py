@@ -1,15 +1,15 @@
-"""Pillow's bicubic resizing of RGB bytes, as products of matrices, and of that part alone which a crop will keep.
+"""Pillow's bicubic resizing of RGB bytes, as matrix products, restricted to the part that a crop keeps.
 
-Pillow resizes along the rows, rounds to bytes, and resizes down the columns, or the other way round (`Resample.c`). A
-new value is a sum of bytes times weights, which are whole numbers in units of 2**-22. BLAS finds such sums several at a
-time, and no row or column is computed that the crop would cut off. (Pillow could be given the box of the crop; but it
-holds a box in single precision, and some pixels then come out one off.)
+Pillow resizes along the rows, rounds to bytes, and resizes down the columns, or the other way round (`Resample.c`).
+Each output is a sum of bytes times weights, which are integers in units of 2**-22. BLAS computes many such sums at
+once, and no row or column is computed that the crop would discard. (Pillow accepts the box of the crop, but stores it
+in single precision, and some pixels come out off by one.)
 
-The sums are in float32, which is not exact, but how far off they can be is known. The few that lie so near to where
-rounding turns that it matters, some in ten thousand, are taken again in float64, which holds such sums exactly in
-whatever order they are taken. The bytes are therefore Pillow's, all of them.
+The sums are in float32, which is inexact with a known error bound. The few sums, some in ten thousand, that lie within
+that bound of a rounding boundary are recomputed in float64, which is exact in any order of summation. All bytes
+therefore equal Pillow's.
 
-Most weights are zero. The outputs are therefore taken in blocks of neighbours, each from its own stretch of the input.
+Most weights are zero, so outputs are computed in blocks of neighbours, each from its own stretch of the input.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SUPPORT = 2.0  # of the bicubic filter, in pixels to either side
-_A = -0.5  # its parameter
-_ONE = 1 << 22  # Pillow's unit of the weights
+_A = -0.5  # the filter's parameter
+_ONE = 1 << 22  # Pillow's fixed-point unit of the weights
 
-_BLOCK = 16  # outputs that are computed together: more waste multiplications by zero, fewer waste calls
-_STRIP = 1 << 18  # pixels that are held as float32 at a time: they are to stay in the processor's cache
-_FEW = 1 / 64  # of the sums; those that are in doubt are taken one by one as long as they are no more
+_BLOCK = 16  # outputs per block: larger blocks waste multiplications by zero, smaller ones waste calls
+_STRIP = 1 << 18  # pixels held as float32 at a time, small enough for the processor's cache
+_FEW = 1 / 64  # fraction of the sums in doubt up to which they are recomputed one by one
 
 _scratch = threading.local()
 
 
 class Axis(NamedTuple):
-    """How outputs along one axis are made, in blocks of neighbours.
+    """The weights that produce the outputs along one axis, in blocks of neighbours.
 
     Attributes:
-        start: the first input that counts.
-        stop: one past the last.
-        outputs: how many there are.
-        starts: the first input of each block, counted from `start`.
-        stops: one past its last, likewise.
-        weights: `(blocks, inputs, outputs)`, float32, which holds them exactly; filled up with zeros.
-        doubt: how far off a sum in float32 can be, at most.
+        start: the first input used.
+        stop: one past the last input used.
+        outputs: number of outputs.
+        starts: the first input of each block, relative to `start`.
+        stops: one past the last input of each block, relative to `start`.
+        weights: `(blocks, inputs, outputs)`, float32, which represents them exactly; zero-padded.
+        doubt: the maximum error of a sum in float32.
     """
 
     start: int
@@ -60,17 +60,17 @@ class Axis(NamedTuple):
 def resample_bicubic(
     image: Image.Image | np.ndarray, shape: tuple[int, int], rows: range, columns: range, *, down_first: bool
 ) -> np.ndarray:
-    """A part of `image.resize(shape[::-1], Image.Resampling.BICUBIC)`.
+    """Return a part of `image.resize(shape[::-1], Image.Resampling.BICUBIC)`.
 
     Args:
-        image: an RGB picture, or its array `(height, width, 3)`, uint8.
+        image: an RGB image, or its array `(height, width, 3)`, uint8.
         shape: `(height, width)` of the whole result.
-        rows: those of the result that are wanted.
-        columns: likewise.
-        down_first: whether to resize down the columns before along the rows.
+        rows: the rows of the result to return.
+        columns: the columns of the result to return.
+        down_first: resize down the columns before along the rows.
 
     Returns:
-        An array `(rows, columns, 3)`, uint8, laid out with the channels first in memory.
+        An array `(rows, columns, 3)`, uint8, with channels first in memory.
     """
     height, width = (image.height, image.width) if isinstance(image, Image.Image) else image.shape[:2]
     down = resampling_axis(height, shape[0], rows.start, rows.stop)
@@ -87,12 +87,16 @@ def resample_bicubic(
 
 
 def goes_down_first(shape: tuple[int, int], new_shape: tuple[int, int]) -> bool | None:
-    """Whether the Pillow that is installed resizes down the columns first, from one `(height, width)` to another.
+    """Return True if the installed Pillow resizes down the columns first, from one `(height, width)` to another.
 
-    Pillow 13 does where the height shrinks by more than twice what the width shrinks by; before, it never did.
+    Pillow 13 does so if the height shrinks by more than twice as much as the width; earlier versions never do.
+
+    Args:
+        shape: `(height, width)` of the image.
+        new_shape: `(height, width)` of the result.
 
     Returns:
-        None if that Pillow's numbers are others than those computed here, as those of some builds are.
+        True or False; None if that Pillow's values differ from those computed here, as in some builds.
     """
     may_go_down_first = _checked_with_pillow()
     return may_go_down_first and _shrinks_down(shape, new_shape)
@@ -105,7 +109,7 @@ def _shrinks_down(shape: tuple[int, int], new_shape: tuple[int, int]) -> bool:
 
 @cache
 def _checked_with_pillow() -> bool | None:
-    """Whether the Pillow that is installed ever goes down first; None if it does not agree either way."""
+    """Return True if the installed Pillow ever goes down first; None if it agrees with neither order."""
     noise = np.random.default_rng(0).integers(0, 256, (61, 83, 3), dtype=np.uint8)
     new_shapes = ((23, 31), (23, 79), (23, 64), (22, 64), (97, 5), (70, 120), (60, 100))  # both sides of the rule
 
@@ -120,7 +124,14 @@ def _checked_with_pillow() -> bool | None:
 
 @lru_cache(maxsize=128)
 def resampling_axis(length: int, new_length: int, first: int, last: int) -> Axis:
-    """The weights for the outputs from `first` to before `last`, of `new_length`, made of `length` inputs."""
+    """Compute the weights of outputs `first` to `last` (exclusive), of `new_length`, from `length` inputs.
+
+    Args:
+        length: length of the input.
+        new_length: length of the whole output.
+        first: the first output wanted.
+        last: one past the last output wanted.
+    """
     begins, ends, weights = _weights(length, new_length, np.arange(first, last))
     count, start = last - first, int(begins[0])
     starts = begins[::_BLOCK]
@@ -129,17 +140,17 @@ def resampling_axis(length: int, new_length: int, first: int, last: int) -> Axis
     block, place = np.divmod(np.arange(count), _BLOCK)
     output, tap = np.nonzero(weights)
     blocks[block[output], begins[output] - starts[block[output]] + tap, place[output]] = weights[output, tap]
-    # A sum of n products is off by n units of rounding of the sum of their sizes, at most (Higham, "Accuracy and
-    # Stability of Numerical Algorithms", 3.1), and each of the two additions in _round by one unit of 256.
+    # The error of a sum of n products is at most n rounding units of the sum of magnitudes (Higham, "Accuracy and
+    # Stability of Numerical Algorithms", 3.1), plus one unit of 256 for each of the two additions in _round.
     unit = np.finfo(np.float32).eps / 2
     doubt = unit * (255 * (weights.shape[1] + 1) * np.abs(weights).sum(axis=1).max() + 2 * 256)
     return Axis(start, int(ends[-1]), count, starts - start, stops - start, blocks, float(doubt))
 
 
 def _weights(length: int, new_length: int, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each output its first input, one past its last, and their weights, by Pillow's own operations in its order.
+    """Return each output's first input, one past its last, and the weights, with Pillow's operations in its order.
 
-    A row of the weights is filled up with zeros.
+    Rows of the weights are zero-padded.
     """
     scale = length / new_length
     filter_scale = max(scale, 1.0)
@@ -150,7 +161,7 @@ def _weights(length: int, new_length: int, outputs: np.ndarray) -> tuple[np.ndar
     taps = np.arange((ends - begins).max())
     weights = _bicubic((taps + begins[:, None] - centers[:, None] + 0.5) * (1.0 / filter_scale))
     weights[taps >= (ends - begins)[:, None]] = 0
-    sums = np.cumsum(weights, axis=1)[:, -1:]  # one after another, which np.sum would not do
+    sums = np.cumsum(weights, axis=1)[:, -1:]  # sequential, which np.sum is not
     weights = weights / sums * _ONE
     return begins, ends, np.trunc(weights + np.copysign(0.5, weights)) / _ONE
 
@@ -168,15 +179,15 @@ def _resize(
     """Resize along the rows, or down the columns: bytes `(3, rows, columns)`.
 
     Args:
-        image: a picture, or bytes `(3, height, width)`.
-        axis: what to make of each line.
-        lines: the rows that are wanted; the columns, if the way is down.
-        inputs: of each line, those that `axis` begins and ends with.
-        is_down: whether the lines are columns.
+        image: an image, or bytes `(3, height, width)`.
+        axis: the weights for each line.
+        lines: the rows to produce; the columns if `is_down`.
+        inputs: the stretch of each line that `axis` covers.
+        is_down: the lines are columns.
     """
 
     def turned(array: np.ndarray) -> np.ndarray:
-        """From `(3, rows, columns)` to `(3, lines, inputs)`, or back."""
+        """Transpose `(3, rows, columns)` to `(3, lines, inputs)`, or back."""
         return array.transpose(0, 2, 1) if is_down else array
 
     def laid_out(first: int, second: int) -> tuple[int, int, int]:
@@ -192,21 +203,21 @@ def _resize(
 
 
 def _resize_strip(strip: np.ndarray, axis: Axis, sums: np.ndarray, into: np.ndarray) -> None:
-    """The bytes `(3, lines, outputs)` of `(3, lines, inputs)`, float32; `sums` is memory for as many outputs."""
+    """Resize `(3, lines, inputs)`, float32, to bytes `(3, lines, outputs)`; `sums` is scratch memory of that shape."""
     if axis.doubt < 0.5:  # half a unit
         _multiply(strip, axis, sums)
         doubtful = _nonzero(_round(sums, axis.doubt, into))
         if len(doubtful[0]) <= _FEW * into.size:
             into[doubtful] = _one_by_one(strip, axis, *doubtful)
             return
-    # Thousands of inputs to an output; or a chessboard, which is grey nearly everywhere, between 127 and 128.
+    # Thousands of inputs per output; or a chessboard, which is grey between 127 and 128 nearly everywhere.
     sums = np.empty(into.shape)
     _multiply(strip.astype(np.float64), axis, sums)
     _round(sums, 0.0, into)
 
 
 def _multiply(strip: np.ndarray, axis: Axis, sums: np.ndarray) -> None:
-    """The sums `(3, lines, outputs)` of the bytes `(3, lines, inputs)`, in the dtype of both."""
+    """Compute the sums `(3, lines, outputs)` of the bytes `(3, lines, inputs)`, in the dtype of both."""
     for index, (start, stop) in enumerate(zip(axis.starts, axis.stops, strict=True)):
         first, end = index * _BLOCK, min(index * _BLOCK + _BLOCK, axis.outputs)
         weights = axis.weights[index, : stop - start, : end - first].astype(sums.dtype, copy=False)
@@ -214,13 +225,13 @@ def _multiply(strip: np.ndarray, axis: Axis, sums: np.ndarray) -> None:
 
 
 def _round(sums: np.ndarray, doubt: float, into: np.ndarray) -> np.ndarray:
-    """To the nearest byte, halves up; whether each might be another, as the sum is up to `doubt` off.
+    """Round to the nearest byte, halves up; return a mask of those that an error of up to `doubt` could change.
 
-    `sums` are lost.
+    Overwrites `sums`.
     """
     np.add(sums, sums.dtype.type(0.5 - doubt), out=sums)
     np.clip(sums, 0, 255, out=sums)
-    np.copyto(into, sums, casting="unsafe")  # which rounds down
+    np.copyto(into, sums, casting="unsafe")  # rounds down
     np.add(sums, sums.dtype.type(2 * doubt), out=sums)
     is_doubtful: np.ndarray = sums.astype(np.uint8) != into
     return is_doubtful
@@ -229,7 +240,7 @@ def _round(sums: np.ndarray, doubt: float, into: np.ndarray) -> np.ndarray:
 def _one_by_one(
     strip: np.ndarray, axis: Axis, channels: np.ndarray, lines: np.ndarray, outputs: np.ndarray
 ) -> np.ndarray:
-    """Some of the bytes, from sums in float64."""
+    """Compute individual bytes, from sums in float64."""
     block, place = np.divmod(outputs, _BLOCK)
     inputs = np.minimum(axis.starts[block, np.newaxis] + np.arange(axis.weights.shape[1]), strip.shape[2] - 1)
     values = strip[channels[:, np.newaxis], lines[:, np.newaxis], inputs]
@@ -240,7 +251,7 @@ def _one_by_one(
 
 
 def _nonzero(mask: np.ndarray) -> tuple[np.ndarray, ...]:
-    """`np.nonzero`, in the order in which the mask lies in memory, and many times as fast where little is found."""
+    """Return `np.nonzero`, in memory order, which is many times faster when little is found."""
     order = sorted(range(mask.ndim), key=mask.strides.__getitem__, reverse=True)
     laid_out = mask.transpose(order)
     found = np.unravel_index(np.flatnonzero(laid_out), laid_out.shape)
@@ -248,13 +259,13 @@ def _nonzero(mask: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _parts(lines: range, length: int) -> Iterator[range]:
-    """Rows or columns of some length, as many at a time as are to be held at once."""
+    """Yield as many rows or columns at a time as should be held at once."""
     count = max(1, _STRIP // length)
     return (lines[first : first + count] for first in range(0, len(lines), count))
 
 
 def _read(image: Image.Image | np.ndarray, rows: range, columns: range) -> np.ndarray:
-    """A part of an image: `(3, rows, columns)`, float32."""
+    """Return a part of an image: `(3, rows, columns)`, float32."""
     values = _buffer("values", (3, len(rows), len(columns)))
     if isinstance(image, Image.Image):
         part = image.crop((columns.start, rows.start, columns.stop, rows.stop))
@@ -266,7 +277,7 @@ def _read(image: Image.Image | np.ndarray, rows: range, columns: range) -> np.nd
 
 
 def _buffer(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Memory of this thread, of a size that is soon the same for every call: new memory costs more than its filling."""
+    """Return scratch memory of this thread, reused across calls: allocating costs more than filling it."""
     size = int(np.prod(shape))
     buffer = getattr(_scratch, name, None)
     if buffer is None or buffer.size < size:

@@ -1,4 +1,4 @@
-"""The arguments of the image processor, checked, and what they make of an image."""
+"""Validated arguments of the image processor, and their application to an image."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _SIZE_KEYS = (
 
 
 def size_dict(size: Size, argument: str, *, square: bool) -> dict[str, int]:
-    """`size` or `crop_size` as a dictionary of positive whole numbers.
+    """Return `size` or `crop_size` as a dictionary of positive integers.
 
     Args:
-        size: a dictionary; `(height, width)`; or one number, as in old files.
-        argument: its name, for messages.
-        square: whether one number is the height and the width, not the shortest edge.
+        size: a dictionary; `(height, width)`; or one value, as in old files.
+        argument: the argument's name, for messages.
+        square: interpret one value as height and width rather than as the shortest edge.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: if it is anything else.
     """
     wanted = "give a whole number, (height, width), {'height': ..., 'width': ...} or {'shortest_edge': ...}"
     try:
@@ -56,10 +56,10 @@ def size_dict(size: Size, argument: str, *, square: bool) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """What to do with an image; the fields are the arguments of `CLIPImageProcessor`.
+    """The processing steps for an image; the fields are the arguments of `CLIPImageProcessor`.
 
     Raises:
-        ValueError: an argument that a wanted step needs is missing or not valid.
+        ValueError: if an argument required by a requested step is missing or invalid.
     """
 
     do_resize: bool
@@ -92,14 +92,14 @@ class ImageSettings:
             raise ValueError(f"crop_size={self.crop_size} cannot be cropped to; it needs 'height' and 'width'")
 
     def apply(self, image: np.ndarray | Image.Image) -> np.ndarray:
-        """Resize, crop, rescale and normalise an image, as far as asked for.
+        """Resize, crop, rescale and normalize an image, as requested.
 
         Args:
-            image: an array `(height, width, channels)`, or an RGB picture.
+            image: an array `(height, width, channels)`, or an RGB image.
 
         Returns:
-            An array `(height, width, channels)`: float32 if rescaled; else of the dtype it had, or uint8 if resized;
-            integers are made float32 in normalising.
+            An array `(height, width, channels)`: float32 if rescaled; otherwise the input's dtype, or uint8 if resized.
+            Normalizing converts integers to float32.
         """
         crop = (self.crop_size["height"], self.crop_size["width"]) if self.do_center_crop else None
         if self.do_resize:
@@ -114,7 +114,7 @@ class ImageSettings:
 
     @cached_property
     def _byte_table(self) -> Callable[[int], np.ndarray]:
-        """What becomes of each byte, by the number of channels; the same for all images of a call."""
+        """Return a cached table of the output for each byte, by number of channels; shared by all images of a call."""
         return cache(partial(byte_table, self._scale))
 
     def _scale(self, pixels: np.ndarray) -> np.ndarray:
@@ -129,7 +129,12 @@ ARGUMENTS = tuple(field.name for field in fields(ImageSettings))
 
 
 def settings_of(source: Any, given: Mapping[str, Any]) -> ImageSettings:
-    """The settings that a processor's attributes make up, with those of a call in their place where they are given."""
+    """Return the settings from a processor's attributes, overridden by the arguments of a call.
+
+    Args:
+        source: the processor.
+        given: the arguments of the call; None keeps the attribute.
+    """
     chosen = {name: value if (value := given.get(name)) is not None else getattr(source, name) for name in ARGUMENTS}
     chosen["size"] = size_dict(chosen["size"], "size", square=False)
     chosen["crop_size"] = size_dict(chosen["crop_size"], "crop_size", square=True)

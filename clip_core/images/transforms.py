@@ -1,6 +1,6 @@
-"""Resizing, cropping and scaling one image, a numpy array of shape `(height, width, channels)`, as Pillow and numpy do.
+"""Transforms of one image, a numpy array `(height, width, channels)`: resizing, cropping and scaling.
 
-Each step gives the numbers of transformers' CLIPImageProcessor ("slow", 4.57.6), to the last bit.
+Every step is bit-identical to transformers' CLIPImageProcessor ("slow", 4.57.6).
 """
 
 from __future__ import annotations
@@ -23,9 +23,16 @@ LAST: ChannelFormat = "channels_last"
 
 
 def check_channel_format(value: object, argument: str) -> ChannelFormat | None:
-    """`data_format` or `input_data_format` as given (a string, an enum whose value is one, or None), checked.
+    """Validate `data_format` or `input_data_format`: a string, an enum with a string value, or None.
 
-    "none", which says of an input that it has no axis of channels, comes back as "channels_last": a view of it has one.
+    "none", for an input without a channel axis, becomes "channels_last": a view of it has one.
+
+    Args:
+        value: the argument's value.
+        argument: the argument's name.
+
+    Raises:
+        ValueError: if the value is unknown.
     """
     name = getattr(value, "value", value)
     if name == "none" and argument == "input_data_format":
@@ -36,10 +43,13 @@ def check_channel_format(value: object, argument: str) -> ChannelFormat | None:
 
 
 def infer_channel_format(shape: tuple[int, ...]) -> ChannelFormat:
-    """Where an array's channels are: on the axis of length 1 or 3, the first if both are; nowhere in 2-D.
+    """Infer an array's channel axis: the one of length 1 or 3, the first if both are; none in 2-D.
+
+    Args:
+        shape: 2 or 3 axes.
 
     Raises:
-        ValueError: neither axis is of length 1 or 3.
+        ValueError: if neither axis has length 1 or 3.
     """
     if len(shape) == 2:
         return LAST
@@ -59,22 +69,37 @@ def infer_channel_format(shape: tuple[int, ...]) -> ChannelFormat:
 
 
 def to_channels_last(image: np.ndarray, channel_format: ChannelFormat) -> np.ndarray:
-    """A view of shape `(height, width, channels)`; an image of two axes has one channel."""
+    """Return a view of shape `(height, width, channels)`; an image with two axes has one channel.
+
+    Args:
+        image: 2 or 3 axes.
+        channel_format: the channel axis of `image`.
+    """
     if image.ndim == 2:
         return image[..., np.newaxis]
     return image.transpose(1, 2, 0) if channel_format == FIRST else image
 
 
 def from_channels_last(image: np.ndarray, channel_format: ChannelFormat) -> np.ndarray:
-    """A view of shape `(channels, height, width)` where the channels go first."""
+    """Return a view in the given channel format: `(channels, height, width)` or unchanged.
+
+    Args:
+        image: `(height, width, channels)`.
+        channel_format: the channel axis of the result.
+    """
     return image.transpose(2, 0, 1) if channel_format == FIRST else image
 
 
 def resized_shape(height: int, width: int, size: Mapping[str, int]) -> tuple[int, int]:
-    """The `(height, width)` that `size` asks for: itself, or one that keeps the proportions.
+    """Return the `(height, width)` that `size` requests, keeping the aspect ratio for "shortest_edge".
+
+    Args:
+        height: height of the image.
+        width: width of the image.
+        size: `shortest_edge`, or `height` and `width`, in pixels.
 
     Raises:
-        ValueError: `size` holds neither `shortest_edge` nor `height` and `width`.
+        ValueError: if `size` has neither `shortest_edge` nor `height` and `width`.
     """
     if "shortest_edge" in size:
         short = size["shortest_edge"]
@@ -88,19 +113,18 @@ def resized_shape(height: int, width: int, size: Mapping[str, int]) -> tuple[int
 def resize(
     image: np.ndarray | Image.Image, shape: tuple[int, int], resample: int, middle: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Resize as Pillow does, which knows bytes alone.
+    """Resize as Pillow does, which handles bytes only.
 
     Args:
-        image: an array of 1 to 4 channels. Integers, of any dtype, are taken as they are and come back as uint8.
-            Floating-point numbers between 0 and 1 are cut to 256 levels for Pillow, and come back as float32
-            between 0 and 1. An RGB picture stands for its array.
+        image: an array of 1 to 4 channels. Integers of any dtype come back as uint8. Floats between 0 and 1 are
+            quantized to 256 levels for Pillow and come back as float32 between 0 and 1. An RGB image is equivalent to
+            its array.
         shape: `(height, width)`.
-        resample: one of `PIL.Image.Resampling`.
-        middle: the `(height, width)` of what `center_crop` will leave of the result, if the rest is not wanted; so
-            much, where there is as much, is returned.
+        resample: a `PIL.Image.Resampling` value.
+        middle: the `(height, width)` that `center_crop` will keep of the result; at most that much is returned.
 
     Raises:
-        ValueError: the values are of neither range, or the channels are more.
+        ValueError: if the values are in neither range, or there are more than 4 channels.
     """
     levels, is_unit_range = (image, False) if isinstance(image, Image.Image) else _to_bytes(image)
     rows, columns = (_middle(length, wanted) for length, wanted in zip(shape, middle or shape, strict=True))
@@ -115,7 +139,7 @@ def resize(
 
 
 def _order_of_passes(image: np.ndarray | Image.Image, shape: tuple[int, int], resample: int) -> bool | None:
-    """Whether `resample_bicubic` is to go down first; None where the work is Pillow's own."""
+    """Return the `down_first` of `resample_bicubic`; None to leave the work to Pillow."""
     if isinstance(image, Image.Image):
         old_shape, is_rgb = (image.height, image.width), image.mode == "RGB"
     else:
@@ -126,7 +150,7 @@ def _order_of_passes(image: np.ndarray | Image.Image, shape: tuple[int, int], re
 
 
 def _to_bytes(image: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The array as uint8, and whether its values were between 0 and 1."""
+    """Return the array as uint8, and True if its values were between 0 and 1."""
     channels = image.shape[-1]
     if channels > 4:
         raise ValueError(f"it has {channels} channels, and Pillow resizes 1 to 4; pass do_resize=False")
@@ -141,12 +165,12 @@ def _to_picture(levels: np.ndarray) -> Image.Image:
 
 
 def _holds_bytes(image: np.ndarray) -> bool:
-    """Whether the values are whole numbers from 0 to 255; if not, they lie between 0 and 1.
+    """Return True for whole values from 0 to 255, False for values between 0 and 1.
 
     Raises:
-        ValueError: they do neither.
+        ValueError: if the values are in neither range.
     """
-    with np.errstate(invalid="ignore"):  # NaN is no integer
+    with np.errstate(invalid="ignore"):  # NaN is not an integer
         is_whole = np.allclose(image, image.astype(int))
     lowest, highest = image.min(), image.max()
     if not (lowest >= 0 and highest <= (255 if is_whole else 1)):
@@ -158,9 +182,13 @@ def _holds_bytes(image: np.ndarray) -> bool:
 
 
 def center_crop(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Cut out the middle, and pad with zeros where the image is smaller than `shape`, `(height, width)`.
+    """Crop the center, zero-padding if the image is smaller than `shape`, `(height, width)`.
 
-    An odd row or column goes: off the bottom and the right, in cutting; to the top and the left, in padding.
+    An odd row or column is cut off the bottom and right, or padded at the top and left.
+
+    Args:
+        image: `(height, width, channels)`.
+        shape: `(height, width)` of the result.
     """
     rows, columns = (_middle(length, wanted) for length, wanted in zip(image.shape, shape, strict=False))
     image = image[rows.start : rows.stop, columns.start : columns.stop]
@@ -174,23 +202,33 @@ def center_crop(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _middle(length: int, wanted: int) -> range:
-    """The `wanted` in the middle of a row, or all where it is shorter."""
+    """Return the central `wanted` indices of a row, or all if it is shorter."""
     first = max(0, length - wanted) // 2
     return range(first, first + min(length, wanted))
 
 
 def rescale(image: np.ndarray, factor: float) -> np.ndarray:
-    """Multiply every value, in float64; the result is float32."""
+    """Multiply every value in float64; the result is float32.
+
+    Args:
+        image: any shape.
+        factor: the factor.
+    """
     return (image.astype(np.float64) * factor).astype(np.float32)
 
 
 def normalize(image: np.ndarray, mean: float | Collection[float], std: float | Collection[float]) -> np.ndarray:
-    """Subtract the mean and divide by the standard deviation, of each channel or of all.
+    """Subtract the mean and divide by the standard deviation, per channel or of all.
 
-    Floating-point dtypes stay; integers become float32.
+    Floating-point dtypes are kept; integers become float32.
+
+    Args:
+        image: `(height, width, channels)`.
+        mean: one value per channel, or one for all.
+        std: one value per channel, or one for all.
 
     Raises:
-        ValueError: there are not as many means or deviations as channels.
+        ValueError: if the number of means or deviations differs from the number of channels.
     """
     channels = image.shape[-1]
     for argument, value in (("image_mean", mean), ("image_std", std)):
@@ -206,19 +244,28 @@ def normalize(image: np.ndarray, mean: float | Collection[float], std: float | C
 
 
 def byte_table(function: Callable[[np.ndarray], np.ndarray], channels: int) -> np.ndarray:
-    """What `function`, which treats each value of an image by itself, makes of each byte: `(channels, 256)`."""
+    """Tabulate a function for every byte: `(channels, 256)`.
+
+    Args:
+        function: maps an image elementwise, per channel.
+        channels: number of channels.
+    """
     every_byte = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, np.newaxis, np.newaxis], (256, 1, channels))
     return np.ascontiguousarray(function(every_byte)[:, 0].T)
 
 
 def look_up(table: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """For a uint8 image, what the function of `byte_table` would make of it, much faster.
+    """Map a uint8 image through a table from `byte_table`, much faster than calling its function.
 
-    The result is laid out with the channels first in memory, as the models want it.
+    The result has channels first in memory, as the models expect.
+
+    Args:
+        table: `(channels, 256)`.
+        image: `(height, width, channels)`, uint8.
     """
     height, width, channels = image.shape
     looked_up = np.empty((channels, height, width), table.dtype)
     for channel in range(channels):
-        # No byte is out of bounds; "clip" only spares numpy from looking.
+        # No byte is out of bounds; "clip" only saves numpy the check.
         np.take(table[channel], image[..., channel], out=looked_up[channel], mode="clip")
     return looked_up.transpose(1, 2, 0)

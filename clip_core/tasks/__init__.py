@@ -1,4 +1,4 @@
-"""What people do with a CLIP, in any framework."""
+"""Ready-made tasks on a CLIP model, in any framework."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures to embeddings, as many as come: threads read and preprocess the next ones while the model runs."""
+"""Image encoding at any scale: threads read and preprocess the next images while the model runs."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from clip_core.backends import Encoder
     from clip_core.processing import CLIPProcessor
 
-_BATCHES_AHEAD = 2  # one that is ready when the model is, and one that is being made
+_BATCHES_AHEAD = 2  # one ready for the model and one in preparation
 
 
 class EncodedBatch(NamedTuple):
-    """Some of the images, encoded.
+    """A batch of encoded images.
 
     Attributes:
-        places: of the images among all that were given, ascending.
+        places: indices of the images among all given, ascending.
         embeds: `(batch, projection)`, float32, of unit norm.
     """
 
@@ -46,20 +46,20 @@ def encode_images(
     num_threads: int | None = None,
     on_error: Callable[[int, ValueError], object] | None = None,
 ) -> np.ndarray:
-    """The embeddings of images, in their order: `(images, projection)`, float32, of unit norm.
+    """Encode images, in order: `(images, projection)`, float32, of unit norm.
 
     Args:
         encoder: the model.
-        processor: its processor.
-        images: paths, addresses, pictures of Pillow or arrays, one at a time; a generator is read as it is needed, and
-            no more than three batches are in memory.
-        batch_size: images that the model takes at a time.
-        num_threads: that read and preprocess; None for as many as there are processors, up to 8.
-        on_error: called with the place of an image that cannot be read and what is wrong with it; the image is then
-            left out. Without, the first such image is an error.
+        processor: the model's processor.
+        images: paths, URLs, PIL images or arrays, one at a time. A generator is consumed lazily; at most three batches
+            are in memory.
+        batch_size: images the model takes at a time.
+        num_threads: threads that read and preprocess; None for one per processor, up to 8.
+        on_error: called with the index of an unreadable image and the error; the image is then left out. By default the
+            first such image raises.
 
     Raises:
-        ValueError: an image cannot be read or processed (the message names it by place and path), or there is none.
+        ValueError: if an image cannot be read or processed (the message names its index and path), or there is none.
     """
     batches = encode_image_batches(
         encoder, processor, images, batch_size=batch_size, num_threads=num_threads, on_error=on_error
@@ -79,7 +79,20 @@ def encode_image_batches(
     num_threads: int | None = None,
     on_error: Callable[[int, ValueError], object] | None = None,
 ) -> Iterator[EncodedBatch]:
-    """As `encode_images`, a batch at a time, for more embeddings than memory holds."""
+    """Encode images like `encode_images`, but yield batch by batch, for more embeddings than fit in memory.
+
+    Args:
+        encoder: as in `encode_images`, like the other arguments.
+        processor: the model's processor.
+        images: paths, URLs, PIL images or arrays.
+        batch_size: images the model takes at a time.
+        num_threads: threads that read and preprocess.
+        on_error: called with the index and the error of an unreadable image.
+
+    Raises:
+        TypeError: if `images` is a single image.
+        ValueError: as in `encode_images`.
+    """
     if isinstance(images, (str, Path, Image.Image)):
         raise TypeError(
             f"images is one image, of type {type(images).__name__}; give a list or another iterable of them"
@@ -98,7 +111,7 @@ def _encoded(
     on_error: Callable[[int, ValueError], object] | None,
 ) -> Iterator[EncodedBatch]:
     batch: dict[int, np.ndarray] = {}
-    with closing(pixels):  # and with them the threads, whatever ends this
+    with closing(pixels):  # and so stop the threads, however this ends
         for place, outcome in enumerate(pixels):
             if isinstance(outcome, np.ndarray):
                 batch[place] = outcome
@@ -125,8 +138,8 @@ def _encode(encoder: Encoder, batch: dict[int, np.ndarray]) -> EncodedBatch:
 
 
 def _pixel_values(processor: CLIPProcessor, place: int, image: Any) -> np.ndarray | ValueError:
-    """The image as the model takes it, `(1, channels, height, width)`, or what is wrong with it."""
-    # In an array of 1 or 3 rows the channels may be first or last; in a picture there is no doubt.
+    """Return the image as model input, `(1, channels, height, width)`, or the error."""
+    # An array with 1 or 3 rows is ambiguous about its channel axis; an image is not.
     known = {"input_data_format": LAST} if isinstance(image, (str, Path, Image.Image)) else {}
     try:
         pixels: np.ndarray = processor(images=[image], return_tensors="np", **known)["pixel_values"]
@@ -142,7 +155,7 @@ def _pixel_values(processor: CLIPProcessor, place: int, image: Any) -> np.ndarra
 def _in_order(
     process: Callable[[int, Any], np.ndarray | ValueError], images: Iterable[Any], ahead: int, num_threads: int | None
 ) -> Generator[np.ndarray | ValueError]:
-    """What `process` makes of each image, in their order; at most `ahead` are begun before they are asked for."""
+    """Yield the result of `process` for each image in order, starting at most `ahead` of them early."""
     numbered = enumerate(images)
     pool = ThreadPoolExecutor(num_threads or usable_threads(), "clip-encode-images")
     try:

@@ -1,7 +1,7 @@
-"""Files of labels, and their embeddings, cached by what they come from: the text tower's weights, and the tokens.
+"""Label files, and label embeddings cached by content: the text tower's weights and the tokens.
 
-Nothing else decides: a model that was trained on, a tokenizer with other tokens or another template has another key,
-and a file in the cache is validated before use.
+The key depends on nothing else. A further trained model, a tokenizer with other tokens or another template gets another
+key, and a cached file is validated before use.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """What a file of labels says.
+    """The content of a label file.
 
     Attributes:
-        names: the labels, in the file's order.
-        label_of: where the file is a JSON object, the label of each of its keys, such as file names.
+        names: the labels, in file order.
+        label_of: if the file is a JSON object, the label of each key, such as a file name.
     """
 
     names: list[str] = field(default_factory=list)
@@ -37,10 +37,13 @@ class LabelFile:
 
 
 def read_labels(path: Path) -> LabelFile:
-    """Read a text file with a label a line, a JSON list of labels, or a JSON object with labels as its values.
+    """Read a text file with one label per line, a JSON list of labels, or a JSON object with labels as values.
+
+    Args:
+        path: the file; JSON if it ends in .json.
 
     Raises:
-        ValueError: it is not there, or something else; the message names it.
+        ValueError: if the file is missing or has another form; the message names it.
     """
     if not path.is_file():
         raise ValueError(f"--labels-file {path}: no such file")
@@ -56,23 +59,23 @@ def read_labels(path: Path) -> LabelFile:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")  # editors on Windows put a mark before the first label
+        return path.read_text(encoding="utf-8-sig")  # Windows editors put a byte order mark before the first label
     except UnicodeDecodeError as error:
         raise ValueError(f"--labels-file {path}: not a text file in UTF-8; save it as one") from error
 
 
-_KEPT = 8  # sets of labels in memory
-_NORM_TOLERANCE = 1e-2  # of embeddings in bfloat16, whose norm is one but for rounding
+_KEPT = 8  # label sets held in memory
+_NORM_TOLERANCE = 1e-2  # allows for rounding in bfloat16
 
 
 class LabelCache:
-    """Arrays of embeddings by key: in memory the last few, and with a folder on disk all.
+    """A cache of embedding arrays by key: the last few in memory and, given a folder, all on disk.
 
     Args:
-        folder: where to keep them; made where it is missing. None for memory alone.
+        folder: the cache folder, created if missing; None for memory only.
 
     Raises:
-        NotADirectoryError: the folder is a file.
+        NotADirectoryError: if the folder is a file.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
@@ -82,16 +85,21 @@ class LabelCache:
         self._kept: OrderedDict[str, np.ndarray] = OrderedDict()
 
     def get(self, key: str, count: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """The embeddings of a key, or where there are none, those that `compute` returns: `(count, projection)`.
+        """Return the cached embeddings of a key, or compute and cache them: `(count, projection)`.
 
-        A file that cannot be what was kept is named in a warning, and replaced.
+        A damaged file is reported in a warning and replaced.
+
+        Args:
+            key: a return value of `label_key`.
+            count: number of labels.
+            compute: returns the embeddings.
         """
         found = self._kept.pop(key, None)
         if found is None:
             found = self._read(key, count)
         if found is None:
             found = compute()
-            if not _of_unit_norm(found):  # a broken model's; what is kept is what can be checked
+            if not _of_unit_norm(found):  # from a broken model; only verifiable embeddings are cached
                 return found
             self._write(key, found)
         self._kept[key] = found
@@ -120,7 +128,7 @@ class LabelCache:
         try:
             with staged(path.parent) as staging:
                 np.savez(staging / path.name, key=np.array(key), embeds=embeds)
-        except OSError as error:  # what was computed is worth more than its copy
+        except OSError as error:  # the result matters more than its cached copy
             warnings.warn(f"the embeddings could not be kept in {path}: {error}", stacklevel=4)
 
 
@@ -142,12 +150,12 @@ def _of_unit_norm(embeds: np.ndarray) -> bool:
 
 
 def label_key(fingerprint: str, tokens: Iterable[tuple[np.ndarray, np.ndarray]], templates: int) -> str:
-    """The key of the labels' embeddings.
+    """Return the cache key of the labels' embeddings.
 
     Args:
-        fingerprint: of the model, see below.
+        fingerprint: fingerprint of the model; see `fingerprint`.
         tokens: ids and mask, `(texts, seq)` each, of all labels in all templates.
-        templates: how many texts in a row belong to one label.
+        templates: number of consecutive texts per label.
     """
     digest = hashlib.sha256(f"{fingerprint} {templates}".encode())
     for input_ids, attention_mask in tokens:
@@ -158,12 +166,12 @@ def label_key(fingerprint: str, tokens: Iterable[tuple[np.ndarray, np.ndarray]],
 
 
 def fingerprint(framework: str, config: Any, weights: Iterable[tuple[str, np.ndarray]]) -> str:
-    """What tells a text tower from every other: a hash of all its weights, of which SHA-256 takes about 2 GB a second.
+    """Return a hash that identifies a text tower by all of its weights; SHA-256 hashes about 2 GB per second.
 
     Args:
-        framework: what computes, and in which dtype.
+        framework: the framework and dtype of the computation.
         config: the text tower's configuration.
-        weights: by name, in an order that stays.
+        weights: weights by name, in a stable order.
     """
     digest = hashlib.sha256(f"{framework} {config.to_json_string()}".encode())
     for name, array in weights:

@@ -1,4 +1,4 @@
-"""Embedding many texts: sorted by length within a window, so that little padding is read, and returned in order."""
+"""Text encoding at any scale: sorted by length within a window to reduce padding, and returned in order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from clip_core.backends import Encoder
 
 BATCH_SIZE = 256
-# How many batches are sorted by length together: enough for each to be of nearly one length, and few to keep.
+# Batches sorted by length together: enough for nearly uniform lengths within a batch, and few enough to hold in memory.
 _BATCHES_IN_WINDOW = 16
 _SHOWN_CHARACTERS = 80
 
@@ -23,18 +23,18 @@ _SHOWN_CHARACTERS = 80
 def encode_texts(
     encoder: Encoder, processor: Any, texts: Iterable[str], *, batch_size: int = BATCH_SIZE, truncation: bool = False
 ) -> np.ndarray:
-    """One embedding of unit norm for each text: `(texts, projection)`, float32. Equal texts are encoded once.
+    """Encode texts: `(texts, projection)`, float32, of unit norm. Equal texts are encoded once.
 
     Args:
         encoder: the model.
-        processor: the CLIPProcessor that belongs to it.
-        texts: the texts; also a generator.
-        batch_size: texts that are encoded at a time.
-        truncation: cut texts that are too long for the model, in place of an error.
+        processor: the model's CLIPProcessor.
+        texts: the texts; may be a generator.
+        batch_size: texts to encode at a time.
+        truncation: truncate texts too long for the model instead of raising an error.
 
     Raises:
-        ValueError: there is no text, or one is too long for the model.
-        TypeError: a single text is given, and not several.
+        ValueError: if there are no texts, or one is too long for the model.
+        TypeError: if `texts` is a single string.
 
     Example:
         >>> embeds = encode_texts(encoder, processor, open("captions.txt"))  # doctest: +SKIP
@@ -60,10 +60,20 @@ def encode_texts(
 def encode_text_batches(
     encoder: Encoder, processor: Any, texts: Iterable[str], *, batch_size: int = BATCH_SIZE, truncation: bool = False
 ) -> Iterator[np.ndarray]:
-    """The embeddings of `encode_texts` piece by piece: arrays `(some texts, projection)`, in the order of the texts.
+    """Encode texts like `encode_texts`, but yield piece by piece: arrays `(some texts, projection)`, in order.
 
-    However many texts there are, no more of them are in memory than a few batches. Arguments and errors are those of
-    `encode_texts`; equal texts are encoded once where they are close together.
+    Only a few batches of texts are in memory at a time. Equal texts are encoded once if they are close together.
+
+    Args:
+        encoder: as in `encode_texts`, like the other arguments.
+        processor: the model's CLIPProcessor.
+        texts: the texts; may be a generator.
+        batch_size: texts to encode at a time.
+        truncation: truncate texts too long for the model.
+
+    Raises:
+        ValueError: as in `encode_texts`.
+        TypeError: as in `encode_texts`.
     """
     _check_several(texts)
     if batch_size < 1:
@@ -81,18 +91,28 @@ def _encoded_windows(
 
 
 def token_batches(processor: Any, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Ids and mask of many texts, some thousands at a time; see `tokenize`."""
+    """Tokenize many texts, a few thousand at a time, into pairs of ids and mask; see `tokenize`.
+
+    Args:
+        processor: the model's CLIPProcessor.
+        texts: the texts; may be a generator.
+    """
     return (tokenize(processor, window) for window in _windows(texts, BATCH_SIZE * _BATCHES_IN_WINDOW))
 
 
 def tokenize(processor: Any, texts: list[str], *, truncation: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and mask `(texts, seq)`, filled up at the right to a length that is the model's longest or a multiple of 8.
+    """Return ids and mask `(texts, seq)`, right-padded to a multiple of 8 or the model's maximum length.
 
-    At the right whatever the tokenizer says: there padding changes nothing, and at the left it moves the positions, so
-    that an embedding would depend on the texts beside it.
+    Padding goes right whatever the tokenizer's own side: on the right it changes nothing, whereas on the left it shifts
+    positions, and an embedding would depend on the other texts in its batch.
+
+    Args:
+        processor: the model's CLIPProcessor.
+        texts: the texts.
+        truncation: truncate texts too long for the model.
 
     Raises:
-        ValueError: a text is too long for the model.
+        ValueError: if a text is too long for the model.
     """
     longest = processor.tokenizer.model_max_length
     options: dict[str, Any] = {"padding": True, "padding_side": "right", "pad_to_multiple_of": 8}
@@ -118,18 +138,18 @@ def encode_by_length(
     batch_size: int = BATCH_SIZE,
     tell: Callable[[np.ndarray, np.ndarray], object] | None = None,
 ) -> np.ndarray:
-    """The embeddings of ids, run in batches of similar length: `(texts, projection)`, float32, of unit norm.
+    """Encode ids in batches of similar length: `(texts, projection)`, float32, of unit norm.
 
     Args:
         encoder: the model.
-        input_ids: `(texts, seq)`, filled up to as much as the model takes, or less. Columns that are nothing but
-            padding behind a batch's texts are not read.
-        attention_mask: likewise; 1 somewhere in every row.
-        batch_size: texts that are encoded at a time.
-        tell: is called after each batch with the rows that were encoded, `(batch,)`, and their embeddings.
+        input_ids: `(texts, seq)`, padded to the model's length or less. Columns that are padding for a whole batch are
+            skipped.
+        attention_mask: `(texts, seq)`; at least one 1 in every row.
+        batch_size: texts to encode at a time.
+        tell: called after each batch with the indices of the encoded rows, `(batch,)`, and their embeddings.
     """
-    lengths = input_ids.shape[1] - attention_mask[:, ::-1].argmax(axis=-1)  # up to the last token that counts
-    order = np.argsort(-lengths, kind="stable")  # the longest first: what needs most memory fails at once
+    lengths = input_ids.shape[1] - attention_mask[:, ::-1].argmax(axis=-1)  # up to the last attended token
+    order = np.argsort(-lengths, kind="stable")  # longest first, so that running out of memory shows at once
     encoded = []
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]

@@ -1,4 +1,4 @@
-"""Zero-shot classification: pictures named by comparing them with the names (Radford et al. 2021, section 3.1)."""
+"""Zero-shot classification: images matched against label texts (Radford et al. 2021, section 3.1)."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
     from clip_core.backends import Encoder
 
-# So many texts take longer to encode than a model to be recognised by its weights.
+# Encoding this many texts takes longer than fingerprinting a model.
 _WORTH_KEEPING = 64
 
 
 class ZeroShotClassifier:
-    """A CLIP that names pictures, in whatever framework its encoder runs.
+    """A CLIP model that classifies images by label texts, in any framework.
 
     Args:
         encoder: the model.
-        processor: the tokenizer and image processor that belong to it.
-        label_cache: a folder where the embeddings of many labels are kept for the next time; None for memory alone.
+        processor: the model's tokenizer and image processor.
+        label_cache: a folder that caches the embeddings of large label sets across runs; None for memory only.
 
     Example:
         >>> classifier = ZeroShotClassifier.from_pretrained("openai/clip-vit-base-patch32")  # doctest: +SKIP
@@ -60,14 +60,14 @@ class ZeroShotClassifier:
         Args:
             source: a local folder or a hub id.
             backend: the framework, by its name in `clip_core.backends.backend_names()`.
-            device: where to run, as the framework names it; by default its best device.
-            dtype: of the weights, such as "float16"; by default float32.
-            label_cache: see the class.
-            **options: where on the hub; see `clip_core.hub.HubOptions`.
+            device: the device, as the framework names it; by default the best available.
+            dtype: dtype of the weights, such as "float16"; by default float32.
+            label_cache: as in the class.
+            **options: hub options; see `clip_core.hub.HubOptions`.
 
         Raises:
-            FileNotFoundError: there is no such model.
-            ValueError: the backend is unknown, or the checkpoint does not fit.
+            FileNotFoundError: if there is no such model.
+            ValueError: if the backend is unknown, or the checkpoint does not fit.
         """
         hub = split_hub_options(options)
         processor = CLIPProcessor.from_pretrained(source, **hub)
@@ -77,18 +77,18 @@ class ZeroShotClassifier:
     def embed_labels(
         self, labels: Sequence[str], templates: Sequence[str] = ("{}",), *, batch_size: int = BATCH_SIZE
     ) -> np.ndarray:
-        """One embedding of unit norm for each label: `(labels, projection)`, float32.
+        """Encode labels: `(labels, projection)`, float32, of unit norm.
 
-        With several templates it is the mean of their embeddings, normalised again (section 3.1.4 of the paper). Equal
-        labels are encoded once; and many labels once for as long as the weights and the tokens stay the same.
+        Several templates are averaged and the mean is normalized again (section 3.1.4 of the paper). Equal labels are
+        encoded once, and large label sets are cached for as long as the weights and tokens are unchanged.
 
         Args:
-            labels: the names.
-            templates: texts with a `{}` where the label goes.
-            batch_size: texts that are encoded at a time.
+            labels: the label names.
+            templates: texts with a `{}` for the label.
+            batch_size: texts to encode at a time.
 
         Raises:
-            ValueError: there is no label, a template has no place for one, or a text is too long for the model.
+            ValueError: if there are no labels, a template lacks a `{}`, or a text is too long for the model.
         """
         check_templates(templates)
         distinct = {label: place for place, label in enumerate(dict.fromkeys(labels))}
@@ -100,7 +100,7 @@ class ZeroShotClassifier:
     def encode_texts(
         self, texts: Iterable[str], *, batch_size: int = BATCH_SIZE, truncation: bool = False
     ) -> np.ndarray:
-        """One embedding of unit norm for each text; see `clip_core.tasks.texts.encode_texts`."""
+        """Encode texts; see `clip_core.tasks.texts.encode_texts`."""
         return encode_texts(self.encoder, self.processor, texts, batch_size=batch_size, truncation=truncation)
 
     def encode_images(
@@ -111,17 +111,17 @@ class ZeroShotClassifier:
         num_threads: int | None = None,
         on_error: Callable[[int, ValueError], object] | None = None,
     ) -> np.ndarray:
-        """One embedding of unit norm for each image; see `clip_core.tasks.images.encode_images`."""
+        """Encode images; see `clip_core.tasks.images.encode_images`."""
         return encode_images(
             self.encoder, self.processor, images, batch_size=batch_size, num_threads=num_threads, on_error=on_error
         )
 
     def classify(self, images: Sequence[Any], label_embeds: np.ndarray) -> np.ndarray:
-        """The probability of each label for each picture: `(images, labels)`, float32, rows of sum 1.
+        """Return the probability of each label for each image: `(images, labels)`, float32, rows summing to 1.
 
         Args:
-            images: pictures, in any form that the image processor takes; the model takes all at a time.
-            label_embeds: what `embed_labels` returned.
+            images: images in any form that the image processor accepts, run as one batch.
+            label_embeds: a return value of `embed_labels`.
         """
         images = list(images)
         image_embeds = self.encode_images(images, batch_size=max(1, len(images)))
@@ -135,13 +135,13 @@ class ZeroShotClassifier:
         templates: Sequence[str] = ("{}",),
         batch_size: int = 32,
     ) -> np.ndarray:
-        """The probability of each label for each picture: `(images, labels)`, float32.
+        """Return the probability of each label for each image: `(images, labels)`, float32.
 
         Args:
-            images: pictures, in any form that the image processor takes; a generator is read as it is needed.
-            labels: the names to choose from.
-            templates: texts with a `{}` where the label goes.
-            batch_size: pictures that are encoded at a time.
+            images: images in any form that the image processor accepts; a generator is consumed lazily.
+            labels: the label names to choose from.
+            templates: texts with a `{}` for the label.
+            batch_size: images to encode at a time.
         """
         label_embeds = self.embed_labels(labels, templates)
         batches = encode_image_batches(self.encoder, self.processor, images, batch_size=batch_size)
@@ -154,7 +154,7 @@ class ZeroShotClassifier:
             batches = encode_text_batches(self.encoder, self.processor, texts, batch_size=batch_size)
             return _means(batches, len(labels), len(templates))
 
-        # Plug-ins need not have it, and what they compute is then not kept.
+        # Optional for plug-in encoders; without it nothing is cached.
         fingerprint = getattr(self.encoder, "text_fingerprint", None)
         if fingerprint is None or len(labels) * len(templates) < _WORTH_KEEPING:
             return compute()
@@ -164,12 +164,12 @@ class ZeroShotClassifier:
 
 
 def _means(batches: Iterable[np.ndarray], labels: int, templates: int) -> np.ndarray:
-    """The mean of each label's texts, of unit norm: `(labels, projection)`, float32.
+    """Average the embeddings of each label's texts and normalize: `(labels, projection)`, float32.
 
     Args:
-        batches: the embeddings of all texts, those of a label one after the other; no more than one is in memory.
-        labels: how many there are.
-        templates: how many texts each has.
+        batches: embeddings of all texts, label by label; only one batch is in memory at a time.
+        labels: number of labels.
+        templates: number of texts per label.
     """
     if templates == 1:
         return np.concatenate(list(batches))
@@ -184,10 +184,13 @@ def _means(batches: Iterable[np.ndarray], labels: int, templates: int) -> np.nda
 
 
 def check_templates(templates: Sequence[str]) -> Sequence[str]:
-    """The templates, each with exactly one place for the label.
+    """Check that each template has exactly one `{}`, and return the templates.
+
+    Args:
+        templates: texts with a `{}` for the label.
 
     Raises:
-        ValueError: there is none, or one of them has no `{}`, or several.
+        ValueError: if there are no templates, or one does not have exactly one `{}`.
     """
     if not templates:
         raise ValueError("there are no templates; '{}' stands for the label itself")
@@ -198,12 +201,21 @@ def check_templates(templates: Sequence[str]) -> Sequence[str]:
 
 
 def fill(template: str, label: str) -> str:
-    """The template with the label in its place; other braces stay as they are."""
+    """Return the template with the label filled in; other braces are kept.
+
+    Args:
+        template: a text with a `{}`.
+        label: the label.
+    """
     return template.replace("{}", label)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis, float32."""
+    """Return probabilities over the last axis, float32.
+
+    Args:
+        logits: any shape.
+    """
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
     probabilities: np.ndarray = shifted / shifted.sum(axis=-1, keepdims=True)
     return probabilities
