@@ -1,4 +1,4 @@
-"""Checkpoints to measure with: a CLIP of any size, its weights drawn from a seed as a fresh model's are."""
+"""Benchmark checkpoints: a CLIP model of any size, with seeded random weights distributed like initial ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from clip_core.configuration import CLIPConfig
 
-TEMPERATURE = 1 / 0.07  # by which logits are multiples of cosines
+TEMPERATURE = 1 / 0.07  # scale of the logits relative to cosines
 
-VIT_B_32: dict[str, Any] = {}  # the defaults of a configuration
+VIT_B_32: dict[str, Any] = {}  # the configuration's defaults
 VIT_L_14: dict[str, Any] = {
     "text_config": {
         "hidden_size": 768,
@@ -36,7 +36,7 @@ VIT_L_14: dict[str, Any] = {
     },
     "projection_dim": 768,
 }
-# As many tokens as ViT-B/32 reads, and as good as no arithmetic: for a check of the harness.
+# As many tokens as ViT-B/32 but almost no arithmetic: for checking the harness.
 TINY: dict[str, Any] = {
     "text_config": {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 2},
     "vision_config": {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 2},
@@ -45,7 +45,12 @@ TINY: dict[str, Any] = {
 
 
 def write_random(folder: Path, config: CLIPConfig, max_shard_size: str = "5GB") -> int:
-    """Write `model.safetensors` and `config.json`; the same configuration gives the same weights.
+    """Write `model.safetensors` and `config.json`; equal configurations give equal weights.
+
+    Args:
+        folder: the folder to write to.
+        config: the model's configuration.
+        max_shard_size: maximum size of a weights file.
 
     Returns:
         The size of the weights in bytes.
@@ -63,12 +68,12 @@ def write_random(folder: Path, config: CLIPConfig, max_shard_size: str = "5GB") 
 
 
 def pictures(batch: int, size: int = 224) -> np.ndarray:
-    """Pixel values `(batch, 3, size, size)`, float32, normalised."""
+    """Return pixel values `(batch, 3, size, size)`, float32, normalized."""
     return np.random.default_rng(1).standard_normal((batch, 3, size, size), dtype=np.float32)
 
 
 def texts(batch: int, seq: int = 77) -> dict[str, np.ndarray]:
-    """Ids and mask `(batch, seq)` of texts that fill it: from BOS to EOS, no padding."""
+    """Return ids and mask `(batch, seq)` of full-length texts: from BOS to EOS, no padding."""
     ids = np.random.default_rng(2).integers(0, 49406, (batch, seq))
     ids[:, 0], ids[:, -1] = 49406, 49407
     return {"input_ids": ids, "attention_mask": np.ones_like(ids)}

@@ -1,4 +1,4 @@
-"""Outputs are compared before anything is timed: other numbers are no faster way to the same ones."""
+"""Output comparison, done before any timing: a fast wrong answer does not count."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 
 class DifferentOutputsError(AssertionError):
-    """Two libraries computed different numbers from the same weights and inputs."""
+    """Outputs of two libraries that differ for the same weights and inputs."""
 
 
 def check_same(
     name: str, outputs: Outputs, reference_name: str, reference: Outputs, precision: Precision = "float32"
 ) -> float:
-    """Compare every output with the reference's, within what `clip-zoo verify` takes for rounding.
+    """Compare every output with the reference's, within the rounding tolerance of `clip-zoo verify`.
 
     Args:
-        name: whose outputs they are.
+        name: the library under test.
         outputs: features and embeddings of unit norm, and logits, by name.
-        reference_name: who is compared with.
-        reference: the outputs that are expected; more of them may be given.
-        precision: of both.
+        reference_name: the library compared with.
+        reference: the expected outputs; may contain more.
+        precision: the precision of both.
 
     Returns:
-        The largest difference; one of logits is divided by the temperature.
+        The maximum difference; that of logits is divided by the temperature.
 
     Raises:
-        DifferentOutputsError: an output has another shape, holds a NaN, or is further away.
+        DifferentOutputsError: if an output has another shape, contains NaN, or exceeds the tolerance.
     """
     worst = 0.0
     for key, array in outputs.items():
@@ -47,7 +47,7 @@ def check_same(
         group, scale = ("logits", TEMPERATURE) if key.startswith("logits") else ("unit-norm embeddings", 1.0)
         tolerance = TOLERANCES[group].of(precision)
         difference = float(np.abs(array.astype(np.float64) - expected).max()) / scale
-        if not difference <= tolerance:  # a NaN is not
+        if not difference <= tolerance:  # false for NaN
             raise DifferentOutputsError(
                 f"{name}: {key} is {difference:.2g} away from {reference_name}'s, over {tolerance}"
             )

@@ -1,8 +1,8 @@
-"""Row 7: converting a ViT-B/32 of 605 MB, beside transformers 4.57.6: time and peak memory, each in a fresh process.
+"""Row 7: converting a 605 MB ViT-B/32, beside transformers 4.57.6: time and peak memory, each in a fresh process.
 
-The results are compared first. A checkpoint of four times the layers, in shards, then shows that memory does not grow
-with it. It needs 8 GB of disk for a while. Weights are random. Peaks count the pages of mapped files, and stand beside
-their share of the checkpoint's size.
+The results are compared first. A sharded checkpoint with four times the layers then shows that memory does not grow
+with size. This temporarily needs 8 GB of disk. Weights are random. Peaks include pages of mapped files, and are also
+given as a fraction of the checkpoint's size.
 """
 
 from __future__ import annotations
@@ -54,23 +54,23 @@ class Done:
 
     @property
     def seconds(self) -> float:
-        """The median."""
+        """The median seconds."""
         return statistics.median(seconds for seconds, _ in self.runs)
 
     @property
     def spread(self) -> float:
-        """Of the seconds."""
+        """The spread of the seconds."""
         return spread([seconds for seconds, _ in self.runs])
 
     @property
     def peak(self) -> int:
-        """The largest."""
+        """The maximum peak in bytes."""
         return max(peak for _, peak in self.runs)
 
 
 @dataclass
 class Converted:
-    """One conversion; without a peer where only its memory is of interest."""
+    """The result of one conversion, without a peer if only its memory matters."""
 
     to: str
     size: int
@@ -79,17 +79,17 @@ class Converted:
 
     @property
     def times_as_fast(self) -> float:
-        """As the peer, who is there."""
+        """The speedup over the peer, which must be present."""
         assert self.peer is not None
         return self.peer.seconds / self.ours.seconds
 
     def record(self) -> dict[str, Any]:
-        """For the JSON file."""
+        """Return the values for the JSON file."""
         theirs = self.peer.runs if self.peer else None
         return {"to": self.to, "bytes": self.size, "ours": self.ours.runs, "transformers": theirs}
 
     def cells(self) -> list[str]:
-        """A row of Markdown."""
+        """Return a Markdown table row."""
         what = "" if self.peer else " in shards"
         return [
             f"safetensors to {self.to}, {self.size / 1e6:.0f} MB{what}",
@@ -110,7 +110,7 @@ class Converted:
 
 
 def report(settings: Settings) -> Report:
-    """Measure all; a quick check converts a tiny model."""
+    """Run the benchmark; a quick check converts a tiny model."""
     fields: dict[str, Any] = TINY if settings.quick else {}
     layers = {tower: fields.get(tower, {}) | {"num_hidden_layers": 48} for tower in ("text_config", "vision_config")}
     found = compared(settings.scratch, CLIPConfig(**fields), 1 if settings.quick else REPEATS)
@@ -125,7 +125,7 @@ def report(settings: Settings) -> Report:
 
 
 def goals(found: list[Converted], large: list[Converted]) -> list[Goal]:
-    """Five times as fast, and lean; and no more memory for a larger checkpoint in shards."""
+    """Return the targets: five times the speed, low memory, and no more memory for a larger sharded checkpoint."""
     faster = [
         at_least(f"To {one.to}: times as fast as transformers", one.times_as_fast, 5.0)
         for one in found
@@ -142,15 +142,15 @@ def goals(found: list[Converted], large: list[Converted]) -> list[Goal]:
 
 
 def ours(source: str, target: str, to: str) -> Callable[[], object]:
-    """Our conversion."""
-    import h5py  # noqa: F401  which convert imports when it is called; no import is timed, here as there
+    """Return our conversion."""
+    import h5py  # noqa: F401  imported by convert on first use; no library's imports are timed
 
     return lambda: convert(source, target, to)
 
 
 def peers(source: str, target: str, to: str) -> Callable[[], object]:
-    """What a user of transformers does: load into the other framework's class, and save."""
-    import torch  # noqa: F401  before TensorFlow, which crashes otherwise
+    """Return the transformers equivalent: load into the other framework's class, and save."""
+    import torch  # noqa: F401  must precede TensorFlow, which crashes otherwise
     import transformers
     from transformers import CLIPModel  # noqa: F401
 
@@ -161,7 +161,7 @@ def peers(source: str, target: str, to: str) -> Callable[[], object]:
 
 
 def run_alone(library: str, source: Path, folder: Path, to: str) -> tuple[float, int]:
-    """Seconds and peak bytes of one conversion in a fresh process; imports are not timed."""
+    """Return seconds and peak bytes of one conversion in a fresh process; imports are not timed."""
     target = folder / f"{library}-{to}"
     shutil.rmtree(target, ignore_errors=True)
     output = run(__file__, library, str(source), str(target), to).output
@@ -170,7 +170,7 @@ def run_alone(library: str, source: Path, folder: Path, to: str) -> tuple[float,
 
 
 def compared(folder: Path, config: CLIPConfig, repeats: int = REPEATS) -> list[Converted]:
-    """To each target, beside the peer; what both wrote is compared."""
+    """Convert to each target beside the peer, and compare the written files."""
     source = folder / "source"
     size = write_random(source, config)
     found = []
@@ -183,7 +183,7 @@ def compared(folder: Path, config: CLIPConfig, repeats: int = REPEATS) -> list[C
 
 
 def in_shards(folder: Path, config: CLIPConfig, max_shard_size: str) -> list[Converted]:
-    """To each target from a larger checkpoint in shards, ours alone: memory does not grow with it."""
+    """Convert a larger sharded checkpoint to each target, ours only: memory should not grow."""
     source = folder / "large"
     size = write_random(source, config, max_shard_size)
     return [Converted(to, size, Done([run_alone("ours", source, folder, to)])) for to in TARGETS]

@@ -1,4 +1,4 @@
-"""How many floating-point operations a tower takes, for its share of what the machine multiplies at best."""
+"""Floating-point operation counts of the towers, for their share of the machine's peak matrix-multiplication rate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def image_flops(config: CLIPConfig) -> float:
-    """Of the features of one picture: products of matrices alone, a multiplication and an addition counted as two."""
+    """Return the operations for one image's features: matrix products only, a multiply-add counted as two."""
     vision = config.vision_config
     patches = (vision.image_size // vision.patch_size) ** 2
     embedding = 2 * patches * vision.num_channels * vision.patch_size**2 * vision.hidden_size
@@ -17,7 +17,7 @@ def image_flops(config: CLIPConfig) -> float:
 
 
 def text_flops(config: CLIPConfig, seq: int) -> float:
-    """Of the features of one text of so many tokens; attention is counted whole, not its causal half."""
+    """Return the operations for one text's features; attention is counted in full, not just its causal half."""
     text = config.text_config
     return _encoder(text, seq) + 2 * text.hidden_size * config.projection_dim
 

@@ -1,13 +1,13 @@
 """Row 5: forward passes on the CPU in each framework, beside transformers 4.57.6 and 5, open_clip and ONNX Runtime.
 
-Each library is in a process of its own, with the same weights and as many threads, and all take turns. Texts have 77
-tokens. Our PyTorch model runs as it is loaded, and prepared for inference; TensorFlow runs graphs and Flax compiled
-functions, ours and transformers' alike.
+Each library runs in its own process, with the same weights and number of threads, and all take turns. Texts have 77
+tokens. Our PyTorch model runs both as loaded and prepared for inference; TensorFlow runs graphs and Flax compiled
+functions, for us and transformers alike.
 
-The tables are of rounds in which every library has its turn. What was asked is then held against rounds of two, more of
-which fit the time: the median of the rounds' ratios, and in parentheses where it lies in nine of ten such measurements
-(by the sign test). A target that is missed while this interval holds it is missed within the noise. The rate that the
-machine multiplies at, by sgemm of two large square matrices, is taken in turns with the model likewise.
+The tables come from rounds in which every library takes a turn. Targets are checked against separate rounds of two,
+more of which fit the time: the value is the median of the per-round ratios, with its 90% confidence interval (by the
+sign test) in parentheses. A target missed while the interval contains it is missed within the noise. The machine's
+multiplication rate, from sgemm of two large square matrices, is measured in turns with the model in the same way.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ if TYPE_CHECKING:
 REFERENCE = "transformers-torch"
 PREPARED, ONNX, PRODUCT = "ours-prepared-torch", "onnxruntime", "matmul"
 PEERS = {ours: f"transformers-{framework(ours)}" for ours in ("ours-torch", PREPARED, "ours-tf", "ours-flax")}
-BESIDE_ONNX = {1: 1.1, 16: 1.0}  # of its time, at most, by batch
+BESIDE_ONNX = {1: 1.1, 16: 1.0}  # maximum fraction of its time, by batch
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 QUICK_BATCHES = (1, 2)
-MATRIX = 2048  # wide: large enough for the best rate, small enough for a short turn
-# The lines of the plot: the name of each, and how it is drawn.
+MATRIX = 2048  # width: large enough for the peak rate, small enough for a short turn
+# The lines of the plot: label and style.
 DRAWN: dict[str, tuple[str, dict[str, Any]]] = {
     "ours-torch": ("clip-zoo, as loaded", {"color": "#4f93d2", "linewidth": 1.6}),
     PREPARED: ("clip-zoo, prepared", {"color": "#0b5cad", "linewidth": 2.6}),
     ONNX: ("ONNX Runtime", {"color": "#c2701c", "linewidth": 1.6}),
 }
-OF_SGEMM, AT_BATCH = 0.9, 16  # of its rate, at least
-# Why a model does not multiply at the rate of large square matrices.
+OF_SGEMM, AT_BATCH = 0.9, 16  # minimum fraction of its rate
+# Reason that a model falls short of the rate for large square matrices.
 NARROW = "attention multiplies matrices 50 to 77 wide, and norms and soft-max multiply nothing"
 STAGES = {"images": "Image features", "texts": "Text features", "full": "Full forward"}
 
 
 def cases(*, quick: bool) -> list[Case]:
-    """Every stage at every batch size."""
+    """Return every stage at every batch size."""
     found = []
     for stage, title in STAGES.items():
         for batch in QUICK_BATCHES if quick else BATCHES:
@@ -67,7 +67,7 @@ def cases(*, quick: bool) -> list[Case]:
 
 
 def report(settings: Settings) -> Report:
-    """Measure all."""
+    """Run the benchmark."""
     checkpoint, fields = settings.scratch / "forward", checkpoints.TINY if settings.quick else checkpoints.VIT_B_32
     checkpoints.write_random(checkpoint, CLIPConfig(**fields))
     convert(checkpoint, f"{checkpoint}-open_clip", "open_clip")
@@ -88,7 +88,7 @@ def report(settings: Settings) -> Report:
 
 
 def measured(case: Case, workers: dict[str, Worker], product: Timeable, settings: Settings) -> Timed:
-    """One case, told as it is done: rounds of all for the tables, and rounds of two for what is asked."""
+    """Measure one case: rounds of all libraries for the tables, and rounds of two for the targets."""
     print(case.name, flush=True)
     budget, fewest = (0.0, 2) if settings.quick else (settings.budget, 3)
     timed = time_case(case, workers, reference=REFERENCE, budget=budget / 2, fewest=fewest)
@@ -100,7 +100,7 @@ def measured(case: Case, workers: dict[str, Worker], product: Timeable, settings
 
 
 def table(timed: list[Timed], stage: str) -> Table:
-    """Milliseconds of each library at each batch size, with its spread."""
+    """Return the milliseconds of each library at each batch size, with spread."""
     of_stage = [one for one in timed if one.case.stage == stage]
     names = [name for name in TARGETS if any(name in one.measurements for one in of_stage)]
     rows = []
@@ -112,7 +112,7 @@ def table(timed: list[Timed], stage: str) -> Table:
 
 
 def goals(timed: list[Timed], config: CLIPConfig) -> list[Goal]:
-    """No slower than transformers in the same framework; beside ONNX Runtime; and the share of sgemm's rate."""
+    """Return the targets: transformers in the same framework, ONNX Runtime, and the fraction of sgemm's rate."""
     found = []
     for ours, peer in PEERS.items():
         for one, ratio in ratios(timed, ours, peer):
@@ -128,7 +128,7 @@ def goals(timed: list[Timed], config: CLIPConfig) -> list[Goal]:
 
 
 def beyond_the_noise(found: list[Goal]) -> str:
-    """How many models as they are loaded took longer beyond the noise, and how many equal programs would."""
+    """Report the number of loaded models significantly slower than the peer, and the number chance alone predicts."""
     alike = [goal for goal in found if "transformers" in goal.what and PREPARED not in goal.what]
     above = sum(not goal.reached and not goal.is_close for goal in alike)
     return (
@@ -139,7 +139,7 @@ def beyond_the_noise(found: list[Goal]) -> str:
 
 
 def notes(timed: list[Timed], left_out: dict[str, str]) -> list[str]:
-    """The machine's rate, and who was left out."""
+    """Report the machine's rate and the libraries left out."""
     products = [both[PRODUCT].median for one in timed for both in one.duels.values() if PRODUCT in both]
     found = []
     if products:
@@ -155,7 +155,7 @@ def notes(timed: list[Timed], left_out: dict[str, str]) -> list[str]:
 
 
 def draw(measurements: list[dict[str, Any]], path: Path) -> None:
-    """Draw PyTorch's time relative to transformers over the batch; the tables hold every library."""
+    """Plot PyTorch's time relative to transformers over batch size; the tables cover every library."""
     panels = {}
     for stage in ("images", "texts"):
         lines = {}

@@ -1,4 +1,4 @@
-"""Programs in processes of their own, turn by turn: what is measured there is touched by nothing that ran before."""
+"""Fresh processes, run in turns, so that earlier runs cannot affect a measurement."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _STATUS = Path("/proc/self/status")
-_KIB = 1024  # in which the system tells memory
+_KIB = 1024  # the unit of the system's memory figures
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """One process: what it printed, how long it took, and the processor's time in it, in seconds."""
+    """The result of one process: its output, its wall time and its CPU time, in seconds."""
 
     output: str
     wall: float
@@ -37,7 +37,7 @@ def run(*arguments: str) -> Run:
     """Run Python with these arguments.
 
     Raises:
-        RuntimeError: it failed; the message ends with what it said.
+        RuntimeError: if the process fails; the message ends with its error output.
     """
     before, start = _processor_time(), time.perf_counter()
     done = subprocess.run(  # noqa: S603
@@ -54,7 +54,7 @@ def run(*arguments: str) -> Run:
 
 
 def in_turns(works: dict[str, Callable[[], Result]], repeats: int) -> dict[str, list[Result]]:
-    """Do all, once a round, so many rounds."""
+    """Run every function once per round."""
     results: dict[str, list[Result]] = {name: [] for name in works}
     for order in orders(works, repeats):
         for name in order:
@@ -63,14 +63,14 @@ def in_turns(works: dict[str, Callable[[], Result]], repeats: int) -> dict[str, 
 
 
 def spread(values: list[float]) -> float:
-    """(Largest - smallest) / median, of so few values that percentiles would say no more."""
+    """Return (maximum - minimum) / median, for too few values to use percentiles."""
     return (max(values) - min(values)) / statistics.median(values)
 
 
 def peak_memory() -> int:
-    """The most resident bytes that this process has held since it began.
+    """Return this process's peak resident memory so far, in bytes.
 
-    `ru_maxrss` would count what the process that started this one held, up to when this program took its place.
+    `ru_maxrss` would include the parent's memory from before exec.
     """
     if _STATUS.exists():
         return int(_STATUS.read_text().partition("VmHWM:")[2].split()[0]) * _KIB

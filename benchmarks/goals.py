@@ -1,4 +1,4 @@
-"""What was asked of a measurement, and whether it was reached: a target missed is said, with by how much."""
+"""Benchmark targets: the value asked for, the value measured, and the margin of a miss."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from interleaved import Ratio
 
 @dataclass(frozen=True)
 class Goal:
-    """One target beside what was measured.
+    """A target and its measured value.
 
     Attributes:
-        what: what is measured, in words.
-        measured: the number.
-        interval: where the true number lies in nine of ten such measurements, if that is known.
+        what: description of the quantity.
+        measured: the measured value.
+        interval: its 90% confidence interval, if known.
         bound: "at most" or "at least".
-        limit: what was asked.
-        unit: of both numbers.
-        why: for the reader, if it is missed.
+        limit: the target value.
+        unit: unit of both values.
+        why: explanation to print if missed.
     """
 
     what: str
@@ -32,12 +32,12 @@ class Goal:
 
     @property
     def reached(self) -> bool:
-        """Whether it was."""
+        """True if the target was reached."""
         return self.measured <= self.limit if self.bound == "at most" else self.measured >= self.limit
 
     @property
     def is_close(self) -> bool:
-        """Whether the interval leaves open if it was reached."""
+        """True if the interval contains the limit."""
         return self.interval is not None and self.interval[0] <= self.limit <= self.interval[1]
 
     def __str__(self) -> str:
@@ -54,12 +54,12 @@ class Goal:
 
 
 def at_most(what: str, measured: float | Ratio, limit: float, unit: str = "", why: str = "") -> Goal:
-    """A target that is reached from below."""
+    """Return a target with an upper limit."""
     return Goal(what, *_told(measured), "at most", limit, unit, why)
 
 
 def at_least(what: str, measured: float | Ratio, limit: float, unit: str = "", why: str = "") -> Goal:
-    """A target that is reached from above."""
+    """Return a target with a lower limit."""
     return Goal(what, *_told(measured), "at least", limit, unit, why)
 
 
@@ -72,5 +72,5 @@ def _number(value: float) -> str:
 
 
 def _share(share: float) -> str:
-    """In percent; of less than one, its first digit, as a target missed is never missed by nothing."""
+    """Format a fraction as a percentage; below one percent, to one significant digit, so that a miss is never 0%."""
     return f"{share:.0%}" if share >= 0.01 else f"{100 * share:.1g}%"

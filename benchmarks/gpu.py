@@ -1,16 +1,16 @@
-"""One CUDA GPU: ViT-L/14 beside transformers 5, in steps that can be cut off anywhere and resumed.
+"""GPU benchmark of ViT-L/14 beside transformers 5 on one CUDA device, in steps that can be interrupted and resumed.
 
-The steps, in the order of their worth: the tests for a GPU, the three tables of transformers' page on CLIP with every
-attention, CUDA graphs, large batches in bfloat16, Flax's attention, and training under DDP.
+The steps, by importance: the GPU tests, the three tables of transformers' CLIP page with every attention
+implementation, CUDA graphs, large batches in bfloat16, Flax's attention, and training under DDP.
 
-    python benchmarks/gpu.py                        measure what results/gpu.json does not hold yet
-    python benchmarks/gpu.py --minutes 9            begin nothing that may not end within nine minutes
-    python benchmarks/gpu.py --steps text,vision    some of the steps
-    python benchmarks/gpu.py --plan                 how long each may take, as far as its work can be counted
-    python benchmarks/gpu.py --rehearse             every line on a CPU, with tiny models; the numbers mean nothing
+    python benchmarks/gpu.py                        measure everything not yet in results/gpu.json
+    python benchmarks/gpu.py --minutes 9            start nothing that might not finish within nine minutes
+    python benchmarks/gpu.py --steps text,vision    run only these steps
+    python benchmarks/gpu.py --plan                 estimate the time of each step
+    python benchmarks/gpu.py --rehearse             run all code on a CPU with tiny models; the figures mean nothing
 
-It runs from a plain checkout: nothing has to be installed but PyTorch, JAX, Flax, transformers 5 and pytest. Packages
-in pure Python that the machine lacks are taken from the wheels in `build/gpu-bundle`, which `make gpu-bundle` collects.
+It runs from a plain checkout that needs only PyTorch, JAX, Flax, transformers 5 and pytest. Missing pure-Python
+packages come from the wheels in `build/gpu-bundle`, collected by `make gpu-bundle`.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ RESULTS = Path(__file__).with_name("results")
 BUNDLE = ROOT / "build" / "gpu-bundle"
 REHEARSAL = "rehearsal"
 _FAILED: Record = {"failed": ""}
-NEEDS_PACKAGE = "transformers 5 FA2"  # runs only with flash-attn, which no plain machine has
+NEEDS_PACKAGE = "transformers 5 FA2"  # requires flash-attn, which a plain machine does not have
 
-# By step and unit, what was measured; a record of what failed has a "failed", and is tried again.
+# Measurements by step and unit; a record with "failed" is retried.
 Records = dict[str, dict[str, "Record"]]
 
 
@@ -54,7 +54,7 @@ def device_name() -> str:
     """Return the name of the GPU.
 
     Raises:
-        UnavailableError: PyTorch finds none.
+        UnavailableError: if PyTorch finds none.
     """
     import torch
 
@@ -67,23 +67,23 @@ def device_name() -> str:
 
 
 def is_done(record: Record) -> bool:
-    """Return whether a unit need not be run again: nothing failed, and nobody was left out who can run."""
+    """Return True if a unit need not run again: nothing failed, and no runnable contestant was left out."""
     return not ("failed" in record or record.get("failing") or record.get("left_out", {}).keys() - {NEEDS_PACKAGE})
 
 
 def measure(job: Job, steps: Sequence[Step], records: Records, save: Callable[[], None]) -> None:
-    """Run what is not recorded yet, or failed.
+    """Run every unit that is not recorded yet, or that failed.
 
     Args:
-        job: where, how thoroughly, and until when: nothing is begun that may not end in time.
-        steps: in the order in which they are run.
-        records: what is known already; grows.
-        save: called before and after every unit, as the process may be ended at any time.
+        job: the settings and the deadline: nothing starts that might not finish in time.
+        steps: the steps, in order.
+        records: the existing records; updated in place.
+        save: called before and after every unit, as the process may be killed at any time.
     """
     for step in steps:
         known = records.setdefault(step.name, {})
         pending = [unit for unit in step.units(job) if unit.name not in known or not is_done(known[unit.name])]
-        pending.sort(key=lambda unit: unit.name in known)  # what was cut off or failed comes last
+        pending.sort(key=lambda unit: unit.name in known)  # interrupted and failed units come last
         while pending:
             if time.monotonic() + step.start_seconds + pending[0].seconds > job.end:
                 print(f"{step.name}: {pending[0].name} is left for another time, as it may not end in this one")
@@ -94,7 +94,7 @@ def measure(job: Job, steps: Sequence[Step], records: Records, save: Callable[[]
 def run_units(
     step: Step, job: Job, pending: Sequence[Unit], known: dict[str, Record], save: Callable[[], None]
 ) -> Sequence[Unit]:
-    """Run units of a step until one fails or time is short; return those that are left."""
+    """Run units of a step until one fails or time runs out, and return the remaining ones."""
     running = step.run(job, [unit.name for unit in pending])
     for index, unit in enumerate(pending):
         if index and time.monotonic() + unit.seconds > job.end:
@@ -104,7 +104,7 @@ def run_units(
         start = time.monotonic()
         try:
             name, record = next(running)
-        except Exception:  # noqa: BLE001  what follows is measured all the same
+        except Exception:  # noqa: BLE001  later units are still measured
             known[unit.name] = {"failed": traceback.format_exc()[-2000:]}
             save()
             return pending[index + 1 :]
@@ -117,7 +117,7 @@ def run_units(
 
 @cache
 def code_fingerprint() -> str:
-    """Return a hash of the code that is measured, so that a report can say where its records are of different code."""
+    """Return a hash of the measured code, so that a report can flag records from different code."""
     digest = hashlib.sha256()
     for package in ("clip_core", "clip_flax", "clip_torch", "benchmarks"):
         for file in sorted((ROOT / package).rglob("*.py")):
@@ -126,7 +126,7 @@ def code_fingerprint() -> str:
 
 
 def written(records: Records, steps: Sequence[Step], device: str) -> Report:
-    """Return the report of what is recorded so far."""
+    """Return the report of everything recorded so far."""
     from report import Report
 
     made = Report("gpu", f"ViT-L/14 on one {device}", __doc__ or "", quick=device == REHEARSAL)
@@ -146,15 +146,15 @@ def written(records: Records, steps: Sequence[Step], device: str) -> Report:
         if found:
             try:
                 step.describe(found, made)
-            except Exception as error:  # noqa: BLE001  the numbers are kept all the same
+            except Exception as error:  # noqa: BLE001  the figures are kept anyway
                 made.notes.append(f"{step.title} could not be told: {type(error).__name__}: {error}")
     return made
 
 
 def read_records(path: Path, device: str) -> Records:
-    """Return what a report holds that was measured on the same device; nothing where there is no report.
+    """Return a report's records if they are from the same device; empty if there is no report.
 
-    A file that cannot be read is put aside under another name.
+    An unreadable file is renamed and kept.
     """
     if not path.exists():
         return {}
@@ -178,7 +178,7 @@ def read_records(path: Path, device: str) -> Records:
 
 
 def merged(*several: Records) -> Records:
-    """Return all records; of the same unit the last that is done, and otherwise the last."""
+    """Merge records; for the same unit the last completed one wins, or else the last."""
     found: Records = {}
     for records in several:
         for step, units in records.items():
@@ -188,7 +188,7 @@ def merged(*several: Records) -> Records:
 
 
 def use_checkout(bundle: Path) -> None:
-    """Let this process and those that it starts find our packages, and those in the bundle."""
+    """Make our packages and those in the bundle importable, here and in child processes."""
     found = [str(ROOT), str(Path(__file__).parent)]
     wheels = sorted(bundle.glob("*.whl"))
     if wheels:
@@ -202,12 +202,12 @@ def use_checkout(bundle: Path) -> None:
 
 
 def plan(steps: Sequence[Step], job: Job) -> dict[str, float]:
-    """Return how many seconds each step may take, starting included."""
+    """Return the estimated seconds of each step, including startup."""
     return {step.name: step.start_seconds + sum(unit.seconds for unit in step.units(job)) for step in steps}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, writing the report after every unit; 1 if something failed."""
+    """Measure, writing the report after every unit; return 1 if something failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, help="the folder to write to (benchmarks/results; none in a rehearsal)")
     parser.add_argument("--resume", type=Path, help="a gpu.json to go on from; by default those of both folders")
@@ -255,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def problems(records: Records, *, rehearse: bool) -> list[str]:
-    """Return what went wrong: units and tests that failed, and in a rehearsal every contestant that was left out."""
+    """Return all failures: units and tests, and in a rehearsal every contestant left out."""
     found = []
     for step, units in records.items():
         for unit, record in units.items():

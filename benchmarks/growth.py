@@ -1,8 +1,8 @@
-"""Row 9: how time and memory grow with the batch, the size of pictures, the length of texts and the layers.
+"""Row 9: growth of time and memory with batch size, image size, text length and number of layers.
 
-Ours in PyTorch, with transformers 4.57.6 beside it in turns; TensorFlow and Flax ours alone. Memory is the peak of
-resident bytes in a run, over what the process held before; sizes rise, so that what an allocator keeps hides nothing.
-The slope is the exponent of the power law through all points.
+Ours in PyTorch runs in turns with transformers 4.57.6; TensorFlow and Flax run ours only. Memory is the peak of
+resident bytes during a run, above what the process held before; sizes increase, so that memory retained by an allocator
+hides nothing. The slope is the exponent of a power law fitted to all points.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 REFERENCE = "transformers-torch"
 TARGETS = ("ours-torch", REFERENCE, "ours-tf", "ours-flax")
 MEGABYTE = 1e6
-_SMALLEST = 4096  # bytes; a page, below which the system sees no memory
+_SMALLEST = 4096  # one page in bytes, the system's resolution
 
 SIZES: dict[str, tuple[int, ...]] = {
     "batch of pictures": (1, 2, 4, 8, 16, 32, 64, 128, 256),
@@ -43,7 +43,7 @@ QUICK_SIZES: dict[str, tuple[int, ...]] = {name: sizes[:2] for name, sizes in SI
 
 @dataclass
 class Point:
-    """One target at one size."""
+    """The measurement of one target at one size."""
 
     what: str
     size: int
@@ -53,7 +53,7 @@ class Point:
 
 
 def case(what: str, size: int) -> Case:
-    """What is run to see how cost grows with that; eight pictures or texts where it isn't the batch."""
+    """Return the case for one quantity and size; the batch size is eight unless it is the quantity."""
     name = f"{what}: {size}"
     if what == "batch of texts":
         return Case(name, "texts", checkpoints.texts(size))
@@ -67,7 +67,7 @@ def case(what: str, size: int) -> Case:
 
 
 def fields(what: str, size: int, *, quick: bool) -> dict[str, Any]:
-    """Of the configuration that is run."""
+    """Return the fields of the configuration to run."""
     base = checkpoints.TINY if quick else checkpoints.VIT_B_32
     if what != "layers":
         return base
@@ -76,12 +76,12 @@ def fields(what: str, size: int, *, quick: bool) -> dict[str, Any]:
 
 
 def report(settings: Settings) -> Report:
-    """Measure all."""
+    """Run the benchmark."""
     written = Report("growth", "How time and memory grow", __doc__ or "", quick=settings.quick)
     sizes = QUICK_SIZES if settings.quick else SIZES
     points: list[Point] = []
     for what, of_what in sizes.items():
-        # Layers change the checkpoint; all else is run by the same processes.
+        # Layers change the checkpoint; everything else shares the same processes.
         groups = [(size,) for size in of_what] if what == "layers" else [of_what]
         for group in groups:
             found, reasons = measured(what, group, settings)
@@ -94,7 +94,7 @@ def report(settings: Settings) -> Report:
 
 
 def measured(what: str, sizes: tuple[int, ...], settings: Settings) -> tuple[list[Point], list[str]]:
-    """All targets at these sizes, in turns, and why some are missing."""
+    """Measure all targets at these sizes, in turns; also return the reasons for missing ones."""
     shape = fields(what, sizes[0], quick=settings.quick)
     checkpoint = settings.scratch / f"growth-{sizes[0] if what == 'layers' else 'base'}"
     if not checkpoint.exists():
@@ -113,7 +113,7 @@ def measured(what: str, sizes: tuple[int, ...], settings: Settings) -> tuple[lis
 
 
 def held_by(worker: Worker, first: Case) -> int:
-    """Bytes that a process holds between runs: the weights, and what a first run brings in of the library."""
+    """Return the bytes a process holds between runs: the weights, and whatever a first run loads."""
     worker.prepare(first.stage, first.inputs, **first.options)
     worker.release()
     return worker.memory()["now"]
@@ -122,7 +122,7 @@ def held_by(worker: Worker, first: Case) -> int:
 def measure(
     one: Case, workers: dict[str, Worker], held: dict[str, int], settings: Settings
 ) -> tuple[list[tuple[str, Measurement, int]], dict[str, str]]:
-    """One size: the outputs compared, the memory of one run of each, then its times; and why some are missing."""
+    """Measure one size: outputs compared, memory of one run, then times; also return why targets are missing."""
     same, different = same_outputs(one, workers, REFERENCE)
     peaks = {name: peak_of_run(workers[name], held[name]) for name in same}
     first = take_turns(same, 1)
@@ -132,14 +132,14 @@ def measure(
 
 
 def peak_of_run(worker: Worker, held: int) -> int:
-    """Bytes that a run takes at its peak, its inputs included."""
+    """Return the peak bytes of a run, including its inputs."""
     worker.reset()
     worker.run()
     return max(worker.memory()["peak"] - held, _SMALLEST)
 
 
 def table(points: list[Point], what: str) -> Table:
-    """Milliseconds and megabytes of each target at each size."""
+    """Return milliseconds and megabytes of each target at each size."""
     of_what = [point for point in points if point.what == what]
     sizes = sorted({point.size for point in of_what})
     rows = []
@@ -154,7 +154,7 @@ def table(points: list[Point], what: str) -> Table:
 
 
 def slope_table(points: list[Point]) -> Table:
-    """The exponents."""
+    """Return the exponents."""
     rows = []
     for what in dict.fromkeys(point.what for point in points):
         for target in TARGETS:
@@ -168,13 +168,13 @@ def slope_table(points: list[Point]) -> Table:
 
 
 def record(point: Point) -> dict[str, Any]:
-    """For the JSON file."""
+    """Return the values for the JSON file."""
     named = {"what": point.what, "size": point.size, "target": point.target, "peak": point.peak}
     return named | {"median": point.time.median, "spread": point.time.spread, "seconds": point.time.seconds}
 
 
 def draw(points: list[Point], path: Path) -> None:
-    """Time and memory over each size."""
+    """Plot time and memory over each size."""
     panels: dict[str, Any] = {}
     for up, cost in (("ms", lambda one: 1e3 * one.time.median), ("MB", lambda one: one.peak / MEGABYTE)):
         for what in dict.fromkeys(point.what for point in points):

@@ -1,4 +1,4 @@
-"""Two ways of doing the same thing in one process, turn by turn, as a row of a table."""
+"""Pairwise comparison of two implementations in one process, in turns, as a table row."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Row:
     """One comparison.
 
     Attributes:
-        name: what was done.
-        peer: by whom besides us.
+        name: the task.
+        peer: the other implementation.
         measurements: of "ours" and of "peer".
     """
 
@@ -34,16 +34,16 @@ class Row:
 
     @property
     def ratio(self) -> Ratio:
-        """How many times as fast as the peer."""
+        """The speedup over the peer."""
         return ratio(self.measurements, "peer", "ours")
 
     def cells(self) -> list[str]:
-        """The name, and what stands in the columns."""
+        """Return the cells of the row: the name and the columns."""
         ours, theirs = (milliseconds(one.median, one.spread) for one in self.measurements.values())
         return [self.name, ours, self.peer, theirs, f"{self.ratio.median:.2f}"]
 
     def record(self) -> dict[str, Any]:
-        """For a JSON file."""
+        """Return the values for a JSON file."""
         found = {name: vars(one) | {"median": one.median} for name, one in self.measurements.items()}
         return {"name": self.name, "peer": self.peer, "times": found, "ratio": self.ratio.median}
 
@@ -51,12 +51,12 @@ class Row:
 def compare(
     name: str, ours: Callable[[], object], peer: Callable[[], object], *, peer_name: str, fewest: int = 7
 ) -> Row:
-    """Time both, turn by turn, so that whatever else the machine does falls on both alike."""
+    """Time both in turns, so that other load on the machine affects them equally."""
     works = {"ours": Work(ours), "peer": Work(peer)}
     first = sum(one.median for one in take_turns(works, 1).values())
     return Row(name, peer_name, take_turns(works, number_of_turns(first, BUDGET, fewest)))
 
 
 def times_as_fast(row: Row, limit: float, why: str = "") -> Goal:
-    """That we were so many times as fast as the peer."""
+    """Return the target of a speedup over the peer."""
     return at_least(f"{row.name}: times as fast as {row.peer}", row.ratio, limit, why=why)

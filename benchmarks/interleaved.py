@@ -1,4 +1,4 @@
-"""Several libraries on the same inputs: outputs compared, then timed turn by turn."""
+"""Interleaved timing of several libraries on the same inputs, after comparing their outputs."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
     from converters.verification.tolerances import Precision
 
-_REST = 0.02  # seconds between turns, in which the threads of the one before come to rest
-_SURE = 0.9  # at least how often the interval of a ratio holds the true one
+_REST = 0.02  # seconds between turns, for the previous turn's threads to become idle
+_SURE = 0.9  # minimum confidence level of a ratio's interval
 
 
 class Timeable(Protocol):
-    """What takes turns."""
+    """A contestant that takes turns."""
 
     def run(self) -> float:
-        """Seconds of one run."""
+        """Run once and return the seconds."""
 
 
 class Runner(Timeable, Protocol):
-    """What takes turns on inputs that it is given: a `remote.Worker`, or anything like it."""
+    """A contestant that takes turns on given inputs, such as a `remote.Worker`."""
 
     def prepare(self, stage: str, inputs: dict[str, np.ndarray], **options: Any) -> dict[str, np.ndarray]:
-        """Take the inputs; what is computed of them."""
+        """Set the inputs, and return the outputs."""
 
 
 @dataclass
 class Measurement:
-    """The times of one library at one case.
+    """The times of one library in one case.
 
     Attributes:
-        target: whose.
+        target: the library.
         seconds: of every turn.
     """
 
@@ -55,20 +55,20 @@ class Measurement:
 
     @property
     def spread(self) -> float:
-        """(90th percentile - 10th percentile) / median; of fewer than ten turns, all of their range."""
+        """(90th percentile - 10th percentile) / median; the full range for fewer than ten turns."""
         tenths = statistics.quantiles(self.seconds, n=10) if len(self.seconds) >= 10 else sorted(self.seconds)
         return (tenths[-1] - tenths[0]) / self.median
 
 
 @dataclass
 class Case:
-    """What is run.
+    """A workload.
 
     Attributes:
         name: for the reader.
-        stage: "images", "texts" or "full"; on a GPU "tower" too.
-        inputs: by the names that models take them under.
-        facts: that plots and goals go by, such as the batch.
+        stage: "images", "texts" or "full"; on a GPU also "tower".
+        inputs: by the models' argument names.
+        facts: values used by plots and targets, such as the batch size.
         options: further keywords of the model's method.
     """
 
@@ -81,13 +81,13 @@ class Case:
 
 @dataclass
 class Timed:
-    """A case with the times of all, and those that were left out with the reason.
+    """A case with the times of all libraries, and the reasons for those left out.
 
     Attributes:
-        case: what was run.
-        measurements: by target, of rounds in which all had their turn.
-        left_out: why, by target.
-        duels: by our target and a peer's, of rounds in which those two alone had theirs; see `add_duels`.
+        case: the workload.
+        measurements: by target, from rounds in which all took a turn.
+        left_out: reasons, by target.
+        duels: by our target and a peer's, from rounds of those two only; see `add_duels`.
     """
 
     case: Case
@@ -96,12 +96,12 @@ class Timed:
     duels: dict[tuple[str, str], dict[str, Measurement]] = field(default_factory=dict)
 
     def median(self, target: str) -> float | None:
-        """The median of a target, or None where it was left out."""
+        """Return the median of a target, or None if it was left out."""
         found = self.measurements.get(target)
         return None if found is None else found.median
 
     def record(self) -> dict[str, Any]:
-        """For the JSON file."""
+        """Return the values for the JSON file."""
         targets = {
             name: {"median": one.median, "spread": one.spread, "seconds": one.seconds}
             for name, one in self.measurements.items()
@@ -120,14 +120,14 @@ def time_case(
     fewest: int = 5,
     precision: Precision = "float32",
 ) -> Timed:
-    """Compare what all compute, and time those that compute the reference's numbers.
+    """Compare all outputs, and time the libraries that match the reference.
 
     Args:
-        case: what is run.
+        case: the workload.
         runners: by target.
-        reference: the target whose outputs are expected.
-        budget: seconds that all turns together may take; the more turns fit, up to 25, the better the medians.
-        fewest: how many turns are taken whatever they cost.
+        reference: the target with the expected outputs.
+        budget: seconds for all turns together; up to 25 turns, and more give better medians.
+        fewest: minimum number of turns, whatever they cost.
         precision: of all; see `comparing.check_same`.
     """
     same, left_out = same_outputs(case, runners, reference, precision)
@@ -139,10 +139,10 @@ def time_case(
 def same_outputs(
     case: Case, runners: Mapping[str, Runner], reference: str, precision: Precision = "float32"
 ) -> tuple[dict[str, Runner], dict[str, str]]:
-    """Prepare all; those that compute the reference's numbers, and the reasons of those that don't.
+    """Prepare all runners; return those matching the reference, and the reasons for the others.
 
     Raises:
-        RuntimeError: the reference itself failed.
+        RuntimeError: if the reference itself fails.
     """
     expected = runners[reference].prepare(case.stage, case.inputs, **case.options)
     same, left_out = {}, {}
@@ -158,7 +158,7 @@ def same_outputs(
 
 
 def take_turns(runners: Mapping[str, Timeable], turns: int) -> dict[str, Measurement]:
-    """Run each once a round."""
+    """Run each runner once per round."""
     measurements = {name: Measurement(name) for name in runners}
     for order in orders(runners, turns):
         for name in order:
@@ -168,22 +168,22 @@ def take_turns(runners: Mapping[str, Timeable], turns: int) -> dict[str, Measure
 
 
 def number_of_turns(seconds: float, budget: float, fewest: int, most: int = 25) -> int:
-    """How many turns of so many seconds fit the budget, within bounds."""
+    """Return the number of turns of this length that fit the budget, within bounds."""
     return max(fewest, min(most, int(budget / max(seconds, 1e-6))))
 
 
 def add_duels(
     timed: Timed, runners: Mapping[str, Timeable], pairs: Iterable[tuple[str, str]], *, budget: float, fewest: int = 5
 ) -> None:
-    """Let two at a time take turns, so that more rounds of what is held against each other fit the time.
+    """Time pairs in turns, which fits more rounds of the values to compare into the time.
 
     Args:
-        timed: what all were timed at last, which they are still prepared for.
+        timed: the case timed last, which the runners are still prepared for.
         runners: by target.
-        pairs: our target and a peer's, which may run something else that was prepared before; those are passed over
-            of which one was left out or never started.
-        budget: seconds for a pair.
-        fewest: rounds that are taken whatever they cost.
+        pairs: our target and a peer's, which may run something else prepared earlier. Pairs with a target that was left
+            out or never started are skipped.
+        budget: seconds per pair.
+        fewest: minimum number of rounds, whatever they cost.
     """
     for pair in pairs:
         if not timed.left_out.keys() & pair and runners.keys() >= set(pair):
@@ -194,10 +194,10 @@ def add_duels(
 
 @dataclass(frozen=True)
 class Ratio:
-    """Our time over a peer's, round by round: whatever slows the machine for longer than a round falls on both.
+    """Our time over a peer's, round by round, so that slow phases of the machine cancel out.
 
     Attributes:
-        rounds: of each round, not sorted.
+        rounds: the ratio of each round, unsorted.
     """
 
     rounds: tuple[float, ...]
@@ -209,13 +209,13 @@ class Ratio:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the true median lies in nine of ten such measurements, by the sign test; of four rounds all of them.
+        """The 90% confidence interval of the true median, by the sign test; for four rounds the full range.
 
-        The k-th smallest and the k-th largest round hold it unless fewer than k of n tosses of a coin fall on one side
-        (David and Nagaraja, "Order Statistics", 7.1), which takes nothing for granted of how times are distributed.
+        The k-th smallest and k-th largest round enclose it unless fewer than k of n coin tosses fall on one side (David
+        and Nagaraja, "Order Statistics", 7.1), which assumes nothing about the distribution of times.
         """
         n, ordered = len(self.rounds), sorted(self.rounds)
-        beyond, k = 1 / 2**n, 0  # how often none is on one side
+        beyond, k = 1 / 2**n, 0  # probability that none is on one side
         while 2 * beyond <= 1 - _SURE:
             k += 1
             beyond += math.comb(n, k) / 2**n
@@ -223,18 +223,18 @@ class Ratio:
         return ordered[k - 1], ordered[-k]
 
     def times(self, factor: float) -> Ratio:
-        """In another unit."""
+        """Return the ratio in another unit."""
         return Ratio(tuple(factor * one for one in self.rounds))
 
 
 def ratio(measurements: Mapping[str, Measurement], ours: str, peer: str) -> Ratio:
-    """Our time over the peer's in each of the rounds in which both had a turn."""
+    """Return our time over the peer's for each round with a turn of both."""
     pairs = zip(measurements[ours].seconds, measurements[peer].seconds, strict=True)
     return Ratio(tuple(own / other for own, other in pairs))
 
 
 def ratios(timed: Sequence[Timed], ours: str, peer: str) -> list[tuple[Timed, Ratio]]:
-    """Our time over the peer's, where both were measured; of their duel, where there was one."""
+    """Return our time over the peer's where both were measured, from their duel if there was one."""
     found = []
     for one in timed:
         measured = one.duels.get((ours, peer)) or one.duels.get((peer, ours)) or one.measurements

@@ -1,9 +1,8 @@
 """Row 6: many labels in many templates, in PyTorch with random weights of ViT-B/32's size.
 
-A few are embedded beside transformers 4.57.6, outputs compared first: by our classifier, which remembers no label then,
-of a model as it is loaded and of one prepared for inference; and by what users of transformers write, batches of texts
-as they come. Then 1,000 labels in 80 templates are embedded by the prepared one as one streamed job, and again, when
-they are found by their content.
+A small set is embedded beside transformers 4.57.6, outputs compared first: by our classifier without its label cache,
+with a model as loaded and one prepared for inference; and by typical transformers code, batches of texts in order. Then
+the prepared model embeds 1,000 labels in 80 templates as one streamed job, and again from the cache.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _MEGABYTE = 1e6
 
 
 def report(settings: Settings) -> Report:
-    """Measure all; a quick check takes few labels, and a tiny model."""
+    """Run the benchmark; a quick check uses few labels and a tiny model."""
     folder = settings.scratch / "labels"
     write_random(folder, CLIPConfig(**TINY) if settings.quick else CLIPConfig())
     rows = label_rows(folder, *((10, 2) if settings.quick else BESIDE))
@@ -52,13 +51,13 @@ def report(settings: Settings) -> Report:
 
 
 def named(labels: int, templates: int) -> tuple[list[str], list[str]]:
-    """Labels of 1 to 3 words, and templates of 2 to 8 and a place."""
+    """Return labels of 1 to 3 words, and templates of 2 to 8 words and a placeholder."""
     names = words(np.random.default_rng(4).integers(3, 6, labels), seed=5)
     return names, [f"{text} {{}}" for text in words(np.random.default_rng(6).integers(4, 11, templates), seed=7)]
 
 
 def label_rows(folder: Path, labels: int, templates: int) -> list[Row]:
-    """Ours beside the peer's: as it is loaded, and prepared."""
+    """Compare ours, as loaded and prepared, with the peer."""
     from transformers import CLIPModel
 
     names, frames = named(labels, templates)
@@ -81,20 +80,20 @@ def label_rows(folder: Path, labels: int, templates: int) -> list[Row]:
 
 
 def loaded(folder: Path) -> TorchEncoder:
-    """The model as it is loaded."""
+    """Return the model as loaded."""
     return TorchEncoder(clip_torch.CLIPModel.from_pretrained(folder))
 
 
 def prepared(folder: Path) -> TorchEncoder:
-    """The model as who has many texts takes it."""
+    """Return the model prepared for inference, as for many texts."""
     return TorchEncoder(clip_torch.CLIPModel.from_pretrained(folder).prepare_for_inference())
 
 
 def streamed(folder: Path, labels: int, templates: int) -> dict[str, Any]:
-    """All as one job; and again, from the cache."""
+    """Embed everything as one job, and again from the cache."""
     names, frames = named(labels, templates)
     classifier = ZeroShotClassifier(prepared(folder), Words())  # type: ignore[arg-type]
-    classifier.embed_labels(names[:4], frames)  # warms up, below what is kept
+    classifier.embed_labels(names[:4], frames)  # warm-up, below the caching threshold
     before = peak_memory()
     first, embeds = once(lambda: classifier.embed_labels(names, frames))
     grown = peak_memory() - before
@@ -104,7 +103,7 @@ def streamed(folder: Path, labels: int, templates: int) -> dict[str, Any]:
 
 
 def cells(whole: dict[str, Any]) -> list[str]:
-    """What stands in the columns."""
+    """Return the cells of the row."""
     name = f"{whole['labels']} labels in {whole['templates']} templates, prepared"
     a_text = 1e3 * whole["first"] / whole["labels"] / whole["templates"]
     grown = f"{whole['grown'] / _MEGABYTE:.0f}"
@@ -112,7 +111,7 @@ def cells(whole: dict[str, Any]) -> list[str]:
 
 
 def once(work: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
-    """Seconds, and what was returned."""
+    """Return the seconds and the result."""
     start = time.perf_counter()
     done = work()
     return time.perf_counter() - start, done

@@ -1,12 +1,12 @@
-"""Row 2: loading a ViT-B/32 of 605 MB, beside transformers 4.57.6 and safetensors: time and peak memory.
+"""Row 2: loading a 605 MB ViT-B/32, beside transformers 4.57.6 and safetensors: time and peak memory.
 
-The features that each library computes from the weights are compared first. Then each loads them in turn, in a process
-of its own that has loaded a tiny checkpoint before, so that no import and no first use of a library is counted. Weights
-that are only mapped into memory are looked at within the time. Memory is the peak of resident bytes, those of mapped
-files included, over what the process held before. Weights are random.
+The features that each library computes from the weights are compared first. Then each loads them in turn, in a fresh
+process that has already loaded a tiny checkpoint, so that imports and first uses are not counted. Memory-mapped weights
+are paged in within the measured time. Memory is the peak of resident bytes, including mapped files, above what the
+process held before. Weights are random.
 
-What is asked: PyTorch within 1.3 times `safetensors.torch.load_file` and a bare module to assign to, and at most 1.1
-times the file in memory in every framework.
+Targets: PyTorch within 1.3 times `safetensors.torch.load_file` plus assignment to a bare module, and in every framework
+at most 1.1 times the file in memory.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ INPUTS: dict[str, np.ndarray] = {
 
 
 def ours(backend: str) -> Load:
-    """Our `from_pretrained`."""
+    """Return our `from_pretrained`."""
     load: Load = import_module(f"clip_{backend}").CLIPModel.from_pretrained
     return load
 
 
 def peers(backend: str) -> Load:
-    """The one of transformers."""
-    import torch  # noqa: F401  before TensorFlow, which crashes otherwise
+    """Return the `from_pretrained` of transformers."""
+    import torch  # noqa: F401  must precede TensorFlow, which crashes otherwise
     import transformers
 
     name, options = {"torch": ("", {}), "tf": ("TF", {"from_pt": True}), "flax": ("Flax", {"from_pt": True})}[backend]
@@ -62,7 +62,7 @@ def peers(backend: str) -> Load:
 
 
 def bare(_backend: str) -> Load:
-    """What safetensors itself offers, and a module without memory of its own to assign to."""
+    """Return plain safetensors loading, assigned to a module without memory of its own."""
     import torch
     from safetensors.torch import load_file
 
@@ -83,7 +83,7 @@ CASES = [(library, backend) for library, backend in CASES if library != "safeten
 
 
 def report(settings: Settings) -> Report:
-    """Measure all; a quick check loads into PyTorch alone."""
+    """Run the benchmark; a quick check loads into PyTorch only."""
     cases = [case for case in CASES if not settings.quick or case[1] == "torch"]
     found = rows(cases, settings.scratch, 1 if settings.quick else REPEATS)
     written = Report("loading", "Loading a ViT-B/32 of 605 MB", __doc__ or "", quick=settings.quick)
@@ -96,7 +96,7 @@ def report(settings: Settings) -> Report:
 
 
 def features(model: Any, backend: str) -> list[list[float]]:
-    """Text and image features of unit norm, to compare libraries by."""
+    """Return text and image features of unit norm, for comparing libraries."""
     given: Callable[[np.ndarray], Any] = np.asarray
     if backend == "torch":
         import torch
@@ -115,14 +115,14 @@ def features(model: Any, backend: str) -> list[list[float]]:
 
 
 def look_at(model: Any, backend: str) -> None:
-    """Bring in every page of weights that are only mapped so far."""
+    """Touch every page of memory-mapped weights."""
     if backend == "torch":
         for parameter in model.parameters():
             parameter.detach().flatten()[::512].sum().item()
 
 
 def work(task: str, library: str, backend: str, tiny: str, folder: str) -> None:
-    """Print what the process is for: the features, or seconds and bytes of loading."""
+    """Print the features, or the seconds and bytes of loading."""
     load = LIBRARIES[library](backend)
     if task == "features":
         print(json.dumps(features(load(folder), backend)))
@@ -135,12 +135,12 @@ def work(task: str, library: str, backend: str, tiny: str, folder: str) -> None:
 
 
 def result(task: str, case: tuple[str, str], tiny: Path, folder: Path) -> Any:
-    """What a fresh process prints."""
+    """Return the output of a fresh process."""
     return json.loads(run(__file__, task, *case, str(tiny), str(folder)).output.splitlines()[-1])
 
 
 def check_same(cases: list[tuple[str, str]], tiny: Path, folder: Path) -> None:
-    """All libraries and frameworks computed the same features from the file."""
+    """Check that all libraries and frameworks compute the same features from the file."""
     first, *others = [np.array(result("features", case, tiny, folder)) for case in cases]
     for case, other in zip(cases[1:], others, strict=True):
         difference = np.abs(first - other).max()
@@ -148,14 +148,14 @@ def check_same(cases: list[tuple[str, str]], tiny: Path, folder: Path) -> None:
 
 
 def rows(cases: list[tuple[str, str]], folder: Path, repeats: int) -> list[dict[str, Any]]:
-    """One for each library and framework: medians of time, the largest of peaks."""
+    """Return one row per library and framework: median time, maximum peak."""
     tiny, large = folder / "tiny", folder / "large"
     write_random(tiny, CLIPConfig(TINY, TINY), "5GB")
     write_random(large, CLIPConfig(), "5GB")
     size = (large / "model.safetensors").stat().st_size
     check_same(cases, tiny, large)
     works = {" in ".join(case): partial(result, "loading", case, tiny, large) for case in cases}
-    # PyTorch only maps the file: what takes a tenth of a second spreads more, and more turns cost little.
+    # PyTorch only maps the file: a tenth of a second has a larger relative spread, and extra turns cost little.
     mapped = {name: work for name, work in works.items() if name.endswith(" in torch")}
     read = {name: work for name, work in works.items() if name not in mapped}
     found = []
@@ -176,13 +176,13 @@ def rows(cases: list[tuple[str, str]], folder: Path, repeats: int) -> list[dict[
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """What stands in the columns."""
+    """Return the cells of the row."""
     peak = f"{row['peak'] / 1e6:.0f} ({row['peak_of_file']:.2f})"
     return [row["name"], f"{row['seconds']:.2f} (±{row['spread']:.0%})", peak]
 
 
 def goals(found: list[dict[str, Any]]) -> list[Goal]:
-    """PyTorch beside the bare file and module, and memory in every framework."""
+    """Return the targets: PyTorch against the bare file and module, and memory in every framework."""
     times = {row["name"]: row["times"] for row in found}
     pairs = zip(times["clip-zoo in torch"], times["safetensors in torch"], strict=True)
     ratio = Ratio(tuple(own / bare for own, bare in pairs))

@@ -1,4 +1,4 @@
-"""What a measurement was taken on: the machine, the date and the versions, as every result says them."""
+"""Measurement environment: the machine, the date and the versions, as recorded in every result."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _CPU, _MEMORY = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 
 
 def threads() -> int:
-    """How many threads this process may run at once, which every peer is given alike."""
+    """Return the number of threads available to this process, which every peer gets too."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> dict[str, str]:
-    """The processor, its cores, the memory and the system."""
+    """Return the processor, its cores, the memory and the system."""
     return {
         "processor": _processor(),
         "cores": str(threads()),
@@ -30,12 +30,12 @@ def machine() -> dict[str, str]:
 
 
 def today() -> str:
-    """The date, UTC."""
+    """Return the date, UTC."""
     return dt.datetime.now(dt.UTC).date().isoformat()
 
 
 def versions() -> dict[str, str]:
-    """Those of this environment; workers of other environments tell their own."""
+    """Return the package versions of this environment; workers in other environments report their own."""
     found = {}
     for package in PACKAGES:
         try:

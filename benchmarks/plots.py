@@ -1,4 +1,4 @@
-"""The pictures of the reports."""
+"""Plots of the reports."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     Curve = tuple[Sequence[float], Sequence[float]]
     Style = Mapping[str, object]  # keywords of matplotlib's `plot`
 
-_WIDTH, _HEIGHT = 4.8, 3.6  # inches, of one pair of axes
+_WIDTH, _HEIGHT = 4.8, 3.6  # inches, per pair of axes
 _DOTS = 120  # per inch
-_LABEL_GAP = 0.055  # between two labels, of the height of the axes
+_LABEL_GAP = 0.055  # minimum distance of two labels, as a fraction of the axes' height
 _BASELINE = 1.0
 
 
 def curves(path: Path, panels: Mapping[str, tuple[str, str, Mapping[str, Curve]]], *, slopes: bool = False) -> None:
-    """Costs over sizes, both axes logarithmic.
+    """Plot costs over sizes, both axes logarithmic.
 
     Args:
-        path: the picture to write.
-        panels: title to the axes' names and the curves by name; ours are drawn thick, and one without is left out.
-        slopes: name each curve's exponent, and draw the fitted line.
+        path: the image file to write.
+        panels: title to axis labels and curves by name; ours are drawn thick, and panels without curves are left out.
+        slopes: label each curve with its exponent, and draw the fitted line.
     """
     panels = {title: panel for title, panel in panels.items() if panel[2]}
     figure, all_axes = _figure(len(panels))
@@ -48,14 +48,14 @@ def relative_curves(
     styles: Mapping[str, Style],
     limits: tuple[float, float],
 ) -> None:
-    """Draw ratios to a baseline over a logarithmic size, each line named at its right end.
+    """Plot ratios to a baseline over a logarithmic size, with each line labelled at its right end.
 
     Args:
-        path: the image to write.
-        panels: title to the name of the horizontal axis and the curves by name.
-        up: the name of the vertical axis, which all panels share.
-        baseline: the name of the dashed line at 1.
-        styles: how each curve is drawn; its label takes the same color.
+        path: the image file to write.
+        panels: title to the label of the horizontal axis and the curves by name.
+        up: label of the shared vertical axis.
+        baseline: label of the dashed line at 1.
+        styles: style of each curve; its label takes the same color.
         limits: of the vertical axis.
     """
     figure, all_axes = _figure(len(panels))
@@ -103,14 +103,14 @@ def spread_apart(heights: Sequence[float], gap: float) -> list[float]:
 
 
 def bars(path: Path, title: str, across: str, values: Mapping[str, float], line: float | None = None) -> None:
-    """A bar for each value.
+    """Plot a bar for each value.
 
     Args:
-        path: the picture to write.
-        title: over it.
-        across: what the numbers are.
+        path: the image file to write.
+        title: title of the plot.
+        across: label of the values' axis.
         values: by name.
-        line: where to draw one, such as the limit that was asked for.
+        line: position of a marker line, such as the target; None for none.
     """
     figure, (axes,) = _figure(1, height=1.2 + 0.3 * len(values), width=2 * _WIDTH)
     axes.barh(list(values), list(values.values()), color=["C0" if _is_ours(name) else "C7" for name in values])
@@ -132,7 +132,7 @@ def _draw(axes: Any, name: str, sizes: Sequence[float], costs: Sequence[float], 
 
 
 def _mark_sizes(axes: Any, sizes: list[float]) -> None:
-    """The sizes that were measured, in place of powers of ten."""
+    """Label the axis with the measured sizes rather than powers of ten."""
     from matplotlib.ticker import NullLocator
 
     axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
@@ -144,7 +144,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _figure(panels: int, *, width: float = _WIDTH, height: float = _HEIGHT) -> tuple[Any, list[Any]]:
-    """A figure of so many axes, three a row, drawn without a screen."""
+    """Return a figure with this many axes, three per row, drawn without a display."""
     from matplotlib.figure import Figure
 
     columns = min(panels, 3)

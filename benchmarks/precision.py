@@ -1,9 +1,9 @@
-"""Row 10: fewer bits on the CPU in PyTorch: what they save, and what they cost trained models.
+"""Row 10: lower precision on the CPU in PyTorch: time saved, and accuracy lost by trained models.
 
-Models prepared for inference in float32 and in bfloat16, and one whose linear layers PyTorch's dynamic quantization
-holds in int8, take turns in one process on random weights of ViT-B/32's size. What each loses is measured on trained
-checkpoints: the demo model, on 2,000 pictures of pairs of a colour and a shape that its training never showed; and,
-where its folder lies beside the project, a small CLIP trained on emoji, on 32 drawings of a vendor that it never saw.
+Models prepared for inference in float32 and bfloat16, and one with linear layers in int8 by PyTorch's dynamic
+quantization, take turns in one process on random weights of ViT-B/32's size. The loss of accuracy is measured on
+trained checkpoints: the demo model, on 2,000 images of colour-shape pairs absent from its training; and, if its folder
+lies beside the project, a small CLIP trained on emoji, on 32 drawings by a vendor it never saw.
 """
 
 from __future__ import annotations
@@ -46,32 +46,32 @@ STAGES = {"picture(s)": "get_image_features", "text(s) of 77 tokens": "get_text_
 
 
 def in_float32(folder: Path) -> Any:
-    """A model in float32, prepared for inference."""
+    """Load a model in float32, prepared for inference."""
     return clip_torch.CLIPModel.from_pretrained(folder).prepare_for_inference()
 
 
 def in_bfloat16(folder: Path) -> Any:
-    """Likewise in bfloat16."""
+    """Load a model in bfloat16, prepared for inference."""
     return clip_torch.CLIPModel.from_pretrained(folder, dtype=torch.bfloat16).prepare_for_inference()
 
 
 def in_int8(folder: Path) -> Any:
-    """A model whose linear layers hold whole numbers, their inputs' scales found in each run."""
+    """Load a model with int8 linear layers, their input scales computed in each run."""
     model = clip_torch.CLIPModel.from_pretrained(folder)
     with warnings.catch_warnings():
-        # PyTorch has announced to remove its quantized tensors; what takes their place is a package of its own.
+        # PyTorch has deprecated its quantized tensors; the replacement is a separate package.
         warnings.simplefilter("ignore")
         return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, torch.qint8)
 
 
 def ways() -> dict[str, Callable[[Path], Any]]:
-    """How to load a model, by name."""
+    """Return the loaders of the model, by name."""
     found = {WHOLE: in_float32, "bfloat16": in_bfloat16, "int8": in_int8}
     return found if multiplies_bfloat16() else {name: way for name, way in found.items() if name != "bfloat16"}
 
 
 def report(settings: Settings) -> Report:
-    """Measure all."""
+    """Run the benchmark."""
     folder, fields = settings.scratch / "precision", checkpoints.TINY if settings.quick else checkpoints.VIT_B_32
     checkpoints.write_random(folder, CLIPConfig(**fields))
     written = Report("precision", "Fewer bits on the CPU", __doc__ or "", quick=settings.quick)
@@ -88,7 +88,7 @@ def report(settings: Settings) -> Report:
 
 
 def speed(folder: Path, settings: Settings) -> list[dict[str, Any]]:
-    """Every way at every batch size, with how far its features turned from float32's."""
+    """Time every variant at every batch size, with the cosine of its features to float32's."""
     models = {name: load(folder) for name, load in ways().items()}
     found = []
     for what, method in STAGES.items():
@@ -116,7 +116,7 @@ def speed(folder: Path, settings: Settings) -> list[dict[str, Any]]:
 
 
 def speed_table(timed: list[dict[str, Any]]) -> Table:
-    """Milliseconds, ratios, and the cosine of the feature that turned most."""
+    """Return milliseconds, ratios, and the minimum cosine."""
     rows = [
         [
             one["case"],
@@ -133,7 +133,7 @@ def speed_table(timed: list[dict[str, Any]]) -> Table:
 
 
 def accuracy(settings: Settings) -> dict[str, dict[str, dict[str, float]]]:
-    """Shares of right answers of each trained model that is here, for each way."""
+    """Return the accuracies of each available trained model, for each variant."""
     found = {"The demo model": {name: _of_demo(load, settings) for name, load in ways().items()}}
     if EMOJI.exists():
         found["A CLIP of 8.8 million parameters, trained on emoji"] = {
@@ -143,7 +143,7 @@ def accuracy(settings: Settings) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def accuracy_table(title: str, found: dict[str, dict[str, float]]) -> Table:
-    """Per cent of each measure."""
+    """Return the percentages of each measure."""
     measures = list(found[WHOLE])
     rows = [[name, *(f"{one[measure]:.2%}" for measure in measures)] for name, one in found.items()]
     return Table(["numbers", *measures], rows, title)

@@ -1,12 +1,12 @@
-"""Row 3: pictures to pixel values beside transformers 4.57.6: the same bits, compared first, in how much of the time.
+"""Row 3: images to pixel values beside transformers 4.57.6: identical bits, checked first, and the relative time.
 
-The slow image processor of transformers, whose numbers ours are, runs on one thread. Its fast one has other numbers,
-and needs torchvision; where that is not installed, its arithmetic stands for it: torch's resizing of bytes, the crop
-and the fused normalisation, without what transformers does around them. Pictures are made up; where a folder of
-photographs lies beside the project, they are a row of their own.
+The slow image processor of transformers, whose values ours reproduce, is single-threaded. Its fast one has different
+values and needs torchvision; if that is not installed, its arithmetic stands in for it: torch's resizing of bytes, the
+crop and the fused normalization, without transformers' overhead. Images are synthetic; if a folder of photographs lies
+beside the project, they get a row of their own.
 
-The last rows go on to embeddings, by ViT-B/32 with random weights on all threads: how much of the time `encode_images`
-takes the model would need alone says how busy it is kept.
+The last rows continue to embeddings, with ViT-B/32 and random weights on all threads: comparing `encode_images` with
+the model alone shows how busy the model is kept.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ ours = CLIPImageProcessor()
 
 
 def report(settings: Settings) -> Report:
-    """Measure all; a quick check takes the smaller pictures, and a tiny model."""
+    """Run the benchmark; a quick check uses only the smaller images, and a tiny model."""
     found = [row for size in SIZES[: 1 if settings.quick else None] for row in size_rows(*size)]
     found += [photo_row(PHOTOS)] if PHOTOS.is_dir() else []
     found += stream_rows(settings.scratch, CLIPConfig(**TINY) if settings.quick else CLIPConfig())
@@ -67,7 +67,7 @@ def report(settings: Settings) -> Report:
 
 
 def goals(row: Row, alone: float | None) -> list[Goal]:
-    """Twice as fast as the slow way on one thread; no slower than the fast one on two."""
+    """Return the targets: twice the slow processor's speed on one thread; no slower than the fast one on two."""
     if row.peer == SLOW and "JPEG" not in row.name:
         why = "" if alone is None else f"Pillow's resizing alone takes {alone:.2f} of our time"
         return [times_as_fast(row, 2.0, why)]
@@ -77,7 +77,7 @@ def goals(row: Row, alone: float | None) -> list[Goal]:
 
 
 def picture(width: int, height: int, seed: int) -> Image.Image:
-    """Soft blots with some grain, which a JPEG file holds in about as many bytes as a photograph of that size."""
+    """Return soft blots with grain, whose JPEG file is about as large as a photograph's."""
     random = np.random.default_rng(seed)
     blots = Image.fromarray(random.integers(0, 256, (height // 24, width // 24, 3), dtype=np.uint8))
     soft = np.asarray(blots.resize((width, height), Image.Resampling.BICUBIC))
@@ -86,46 +86,46 @@ def picture(width: int, height: int, seed: int) -> Image.Image:
 
 
 def jpeg(image: Image.Image) -> bytes:
-    """The picture as a JPEG file."""
+    """Return the image as a JPEG file."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=90)
     return file.getvalue()
 
 
 def decoded(content: bytes) -> Image.Image:
-    """The picture of a file, in RGB."""
+    """Return the decoded image of a file, in RGB."""
     return Image.open(io.BytesIO(content)).convert("RGB")
 
 
 def by_us(images: Any, num_threads: int = 1) -> np.ndarray:
-    """Our pixel values."""
+    """Return our pixel values."""
     pixel_values: np.ndarray = ours(images, return_tensors="np", num_threads=num_threads)["pixel_values"]
     return pixel_values
 
 
 @cache
 def slow_processor() -> Any:
-    """Transformers' slow image processor."""
+    """Return transformers' slow image processor."""
     from transformers import CLIPImageProcessor as SlowImageProcessor
 
     return SlowImageProcessor()
 
 
 def by_slow(images: Any) -> np.ndarray:
-    """Those of the slow image processor."""
+    """Return the slow image processor's pixel values."""
     pixel_values: np.ndarray = slow_processor()(images, return_tensors="np")["pixel_values"]
     return pixel_values
 
 
 def by_pillow(images: list[Image.Image]) -> None:
-    """What every exact way would begin with: Pillow's resizing, and nothing after it."""
+    """Resize with Pillow only: the lower bound of any exact implementation."""
     for image in images:
         scale = _EDGE / min(image.size)
         image.resize((int(image.width * scale), int(image.height * scale)), Image.Resampling.BICUBIC)
 
 
 def fast_way() -> tuple[str, Callable[[list[Image.Image]], np.ndarray]]:
-    """The fast image processor of transformers, or what can be had of it, with its name."""
+    """Return transformers' fast image processor, or its arithmetic, with its name."""
     from transformers.utils import is_torchvision_available
 
     if is_torchvision_available():
@@ -137,7 +137,7 @@ def fast_way() -> tuple[str, Callable[[list[Image.Image]], np.ndarray]]:
 
 
 def by_torch(images: list[Image.Image]) -> np.ndarray:
-    """The arithmetic of the fast image processor of pictures of one size: `(batch, 3, 224, 224)`."""
+    """Run the fast image processor's arithmetic on images of one size: `(batch, 3, 224, 224)`."""
     batch = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images])
     height, width = batch.shape[2:]
     scale = _EDGE / min(height, width)
@@ -150,7 +150,7 @@ def by_torch(images: list[Image.Image]) -> np.ndarray:
 
 
 def size_rows(width: int, height: int) -> list[Row]:
-    """One picture and a batch of one size, beside each peer, and the batch from JPEG files."""
+    """Compare a single image and a batch of one size with each peer, and the batch from JPEG files."""
     images = [picture(width, height, seed) for seed in range(BATCH)]
     files = [jpeg(image) for image in images]
     name = f"{width} x {height}"
@@ -172,10 +172,10 @@ def size_rows(width: int, height: int) -> list[Row]:
 
 
 def thread_rows(images: list[Image.Image], files: list[bytes], name: str) -> list[Row]:
-    """The batch on one thread and on two, beside the fast way on as many; and files, decoded by the threads too."""
+    """Compare the batch on one and two threads with the fast processor; and JPEG files decoded in the threads."""
     peer, fast = fast_way()
     difference = np.abs(by_us(images) - fast(images)).max()
-    assert difference < 0.1, difference  # of 2 or 3 levels of 256: it is not exact
+    assert difference < 0.1, difference  # in units of 2 or 3 of 256 levels: it is not exact
     rows = []
     before = torch.get_num_threads()
     for threads in (1, THREADS):
@@ -192,7 +192,7 @@ def thread_rows(images: list[Image.Image], files: list[bytes], name: str) -> lis
 
 
 def _decoding_row(files: list[bytes], name: str) -> Row:
-    """Reading by address, as `encode_images` does it in its threads, beside the slow way of doing so."""
+    """Compare decoding in threads, as `encode_images` does, with transformers' sequential way."""
     from concurrent.futures import ThreadPoolExecutor
 
     def in_threads() -> list[np.ndarray]:
@@ -208,7 +208,7 @@ def _decoding_row(files: list[bytes], name: str) -> Row:
 
 
 def photo_row(folder: Path) -> Row:
-    """Photographs of various sizes, decoded already."""
+    """Compare on photographs of various sizes, already decoded."""
     photos = []
     for path in find_images(folder):
         with Image.open(path) as photo:
@@ -218,7 +218,7 @@ def photo_row(folder: Path) -> Row:
 
 
 def stream_rows(folder: Path, config: CLIPConfig) -> list[Row]:
-    """Files to embeddings by `encode_images`, beside what users of transformers write, and beside the model alone."""
+    """Compare `encode_images` from files to embeddings with typical transformers code, and with the model alone."""
     from transformers import CLIPModel
 
     write_random(folder / "checkpoint", config)
@@ -230,7 +230,7 @@ def stream_rows(folder: Path, config: CLIPConfig) -> list[Row]:
     ready = [by_us(list(map(str, batch))) for batch in batched(paths)]
 
     def own() -> np.ndarray:
-        return encode_images(encoder, ours, paths, batch_size=BATCH)  # type: ignore[arg-type]  it is asked no text
+        return encode_images(encoder, ours, paths, batch_size=BATCH)  # type: ignore[arg-type]  never given texts
 
     @torch.inference_mode()
     def theirs() -> np.ndarray:
@@ -250,5 +250,5 @@ def stream_rows(folder: Path, config: CLIPConfig) -> list[Row]:
 
 
 def batched(paths: list[Path]) -> list[list[Path]]:
-    """As many as the model takes at a time."""
+    """Return batches of the size that the model takes."""
     return [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]

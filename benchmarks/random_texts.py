@@ -1,4 +1,4 @@
-"""Captions of random words, what turns them into ids, and what users of transformers do with them."""
+"""Random captions, a stand-in tokenizer for them, and typical transformers code to embed them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 LONGEST, EOS = 77, 49407
 BATCH = 32
 PEER = "transformers 4.57.6"
-SAME = 1e-5  # of embeddings of unit norm; our own from fewer tokens are the same to 1e-6
+SAME = 1e-5  # of embeddings of unit norm; our own from trimmed inputs agree to 1e-6
 
 
 def caption_lengths(count: int, seed: int = 0) -> np.ndarray:
-    """Lengths in tokens like those of captions: from 5, most near 10, a few long; 12 on average."""
+    """Return token counts distributed like those of captions: from 5, most near 10, a few long; 12 on average."""
     lengths = np.random.default_rng(seed).gamma(2.0, 3.5, count).astype(int) + 5
     return np.minimum(lengths + round(12 - lengths.mean()), LONGEST).clip(4)
 
 
 def padded(lengths: np.ndarray, seq: int) -> dict[str, Tensor]:
-    """Ids and mask `(batch, seq)` of random words, as a tokenizer pads them."""
+    """Return ids and mask `(batch, seq)` of random words, padded like a tokenizer's."""
     random = np.random.default_rng(1)
     ids = np.full((len(lengths), seq), EOS)
     mask = (np.arange(seq) < lengths[:, None]).astype(np.int64)
@@ -34,12 +34,12 @@ def padded(lengths: np.ndarray, seq: int) -> dict[str, Tensor]:
 
 
 class Words:
-    """A processor in place of one with OpenAI's vocabulary: a word is a token, its number is in its name."""
+    """A processor without OpenAI's vocabulary: each word is a token, with its id in its name."""
 
     tokenizer = SimpleNamespace(model_max_length=LONGEST)
 
     def __call__(self, text: list[str], **_: object) -> dict[str, np.ndarray]:
-        """Ids and mask, padded to the longest."""
+        """Return ids and mask, padded to the longest."""
         rows = [[49406, *(int(word[1:]) for word in one.split()), EOS] for one in text]
         longest = max(map(len, rows))
         ids = np.array([row + [EOS] * (longest - len(row)) for row in rows])
@@ -47,14 +47,14 @@ class Words:
 
 
 def words(lengths: np.ndarray, seed: int = 3) -> list[str]:
-    """Texts of so many tokens each, BOS and EOS counted."""
+    """Return texts with these token counts, including BOS and EOS."""
     random = np.random.default_rng(seed)
     return [" ".join(f"w{number}" for number in random.integers(0, 49406, length - 2)) for length in lengths]
 
 
 @torch.inference_mode()
 def batch_after_batch(model: Any, process: Words, texts: list[str]) -> Tensor:
-    """Embeddings of unit norm of texts as they come, padded to the longest of each batch."""
+    """Embed texts in order, padded to the longest of each batch; embeddings have unit norm."""
     found = []
     for start in range(0, len(texts), BATCH):
         inputs = {name: torch.from_numpy(array) for name, array in process(texts[start : start + BATCH]).items()}

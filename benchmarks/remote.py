@@ -1,4 +1,4 @@
-"""The driver's end of `worker.py`: a library in a process of its own, perhaps of another environment."""
+"""Driver side of `worker.py`: a library in its own process, possibly in another environment."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _END_OF_ERROR = 3000  # characters
 
 
 class WorkerError(RuntimeError):
-    """A library could not be started, or failed at what it was told to do."""
+    """A library that could not be started, or that failed at a request."""
 
 
 class Worker:
-    """A started worker; use it in `with`, which ends its process.
+    """A running worker process; a context manager that ends it.
 
     Args:
-        name: what it is called in messages.
-        target: what to run.
-        patience: seconds to wait for an answer, after which the process is ended; None for ever.
-        options: further keywords of the adapter's `load`; the target's own come first.
+        name: its name in messages.
+        target: the library to run.
+        patience: seconds to wait for an answer before the process is killed; None to wait forever.
+        options: further keywords of the adapter's `load`, which override the target's own.
 
     Raises:
-        WorkerError: its environment is not there, or the library failed to load.
+        WorkerError: if its environment is missing, or the library fails to load.
     """
 
     def __init__(self, name: str, target: Target, *, patience: float | None = None, **options: Any) -> None:
@@ -75,7 +75,7 @@ class Worker:
         self._files.cleanup()
 
     def prepare(self, stage: str, inputs: dict[str, np.ndarray], **options: Any) -> dict[str, np.ndarray]:
-        """Give the library its inputs; what it computes of them."""
+        """Set the library's inputs, and return its outputs."""
         given, written = (str(Path(self._files.name) / name) for name in ("inputs.npz", "outputs.npz"))
         np.savez(given, **inputs)
         self._ask("prepare", stage=stage, inputs=given, outputs=written, **options)
@@ -83,20 +83,20 @@ class Worker:
             return dict(file)
 
     def run(self) -> float:
-        """Seconds of one run."""
+        """Run once and return the seconds."""
         seconds: float = self._ask("run")["seconds"]
         return seconds
 
     def memory(self) -> dict[str, int]:
-        """Bytes held `now` and at the `peak` since `reset`."""
+        """Return the bytes held `now` and at the `peak` since `reset`."""
         return self._ask("memory")
 
     def reset(self) -> None:
-        """Count the peak from now on."""
+        """Reset the peak."""
         self._ask("reset")
 
     def release(self) -> None:
-        """Forget what was prepared."""
+        """Discard the prepared inputs."""
         self._ask("release")
 
     def _ask(self, do: str, **arguments: Any) -> dict[str, Any]:
@@ -124,11 +124,11 @@ class Worker:
 
 
 def _environment() -> dict[str, str]:
-    """Alike for every worker: its threads, our packages, and no word of TensorFlow's about its devices."""
+    """Return the environment of every worker: its threads, our packages, and quiet logging."""
     return {
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "OMP_NUM_THREADS": str(threads()),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "HF_HUB_OFFLINE": "1",
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # JAX would take most of a GPU for itself
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # otherwise JAX claims most of a GPU
     }

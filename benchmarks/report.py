@@ -1,4 +1,4 @@
-"""What a row of the benchmarks found, written as JSON with every number and as Markdown to read."""
+"""Benchmark reports, written as JSON with every value and as Markdown for reading."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Table:
-    """A table of Markdown; numbers stand to the right."""
+    """A Markdown table; all columns but the first are right-aligned."""
 
     columns: list[str]
     rows: list[list[str]]
@@ -32,19 +32,19 @@ class Table:
 
 @dataclass
 class Report:
-    """One row of the benchmarks.
+    """The report of one row of the benchmarks.
 
     Attributes:
-        name: the stem of its files.
+        name: stem of its file names.
         title: the heading.
-        description: what was measured, and how.
-        tables: to read.
-        measurements: every number, for the JSON file.
-        goals: what was asked.
-        notes: what a reader must know, such as a peer that was left out, and why.
-        versions: of libraries, by name; those of this environment are there already.
-        plot: draws the picture into a file; None for a row without one.
-        quick: whether it was only a check that all runs, whose numbers say nothing.
+        description: the quantity measured and the method.
+        tables: for reading.
+        measurements: every value, for the JSON file.
+        goals: the targets.
+        notes: caveats, such as a peer that was left out, and why.
+        versions: of libraries, by name; those of this environment are included by default.
+        plot: draws the plot into a file; None for a row without one.
+        quick: True for a mere check that everything runs, whose values mean nothing.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Report:
     date: str = field(default_factory=today)
 
     def markdown(self) -> str:
-        """The whole report."""
+        """Return the whole report."""
         parts = [f"# {self.title}", self.description, self._circumstances(), *map(str, self.tables)]
         if self.goals:
             parts.append("What was asked:\n\n" + "\n".join(f"- {goal}." for goal in self.goals))
@@ -72,13 +72,13 @@ class Report:
         return "\n\n".join(parts) + "\n"
 
     def content(self) -> dict[str, Any]:
-        """What stands in the JSON file."""
+        """Return the content of the JSON file."""
         told = ("name", "title", "description", "date", "quick", "machine", "versions", "measurements", "notes")
         goals = [dataclasses.asdict(goal) | {"reached": goal.reached} for goal in self.goals]
         return {key: getattr(self, key) for key in told} | {"goals": goals}
 
     def write(self, folder: Path) -> list[Path]:
-        """Write `<name>.json`, `<name>.md` and, with a plot, `<name>.png`; returns the files."""
+        """Write `<name>.json`, `<name>.md` and, with a plot, `<name>.png`; return the files."""
         folder.mkdir(parents=True, exist_ok=True)
         stem = folder / self.name
         files = [stem.with_suffix(".json"), stem.with_suffix(".md")]
@@ -97,12 +97,12 @@ class Report:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all: a run may be cut off at any time."""
+    """Write a file atomically: a run may be interrupted at any time."""
     unfinished = path.with_suffix(path.suffix + ".tmp")
     unfinished.write_text(text)
     unfinished.replace(path)
 
 
 def milliseconds(seconds: float, spread: float) -> str:
-    """A median with its spread."""
+    """Format a median with its spread."""
     return f"{1e3 * seconds:.3g} (±{spread:.0%})" if seconds < 1 else f"{1e3 * seconds:.0f} (±{spread:.0%})"

@@ -1,11 +1,11 @@
-"""Time this project beside its peers and write what was found: `python benchmarks/run.py [--rows 1,5] [--quick]`.
+"""Benchmarks of this project beside its peers: `python benchmarks/run.py [--rows 1,5] [--quick]`.
 
     1 start   2 loading   3 pictures   4 texts   5 forward passes   6 labels   7 conversion   9 growth   10 fewer bits
 
-Row 8 is of a GPU, and `benchmarks/gpu.py` measures it.
+Row 8 needs a GPU and is measured by `benchmarks/gpu.py`.
 
-Each row writes `<row>.json`, `<row>.md` and `<row>.png`. Peers that need an environment of their own are left out where
-it has not been made, and the report says so; `make bench` makes them all.
+Each row writes `<row>.json`, `<row>.md` and `<row>.png`. Peers whose environment has not been created are left out, and
+the report says so; `make bench` creates all environments.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).with_name("results")
 
-# The module of each row, whose `report` measures it; none is imported for another's sake.
+# The module of each row, whose `report` measures it; imported only when selected.
 ROWS = {
     1: "start",
     2: "loading",
@@ -41,10 +41,10 @@ ROWS = {
 
 
 def row_numbers(text: str) -> list[int]:
-    """Numbers of rows between commas.
+    """Parse comma-separated row numbers.
 
     Raises:
-        argparse.ArgumentTypeError: there is no such row.
+        argparse.ArgumentTypeError: if there is no such row.
     """
     known = {str(number): number for number in ROWS}
     unknown = [one for one in text.split(",") if one not in known]
@@ -54,13 +54,13 @@ def row_numbers(text: str) -> list[int]:
 
 
 def run_row(number: int, options: argparse.Namespace) -> bool:
-    """Measure a row and write its report; False, with the reason told, if that failed."""
+    """Measure a row and write its report; on failure print the reason and return False."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         try:
             settings = Settings(Path(scratch), options.quick, options.budget)
             report: Report = import_module(ROWS[number]).report(settings)
-        except Exception:  # noqa: BLE001  the other rows are measured all the same
+        except Exception:  # noqa: BLE001  the other rows are still measured
             traceback.print_exc()
             return False
     files = report.write(options.results)
@@ -71,7 +71,7 @@ def run_row(number: int, options: argparse.Namespace) -> bool:
 
 
 def main() -> int:
-    """Measure the rows that were asked for; 1 if one failed."""
+    """Measure the selected rows; return 1 if one failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=row_numbers, default=list(ROWS), help="such as 1,5; all by default")
     parser.add_argument("--quick", action="store_true", help="check that all runs, on small models and few turns")
@@ -79,7 +79,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path, help="the folder to write to; benchmarks/results, or none with --quick")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as nowhere:
-        if options.results is None:  # what a quick check finds says nothing, and is not kept
+        if options.results is None:  # a quick check's values mean nothing and are discarded
             options.results = Path(nowhere) if options.quick else RESULTS
         done = [run_row(number, options) for number in options.rows]
     return 0 if all(done) else 1

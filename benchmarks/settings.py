@@ -1,4 +1,4 @@
-"""How thorough a run is, and where it works."""
+"""Run settings: thoroughness and scratch folder."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 
 
 class UnavailableError(RuntimeError):
-    """A row needs what this machine does not have."""
+    """A row that needs something this machine does not have."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every row is given.
+    """The settings passed to every row.
 
     Attributes:
-        scratch: a folder for checkpoints, gone afterwards.
-        quick: check that all runs, on small models and few turns; the times then say nothing.
+        scratch: a temporary folder for checkpoints.
+        quick: only check that everything runs, on small models with few turns; the times then mean nothing.
         budget: seconds for the turns of one case, all libraries together.
     """
 

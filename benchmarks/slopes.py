@@ -1,4 +1,4 @@
-"""How a cost grows: the exponent of a power law, fitted where the axes are logarithmic."""
+"""Growth of costs: the exponent of a power law, fitted on logarithmic axes."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
 
 
 class Slope(NamedTuple):
-    """cost = factor * size ** exponent."""
+    """A power law: cost = factor * size ** exponent."""
 
     exponent: float
     factor: float
 
     def at(self, size: float) -> float:
-        """The cost that the law says."""
+        """Return the predicted cost."""
         return self.factor * size**self.exponent
 
 
 def fit(sizes: Sequence[float], costs: Sequence[float]) -> Slope:
-    """The straight line through the logarithms with the least squares.
+    """Fit a straight line to the logarithms by least squares.
 
     Args:
-        sizes: at least two different ones, above 0.
-        costs: one for each size, above 0.
+        sizes: at least two distinct ones, above 0.
+        costs: one per size, above 0.
 
     Raises:
-        ValueError: they are fewer, or not above 0.
+        ValueError: if there are fewer, or one is not above 0.
     """
     if len(set(sizes)) < 2 or min(*sizes, *costs) <= 0:
         raise ValueError(f"a slope takes two sizes or more, and costs above 0: {list(sizes)} and {list(costs)}")

@@ -1,10 +1,10 @@
-"""Row 1: how long it takes to start: imports over the bare framework's, beside transformers 4.57.6, and commands.
+"""Row 1: startup time: imports over the bare framework's, beside transformers 4.57.6, and commands.
 
-Every import is the whole of a fresh process, which also starts the interpreter; the processes run turn by turn. What an
-import takes over the bare framework's is measured within its process, from when that is there: seconds of two processes
-differ by more. What is asked: `import clip_torch` (clip_tf, clip_flax) at most 0.3 s over its framework, `clip-zoo
---help` and `clip-zoo inspect` at most 0.5 s, with no framework loaded. The processor's time tells it too where the
-machine is not quiet.
+Every import runs in a fresh process, including the interpreter's start; the processes take turns. An import's time over
+the bare framework is measured within its process, from when the framework is loaded, because times of separate
+processes vary by more. Targets: `import clip_torch` (clip_tf, clip_flax) at most 0.3 s over its framework, `clip-zoo
+--help` and `clip-zoo inspect` at most 0.5 s, with no framework loaded. CPU time is also reported, for machines that are
+not idle.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PEERS = {"torch": "CLIPModel", "tf": "TFCLIPModel", "flax": "FlaxCLIPModel"}
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "flax"}
 COMMAND = "import sys; from clip_core.cli import main; sys.argv[0] = 'clip-zoo'; main()"
 
-# The bare framework, and what is imported then, with the seconds and the processor's seconds of that alone.
+# The bare framework, then the import, with its own wall and CPU seconds.
 PROGRAM = """
 from time import perf_counter, process_time
 {bare}
@@ -43,13 +43,13 @@ start = perf_counter(), process_time()
 print(perf_counter() - start[0], process_time() - start[1])
 """
 
-# As large as a small CLIP that somebody trained: 35 MB.
+# As large as a typical small trained CLIP: 35 MB.
 SMALL_TEXT = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 4}
 SMALL_VISION = {**SMALL_TEXT, "hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 4}
 
 
 def report(settings: Settings) -> Report:
-    """Measure all; a quick check imports PyTorch alone."""
+    """Run the benchmark; a quick check imports PyTorch only."""
     repeats = 1 if settings.quick else REPEATS
     checkpoint = settings.scratch / "start"
     write_random(checkpoint, CLIPConfig(SMALL_TEXT, SMALL_VISION, projection_dim=128))
@@ -65,7 +65,7 @@ def report(settings: Settings) -> Report:
 
 
 def statements(backend: str) -> list[str]:
-    """What each library's user writes, after the bare framework."""
+    """Return the imports a user of each library writes, after the bare framework."""
     ours, peer = f"clip_{backend}", PEERS[backend]
     return [
         f"import {ours}",
@@ -75,7 +75,7 @@ def statements(backend: str) -> list[str]:
 
 
 def import_rows(backend: str, repeats: int) -> list[dict[str, Any]]:
-    """The imports of one framework; each row says how much it is over the bare one."""
+    """Return the rows of one framework's imports, each with its time over the bare one."""
     programs = {BARE[backend]: PROGRAM.format(bare=BARE[backend], statement="pass")}
     programs |= {one: PROGRAM.format(bare=BARE[backend], statement=one) for one in statements(backend)}
     runs = in_turns({name: partial(run, "-c", program) for name, program in programs.items()}, repeats)
@@ -83,13 +83,13 @@ def import_rows(backend: str, repeats: int) -> list[dict[str, Any]]:
 
 
 def told(done: Run) -> tuple[float, float]:
-    """What a program's last line says: seconds, and those of the processor."""
+    """Parse wall and CPU seconds from the last line of the output."""
     wall, processor = map(float, done.output.splitlines()[-1].split())
     return wall, processor
 
 
 def command_rows(checkpoint: Path, repeats: int) -> list[dict[str, Any]]:
-    """The command line, beside an interpreter that does nothing."""
+    """Return the rows of the command line, beside an interpreter that does nothing."""
     arguments = {"clip-zoo --help": ["--help"], "clip-zoo inspect": ["inspect", str(checkpoint)]}
     for name, given in arguments.items():
         check_no_framework(name, given)
@@ -99,19 +99,19 @@ def command_rows(checkpoint: Path, repeats: int) -> list[dict[str, Any]]:
 
 
 def differences(done: list[Run], bare: list[Run]) -> list[tuple[float, float]]:
-    """Seconds over the bare one's of the same round, and those of the processor."""
+    """Return wall and CPU seconds over the bare process of the same round."""
     return [(one.wall - other.wall, one.processor - other.processor) for one, other in zip(done, bare, strict=True)]
 
 
 def check_no_framework(name: str, arguments: list[str]) -> None:
-    """The command loads none."""
+    """Check that the command loads no framework."""
     seen = "import atexit, sys; atexit.register(lambda: print('\\n' + ' '.join(sys.modules))); "
     loaded = set(run("-c", seen + COMMAND, *arguments).output.splitlines()[-1].split())
     assert not loaded & FRAMEWORKS, f"{name} loads {', '.join(loaded & FRAMEWORKS)}"
 
 
 def row(name: str, done: list[Run], over: list[tuple[float, float]]) -> dict[str, Any]:
-    """Medians in seconds, of the whole process and of what was over the bare framework or interpreter in each round."""
+    """Return medians in seconds, of the whole process and of the excess over the bare one."""
     walls, processors = [one.wall for one in done], [one.processor for one in done]
     return {
         "name": name,
@@ -124,13 +124,13 @@ def row(name: str, done: list[Run], over: list[tuple[float, float]]) -> dict[str
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """What stands in the columns."""
+    """Return the cells of the row."""
     told = (row[key] for key in ("wall_over_bare", "processor", "processor_over_bare"))
     return [f"`{row['name']}`", f"{row['wall']:.2f} (±{row['spread']:.0%})", *(f"{seconds:.2f}" for seconds in told)]
 
 
 def goals(found: list[dict[str, Any]]) -> list[Goal]:
-    """Our imports over their frameworks, and the command line."""
+    """Return the targets: our imports over their frameworks, and the command line."""
     ours = [one for one in found if one["name"].startswith("import clip_")]
     commands = [one for one in found if one["name"].startswith("clip-zoo")]
     return [

@@ -1,4 +1,4 @@
-"""Who is timed: ourselves and the peers, each with the code that runs it and the environment that it needs."""
+"""Benchmark contestants: ourselves and the peers, each with its adapter and environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
-# The major version of a package that makes an environment of its own unnecessary where this one has it.
+# A package's major version that makes a separate environment unnecessary if already installed here.
 _SUFFICIENT = {"transformers5": ("transformers", "5")}
 
 
@@ -20,8 +20,8 @@ class Target:
 
     Attributes:
         adapter: the module that runs it.
-        environment: "" for this one; otherwise that of another folder beside it, `.venv-bench-<environment>` where this
-            one is `.venv`.
+        environment: "" for the current one; otherwise a sibling folder, `.venv-bench-<environment>` if the current one
+            is `.venv`.
         options: keywords of the adapter's `load`.
     """
 
@@ -64,5 +64,5 @@ TARGETS: dict[str, Target] = {
 
 
 def framework(target: str) -> str:
-    """The last word of a target's name: targets of one framework are held against each other."""
+    """Return the last word of a target's name; targets of the same framework are compared."""
     return target.rpartition("-")[2]

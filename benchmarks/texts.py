@@ -1,7 +1,7 @@
 """Row 4: text features beside transformers 4.57.6, in PyTorch on the CPU: outputs compared first, then timed.
 
-The weights are random, of ViT-B/32's size, and drawn from a seed; the words too, so that nothing has to be downloaded.
-Captions have 12 tokens on average, with BOS and EOS.
+Weights are random, of ViT-B/32's size, and seeded; so are the words, so that nothing needs downloading. Captions
+average 12 tokens, including BOS and EOS.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WHY_ONE = "a run reads 150 MB of weights for one token as for 77, which is most 
 
 
 def report(settings: Settings) -> Report:
-    """Measure all; a quick check takes a tiny model."""
+    """Run the benchmark; a quick check uses a tiny model."""
     folder = settings.scratch / "texts"
     write_random(folder, CLIPConfig(**TINY) if settings.quick else CLIPConfig())
     found = [*feature_rows(folder), stream_row(folder)]
@@ -47,15 +47,15 @@ def report(settings: Settings) -> Report:
 
 
 def goals(row: Row) -> list[Goal]:
-    """Three times as fast where texts are padded to 77 tokens, and 1.5 times where they are of mixed lengths."""
+    """Return the targets: three times the speed if padded to 77 tokens, and 1.5 times for mixed lengths."""
     alone = row.name.startswith("1 ")
     if "padded to 77" in row.name:
         return [times_as_fast(row, 3.0, WHY_ONE if alone else "")]
-    return [] if alone else [times_as_fast(row, 1.5)]  # a single text has no mixture of lengths to gain from
+    return [] if alone else [times_as_fast(row, 1.5)]  # a single text has no mixed lengths to exploit
 
 
 def feature_rows(folder: Path) -> list[Row]:
-    """Captions padded to 77 tokens, and to the longest of the batch: by our model as it is loaded, and prepared."""
+    """Compare captions padded to 77 tokens and to the longest of the batch, with our model as loaded and prepared."""
     from transformers import CLIPModel
 
     ours = clip_torch.CLIPModel.from_pretrained(folder)
@@ -81,7 +81,7 @@ def feature_rows(folder: Path) -> list[Row]:
 
 @torch.inference_mode()
 def check_same(ours: Any, peer: Any, inputs: dict[str, Tensor]) -> None:
-    """Both give the same embeddings, and ours are those of every token read."""
+    """Check that both give the same embeddings, and that ours equal those from reading every token."""
     whole = ours.text_projection(ours.text_model(**inputs).pooler_output)
     embeds, read_whole, expected = (
         torch.nn.functional.normalize(features)
@@ -93,14 +93,14 @@ def check_same(ours: Any, peer: Any, inputs: dict[str, Tensor]) -> None:
 
 @torch.inference_mode()
 def timed(name: str, ours: Any, peer: Any, inputs: dict[str, Tensor]) -> Row:
-    """A row of the table."""
+    """Return a row of the table."""
     return compare(
         name, lambda: ours.get_text_features(**inputs), lambda: peer.get_text_features(**inputs), peer_name=PEER
     )
 
 
 def stream_row(folder: Path) -> Row:
-    """`encode_texts` beside what users of transformers write: batches as they come, padded to their longest."""
+    """Compare `encode_texts` with typical transformers code: batches in order, padded to their longest."""
     from transformers import CLIPModel
 
     ours = TorchEncoder(clip_torch.CLIPModel.from_pretrained(folder))

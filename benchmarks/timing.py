@@ -1,4 +1,4 @@
-"""Whose turn it is, and how one is timed: alike for what a worker runs, a row's own process, and fresh processes."""
+"""Turn order and timing, shared by workers, in-process rows and fresh processes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_SHORT = 0.2  # seconds; what takes less is run once untimed before, since another's turn has emptied the caches
+_SHORT = 0.2  # seconds; shorter work first runs once untimed, as the previous turn has evicted the caches
 
 
 class Work:
-    """A function, and how long it took at last.
+    """A function with the duration of its last run.
 
     Args:
-        function: runs to its end, in which nothing goes on in the background.
+        function: must finish all its work before returning.
     """
 
     def __init__(self, function: Callable[[], Any]) -> None:
@@ -24,7 +24,7 @@ class Work:
         self._last = 0.0
 
     def run(self) -> float:
-        """Seconds of one run; never of the first, which may compile."""
+        """Run once and return the seconds; the first run, which may compile, is never timed."""
         if self._last < _SHORT:
             self.function()
         start = time.perf_counter()
@@ -34,9 +34,9 @@ class Work:
 
 
 def orders(names: Iterable[str], rounds: int) -> Iterator[list[str]]:
-    """The names in another order each round, drawn from a seed: whatever else the machine does falls on all alike.
+    """Yield the names in a new seeded random order each round, so that other load affects all equally.
 
-    Nobody always follows the one that leaves the caches and the threads at their worst.
+    No contestant always follows the one that leaves caches and threads in the worst state.
     """
-    drawn, among = random.Random(0), list(names)  # noqa: S311  nothing is secret
+    drawn, among = random.Random(0), list(names)  # noqa: S311  not security-related
     return (drawn.sample(among, len(among)) for _ in range(rounds))

@@ -1,16 +1,16 @@
-"""A process that holds one library's model and runs it when told, so that peers of any environment take turns.
+"""Worker process that holds one library's model and runs it on request, so that peers from any environment take turns.
 
-It reads a request from each line of its input and answers each with a line, both JSON. `remote.py` is the other end.
+It reads one request per line of standard input and answers each with one line, both JSON. `remote.py` is the other end.
 
-    {"do": "load", "adapter": ..., "options": {...}}          the model; answers with versions
-    {"do": "prepare", "stage": ..., "inputs": an .npz file, "outputs": where to write one}
-                                                              the inputs in the framework; runs once, compiling
-    {"do": "run"}                                             once, timed; answers with seconds
+    {"do": "load", "adapter": ..., "options": {...}}          load the model; answers with versions
+    {"do": "prepare", "stage": ..., "inputs": an .npz file, "outputs": an .npz file to write}
+                                                              convert the inputs; run once, compiling
+    {"do": "run"}                                             run once, timed; answers with seconds
     {"do": "memory"}                                          answers with resident bytes, now and at the peak
-    {"do": "reset"}                                           from now on the peak is counted
-    {"do": "release"}                                         what was prepared, and memory that is only kept
+    {"do": "reset"}                                           reset the peak
+    {"do": "release"}                                         discard prepared inputs and cached memory
 
-An error is answered with its traceback, and the process goes on. What libraries print goes to the error output.
+Errors are answered with a traceback, and the process continues. Library output goes to standard error.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ _KIB = 1024
 
 
 class Server:
-    """The model, and what was prepared of it."""
+    """A model and its prepared inputs."""
 
     def __init__(self) -> None:
         self.model: Any = None
         self.work = Work(lambda: None)
 
     def load(self, adapter: str, options: dict[str, Any]) -> dict[str, Any]:
-        """Make the model."""
+        """Load the model."""
         module = importlib.import_module(adapter)
         self.model = module.load(**options)
         return {"versions": self.model.versions}
 
     def prepare(self, stage: str, inputs: str, outputs: str, **options: Any) -> dict[str, Any]:
-        """Give it inputs, run it once, and write what it computed."""
+        """Set the inputs, run once, and write the outputs."""
         self.release()
         with np.load(inputs) as file:
             arrays = dict(file)
@@ -62,11 +62,11 @@ class Server:
         return {}
 
     def run(self) -> dict[str, Any]:
-        """Run it once."""
+        """Run once."""
         return {"seconds": self.work.run()}
 
     def memory(self) -> dict[str, Any]:
-        """What the process holds: of the device's memory, where the model is on one."""
+        """Return the bytes held: of device memory if the model is on a device."""
         if hasattr(self.model, "memory"):
             found: dict[str, Any] = self.model.memory()
             return found
@@ -75,7 +75,7 @@ class Server:
         return {"now": now, "peak": peak}
 
     def release(self) -> dict[str, Any]:
-        """Forget what was prepared, and give the system back what only the allocator still holds."""
+        """Discard the prepared inputs, and return the allocator's free memory to the system."""
         self.work = Work(lambda: None)
         gc.collect()
         if sys.platform == "linux":
@@ -83,7 +83,7 @@ class Server:
         return {}
 
     def reset(self) -> dict[str, Any]:
-        """Forget the peak so far."""
+        """Reset the peak."""
         if hasattr(self.model, "reset"):
             self.model.reset()
         else:
@@ -92,7 +92,7 @@ class Server:
 
 
 def serve(requests: TextIO, answers: TextIO) -> None:
-    """Answer until there are no more requests."""
+    """Answer requests until there are no more."""
     server = Server()
     for line in requests:
         request = json.loads(line)
@@ -104,7 +104,7 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 
 
 def main() -> None:
-    """Keep the pipe for answers alone, and serve."""
+    """Reserve the pipe for answers, and serve."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     serve(sys.stdin, answers)

@@ -1,4 +1,4 @@
-"""Starting several workers at once, and telling why one could not be."""
+"""Worker startup: several at once, with reasons for those that fail."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def started(
     at_once: int = 1,
     patience: float | None = None,
 ) -> Iterator[tuple[dict[str, Worker], dict[str, str]]]:
-    """Workers that hold the checkpoint, and the reasons of those that could not be started.
+    """Start workers that hold the checkpoint; also yield the reasons for those that could not start.
 
     Args:
         checkpoint: the folder.
-        wanted: the name of each to its target and further options of loading.
-        at_once: how many load side by side.
+        wanted: name to target and further load options.
+        at_once: number of workers to load in parallel.
         patience: seconds to wait for any answer of theirs.
     """
 
@@ -49,5 +49,5 @@ def started(
 
 
 def plainly(targets: Mapping[str, Any] | tuple[str, ...]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Targets as they are, under their own names."""
+    """Return targets under their own names, without further options."""
     return {name: (name, {}) for name in targets}

@@ -1,8 +1,8 @@
-"""What `make demo` runs: a trained CLIP names pictures in each framework that is installed, and the proof of agreement.
+"""Demo, as run by `make demo`: a trained CLIP model classifies images in each installed framework, then `verify` runs.
 
     python examples/demo.py openai/clip-vit-base-patch32 photos/ --labels names.txt --template "a photo of {}"
 
-Pictures whose right label is known, by the file of labels or a `labels.json` beside them, are counted.
+Accuracy is reported over the images with a known label, from the labels file or a `labels.json` beside them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BAD_INPUT = 2
 
 
 def installed() -> list[str]:
-    """The backends whose frameworks are installed."""
+    """Return the backends whose frameworks are installed."""
     found = []
     for name in backend_names():
         try:
@@ -41,12 +41,12 @@ def installed() -> list[str]:
 
 
 def show(paths: list[Path], labels: list[str], truths: dict[str, str], found: dict[str, np.ndarray]) -> None:
-    """Print what each framework calls each picture.
+    """Print each framework's prediction for each image.
 
     Args:
-        paths: of the pictures.
-        labels: what they may be.
-        truths: the right labels that are known, by file name.
+        paths: paths of the images.
+        labels: the labels to choose from.
+        truths: the known true labels, by file name.
         found: by framework, the probabilities `(pictures, labels)`.
     """
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
@@ -70,7 +70,7 @@ def show(paths: list[Path], labels: list[str], truths: dict[str, str], found: di
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run it; the exit code is that of `clip-zoo verify`."""
+    """Run the demo; return the exit code of `clip-zoo verify`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", help="a folder or hub id")
     parser.add_argument("pictures", type=Path, help="a folder")

@@ -1,8 +1,8 @@
-"""A training step of clip_torch with and without DistributedDataParallel, under `torchrun` with one process.
+"""Training step of clip_torch with and without DistributedDataParallel, under `torchrun` with one process.
 
     torchrun --standalone --nproc_per_node=1 ddp_step.py CHECKPOINT RESULT.json [--device cuda] [--pairs 32]
 
-First the gradients of both are compared in float32, then steps under bfloat16 autocast take turns.
+The gradients are first compared in float32; then steps under bfloat16 autocast take turns.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def measure(checkpoint: str, device: str, pairs: int) -> dict[str, Any]:
-    """Return the difference of the gradients, and the times and memory of both ways."""
+    """Return the difference of the gradients, and times and memory with and without DDP."""
     model = CLIPModel.from_pretrained(checkpoint, dtype=torch.float32).to(device).train()
     towers = Towers(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
@@ -54,7 +54,7 @@ def measure(checkpoint: str, device: str, pairs: int) -> dict[str, Any]:
     plain = gradients_of(model, towers, few)
     peak = {
         "one process": max(step(model, towers, whole, optimizer)[1] for _ in range(2))
-    }  # before DDP's buckets exist
+    }  # before DDP allocates its buckets
     ways: dict[str, nn.Module] = {"one process": towers, "DDP": DistributedDataParallel(towers)}
     model.load_state_dict(CLIPModel.from_pretrained(checkpoint, dtype=torch.float32).state_dict())
     parallel = gradients_of(model, ways["DDP"], few)
@@ -80,7 +80,7 @@ def measure(checkpoint: str, device: str, pairs: int) -> dict[str, Any]:
 def step(
     model: CLIPModel, way: nn.Module, inputs: dict[str, Tensor], optimizer: torch.optim.AdamW
 ) -> tuple[float, int]:
-    """Train on a batch; return the seconds, and the bytes of the device's memory at the peak."""
+    """Train on a batch; return the seconds, and the peak bytes of device memory."""
     on_gpu = model.device.type == "cuda"
     if on_gpu:
         torch.cuda.synchronize()
@@ -97,14 +97,14 @@ def step(
 
 
 def gradients_of(model: CLIPModel, way: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the gradients of the contrastive loss by every parameter."""
+    """Return the gradients of the contrastive loss for every parameter."""
     model.zero_grad(set_to_none=True)
     gathered_loss(*way(inputs), model.logit_scale.exp()).backward()
     return {name: tensor.grad.clone() for name, tensor in model.named_parameters() if tensor.grad is not None}
 
 
 def batch(pairs: int, device: str) -> dict[str, Tensor]:
-    """Return pairs of a picture and a text."""
+    """Return image-text pairs."""
     arrays = checkpoints.texts(pairs) | {"pixel_values": checkpoints.pictures(pairs)}
     return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
 

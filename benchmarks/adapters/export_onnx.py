@@ -1,4 +1,4 @@
-"""`python export_onnx.py CHECKPOINT STAGE FILE`: a stage of transformers' CLIP in PyTorch as an ONNX graph."""
+"""Export of a stage of transformers' CLIP in PyTorch to ONNX: `python export_onnx.py CHECKPOINT STAGE FILE`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from adapters import torch_models  # noqa: F401  which lets transformers load PyTorch alone
+from adapters import torch_models  # noqa: F401  restricts transformers to PyTorch
 from checkpoints import pictures, texts
 
 _FULL = ("logits_per_image", "image_embeds", "text_embeds")
 
 
 class Stage(torch.nn.Module):
-    """A stage of the model, which takes its tensors by place."""
+    """A stage of the model, with positional tensor arguments."""
 
     def __init__(self, model: Any, names: list[str], outputs: list[str]) -> None:
         super().__init__()
         self.model, self.names, self.outputs = model, names, outputs
 
     def forward(self, *tensors: torch.Tensor) -> Any:
-        """What the stage computes."""
+        """Run the stage."""
         inputs = dict(zip(self.names, tensors, strict=True))
         if self.outputs == ["image_features"]:
             return self.model.get_image_features(**inputs)
@@ -35,7 +35,7 @@ class Stage(torch.nn.Module):
 
 
 def main(checkpoint: str, stage: str, file: str) -> None:
-    """Write the graph, for a batch of any size."""
+    """Write the graph, with a dynamic batch size."""
     import transformers
 
     model = transformers.CLIPModel.from_pretrained(checkpoint).eval()

@@ -1,4 +1,4 @@
-"""CLIP in Flax, compiled: ours, or transformers 4.57.6's."""
+"""Adapter for CLIP in Flax, compiled: ours, or that of transformers 4.57.6."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FULL = ("logits_per_image", "image_embeds", "text_embeds")
 
 
 class FlaxModel:
-    """A loaded model, with its parameters beside it."""
+    """A loaded model and its parameters."""
 
     def __init__(self, model: Any, params: Any, versions: dict[str, str], *, measured: bool = False) -> None:
         self.model, self.params = model, params
@@ -28,10 +28,10 @@ class FlaxModel:
         self._measured = measured
 
     def work(self, stage: str, inputs: dict[str, np.ndarray], **options: Any) -> Callable[[], dict[str, jax.Array]]:
-        """What is timed: one run of the stage, compiled for these shapes, to its end."""
+        """Return the timed function: one complete run of the stage, compiled for these shapes."""
         stages: dict[str, Callable[..., Any]] = {"images": self._images, "texts": self._texts, "full": self._full}
         compiled = jax.jit(lambda params, given: stages[stage](params, given, options))
-        # Pictures are rounded to the parameters' dtype, as in the other frameworks.
+        # Images are cast to the parameters' dtype, as in the other frameworks.
         dtype = jax.tree.leaves(self.params)[0].dtype
         arrays = {
             name: jnp.asarray(array, dtype if array.dtype.kind == "f" else None) for name, array in inputs.items()
@@ -44,13 +44,13 @@ class FlaxModel:
         return lambda: jax.block_until_ready(compiled(self.params, arrays))
 
     def arrays(self, results: dict[str, jax.Array]) -> dict[str, np.ndarray]:
-        """Results as numpy; features in unit norm."""
+        """Return results as numpy arrays, features with unit norm."""
         found = {name: np.asarray(result, np.float32) for name, result in results.items()}
         unit = {name: array / np.linalg.norm(array, axis=-1, keepdims=True) for name, array in found.items()}
         return {name: unit[name] if name.endswith("features") else array for name, array in found.items()}
 
     def _compiled_memory(self) -> dict[str, int]:
-        """What XLA planned for the program: JAX counts the peak of the whole process, which no one can reset."""
+        """Return the memory XLA planned: JAX tracks only the whole process's peak, which cannot be reset."""
         return {"now": self._peak, "peak": self._peak}
 
     def _images(self, params: Any, inputs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -80,15 +80,15 @@ def load(
     Args:
         library: "clip_flax" or "transformers".
         checkpoint: the folder.
-        threads: taken and not needed; XLA uses the processors that the process may run on.
-        dtype: of the weights and the computation.
-        device: "cpu", or "cuda".
-        attn_implementation: of clip_flax; the library's default where None.
+        threads: ignored; XLA uses the processors available to the process.
+        dtype: dtype of the weights and the computation.
+        device: "cpu" or "cuda".
+        attn_implementation: for clip_flax; None for the library's default.
         rehearse: measure memory on a CPU as on a GPU.
-        **_: what other adapters take.
+        **_: options of other adapters, ignored.
 
     Raises:
-        RuntimeError: there is no such device.
+        RuntimeError: if there is no such device.
     """
     jax.config.update("jax_default_device", jax.devices(device)[0])
     package = importlib.import_module(library)

@@ -1,4 +1,4 @@
-"""A product of two square matrices, which tells how fast the machine multiplies at best."""
+"""Adapter for a product of two square matrices, which measures the machine's peak multiplication rate."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class MatrixProduct:
-    """In place of a model."""
+    """A stand-in for a model."""
 
     def __init__(self, device: str, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
         self.versions = {"torch": torch.__version__}
 
     def work(self, _stage: str, inputs: dict[str, np.ndarray], repeats: int = 1) -> Callable[[], torch.Tensor]:
-        """The product of the matrix `(n, n)` with itself, so many times, into memory that is there already."""
+        """Return a function that multiplies the matrix `(n, n)` by itself `repeats` times, into preallocated memory."""
         matrix = torch.from_numpy(inputs["matrix"]).to(self.device, self.dtype)
         product = torch.empty_like(matrix)
 
@@ -34,19 +34,19 @@ class MatrixProduct:
         return work
 
     def arrays(self, product: torch.Tensor) -> dict[str, np.ndarray]:
-        """The product."""
+        """Return the product."""
         return {"product": product.float().cpu().numpy()}
 
 
 def load(threads: int, *, checkpoint: str = "", device: str = "cpu", dtype: str = "float32", **_: Any) -> MatrixProduct:  # noqa: ARG001
-    """Load nothing.
+    """Create a stand-in; nothing is loaded.
 
     Args:
-        threads: how many it may use.
-        checkpoint: what the others load.
-        device: where to multiply.
-        dtype: of the matrices.
-        **_: what the others take.
+        threads: number of threads to use.
+        checkpoint: ignored.
+        device: the device to multiply on.
+        dtype: dtype of the matrices.
+        **_: options of other adapters, ignored.
     """
     torch.set_num_threads(threads)
     return MatrixProduct(device, getattr(torch, dtype))

@@ -1,4 +1,4 @@
-"""open_clip, on the same weights in its own layout."""
+"""Adapter for open_clip, on the same weights in its own layout."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from adapters.torch_models import TorchModel
 
-# torchvision, which it wants for preparing pictures, is stood in for as in the tests: models are timed here.
+# Only models are timed here, so torchvision, which open_clip needs for preprocessing, is stubbed as in the tests.
 sys.path.append(str(Path(__file__).parents[2] / "tests"))
 
 
 class OpenClipModel(TorchModel):
-    """Its own names for the same stages."""
+    """A model with open_clip's own names for the stages."""
 
     def _images(self, inputs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         return {"image_features": self.model.encode_image(inputs["pixel_values"], **options)}
@@ -31,8 +31,8 @@ def load(checkpoint: str, threads: int) -> OpenClipModel:
     """Load a checkpoint.
 
     Args:
-        checkpoint: the folder, whose neighbour `<folder>-open_clip` holds it in open_clip's layout.
-        threads: how many it may use.
+        checkpoint: the folder; its sibling `<folder>-open_clip` holds it in open_clip's layout.
+        threads: number of threads to use.
     """
     from support.stand_ins import stand_ins
 

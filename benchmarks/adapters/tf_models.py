@@ -1,4 +1,4 @@
-"""CLIP in TensorFlow, as a graph: ours, or transformers 4.57.6's."""
+"""Adapter for CLIP in TensorFlow, as a graph: ours, or that of transformers 4.57.6."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TensorFlowModel:
         self.versions = versions
 
     def work(self, stage: str, inputs: dict[str, np.ndarray], **options: Any) -> Callable[[], dict[str, tf.Tensor]]:
-        """What is timed: one run of the stage's graph, made for these shapes."""
+        """Return the timed function: one run of the stage's graph, traced for these shapes."""
         import tensorflow as tf
 
         tensors = {name: tf.constant(array, _dtype(array)) for name, array in inputs.items()}
@@ -34,7 +34,7 @@ class TensorFlowModel:
         return lambda: graph(**tensors)
 
     def arrays(self, results: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
-        """Results as numpy; features in unit norm."""
+        """Return results as numpy arrays, features with unit norm."""
         import tensorflow as tf
 
         unit = {name: tf.math.l2_normalize(one, -1) for name, one in results.items() if name.endswith("features")}
@@ -51,10 +51,10 @@ def load(library: str, checkpoint: str, threads: int) -> TensorFlowModel:
     Args:
         library: "clip_tf" or "transformers".
         checkpoint: the folder.
-        threads: how many it may use.
+        threads: number of threads to use.
     """
     if library == "transformers":
-        from transformers import CLIPModel, TFCLIPModel  # noqa: F401  PyTorch's first; TensorFlow crashes otherwise
+        from transformers import CLIPModel, TFCLIPModel  # noqa: F401  before TensorFlow, which crashes otherwise
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)

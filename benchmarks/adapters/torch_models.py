@@ -1,4 +1,4 @@
-"""CLIP in PyTorch: ours, or transformers' of either version, which differ by the import alone."""
+"""Adapter for CLIP in PyTorch: ours, or that of transformers 4 or 5, which differ only in the import."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-# transformers 4.57 loads every framework that it finds; here PyTorch alone is to run.
+# transformers 4.57 loads every framework it finds; only PyTorch should run here.
 os.environ |= {"USE_TF": "0", "USE_FLAX": "0"}
 
 _FULL = ("logits_per_image", "image_embeds", "text_embeds")
@@ -27,7 +27,7 @@ class TorchModel:
 
     Args:
         model: in evaluation mode, on its device.
-        versions: of what runs it.
+        versions: versions of the libraries that run it.
     """
 
     def __init__(self, model: Any, versions: dict[str, str]) -> None:
@@ -40,11 +40,11 @@ class TorchModel:
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
+        """The model's device."""
         return next(self.model.parameters()).device
 
     def work(self, stage: str, inputs: dict[str, np.ndarray], **options: Any) -> Callable[[], dict[str, Any]]:
-        """What is timed: one run of the stage on inputs that are on the device already, to its end."""
+        """Return the timed function: one complete run of the stage, on inputs already on the device."""
         tensors = {name: self._given(torch.from_numpy(array)) for name, array in inputs.items()}
         run = partial(getattr(self, f"_{stage}"), tensors, options)
         if self.graph:
@@ -60,11 +60,11 @@ class TorchModel:
         return work
 
     def arrays(self, results: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Results as numpy; features in unit norm, so that one tolerance fits all."""
+        """Return results as numpy arrays, features with unit norm, so that one tolerance fits all."""
         return {name: unit_features(name, tensor.float()).cpu().numpy() for name, tensor in results.items()}
 
     def _recorded(self, run: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
-        """Record the kernels of a run as a CUDA graph, after PyTorch's notes on them; return what replays it."""
+        """Record the kernels of a run as a CUDA graph, following PyTorch's notes; return a function that replays it."""
         if self.device.type != "cuda":  # a rehearsal
             return run
         aside = torch.cuda.Stream()
@@ -88,7 +88,7 @@ class TorchModel:
         return tensor.to(self.device, dtype)
 
     def _images(self, inputs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-        if not hasattr(self.model, "get_image_features"):  # a tower, whose forward pass is what compiling replaces
+        if not hasattr(self.model, "get_image_features"):  # a tower, whose forward pass is what gets compiled
             return {"image_features": self.model(**inputs, **options).image_embeds}
         return {"image_features": _tensor(self.model.get_image_features(**inputs, **options))}
 
@@ -124,14 +124,14 @@ def load(
     Args:
         library: "clip_torch" or "transformers".
         checkpoint: the folder.
-        threads: how many it may use.
+        threads: number of threads to use.
         class_name: the model class.
-        device: where to.
-        dtype: of the weights and the computation.
-        attn_implementation: of both libraries the same names.
+        device: the device.
+        dtype: dtype of the weights and the computation.
+        attn_implementation: same names in both libraries.
         compiled: replay CUDA graphs of TorchInductor's kernels ("inductor") or of the model's own ("graph").
-        prepared: for inference on a CPU, which is ours alone.
-        rehearse: run on a CPU what needs a GPU, with stand-ins for the kernels of FlashAttention.
+        prepared: prepare for inference on a CPU; ours only.
+        rehearse: run GPU code on a CPU, with stand-ins for FlashAttention's kernels.
     """
     torch.set_num_threads(threads)
     if rehearse and library == "clip_torch":
@@ -141,7 +141,7 @@ def load(
     model = getattr(package, class_name).from_pretrained(checkpoint, **options).eval().to(device)
     if prepared:
         model.prepare_for_inference()
-    if compiled == "inductor":  # each shape by itself, so that a row does not depend on those before it
+    if compiled == "inductor":  # separately for each shape, so that a row does not depend on earlier ones
         model.compile(mode="reduce-overhead" if device == "cuda" else "default", dynamic=False)
     found = {"torch": torch.__version__}
     if library == "transformers":
@@ -165,10 +165,10 @@ def _replace_flash_attention() -> None:
 
 
 def unit_features(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    """Features in unit norm; anything else as it is."""
+    """Return features normalized to unit norm; anything else unchanged."""
     return torch.nn.functional.normalize(tensor, dim=-1) if name.endswith("features") else tensor
 
 
 def _tensor(result: Any) -> Any:
-    """Features, which transformers 5 returns as a field of an object."""
+    """Return features, which transformers 5 wraps in an object."""
     return getattr(result, "pooler_output", result)

@@ -1,4 +1,4 @@
-"""The steps of the measurements on a GPU, in the order of their worth: time on a GPU may end after any of them."""
+"""Steps of the GPU benchmark, by importance: GPU time may run out after any of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A step that lets several libraries, or ways of running one, take turns on the same inputs."""
+"""Comparison step: several libraries, or variants of one, take turns on the same inputs."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from converters.verification.tolerances import Precision
     from gpu_steps.step import Job, Record
 
-_AT_ONCE = 8  # workers that start side by side
-_SECONDS_TO_START = 30.0  # importing PyTorch and transformers, and loading ViT-L/14, of as many at once
+_AT_ONCE = 8  # workers started in parallel
+_SECONDS_TO_START = 30.0  # import PyTorch and transformers, and load ViT-L/14, in that many workers at once
 _SECONDS_TO_PREPARE = 2.0  # inputs and outputs pass through files
 INDUCTOR, XLA = 75.0, 40.0  # to compile ViT-L/14 for one shape
-_PATIENCE = 150.0  # an answer that takes longer will not come
-_PRODUCTS = 50  # of matrices in a turn of the yardstick, so that it takes about as long as a model's
-_SLOWEST_RATE = 5e13  # FLOP/s in half precision, far below what any GPU since Ampere reaches
-_LAUNCHES = 0.04  # seconds in which even a slow processor launches the kernels of both towers
+_PATIENCE = 150.0  # a later answer will never come
+_PRODUCTS = 50  # matrix products per turn of the yardstick, so that it takes about as long as a model's turn
+_SLOWEST_RATE = 5e13  # FLOP/s in half precision, far below any GPU since Ampere
+_LAUNCHES = 0.04  # seconds in which even a slow CPU launches the kernels of both towers
 _REST = 0.02
 _FEWEST_TURNS, _MOST_TURNS = 5, 25
 MATRIX = 8192  # rows of the yardstick's matrices
@@ -41,18 +41,18 @@ MEGABYTE = 1e6
 
 @dataclass(frozen=True)
 class Comparison:
-    """See `Step`.
+    """A step; see `Step`.
 
     Attributes:
-        name: how a person asks for it.
-        title: the heading of its table.
-        wanted: the name of each contestant to its target and further options of loading, but for the device.
-        cases: makes the cases; the first alone is rehearsed.
+        name: name on the command line.
+        title: heading of its table.
+        wanted: contestant's name to target and further load options, except the device.
+        cases: makes the cases; a rehearsal uses only the first.
         reference: the contestant whose outputs the others must match.
-        write: adds what was measured to a report.
-        precision: of the weights and the computation.
-        compile_seconds: how long all contestants take at most to compile for a case.
-        yardstick: the contestant that multiplies two square matrices instead, whose rate the others are held against.
+        write: adds the measurements to a report.
+        precision: precision of the weights and the computation.
+        compile_seconds: maximum time for all contestants to compile a case.
+        yardstick: a contestant that multiplies two square matrices instead, as the reference rate.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Comparison:
 
     @property
     def start_seconds(self) -> float:
-        """Seconds until all contestants have loaded."""
+        """The seconds until all contestants have loaded."""
         return _SECONDS_TO_START * -(-len(self.wanted) // _AT_ONCE)
 
     def units(self, job: Job) -> list[Unit]:
@@ -133,20 +133,20 @@ class Comparison:
 
 
 def read_timed(record: Record) -> Timed:
-    """Return what a record tells of; the inputs are not in it."""
+    """Reconstruct a timed case from a record, without its inputs."""
     facts = {key: record[key] for key in ("batch", "labels") if key in record}
     measurements = {name: Measurement(name, one["seconds"]) for name, one in record["targets"].items()}
     return Timed(Case(record["case"], record["stage"], {}, facts), measurements, record["left_out"])
 
 
 def smaller(case: Case) -> Case:
-    """Return a case of two pictures or texts at most, under the same name."""
+    """Return a case with at most two images or texts, under the same name."""
     inputs = {name: array[:2] for name, array in case.inputs.items()}
     return Case(case.name, case.stage, inputs, case.facts, case.options)
 
 
 def first_turns(runners: dict[str, Runner]) -> tuple[float, dict[str, str]]:
-    """Run each once; return the seconds of all, and why some broke, which are removed from the runners."""
+    """Run each once; return the total seconds, and the reasons for failures, which are removed from the runners."""
     seconds, broken = 0.0, {}
     for name in list(runners):
         try:
@@ -173,7 +173,7 @@ def case_flops(case: Case, config: CLIPConfig) -> float:
 
 
 def peaks(runners: Mapping[str, Runner], workers: Mapping[str, Worker]) -> dict[str, int]:
-    """Return the bytes that one run takes at its peak, weights included."""
+    """Return the peak bytes of one run, including weights."""
     found = {}
     for name in runners:
         with suppress(WorkerError):

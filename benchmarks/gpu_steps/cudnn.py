@@ -1,4 +1,4 @@
-"""Flax's attention by cuDNN's FlashAttention, which `sdpa` calls on a GPU, beside `eager`, which XLA compiles."""
+"""Flax attention on a GPU: cuDNN's FlashAttention (`sdpa`) beside `eager`, compiled by XLA."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ LABELS = (64,)
 
 
 def cases() -> list[Case]:
-    """Return pictures, and texts that fill their length: cuDNN's kernel is given no padding."""
+    """Return images, and unpadded texts: cuDNN's kernel gets no padding."""
     images = [Case(pictures(n), "images", {"pixel_values": checkpoints.pictures(n)}, {"batch": n}) for n in IMAGES]
     full = {n: {"input_ids": checkpoints.texts(n)["input_ids"]} for n in LABELS}
     return images + [Case(f"{n} texts without padding", "texts", ids, {"batch": n}) for n, ids in full.items()]
 
 
 def write(title: str, timed: list[Timed], records: Mapping[str, Record], report: Report) -> None:
-    """Add times and memory, and the goal that cuDNN's kernel is never the slower."""
+    """Add times and memory, and the target that cuDNN's kernel is never slower."""
     rows = []
     for one, record in zip(timed, records.values(), strict=True):
         found = [one.measurements.get(name) for name in WAYS]

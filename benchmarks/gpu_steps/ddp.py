@@ -1,4 +1,4 @@
-"""Training steps under DistributedDataParallel with NCCL, in one process: the gradients, and what DDP costs."""
+"""Training steps under DistributedDataParallel with NCCL in one process: gradients, and DDP's overhead."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 _PROGRAM = ROOT / "benchmarks" / "adapters" / "ddp_step.py"
 _SECONDS = 150.0
 _PAIRS = 32
-_GRADIENTS = 1e-4  # float32, relative to the largest gradient: another order of summation
+_GRADIENTS = 1e-4  # float32, relative to the largest gradient: summation order differs
 
 
 class DistributedStep:
-    """See `Step`."""
+    """A step; see `Step`."""
 
     name = "ddp"
     title = "Training under DDP"
     start_seconds = 0.0
 
     def units(self, job: Job) -> list[Unit]:  # noqa: ARG002
-        """Return the one unit."""
+        """Return the only unit."""
         return [Unit(f"{_PAIRS} pairs", _SECONDS)]
 
     def run(self, job: Job, names: Sequence[str]) -> Iterator[tuple[str, Record]]:

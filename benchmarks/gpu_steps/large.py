@@ -1,4 +1,4 @@
-"""Large batches in bfloat16: how near PyTorch and Flax come to the rate of a large product of matrices on the GPU."""
+"""Large batches in bfloat16: the fraction of the GPU's matrix-multiplication rate that PyTorch and Flax reach."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _TERA = 1e12
 
 
 def cases() -> list[Case]:
-    """Return the batches of pictures whose features are taken."""
+    """Return the batches of images to encode."""
     return [Case(pictures(n), "images", {"pixel_values": checkpoints.pictures(n)}, {"batch": n}) for n in BATCHES]
 
 
 def write(title: str, timed: list[Timed], records: Mapping[str, Record], report: Report) -> None:
-    """Add the rates, and the goal that the best of each framework reaches its share of the yardstick's."""
+    """Add the rates, and the target that each framework's best variant reaches its fraction of the yardstick."""
     rows = []
     for one, record in zip(timed, records.values(), strict=True):
         product = one.measurements.pop(YARDSTICK)

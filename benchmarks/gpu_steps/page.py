@@ -1,4 +1,4 @@
-"""Figures of transformers' page on CLIP for ViT-L/14 on one NVIDIA A10G in float16 (PyTorch 2.3.1), for comparison.
+"""Figures from transformers' CLIP page for ViT-L/14 on one NVIDIA A10G in float16 (PyTorch 2.3.1), for comparison.
 
 Seconds for eager attention, FlashAttention 2 and SDPA, by the name of our case.
 """

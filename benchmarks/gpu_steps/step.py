@@ -1,4 +1,4 @@
-"""Steps of the measurements on a GPU: units of work that are recorded one by one."""
+"""Steps of the GPU benchmark: units of work, recorded one by one."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
     from report import Report
 
-Record = dict[str, Any]  # what JSON can hold
+Record = dict[str, Any]  # JSON values only
 _PRINTED = 3000  # characters
 
 
 @dataclass(frozen=True)
 class Job:
-    """The circumstances that all steps share.
+    """The settings shared by all steps.
 
     Attributes:
-        scratch: a folder for checkpoints, removed afterwards.
-        rehearse: run every line on a CPU, with tiny models and stand-ins for the kernels; the numbers mean nothing.
+        scratch: a temporary folder for checkpoints.
+        rehearse: run all code on a CPU, with tiny models and stand-ins for the kernels; the figures mean nothing.
         budget: seconds for the turns of one case.
-        end: when everything has to be done, on the clock of `time.monotonic`.
+        end: the deadline, on the clock of `time.monotonic`.
     """
 
     scratch: Path
@@ -41,7 +41,7 @@ class Job:
     end: float = math.inf
 
     def patience(self, seconds: float) -> float:
-        """Return how long to wait for what should take so many seconds: twice that, if there is time."""
+        """Return the timeout for work estimated at `seconds`: twice that, if there is time."""
         return max(1.0, min(2 * seconds * (3 if self.rehearse else 1), self.end - time.monotonic()))
 
     @property
@@ -56,7 +56,7 @@ class Job:
 
     @property
     def checkpoint(self) -> Path:
-        """The folder of the checkpoint, which is written when it is first asked for."""
+        """The checkpoint's folder, written on first use."""
         folder = self.scratch / "checkpoint"
         if not folder.exists():
             checkpoints.write_random(folder, self.config)
@@ -65,11 +65,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Unit:
-    """A piece of work whose result is kept if the next piece is cut off.
+    """A piece of work whose result survives if the next piece is interrupted.
 
     Attributes:
         name: unique within its step.
-        seconds: the most that it should take, as far as its work can be counted.
+        seconds: estimated maximum duration.
     """
 
     name: str
@@ -77,10 +77,10 @@ class Unit:
 
 
 def run_program(command: Sequence[str], patience: float, **options: Any) -> tuple[int | None, str]:
-    """Run a program, ending it with all that it started if it takes longer.
+    """Run a program, killing it and its children after `patience` seconds.
 
     Returns:
-        Its exit code, None where it was ended, and the end of what it printed.
+        Its exit code, None if it was killed, and the end of its output.
     """
     process = subprocess.Popen(  # noqa: S603
         command,
@@ -103,9 +103,9 @@ class Step(Protocol):
     """One step.
 
     Attributes:
-        name: how a person asks for it.
-        title: what it measures.
-        start_seconds: how long it takes at most before its first unit begins.
+        name: name on the command line.
+        title: the quantity measured.
+        start_seconds: maximum time before its first unit starts.
     """
 
     name: str
@@ -113,13 +113,13 @@ class Step(Protocol):
     start_seconds: float
 
     def units(self, job: Job) -> Sequence[Unit]:
-        """Return the units in the order in which they are run."""
+        """Return the units, in running order."""
         ...
 
     def run(self, job: Job, names: Sequence[str]) -> Iterator[tuple[str, Record]]:
-        """Run the units of these names, and yield each with its record once it is done."""
+        """Run the named units, and yield each with its record when done."""
         ...
 
     def describe(self, records: Mapping[str, Record], report: Report) -> None:
-        """Add tables, goals and notes about the records to the report."""
+        """Add tables, targets and notes about the records to the report."""
         ...

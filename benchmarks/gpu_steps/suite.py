@@ -1,4 +1,4 @@
-"""The tests in `tests/gpu`, one file after another."""
+"""Test step: the files in `tests/gpu`, one after another."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OUTCOMES = ("passed", "failing", "skipped")
 
 
 class Suite:
-    """See `Step`."""
+    """A step; see `Step`."""
 
     name = "tests"
     title = "tests/gpu"
@@ -40,7 +40,7 @@ class Suite:
         return [Unit(file.name, _SECONDS.get(file.name, _OTHERWISE)) for file in sorted(_FOLDER.glob("test_*.py"))]
 
     def run(self, job: Job, names: Sequence[str]) -> Iterator[tuple[str, Record]]:
-        """Run a file in a process of its own, and yield how many tests passed and what failed."""
+        """Run each file in its own process, and yield the number of passed tests and the failures."""
         for name in names:
             print(f"{self.name}: {name}", flush=True)
             yield name, _run_file(name, job)
@@ -57,7 +57,7 @@ class Suite:
 
 def _run_file(name: str, job: Job) -> Record:
     result = job.scratch / f"{name}.xml"
-    # What a library of this machine warns of is no failure of ours.
+    # Warnings from this machine's libraries are not our failures.
     options = ["-q", "-p", "no:cacheprovider", "-W", "default", f"--junitxml={result}"]
     environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "CLIP_ZOO_REHEARSE": str(int(job.rehearse))}
     code, printed = run_program(
@@ -70,8 +70,8 @@ def _run_file(name: str, job: Job) -> Record:
 
 
 def read_junit(path: Path) -> Record:
-    """Return how many tests passed, failed and were skipped, with a line on each failure, from pytest's XML."""
-    suite = ET.parse(path).getroot().find("testsuite")  # noqa: S314  pytest wrote it a moment ago
+    """Return the numbers of passed, failed and skipped tests, and each failure's message, from pytest's XML."""
+    suite = ET.parse(path).getroot().find("testsuite")  # noqa: S314  just written by pytest
     assert suite is not None
     failures, failed, skipped = [], 0, 0
     for case in suite.iter("testcase"):

@@ -1,7 +1,7 @@
-"""The three tables of transformers' page on CLIP: ViT-L/14 in float16 with each attention, ours beside transformers 5.
+"""Tables of transformers' CLIP page: ViT-L/14 in float16 with each attention implementation, beside transformers 5.
 
-Texts have 77 tokens. The page's own figures, of another GPU, stand beside ours. What each run takes of the device's
-memory is measured on the way.
+Texts have 77 tokens. The page's own figures, from another GPU, stand beside ours. Each run's device memory is measured
+too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def padded_cases() -> list[Case]:
     """Return texts of 5 to 77 tokens, padded to 77."""
     ids, mask = checkpoints.texts(PADDED).values()
     for row, length in enumerate(np.linspace(5, ids.shape[1], PADDED).astype(int)):
-        ids[row, length - 1 :] = ids[row, -1]  # EOS, which pads too
+        ids[row, length - 1 :] = ids[row, -1]  # EOS, also the padding token
         mask[row, length:] = 0
     return [Case(f"{PADDED} padded texts", "tower", {"input_ids": ids, "attention_mask": mask}, {"batch": PADDED})]
 
@@ -71,7 +71,7 @@ def pictures(number: int) -> str:
 
 
 def write_padded(title: str, timed: list[Timed], records: Mapping[str, Record], report: Report) -> None:  # noqa: ARG001
-    """Add the times of padded texts, which only our FlashAttention takes, and the goal that it is never the slower."""
+    """Add times of padded texts, supported only by our FlashAttention, and the target that it is never slower."""
     names = list(PADDED_WAYS)
     rows = []
     for one in timed:
@@ -105,7 +105,7 @@ def table(class_name: str) -> Comparison:
 
 
 def write(class_name: str, timed: list[Timed], records: Mapping[str, Record], report: Report) -> None:
-    """Add the table, the memory of its largest row, and the goals."""
+    """Add the table, the memory of its largest row, and the targets."""
     names = [f"{library} {way}" for library in LIBRARIES for way in ATTENTIONS]
     there = [f"{page.GPU} {way}" for way in ATTENTIONS]
     rows = []

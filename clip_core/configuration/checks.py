@@ -1,4 +1,4 @@
-"""Checks of configuration fields: each failure names the field, its value and what would be right."""
+"""Validation of configuration fields: each error names the field, its value and the valid values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-# What `hidden_act` may be. Every backend implements each under this name, as transformers computes it.
+# Valid values of `hidden_act`. Every backend implements each under this name, as transformers computes it.
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "selu", "silu", "swish")
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
@@ -15,10 +15,13 @@ PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_class
 
 
 def dtype_name(dtype: Any) -> str | None:
-    """The name of a dtype of torch, numpy, jax or TensorFlow, such as "float16", or of one that is named already.
+    """Return the name of a dtype of torch, numpy, jax or TensorFlow, such as "float16"; a name is returned as it is.
+
+    Args:
+        dtype: the dtype or its name; None returns None.
 
     Raises:
-        ValueError: it is not one that weights can have.
+        ValueError: if it is not a dtype for weights.
     """
     if dtype is None:
         return None
@@ -30,12 +33,22 @@ def dtype_name(dtype: Any) -> str | None:
 
 
 def check_int(config: object, *fields: str, minimum: int = 1, optional: bool = False) -> None:
-    """Each field is an integer, no less than `minimum`; or None, where that is allowed."""
+    """Check that each field is an integer of at least `minimum`.
+
+    Args:
+        config: the configuration.
+        *fields: names of the fields.
+        minimum: the smallest valid value.
+        optional: allow None.
+
+    Raises:
+        ValueError: if one is not.
+    """
     for field in fields:
         value = getattr(config, field)
         if optional and value is None:
             continue
-        # True is an int to Python, and a mistake in a config.
+        # Python's True is an int, but in a config it is a mistake.
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
             raise _error(config, field, f"it has to be an integer of at least {minimum}{' or None' * optional}")
 
@@ -43,7 +56,18 @@ def check_int(config: object, *fields: str, minimum: int = 1, optional: bool = F
 def check_float(
     config: object, *fields: str, minimum: float = -math.inf, below: float = math.inf, open_below: bool = False
 ) -> None:
-    """Each field is a finite number in [minimum, below), or in (minimum, below) where it is `open_below`."""
+    """Check that each field is a finite number in [minimum, below).
+
+    Args:
+        config: the configuration.
+        *fields: names of the fields.
+        minimum: the lower bound.
+        below: the exclusive upper bound.
+        open_below: exclude `minimum` as well.
+
+    Raises:
+        ValueError: if one is not.
+    """
     for field in fields:
         value = getattr(config, field)
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
@@ -54,13 +78,31 @@ def check_float(
 
 
 def check_choice(config: object, field: str, choices: tuple[str | None, ...]) -> None:
-    """The field is one of a few words."""
+    """Check that a field is one of the given choices.
+
+    Args:
+        config: the configuration.
+        field: name of the field.
+        choices: the valid values.
+
+    Raises:
+        ValueError: if it is not.
+    """
     if getattr(config, field) not in choices:
         raise _error(config, field, f"it has to be one of {', '.join(str(choice) for choice in choices)}")
 
 
 def check_divides(config: object, divisor: str, field: str) -> None:
-    """One field divides another."""
+    """Check that one field divides another.
+
+    Args:
+        config: the configuration.
+        divisor: name of the dividing field.
+        field: name of the divided field.
+
+    Raises:
+        ValueError: if it does not.
+    """
     value, parts = getattr(config, field), getattr(config, divisor)
     if value % parts:
         near = ", ".join(str(number) for number in _near_divisors(value, parts))
@@ -68,7 +110,14 @@ def check_divides(config: object, divisor: str, field: str) -> None:
 
 
 def check_pruned_heads(config: Any) -> None:
-    """`pruned_heads` names heads that exist, and leaves each layer at least one."""
+    """Check that `pruned_heads` names existing heads and leaves each layer at least one.
+
+    Args:
+        config: the tower's configuration.
+
+    Raises:
+        ValueError: if it does not.
+    """
     layers, heads = config.num_hidden_layers, config.num_attention_heads
     for layer, pruned in config.pruned_heads.items():
         if layer not in range(layers) or not set(pruned) < set(range(heads)):
@@ -80,7 +129,14 @@ def check_pruned_heads(config: Any) -> None:
 
 
 def check_labels(config: object) -> None:
-    """`id2label` and `label2id` are dicts, and the problem type is known."""
+    """Check that `id2label` and `label2id` are dicts, and that the problem type is known.
+
+    Args:
+        config: the configuration.
+
+    Raises:
+        ValueError: if one is not.
+    """
     for field in ("id2label", "label2id"):
         if not isinstance(getattr(config, field), Mapping):
             raise _error(config, field, "it has to be a dict")
@@ -88,7 +144,16 @@ def check_labels(config: object) -> None:
 
 
 def with_int_keys(config: object, field: str, value: Mapping[Any, Any]) -> dict[int, Any]:
-    """A dict by integers, whose keys JSON made strings."""
+    """Return a dict with integer keys, which JSON stores as strings.
+
+    Args:
+        config: the configuration, for the message.
+        field: name of the field, for the message.
+        value: the dict.
+
+    Raises:
+        ValueError: if it is not a dict, or a key is not an integer.
+    """
     try:
         return {int(key): item for key, item in value.items()}
     except (AttributeError, TypeError, ValueError) as error:
@@ -98,7 +163,7 @@ def with_int_keys(config: object, field: str, value: Mapping[Any, Any]) -> dict[
 
 
 def _near_divisors(value: int, wanted: int) -> list[int]:
-    """The two divisors of `value` that are nearest to the one wanted."""
+    """Return the two divisors of `value` nearest to `wanted`."""
     divisors = [number for number in range(1, min(value, 10_000) + 1) if value % number == 0]
     return sorted(sorted(divisors, key=lambda number: abs(number - wanted))[:2])
 

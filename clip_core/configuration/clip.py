@@ -1,6 +1,6 @@
-"""The configurations of CLIP: of the text tower, of the vision tower, and of both together.
+"""CLIP configurations: of the text tower, of the vision tower, and of both together.
 
-Names, order and defaults of the arguments are those of transformers 4.57, and so is the format of the files.
+Argument names, order and defaults match transformers 4.57, and so does the file format.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LEGACY_EOS_TOKEN_ID = 2
 
 
 class _TowerConfig(BaseConfig):
-    """The fields that both towers have."""
+    """Fields shared by both towers."""
 
     hidden_size: int
     intermediate_size: int
@@ -56,28 +56,26 @@ class CLIPTextConfig(_TowerConfig):
     """The configuration of a text tower; the defaults are those of openai/clip-vit-base-patch32.
 
     Args:
-        vocab_size: the number of tokens.
-        hidden_size: the width of the hidden states.
-        intermediate_size: the width inside the MLP.
-        projection_dim: the width of the joint space, where the tower has a projection of its own.
-        num_hidden_layers: the number of layers.
-        num_attention_heads: the number of attention heads; it divides `hidden_size`.
-        max_position_embeddings: the longest text, in tokens.
-        hidden_act: the activation in the MLP, one of `ACTIVATIONS`.
-        layer_norm_eps: the epsilon of the layer norms.
-        attention_dropout: the share of attention weights dropped in training.
-        initializer_range: the standard deviation of fresh weights, where no other rule gives it.
-        initializer_factor: a factor on all standard deviations of fresh weights.
-        pad_token_id: the token that fills shorter texts. The default is not the tokenizer's; the model does not use it.
-        bos_token_id: the token that a text starts with. The model does not use it.
-        eos_token_id: the token whose first place in a row is pooled. 2 stands, in files older than 2023, for pooling
-            at the largest id.
-        missing_eos: what pooling does where a row has no EOS: "first" pools its first token, as transformers does, and
-            "error" refuses it.
-        **kwargs: the fields of `ConfigFields`, and others, which are kept.
+        vocab_size: number of tokens.
+        hidden_size: width of the hidden states.
+        intermediate_size: width inside the MLP.
+        projection_dim: width of the joint space, for a tower with its own projection.
+        num_hidden_layers: number of layers.
+        num_attention_heads: number of attention heads; must divide `hidden_size`.
+        max_position_embeddings: maximum text length in tokens.
+        hidden_act: activation in the MLP, one of `ACTIVATIONS`.
+        layer_norm_eps: epsilon of the layer norms.
+        attention_dropout: dropout probability of attention weights in training.
+        initializer_range: standard deviation of initial weights not covered by another rule.
+        initializer_factor: factor on all standard deviations of initial weights.
+        pad_token_id: the padding token. The default differs from the tokenizer's; the model does not use it.
+        bos_token_id: the token that starts a text. The model does not use it.
+        eos_token_id: the token whose first occurrence is pooled; 2, in files older than 2023, pools at the largest id.
+        missing_eos: pooling of a row without EOS: "first" pools its first token, as transformers does; "error" raises.
+        **kwargs: the fields of `ConfigFields`; others are kept.
 
     Raises:
-        ValueError: a field is not valid; the message names it, its value and what would be right.
+        ValueError: if a field is invalid; the message names it, its value and the valid values.
 
     Example:
         >>> CLIPTextConfig(hidden_size=640, num_attention_heads=10).num_hidden_layers
@@ -135,10 +133,10 @@ class CLIPTextConfig(_TowerConfig):
 
     @property
     def pools_at_largest_id(self) -> bool:
-        """Whether the text is pooled at the largest id of a row, which EOS is while no token was added behind it.
+        """True if texts are pooled at the largest id of a row, which is EOS unless tokens were added after it.
 
-        Configs written before transformers 4.31 say so by an `eos_token_id` of 2, where the tokenizer's was 49407 all
-        along (transformers issue 24773).
+        Configs written before transformers 4.31 request this with an `eos_token_id` of 2, although the tokenizer's was
+        always 49407 (transformers issue 24773).
         """
         return self.eos_token_id == _LEGACY_EOS_TOKEN_ID
 
@@ -147,23 +145,23 @@ class CLIPVisionConfig(_TowerConfig):
     """The configuration of a vision tower; the defaults are those of openai/clip-vit-base-patch32.
 
     Args:
-        hidden_size: the width of the hidden states.
-        intermediate_size: the width inside the MLP.
-        projection_dim: the width of the joint space, where the tower has a projection of its own.
-        num_hidden_layers: the number of layers.
-        num_attention_heads: the number of attention heads; it divides `hidden_size`.
-        num_channels: the number of colour channels.
-        image_size: the height and width of a picture, in pixels.
-        patch_size: the height and width of a patch, in pixels; it divides `image_size`.
-        hidden_act: the activation in the MLP, one of `ACTIVATIONS`.
-        layer_norm_eps: the epsilon of the layer norms.
-        attention_dropout: the share of attention weights dropped in training.
-        initializer_range: the standard deviation of fresh weights, where no other rule gives it.
-        initializer_factor: a factor on all standard deviations of fresh weights.
-        **kwargs: the fields of `ConfigFields`, and others, which are kept.
+        hidden_size: width of the hidden states.
+        intermediate_size: width inside the MLP.
+        projection_dim: width of the joint space, for a tower with its own projection.
+        num_hidden_layers: number of layers.
+        num_attention_heads: number of attention heads; must divide `hidden_size`.
+        num_channels: number of colour channels.
+        image_size: height and width of an image, in pixels.
+        patch_size: height and width of a patch, in pixels; must divide `image_size`.
+        hidden_act: activation in the MLP, one of `ACTIVATIONS`.
+        layer_norm_eps: epsilon of the layer norms.
+        attention_dropout: dropout probability of attention weights in training.
+        initializer_range: standard deviation of initial weights not covered by another rule.
+        initializer_factor: factor on all standard deviations of initial weights.
+        **kwargs: the fields of `ConfigFields`; others are kept.
 
     Raises:
-        ValueError: a field is not valid; the message names it, its value and what would be right.
+        ValueError: if a field is invalid; the message names it, its value and the valid values.
 
     Example:
         >>> CLIPVisionConfig(image_size=336, patch_size=14).hidden_size
@@ -217,16 +215,16 @@ class CLIPConfig(BaseConfig):
     """The configuration of a text tower and a vision tower with a joint space.
 
     Args:
-        text_config: the text tower's configuration, or a dict of its fields; it is copied.
-        vision_config: the vision tower's configuration, or a dict of its fields; it is copied.
-        projection_dim: the width of the joint space. For a model of both towers this counts, and not the towers' own.
-        logit_scale_init_value: the logarithm of the inverse temperature that a fresh model starts with.
-        text_config_dict: from old files; it overrides `text_config`, and so do the defaults of what it leaves out.
-        vision_config_dict: from old files; likewise.
-        **kwargs: the fields of `ConfigFields`, and others, which are kept.
+        text_config: the text tower's configuration, or a dict of its fields; copied.
+        vision_config: the vision tower's configuration, or a dict of its fields; copied.
+        projection_dim: width of the joint space. In a model of both towers it takes precedence over the towers' own.
+        logit_scale_init_value: initial logarithm of the inverse temperature.
+        text_config_dict: from old files; overrides `text_config`, including with defaults for omitted fields.
+        vision_config_dict: from old files; overrides `vision_config` in the same way.
+        **kwargs: the fields of `ConfigFields`; others are kept.
 
     Raises:
-        ValueError: a field is not valid; the message names it, its value and what would be right.
+        ValueError: if a field is invalid; the message names it, its value and the valid values.
 
     Example:
         >>> config = CLIPConfig(vision_config={"patch_size": 16}, projection_dim=256)
@@ -254,7 +252,7 @@ class CLIPConfig(BaseConfig):
         self.vision_config = CLIPVisionConfig(**merged_tower(CLIPVisionConfig, vision_config, vision_config_dict))
         self.projection_dim = projection_dim
         self.logit_scale_init_value = logit_scale_init_value
-        self.initializer_factor = 1.0  # whatever a file says, as in transformers
+        self.initializer_factor = 1.0  # regardless of the file, as in transformers
         if attn_implementation is not None:
             self.attn_implementation = attn_implementation
         self.validate()
@@ -263,14 +261,24 @@ class CLIPConfig(BaseConfig):
     def from_text_vision_configs(
         cls, text_config: CLIPTextConfig, vision_config: CLIPVisionConfig, **kwargs: Any
     ) -> Self:
-        """A configuration of copies of both towers' configurations; keywords as in the class."""
+        """Build a configuration from copies of both towers' configurations.
+
+        Args:
+            text_config: the text tower's configuration.
+            vision_config: the vision tower's configuration.
+            **kwargs: as in the class.
+        """
         return cls(text_config, vision_config, **kwargs)
 
     @classmethod
     def from_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> Any:
-        """A configuration from the content of a config.json; keywords as in `from_pretrained`.
+        """Build a configuration from the content of a config.json.
 
-        Where `projection_dim` stands in neither place but in both towers, and alike, it is theirs.
+        If `projection_dim` is missing at the top level but both towers state the same value, that value is used.
+
+        Args:
+            config_dict: the file's content.
+            **kwargs: as in `from_pretrained`.
         """
         config_dict = own_part(cls, config_dict)
         if config_dict.get("projection_dim") is None:
@@ -283,7 +291,7 @@ class CLIPConfig(BaseConfig):
         return super().from_dict(config_dict, **kwargs)
 
     def validate(self) -> None:
-        """Check every field, the towers' too; see `ConfigFields.validate`."""
+        """Check every field, including the towers'; see `ConfigFields.validate`."""
         super().validate()
         check_int(self, "projection_dim")
         check_float(self, "logit_scale_init_value")
@@ -293,14 +301,19 @@ class CLIPConfig(BaseConfig):
 
 
 def own_config(config: Any, config_class: type[Any], class_name: str) -> Any:
-    """The configuration for a model class: as given, or for a class of one tower its part of a CLIPConfig.
+    """Return the configuration for a model class: as given, or a tower's part of a CLIPConfig.
+
+    Args:
+        config: the configuration given.
+        config_class: the configuration class that the model takes.
+        class_name: name of the model class, for the message.
 
     Raises:
-        TypeError: it is neither.
+        TypeError: if it is neither.
     """
     if isinstance(config, CLIPConfig) and config_class is not CLIPConfig:
         tower = getattr(config, config_class.base_config_key)
-        # Read anew, and not taken as it stands: the projection in a full model has the top level's size.
+        # Re-read rather than reused: the projection in a full model has the top level's size.
         config = config_class.from_dict(config.to_dict(), attn_implementation=tower.attn_implementation)
     if not isinstance(config, config_class):
         raise TypeError(f"{class_name} takes a {config_class.__name__}, and got a {type(config).__name__}")

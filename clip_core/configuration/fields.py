@@ -1,4 +1,4 @@
-"""The fields that the three configurations share."""
+"""Fields shared by the three configurations."""
 
 from __future__ import annotations
 
@@ -8,49 +8,49 @@ from typing import Any, ClassVar
 
 from clip_core.configuration.checks import check_labels, dtype_name, with_int_keys
 
-# Of this process, not of the model: in no dict and no file.
+# Specific to this process, not to the model: in no dict and no file.
 _NOT_SERIALIZED = ("_commit_hash", "_attention", "projection_dim_stated")
 
-# The value behind a property has a name of its own: torch.compile before PyTorch 2.13 recurses without end where a
-# property reads its own name from `__dict__`.
+# A property's value needs another name: before PyTorch 2.13, torch.compile recurses endlessly when a property reads its
+# own name from `__dict__`.
 _SERIALIZED_AS = {"_dtype": "dtype"}
 
 
 class ConfigFields:
-    """The fields that all configurations share.
+    """The fields shared by all configurations.
 
     Args:
-        output_attentions: return the attention weights of all layers, where a call does not say.
-        output_hidden_states: return the hidden states of all layers, where a call does not say.
-        return_dict: return output objects, where a call does not say; False for tuples.
-        torchscript: return tuples whatever `return_dict` says.
-        dtype: of the weights, such as "float16"; a dtype of any framework is taken by its name.
+        output_attentions: default for calls: return the attention weights of all layers.
+        output_hidden_states: default for calls: return the hidden states of all layers.
+        return_dict: default for calls: return output objects; False for tuples.
+        torchscript: return tuples regardless of `return_dict`.
+        dtype: dtype of the weights, such as "float16"; dtypes of any framework are converted to their names.
         torch_dtype: the older name of `dtype`.
-        pruned_heads: layer index to the attention heads removed from it, numbered as before.
+        pruned_heads: layer index to the attention heads removed from it, by original index.
         tie_word_embeddings: kept and written back; CLIP has no output embeddings to tie.
-        architectures: the class names of the model saved.
+        architectures: class names of the saved model.
         id2label: class index to name, for classifiers; `LABEL_0` and so on by default.
-        label2id: class name to index; by default, as `id2label` says.
-        num_labels: the number of classes, 2 by default, where `id2label` does not tell it.
-        problem_type: "regression", "single_label_classification", "multi_label_classification", or None to tell from
-            the labels.
-        bos_token_id: the token that a text starts with.
-        pad_token_id: the token that fills shorter texts.
-        eos_token_id: the token that a text ends with.
-        name_or_path: where the model came from.
-        attn_implementation: how a backend computes attention; None for its default. It is not written to files.
-        transformers_version: the version that wrote the file, where one did.
-        **kwargs: anything else is kept as an attribute, and written back.
+        label2id: class name to index; the inverse of `id2label` by default.
+        num_labels: number of classes, unless `id2label` gives it; 2 by default.
+        problem_type: "regression", "single_label_classification", "multi_label_classification", or None to infer it
+            from the labels.
+        bos_token_id: the token that starts a text.
+        pad_token_id: the padding token.
+        eos_token_id: the token that ends a text.
+        name_or_path: the source of the model.
+        attn_implementation: the attention implementation; None for the backend's default. Not written to files.
+        transformers_version: the version that wrote the file, if any.
+        **kwargs: kept as attributes and written back.
 
     Raises:
-        ValueError: a field is not valid; the message names it, its value and what would be right.
+        ValueError: if a field is invalid; the message names it, its value and the valid values.
     """
 
     model_type: ClassVar[str] = ""
     base_config_key: ClassVar[str] = ""
     sub_configs: ClassVar[dict[str, type[ConfigFields]]] = {}
 
-    # False where the file said nothing of projection_dim, and a loader may go by the shape of the weight.
+    # False if the file did not state projection_dim; a loader may then go by the weight's shape.
     projection_dim_stated: bool = True
 
     def __init__(
@@ -97,17 +97,17 @@ class ConfigFields:
         self._name_or_path = str(name_or_path)
         self.attn_implementation = attn_implementation
         self.transformers_version = transformers_version
-        kwargs.pop("model_type", None)  # it belongs to the class
+        kwargs.pop("model_type", None)  # determined by the class
         for key, value in kwargs.items():
             if hasattr(type(self), key) and not self._has_field(key):
                 raise ValueError(f"{type(self).__name__}: {key}={value!r} would hide what is called so here; rename it")
             setattr(self, key, value)
 
     def validate(self) -> None:
-        """Check every field; this runs when a config is made, read or updated.
+        """Check every field; called when a config is created, read or updated.
 
         Raises:
-            ValueError: a field is not valid; the message names it, its value and what would be right.
+            ValueError: if a field is invalid; the message names it, its value and the valid values.
         """
         check_labels(self)
 
@@ -115,7 +115,7 @@ class ConfigFields:
 
     @property
     def dtype(self) -> str | None:
-        """The dtype of the weights by its name, such as "float16"."""
+        """The dtype of the weights by name, such as "float16"."""
         return self._dtype
 
     @dtype.setter
@@ -133,7 +133,7 @@ class ConfigFields:
 
     @property
     def num_labels(self) -> int:
-        """The number of classes; setting it anew names them `LABEL_0` and so on."""
+        """The number of classes; setting another number renames them to `LABEL_0` and so on."""
         return len(self.id2label)
 
     @num_labels.setter
@@ -143,7 +143,7 @@ class ConfigFields:
 
     @property
     def name_or_path(self) -> str:
-        """Where the model came from."""
+        """The source of the model."""
         return self._name_or_path
 
     @name_or_path.setter
@@ -152,14 +152,14 @@ class ConfigFields:
 
     @property
     def use_return_dict(self) -> bool:
-        """Whether to return output objects, where a call does not say."""
+        """True if calls return output objects by default."""
         return self.return_dict and not self.torchscript
 
     @property
     def attn_implementation(self) -> str | None:
-        """How a backend computes attention; None for its default. Setting it sets it in the towers too.
+        """The attention implementation; None for the backend's default. Setting it also sets the towers'.
 
-        A dict may tell the parts apart: {"": "sdpa", "text_config": "eager"}.
+        A dict sets the parts separately: {"": "sdpa", "text_config": "eager"}.
         """
         return self._attention
 
@@ -191,10 +191,13 @@ class ConfigFields:
         self.label2id = {label: index for index, label in self.id2label.items()} if label2id is None else label2id
 
     def update(self, config_dict: Mapping[str, Any]) -> None:
-        """Set fields; a dict for a tower sets that tower's.
+        """Set fields; a dict for a tower updates that tower.
+
+        Args:
+            config_dict: fields to set.
 
         Raises:
-            ValueError: a field is not valid now; the fields stay as they were set.
+            ValueError: if a field is now invalid; the fields stay set.
         """
         fields = dict(config_dict)
         if fields.get("id2label") is not None:
@@ -207,7 +210,7 @@ class ConfigFields:
         self.validate()
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, those of the towers as dicts of their own; the caller may change it."""
+        """Return all fields as a new dict, those of the towers as nested dicts."""
         fields = {
             _SERIALIZED_AS.get(key, key): value.to_dict() if isinstance(value, ConfigFields) else copy.deepcopy(value)
             for key, value in self.__dict__.items()
@@ -218,7 +221,7 @@ class ConfigFields:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, type(self)) and self.to_dict() == other.to_dict()
 
-    __hash__ = None  # type: ignore[assignment]  # fields change
+    __hash__ = None  # type: ignore[assignment]  # mutable
 
     def _has_field(self, name: str) -> bool:
         descriptor = getattr(type(self), name, None)

@@ -1,4 +1,4 @@
-"""Model families that are called CLIP, or look like it, and are not: what to tell those who load one here."""
+"""Model families that are called or resemble CLIP but are not, with advice on loading them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# `model_type` in config.json, or a class name in its `architectures`: what the model is, and what loads it. Towers add
-# `_text_model`, `_vision_model` and the like to the model type; those need no rows of their own.
+# `model_type` in config.json, or a class name in its `architectures`, to the model and its loader. Towers append
+# `_text_model`, `_vision_model` and so on to the model type; those need no rows of their own.
 FOREIGN_FAMILIES = {
     "align": ("ALIGN", "transformers.AlignModel"),
     "altclip": ("AltCLIP", "transformers.AltCLIPModel"),
@@ -38,7 +38,7 @@ FOREIGN_FAMILIES = {
 
 
 def foreign_family(config: Mapping[str, Any]) -> str | None:
-    """What a config.json describes, in a sentence with what would load it; None where no known foreign family is named.
+    """Describe the foreign family that a config.json names, and its loader; None if it names none known.
 
     Args:
         config: the file's content.

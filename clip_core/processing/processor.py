@@ -1,4 +1,4 @@
-"""The image processor and the tokenizer of a checkpoint as one object, and which keyword goes to which."""
+"""CLIPProcessor: a checkpoint's image processor and tokenizer in one object, and the routing of keywords to each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from clip_core.tokenization.base import CLIPTokenizerBase
 
 
-# The keywords of a call that are the image processor's, and those that are the tokenizer's; the rest is nobody's.
+# Keywords of a call for the image processor, and those for the tokenizer; any others are unknown.
 IMAGE_KEYWORDS = inspect.signature(CLIPImageProcessor.preprocess).parameters.keys() - {"self", "images", "kwargs"}
 TEXT_KEYWORDS = frozenset(
     {
@@ -51,10 +51,13 @@ _GROUPS = ("common_kwargs", "images_kwargs", "text_kwargs")
 
 
 def split_keywords(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The keywords of a call that are for the images, and those for the texts.
+    """Split the keywords of a call into those for the images and those for the texts.
+
+    Args:
+        kwargs: flat keywords, and groups such as `images_kwargs`.
 
     Raises:
-        ValueError: one is given both by itself and in a group.
+        ValueError: if a keyword is given both flat and in a group.
     """
     groups = {name: dict(kwargs.get(name) or {}) for name in _GROUPS}
     flat = {key: value for key, value in kwargs.items() if key not in groups}
@@ -71,15 +74,15 @@ def split_keywords(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
 
 
 class CLIPProcessor(Pushable):
-    """An image processor and a tokenizer.
+    """A processor that combines an image processor and a tokenizer.
 
     Args:
         image_processor: a `CLIPImageProcessor`.
         tokenizer: a `CLIPTokenizerFast` or `CLIPTokenizer`.
-        feature_extractor: the old name of `image_processor`; deprecated.
+        feature_extractor: the deprecated name of `image_processor`.
 
     Raises:
-        TypeError: one of them is missing or something else.
+        TypeError: if either is missing or of another kind.
 
     Example:
         >>> processor = CLIPProcessor.from_pretrained("openai/clip-vit-base-patch32")  # doctest: +SKIP
@@ -100,20 +103,20 @@ class CLIPProcessor(Pushable):
                 raise TypeError(f"{attribute} is of type {type(value).__name__}, which makes no {makes}")
 
     def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> BatchFeature:
-        """Make images and texts into what the model takes.
+        """Convert images and texts into model inputs.
 
         Args:
             images: see `CLIPImageProcessor.preprocess`.
-            text: see `CLIPTokenizer.__call__`. Given by position before the images, as older releases of transformers
-                had it, it is recognised.
-            **kwargs: the keywords of both; also grouped, in `images_kwargs`, `text_kwargs` and, for both,
-                `common_kwargs`. A warning names those that are nobody's.
+            text: see `CLIPTokenizer.__call__`. Also recognized as the first positional argument, as in older releases
+                of transformers.
+            **kwargs: keywords of both, flat or grouped in `images_kwargs`, `text_kwargs` and, for both,
+                `common_kwargs`. A warning names unknown ones.
 
         Returns:
-            `pixel_values` where there are images, and `input_ids` and `attention_mask` where there are texts.
+            `pixel_values` if there are images, and `input_ids` and `attention_mask` if there are texts.
 
         Raises:
-            ValueError: there are neither images nor texts, or a keyword is given twice.
+            ValueError: if there are neither images nor texts, or a keyword is given twice.
         """
         if images is None and text is None:
             raise ValueError("there are neither images nor texts; give at least one of images=... and text=...")
@@ -138,21 +141,21 @@ class CLIPProcessor(Pushable):
         revision: str | None = "main",
         **kwargs: Any,
     ) -> Self:
-        """Read both from one place.
+        """Load the image processor and the tokenizer from one source.
 
         Args:
             pretrained_model_name_or_path: a local folder or a hub id.
-            cache_dir: see `clip_core.hub.HubOptions`, as for all that follow.
-            force_download: download again what is in the cache.
-            local_files_only: do not ask the hub.
+            cache_dir: see `clip_core.hub.HubOptions`, also for the options below.
+            force_download: download again even if cached.
+            local_files_only: do not contact the hub.
             token: for private repositories.
-            revision: a branch, a tag or a commit.
-            **kwargs: `subfolder`; `use_fast=False` for `CLIPTokenizer`; arguments of the image processor and of the
-                tokenizer to set in place of what the files say.
+            revision: a branch, tag or commit.
+            **kwargs: `subfolder`; `use_fast=False` for `CLIPTokenizer`; arguments of the image processor and the
+                tokenizer that override the files.
 
         Raises:
-            FileNotFoundError: there is no such folder or repository, or a file is missing.
-            ValueError: a file is damaged.
+            FileNotFoundError: if there is no such folder or repository, or a file is missing.
+            ValueError: if a file is damaged.
         """
         kwargs |= {"cache_dir": cache_dir, "force_download": force_download, "local_files_only": local_files_only}
         kwargs |= {"token": token, "revision": revision}
@@ -171,22 +174,22 @@ class CLIPProcessor(Pushable):
         legacy_serialization: bool = True,
         **kwargs: Any,
     ) -> list[str]:
-        """Write the files of both into a folder, all or none; transformers 4.57 reads them too.
+        """Write the files of both into a folder, all or none, in a form that transformers 4.57 also reads.
 
         Args:
-            save_directory: the folder; made where it is missing.
-            push_to_hub: upload the folder after that, to `repo_id` or the folder's name.
-            legacy_serialization: write the image processor into a `preprocessor_config.json` of its own; if not, into
-                `processor_config.json`, in place of the other.
+            save_directory: the folder, created if missing.
+            push_to_hub: then upload the folder, to `repo_id` or under the folder's name.
+            legacy_serialization: write the image processor into its own `preprocessor_config.json`; False writes it
+                into `processor_config.json` instead.
             **kwargs: `repo_id` and the keywords of `clip_core.hub.upload_folder`.
 
         Returns:
             The path of the `processor_config.json`, if there is one, in a list.
         """
-        # transformers prefers the image processor's own file where both are there.
+        # With both files present, transformers prefers the image processor's own.
         replaces = re.compile(re.escape(PROCESSOR_NAME if legacy_serialization else PREPROCESSOR_NAME))
         with staged(save_directory, replaces=replaces) as staging:
-            # Each part's file names the class that joins them; transformers' AutoProcessor looks for it.
+            # Each part's file names the combining class, which transformers' AutoProcessor looks up.
             self.tokenizer._processor_class = type(self).__name__  # noqa: SLF001
             self.tokenizer.save_pretrained(staging)
             if legacy_serialization:
@@ -201,7 +204,7 @@ class CLIPProcessor(Pushable):
         return [] if legacy_serialization else [str(Path(save_directory) / PROCESSOR_NAME)]
 
     def to_dict(self) -> dict[str, Any]:
-        """What is the processor's own, beside its two parts."""
+        """Return the processor's own settings, without those of its two parts."""
         return {"processor_class": type(self).__name__}
 
     def decode(self, *args: Any, **kwargs: Any) -> str:
@@ -216,12 +219,12 @@ class CLIPProcessor(Pushable):
 
     @property
     def model_input_names(self) -> list[str]:
-        """The names of what a call returns: `pixel_values`, and those of the tokenizer."""
+        """The names of a call's results: `pixel_values`, and those of the tokenizer."""
         return [*self.image_processor.model_input_names, *self.tokenizer.model_input_names]
 
     @property
     def feature_extractor(self) -> Any:
-        """The old name of `image_processor`; deprecated."""
+        """The deprecated name of `image_processor`."""
         warnings.warn("feature_extractor is deprecated; use image_processor", FutureWarning, stacklevel=2)
         return self.image_processor
 
@@ -229,7 +232,7 @@ class CLIPProcessor(Pushable):
         return f"{type(self).__name__}:\n- image_processor: {self.image_processor!r}\n- tokenizer: {self.tokenizer!r}"
 
     def _tokenizer_defaults(self) -> dict[str, Any]:
-        """Keywords of a call that the checkpoint's tokenizer_config.json states, such as `max_length`."""
+        """Return the call keywords stated in the checkpoint's tokenizer_config.json, such as `max_length`."""
         stated = getattr(self.tokenizer, "init_kwargs", {})
         return {key: getattr(self.tokenizer, key, stated[key]) for key in sorted(TEXT_KEYWORDS & stated.keys())}
 

@@ -1,4 +1,4 @@
-"""Emoji: their names and keywords, what is said of them, and where each vendor's drawing of them is."""
+"""Emoji catalogue: names, keywords, captions, and the locations of each vendor's drawings."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Emoji:
 
     Attributes:
         code: see `code_of`.
-        name: as Unicode has it, such as "grinning face".
-        keywords: what else it is looked for by.
+        name: its Unicode name, such as "grinning face".
+        keywords: further search terms.
     """
 
     code: str
@@ -34,26 +34,26 @@ class Emoji:
 
 
 def code_of(text: str) -> str:
-    """Code points in hexadecimal as all vendors have them once leading zeros and the sign for "in colour" are gone."""
+    """Return code points in hexadecimal, normalized across vendors: no leading zeros, no colour variation selector."""
     return "-".join(part.lstrip("0") for part in text.lower().split("-") if part != "fe0f")
 
 
 def read_names(path: Path) -> list[Emoji]:
-    """The emoji of emojibase's data.json, without the letters that flags are made of, which are in no group."""
+    """Read the emoji of emojibase's data.json, without the flags' letters, which belong to no group."""
     rows = json.loads(path.read_text(encoding="utf-8"))
     return [Emoji(code_of(row["hexcode"]), row["label"], tuple(row.get("tags", ()))) for row in rows if "group" in row]
 
 
 def find_drawings(folder: Path) -> dict[str, Path]:
-    """A vendor's pictures, by the emoji's code."""
+    """Return a vendor's images, by emoji code."""
     return {code_of(path.stem): path for path in sorted(folder.iterdir()) if path.suffix in _ENDINGS}
 
 
 def drawn_by_all(emoji: Sequence[Emoji], vendors: Sequence[dict[str, Path]]) -> list[Emoji]:
-    """The emoji that each vendor has a picture of.
+    """Return the emoji that every vendor has an image of.
 
     Raises:
-        ValueError: there are none.
+        ValueError: if there are none.
     """
     common = [one for one in emoji if all(one.code in drawings for drawings in vendors)]
     if not common:
@@ -62,7 +62,7 @@ def drawn_by_all(emoji: Sequence[Emoji], vendors: Sequence[dict[str, Path]]) -> 
 
 
 def captions(emoji: Emoji, random: np.random.Generator) -> list[str]:
-    """What training may say of a picture, the name more often than the rest; chance picks the keywords."""
+    """Return training captions for an image, the name repeated most, with randomly chosen keywords."""
     name = TEMPLATE.format(emoji.name)
     others = [word for word in emoji.keywords if word.lower() not in emoji.name.lower()]
     if not others:

@@ -1,4 +1,4 @@
-"""Gives a model more text positions: a small vocabulary cuts names into many tokens, and the longest must fit."""
+"""Extension of a model's text positions: a small vocabulary splits names into many tokens, and the longest must fit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TABLE = "text_model.embeddings.position_embedding.weight"
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Read the command line, and write the longer model."""
+    """Parse the command line, and write the longer model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path, help="the model's folder")
     parser.add_argument("folder", type=Path, help="where to write")
@@ -29,15 +29,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def lengthen(model: Path, folder: Path, positions: int) -> None:
-    """Write the model with more text positions, the new ones like the last; shorter texts give what they gave.
+    """Write the model with more text positions, new ones equal to the last; outputs for shorter texts do not change.
 
     Args:
         model: the model's folder.
-        folder: where to.
-        positions: how many there will be.
+        folder: the folder to write to.
+        positions: the new number of positions.
 
     Raises:
-        ValueError: the model has as many, or the folder is the model's own.
+        ValueError: if the model already has as many, or the folder is the model's own.
     """
     config, processor = CLIPConfig.from_pretrained(model), CLIPProcessor.from_pretrained(model)
     there = config.text_config.max_position_embeddings

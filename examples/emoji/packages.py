@@ -1,4 +1,4 @@
-"""The npm packages that emoji's names and drawings come in: fetched by npm, checked, and unpacked as far as needed."""
+"""npm packages with the emoji's names and drawings: downloaded by npm, verified, and unpacked as far as needed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Package:
     """A package of one version.
 
     Attributes:
-        name: as npm knows it.
-        version: the one that was tried.
+        name: its npm name.
+        version: the tested version.
         integrity: the SHA-512 of its tarball, as npm states it.
-        inside: the folder or file in it that is wanted.
+        inside: the required folder or file in it.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Package:
 
     @property
     def tarball(self) -> str:
-        """The name of the file that `npm pack` makes."""
+        """The file name of the tarball made by `npm pack`."""
         return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
 
 
@@ -64,15 +64,15 @@ NAMES = Package(
 
 
 def find(package: Package, folder: Path) -> Path:
-    """What is wanted of a package: as installed in the folder, from its tarball there, or fetched by npm.
+    """Return the path to a package's required part, from the folder, a tarball in it, or npm.
 
     Args:
-        package: which.
-        folder: where packages are by their names, as in `node_modules`, or their tarballs; or are put.
+        package: the package.
+        folder: the folder that holds, or will hold, packages by name, as in `node_modules`, or their tarballs.
 
     Raises:
-        ValueError: what is there is another version, damaged, or incomplete; or npm failed.
-        FileNotFoundError: it is not there, and neither is npm.
+        ValueError: if the package there has another version, is damaged or incomplete; or npm fails.
+        FileNotFoundError: if neither the package nor npm is there.
     """
     installed = folder / package.name
     if not installed.is_dir():
@@ -103,7 +103,7 @@ def _fetch(package: Package, folder: Path) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     print(f"fetching {package.name} {package.version}")
-    result = subprocess.run(  # noqa: S603  name and version stand above
+    result = subprocess.run(  # noqa: S603  name and version are constants above
         [npm, "pack", "--silent", f"{package.name}@{package.version}"],
         cwd=folder,
         check=False,
@@ -122,13 +122,13 @@ def _check(package: Package, tarball: Path) -> None:
 
 
 def _unpack(package: Package, tarball: Path, target: Path) -> None:
-    """Unpack what is wanted, with what says the version and the licence, so that no reader sees half of it."""
+    """Unpack the required part, package.json and the licence, atomically."""
     unfinished = target.with_name(f"{target.name}.part")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     with tarfile.open(tarball) as tar:
         for member in tar:
-            inside = member.name.partition("/")[2]  # of the one folder that all is in
+            inside = member.name.partition("/")[2]  # relative to the tarball's single top-level folder
             if inside in {"package.json", "README.md", "LICENSE"} or f"{inside}/".startswith(f"{package.inside}/"):
                 tar.extract(member.replace(name=inside), unfinished, filter="data")
     unfinished.rename(target)

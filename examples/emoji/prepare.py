@@ -1,4 +1,4 @@
-"""Makes what the example trains on and is tested with: drawings of two vendors in many variations, and a third's."""
+"""Data preparation for the emoji example: many variations of two vendors' drawings, and a third's for testing."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ MERGES = 2000
 MODEL = Path(__file__).parent / "model.json"
 
 _QUALITY = 95
-# Of the variations, by channel.
+# Per channel, over the variations.
 _MEAN, _STD = (0.81, 0.8, 0.76), (0.27, 0.26, 0.3)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line, and write all."""
+    """Parse the command line, and write everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where to write")
     parser.add_argument("--packages", type=Path, help="where the npm packages are or are put; FOLDER/packages")
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     packages = given.packages or given.folder / "packages"
     given.folder.mkdir(parents=True, exist_ok=True)
     try:
-        _pyarrow()  # an error now, where it is missing
+        _pyarrow()  # fails early if it is missing
         vendors = [find_drawings(find(package, packages)) for package in (GOOGLE, MICROSOFT, TWITTER)]
         emoji = drawn_by_all(read_names(find(NAMES, packages)), vendors)
     except (ImportError, OSError, ValueError) as error:
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def write_test(emoji: Sequence[Emoji], drawings: dict[str, Path], folder: Path) -> None:
-    """Pictures on white, with a metadata.jsonl of their names and captions."""
+    """Write images on white, with a metadata.jsonl of their names and captions."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for one in emoji:
@@ -78,7 +78,7 @@ def write_test(emoji: Sequence[Emoji], drawings: dict[str, Path], folder: Path) 
 
 
 def write_model(emoji: Sequence[Emoji], folder: Path, seed: int) -> None:
-    """The config.json, vocabulary and processor of a model that is trained from scratch."""
+    """Write the config.json, vocabulary and processor of a model to train from scratch."""
     random = np.random.default_rng(seed)
     size = train_vocabulary([text for one in emoji for text in captions(one, random)], MERGES, folder)
     shape = json.loads(MODEL.read_text(encoding="utf-8"))
@@ -108,9 +108,9 @@ def write_training(
     seed: int,
     workers: int,
 ) -> None:
-    """A Parquet file in which each row group is one variation of all of one vendor's drawings.
+    """Write a Parquet file in which each row group is one variation of all of one vendor's drawings.
 
-    Training reads it by row groups, so that few batches hold an emoji twice, which would be each other's negatives.
+    Training reads it by row groups, so few batches contain the same emoji twice, as each other's negatives.
     """
     pa, parquet = _pyarrow()
     schema = pa.schema({"image": pa.binary(), "text": pa.list_(pa.string())})
@@ -119,7 +119,7 @@ def write_training(
     draw = partial(_group, emoji, vendors, seed)
     with ExitStack() as open_things:
         writer = open_things.enter_context(parquet.ParquetWriter(unfinished, schema, compression="none"))
-        # Fresh ones, as a fork of a process with threads may hang.
+        # spawned, as forking a process with threads may hang
         pool = open_things.enter_context(ProcessPoolExecutor(workers, get_context("spawn"))) if workers else None
         for done, rows in enumerate(map(draw, groups) if pool is None else pool.map(draw, groups), 1):
             writer.write_table(pa.Table.from_pylist(rows, schema), row_group_size=len(rows))

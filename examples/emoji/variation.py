@@ -1,4 +1,4 @@
-"""A drawing as others might have drawn it: moved, turned, recoloured, flattened, so that no style is learned."""
+"""Augmentation of drawings: moved, rotated, recoloured and flattened, so that no vendor's style is learned."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WHITE = (255, 255, 255)
 
 
 def on_white(path: Path, size: int) -> Image.Image:
-    """The picture `(size, size)` on white: what is transparent would be black, were its alpha channel just dropped."""
+    """Return the image `(size, size)` on white; just dropping alpha would turn transparent areas black."""
     picture = _opened(path)
     picture.thumbnail((size, size), Image.Resampling.LANCZOS)
     ground = Image.new("RGB", (size, size), _WHITE)
@@ -24,7 +24,7 @@ def on_white(path: Path, size: int) -> Image.Image:
 
 
 def varied(path: Path, size: int, random: np.random.Generator) -> Image.Image:
-    """The picture `(size, size)` with as much changed as leaves it what it is."""
+    """Return the image `(size, size)`, varied as much as its meaning allows."""
     drawing = _moved(_opened(path), size, random)
     changed = Image.new("RGB", (size, size), _ground(random))
     changed.paste(_recoloured(drawing.convert("RGB"), random), (0, 0), drawing.getchannel("A"))
@@ -41,7 +41,7 @@ def _opened(path: Path) -> Image.Image:
 
 
 def _moved(picture: Image.Image, size: int, random: np.random.Generator) -> Image.Image:
-    """Made smaller or larger, stretched, turned and put somewhere else, on a transparent ground; `(size, size)`."""
+    """Scale, stretch, rotate and shift the image on a transparent background; `(size, size)`."""
     scale, stretch = random.uniform(0.78, 1.08), random.uniform(0.92, 1.08)
     width, height = round(size * scale * stretch), round(size * scale / stretch)
     drawn = picture.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
@@ -54,7 +54,7 @@ def _moved(picture: Image.Image, size: int, random: np.random.Generator) -> Imag
 
 
 def _ground(random: np.random.Generator) -> tuple[int, ...]:
-    """White, mostly; otherwise pale."""
+    """Return white most of the time, otherwise a pale colour."""
     return _WHITE if random.random() < 0.85 else tuple(int(part) for part in random.integers(200, 256, 3))
 
 
@@ -74,7 +74,7 @@ def _recoloured(picture: Image.Image, random: np.random.Generator) -> Image.Imag
 
 
 def _flattened(picture: Image.Image, random: np.random.Generator) -> Image.Image:
-    """Without shading: in a few colours, and without thin lines."""
+    """Remove shading: reduce to a few colours, and drop thin lines."""
     if random.random() < 0.5:
         picture = picture.filter(ImageFilter.ModeFilter(3))
     few: Image.Image = picture.quantize(int(random.integers(4, 13)), Image.Quantize.MEDIANCUT).convert("RGB")

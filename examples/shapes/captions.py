@@ -1,4 +1,4 @@
-"""Sentences about scenes, as people would put them: some tell all, some little, in different orders and words."""
+"""Captions of scenes, as people might phrase them: detailed or brief, in varying order and words."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _PLACES = {
     "top": ("at the top", "in the upper part"),
     "bottom": ("at the bottom", "in the lower part"),
 }
-# What sentences tell, and how often: much of a scene, its coloured shape alone, or the colour or the shape alone.
-# A sentence that tells much is told from all others without the shape, so that shapes are learned from the rest.
+# Content of sentences, with probabilities: most of a scene, its coloured shape only, or the colour or shape only. A
+# detailed sentence can be told apart from all others without the shape, so the others have to teach shapes.
 USUAL = {"much": 0.4, "both": 0.35, "colour": 0.1, "shape": 0.15}
 SIMPLE = {"both": 0.8, "colour": 0.05, "shape": 0.15}
-# Where much is told, how often not the colour, or not the shape, so that each is learned without the other.
+# Probability that a detailed sentence omits the colour, or the shape, so that each is also learned without the other.
 _UNTOLD = {"colour": 0.1, "shape": 0.1}
 _OPENINGS = ("", "", "", "a picture of ", "a drawing of ", "this is ", "there is ")
 
 
 def short_caption(scene: Scene) -> str:
-    """How many of what colour and shape, such as "two orange stars"."""
+    """Return number, colour and shape, such as "two orange stars"."""
     return _things(scene, (scene.colour,), scene.shape, counted=True)
 
 
 def full_caption(scene: Scene) -> str:
-    """The one sentence that tells all of a scene; two scenes have the same only where they are the same."""
+    """Return the one sentence that describes a scene completely; different scenes have different ones."""
     return (
         f"{_things(scene, (scene.size, scene.colour), scene.shape, counted=True)} {_PLACES[scene.position][0]} "
         f"on a {scene.texture} {_ground(scene.ground)} background"
@@ -44,22 +44,22 @@ def full_caption(scene: Scene) -> str:
 
 
 def name(colour: str, shape: str) -> str:
-    """What a single shape is called."""
+    """Return the name of a single shape."""
     return f"{_article(colour)} {colour} {shape}"
 
 
 def names() -> list[str]:
-    """What single shapes are called, all of them."""
+    """Return the names of all single shapes."""
     return [name(colour, shape) for colour in COLOURS for shape in SHAPES]
 
 
 def caption(scene: Scene, random: np.random.Generator, told: Mapping[str, float] = USUAL) -> str:
-    """A sentence about a scene: often its colour and its shape, and of the rest what chance has it tell.
+    """Return a random sentence about a scene: often its colour and shape, and random further details.
 
     Args:
-        scene: what is drawn.
-        random: the chance.
-        told: how often a sentence tells what; see `USUAL`.
+        scene: the scene.
+        random: the generator.
+        told: probabilities of each kind of content; see `USUAL`.
     """
     opening = _OPENINGS[int(random.integers(len(_OPENINGS)))]
     what = random.choice(list(told), p=list(told.values()))
@@ -81,7 +81,7 @@ def caption(scene: Scene, random: np.random.Generator, told: Mapping[str, float]
 
 
 def _things(scene: Scene, adjectives: tuple[str, ...], noun: str, *, counted: bool) -> str:
-    """Such as "two small red hearts", or "small red hearts" where they are not counted."""
+    """Return a phrase such as "two small red hearts", or "small red hearts" if not counted."""
     noun = noun if scene.number == "one" else _PLURALS.get(noun, f"{noun}s")
     words = " ".join([*filter(None, adjectives), noun])
     if not counted:

@@ -1,9 +1,9 @@
-"""Measure the trained model, draw its training curve, and write both into its model card.
+"""Model card of the trained model: measure it, plot its training curve, and write both.
 
     python examples/shapes/card.py build/shapes examples/shapes/checkpoint
 
-The first folder is where `train.sh` worked, the second holds the checkpoint; `README.md`, `results.json` and
-`curve.png` go there.
+The first folder is `train.sh`'s build folder, the second holds the checkpoint; `README.md`, `results.json` and
+`curve.png` are written there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CARD = Path(__file__).with_name("card.md")
 
 
 def draw_curve(records: Sequence[Sequence[dict[str, Any]]], path: Path) -> None:
-    """Draw the loss and the temperature of the lessons, one behind another."""
+    """Plot the loss and the temperature of the consecutive lessons."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.2), layout="constrained")
@@ -58,7 +58,7 @@ def draw_curve(records: Sequence[Sequence[dict[str, Any]]], path: Path) -> None:
 
 
 def card(checkpoint: Path, results: Results, records: Sequence[Sequence[dict[str, Any]]]) -> str:
-    """The text of the model card."""
+    """Return the text of the model card."""
     config = CLIPConfig.from_pretrained(checkpoint)
     seconds = sum(BATCH / record["samples_per_second"] for lesson in records for record in lesson)
     kinds = ", ".join(f"{share:.1%} of {kind}" for kind, share in results.both_by_kind.items())
@@ -84,7 +84,7 @@ def card(checkpoint: Path, results: Results, records: Sequence[Sequence[dict[str
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure the model and write the card."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("build", type=Path, help="where train.sh worked")
     parser.add_argument("checkpoint", type=Path, help="the checkpoint's folder")

@@ -1,4 +1,4 @@
-"""Scenes as pictures: drawn large by Pillow, turned and moved a little, and made small, so that edges are soft."""
+"""Drawings of scenes: rendered large by Pillow, slightly rotated and shifted, then downscaled to smooth the edges."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     Point = tuple[float, float]
 
 SIZE = 64
-_FINE = 3  # drawn this many times as large
-# Of the picture's side, from and to. What is large is as large as its number leaves room for.
+_FINE = 3  # supersampling factor
+# Minimum and maximum, as a fraction of the image's side. Large shapes are as large as their number allows.
 _RADII = {
     "small": {"one": (0.13, 0.15), "two": (0.13, 0.15), "three": (0.13, 0.15), "four": (0.12, 0.14)},
     "large": {"one": (0.18, 0.25), "two": (0.175, 0.22), "three": (0.17, 0.2), "four": (0.165, 0.182)},
@@ -27,7 +27,7 @@ _CENTRES = {"centre": (0.5, 0.5), "left": (0.27, 0.5), "right": (0.73, 0.5), "to
 
 
 def draw(scene: Scene, random: np.random.Generator, size: int = SIZE) -> Image.Image:
-    """A picture `(size, size)` of a scene; chance decides what the scene leaves open."""
+    """Draw an image `(size, size)` of a scene; details that the scene leaves open are random."""
     side = size * _FINE
     image = Image.new("RGB", (side, side), _near(GROUNDS[scene.ground], random, 6))
     _texture(image, scene, random)
@@ -69,7 +69,7 @@ def _texture(image: Image.Image, scene: Scene, random: np.random.Generator) -> N
 
 
 def _places(scene: Scene, radius: float, random: np.random.Generator) -> list[Point]:
-    """Where the shapes are: around the middle of their group, beside one another."""
+    """Return the centres of the shapes, spread around the centre of their group."""
     count = NUMBERS.index(scene.number) + 1
     centre_x, centre_y = (part + random.uniform(-0.03, 0.03) for part in _CENTRES[scene.position])
     distance = radius * random.uniform(1.12, 1.25) / math.sin(math.pi / count) if count > 1 else 0.0
@@ -86,7 +86,7 @@ def _places(scene: Scene, radius: float, random: np.random.Generator) -> list[Po
         for place in range(count)
     ]
     reaches = [radius * 1.05 + max(abs(offset[axis]) for offset in offsets) for axis in (0, 1)]
-    # The whole group stays inside.
+    # Keep the whole group inside the image.
     centre_x, centre_y = (
         min(max(part, reach), 1 - reach) for part, reach in zip((centre_x, centre_y), reaches, strict=True)
     )
@@ -94,7 +94,7 @@ def _places(scene: Scene, radius: float, random: np.random.Generator) -> list[Po
 
 
 def _polygon(corners: int, *, inner: float = 1.0, turn: float = -math.pi / 2) -> Callable[..., None]:
-    """A regular polygon, or with `inner` below 1 a star."""
+    """Return a function that draws a regular polygon, or a star if `inner` is below 1."""
 
     def drawn(
         pen: ImageDraw.ImageDraw, x: float, y: float, radius: float, angle: float, colour: tuple[int, ...]
@@ -119,7 +119,7 @@ def _polygon(corners: int, *, inner: float = 1.0, turn: float = -math.pi / 2) ->
 
 
 def _outline(points: list[Point]) -> Callable[..., None]:
-    """A polygon by its corners, in units of the radius."""
+    """Return a function that draws a polygon given by its corners, in units of the radius."""
 
     def drawn(
         pen: ImageDraw.ImageDraw, x: float, y: float, radius: float, angle: float, colour: tuple[int, ...]

@@ -1,17 +1,17 @@
-"""Draw the training data, the held-out tests and the empty model that `train.sh` starts from.
+"""Training data, held-out tests and the untrained model that `train.sh` starts from.
 
     python examples/shapes/generate.py build/shapes
 
-writes, into the folder named:
+writes, into the named folder:
 
-    simple.parquet     pictures of mostly one large shape, for the first lesson
-    full.parquet       pictures of all kinds, for the second
-    held-out.parquet   pictures of the colours with the shapes that neither lesson shows, and what is in them
+    simple.parquet     images of mostly one large shape, for the first lesson
+    full.parquet       images of all kinds, for the second
+    held-out.parquet   images of the colour-shape pairs in neither lesson, with their content
     model/             the configuration, vocabulary and image settings
-    pictures/          a few of the held-out pairs, with what they are
-    labels.txt         what pictures may be called
+    pictures/          one image per held-out pair, with its label
+    labels.txt         all names to choose from
 
-The same seed gives the same files, on however many processes they are drawn.
+The same seed gives the same files, for any number of processes.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from vocabulary import train_vocabulary
 from clip_core import CLIPConfig, CLIPImageProcessor, CLIPProcessor, CLIPTokenizer
 
 PICTURES = {"simple": 16_000, "full": 96_000, "held-out": 2_000}
-_CHUNK = 1_000  # pictures that are drawn from one seed, and lie in one row group
-_CAPTIONS = 3  # of a picture of training
-_PAINTED = 0.3  # the share of training's pictures whose colour has no name
+_CHUNK = 1_000  # images drawn from one seed, stored in one row group
+_CAPTIONS = 3  # per training image
+_PAINTED = 0.3  # fraction of training images in an unnamed colour
 _MERGES = 256
-POSITIONS = 24  # tokens of the longest caption, and four to spare
+POSITIONS = 24  # tokens of the longest caption, plus four
 TEXT = {"hidden_size": 96, "intermediate_size": 384, "num_hidden_layers": 2, "num_attention_heads": 3}
 VISION: dict[str, Any] = {
     "hidden_size": 128,
@@ -47,21 +47,21 @@ VISION: dict[str, Any] = {
     "num_hidden_layers": 4,
     "num_attention_heads": 4,
 }
-HIDDEN_ACT = "gelu"  # one pass over memory where quick_gelu takes three
+HIDDEN_ACT = "gelu"  # one pass over memory; quick_gelu takes three
 PATCH_SIZE = 16
 PROJECTION = 96
-# Of the pictures drawn, by channel.
+# Per channel, over the images.
 MEAN, STD = (0.69, 0.71, 0.69), (0.25, 0.25, 0.25)
 
 
 def rows(kind: str, chunk: int, count: int, seed: int) -> dict[str, list[Any]]:
-    """Columns of a file's chunk of pictures.
+    """Return the columns of one chunk of a file.
 
     Args:
-        kind: of the file: its name without the ending.
-        chunk: its number.
-        count: pictures in it.
-        seed: of all files.
+        kind: the file's name without its extension.
+        chunk: index of the chunk.
+        count: number of images in it.
+        seed: seed of all files.
     """
     random = np.random.default_rng([seed, list(PICTURES).index(kind), chunk])
     if kind == "held-out":
@@ -88,7 +88,7 @@ def _sometimes_painted(scene: Scene, random: np.random.Generator) -> Scene:
 def write_pictures(folder: Path, kind: str, count: int, seed: int, processes: int | None = None) -> None:
     """Draw and write one of the files."""
     sizes = [min(_CHUNK, count - start) for start in range(0, count, _CHUNK)]
-    # A fresh process each, as a fork of one whose threads hold locks may wait for them for ever.
+    # Spawned: a fork of a process with threads may inherit locks and wait for them forever.
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         chunks = pool.map(rows, *zip(*((kind, number, size, seed) for number, size in enumerate(sizes)), strict=True))
         tables = [pa.table(columns) for columns in chunks]
@@ -96,7 +96,7 @@ def write_pictures(folder: Path, kind: str, count: int, seed: int, processes: in
 
 
 def write_examples(folder: Path, seed: int) -> None:
-    """Write a picture of each held-out pair, what it is called, and what it might have been called."""
+    """Write an image of each held-out pair, its label, and all names to choose from."""
     pictures = folder / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
     truths = {}
@@ -111,7 +111,7 @@ def write_examples(folder: Path, seed: int) -> None:
 
 
 def write_model(folder: Path, seed: int) -> None:
-    """Write what a model is made of before it has weights."""
+    """Write everything a model consists of except its weights."""
     random = np.random.default_rng(seed)
     texts = [caption(draw_scene(random), random) for _ in range(5_000)]
     size = train_vocabulary(texts, _MERGES, folder)

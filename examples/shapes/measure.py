@@ -1,4 +1,4 @@
-"""What a model knows of shapes, measured on pairs of a colour and a shape that its training never showed."""
+"""Measurement of a model's knowledge of shapes, on colour-shape pairs that its training never showed."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ GALLERY = 100
 
 @dataclass(frozen=True)
 class Results:
-    """Shares from 0 to 1.
+    """Results as fractions from 0 to 1.
 
     Attributes:
-        pictures: how many were looked at.
-        colour: named rightly among ten.
-        shape: likewise.
-        both: colour and shape named rightly at once, among a hundred names.
+        pictures: number of images.
+        colour: colour accuracy, among ten.
+        shape: shape accuracy, among ten.
+        both: accuracy of colour and shape together, among a hundred names.
         both_by_kind: the same for each size and number.
-        text_to_image: recall at 1 in a gallery of a hundred pictures with distinct captions.
-        image_to_text: likewise.
+        text_to_image: recall at 1 in a gallery of a hundred images with distinct captions.
+        image_to_text: recall at 1 in the other direction.
     """
 
     pictures: int
@@ -46,7 +46,7 @@ class Results:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file that `generate.py` wrote, with pictures decoded."""
+    """Read the rows of a file written by `generate.py`, with decoded images."""
     rows: list[dict[str, Any]] = pyarrow.parquet.read_table(path).to_pylist()
     for row in rows:
         row["image"] = Image.open(io.BytesIO(row["image"])).convert("RGB")
@@ -59,7 +59,7 @@ def measure(classifier: ZeroShotClassifier, rows: list[dict[str, Any]]) -> Resul
 
     Args:
         classifier: the model.
-        rows: pictures with `text`, `colour`, `shape` and `name`.
+        rows: images with `text`, `colour`, `shape` and `name`.
     """
     colour = _accuracy(classifier, rows, "colour", list(COLOURS), [f"{{}} {shape}" for shape in SHAPES])
     shape = _accuracy(classifier, rows, "shape", list(SHAPES), [f"{colour} {{}}" for colour in COLOURS])
@@ -89,7 +89,7 @@ def _accuracy(
 
 
 def _recall(classifier: ZeroShotClassifier, rows: list[dict[str, Any]]) -> tuple[float, float]:
-    """The mean over galleries, image to text and text to image."""
+    """Return the mean over galleries, image to text and text to image."""
     distinct = list({row["text"]: row for row in rows}.values())
     galleries = [distinct[start : start + GALLERY] for start in range(0, len(distinct) - GALLERY + 1, GALLERY)]
     reports = [retrieval.evaluate(classifier, gallery, batch_size=GALLERY) for gallery in galleries]

@@ -1,4 +1,4 @@
-"""Scenes of coloured shapes, drawn from a seed: what a small CLIP can be trained on and be truly tested with."""
+"""Random scenes of coloured shapes, seeded: enough to train a small CLIP on and to test its generalization."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ GROUNDS = {
 }
 TEXTURES = ("plain", "striped", "dotted", "checkered")
 
-# Pairs of a colour and a shape that training never sees: each colour once, and each shape once.
+# Colour-shape pairs that training never sees: each colour once, and each shape once.
 HELD_OUT = tuple(zip(COLOURS, (SHAPES[(3 * place + 4) % len(SHAPES)] for place in range(len(COLOURS))), strict=True))
 SEEN = tuple(pair for pair in itertools.product(COLOURS, SHAPES) if pair not in HELD_OUT)
 
-_FAR = 70  # between two colours, in one of the channels at least
+_FAR = 70  # minimum distance of two colours, in at least one channel
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture's content.
+    """The content of one image.
 
     Attributes:
-        colour: of all its shapes, by name.
-        shape: by name.
-        size: of the shapes.
-        number: how many there are.
-        position: where they are.
-        ground: the background's colour, by name.
-        texture: the background's.
-        paint: a colour without a name, in RGB, in place of a named one; `colour` is then empty.
+        colour: name of the colour of its shapes.
+        shape: name of its shapes.
+        size: size of the shapes.
+        number: number of shapes.
+        position: position of the group.
+        ground: name of the background colour.
+        texture: texture of the background.
+        paint: an unnamed RGB colour in place of a named one; `colour` is then empty.
     """
 
     colour: str
@@ -68,19 +68,19 @@ class Scene:
 
 
 def draw_scene(random: np.random.Generator, pairs: tuple[tuple[str, str], ...] = SEEN) -> Scene:
-    """A random scene whose colour and shape are one of the pairs; a black shape is on no dark ground."""
+    """Draw a random scene with one of the colour-shape pairs; a black shape never gets a dark background."""
     colour, shape = pairs[random.integers(len(pairs))]
     grounds = [name for name in GROUNDS if (colour, name) != ("black", "dark")]
     size, number = _one_of(random, SIZES), _one_of(random, NUMBERS)
-    # Three or four large shapes fill the picture, and are nowhere in particular.
+    # Three or four large shapes fill the image, and have no particular position.
     position = "centre" if size == "large" and number in NUMBERS[2:] else _one_of(random, POSITIONS)
     return Scene(colour, shape, size, number, position, _one_of(random, grounds), _one_of(random, TEXTURES))
 
 
 def painted(scene: Scene, random: np.random.Generator) -> Scene:
-    """The scene in a colour that has no name, far from its ground's and from the one that its shape is held out in.
+    """Return the scene in an unnamed colour, far from its background's and from its shape's held-out colour.
 
-    Of named colours alone a model learns shapes colour by colour, and those of a held-out pair not at all.
+    From named colours alone a model learns shapes colour by colour, and never the held-out pairs.
     """
     held_out = next(COLOURS[colour] for colour, shape in HELD_OUT if shape == scene.shape)
     while True:
@@ -94,7 +94,7 @@ def _distance(one: tuple[int, ...], other: tuple[int, ...]) -> int:
 
 
 def draw_simple_scene(random: np.random.Generator, pairs: tuple[tuple[str, str], ...] = SEEN) -> Scene:
-    """A random scene that is mostly one large shape on a plain ground, where nothing hides what shapes look like."""
+    """Draw a random scene that is mostly one large shape on a plain background, clearly visible."""
     scene = draw_scene(random, pairs)
     return replace(
         scene,

@@ -1,4 +1,4 @@
-"""A vocabulary of the captions' own: byte-pair merges in OpenAI's layout, so that any text has tokens."""
+"""Vocabulary of the captions: byte-pair merges in OpenAI's layout, so that any text can be tokenized."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def train_vocabulary(captions: Iterable[str], merges: int, folder: Path) -> int:
 
     Args:
         captions: texts to learn from.
-        merges: how many pairs to merge; fewer where the texts hold fewer.
-        folder: where to.
+        merges: number of pairs to merge; fewer if the texts contain fewer.
+        folder: the folder to write to.
     """
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix=END_OF_WORD))
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()  # words and signs, which is all that captions hold
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()  # captions contain only words and punctuation
     symbols = list(BYTE_TO_CHARACTER.values())
     trainer = trainers.BpeTrainer(
         vocab_size=2 * len(symbols) + merges,
