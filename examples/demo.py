@@ -8,36 +8,56 @@ Accuracy is reported over the images with a known label, from the labels file or
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from clip_core import ZeroShotClassifier
-from clip_core.backends import backend_names, load_backend
+from clip_core.backends import backend_names
 from clip_core.images.inputs import find_images, open_image
 from clip_core.tasks.labels import read_labels
 from converters.commands.verify import verify
 
-if TYPE_CHECKING:
-    import numpy as np
-
 BAD_INPUT = 2
+NOT_INSTALLED = 3  # the exit code of a framework's own process
 
 
-def installed() -> list[str]:
-    """Return the backends whose frameworks are installed."""
-    found = []
-    for name in backend_names():
-        try:
-            load_backend(name)
-        except ImportError:
-            continue
-        found.append(name)
-    return found
+def classify_alone(framework: str, arguments: list[str]) -> list[list[float]] | None:
+    """Classify in a process of its own, because some frameworks crash beside others.
+
+    Args:
+        framework: the name of its backend.
+        arguments: those of this program.
+
+    Returns:
+        Probabilities `(images, labels)`; None if the framework is not installed, or if its process failed, which stderr
+        then tells.
+    """
+    program = [sys.executable, __file__, *arguments, "--only", framework]
+    process = subprocess.run(program, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603  this program
+    if process.returncode == 0:
+        found: list[list[float]] = json.loads(process.stdout.splitlines()[-1])
+        return found
+    if process.returncode != NOT_INSTALLED:
+        print(f"{framework}: its process ended with exit code {process.returncode}", file=sys.stderr)
+    return None
+
+
+def classify(framework: str, model: str, images: list[Path], labels: list[str], template: str) -> int:
+    """Print the probabilities `(images, labels)` as JSON, and return the exit code."""
+    try:
+        classifier = ZeroShotClassifier.from_pretrained(model, backend=framework)
+    except ImportError:
+        return NOT_INSTALLED
+    probabilities = classifier([open_image(path) for path in images], labels, templates=[template])
+    print(json.dumps(probabilities.tolist()))
+    return 0
 
 
 def show(paths: list[Path], labels: list[str], truths: dict[str, str], found: dict[str, np.ndarray]) -> None:
@@ -76,6 +96,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("pictures", type=Path, help="a folder")
     parser.add_argument("--labels", type=Path, required=True, help="a file of labels to choose from")
     parser.add_argument("--template", default="{}", help="a text with {} where the label goes")
+    parser.add_argument("--only", metavar="BACKEND", help="classify with this one alone, and print numbers")
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
     if not Path(options.model, "config.json").exists() and options.model.startswith((".", "/", "~")):
         print(f"there is no trained checkpoint at {options.model}; name one and some pictures:", file=sys.stderr)
@@ -85,11 +107,15 @@ def main(arguments: list[str] | None = None) -> int:
     truths = given.label_of or (read_labels(beside).label_of if beside.exists() else {})
     labels = list(dict.fromkeys(given.names))
     paths = find_images(str(options.pictures))
-    pictures = [open_image(path) for path in paths]
+    if options.only:
+        return classify(options.only, options.model, paths, labels, options.template)
     found = {}
-    for name in installed():
-        classifier = ZeroShotClassifier.from_pretrained(options.model, backend=name)
-        found[name] = classifier(pictures, labels, templates=[options.template])
+    for name in backend_names():
+        if (probabilities := classify_alone(name, arguments)) is not None:
+            found[name] = np.array(probabilities)
+    if not found:
+        print("no framework could classify; install one: pip install 'clip-zoo[torch]'", file=sys.stderr)
+        return BAD_INPUT
     show(paths, labels, truths, found)
     print()
     return verify(options.model)
