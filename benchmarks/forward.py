@@ -51,7 +51,7 @@ DRAWN: dict[str, tuple[str, dict[str, Any]]] = {
 }
 OF_SGEMM, AT_BATCH = 0.9, 16  # minimum fraction of its rate
 # Reason that a model falls short of the rate for large square matrices.
-NARROW = "attention multiplies matrices 50 to 77 wide, and norms and soft-max multiply nothing"
+NARROW = "attention multiplies narrow matrices, 50 to 77 wide, and norms and softmax multiply none"
 STAGES = {"images": "Image features", "texts": "Text features", "full": "Full forward"}
 
 
@@ -123,7 +123,7 @@ def goals(timed: list[Timed], config: CLIPConfig) -> list[Goal]:
             found.append(at_most(f"{one.case.name}, {PREPARED} over ONNX Runtime", ratio, limit))
     for one, ratio in ratios(timed, PRODUCT, PREPARED):
         share = ratio.times(AT_BATCH * _flops(one.case.stage, config) / (2 * MATRIX**3))
-        found.append(at_least(f"{one.case.name}, {PREPARED} of sgemm's rate", share, OF_SGEMM, why=NARROW))
+        found.append(at_least(f"{one.case.name}, {PREPARED}: share of sgemm's rate", share, OF_SGEMM, why=NARROW))
     return found
 
 
@@ -132,9 +132,9 @@ def beyond_the_noise(found: list[Goal]) -> str:
     alike = [goal for goal in found if "transformers" in goal.what and PREPARED not in goal.what]
     above = sum(not goal.reached and not goal.is_close for goal in alike)
     return (
-        f"{above} of {len(alike)} models as they are loaded took longer than transformers' beyond the noise. Of equal "
-        "programs one in twenty would: that is how often an interval of nine in ten lies above what it is for. Nor "
-        "does an interval tell of what differs from process to process: another run misses others."
+        f"{above} of {len(alike)} models as loaded are significantly slower than transformers; chance alone predicts "
+        f"{len(alike) / 20:.0f}, because a 90% interval lies above the true value one time in twenty. The intervals do "
+        "not cover variation between processes, so another run misses other targets."
     )
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from interleaved import Ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,16 @@ class Goal:
         return self.interval is not None and self.interval[0] <= self.limit <= self.interval[1]
 
     def __str__(self) -> str:
-        asked = f"{self.what}: asked {self.bound} {_number(self.limit)}{self.unit}"
+        target = f"{self.what}: target {self.bound} {_number(self.limit)}{self.unit}"
         measured = f"measured {_number(self.measured)}{self.unit}"
         if self.interval is not None:
             measured += " ({} to {})".format(*map(_number, self.interval))
         if self.reached:
-            return f"{asked}, {measured}: reached"
+            return f"{target}, {measured}: reached"
         noise = ", within the noise" if self.is_close else ""
         why = self.why and f" ({self.why})"
         by = _share(abs(self.measured / self.limit - 1)) if self.limit else _number(self.measured)
-        return f"{asked}, {measured}: missed by {by}{noise}{why}"
+        return f"{target}, {measured}: missed by {by}{noise}{why}"
 
 
 def at_most(what: str, measured: float | Ratio, limit: float, unit: str = "", why: str = "") -> Goal:
@@ -61,6 +64,12 @@ def at_most(what: str, measured: float | Ratio, limit: float, unit: str = "", wh
 def at_least(what: str, measured: float | Ratio, limit: float, unit: str = "", why: str = "") -> Goal:
     """Return a target with a lower limit."""
     return Goal(what, *_told(measured), "at least", limit, unit, why)
+
+
+def from_record(record: Mapping[str, Any]) -> Goal:
+    """Return the target of a JSON file."""
+    fields = {name: value for name, value in record.items() if name != "reached"}
+    return Goal(**fields | {"interval": record["interval"] and tuple(record["interval"])})
 
 
 def _told(measured: float | Ratio) -> tuple[float, tuple[float, float] | None]:

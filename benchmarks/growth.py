@@ -32,10 +32,10 @@ MEGABYTE = 1e6
 _SMALLEST = 4096  # one page in bytes, the system's resolution
 
 SIZES: dict[str, tuple[int, ...]] = {
-    "batch of pictures": (1, 2, 4, 8, 16, 32, 64, 128, 256),
+    "batch of images": (1, 2, 4, 8, 16, 32, 64, 128, 256),
     "batch of texts": (1, 2, 4, 8, 16, 32, 64, 128, 256),
-    "picture, pixels a side": (224, 256, 288, 320, 384, 448),
-    "tokens of a text": (8, 16, 32, 48, 64, 77),
+    "image side, pixels": (224, 256, 288, 320, 384, 448),
+    "tokens per text": (8, 16, 32, 48, 64, 77),
     "layers": (3, 6, 12, 24),
 }
 QUICK_SIZES: dict[str, tuple[int, ...]] = {name: sizes[:2] for name, sizes in SIZES.items()}
@@ -57,12 +57,12 @@ def case(what: str, size: int) -> Case:
     name = f"{what}: {size}"
     if what == "batch of texts":
         return Case(name, "texts", checkpoints.texts(size))
-    if what == "tokens of a text":
+    if what == "tokens per text":
         return Case(name, "texts", checkpoints.texts(8, size))
-    if what == "picture, pixels a side":
+    if what == "image side, pixels":
         options = {"interpolate_pos_encoding": True}
         return Case(name, "images", {"pixel_values": checkpoints.pictures(8, size)}, options=options)
-    batch = size if what == "batch of pictures" else 8
+    batch = size if what == "batch of images" else 8
     return Case(name, "images", {"pixel_values": checkpoints.pictures(batch)})
 
 
@@ -89,7 +89,7 @@ def report(settings: Settings) -> Report:
             written.notes += [reason for reason in reasons if reason not in written.notes]
     written.tables = [table(points, what) for what in sizes] + [slope_table(points)]
     written.measurements = [record(point) for point in points]
-    written.plot = partial(draw, points)
+    written.plot = partial(draw, written.measurements)
     return written
 
 
@@ -173,15 +173,15 @@ def record(point: Point) -> dict[str, Any]:
     return named | {"median": point.time.median, "spread": point.time.spread, "seconds": point.time.seconds}
 
 
-def draw(points: list[Point], path: Path) -> None:
+def draw(measurements: list[dict[str, Any]], path: Path) -> None:
     """Plot time and memory over each size."""
     panels: dict[str, Any] = {}
-    for up, cost in (("ms", lambda one: 1e3 * one.time.median), ("MB", lambda one: one.peak / MEGABYTE)):
-        for what in dict.fromkeys(point.what for point in points):
+    for up, key, unit in (("ms", "median", 1e-3), ("MB", "peak", MEGABYTE)):
+        for what in dict.fromkeys(one["what"] for one in measurements):
             lines = {}
             for target in TARGETS:
-                mine = [point for point in points if (point.what, point.target) == (what, target)]
+                mine = [one for one in measurements if (one["what"], one["target"]) == (what, target)]
                 if mine:
-                    lines[target] = ([point.size for point in mine], [cost(point) for point in mine])
+                    lines[target] = ([one["size"] for one in mine], [one[key] / unit for one in mine])
             panels[f"{up} over {what}"] = (what, up, lines)
     curves(path, panels, slopes=True)

@@ -35,7 +35,7 @@ def curves(path: Path, panels: Mapping[str, tuple[str, str, Mapping[str, Curve]]
         axes.set(title=title, xlabel=across, ylabel=up, xscale="log", yscale="log")
         _mark_sizes(axes, sorted({size for sizes, _ in lines.values() for size in sizes}))
         axes.grid(alpha=0.3, which="both")
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, frameon=False)
     figure.savefig(path, dpi=_DOTS)
 
 
@@ -112,9 +112,11 @@ def bars(path: Path, title: str, across: str, values: Mapping[str, float], line:
         values: by name.
         line: position of a marker line, such as the target; None for none.
     """
-    figure, (axes,) = _figure(1, height=1.2 + 0.3 * len(values), width=2 * _WIDTH)
+    lines = sum(1 + name.count("\n") for name in values)
+    figure, (axes,) = _figure(1, height=1.2 + 0.16 * len(values) + 0.14 * lines, width=2 * _WIDTH)
     axes.barh(list(values), list(values.values()), color=["C0" if _is_ours(name) else "C7" for name in values])
     axes.invert_yaxis()
+    axes.tick_params(axis="y", labelsize=9)
     if line is not None:
         axes.axvline(line, color="C3", linestyle="--")
     axes.set(title=title, xlabel=across)

@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[1]
 DEMO, EMOJI = ROOT / "examples" / "shapes", ROOT.parent / "shared" / "emoji"
 BATCHES = (1, 16, 64)
 WHOLE = "float32"
-STAGES = {"picture(s)": "get_image_features", "text(s) of 77 tokens": "get_text_features"}
+STAGES = {"image{s}": "get_image_features", "text{s} of 77 tokens": "get_text_features"}
 
 
 def in_float32(folder: Path) -> Any:
@@ -74,17 +74,28 @@ def report(settings: Settings) -> Report:
     """Run the benchmark."""
     folder, fields = settings.scratch / "precision", checkpoints.TINY if settings.quick else checkpoints.VIT_B_32
     checkpoints.write_random(folder, CLIPConfig(**fields))
-    written = Report("precision", "Fewer bits on the CPU", __doc__ or "", quick=settings.quick)
+    written = Report("precision", "Lower precision on the CPU", __doc__ or "", quick=settings.quick)
     if not multiplies_bfloat16():
-        written.notes.append("This CPU does not multiply bfloat16, which was left out.")
+        written.notes.append("bfloat16 was left out: this CPU does not multiply it.")
     timed = speed(folder, settings)
     kept = accuracy(settings)
     written.tables = [speed_table(timed), *(accuracy_table(title, found) for title, found in kept.items())]
     written.measurements = [*timed, {"accuracy": kept}]
-    values = {f"{one['case']}, {name}": _ratio(one, name) for one in timed for name in one["seconds"] if name != WHOLE}
-    written.goals = [at_least(f"{what}: times as fast as {WHOLE}", ratio, 1.0) for what, ratio in values.items()]
-    written.plot = partial(bars, title="Fewer bits", across=f"times as fast as {WHOLE}", values=values, line=1.0)
+    ratios = ratios_to_whole(timed).items()
+    written.goals = [at_least(f"{what}: times as fast as {WHOLE}", ratio, 1.0) for what, ratio in ratios]
+    written.plot = partial(draw, written.measurements)
     return written
+
+
+def ratios_to_whole(timed: list[dict[str, Any]]) -> dict[str, float]:
+    """Return how many times as fast as float32 each lower precision is."""
+    return {f"{one['case']}, {name}": _ratio(one, name) for one in timed for name in one["seconds"] if name != WHOLE}
+
+
+def draw(measurements: list[dict[str, Any]], path: Path) -> None:
+    """Plot how many times as fast as float32 each lower precision is."""
+    values = ratios_to_whole([one for one in measurements if "case" in one])
+    bars(path, title="Lower precision", across=f"times as fast as {WHOLE}", values=values, line=1.0)
 
 
 def speed(folder: Path, settings: Settings) -> list[dict[str, Any]]:
@@ -105,7 +116,7 @@ def speed(folder: Path, settings: Settings) -> list[dict[str, Any]]:
             taken = take_turns(runners, turns)
             found.append(
                 {
-                    "case": f"{batch} {what}",
+                    "case": f"{batch} {what.format(s='s' * (batch > 1))}",
                     "seconds": {name: one.seconds for name, one in taken.items()},
                     "median": {name: one.median for name, one in taken.items()},
                     "spread": {name: one.spread for name, one in taken.items()},
@@ -128,7 +139,7 @@ def speed_table(timed: list[dict[str, Any]]) -> Table:
         for one in timed
         for name in one["seconds"]
     ]
-    columns = ["ViT-B/32", "numbers", "ms", f"times as fast as {WHOLE}", f"least cosine with {WHOLE}'s"]
+    columns = ["ViT-B/32", "precision", "ms", f"times as fast as {WHOLE}", f"lowest cosine similarity to {WHOLE}"]
     return Table(columns, rows, "Time")
 
 
@@ -136,7 +147,7 @@ def accuracy(settings: Settings) -> dict[str, dict[str, dict[str, float]]]:
     """Return the accuracies of each available trained model, for each variant."""
     found = {"The demo model": {name: _of_demo(load, settings) for name, load in ways().items()}}
     if EMOJI.exists():
-        found["A CLIP of 8.8 million parameters, trained on emoji"] = {
+        found["A CLIP with 8.8 million parameters, trained on emoji"] = {
             name: _of_emoji(load) for name, load in ways().items()
         }
     return found
@@ -146,7 +157,7 @@ def accuracy_table(title: str, found: dict[str, dict[str, float]]) -> Table:
     """Return the percentages of each measure."""
     measures = list(found[WHOLE])
     rows = [[name, *(f"{one[measure]:.2%}" for measure in measures)] for name, one in found.items()]
-    return Table(["numbers", *measures], rows, title)
+    return Table(["precision", *measures], rows, title)
 
 
 def _classifier(folder: Path, load: Callable[[Path], Any]) -> ZeroShotClassifier:
@@ -164,9 +175,9 @@ def _of_demo(load: Callable[[Path], Any], settings: Settings) -> dict[str, float
     return {
         "colour": found.colour,
         "shape": found.shape,
-        "both, of 100 names": found.both,
-        "picture to text, recall@1": found.image_to_text,
-        "text to picture, recall@1": found.text_to_image,
+        "both, among 100 names": found.both,
+        "image to text, recall@1": found.image_to_text,
+        "text to image, recall@1": found.text_to_image,
     }
 
 

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
 SLOW, FAST = "transformers, slow", "transformers, fast"
-FAST_ARITHMETIC = f"torch's arithmetic of {FAST}"
-PILLOW_ALONE = "Pillow, resizing alone"
-LOOP, MODEL_ALONE = "transformers, one after another", "our model alone, pixel values at hand"
+FAST_ARITHMETIC = f"{FAST}, its arithmetic in torch"
+PILLOW_ALONE = "Pillow, resizing only"
+LOOP, MODEL_ALONE = "transformers, sequentially", "our model alone, on precomputed pixel values"
 SAME = 1e-5  # of embeddings of unit norm
 SIZES = ((640, 480), (1920, 1080))
 BATCH = 32
@@ -56,14 +56,19 @@ def report(settings: Settings) -> Report:
     found = [row for size in SIZES[: 1 if settings.quick else None] for row in size_rows(*size)]
     found += [photo_row(PHOTOS)] if PHOTOS.is_dir() else []
     found += stream_rows(settings.scratch, CLIPConfig(**TINY) if settings.quick else CLIPConfig())
-    written = Report("preprocessing", "Pictures to pixel values", __doc__ or "", quick=settings.quick)
-    written.tables = [Table(["pictures", *COLUMNS], [row.cells() for row in found])]
+    written = Report("preprocessing", "Images to pixel values", __doc__ or "", quick=settings.quick)
+    written.tables = [Table(["images", *COLUMNS], [row.cells() for row in found])]
     written.measurements = [row.record() for row in found]
     alone = {row.name: row.ratio.median for row in found if row.peer == PILLOW_ALONE}
     written.goals = [goal for row in found for goal in goals(row, alone.get(row.name))]
-    values = {f"{row.name}, {row.peer}": row.ratio.median for row in found}
-    written.plot = partial(bars, title="Pictures", across="times as fast as the peer", values=values, line=1.0)
+    written.plot = partial(draw, written.measurements)
     return written
+
+
+def draw(measurements: list[dict[str, Any]], path: Path) -> None:
+    """Plot how many times as fast as the peer each row is."""
+    values = {f"{one['name']}\nbeside {one['peer']}": one["ratio"] for one in measurements}
+    bars(path, title="Images to pixel values", across="times as fast as the peer", values=values, line=1.0)
 
 
 def goals(row: Row, alone: float | None) -> list[Goal]:
@@ -181,10 +186,10 @@ def thread_rows(images: list[Image.Image], files: list[bytes], name: str) -> lis
     for threads in (1, THREADS):
         torch.set_num_threads(threads)
         row = compare(
-            f"{BATCH} of {name}, {threads} thread(s)",
+            f"{BATCH} of {name}, {threads} thread{'s' * (threads > 1)}",
             lambda n=threads: by_us(images, n),
             lambda: fast(images),
-            peer_name=f"{peer} (up to {difference:.3f} off)",
+            peer_name=f"{peer} (differs by up to {difference:.3f})",
         )
         rows.append(row)
     torch.set_num_threads(before)
@@ -245,7 +250,7 @@ def stream_rows(folder: Path, config: CLIPConfig) -> list[Row]:
 
     for way in (own, alone):
         assert np.abs(way() - theirs()).max() < SAME
-    name = f"{len(paths)} JPEG files of {SIZES[0][0]} x {SIZES[0][1]} to embeddings by encode_images"
+    name = f"{len(paths)} JPEG files of {SIZES[0][0]} x {SIZES[0][1]} to embeddings with encode_images"
     return [compare(name, own, theirs, peer_name=LOOP), compare(name, own, alone, peer_name=MODEL_ALONE)]
 
 

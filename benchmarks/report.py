@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from goals import from_record
 from machine import machine, today, versions
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Report:
         """Return the whole report."""
         parts = [f"# {self.title}", self.description, self._circumstances(), *map(str, self.tables)]
         if self.goals:
-            parts.append("What was asked:\n\n" + "\n".join(f"- {goal}." for goal in self.goals))
+            parts.append("Targets:\n\n" + "\n".join(f"- {goal}." for goal in self.goals))
         if self.notes:
             parts.append("\n".join(f"- {note}" for note in self.notes))
         if self.plot is not None:
@@ -75,7 +76,15 @@ class Report:
         """Return the content of the JSON file."""
         told = ("name", "title", "description", "date", "quick", "machine", "versions", "measurements", "notes")
         goals = [dataclasses.asdict(goal) | {"reached": goal.reached} for goal in self.goals]
-        return {key: getattr(self, key) for key in told} | {"goals": goals}
+        tables = [dataclasses.asdict(table) for table in self.tables]
+        return {key: getattr(self, key) for key in told} | {"tables": tables, "goals": goals}
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """Return the report in a JSON file, without its plot."""
+        content = json.loads(path.read_text())
+        tables = [Table(**table) for table in content.pop("tables")]
+        return cls(**content | {"tables": tables, "goals": [from_record(goal) for goal in content["goals"]]})
 
     def write(self, folder: Path) -> list[Path]:
         """Write `<name>.json`, `<name>.md` and, with a plot, `<name>.png`; return the files."""
@@ -92,7 +101,7 @@ class Report:
     def _circumstances(self) -> str:
         used = ", ".join(f"{name} {number}" for name, number in self.versions.items())
         place = "{processor}, {cores} cores, {memory}, {system}, Python {python}".format(**self.machine)
-        warning = "**A quick check: too few turns for its times to say anything.**\n\n" if self.quick else ""
+        warning = "**A quick check, with too few turns for its times to mean anything.**\n\n" if self.quick else ""
         return f"{warning}{self.date}; {place}; {used}."
 
 

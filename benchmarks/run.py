@@ -15,14 +15,12 @@ import sys
 import tempfile
 import time
 import traceback
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from report import Report
 from settings import Settings
-
-if TYPE_CHECKING:
-    from report import Report
 
 RESULTS = Path(__file__).with_name("results")
 
@@ -70,14 +68,28 @@ def run_row(number: int, options: argparse.Namespace) -> bool:
     return True
 
 
+def redraw(number: int, folder: Path) -> None:
+    """Write the page and the plot of a row's stored results again, without measuring."""
+    row = import_module(ROWS[number])
+    report = Report.read(folder / f"{ROWS[number]}.json")
+    if hasattr(row, "draw"):
+        report.plot = partial(row.draw, report.measurements)
+    print(*report.write(folder), sep="\n")
+
+
 def main() -> int:
-    """Measure the selected rows; return 1 if one failed."""
+    """Measure the selected rows, or redraw them; return 1 if one failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=row_numbers, default=list(ROWS), help="such as 1,5; all by default")
     parser.add_argument("--quick", action="store_true", help="check that all runs, on small models and few turns")
     parser.add_argument("--budget", type=float, default=60.0, help="seconds for the turns of one case (60)")
     parser.add_argument("--results", type=Path, help="the folder to write to; benchmarks/results, or none with --quick")
+    parser.add_argument("--redraw", action="store_true", help="write pages and plots of the stored results again")
     options = parser.parse_args()
+    if options.redraw:
+        for number in options.rows:
+            redraw(number, options.results or RESULTS)
+        return 0
     with tempfile.TemporaryDirectory() as nowhere:
         if options.results is None:  # a quick check's values mean nothing and are discarded
             options.results = Path(nowhere) if options.quick else RESULTS

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from settings import Settings
     from torch import Tensor
 
-WHY_ONE = "a run reads 150 MB of weights for one token as for 77, which is most of what one short text takes"
+WHY_ONE = "a single short text is memory-bound: reading 150 MB of weights dominates, for one token as for 77"
 
 
 def report(settings: Settings) -> Report:
@@ -41,9 +41,14 @@ def report(settings: Settings) -> Report:
     written.tables = [Table(["texts", *COLUMNS], [row.cells() for row in found])]
     written.measurements = [row.record() for row in found]
     written.goals = [goal for row in found for goal in goals(row)]
-    values = {row.name: row.ratio.median for row in found}
-    written.plot = partial(bars, title="Texts", across=f"times as fast as {PEER}", values=values, line=1.0)
+    written.plot = partial(draw, written.measurements)
     return written
+
+
+def draw(measurements: list[dict[str, Any]], path: Path) -> None:
+    """Plot how many times as fast as the peer each row is."""
+    values = {one["name"]: one["ratio"] for one in measurements}
+    bars(path, title="Text features", across=f"times as fast as {PEER}", values=values, line=1.0)
 
 
 def goals(row: Row) -> list[Goal]:
@@ -67,7 +72,7 @@ def feature_rows(folder: Path) -> list[Row]:
         for name, seq in (("77", LONGEST), ("the longest", int(lengths.max()))):
             inputs = padded(lengths, seq)
             check_same(ours, peer, inputs)
-            title = f"{batch} caption(s) of {lengths.mean():.0f} tokens, at most {lengths.max()}, padded to {name}"
+            title = f"{captions(lengths)}, padded to {name}"
             rows.append(timed(title, ours, peer, inputs))
             check_same(prepared, peer, inputs)
             rows.append(timed(f"{title}, prepared", prepared, peer, inputs))
@@ -75,8 +80,17 @@ def feature_rows(folder: Path) -> list[Row]:
         lengths = np.linspace(5, longest, batch).astype(int)
         inputs = padded(np.random.default_rng(2).permutation(lengths), longest)
         check_same(ours, peer, inputs)
-        rows.append(timed(f"{batch} texts of 5 to {longest} tokens alike, padded to the longest", ours, peer, inputs))
+        rows.append(
+            timed(f"{batch} texts of uniform lengths, 5 to {longest} tokens, padded to the longest", ours, peer, inputs)
+        )
     return rows
+
+
+def captions(lengths: np.ndarray) -> str:
+    """Return the name of a batch: how many captions it has, and of what lengths in tokens."""
+    if len(lengths) == 1:
+        return f"1 caption of {lengths[0]} tokens"
+    return f"{len(lengths)} captions of {lengths.mean():.0f} tokens on average, at most {lengths.max()}"
 
 
 @torch.inference_mode()
@@ -114,4 +128,4 @@ def stream_row(folder: Path) -> Row:
         return encode_texts(ours, process, texts, batch_size=BATCH)
 
     assert np.abs(own() - theirs()).max() < SAME
-    return compare(f"256 captions by encode_texts, {BATCH} at a time", own, theirs, peer_name=PEER)
+    return compare(f"256 captions with encode_texts, {BATCH} at a time", own, theirs, peer_name=PEER)

@@ -45,9 +45,9 @@ def test_pictures_ask_for_twice_the_slow_way_and_once_the_fast_one_on_as_many_th
         return limits(preprocessing.goals(row(name, 1.0, 1.5, by), None))
 
     assert asked("32 of 640 x 480", preprocessing.SLOW) == [(2.0, 1.5, False)]
-    assert asked("32 of 640 x 480, 2 thread(s)", f"{preprocessing.FAST} (up to 0.03 off)") == [(1.0, 1.5, True)]
-    assert asked("32 of 640 x 480, 2 thread(s)", preprocessing.FAST_ARITHMETIC) == [(1.0, 1.5, True)]
-    assert not asked("32 of 640 x 480, 1 thread(s)", preprocessing.FAST)
+    assert asked("32 of 640 x 480, 2 threads", f"{preprocessing.FAST} (differs by up to 0.03)") == [(1.0, 1.5, True)]
+    assert asked("32 of 640 x 480, 2 threads", preprocessing.FAST_ARITHMETIC) == [(1.0, 1.5, True)]
+    assert not asked("32 of 640 x 480, 1 thread", preprocessing.FAST)
     assert not asked("32 JPEG files of 640 x 480", preprocessing.SLOW)
     missed = preprocessing.goals(row("640 x 480", 1.0, 1.5, preprocessing.SLOW), 0.7)
     assert str(missed[0]).endswith("missed by 25% (Pillow's resizing alone takes 0.70 of our time)")
@@ -71,6 +71,11 @@ def test_conversion_asks_for_time_and_for_memory_that_does_not_grow():
     assert asked[3:] == [(1.1, pytest.approx(1.05), True), (1.1, 1.5, False)]
     assert found[0].record() == {"to": "flax", "bytes": 100, "ours": [(1.0, 120)] * 3, "transformers": [(6.0, 9)] * 3}
     assert large[0].record()["transformers"] is None
+
+
+def test_a_batch_of_captions_is_named_by_its_lengths():
+    assert texts.captions(np.array([12])) == "1 caption of 12 tokens"
+    assert texts.captions(np.array([10, 14])) == "2 captions of 12 tokens on average, at most 14"
 
 
 def test_captions_have_12_tokens_on_average_and_are_padded_behind_their_eos():

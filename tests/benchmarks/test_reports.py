@@ -38,8 +38,8 @@ def test_a_goal_missed_says_why():
 
 
 def test_a_goal_missed_says_by_how_much():
-    assert str(at_most("Start", 0.45, 0.3, " s")) == "Start: asked at most 0.3 s, measured 0.45 s: missed by 50%"
-    assert str(at_least("Rate", 0.45, 0.9)) == "Rate: asked at least 0.9, measured 0.45: missed by 50%"
+    assert str(at_most("Start", 0.45, 0.3, " s")) == "Start: target at most 0.3 s, measured 0.45 s: missed by 50%"
+    assert str(at_least("Rate", 0.45, 0.9)) == "Rate: target at least 0.9, measured 0.45: missed by 50%"
     assert str(at_most("Start", 0.3, 0.3)).endswith("reached")
     assert at_least("Rate", 0.91, 0.9).reached
 
@@ -47,9 +47,9 @@ def test_a_goal_missed_says_by_how_much():
 def test_a_goal_missed_within_the_noise_says_so():
     unsure, clear = Ratio((0.98, 1.05, 1.1)), Ratio((1.01, 1.05, 1.1))
     told = [str(at_most("Ratio", one, 1.0)) for one in (unsure, clear)]
-    assert told[0] == "Ratio: asked at most 1, measured 1.05 (0.98 to 1.1): missed by 5%, within the noise"
+    assert told[0] == "Ratio: target at most 1, measured 1.05 (0.98 to 1.1): missed by 5%, within the noise"
     assert told[1].endswith("missed by 5%")
-    assert str(at_most("Ratio", 1.0047, 1.0)).endswith("asked at most 1, measured 1.005: missed by 0.5%")
+    assert str(at_most("Ratio", 1.0047, 1.0)).endswith("target at most 1, measured 1.005: missed by 0.5%")
     assert str(at_most("Ratio", 1.00004, 1.0)).endswith("measured 1: missed by 0.004%")
     assert str(at_least("Rate", unsure, 1.0)).endswith("measured 1.05 (0.98 to 1.1): reached")
 
@@ -74,9 +74,26 @@ def test_a_report_is_written_as_json_markdown_and_plot(tmp_path):
     assert {"processor", "cores", "memory", "system", "python"} == content["machine"].keys()
     text = written["forward.md"].read_text()
     assert "### Images\n\n| ms | 1 |\n|---|---:|\n| ours | 12.3 (±4%) |" in text.replace("| --- | ---: |", "|---|---:|")
-    for part in ("- Ratio: asked", "- open_clip was", "numpy 9.9", content["date"], "![Forward](forward.png)"):
+    for part in ("- Ratio: target", "- open_clip was", "numpy 9.9", content["date"], "![Forward](forward.png)"):
         assert part in text
     assert written["forward.png"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_report_read_from_its_json_file_gives_the_same_page(tmp_path):
+    report = Report(
+        "forward",
+        "Forward",
+        "What was measured.",
+        tables=[Table(["ms", "1"], [["ours", "12.3"]], "Images")],
+        measurements=[{"median": 0.0123}],
+        goals=[at_most("Ratio", Ratio((1.01, 1.05, 1.1)), 1.0), at_least("Rate", 0.45, 0.9, " s", "it was late")],
+        notes=["open_clip was left out: no environment"],
+        versions={"numpy": "9.9"},
+    )
+    written, page = report.write(tmp_path)
+    again = Report.read(written)
+    assert again == report
+    assert again.markdown() == page.read_text()
 
 
 def test_a_quick_check_says_that_its_times_say_nothing():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+import shutil
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -55,7 +55,7 @@ def test_forward_says_which_goals_were_missed():
     assert goals["images 16, ours-prepared-torch over ONNX Runtime"].reached
     assert not goals["texts 16, ours-tf over transformers 4.57.6"].reached
     # 16 pictures of 8.8 GFLOP in a second are 141 GFLOP/s, and 17.2 GFLOP in 0.115 s are 149.
-    assert goals["images 16, ours-prepared-torch of sgemm's rate"].measured == pytest.approx(0.94, abs=0.02)
+    assert goals["images 16, ours-prepared-torch: share of sgemm's rate"].measured == pytest.approx(0.94, abs=0.02)
     assert forward.notes(FORWARD, {}) == ["sgemm of 2048 x 2048: 149 GFLOP/s on these threads."]
     assert len(goals) == 8
 
@@ -79,23 +79,31 @@ def test_forward_draws_the_ratios_of_the_rounds_to_transformers(monkeypatch):
     assert lines["ONNX Runtime"] == ([1, 16], pytest.approx([0.8, 1.05 / 1.1]))
 
 
-def test_the_stored_results_of_forward_can_be_drawn_anew(tmp_path):
-    stored = json.loads((run.RESULTS / "forward.json").read_text())["measurements"]
-    forward.draw(stored, tmp_path / "forward.png")
-    assert (tmp_path / "forward.png").read_bytes().startswith(b"\x89PNG")
+@pytest.mark.parametrize("number", run.ROWS)
+def test_stored_results_are_redrawn_without_measuring(monkeypatch, capsys, tmp_path, number):
+    name = run.ROWS[number]
+    stored = [run.RESULTS / f"{name}{suffix}" for suffix in (".json", ".md")]
+    shutil.copy(stored[0], tmp_path)
+    monkeypatch.setattr("sys.argv", ["run.py", "--redraw", f"--rows={number}", f"--results={tmp_path}"])
+    assert run.main() == 0
+    assert str(tmp_path / f"{name}.md") in capsys.readouterr().out
+    for file in stored:
+        assert (tmp_path / file.name).read_text() == file.read_text()
+    if (run.RESULTS / f"{name}.png").exists():
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_forward_counts_the_misses_beside_those_of_equal_programs():
     sure, unsure = Ratio((1.2,) * 5), Ratio((0.9, 1.0, 1.05, 1.1))
     names = ("ours-tf over transformers", "ours-flax over transformers", "ours-prepared-torch over transformers")
     found = [at_most(name, ratio, 1.0) for name in names for ratio in (sure, unsure)]
-    assert forward.beyond_the_noise(found).startswith("2 of 4 models as they are loaded took longer")
+    assert forward.beyond_the_noise(found).startswith("2 of 4 models as loaded are significantly slower")
 
 
 def test_forward_says_of_a_miss_where_the_ratio_lies():
     told = [str(goal) for goal in forward.goals(FORWARD, CLIPConfig())]
     missed = next(line for line in told if line.startswith("images 1, ours-torch over transformers"))
-    assert missed.endswith("asked at most 1, measured 1.2 (1.2 to 1.2): missed by 20%")
+    assert missed.endswith("target at most 1, measured 1.2 (1.2 to 1.2): missed by 20%")
 
 
 def test_forward_holds_every_goal_against_rounds_of_two(monkeypatch):
@@ -113,7 +121,7 @@ def test_forward_holds_every_goal_against_rounds_of_two(monkeypatch):
 def test_fewer_bits_are_compared_on_the_same_inputs(tmp_path):
     checkpoints.write_random(tmp_path, CLIPConfig(**TINY))
     timed = precision.speed(tmp_path, Settings(tmp_path, quick=True))
-    assert [one["case"] for one in timed][:2] == ["1 picture(s)", "16 picture(s)"]
+    assert [one["case"] for one in timed][:2] == ["1 image", "16 images"]
     for one in timed:
         assert one["seconds"].keys() == precision.ways().keys()
         assert one["cosine"]["float32"] == pytest.approx(1, abs=1e-6)
@@ -128,9 +136,9 @@ def test_growth_names_the_slopes():
 
 
 def test_growth_changes_one_thing_at_a_time():
-    assert growth.case("tokens of a text", 16).inputs["input_ids"].shape == (8, 16)
-    assert growth.case("batch of pictures", 2).inputs["pixel_values"].shape == (2, 3, 224, 224)
-    larger = growth.case("picture, pixels a side", 256)
+    assert growth.case("tokens per text", 16).inputs["input_ids"].shape == (8, 16)
+    assert growth.case("batch of images", 2).inputs["pixel_values"].shape == (2, 3, 224, 224)
+    larger = growth.case("image side, pixels", 256)
     assert (larger.inputs["pixel_values"].shape[-1], larger.options) == (256, {"interpolate_pos_encoding": True})
     layers = growth.fields("layers", 5, quick=True)
     assert {layers[tower]["num_hidden_layers"] for tower in ("text_config", "vision_config")} == {5}
