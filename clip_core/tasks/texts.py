@@ -115,7 +115,7 @@ def tokenize(processor: Any, texts: list[str], *, truncation: bool = False) -> t
         ValueError: if a text is too long for the model.
     """
     longest = processor.tokenizer.model_max_length
-    options: dict[str, Any] = {"padding": True, "padding_side": "right", "pad_to_multiple_of": 8}
+    options: dict[str, Any] = {"padding": True, "padding_side": "right"}
     if truncation:
         options |= {"truncation": True, "max_length": longest}
     batch = processor(text=texts, return_tensors="np", verbose=False, **options)
@@ -127,7 +127,10 @@ def tokenize(processor: Any, texts: list[str], *, truncation: bool = False) -> t
             f"{_shortened(texts[place])!r} is {lengths[place]} tokens long, and the model takes {longest}; "
             "shorten the text, which may be a label in a template"
         )
-    return ids[:, :longest], mask[:, :longest]
+    # Not by `pad_to_multiple_of`: a truncating tokenizer refuses it where the maximum length is 77.
+    missing = rounded(ids.shape[1], longest) - ids.shape[1]
+    right = ((0, 0), (0, missing))
+    return np.pad(ids, right, constant_values=processor.tokenizer.pad_token_id), np.pad(mask, right)
 
 
 def encode_by_length(

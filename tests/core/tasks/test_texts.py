@@ -17,7 +17,7 @@ LONGEST = 21
 class Words:
     """Encoder and processor in one: a text is as many tokens as it has words, and its embedding is made of its ids."""
 
-    tokenizer = SimpleNamespace(model_max_length=LONGEST)
+    tokenizer = SimpleNamespace(model_max_length=LONGEST, pad_token_id=0)
 
     def __init__(self):
         self.shapes, self.tokenized = [], 0
@@ -26,7 +26,7 @@ class Words:
         assert options["padding_side"] == "right"
         self.tokenized += len(text)
         rows = [[sum(map(ord, word)) for word in one.split()][: options.get("max_length")] for one in text]
-        longest = -(-max(map(len, rows)) // 8) * 8
+        longest = max(map(len, rows))
         ids = np.array([row + [0] * (longest - len(row)) for row in rows])
         return BatchFeature({"input_ids": ids, "attention_mask": (ids != 0).astype(np.int64)})
 
@@ -113,6 +113,22 @@ def test_no_texts_one_text_and_no_batch_are_refused(words):
         encode_texts(words, words, "a cat")
     with pytest.raises(ValueError, match="batch_size=0"):
         encode_text_batches(words, words, ["a"], batch_size=0)
+
+
+@pytest.mark.parametrize("longest", [77, 24, 5])
+def test_a_real_tokenizer_truncates_to_any_maximum_length(tmp_path, longest):
+    processor = make_processor(tmp_path)
+    processor.tokenizer.model_max_length = longest
+    tokenizer = processor.tokenizer
+    texts = ["a b c", "a " * 200, "b"]
+    ids, mask = tokenize(processor, texts, truncation=True)
+    alone = [tokenizer(text, truncation=True, max_length=longest)["input_ids"] for text in texts]
+    assert ids.shape == mask.shape == (3, longest)
+    assert mask.sum(axis=1).tolist() == [len(row) for row in alone]
+    for row, padded in zip(alone, ids.tolist(), strict=True):
+        assert padded == row + [tokenizer.pad_token_id] * (longest - len(row))
+    short, _ = tokenize(processor, ["b"], truncation=True)
+    assert short.shape == (1, min(8, longest))
 
 
 def test_a_real_tokenizer_fills_up_at_the_right_whatever_its_side(tmp_path):

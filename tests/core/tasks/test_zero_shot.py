@@ -16,7 +16,7 @@ from clip_core.tasks.zero_shot import ZeroShotClassifier, check_templates, fill,
 class Letters:
     """Encoder and processor in one: a text is the unit vector of its first letter, a picture that of its red."""
 
-    tokenizer = SimpleNamespace(model_max_length=7)
+    tokenizer = SimpleNamespace(model_max_length=7, pad_token_id=0)
 
     def __init__(self):
         self.batches = []
