@@ -1,6 +1,6 @@
-"""How the tasks reach a framework: by the entry-point group `clip_zoo.backends`, so that a fourth one is a plug-in.
+"""Backend discovery through the entry-point group `clip_zoo.backends`, which lets plug-ins add frameworks.
 
-An entry point names a `Backend`: functions that load a model and run it. Only numpy passes between the two.
+An entry point names a `Backend`: functions that load a model and run it. Only numpy arrays cross the boundary.
 """
 
 from __future__ import annotations
@@ -22,36 +22,57 @@ GROUP = "clip_zoo.backends"
 
 
 class Encoder(Protocol):
-    """A CLIPModel of some framework, as the tasks use it. Embeddings are float32 whatever the model's dtype.
+    """A CLIPModel of any framework, as the tasks use it. Embeddings are float32 whatever the model's dtype.
 
-    The labels' embeddings are kept of one that also has `text_fingerprint() -> str`: see `clip_core.tasks.labels`.
+    Label embeddings are cached for encoders that also have `text_fingerprint() -> str`; see `clip_core.tasks.labels`.
     """
 
     def encode_images(self, pixel_values: np.ndarray) -> np.ndarray:
-        """Pictures `(batch, channels, height, width)` to embeddings of unit norm `(batch, projection)`."""
+        """Encode images `(batch, channels, height, width)` as embeddings of unit norm `(batch, projection)`.
+
+        Args:
+            pixel_values: preprocessed images.
+        """
         ...
 
     def encode_texts(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
-        """Ids and mask `(batch, seq)` to embeddings of unit norm `(batch, projection)`."""
+        """Encode ids and mask `(batch, seq)` as embeddings of unit norm `(batch, projection)`.
+
+        Args:
+            input_ids: token ids.
+            attention_mask: 1 for tokens, 0 for padding.
+        """
         ...
 
     def logits_per_image(self, image_embeds: np.ndarray, text_embeds: np.ndarray) -> np.ndarray:
-        """Scaled similarities `(images, texts)`, computed in the model's dtype as its forward pass does."""
+        """Return scaled similarities `(images, texts)`, computed in the model's dtype like its forward pass.
+
+        Args:
+            image_embeds: `(images, projection)`.
+            text_embeds: `(texts, projection)`.
+        """
         ...
 
 
 class Loader(Protocol):
-    """How a backend loads a model for the tasks."""
+    """A backend's function that loads a model for the tasks."""
 
     def __call__(
         self, source: str | os.PathLike[str], *, device: str | None = None, dtype: str | None = None, **options: Any
     ) -> Encoder:
-        """Load a CLIPModel from a folder, file or hub id, onto a device and in a dtype named as the framework does."""
+        """Load a CLIPModel.
+
+        Args:
+            source: a folder, file or hub id.
+            device: the device, as the framework names it; by default the best available.
+            dtype: dtype of the weights, as the framework names it.
+            **options: further keywords of `from_pretrained`.
+        """
         ...
 
 
 class Tracer(Protocol):
-    """How a backend shows what it computes on the way, for proofs that frameworks agree."""
+    """A backend's function that returns intermediate stages, for verifying that frameworks agree."""
 
     def __call__(
         self,
@@ -64,14 +85,14 @@ class Tracer(Protocol):
         train_step: bool = False,
         **options: Any,
     ) -> dict[str, np.ndarray]:
-        """Run a model and return every stage by the names that `clip_core.modeling.stages` gives them.
+        """Run a model and return every stage by its name in `clip_core.modeling.stages`.
 
         Args:
             source: a folder, file or hub id, in any format.
             inputs: arguments of the forward pass, such as `input_ids` and `pixel_values`.
             class_name: the model class.
-            dtype: of the weights and the computation: "float32", "bfloat16" or "float16".
-            gradients: add those of the objective by every parameter, as `gradient.<canonical name>`.
+            dtype: dtype of the weights and the computation: "float32", "bfloat16" or "float16".
+            gradients: add the gradients of the objective for every parameter, as `gradient.<canonical name>`.
             train_step: add every parameter after one step of AdamW, as `updated.<canonical name>`.
             **options: further keywords of `from_pretrained`.
         """
@@ -79,7 +100,7 @@ class Tracer(Protocol):
 
 
 class TrainerFactory(Protocol):
-    """How a backend makes a trainer."""
+    """A backend's function that creates a trainer."""
 
     def __call__(
         self,
@@ -90,31 +111,31 @@ class TrainerFactory(Protocol):
         parallel: str | None = None,
         **options: Any,
     ) -> Trainer:
-        """Load a CLIPModel to train it, or where the source is a config.json itself, draw one afresh.
+        """Load a CLIPModel for training, or initialize one randomly from a config.json.
 
         Args:
-            source: a folder, file or hub id; or a configuration's file, whose name ends in .json.
-            settings: how to train.
-            device: where, as the framework names it; by default its best device.
-            parallel: how several devices share a model, where the framework leaves a choice; by default as is usual.
+            source: a folder, file or hub id; or a configuration file, whose name ends in .json.
+            settings: the hyperparameters.
+            device: the device, as the framework names it; by default the best available.
+            parallel: how several devices share a model, if the framework offers a choice; None for its default.
             **options: further keywords of `CLIPModel.from_pretrained`.
 
         Raises:
-            ValueError: the framework knows no such device or way to share a model.
+            ValueError: if the framework does not support the device or the way of sharing.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Backend:
-    """What an entry point of the group names.
+    """The functions of a backend, as named by an entry point of the group.
 
     Attributes:
         load: loads a model for the tasks.
-        trace: runs a model and returns its every stage.
-        train: makes a trainer.
-        return_tensors: what the processor calls the framework's tensors, such as "pt".
-        versions: the versions of the framework's packages, and what it runs on.
+        trace: runs a model and returns every stage.
+        train: creates a trainer.
+        return_tensors: the processor's name for the framework's tensors, such as "pt".
+        versions: returns the versions of the framework's packages, and its hardware.
     """
 
     load: Loader
@@ -125,16 +146,19 @@ class Backend:
 
 
 def backend_names() -> list[str]:
-    """The backends that are installed, by name."""
+    """Return the names of the installed backends."""
     return sorted({point.name for point in entry_points(group=GROUP)})
 
 
 def load_backend(name: str) -> Backend:
-    """A backend by name; its framework is imported here.
+    """Return a backend by name, importing its framework.
+
+    Args:
+        name: one of `backend_names()`.
 
     Raises:
-        ValueError: no backend has this name.
-        ImportError: its framework is not installed.
+        ValueError: if no backend has this name.
+        ImportError: if its framework is not installed.
     """
     found = [point for point in entry_points(group=GROUP) if point.name == name]
     if not found:

@@ -1,4 +1,4 @@
-"""CLIPConfig, CLIPTextConfig and CLIPVisionConfig: fields, checks, reading and writing."""
+"""CLIPConfig, CLIPTextConfig and CLIPVisionConfig: fields, validation, reading and writing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading and writing the three configurations, in the format of transformers' `config.json`."""
+"""Reading and writing of the three configurations, in the format of transformers' `config.json`."""
 
 from __future__ import annotations
 
@@ -34,11 +34,15 @@ _INSTEAD = {
 
 
 def read_config(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> dict[str, Any]:
-    """The content of a source's config.json.
+    """Return the content of a source's config.json.
+
+    Args:
+        source: a local folder, the file itself, or a hub id.
+        **options: see `clip_core.hub.HubOptions`.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is no JSON object.
+        FileNotFoundError: if there is no config.json.
+        ValueError: if it is not a JSON object.
     """
     path = require_file(source, CONFIG_NAME, **options)
     content = read_json(path)
@@ -48,13 +52,17 @@ def read_config(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -
 
 
 def own_part(config_class: type[ConfigFields], content: Mapping[str, Any]) -> dict[str, Any]:
-    """What is meant for a class: all, or for a tower's class out of a full config, its tower's part.
+    """Return the part of a config for a class: all of it, or for a tower's class its part of a full config.
 
-    The projection in a full checkpoint has the size that the top level states, whatever the tower's part says; only
-    where the top level is silent does the tower's own count.
+    In a full checkpoint the projection has the size stated at the top level, whatever the tower's part says. The
+    tower's own value counts only if the top level states none.
+
+    Args:
+        config_class: the configuration class.
+        content: the content of a config.json.
 
     Raises:
-        ValueError: the config is that of another kind of model.
+        ValueError: if the config describes another kind of model.
     """
     key = config_class.base_config_key
     is_full = key and (content.get("model_type") == FULL_MODEL_TYPE or key in content or f"{key}_dict" in content)
@@ -62,7 +70,7 @@ def own_part(config_class: type[ConfigFields], content: Mapping[str, Any]) -> di
         _refuse_others(content, config_class.model_type, config_class)
         return dict(content)
     tower = merged_tower(config_class, content.get(key), content.get(f"{key}_dict"))
-    # Another model, such as LLaVA, may hold a tower of CLIP, where that says so.
+    # Another model, such as LLaVA, may contain a CLIP tower and say so.
     if content.get("model_type") in {None, FULL_MODEL_TYPE} or tower.get("model_type") != config_class.model_type:
         _refuse_others(content, FULL_MODEL_TYPE, config_class)
         if content.get("projection_dim") is not None:
@@ -73,9 +81,17 @@ def own_part(config_class: type[ConfigFields], content: Mapping[str, Any]) -> di
 def merged_tower(
     config_class: type[ConfigFields], tower: Mapping[str, Any] | ConfigFields | None, legacy: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """A tower's arguments from `text_config` and the `text_config_dict` of old files, which has the last word.
+    """Merge a tower's arguments from `text_config` and, with precedence, the `text_config_dict` of old files.
 
-    As in transformers, the defaults too of what the old one leaves out override the new one.
+    As in transformers, defaults of fields omitted from the old dict also override the new one.
+
+    Args:
+        config_class: the tower's configuration class.
+        tower: `text_config` or `vision_config`.
+        legacy: `text_config_dict` or `vision_config_dict`.
+
+    Raises:
+        ValueError: if one is not a dict, or describes another kind of model.
     """
     key = config_class.base_config_key
     fields = _as_dict(tower, key)
@@ -85,7 +101,7 @@ def merged_tower(
     old = _as_dict(legacy, f"{key}_dict")
     merged = {**fields, **config_class(**old).to_dict()}
     if "projection_dim" not in fields.keys() | old.keys():
-        del merged["projection_dim"]  # a default is no statement
+        del merged["projection_dim"]  # a default is not a statement
     return merged
 
 
@@ -108,7 +124,7 @@ def _refuse_others(content: Mapping[str, Any], wanted: str, config_class: type[C
         )
 
 
-# Fields that every configuration has, with their defaults; a file holds those that differ.
+# Fields common to all configurations, with defaults; a file holds only those that differ.
 _COMMON_DEFAULTS: dict[str, Any] = {
     "architectures": None,
     "bos_token_id": None,
@@ -145,21 +161,21 @@ class BaseConfig(ConfigFields, Pushable):
         revision: str | None = "main",
         **kwargs: Any,
     ) -> Any:
-        """Read a config.json. A tower's class reads its part of a full config too.
+        """Read a config.json. A tower's class also reads its part of a full config.
 
         Args:
             pretrained_model_name_or_path: a local folder, the file itself, or a hub id.
-            cache_dir: see `clip_core.hub.HubOptions`, as for all that follow.
-            force_download: download again what is in the cache.
-            local_files_only: do not ask the hub.
+            cache_dir: see `clip_core.hub.HubOptions`, also for the options below.
+            force_download: download again even if cached.
+            local_files_only: do not contact the hub.
             token: for private repositories.
-            revision: a branch, a tag or a commit.
-            **kwargs: `subfolder`; fields to set in place of what the file says; and `return_unused_kwargs=True` for
-                `(config, those of the keywords that are no field)`.
+            revision: a branch, tag or commit.
+            **kwargs: `subfolder`; fields that override the file; and `return_unused_kwargs=True` to return `(config,
+                keywords that are not fields)`.
 
         Raises:
-            FileNotFoundError: there is no such file, folder or repository.
-            ValueError: the file is damaged, holds a field that is not valid, or describes another kind of model.
+            FileNotFoundError: if there is no such file, folder or repository.
+            ValueError: if the file is damaged, has an invalid field, or describes another kind of model.
         """
         kwargs |= {"cache_dir": cache_dir, "force_download": force_download, "local_files_only": local_files_only}
         content, kwargs = cls.get_config_dict(pretrained_model_name_or_path, token=token, revision=revision, **kwargs)
@@ -177,37 +193,51 @@ class BaseConfig(ConfigFields, Pushable):
     def get_config_dict(
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The content of a config.json as it stands, and the keywords that do not say where to find it."""
+        """Return the unprocessed content of a config.json, and the keywords that are not hub options.
+
+        Args:
+            pretrained_model_name_or_path: a local folder, the file itself, or a hub id.
+            **kwargs: hub options and others.
+        """
         options = split_hub_options(kwargs)
         return read_config(pretrained_model_name_or_path, **options), kwargs
 
     @classmethod
     def from_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> Any:
-        """A configuration from the content of a config.json; keywords as in `from_pretrained`."""
+        """Build a configuration from the content of a config.json.
+
+        Args:
+            config_dict: the file's content.
+            **kwargs: as in `from_pretrained`.
+        """
         return_unused = kwargs.pop("return_unused_kwargs", False)
         if "torch_dtype" in kwargs:
             kwargs.setdefault("dtype", kwargs.pop("torch_dtype"))
         fields = own_part(cls, config_dict)
-        if fields.get("projection_dim") is None:  # which says nothing, even where it is there
+        if fields.get("projection_dim") is None:  # null states nothing
             fields.pop("projection_dim", None)
         config = cls(**{**fields, "attn_implementation": kwargs.pop("attn_implementation", None)})
         overrides = {key: value for key, value in kwargs.items() if config._has_field(key)}
         config.update(overrides)
         if "projection_dim" not in fields.keys() | overrides.keys():
             config.projection_dim_stated = False
-        # As in transformers, dtype is a field and a keyword of the model's loader both.
+        # As in transformers, dtype is both a field and a keyword of the model's loader.
         unused = {key: value for key, value in kwargs.items() if key == "dtype" or key not in overrides}
         return (config, unused) if return_unused else config
 
     @classmethod
     def from_json_file(cls, json_file: str | os.PathLike[str]) -> Self:
-        """A configuration from a JSON file of its own fields."""
+        """Read a configuration from a JSON file of its own fields.
+
+        Args:
+            json_file: the file.
+        """
         return cls(**read_json(json_file))
 
     # Writing
 
     def to_diff_dict(self) -> dict[str, Any]:
-        """The fields that a file has to hold: the model's own, and the common ones that differ from their defaults."""
+        """Return the fields to write to a file: the model's own, and common ones that differ from their defaults."""
         fields = self.to_dict()
         del fields["_name_or_path"]
         for key in self.sub_configs:
@@ -218,24 +248,33 @@ class BaseConfig(ConfigFields, Pushable):
             for key, default in _COMMON_DEFAULTS.items()
             if key in fields and (fields[key] != default or fields[key] != own_defaults[key])
         }
-        if changed & {"id2label", "label2id"}:  # a file holds both or neither: one is read by the other
+        if changed & {"id2label", "label2id"}:  # a file holds both or neither, as each is derived from the other
             changed |= {"id2label", "label2id"}
         return {key: value for key, value in fields.items() if key not in _COMMON_DEFAULTS or key in changed}
 
     def to_json_string(self, use_diff: bool = True) -> str:
-        """The content of a config.json: `to_diff_dict`, or `to_dict` without `use_diff`."""
+        """Return the content of a config.json.
+
+        Args:
+            use_diff: write `to_diff_dict` rather than `to_dict`.
+        """
         return json.dumps(self.to_diff_dict() if use_diff else self.to_dict(), indent=2, sort_keys=True) + "\n"
 
     def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:
-        """Write `to_json_string` to a file, atomically."""
+        """Write `to_json_string` to a file, atomically.
+
+        Args:
+            json_file_path: the file.
+            use_diff: as in `to_json_string`.
+        """
         write_text(json_file_path, self.to_json_string(use_diff))
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
-        """Write `config.json` into a folder, atomically; transformers 4.57 reads it too.
+        """Write `config.json` into a folder, atomically, in a form that transformers 4.57 also reads.
 
         Args:
-            save_directory: the folder; made where it is missing.
-            push_to_hub: upload the folder after that, to `repo_id` or the folder's name.
+            save_directory: the folder, created if missing.
+            push_to_hub: then upload the folder, to `repo_id` or under the folder's name.
             **kwargs: `repo_id` and the keywords of `clip_core.hub.upload_folder`.
         """
         self.to_json_file(Path(save_directory) / CONFIG_NAME)

@@ -1,4 +1,4 @@
-"""Where the files of a model come from and go to: local folders and files, and repositories on the Hugging Face hub."""
+"""Model files: reading and writing local folders and files, and repositories on the Hugging Face hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old content or the new, and never half of either."""
+"""Atomic file writing: a reader sees the old content or the new, never a mixture."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# What an interrupted save may leave behind; nothing reads it.
+# May be left behind by an interrupted save; never read.
 STAGING_PREFIX = ".saving-"
 
 
 @contextmanager
 def staged(folder: str | os.PathLike[str], *, replaces: re.Pattern[str] | None = None) -> Iterator[Path]:
-    """A temporary folder whose files move into `folder` when the block ends well, and vanish when it does not.
+    """Yield a temporary folder whose files move into `folder` if the block succeeds, and are deleted if it fails.
 
-    All the slow writing happens before the first file is replaced, and each replacement is one rename on one file
-    system, so that an interruption leaves the old files whole. JSON files move last: an index names other files, which
-    have to be there. Files whose names `replaces` matches whole, and which were not made anew, are removed after that:
-    the shards of an earlier save, for one.
+    All slow writing happens before the first file is replaced, and each replacement is a rename within one file system,
+    so an interruption leaves the old files intact. JSON files move last, because an index must not name missing files.
+
+    Args:
+        folder: the target folder, created if missing.
+        replaces: pattern of whole file names; matching old files that were not rewritten are then deleted, such as the
+            shards of an earlier save.
+
+    Raises:
+        NotADirectoryError: if `folder` is a file.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -53,17 +59,20 @@ def staged(folder: str | os.PathLike[str], *, replaces: re.Pattern[str] | None =
 
 @contextmanager
 def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends well, in one rename, and vanishes when it does not.
+    """Yield a temporary folder that is renamed to `path` if the block succeeds, and deleted if it fails.
+
+    Args:
+        path: the new folder.
 
     Raises:
-        FileExistsError: there is something at `path` already.
+        FileExistsError: if `path` already exists.
     """
     path = Path(path)
     if path.exists():
         raise FileExistsError(f"{path} is there already")
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=path.parent))
-    made = staging / path.name  # with the usual permissions, where the one around it is for its owner alone
+    made = staging / path.name  # with default permissions; the enclosing folder is private to its owner
     try:
         made.mkdir()
         yield made
@@ -76,17 +85,25 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file (UTF-8) atomically."""
+    """Write a text file (UTF-8) atomically.
+
+    Args:
+        path: the file.
+        text: its content.
+    """
     path = Path(path)
     with staged(path.parent) as staging:
         (staging / path.name).write_text(text, encoding="utf-8")
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file; an error names the file.
+    """Read a JSON file; errors name the file.
+
+    Args:
+        path: the file.
 
     Raises:
-        ValueError: the file is not JSON in UTF-8.
+        ValueError: if the file is not JSON in UTF-8.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -95,5 +112,5 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def _flush_to_disk(path: Path) -> None:
-    with path.open("rb+") as file:  # Windows flushes only what is open for writing
+    with path.open("rb+") as file:  # Windows can only flush files open for writing
         os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""The keywords that say where on the Hugging Face hub a file is, and how to look for it."""
+"""Hub options: the keywords that locate a file on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
 
 
 class HubOptions(TypedDict, total=False):
-    """Where on the hub, and how, to look for a file. For a local source only `subfolder` counts.
+    """The options for locating a file on the hub. For a local source only `subfolder` counts.
 
     Attributes:
-        revision: a branch, a tag or a commit; `main` by default.
+        revision: a branch, tag or commit; `main` by default.
         subfolder: a folder inside the repository or the local folder.
-        cache_dir: where downloads are kept; by default where `HF_HOME` says.
-        token: for private repositories; True or None for the one that `hf auth login` stored, False for none.
-        local_files_only: look in the cache alone, as `HF_HUB_OFFLINE=1` does for the whole process.
-        force_download: download again what is in the cache.
+        cache_dir: the download cache; by default under `HF_HOME`.
+        token: for private repositories; True or None for the one stored by `hf auth login`, False for none.
+        local_files_only: use only the cache, as `HF_HUB_OFFLINE=1` does for the whole process.
+        force_download: download again even if cached.
     """
 
     revision: str | None
@@ -28,7 +28,7 @@ class HubOptions(TypedDict, total=False):
     force_download: bool
 
 
-# Keywords that code written for transformers passes, and that mean nothing any more.
+# Keywords passed by code written for transformers that no longer have a meaning.
 _OBSOLETE = frozenset(
     {
         "_commit_hash",
@@ -49,10 +49,13 @@ _OBSOLETE = frozenset(
 
 
 def split_hub_options(kwargs: dict[str, Any]) -> HubOptions:
-    """Take the hub's keywords out of `kwargs`, in place; transformers' obsolete ones are taken out and dropped.
+    """Remove the hub options from `kwargs` in place and return them; obsolete keywords of transformers are dropped.
+
+    Args:
+        kwargs: the keywords of a call.
 
     Raises:
-        ValueError: both `token` and its old name `use_auth_token` are given, and differ.
+        ValueError: if both `token` and its old name `use_auth_token` are given, and differ.
     """
     for name in _OBSOLETE & kwargs.keys():
         del kwargs[name]

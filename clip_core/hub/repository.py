@@ -1,4 +1,4 @@
-"""A repository on the Hugging Face hub, with each failure told in one line that says what to do."""
+"""Hugging Face hub repositories, with one-line errors that say what to do."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ if TYPE_CHECKING:
 
 
 def first_in_repository(repo_id: str, names: Sequence[str], options: HubOptions) -> tuple[Path | None, str]:
-    """The first file that the repository holds, downloaded or from the cache.
+    """Return the first existing file of `names`, downloaded or from the cache.
+
+    Args:
+        repo_id: the repository.
+        names: file names, in order of preference.
+        options: the hub options.
 
     Returns:
-        The path; or None, with the reason why the hub could not be asked, empty where it was and said no. Without the
-        hub, a cached copy of the repository is taken as all there is of it.
+        The path and an empty string; or None and the reason why the hub could not be asked, empty if it has none of the
+        files. Without access to the hub, a cached copy is assumed to be complete.
 
     Raises:
-        FileNotFoundError: there is no such repository or revision, or it is neither cached nor to be asked.
+        FileNotFoundError: if the repository or revision does not exist, or is neither cached nor accessible.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -34,7 +39,7 @@ def first_in_repository(repo_id: str, names: Sequence[str], options: HubOptions)
                 return Path(hf_hub_download(repo_id, name, **arguments)), ""
         except LocalEntryNotFoundError as error:
             reason = reason or _why_not_asked(error, options)
-            arguments["local_files_only"] = True  # one attempt to reach the hub is enough to wait for
+            arguments["local_files_only"] = True  # one failed attempt to reach the hub is enough
         except EntryNotFoundError:
             continue
     if reason and _cached_snapshot(repo_id, options) is None:
@@ -45,7 +50,11 @@ def first_in_repository(repo_id: str, names: Sequence[str], options: HubOptions)
 
 
 def files_in_repository(repo_id: str, options: HubOptions) -> list[str]:
-    """The names of all files; of the cached copy where the hub cannot be asked.
+    """Return the names of all files, or of the cached copy if the hub cannot be reached.
+
+    Args:
+        repo_id: the repository.
+        options: the hub options.
 
     Raises:
         FileNotFoundError: as in `first_in_repository`.
@@ -75,22 +84,22 @@ def upload_folder(
     revision: str | None = None,
     create_pr: bool = False,
 ) -> str:
-    """Upload a folder's files to a model repository on the hub, which is made where it is missing.
+    """Upload a folder's files to a model repository on the hub, created if missing.
 
     Args:
         folder: the local folder.
-        repo_id: such as "user/my-clip"; without the part before the slash, the token's owner.
-        token: as in `HubOptions`; it needs write access.
-        commit_message: the commit's title.
-        private: make a new repository private; None leaves it to the account's setting.
-        revision: the branch to commit to, made where it is missing; `main` by default.
-        create_pr: open a pull request in place of committing.
+        repo_id: such as "user/my-clip"; without a user, the token's owner.
+        token: as in `HubOptions`; needs write access.
+        commit_message: title of the commit.
+        private: make a new repository private; None for the account's default.
+        revision: the branch to commit to, created if missing; `main` by default.
+        create_pr: open a pull request instead of committing.
 
     Returns:
-        The address of the commit.
+        The URL of the commit.
 
     Raises:
-        OSError: the hub cannot be reached, or refuses; the message says what to do.
+        OSError: if the hub is unreachable or rejects the upload; the message says what to do.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
@@ -107,7 +116,7 @@ def upload_folder(
             commit_message=commit_message or "Upload model",
             revision=revision,
             create_pr=create_pr,
-            ignore_patterns=[".saving-*"],  # what a killed save left behind (clip_core.hub.files.staged)
+            ignore_patterns=[".saving-*"],  # left by a killed save (clip_core.hub.files.staged)
         )
         return str(commit.commit_url)
     except HfHubHTTPError as error:
@@ -158,7 +167,7 @@ def _errors_in_one_line(repo_id: str, options: HubOptions) -> Iterator[None]:
         raise FileNotFoundError(
             f"{repo_id!r} cannot be had from the hub, which answered with status {_status(error)}; try again later"
         ) from error
-    except ValueError as error:  # which huggingface_hub raises where it cannot obey force_download
+    except ValueError as error:  # raised by huggingface_hub when it cannot honour force_download
         raise FileNotFoundError(
             f"{repo_id!r} cannot be downloaded anew, as force_download=True asks: {_why_not_asked(error, options)}"
         ) from error
@@ -169,7 +178,7 @@ def _errors_in_one_line(repo_id: str, options: HubOptions) -> Iterator[None]:
 
 
 def _broken_on_the_way() -> tuple[type[BaseException], ...]:
-    """What a broken connection raises: an OSError from requests; from httpx, in newer ones, kin of HfHubHTTPError."""
+    """Return the errors of a broken connection: OSError from requests; bases of HfHubHTTPError from httpx, newer."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return (OSError, *HfHubHTTPError.__bases__)
@@ -207,7 +216,7 @@ def _cached_snapshot(repo_id: str, options: HubOptions) -> Path | None:
             revision=options.get("revision"),
             cache_dir=os.fspath(cache_dir) if (cache_dir := options.get("cache_dir")) else None,
             local_files_only=True,
-            allow_patterns=[],  # none in particular: newer versions would otherwise ask for a complete copy
+            allow_patterns=[],  # no files: newer versions would otherwise require a complete copy
         )
     except LocalEntryNotFoundError:
         return None

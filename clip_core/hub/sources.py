@@ -1,4 +1,4 @@
-"""Where a model's files come from and go to: a local folder, a local file, or a repository on the Hugging Face hub."""
+"""Sources of model files: a local folder, a local file, or a repository on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -19,27 +19,32 @@ _SHOWN_FILES = 12
 
 
 def find_file(source: str | os.PathLike[str], names: str | Sequence[str], **options: Unpack[HubOptions]) -> Path | None:
-    """The first of `names` that the source holds, downloaded where it has to be; None where it holds none.
+    """Return the path of the first of `names` in the source, downloading if needed; None if it has none.
 
     Args:
-        source: a local folder, a local file, or a hub id such as "openai/clip-vit-base-patch32". A local file is what
-            it is called, and what it is given for where one name of its kind (`.json`) is asked; for any other
-            name its folder is searched.
+        source: a local folder, a local file, or a hub id such as "openai/clip-vit-base-patch32". A local file matches
+            its own name, or a single requested name with the same extension (`.json`); for other names its folder is
+            searched.
         names: file names, relative to the source and its subfolder, in order of preference.
         **options: see `HubOptions`.
 
     Raises:
-        FileNotFoundError: there is no such folder, repository or revision, or the hub cannot be asked.
-        ValueError: a name or the subfolder leads out of the source, or the source cannot be a hub id.
+        FileNotFoundError: if the folder, repository or revision does not exist, or the hub cannot be reached.
+        ValueError: if a name or the subfolder leads out of the source, or the source is not a valid hub id.
     """
     return _search(source, _as_names(names), options)[0]
 
 
 def require_file(source: str | os.PathLike[str], names: str | Sequence[str], **options: Unpack[HubOptions]) -> Path:
-    """As `find_file`, for a file that has to be there.
+    """Return the path like `find_file`, for a file that must exist.
+
+    Args:
+        source: as in `find_file`.
+        names: as in `find_file`.
+        **options: see `HubOptions`.
 
     Raises:
-        FileNotFoundError: as in `find_file`, or the source holds none of `names`; the message says what it does hold.
+        FileNotFoundError: as in `find_file`, or if the source has none of `names`; the message lists its files.
         ValueError: as in `find_file`.
     """
     names = _as_names(names)
@@ -53,7 +58,11 @@ def require_file(source: str | os.PathLike[str], names: str | Sequence[str], **o
 
 
 def list_files(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> list[str]:
-    """The names of all files of a source, relative to its subfolder, sorted; of a cached copy where offline.
+    """Return the sorted names of a source's files, relative to its subfolder; of a cached copy if offline.
+
+    Args:
+        source: as in `find_file`.
+        **options: see `HubOptions`.
 
     Raises:
         FileNotFoundError: as in `find_file`.
@@ -72,12 +81,15 @@ def list_files(source: str | os.PathLike[str], **options: Unpack[HubOptions]) ->
 
 
 def check_file_name(name: str) -> str:
-    """A file name that was read from a file, as it is, if it stays inside the folder that it is relative to.
+    """Check that a file name read from a file stays inside its folder, and return it.
+
+    Args:
+        name: the file name.
 
     Raises:
-        ValueError: the name is empty or absolute, or leads out of the folder.
+        ValueError: if the name is empty or absolute, or leads out of the folder.
     """
-    as_path = PureWindowsPath(name)  # which knows both separators, and drives
+    as_path = PureWindowsPath(name)  # handles both separators, and drives
     if not as_path.parts or as_path.anchor or ".." in as_path.parts or "\0" in name:
         raise ValueError(f"{name!r} is no file name inside a folder; give a relative one without '..'")
     return name
@@ -97,7 +109,7 @@ def _subfolder(options: HubOptions) -> str:
 
 
 def _search(source: str | os.PathLike[str], names: list[str], options: HubOptions) -> tuple[Path | None, str]:
-    """The file, or None and, where the hub could not be asked for it, the reason."""
+    """Return the file, or None and, if the hub could not be asked, the reason."""
     subfolder = _subfolder(options)
     path = Path(source).expanduser()
     if path.is_file():
@@ -116,7 +128,7 @@ def _first_in(folder: Path, names: list[str]) -> Path | None:
 
 
 def _hub_id(source: str | os.PathLike[str]) -> str:
-    """The source as a hub id, where it can be one."""
+    """Return the source as a hub id, if it can be one."""
     text = os.fspath(source)
     if not isinstance(source, str) or text.startswith((".", "~")) or Path(text).is_absolute() or text.count("/") > 1:
         raise FileNotFoundError(f"{text!r} does not exist; give a folder, a file, or a hub id such as 'user/model'")
@@ -124,7 +136,7 @@ def _hub_id(source: str | os.PathLike[str]) -> str:
 
 
 def _place(source: str | os.PathLike[str], options: HubOptions) -> str:
-    """The source in words, for messages."""
+    """Describe the source for messages."""
     path = Path(source).expanduser()
     where = str(path.parent if path.is_file() else source)
     subfolder, revision = _subfolder(options), options.get("revision")
@@ -134,7 +146,7 @@ def _place(source: str | os.PathLike[str], options: HubOptions) -> str:
 
 
 def _what_is_there(source: str | os.PathLike[str], options: HubOptions) -> str:
-    """The end of a message: what the source holds, as far as it is known."""
+    """Return the end of a message that lists the source's files, as far as they are known."""
     try:
         names = list_files(source, **options)
     except OSError:

@@ -1,4 +1,4 @@
-"""How the image processor is read and written, in the format of transformers' `preprocessor_config.json`."""
+"""Reading and writing of the image processor, in the format of transformers' `preprocessor_config.json`."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 PREPROCESSOR_NAME = "preprocessor_config.json"
 PROCESSOR_NAME = "processor_config.json"
 
-# Keys of a file that describe the file; the class states its own name anew, and the rest is history.
+# Keys of a file that describe the file; the class writes its own name, and the rest is obsolete.
 _DROPPED_KEYS = {"feature_extractor_type", "image_processor_type", "_valid_processor_keys"}
-# Keywords that mean something to transformers and that there is nothing to choose from here.
+# Keywords of transformers with no choice to make here.
 _IGNORED_KEYWORDS = {"use_fast"}
 
 
 class BaseImageProcessor(Pushable):
-    """Attributes that can be read and written.
+    """The base class that reads and writes attributes.
 
-    All public attributes are written, so that what a file holds beyond the arguments of the class comes back with it.
+    All public attributes are written, so keys of a file beyond the class's arguments survive a round trip.
 
     Args:
-        **kwargs: keys of a file that are no arguments; each becomes an attribute.
+        **kwargs: further keys of a file; each becomes an attribute.
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        private = kwargs.pop("_processor_class", None)  # so written in a processor_config.json
+        private = kwargs.pop("_processor_class", None)  # as spelled in a processor_config.json
         self._processor_class = kwargs.pop("processor_class", None) or private
         for key, value in kwargs.items():
             if key not in _DROPPED_KEYS:
@@ -60,21 +60,21 @@ class BaseImageProcessor(Pushable):
         revision: str = "main",
         **kwargs: Any,
     ) -> Any:
-        """Read a preprocessor_config.json, or the part of a processor_config.json that is the image processor's.
+        """Read a preprocessor_config.json, or the image processor's part of a processor_config.json.
 
         Args:
             pretrained_model_name_or_path: a local folder, the file itself, or a hub id.
-            cache_dir: see `clip_core.hub.HubOptions`, as for all that follow.
-            force_download: download again what is in the cache.
-            local_files_only: do not ask the hub.
+            cache_dir: see `clip_core.hub.HubOptions`, also for the options below.
+            force_download: download again even if cached.
+            local_files_only: do not contact the hub.
             token: for private repositories.
-            revision: a branch, a tag or a commit.
-            **kwargs: `subfolder`; attributes to set in place of what the file says; and `return_unused_kwargs=True`
-                for `(image_processor, those of the keywords that are no attribute)`.
+            revision: a branch, tag or commit.
+            **kwargs: `subfolder`; attributes that override the file; and `return_unused_kwargs=True` to return
+                `(image_processor, keywords that are not attributes)`.
 
         Raises:
-            FileNotFoundError: there is no such file, folder or repository.
-            ValueError: the file is damaged, or says something that is not valid.
+            FileNotFoundError: if there is no such file, folder or repository.
+            ValueError: if the file is damaged or has an invalid value.
         """
         kwargs |= {"cache_dir": cache_dir, "force_download": force_download, "local_files_only": local_files_only}
         kwargs |= {"token": token, "revision": revision}
@@ -87,7 +87,12 @@ class BaseImageProcessor(Pushable):
 
     @classmethod
     def from_dict(cls, image_processor_dict: Mapping[str, Any], **kwargs: Any) -> Any:
-        """An image processor from the content of a file; keywords as in `from_pretrained`."""
+        """Build an image processor from the content of a file.
+
+        Args:
+            image_processor_dict: the file's content.
+            **kwargs: as in `from_pretrained`.
+        """
         return_unused = kwargs.pop("return_unused_kwargs", False)
         known = {*ARGUMENTS, *image_processor_dict}
         overrides = {key: value for key, value in kwargs.items() if key in known}
@@ -103,27 +108,31 @@ class BaseImageProcessor(Pushable):
     # Writing
 
     def to_dict(self) -> dict[str, Any]:
-        """The attributes, and the name of the class; a copy."""
+        """Return a copy of the attributes, with the class name."""
         public = {key: copy.deepcopy(value) for key, value in vars(self).items() if not key.startswith("_")}
         of_processor = {"processor_class": self._processor_class} if self._processor_class else {}
         return {**public, **of_processor, "image_processor_type": type(self).__name__}
 
     def to_json_string(self) -> str:
-        """The content of a preprocessor_config.json."""
+        """Return the content of a preprocessor_config.json."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True, default=_as_json) + "\n"
 
     def to_json_file(self, json_file_path: str | os.PathLike[str]) -> None:
-        """Write `to_json_string` to a file, atomically."""
+        """Write `to_json_string` to a file, atomically.
+
+        Args:
+            json_file_path: the file.
+        """
         write_text(json_file_path, self.to_json_string())
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any
     ) -> list[str]:
-        """Write `preprocessor_config.json` into a folder, atomically; transformers 4.57 reads it too.
+        """Write `preprocessor_config.json` into a folder, atomically, in a form that transformers 4.57 also reads.
 
         Args:
-            save_directory: the folder; made where it is missing.
-            push_to_hub: upload the folder after that, to `repo_id` or the folder's name.
+            save_directory: the folder, created if missing.
+            push_to_hub: then upload the folder, to `repo_id` or under the folder's name.
             **kwargs: `repo_id` and the keywords of `clip_core.hub.upload_folder`.
 
         Returns:
@@ -140,14 +149,18 @@ class BaseImageProcessor(Pushable):
 
 
 def read_image_processor(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> tuple[Path, dict[str, Any]]:
-    """What a source says of its image processor, and the file that says it.
+    """Return a source's image processor settings, and the file that holds them.
+
+    Args:
+        source: a local folder, the file itself, or a hub id.
+        **options: see `clip_core.hub.HubOptions`.
 
     Raises:
-        FileNotFoundError: there is no such file, folder or repository.
-        ValueError: the file does not say it.
+        FileNotFoundError: if there is no such file, folder or repository.
+        ValueError: if the file has no such settings.
     """
     names = [PREPROCESSOR_NAME, PROCESSOR_NAME]
-    # Asked for by one name, a local file is taken whatever it is called.
+    # Looked up by a single name, a local file matches whatever it is called.
     is_json = Path(source).suffix == ".json" and Path(source).is_file()
     path = (find_file(source, PREPROCESSOR_NAME) if is_json else None) or require_file(source, names, **options)
     content = read_json(path)

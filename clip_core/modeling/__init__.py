@@ -1,1 +1,1 @@
-"""What every backend needs and no framework does: attention, embeddings, outputs, the parameter table, the stages."""
+"""Framework-free part of the backends: attention, embeddings, outputs, the parameter table and the stages."""

@@ -1,12 +1,12 @@
-"""What attention means in every backend: its masks, and the choice of an implementation.
+"""Attention as every backend defines it: the masks, and the choice of an implementation.
 
 Masks. The text tower is causal, and its batch may be padded. Like transformers 4.57.6 for PyTorch, implementations that
-add a bias to the scores add one for each of the two: the lowest finite number of the dtype where a key is masked. The
+add a bias to the scores add one for each of the two: the lowest finite value of the dtype where a key is masked. The
 sum is -inf where a key is masked twice. The diagonal is never masked twice, so no row of scores is all -inf and no row
 of weights is NaN. A query whose keys are all masked attends uniformly to the keys masked only once.
 
-Rows that are all padding. The reference attends uniformly there, and its gradient is sound; fused kernels get the
-gradient of a row of lowest numbers wrong. Every backend therefore treats such a row as if it had no padding, with zeros
+Rows that are all padding. The reference attends uniformly there, and its gradient is correct; fused kernels get the
+gradient of a row of lowest values wrong. Every backend therefore treats such a row as if it had no padding, with zeros
 for its scores. PyTorch and Flax zero the queries, because their fused kernels form the scores inside. TensorFlow has no
 fused kernel: it multiplies the scores by a scale anyway, and a scale of zero for these rows saves a pass over the
 queries.
@@ -27,14 +27,14 @@ _warned: set[str] = set()
 
 
 def known_implementation(name: str | None, known: Sequence[str]) -> str:
-    """The attention implementation by name; None is the default, `sdpa`.
+    """Return the attention implementation of a name; None is the default, `sdpa`.
 
     Args:
-        name: what was asked for.
-        known: the names of the backend's.
+        name: the requested name.
+        known: names of the backend's implementations.
 
     Raises:
-        ValueError: no implementation has this name.
+        ValueError: if no implementation has this name.
     """
     if name is None:
         return DEFAULT_IMPLEMENTATION
@@ -45,7 +45,11 @@ def known_implementation(name: str | None, known: Sequence[str]) -> str:
 
 
 def warn_of_eager(name: str) -> None:
-    """Say once for each implementation but `eager` that only `eager` can return the attention weights."""
+    """Warn, once per implementation other than `eager`, that only `eager` can return attention weights.
+
+    Args:
+        name: the implementation.
+    """
     if name == "eager" or name in _warned:
         return
     _warned.add(name)

@@ -1,4 +1,4 @@
-"""Resizing embeddings: the size of a token embedding, and bicubic interpolation of positions as a matrix."""
+"""Embedding sizes: the new size of a token embedding, and bicubic interpolation of positions as a matrix."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ _A = -0.75
 
 
 def bicubic_matrix(size: int, new_size: int) -> np.ndarray:
-    """The weights `(new_size, size)`, float64, with which values at `size` places make those at `new_size`."""
-    centres = (np.arange(new_size) + 0.5) * size / new_size - 0.5  # in the old places
+    """Return the interpolation weights `(new_size, size)`, float64, from `size` to `new_size` positions.
+
+    Args:
+        size: number of old positions.
+        new_size: number of new positions.
+    """
+    centres = (np.arange(new_size) + 0.5) * size / new_size - 0.5  # in old coordinates
     first = np.floor(centres).astype(int) - 1
     matrix = np.zeros((new_size, size))
     for step in range(4):
@@ -32,10 +37,15 @@ def _kernel(distance: np.ndarray) -> np.ndarray:
 
 
 def new_vocab_size(current: int, new_num_tokens: int | None, pad_to_multiple_of: int | None) -> int:
-    """The number of tokens that is asked for, `current` for None, rounded up to a multiple.
+    """Return the requested number of tokens, rounded up to a multiple.
+
+    Args:
+        current: the current number.
+        new_num_tokens: the requested number; None for `current`.
+        pad_to_multiple_of: the multiple; None for no rounding.
 
     Raises:
-        ValueError: no token would be left.
+        ValueError: if no token would be left.
     """
     count = current if new_num_tokens is None else new_num_tokens
     if pad_to_multiple_of is not None:
@@ -46,12 +56,12 @@ def new_vocab_size(current: int, new_num_tokens: int | None, pad_to_multiple_of:
 
 
 def warn_of_legacy_pooling(config: CLIPTextConfig, current: int, count: int) -> None:
-    """Warn where tokens are added to a model that pools at the largest id: that is EOS only while none is behind it.
+    """Warn if tokens are added to a model that pools at the largest id, which is EOS only while it is the last token.
 
     Args:
         config: the text tower's configuration.
-        current: the number of tokens before.
-        count: the number of tokens now.
+        current: number of tokens before.
+        count: number of tokens now.
     """
     if count > current and config.pools_at_largest_id:
         warnings.warn(

@@ -1,7 +1,7 @@
-"""The canonical parameter table: every parameter of a model class by name, with its shape.
+"""Canonical parameter table: every parameter of a model class by name, with its shape.
 
-The names are those of the PyTorch `state_dict` in transformers 4.57, in its order. Everything that reads, writes or
-converts a checkpoint goes by this table.
+Names and order are those of the PyTorch `state_dict` in transformers 4.57. Everything that reads, writes or converts a
+checkpoint relies on this table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     AnyConfig = CLIPConfig | CLIPTextConfig | CLIPVisionConfig
     Row = tuple[str, tuple[int, ...]]
 
-# Which configuration each model class takes.
+# The configuration class of each model class.
 MODEL_CLASSES: dict[str, type[AnyConfig]] = {
     "CLIPModel": CLIPConfig,
     "CLIPTextModel": CLIPTextConfig,
@@ -29,15 +29,15 @@ MODEL_CLASSES: dict[str, type[AnyConfig]] = {
 
 
 def parameter_table(config: AnyConfig, class_name: str) -> dict[str, tuple[int, ...]]:
-    """Every parameter of a model class by its canonical name, with its shape.
+    """Return every parameter of a model class by canonical name, with its shape.
 
     Args:
         config: the configuration that the class takes; see `MODEL_CLASSES`.
         class_name: such as "CLIPModel".
 
     Raises:
-        ValueError: there is no such class.
-        TypeError: the class takes another configuration.
+        ValueError: if there is no such class.
+        TypeError: if the class takes another configuration.
     """
     if class_name not in MODEL_CLASSES:
         raise ValueError(f"{class_name!r} is no model class; it is one of {', '.join(MODEL_CLASSES)}")
@@ -48,7 +48,16 @@ def parameter_table(config: AnyConfig, class_name: str) -> dict[str, tuple[int, 
 
 
 def number_of_parameters(config: AnyConfig, class_name: str) -> int:
-    """How many numbers a model class holds; arguments and errors as in `parameter_table`."""
+    """Return the number of scalar parameters of a model class.
+
+    Args:
+        config: as in `parameter_table`.
+        class_name: as in `parameter_table`.
+
+    Raises:
+        ValueError: as in `parameter_table`.
+        TypeError: as in `parameter_table`.
+    """
     return sum(math.prod(shape) for shape in parameter_table(config, class_name).values())
 
 
@@ -86,7 +95,7 @@ def _vision_model(config: CLIPVisionConfig) -> Iterator[Row]:
     yield "vision_model.embeddings.class_embedding", (width,)
     yield "vision_model.embeddings.patch_embedding.weight", (width, config.num_channels, patch_size, patch_size)
     yield "vision_model.embeddings.position_embedding.weight", ((config.image_size // patch_size) ** 2 + 1, width)
-    yield from _layer_norm("vision_model.pre_layrnorm", width)  # so spelt in every checkpoint
+    yield from _layer_norm("vision_model.pre_layrnorm", width)  # spelled this way in every checkpoint
     yield from _encoder("vision_model.encoder", config)
     yield from _layer_norm("vision_model.post_layernorm", width)
 
@@ -95,7 +104,7 @@ def _encoder(prefix: str, config: CLIPTextConfig | CLIPVisionConfig) -> Iterator
     width, heads = config.hidden_size, config.num_attention_heads
     for index in range(config.num_hidden_layers):
         layer = f"{prefix}.layers.{index}"
-        # A pruned head takes its rows out of q, k and v, and its columns out of the output projection.
+        # Pruning a head removes its rows from q, k and v, and its columns from the output projection.
         heads_left = heads - len(set(config.pruned_heads.get(index, ())))
         heads_width = width // heads * heads_left
         for projection in ("k_proj", "v_proj", "q_proj"):

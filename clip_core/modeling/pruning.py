@@ -1,4 +1,4 @@
-"""Which attention heads a request to prune removes: checked and counted before a backend touches a weight."""
+"""Attention-head pruning: requests validated and resolved before a backend touches any weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 def heads_by_tower(
     heads_to_prune: Mapping[Any, Any], towers: Sequence[str]
 ) -> Mapping[str, Mapping[int, Iterable[int]]]:
-    """Which heads of which tower are meant.
+    """Resolve a request to prune into heads by tower.
 
     Args:
-        heads_to_prune: layer index to heads, under the name of a tower; for a model of one, the name may be left out.
-        towers: the names of the towers that the model has.
+        heads_to_prune: layer index to heads, by tower name; a model with one tower may omit the name.
+        towers: names of the model's towers.
 
     Raises:
-        ValueError: the model has no such tower.
+        ValueError: if the model has no such tower.
     """
     if len(towers) == 1 and not set(heads_to_prune) & set(towers):
         return {towers[0]: heads_to_prune}
@@ -33,14 +33,17 @@ def heads_by_tower(
 def plan_pruning(
     heads_to_prune: Mapping[int, Iterable[int]], config: CLIPTextConfig | CLIPVisionConfig
 ) -> dict[int, tuple[list[int], list[int]]]:
-    """For each layer that loses heads: the places to remove among the heads left, and all heads pruned after that.
+    """Plan the pruning of each affected layer.
 
     Args:
-        heads_to_prune: layer index to heads, numbered as in the unpruned model; heads pruned before are skipped.
-        config: the tower's configuration, whose `pruned_heads` tells what was pruned before. It is not changed.
+        heads_to_prune: layer index to heads, by original index; heads already pruned are skipped.
+        config: the tower's configuration; its `pruned_heads` lists those already pruned. Not modified.
+
+    Returns:
+        By layer: the indices to remove among the remaining heads, and all heads pruned afterwards.
 
     Raises:
-        ValueError: a layer or head does not exist, or a layer would lose its last head.
+        ValueError: if a layer or head does not exist, or a layer would lose its last head.
     """
     plan = {}
     for layer, heads in heads_to_prune.items():

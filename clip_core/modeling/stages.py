@@ -1,7 +1,7 @@
-"""Everything that CLIP computes on the way, by name, so that runs of different frameworks can be compared.
+"""Intermediate stages of CLIP's computation, by name, for comparing runs of different frameworks.
 
-The names are those of `converters.verification.reference`, in the order of computation. A comparison of gradients and
-of a training step also needs what is minimised and by which rule; both stand here.
+Names and order are those of `converters.verification.reference`. The objective and the update rule, which comparing
+gradients and training steps requires, are defined here too.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
     from clip_core.modeling.outputs import ModelOutput
 
-# One step of AdamW (Loshchilov and Hutter 2019). The first step of Adam goes by the sign of a gradient alone where
-# epsilon is small, also where the gradient is zero but for rounding, as that of every key's bias is; this epsilon is
-# far above such, and far below gradients that count.
+# One step of AdamW (Loshchilov and Hutter 2019). With a small epsilon, Adam's first step depends only on a gradient's
+# sign, even for gradients that are zero up to rounding, such as those of the key biases. This epsilon is far above
+# rounding noise and far below meaningful gradients.
 LEARNING_RATE, BETA_1, BETA_2, EPSILON, WEIGHT_DECAY = 1e-3, 0.9, 0.98, 1e-3, 0.2
 
 
 def stages(
     class_name: str, outputs: ModelOutput, attentions: ModelOutput, features: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The stages in a model's outputs, by name, in order of computation.
+    """Return the stages in a model's outputs, by name, in order of computation.
 
     Args:
         class_name: the model class.
-        outputs: what it returned with `output_hidden_states=True`.
-        attentions: what it returned with `output_attentions=True`, which may be another run.
-        features: of a CLIPModel, what its `get_..._features` returned, by the names of the stages.
+        outputs: the output with `output_hidden_states=True`.
+        attentions: the output with `output_attentions=True`, possibly of another run.
+        features: for a CLIPModel, the results of its `get_..._features`, by stage name.
     """
     if class_name == "CLIPModel":
         found = dict(_tower("vision", outputs["vision_model_output"], attentions["vision_model_output"]))
@@ -43,7 +43,7 @@ def stages(
         return found | {name: outputs[name] for name in names if name in outputs}
     tower = "text" if "Text" in class_name else "vision"
     found = dict(_tower(tower, outputs, attentions))
-    # Of the classes with a projection, what the output calls embeddings is not normalised.
+    # In the classes with a projection, the output's `..._embeds` are not normalized.
     found |= {
         f"{kind}_features": outputs[f"{kind}_embeds"] for kind in ("text", "image") if f"{kind}_embeds" in outputs
     }
@@ -65,10 +65,13 @@ def _tower(name: str, outputs: ModelOutput, attentions: ModelOutput) -> Iterator
 
 
 def objective(outputs: ModelOutput) -> tuple[str, np.ndarray | None]:
-    """What is minimised where gradients are compared: the loss, or the sum of a pooled output times fixed weights.
+    """Return the objective for comparing gradients: the loss, or a weighted sum of a pooled output.
+
+    Args:
+        outputs: the model's outputs.
 
     Returns:
-        The name of the output, and the weights in its shape, float32; None for a loss.
+        The name of the output, and its weights in the same shape, float32; None for a loss.
     """
     if "loss" in outputs:
         return "loss", None
@@ -77,16 +80,25 @@ def objective(outputs: ModelOutput) -> tuple[str, np.ndarray | None]:
 
 
 def objective_weights(shape: tuple[int, ...]) -> np.ndarray:
-    """Fixed weights from -1 to 2, float32: a sum of squares would hardly change with what feeds a layer norm."""
+    """Return fixed weights from -1 to 2, float32: a sum of squares would be nearly constant after a layer norm.
+
+    Args:
+        shape: shape of the weights.
+    """
     return np.linspace(-1, 2, math.prod(shape), dtype=np.float32).reshape(shape)
 
 
 def adamw(parameters: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Parameters after the first step of AdamW, whose moments are the gradient itself: the definition."""
+    """Return the parameters after AdamW's first step, by definition: the moments equal the gradient.
+
+    Args:
+        parameters: parameters by name.
+        gradients: gradients by name; parameters without one are unchanged.
+    """
     updated = {}
     for name, value in parameters.items():
         gradient = gradients.get(name)
-        if gradient is None:  # a parameter that takes no part is left alone
+        if gradient is None:  # a parameter outside the computation is left alone
             updated[name] = value
             continue
         decayed = value * (1 - LEARNING_RATE * WEIGHT_DECAY * decays(name))

@@ -1,4 +1,4 @@
-"""Texts and pictures together, as a model takes them."""
+"""Joint processing of texts and images into model inputs."""
 
 from __future__ import annotations
 
