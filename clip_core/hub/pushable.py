@@ -26,9 +26,14 @@ class Pushable:
 
     def _push(self, repo_id: str, kwargs: dict[str, Any], **saving: Any) -> str:
         """Upload what `save_pretrained` writes when it is given these keywords."""
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder, **saving)  # type: ignore[attr-defined]
-            return upload_folder(folder, repo_id, **kwargs)
+        return push(self, repo_id, kwargs, **saving)
+
+
+def push(saveable: Any, repo_id: str, kwargs: dict[str, Any], **saving: Any) -> str:
+    """Upload what `saveable.save_pretrained(folder, **saving)` writes, and return the commit's address."""
+    with tempfile.TemporaryDirectory() as folder:
+        saveable.save_pretrained(folder, **saving)
+        return upload_folder(folder, repo_id, **kwargs)
 
 
 def upload_saved(folder: str | os.PathLike[str], *, repo_id: str | None = None, **kwargs: Any) -> str:

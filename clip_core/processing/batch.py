@@ -89,7 +89,8 @@ class BatchFeature(UserDict[str, Any]):
 
     def __init__(self, data: dict[str, Any] | None = None, tensor_type: TensorType | None = None) -> None:
         super().__init__(data or {})
-        self.convert_to_tensors(tensor_type)
+        if tensor_type is not None:
+            self.convert_to_tensors(tensor_type)
 
     def __getattr__(self, name: str) -> Any:
         # Reached only for names that are no attribute; `data` itself is missing while an object is unpickled.
@@ -103,6 +104,8 @@ class BatchFeature(UserDict[str, Any]):
         """Convert every value to the framework's arrays, in place; with None, leave all as it is."""
         if tensor_type is not None:
             for name, value in self.data.items():
+                if framework_of(value) == tensor_type:
+                    continue
                 try:
                     self.data[name] = to_tensor(value, tensor_type)
                 except ValueError as error:

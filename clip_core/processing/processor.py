@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from clip_core.tokenization.base import CLIPTokenizerBase
+    from clip_core.tokenization.tokenizer import CLIPTokenizerBase
 
 
 # Keywords of a call for the image processor, and those for the tokenizer; any others are unknown.
@@ -59,17 +59,20 @@ def split_keywords(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     Raises:
         ValueError: if a keyword is given both flat and in a group.
     """
-    groups = {name: dict(kwargs.get(name) or {}) for name in _GROUPS}
-    flat = {key: value for key, value in kwargs.items() if key not in groups}
+    flat, groups = dict(kwargs), {}
+    for name in _GROUPS:
+        groups[name] = flat.pop(name, None) or {}
     for name, group in groups.items():
         if twice := sorted(group.keys() & flat.keys()):
             raise ValueError(f"{', '.join(twice)} is given twice, by itself and in {name}; give it once")
-    unknown = sorted(flat.keys() - IMAGE_KEYWORDS - TEXT_KEYWORDS)
-    if unknown:
+    if unknown := sorted(flat.keys() - IMAGE_KEYWORDS - TEXT_KEYWORDS):
         warnings.warn(f"CLIPProcessor knows no {', '.join(unknown)}; ignored", stacklevel=3)
-    both = {**flat, **groups["common_kwargs"]}
-    for_images = {key: value for key, value in both.items() if key in IMAGE_KEYWORDS}
-    for_texts = {key: value for key, value in both.items() if key in TEXT_KEYWORDS}
+    for_images, for_texts = {}, {}
+    for key, value in {**flat, **groups["common_kwargs"]}.items():
+        if key in IMAGE_KEYWORDS:
+            for_images[key] = value
+        if key in TEXT_KEYWORDS:
+            for_texts[key] = value
     return {**for_images, **groups["images_kwargs"]}, {**for_texts, **groups["text_kwargs"]}
 
 
@@ -120,14 +123,15 @@ class CLIPProcessor(Pushable):
         """
         if images is None and text is None:
             raise ValueError("there are neither images nor texts; give at least one of images=... and text=...")
-        if _is_text(images) and text is not None and not _is_text(text):
+        if images is not None and text is not None and _is_text(images) and not _is_text(text):
             images, text = text, images
         for_images, for_texts = split_keywords(kwargs)
         outputs: dict[str, Any] = {}
         if images is not None:
             outputs |= self.image_processor(images, **for_images)
         if text is not None:
-            outputs |= self.tokenizer(text, **{**self._tokenizer_defaults(), **for_texts})
+            self._add_stated(for_texts)
+            outputs |= self.tokenizer(text, **for_texts)
         return BatchFeature(outputs)
 
     @classmethod
@@ -231,10 +235,11 @@ class CLIPProcessor(Pushable):
     def __repr__(self) -> str:
         return f"{type(self).__name__}:\n- image_processor: {self.image_processor!r}\n- tokenizer: {self.tokenizer!r}"
 
-    def _tokenizer_defaults(self) -> dict[str, Any]:
-        """Return the call keywords stated in the checkpoint's tokenizer_config.json, such as `max_length`."""
+    def _add_stated(self, keywords: dict[str, Any]) -> None:
+        """Add the keywords of a call that the checkpoint's tokenizer_config.json states, such as `max_length`."""
         stated = getattr(self.tokenizer, "init_kwargs", {})
-        return {key: getattr(self.tokenizer, key, stated[key]) for key in sorted(TEXT_KEYWORDS & stated.keys())}
+        for key in TEXT_KEYWORDS & stated.keys():
+            keywords.setdefault(key, getattr(self.tokenizer, key, stated[key]))
 
 
 def _tokenizer_class(use_fast: bool | None) -> type[CLIPTokenizerBase]:

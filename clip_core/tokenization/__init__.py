@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING
 from clip_core._lazy import names_on_demand
 
 if TYPE_CHECKING:
+    from clip_core.processing.encoding import BatchEncoding
     from clip_core.tokenization.bpe import CLIPTokenizer
-    from clip_core.tokenization.encoding import BatchEncoding
     from clip_core.tokenization.fast import CLIPTokenizerFast
 
-__all__ = [
-    "BatchEncoding",
-    "CLIPTokenizer",
-    "CLIPTokenizerFast",
-]
+__all__ = ["BatchEncoding", "CLIPTokenizer", "CLIPTokenizerFast"]
 
 __getattr__, __dir__ = names_on_demand(
-    __name__,
-    {
-        "BatchEncoding": "encoding",
-        "CLIPTokenizer": "bpe",
-        "CLIPTokenizerFast": "fast",
-    },
+    __name__, {"BatchEncoding": "rows", "CLIPTokenizer": "bpe", "CLIPTokenizerFast": "fast"}
 )

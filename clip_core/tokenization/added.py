@@ -13,21 +13,21 @@ from clip_core.tokenization.unicode import LATE_WORD_CHARACTERS, WHITE_SPACE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+FIELDS = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
 _WORD_CHARACTER = regex.compile(rf"(?V1)[\w--[{LATE_WORD_CHARACTERS}]]")
 
 
 @dataclass(frozen=True)
 class AddedToken:
-    """A token that is found in the text as it stands; the fields are those of `tokenizers.AddedToken`.
+    """Token found in the text as it stands; the fields are those of `tokenizers.AddedToken`.
 
     Attributes:
         content: the token.
         single_word: do not match inside a word.
         lstrip: swallow the white space on the left.
         rstrip: swallow the white space on the right.
-        normalized: match in the text once it is cleaned and lower-cased, as the token itself then is; by default what
-            is not special.
-        special: one of the model's signs, such as the end of text, which decoding may skip.
+        normalized: clean and lower-case the token and the text before matching; by default, unless it is special.
+        special: a control token, such as the end of text, which decoding may skip.
     """
 
     content: str
@@ -47,25 +47,22 @@ class AddedToken:
         return self.content
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, as tokenizer_config.json holds them."""
+        """Return the fields, as tokenizer_config.json holds them."""
         return {name: getattr(self, name) for name in FIELDS}
 
     def as_special(self) -> AddedToken:
-        """The same token, special; `normalized` follows where it was not given."""
+        """Return the same token, special; `normalized` follows unless it was given."""
         normalized = self.normalized if self._normalized_given else None
         return AddedToken(**self.to_dict() | {"normalized": normalized, "special": True})
 
 
-FIELDS = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
-
-
 def as_added_token(value: Any, *, special: bool = False, normalized: bool | None = None) -> AddedToken:
-    """A token given as a string, as a dict of the fields, or as an AddedToken of any library.
+    """Return the token for a string, a dict of the fields, or an AddedToken of any library.
 
     Args:
         value: the token.
-        special: make it special, whatever it says itself.
-        normalized: the field's value where `value` does not say.
+        special: make it special in any case.
+        normalized: the field's value if `value` is a string.
 
     Raises:
         TypeError: it is none of these.
@@ -79,7 +76,11 @@ def as_added_token(value: Any, *, special: bool = False, normalized: bool | None
         fields = {name: value[name] for name in FIELDS if name in value}
         token = AddedToken(**fields | {"special": special or bool(value.get("special"))})
     elif isinstance(getattr(value, "content", None), str):
-        token = _copied(value, special=special)
+        # In `tokenizers`, `normalized` follows `special` unless it was given; reading it with `special` set tells.
+        was_special = value.special
+        value.special = was_special or special
+        token = AddedToken(**{name: getattr(value, name) for name in FIELDS})
+        value.special = was_special
     else:
         raise TypeError(f"a token is a str or an AddedToken, not {value!r}")
     check_surrogates(token.content)
@@ -87,11 +88,7 @@ def as_added_token(value: Any, *, special: bool = False, normalized: bool | None
 
 
 def check_surrogates(text: str) -> None:
-    """Refuse half of a surrogate pair, which no encoding can write.
-
-    Raises:
-        ValueError: the text holds one.
-    """
+    """Raise a ValueError if the text holds half of a surrogate pair, which no encoding can write."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -102,7 +99,7 @@ def check_surrogates(text: str) -> None:
 
 
 class AddedTokenFinder:
-    """Cuts a text at its added tokens: the leftmost first, the longest of those that begin there.
+    """Splitter of a text at its added tokens: the leftmost first, the longest of those that begin there.
 
     Args:
         tokens: the text to look for -> the id and the token.
@@ -114,11 +111,9 @@ class AddedTokenFinder:
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if tokens else None
 
     def split(self, text: str, *, split_special_tokens: bool = False) -> Iterator[str | int]:
-        """The pieces of a text in order: a token's id, or text between tokens, never empty.
+        """Yield in order a token's id, or the text between tokens, which is never empty.
 
-        Args:
-            text: the text.
-            split_special_tokens: read special tokens as ordinary text.
+        With `split_special_tokens`, special tokens are read as ordinary text.
         """
         position = 0
         for match in self._pattern.finditer(text) if self._pattern else ():
@@ -140,17 +135,3 @@ class AddedTokenFinder:
 
 def _is_inside_word(text: str, start: int, end: int) -> bool:
     return bool((start and _WORD_CHARACTER.match(text[start - 1])) or _WORD_CHARACTER.match(text, end))
-
-
-def _copied(token: Any, *, special: bool) -> AddedToken:
-    """A copy of another library's token.
-
-    In `tokenizers`, `normalized` follows `special` where it was not given, and only reading it with `special` set
-    tells which it was.
-    """
-    was_special = token.special
-    token.special = was_special or special
-    try:
-        return AddedToken(**{name: getattr(token, name) for name in FIELDS})
-    finally:
-        token.special = was_special

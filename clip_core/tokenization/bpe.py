@@ -5,30 +5,17 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Any
 
-from clip_core.tokenization.base import CLIPTokenizerBase
+from clip_core.tokenization.tokenizer import CLIPTokenizerBase
 from clip_core.tokenization.unicode import END_OF_TEXT, END_OF_WORD, START_OF_TEXT, to_symbols
-from clip_core.tokenization.vocabulary import read_vocabulary
 
 if TYPE_CHECKING:
-    import os
+    from clip_core.tokenization.vocabulary import StrPath
 
 
 class CLIPTokenizer(CLIPTokenizerBase):
-    """Texts to ids and back, in Python alone; the ids are those of `CLIPTokenizerFast`.
+    """Texts to ids and back, in pure Python; the ids are those of `CLIPTokenizerFast`.
 
-    Args:
-        vocab_file: vocab.json, or OpenAI's bpe_simple_vocab_16e6.txt, gzipped or not.
-        merges_file: merges.txt, where `vocab_file` is a vocab.json.
-        errors: what decoding does with bytes that are no UTF-8, see `bytes.decode`.
-        unk_token: stands for what the vocabulary cannot write.
-        bos_token: begins each text.
-        eos_token: ends each text.
-        pad_token: fills up shorter texts. Where it is an ordinary word, such as "!", it is nothing else.
-        tokenizer_file: tokenizer.json, instead of the other files.
-        **kwargs: see `CLIPTokenizerBase`; `clean="openai"` for OpenAI's exact ids.
-
-    Raises:
-        ValueError: the files are missing or damaged, or an argument is not valid.
+    Arguments as of `CLIPTokenizerBase`, but `errors` comes third and `tokenizer_file` by name, as in transformers.
 
     Example:
         >>> tokenizer = CLIPTokenizer.from_pretrained("openai/clip-vit-base-patch32")  # doctest: +SKIP
@@ -38,41 +25,32 @@ class CLIPTokenizer(CLIPTokenizerBase):
 
     def __init__(
         self,
-        vocab_file: str | os.PathLike[str] | None = None,
-        merges_file: str | os.PathLike[str] | None = None,
+        vocab_file: StrPath | None = None,
+        merges_file: StrPath | None = None,
         errors: str = "replace",
         unk_token: Any = END_OF_TEXT,
         bos_token: Any = START_OF_TEXT,
         eos_token: Any = END_OF_TEXT,
         pad_token: Any = END_OF_TEXT,
         *,
-        tokenizer_file: str | os.PathLike[str] | None = None,
+        tokenizer_file: StrPath | None = None,
         **kwargs: Any,
     ) -> None:
-        vocabulary = read_vocabulary(vocab_file, merges_file, tokenizer_file)
-        self._ranks = {pair: rank for rank, pair in enumerate(vocabulary.merges)}
-        super().__init__(
-            vocabulary,
-            errors=errors,
-            unk_token=unk_token,
-            bos_token=bos_token,
-            eos_token=eos_token,
-            pad_token=pad_token,
-            string_normalized=tokenizer_file is None,
-            **kwargs,
-        )
+        named = {"unk_token": unk_token, "bos_token": bos_token, "eos_token": eos_token, "pad_token": pad_token}
+        super().__init__(vocab_file, merges_file, tokenizer_file, errors=errors, **named, **kwargs)
+        self._ranks = {pair: rank for rank, pair in enumerate(self.table.merges)}
 
     def _encode_word(self, word: str) -> list[int]:
-        symbols = to_symbols(word)
-        unknown = str(self.unk_token)
-        tokens = [token if token in self._vocab else unknown for token in [*symbols[:-1], symbols[-1] + END_OF_WORD]]
-        return [self._ids[token] for token in self._merged(tokens)]
+        symbols, unknown = to_symbols(word), str(self.unk_token)
+        tokens = [*symbols[:-1], symbols[-1] + END_OF_WORD]
+        tokens = [token if token in self.table.vocab else unknown for token in tokens]
+        return [self.table.ids[token] for token in self._merged(tokens)]
 
     def _merged(self, tokens: list[str]) -> list[str]:
-        """The tokens after all merges: always that of the highest rank, and of those the leftmost.
+        """Return the tokens after all merges: always that of the highest rank, and of those the leftmost.
 
-        Each token is kept at the place where it begins. Of two that merge, the left one grows and the right one is
-        gone; pairs in the heap of which one is gone, or has grown, no longer count.
+        Each token is kept at the place where it begins. Of two that merge, the left one grows and the right one goes;
+        a pair in the heap no longer counts once one of its tokens is gone or has grown.
         """
         end = len(tokens)
         following, preceding = list(range(1, end + 1)), list(range(-1, end - 1))

@@ -1,217 +1,153 @@
-"""From texts to rows of ids: the methods that a tokenizer is called by."""
+"""Methods of a tokenizer, which each function takes first: other ways to call it, and rows made or padded from ids."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from clip_core.tokenization.batch import IdsToBatch
-from clip_core.tokenization.rows import as_pairs, make_row
+from clip_core.processing.batch import framework_of, to_numpy
+from clip_core.processing.encoding import BatchEncoding
+from clip_core.tokenization.lengths import CallOptions
+from clip_core.tokenization.rows import make_batch, make_row, padded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clip_core.processing.batch import TensorType
-    from clip_core.tokenization.encoding import BatchEncoding
-    from clip_core.tokenization.lengths import Side, Truncation
-    from clip_core.tokenization.rows import Pair, Text
-    from clip_core.tokenization.text import Clean, TextReader
-
-_CACHED_WORDS = 100_000
-_LONGEST_CACHED_WORD = 256
+_FILLING = {"attention_mask": 0, "token_type_ids": 0, "special_tokens_mask": 1}
 
 
-class TextEncoding(IdsToBatch):
-    """The methods that take texts; a subclass says how a word becomes ids."""
+def encode(tokenizer: Any, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **options: Any) -> Any:
+    """Return the ids of one text, a list or an array (1, sequence); options as in `__call__`."""
+    return tokenizer.encode_plus(text, text_pair, add_special_tokens=add_special_tokens, **options)["input_ids"]
 
-    is_fast = False
-    clean: Clean
-    split_special_tokens: bool
-    _reader: TextReader
-    _word_cache: dict[str, list[int]]
 
-    def __call__(
-        self,
-        text: Any,
-        text_pair: Any = None,
-        *,
-        add_special_tokens: bool = True,
-        padding: Any = False,
-        truncation: Any = None,
-        max_length: int | None = None,
-        stride: int = 0,
-        is_split_into_words: bool = False,
-        pad_to_multiple_of: int | None = None,
-        padding_side: Side | None = None,
-        return_tensors: TensorType | None = None,
-        return_token_type_ids: bool | None = None,
-        return_attention_mask: bool | None = None,
-        return_overflowing_tokens: bool = False,
-        return_special_tokens_mask: bool = False,
-        return_offsets_mapping: bool = False,
-        return_length: bool = False,
-        verbose: bool = True,
-        split_special_tokens: bool | None = None,
-    ) -> BatchEncoding:
-        """The ids of texts, with the masks that a model takes.
+def encode_plus(tokenizer: Any, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
+    """Call the tokenizer with one text; options as in `__call__`."""
+    if not isinstance(text, str) and not options.get("is_split_into_words"):
+        raise TypeError(f"one text is needed, not a {type(text).__name__}; call the tokenizer itself for a batch")
+    encoding: BatchEncoding = tokenizer(text, text_pair, **options)
+    return encoding
 
-        A text longer than `model_max_length` is returned whole unless `truncation` is asked for, with one warning in
-        the log for each tokenizer; the model refuses it.
 
-        Args:
-            text: a text, a list of texts, or a list of pairs of texts.
-            text_pair: the second text, or a list of them. CLIP was not trained on pairs.
-            add_special_tokens: begin each text with bos_token and end it with eos_token.
-            padding: True or "longest" to fill up to the longest row, "max_length" to fill up to `max_length`, False.
-            truncation: True or "longest_first" to cut the longer text of a pair first, "only_first", "only_second",
-                False. None is False, or True where `max_length` is given without padding.
-            max_length: the length to cut at and to fill up to, in tokens; `model_max_length` by default.
-            stride: with `return_overflowing_tokens`, how many tokens each row repeats of the one before.
-            is_split_into_words: each text is a list of words, which are tokenized one by one.
-            pad_to_multiple_of: fill up to a multiple of this.
-            padding_side: "right" or "left"; the tokenizer's own by default.
-            return_tensors: "np", "pt", "tf" or "jax" for arrays (batch, sequence): int64 in numpy and torch, int32 in
-                TensorFlow and JAX. None for lists.
-            return_token_type_ids: add `token_type_ids`, which are 0.
-            return_attention_mask: add `attention_mask`, 0 where there is padding; the default is True.
-            return_overflowing_tokens: make rows of what is cut off, and `overflow_to_sample_mapping`, which says what
-                text each row is of.
-            return_special_tokens_mask: add `special_tokens_mask`, 1 where a token is padding or was put around a text.
-            return_offsets_mapping: add `offset_mapping`, the (start, end) of each token in its text as given. With
-                CLIPTokenizerFast and clean="hf" alone.
-            return_length: add `length`, the number of tokens of each row.
-            verbose: warn in the log.
-            split_special_tokens: read special tokens in the text as ordinary text.
+def batch_encode_plus(tokenizer: Any, batch_text_or_text_pairs: Any, **options: Any) -> BatchEncoding:
+    """Call the tokenizer with a list of texts or of pairs of texts; options as in `__call__`."""
+    if not isinstance(batch_text_or_text_pairs, (list, tuple)):
+        raise TypeError(f"a list of texts is needed, not a {type(batch_text_or_text_pairs).__name__}")
+    encoding: BatchEncoding = tokenizer(batch_text_or_text_pairs, **options)
+    return encoding
 
-        Raises:
-            NotImplementedError: offsets are asked for, and cannot be known.
-            TypeError: something is not a text.
-            ValueError: an argument is not valid, rows of different length are to be a tensor, or a text holds half of
-                a surrogate pair.
-        """
-        if return_offsets_mapping and not (self.is_fast and self.clean == "hf"):
-            raise NotImplementedError(
-                "return_offsets_mapping needs CLIPTokenizerFast with clean='hf': CLIPTokenizer does not follow the "
-                "characters of a text, and OpenAI's steps rewrite it"
-            )
-        pairs, is_batch = as_pairs(
-            text,
-            text_pair,
-            is_split_into_words=is_split_into_words,
-            allow_surrogates=self.clean == "openai",  # ftfy repairs them
-        )
-        columns = self._columns(
-            return_token_type_ids,
-            return_attention_mask,
-            return_overflowing_tokens,
-            return_special_tokens_mask,
-            return_offsets_mapping,
-            return_length,
-        )
-        stride = stride if return_overflowing_tokens else 0
-        cut, fill = self._lengths(padding, truncation, max_length, stride, pad_to_multiple_of, padding_side, verbose)
-        encodings = self._encode_pairs(
-            pairs,
-            add_special_tokens=add_special_tokens,
-            truncation=cut,
-            is_split_into_words=is_split_into_words,
-            split_special_tokens=self.split_special_tokens if split_special_tokens is None else split_special_tokens,
-        )
-        if max_length is None and cut is None:
-            self._warn_of_long_rows(encodings, verbose)
-        squeeze = not is_batch and return_tensors is None and not return_overflowing_tokens
-        return self._batch(encodings, columns, fill, squeeze=squeeze).convert_to_tensors(return_tensors)
 
-    def encode(
-        self,
-        text: Any,
-        text_pair: Any = None,
-        add_special_tokens: bool = True,
-        padding: Any = False,
-        truncation: Any = None,
-        max_length: int | None = None,
-        stride: int = 0,
-        padding_side: Side | None = None,
-        return_tensors: TensorType | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """The ids of one text, a list or an array (1, sequence); arguments as in `__call__`."""
-        return self.encode_plus(
-            text,
-            text_pair,
-            add_special_tokens=add_special_tokens,
-            padding=padding,
-            truncation=truncation,
-            max_length=max_length,
-            stride=stride,
-            padding_side=padding_side,
-            return_tensors=return_tensors,
-            **kwargs,
-        )["input_ids"]
+def tokenize(
+    tokenizer: Any, text: str, pair: str | None = None, add_special_tokens: bool = False, **options: Any
+) -> list[str | None]:
+    """Return the tokens of one text, which `convert_tokens_to_ids` turns into its ids; options as in `__call__`."""
+    ids = tokenizer.encode(text, pair, add_special_tokens=add_special_tokens, **{"verbose": False, **options})
+    tokens: list[str | None] = tokenizer.convert_ids_to_tokens(ids)
+    return tokens
 
-    def encode_plus(self, text: Any, text_pair: Any = None, **kwargs: Any) -> BatchEncoding:
-        """`__call__` with one text."""
-        if not isinstance(text, str) and not kwargs.get("is_split_into_words"):
-            raise TypeError(f"one text is needed, not a {type(text).__name__}; call the tokenizer itself for a batch")
-        return self(text, text_pair, **kwargs)
 
-    def batch_encode_plus(self, batch_text_or_text_pairs: Any, **kwargs: Any) -> BatchEncoding:
-        """`__call__` with a list of texts or of pairs of texts."""
-        if not isinstance(batch_text_or_text_pairs, (list, tuple)):
-            raise TypeError(f"a list of texts is needed, not a {type(batch_text_or_text_pairs).__name__}")
-        return self(batch_text_or_text_pairs, **kwargs)
+def prepare_for_model(
+    tokenizer: Any,
+    ids: Sequence[int],
+    pair_ids: Sequence[int] | None = None,
+    *,
+    prepend_batch_axis: bool = False,
+    **options: Any,
+) -> BatchEncoding:
+    """Return the row made of ids that have no special tokens yet.
 
-    def tokenize(
-        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **kwargs: Any
-    ) -> list[str | None]:
-        """The tokens of one text; `convert_tokens_to_ids` makes its ids of them."""
-        kwargs = {"verbose": False, **kwargs}
-        ids: list[int] = self.encode(text, pair, add_special_tokens=add_special_tokens, **kwargs)
-        return self.convert_ids_to_tokens(ids)
+    Args:
+        ids: the ids of a text.
+        pair_ids: the ids of the second text of a pair.
+        prepend_batch_axis: make the columns (1, sequence).
+        **options: as in `__call__`.
+    """
+    asked = CallOptions(**options)
+    cut, fill = asked.cut_and_fill(tokenizer)
+    signs = (tokenizer.bos_token_id, tokenizer.eos_token_id) if asked.add_special_tokens else None
+    row = make_row(list(ids), None if pair_ids is None else list(pair_ids), signs, cut)
+    return make_batch(
+        tokenizer, [row], asked, fill, squeeze=not (prepend_batch_axis or asked.return_overflowing_tokens)
+    )
 
-    # Steps
 
-    def _encode_pairs(
-        self,
-        pairs: Sequence[Pair],
-        *,
-        add_special_tokens: bool,
-        truncation: Truncation | None,
-        is_split_into_words: bool,  # noqa: ARG002  a text says it itself; the fast tokenizer has to be told
-        split_special_tokens: bool,
-    ) -> list[Any]:
-        """For each pair an object with the attributes and methods of a `Row`, cut and with special tokens."""
-        signs = self._signs() if add_special_tokens else None
-        rows = []
-        for first, second in pairs:
-            ids = self._text_ids(first, split_special_tokens)
-            pair_ids = None if second is None else self._text_ids(second, split_special_tokens)
-            rows.append(make_row(ids, pair_ids, signs=signs, truncation=truncation))
-        return rows
+def build_inputs_with_special_tokens(
+    tokenizer: Any, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
+) -> list[int]:
+    """Return the ids of a text with bos_token and eos_token around, or of a pair as `bos A eos eos B eos`."""
+    second = None if token_ids_1 is None else list(token_ids_1)
+    return make_row(list(token_ids_0), second, (tokenizer.bos_token_id, tokenizer.eos_token_id), None).ids
 
-    def _text_ids(self, text: Text, split_special_tokens: bool) -> list[int]:
-        ids: list[int] = []
-        for word in [text] if isinstance(text, str) else text:
-            for piece in self._reader.pieces(word, split_special_tokens=split_special_tokens):
-                if isinstance(piece, int):
-                    ids.append(piece)
-                else:
-                    ids += self._word_ids(piece)
-        return ids
 
-    def _word_ids(self, word: str) -> list[int]:
-        ids = self._word_cache.get(word)
-        if ids is None:
-            ids = self._encode_word(word)
-            if len(word) <= _LONGEST_CACHED_WORD and len(self._word_cache) < _CACHED_WORDS:
-                self._word_cache[word] = ids
-        return ids
+def create_token_type_ids_from_sequences(
+    tokenizer: Any, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
+) -> list[int]:
+    """Return a 0 for each id of `build_inputs_with_special_tokens`: CLIP does not tell a pair's texts apart."""
+    return [0] * len(tokenizer.build_inputs_with_special_tokens(token_ids_0, token_ids_1))
 
-    def _encode_word(self, word: str) -> list[int]:
-        """The ids of one word of a cleaned text."""
-        raise NotImplementedError
 
-    def _warn_of_long_rows(self, encodings: Sequence[Any], verbose: bool) -> None:
-        longest = max(len(encoding) for encoding in encodings)
-        if longest > self.model_max_length:
-            message = "a text has %d tokens, more than the %d that the model takes; pass truncation=True to cut it"
-            self._log_once(message, verbose, longest, self.model_max_length)
+def pad(
+    tokenizer: Any,
+    encoded_inputs: Any,
+    padding: Any = True,
+    max_length: int | None = None,
+    pad_to_multiple_of: int | None = None,
+    **options: Any,
+) -> BatchEncoding:
+    """Pad rows that were made before.
+
+    Args:
+        encoded_inputs: `input_ids` and other columns of one row or of a batch, as lists or arrays; or a list of such
+            rows, as a data loader collates them. It stays as it is.
+        padding: as in `__call__`, as are all that follow.
+        max_length: the length to pad to.
+        pad_to_multiple_of: pad to a multiple of this.
+        **options: `padding_side`, `return_attention_mask`, `verbose`, and `return_tensors`, which is by default the
+            framework of `input_ids`.
+
+    Raises:
+        ValueError: there are no `input_ids`, or the columns differ in their number of rows.
+    """
+    asked = CallOptions(False, padding, False, max_length, pad_to_multiple_of=pad_to_multiple_of, **options)
+    _, fill = asked.cut_and_fill(tokenizer)
+    columns = _as_columns(encoded_inputs)
+    if "input_ids" not in columns:
+        raise ValueError(f"rows to pad need input_ids; given were {', '.join(columns) or 'none'}")
+    frameworks = {framework_of(columns["input_ids"]), *map(framework_of, columns["input_ids"][:1])} - {None}
+    columns = {name: _as_lists(value) for name, value in columns.items()}
+    is_batch = not columns["input_ids"] or isinstance(columns["input_ids"][0], list)
+    if not is_batch:
+        columns = {name: [value] for name, value in columns.items()}
+    counts = {name: len(value) for name, value in columns.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"the columns differ in their number of rows: {counts}")
+    lengths = [len(row) for row in columns["input_ids"]]
+    if "attention_mask" not in columns and "attention_mask" in asked.columns(tokenizer.model_input_names):
+        columns["attention_mask"] = [[1] * length for length in lengths]
+    if fill is not None:
+        target = fill.target(lengths)
+        for name, value in {**_FILLING, "input_ids": tokenizer.pad_token_id}.items():
+            if name in columns:
+                columns[name] = [padded(row, target, value, fill.side) for row in columns[name]]
+    data = columns if is_batch else {name: value[0] for name, value in columns.items()}
+    return BatchEncoding(data, tensor_type=asked.return_tensors or next(iter(frameworks), None))
+
+
+def num_special_tokens_to_add(tokenizer: Any, pair: bool = False) -> int:  # noqa: ARG001  the same for every tokenizer
+    """Return how many special tokens are put around a text, or around a pair."""
+    return 4 if pair else 2
+
+
+def _as_columns(encoded_inputs: Any) -> dict[str, Any]:
+    if isinstance(encoded_inputs, Mapping):
+        return dict(encoded_inputs)
+    rows = list(encoded_inputs)
+    if not rows or not all(isinstance(row, Mapping) for row in rows):
+        raise ValueError("rows to pad are a dict of columns, or a list of dicts that is not empty")
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _as_lists(value: Any) -> Any:
+    if framework_of(value):
+        return to_numpy(value).tolist()
+    return [_as_lists(item) for item in value] if isinstance(value, (list, tuple)) else value

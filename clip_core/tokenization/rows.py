@@ -1,45 +1,52 @@
-"""Rows of ids: what a call is given, cut and with special tokens, padded, and joined into columns."""
+"""Rows of ids: the texts of a call checked, their ids joined with special tokens, padded, and put into columns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from clip_core.processing.batch import framework_of, to_numpy
+from clip_core.processing.encoding import BatchEncoding
 from clip_core.tokenization.added import check_surrogates
-from clip_core.tokenization.encoding import BatchEncoding
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     # A text, or its words.
     Text = str | list[str]
     Pair = tuple[Text, Text | None]
 
-    from clip_core.processing.batch import TensorType
-    from clip_core.tokenization.lengths import Padding, Side, Truncation
+    from clip_core.tokenization.lengths import CallOptions, Padding, Side, Truncation
+
+_LISTS = (list, tuple)
+
+# The columns beside `input_ids` -> their value for a row.
+_VALUES: dict[str, Callable[[Any], Any]] = {
+    "token_type_ids": lambda row: [0] * len(row),
+    "attention_mask": attrgetter("attention_mask"),
+    "special_tokens_mask": attrgetter("special_tokens_mask"),
+    "offset_mapping": attrgetter("offsets"),
+    "length": len,
+}
 
 
 def as_pairs(
     text: Any, text_pair: Any, *, is_split_into_words: bool, allow_surrogates: bool
 ) -> tuple[list[Pair], bool]:
-    """The texts of a call as pairs, and whether it was a batch.
+    """Return the texts of a call as pairs, and whether they are a batch.
 
     Args:
         text: a text, a batch of texts, or a batch of pairs.
-        text_pair: nothing, or the second texts in the form of the first.
+        text_pair: None, or the second texts in the form of the first.
         is_split_into_words: each text is a list of words.
-        allow_surrogates: leave halves of surrogate pairs to the cleaning of the text.
-
-    Raises:
-        TypeError: something is not a text.
-        ValueError: the batch is empty, the two batches differ in length, or a text holds half of a surrogate pair.
+        allow_surrogates: accept halves of surrogate pairs.
     """
-    is_batch = _is_list(text) and (not is_split_into_words or (len(text) > 0 and _is_list(text[0])))
+    is_batch = isinstance(text, _LISTS) and (not is_split_into_words or (len(text) > 0 and isinstance(text[0], _LISTS)))
     # As in transformers, an empty second text counts in a batch, but not in a call with a single text.
     pairs = _batch_pairs(text, text_pair, is_split_into_words) if is_batch else [(text, text_pair or None)]
     for place, (first, second) in enumerate(pairs):
+        if second is None and not is_split_into_words and isinstance(first, str) and first.isascii():
+            continue  # the usual case, which nothing is wrong with
         where = f"text {place} of the batch" if is_batch else "the text"
         _check(first, where, is_split_into_words, allow_surrogates)
         if second is not None:
@@ -47,36 +54,31 @@ def as_pairs(
     return pairs, is_batch
 
 
-def _batch_pairs(texts: Sequence[Any], seconds: Any, is_split_into_words: bool) -> list[Any]:
+def _batch_pairs(texts: Sequence[Any], seconds: Any, words: bool) -> list[Any]:
     if not texts:
         raise ValueError("the batch of texts is empty; give at least one text")
     if seconds is None:
-        return [tuple(item) if _is_pair(item, is_split_into_words) else (item, None) for item in texts]
-    if not _is_list(seconds):
+        return [(item, None) if isinstance(item, str) or not _is_pair(item, words) else tuple(item) for item in texts]
+    if not isinstance(seconds, _LISTS):
         raise TypeError(f"text is a batch, so text_pair must be one too, not {_shown(seconds)}")
     if len(seconds) != len(texts):
         raise ValueError(f"text holds {len(texts)} texts, but text_pair {len(seconds)}")
     return list(zip(texts, seconds, strict=True))
 
 
-def _is_pair(item: Any, is_split_into_words: bool) -> bool:
-    return _is_list(item) and len(item) == 2 and (not is_split_into_words or all(map(_is_list, item)))
+def _is_pair(item: Any, words: bool) -> bool:
+    return isinstance(item, _LISTS) and len(item) == 2 and (not words or all(isinstance(one, _LISTS) for one in item))
 
 
-def _check(text: Any, where: str, is_split_into_words: bool, allow_surrogates: bool) -> None:
-    words = text if is_split_into_words and _is_list(text) else [text]
-    for word in words:
+def _check(text: Any, where: str, words: bool, allow_surrogates: bool) -> None:
+    for word in text if words and isinstance(text, _LISTS) else [text]:
         if not isinstance(word, str):
-            wanted = "a list of str (is_split_into_words=True)" if is_split_into_words else "a str"
+            wanted = "a list of str (is_split_into_words=True)" if words else "a str"
             raise TypeError(f"{where} is {_shown(word)}, not {wanted}")
         if not allow_surrogates and not word.isascii():
             check_surrogates(word)
-    if is_split_into_words and not _is_list(text):
+    if words and not isinstance(text, _LISTS):
         raise TypeError(f"{where} is {_shown(text)}; with is_split_into_words=True it is a list of words")
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple))
 
 
 def _shown(value: Any) -> str:
@@ -85,14 +87,7 @@ def _shown(value: Any) -> str:
 
 @dataclass
 class Row:
-    """The ids of a text or of a pair; a part of `tokenizers.Encoding`, with its names.
-
-    Attributes:
-        ids: token ids.
-        special_tokens_mask: 1 where a token was put around the texts, or is padding.
-        attention_mask: 0 where it is padding.
-        overflowing: rows of what was cut off.
-    """
+    """The ids and masks of a text or a pair, and the rows cut off, by the names that `tokenizers.Encoding` has."""
 
     ids: list[int]
     special_tokens_mask: list[int]
@@ -106,35 +101,29 @@ class Row:
         return len(self.ids)
 
     def pad(self, length: int, *, direction: Side, pad_id: int, **_: Any) -> None:
-        """Fill up to a length, in place."""
-        missing = length - len(self.ids)
-        if missing <= 0:
-            return
-        for name, value in (("ids", pad_id), ("special_tokens_mask", 1), ("attention_mask", 0)):
-            filling = [value] * missing
-            column = getattr(self, name)
-            setattr(self, name, column + filling if direction == "right" else filling + column)
+        """Pad to a length, in place."""
+        self.ids = padded(self.ids, length, pad_id, direction)
+        self.special_tokens_mask = padded(self.special_tokens_mask, length, 1, direction)
+        self.attention_mask = padded(self.attention_mask, length, 0, direction)
 
 
-def make_row(
-    first: list[int], second: list[int] | None, *, signs: tuple[int, int] | None, truncation: Truncation | None
-) -> Row:
-    """The row of a text or of a pair.
+def make_row(first: list[int], second: list[int] | None, signs: tuple[int, int] | None, cut: Truncation | None) -> Row:
+    """Return the row of a text or of a pair; what is cut off is in its `overflowing`.
 
     Args:
         first: the ids of the text.
-        second: those of the second text of a pair; None for a single text.
-        signs: the ids of bos and eos to put around; None for none.
-        truncation: where to cut; None for nowhere. What is cut off is in the row's `overflowing`.
+        second: the ids of the second text of a pair; None for a single text.
+        signs: the ids of bos and eos to put around each; None for none.
+        cut: where to cut; None for nowhere.
     """
-    if truncation is None:
+    if cut is None:
         return _joined(first, second, signs)
     special = 0 if signs is None else 2 if second is None else 4
-    kept_first, kept_second = truncation.kept(len(first), None if second is None else len(second), special)
-    firsts = truncation.windows(first, kept_first)
-    seconds: Sequence[list[int] | None] = (
-        [None] if second is None or kept_second is None else truncation.windows(second, kept_second)
-    )
+    kept_first, kept_second = cut.kept(len(first), None if second is None else len(second), special)
+    firsts = cut.windows(first, kept_first)
+    seconds: Sequence[list[int] | None] = [None]
+    if second is not None and kept_second is not None:
+        seconds = cut.windows(second, kept_second)
     row = _joined(firsts[0], seconds[0], signs)
     # In the order of the `tokenizers` library.
     pairs = [(a, b) for a in firsts[1:] for b in seconds] + [(firsts[0], b) for b in seconds[1:]]
@@ -148,103 +137,36 @@ def _joined(first: list[int], second: list[int] | None, signs: tuple[int, int] |
         return Row(ids, [0] * len(ids))
     bos, eos = signs
     ids, mask = [bos, *first, eos], [1, *[0] * len(first), 1]
-    if second is not None:  # CLIP knows no pairs; the form is that of RoBERTa, as in transformers
+    if second is not None:  # CLIP has no pairs; the form is that of RoBERTa, as in transformers
         ids += [eos, *second, eos]
         mask += [1, *[0] * len(second), 1]
     return Row(ids, mask)
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Which columns a result has beside `input_ids`, and whether it has rows of what was cut off."""
-
-    token_type_ids: bool
-    attention_mask: bool
-    special_tokens_mask: bool
-    offset_mapping: bool
-    length: bool
-    overflowing_tokens: bool
-
-    def of(self, rows: Sequence[Any], samples: Sequence[int]) -> dict[str, Any]:
-        """The columns, in transformers' order.
-
-        Args:
-            rows: `Row` or `tokenizers.Encoding`.
-            samples: for each row, the number of the text that it is of.
-        """
-        ids = [row.ids for row in rows]
-        columns: dict[str, Any] = {"input_ids": ids}
-        if self.token_type_ids:
-            columns["token_type_ids"] = [[0] * len(row) for row in ids]
-        if self.attention_mask:
-            columns["attention_mask"] = [row.attention_mask for row in rows]
-        if self.special_tokens_mask:
-            columns["special_tokens_mask"] = [row.special_tokens_mask for row in rows]
-        if self.offset_mapping:
-            columns["offset_mapping"] = [row.offsets for row in rows]
-        if self.length:
-            columns["length"] = [len(row) for row in ids]
-        if self.overflowing_tokens:
-            columns["overflow_to_sample_mapping"] = list(samples)
-        return columns
-
-
-def pad_columns(
-    encoded_inputs: Any, fill: Padding | None, pad_id: int | None, *, with_mask: bool, tensor_type: TensorType | None
+def make_batch(
+    tokenizer: Any, rows: list[Any], options: CallOptions, fill: Padding | None, *, squeeze: bool
 ) -> BatchEncoding:
-    """The same columns, filled up; see `TextEncoding.pad`.
-
-    Args:
-        encoded_inputs: columns of one row or of a batch, or a list of rows.
-        fill: how; None for not at all.
-        pad_id: the id to fill `input_ids` with.
-        with_mask: add `attention_mask` where there is none.
-        tensor_type: the framework of the result; None for that of `input_ids`.
-
-    Raises:
-        ValueError: there are no `input_ids`, or the columns differ in their number of rows.
-    """
-    columns = _as_columns(encoded_inputs)
-    if "input_ids" not in columns:
-        raise ValueError(f"rows to fill up need input_ids; given were {', '.join(columns) or 'none'}")
-    frameworks = {framework_of(columns["input_ids"]), *map(framework_of, columns["input_ids"][:1])} - {None}
-    columns = {name: _as_lists(value) for name, value in columns.items()}
-    ids = columns["input_ids"]
-    is_batch = not ids or isinstance(ids[0], list)
-    if not is_batch:
-        columns = {name: [value] for name, value in columns.items()}
-    counts = {name: len(value) for name, value in columns.items()}
-    if len(set(counts.values())) > 1:
-        raise ValueError(f"the columns differ in their number of rows: {counts}")
-    rows = columns["input_ids"]
-    if with_mask and "attention_mask" not in columns:
-        columns["attention_mask"] = [[1] * len(row) for row in rows]
+    """Return the columns of rows (`Row` or `tokenizers.Encoding`), padded; with `squeeze`, a single row as numbers."""
+    samples = list(range(len(rows)))
+    if options.return_overflowing_tokens:
+        samples = [sample for sample, row in enumerate(rows) for _ in (row, *row.overflowing)]
+        rows = [part for row in rows for part in (row, *row.overflowing)]
     if fill is not None:
-        length = fill.target([len(row) for row in rows])
-        fillings = {"input_ids": pad_id, "attention_mask": 0, "token_type_ids": 0, "special_tokens_mask": 1}
-        for name in fillings.keys() & columns.keys():
-            columns[name] = [_filled(row, length, fillings[name], fill.side) for row in columns[name]]
-    data = columns if is_batch else {name: value[0] for name, value in columns.items()}
-    return BatchEncoding(data, tensor_type=tensor_type or next(iter(frameworks), None))
+        length, pad_token = fill.target(list(map(len, rows))), tokenizer.table.named["pad_token"]
+        pad_id = tokenizer.table.ids[pad_token]
+        for row in rows:
+            row.pad(length, direction=fill.side, pad_id=pad_id, pad_token=pad_token)
+    data: dict[str, Any] = {"input_ids": list(map(attrgetter("ids"), rows))}
+    for name in options.columns(tokenizer.model_input_names):
+        data[name] = list(map(_VALUES[name], rows))
+    if options.return_overflowing_tokens:
+        data["overflow_to_sample_mapping"] = samples
+    if squeeze:
+        data = {name: value[0] if isinstance(value[0], list) else value for name, value in data.items()}
+    return BatchEncoding(data, rows if hasattr(rows[0], "offsets") else None, options.return_tensors)
 
 
-def _as_columns(encoded_inputs: Any) -> dict[str, Any]:
-    if isinstance(encoded_inputs, Mapping):
-        return dict(encoded_inputs)
-    rows = list(encoded_inputs)
-    if not rows or not all(isinstance(row, Mapping) for row in rows):
-        raise ValueError("rows to fill up are a dict of columns, or a list of dicts that is not empty")
-    return {name: [row[name] for row in rows] for name in rows[0]}
-
-
-def _as_lists(value: Any) -> Any:
-    if framework_of(value):
-        return to_numpy(value).tolist()
-    if isinstance(value, (list, tuple)):
-        return [_as_lists(item) for item in value]
-    return value
-
-
-def _filled(row: list[int], length: int, value: Any, side: str) -> list[int]:
+def padded(row: list[int], length: int, value: Any, side: str) -> list[int]:
+    """Return a row padded with a value; one that is long enough stays as it is."""
     filling = [value] * (length - len(row))
     return row + filling if side == "right" else filling + row

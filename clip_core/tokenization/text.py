@@ -1,4 +1,4 @@
-"""From a text to its words, as transformers' CLIPTokenizerFast does it and as OpenAI's code does it."""
+"""From a text to its words, in the steps of transformers' CLIPTokenizerFast or in those of OpenAI's code."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ from clip_core.tokenization.unicode import (
 from clip_core.tokenization.vocabulary import SIGNS_PATTERN, WORD_PATTERN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from clip_core.tokenization.added import AddedToken
 
 Clean = Literal["hf", "openai"]
+
+_CACHED_WORDS = 100_000
+_LONGEST_CACHED_WORD = 256
 
 _CAPITAL_SIGMA, _SMALL_SIGMA = "\u03a3", "\u03c3"
 
@@ -45,24 +48,22 @@ _OPENAI_WORDS_AND_SIGNS = f"(?i){SIGNS_PATTERN}|{WORD_PATTERN}"
 
 @cache
 def _compiled(pattern: str) -> Any:
-    """A pattern, compiled when it is first used: all of them cost a tenth of a second, which an import should not."""
+    """Compile a pattern when it is first used: compiling all of them at import would cost a tenth of a second."""
     return regex.compile(pattern)
 
 
 def hf_clean(text: str) -> str:
-    """Canonical composition (NFC), white space as single spaces, lower case: the normalizer of CLIPTokenizerFast."""
+    """Clean as CLIPTokenizerFast does: compose (NFC), collapse white space, lower-case."""
     if text.isascii():
         return str(_compiled(_SPACES).sub(" ", text)).lower()
     pieces = _compiled(_INERT).split(text)
-    text = "".join(unicodedata.normalize("NFC", piece) for piece in pieces)
+    text = str(_compiled(_SPACES).sub(" ", "".join(unicodedata.normalize("NFC", piece) for piece in pieces)))
     # A capital sigma is lower-cased by itself, not as the last letter of a word.
-    return (
-        str(_compiled(_SPACES).sub(" ", text)).translate(LATE_LOWER_CASE).replace(_CAPITAL_SIGMA, _SMALL_SIGMA).lower()
-    )
+    return text.translate(LATE_LOWER_CASE).replace(_CAPITAL_SIGMA, _SMALL_SIGMA).lower()
 
 
 def openai_clean(text: str) -> str:
-    """OpenAI's steps: mojibake repaired (ftfy), HTML unescaped twice, white space as single spaces, lower case."""
+    """Clean as OpenAI does: repair mojibake (ftfy), unescape HTML twice, collapse white space, lower-case."""
     import html
 
     import ftfy
@@ -72,43 +73,32 @@ def openai_clean(text: str) -> str:
 
 
 def hf_words(text: str) -> list[str]:
-    """The words of a text that `hf_clean` has cleaned."""
+    """Return the words of a text cleaned by `hf_clean`."""
     return list(_compiled(_HF_WORDS).findall(text))
 
 
 def hf_words_around_signs(text: str) -> list[str]:
-    """As `hf_words`, where the pattern names the signs: no word reaches across the ends of one.
-
-    A sign becomes no token by that, for its words are split once more.
-    """
-    words: list[str] = []
-    for match in _compiled(_HF_WORDS_AND_SIGNS).finditer(text):
-        words += hf_words(match[0]) if match[1] else [match[0]]
-    return words
+    """Return the words of which none reaches across the ends of a sign; signs themselves are split into words."""
+    found = _compiled(_HF_WORDS_AND_SIGNS).finditer(text)
+    return [word for match in found for word in (hf_words(match[0]) if match[1] else [match[0]])]
 
 
 def openai_words(text: str) -> list[str]:
-    """The words of a text that `openai_clean` has cleaned; the signs of start and end are words."""
+    """Return the words of a text cleaned by `openai_clean`; the signs of start and end are words."""
     return list(_compiled(_OPENAI_WORDS_AND_SIGNS).findall(text))
 
 
 def openai_words_without_signs(text: str) -> list[str]:
-    """As `openai_words`, with the signs of start and end as any other text."""
+    """Return the words as `openai_words` does, with the signs of start and end as any other text."""
     return list(_compiled(_OPENAI_WORDS).findall(text))
 
 
 class TextReader:
-    """Cuts texts into words and the ids of added tokens.
+    """Splitter of texts into words and the ids of added tokens.
 
     Added tokens that are not `normalized` are found in the text as given; the rest of it is cleaned, and the others
     are found there. With clean="openai", the signs of start and end are words of OpenAI's pattern instead, so that
-    "!!<|endoftext|>" is read as there.
-
-    Args:
-        clean: "hf" or "openai", which steps clean the text.
-        added_tokens: the added tokens by id.
-        ids: all tokens and their ids.
-        signs_in_pattern: with clean="hf", whether the signs in a lower-cased text end the words beside them.
+    "!!<|endoftext|>" is read as there. With `signs_in_pattern` and clean="hf", they end the words beside them.
     """
 
     def __init__(
@@ -139,14 +129,10 @@ class TextReader:
         self._as_given = AddedTokenFinder(as_given)
         self._cleaned = AddedTokenFinder(cleaned)
         self.found_tokens = [token for _, token in sorted([*as_given.values(), *cleaned.values()], key=itemgetter(0))]
+        self._cache: dict[str, list[int]] = {}
 
     def pieces(self, text: str, *, split_special_tokens: bool = False) -> Iterator[str | int]:
-        """The words and the ids of added tokens in a text, in order.
-
-        Args:
-            text: the text.
-            split_special_tokens: read special tokens as ordinary text.
-        """
+        """Yield the words and the ids of added tokens in a text, in order."""
         words = self._words_without_signs if split_special_tokens else self._words
         signs = {} if split_special_tokens else self._signs
         for given in self._as_given.split(text, split_special_tokens=split_special_tokens):
@@ -158,3 +144,21 @@ class TextReader:
                     yield piece
                 else:
                     yield from (signs.get(word, word) for word in words(piece))
+
+    def ids(
+        self, text: str | list[str], encode_word: Callable[[str], list[int]], *, split_special_tokens: bool
+    ) -> list[int]:
+        """Return the ids of a text, or of its words; `encode_word` gives those of a word, which are cached."""
+        ids: list[int] = []
+        for part in [text] if isinstance(text, str) else text:
+            for piece in self.pieces(part, split_special_tokens=split_special_tokens):
+                if isinstance(piece, int):
+                    ids.append(piece)
+                    continue
+                found = self._cache.get(piece)
+                if found is None:
+                    found = encode_word(piece)
+                    if len(piece) <= _LONGEST_CACHED_WORD and len(self._cache) < _CACHED_WORDS:
+                        self._cache[piece] = found
+                ids += found
+        return ids

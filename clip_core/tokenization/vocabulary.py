@@ -17,40 +17,36 @@ if TYPE_CHECKING:
 
     StrPath = str | os.PathLike[str]
 
+VOCAB_FILE = "vocab.json"
+MERGES_FILE = "merges.txt"
+TOKENIZER_FILE = "tokenizer.json"
+OPENAI_FILES = ("bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt")
 
-NORMALIZER = ("NFC", ("Replace", r"\s+", " "), "Lowercase")
+# OpenAI's file holds more merges than its vocabulary of 49,152 has room for: 256 bytes twice and two signs come first.
+_OPENAI_MERGES = 49152 - 256 - 2
+_MERGES_HEADER = "#version"
+
+NORMALIZER = (
+    {"type": "NFC"},
+    {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
+    {"type": "Lowercase"},
+)
 WORD_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-
-# Many files, those of OpenAI's checkpoints among them, keep the two signs whole where they stand in lower-cased text.
+# Many files, those of OpenAI's checkpoints among them, keep the two signs whole in lower-cased text.
 SIGNS_PATTERN = r"<\|startoftext\|>|<\|endoftext\|>"
 
-
-_PATTERNS = (WORD_PATTERN, f"{SIGNS_PATTERN}|{WORD_PATTERN}")
-
-
-def has_signs_in_pattern(content: dict[str, Any]) -> bool:
-    """Whether the pattern of a file that `check_text_steps` has let pass names the two signs."""
-    pattern: str = content["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"]
-    return pattern != WORD_PATTERN
+# Settings of a BPE model that CLIP does not use.
+_OTHER_MODELS = ("dropout", "continuing_subword_prefix", "fuse_unk", "byte_fallback", "ignore_merges")
 
 
 def check_text_steps(content: dict[str, Any], path: StrPath) -> None:
-    """Refuse a file that treats text in another way than CLIP's tokenizers do.
-
-    Args:
-        content: the content of a tokenizer.json.
-        path: the file, for the message.
-
-    Raises:
-        ValueError: the file says another normalizer, another way to split words, or another model.
-    """
-    model = content["model"]
-    plain = not any(model.get(key) for key in ("dropout", "continuing_subword_prefix", "fuse_unk", "byte_fallback"))
-    if not plain or model.get("end_of_word_suffix") != END_OF_WORD or model.get("ignore_merges"):
-        wrong = f"its model is no byte-pair encoding with {END_OF_WORD!r} at the end of words"
-    elif _normalizer_steps(content.get("normalizer")) != NORMALIZER:
+    """Raise a ValueError if the content of a tokenizer.json treats text in another way than CLIP's tokenizers do."""
+    model, normalizer = content["model"], content.get("normalizer") or {}
+    if any(map(model.get, _OTHER_MODELS)) or model.get("end_of_word_suffix") != END_OF_WORD:
+        wrong = f"its model is not a byte-pair encoding with {END_OF_WORD!r} at the end of words"
+    elif tuple(normalizer.get("normalizers", ())) != NORMALIZER:
         wrong = f"its normalizer is not {NORMALIZER}"
-    elif not _splits_like_clip(content.get("pre_tokenizer")):
+    elif not _splits_like_clip(content.get("pre_tokenizer") or {}):
         wrong = "its pre_tokenizer does not split words as CLIP's does"
     else:
         return
@@ -60,34 +56,19 @@ def check_text_steps(content: dict[str, Any], path: StrPath) -> None:
     )
 
 
-def _normalizer_steps(normalizer: Any) -> tuple[Any, ...]:
-    steps = (normalizer or {}).get("normalizers", ())
-    return tuple(
-        (step["type"], step.get("pattern", {}).get("Regex"), step.get("content"))
-        if step["type"] == "Replace"
-        else step["type"]
-        for step in steps
-    )
+def has_signs_in_pattern(content: dict[str, Any]) -> bool:
+    """Return whether the pattern in a file that `check_text_steps` accepts names the two signs."""
+    return bool(content["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] != WORD_PATTERN)
 
 
-def _splits_like_clip(pre_tokenizer: Any) -> bool:
-    steps = (pre_tokenizer or {}).get("pretokenizers", ())
+def _splits_like_clip(pre_tokenizer: dict[str, Any]) -> bool:
+    steps = pre_tokenizer.get("pretokenizers", ())
     if [step["type"] for step in steps] != ["Split", "ByteLevel"]:
         return False
     split, byte_level = steps
+    is_known = split.get("pattern", {}).get("Regex") in {WORD_PATTERN, f"{SIGNS_PATTERN}|{WORD_PATTERN}"}
     removes_rest = split.get("behavior") == "Removed" and split.get("invert") is True
-    pattern = split.get("pattern", {}).get("Regex")
-    return pattern in _PATTERNS and removes_rest and not byte_level.get("add_prefix_space")
-
-
-VOCAB_FILE = "vocab.json"
-MERGES_FILE = "merges.txt"
-TOKENIZER_FILE = "tokenizer.json"
-OPENAI_FILES = ("bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt")
-
-# OpenAI's file holds more merges than its vocabulary of 49,152 has places: 256 bytes twice and two signs come first.
-_OPENAI_MERGES = 49152 - 256 - 2
-_MERGES_HEADER = "#version"
+    return is_known and removes_rest and not byte_level.get("add_prefix_space")
 
 
 @dataclass
@@ -95,11 +76,11 @@ class Vocabulary:
     """Tokens and merges as a file holds them.
 
     Attributes:
-        ids: token -> id, without the added tokens unless they stand among the others.
+        ids: token -> id; added tokens only if they stand among the others.
         merges: the pairs of tokens that merge into one, the first ranking highest.
         added_tokens: id -> added token.
-        is_openai: whether it comes from OpenAI's own file.
-        signs_in_pattern: whether its tokenizer.json names the two signs in the pattern for words.
+        is_openai: it comes from OpenAI's own file.
+        signs_in_pattern: its tokenizer.json names the two signs in the pattern for words.
     """
 
     ids: dict[str, int]
@@ -115,7 +96,7 @@ def read_vocabulary(
     """Read a vocabulary from the first of: tokenizer.json, vocab.json with merges.txt, OpenAI's file as `vocab_file`.
 
     Raises:
-        ValueError: no file is given, a file is damaged, or it holds another kind of vocabulary.
+        ValueError: no file is given, a file is damaged, or it is not that of a CLIP tokenizer.
     """
     if tokenizer_file is not None:
         return read_tokenizer_json(tokenizer_file)
@@ -126,42 +107,30 @@ def read_vocabulary(
         _check_ids(ids, vocab_file)
         return _checked(Vocabulary(ids, _read_merges(merges_file)), merges_file)
     raise ValueError(
-        f"a tokenizer needs {VOCAB_FILE} and {MERGES_FILE} (vocab_file, merges_file), {TOKENIZER_FILE} "
-        f"(tokenizer_file) or OpenAI's {OPENAI_FILES[0]} (vocab_file); given were vocab_file={vocab_file!r}, "
-        f"merges_file={merges_file!r}, tokenizer_file=None"
+        f"a tokenizer needs {VOCAB_FILE} and {MERGES_FILE} (vocab_file, merges_file), {TOKENIZER_FILE} (tokenizer_file)"
+        f" or OpenAI's {OPENAI_FILES[0]} (vocab_file); vocab_file={vocab_file!r}, merges_file={merges_file!r} are not"
     )
 
 
 def read_openai_file(path: StrPath) -> Vocabulary:
-    """Read OpenAI's bpe_simple_vocab_16e6.txt, gzipped or not; the ids follow from the order of the merges.
-
-    Raises:
-        ValueError: it is no such file.
-    """
-    path = Path(path)
+    """Read OpenAI's bpe_simple_vocab_16e6.txt, gzipped or not; the ids follow from the order of the merges."""
+    content = Path(path).read_bytes()
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        content = gzip.decompress(content) if Path(path).suffix == ".gz" else content
         lines = content.decode("utf-8").split("\n")
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(f"{path} is no {OPENAI_FILES[0]}: {error}") from error
+        raise ValueError(f"{path} is not a {OPENAI_FILES[0]}: {error}") from error
     if _MERGES_HEADER not in lines[0]:
-        raise ValueError(f"{path} is no {OPENAI_FILES[0]}: its first line should end in '{_MERGES_HEADER}: 0.2'")
+        raise ValueError(f"{path} is not a {OPENAI_FILES[0]}: its first line should end in '{_MERGES_HEADER}: 0.2'")
     merges = [_merge(line, path, number) for number, line in enumerate(lines[1 : _OPENAI_MERGES + 1], 2) if line]
     characters = list(BYTE_TO_CHARACTER.values())
     tokens = [*characters, *(character + END_OF_WORD for character in characters), *map("".join, merges)]
-    tokens += [START_OF_TEXT, END_OF_TEXT]
-    ids = {token: place for place, token in enumerate(tokens)}
+    ids = {token: place for place, token in enumerate([*tokens, START_OF_TEXT, END_OF_TEXT])}
     return _checked(Vocabulary(ids, merges, is_openai=True), path)
 
 
 def read_tokenizer_json(path: StrPath) -> Vocabulary:
-    """Read the vocabulary and the added tokens of a tokenizer.json.
-
-    Raises:
-        ValueError: the file is no tokenizer.json, or that of another tokenizer than CLIP's.
-    """
+    """Read the vocabulary and the added tokens of a tokenizer.json."""
     content = read_json(path)
     model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, dict) or not {"vocab", "merges"} <= model.keys():
@@ -170,18 +139,18 @@ def read_tokenizer_json(path: StrPath) -> Vocabulary:
     check_text_steps(content, path)
     merges = [_merge(merge, path, number) for number, merge in enumerate(model["merges"])]
     added_tokens = {int(token["id"]): as_added_token(token) for token in content.get("added_tokens") or ()}
-    form = Vocabulary(model["vocab"], merges, added_tokens, signs_in_pattern=has_signs_in_pattern(content))
-    return _checked(form, path)
+    signs_in_pattern = has_signs_in_pattern(content)
+    return _checked(Vocabulary(model["vocab"], merges, added_tokens, signs_in_pattern=signs_in_pattern), path)
 
 
 def vocab_text(ids: dict[str, int]) -> str:
-    """The content of a vocab.json, in the order of the ids."""
+    """Return the content of a vocab.json, in the order of the ids."""
     ordered = dict(sorted(ids.items(), key=lambda item: item[1]))
     return json.dumps(ordered, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def merges_text(merges: list[tuple[str, str]]) -> str:
-    """The content of a merges.txt."""
+    """Return the content of a merges.txt."""
     return "\n".join([f"{_MERGES_HEADER}: 0.2", *map(" ".join, merges)]) + "\n"
 
 
@@ -189,7 +158,7 @@ def _read_merges(path: StrPath) -> list[tuple[str, str]]:
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no {MERGES_FILE}: {error}") from error
+        raise ValueError(f"{path} is not a {MERGES_FILE}: {error}") from error
     numbered = enumerate(lines, 1)
     return [_merge(line, path, n) for n, line in numbered if line and not (n == 1 and line.startswith(_MERGES_HEADER))]
 
@@ -209,7 +178,7 @@ def _check_ids(ids: Any, path: StrPath) -> None:
 
 
 def _checked(vocabulary: Vocabulary, path: StrPath) -> Vocabulary:
-    """The vocabulary, once every merge is of tokens that it knows, and into one."""
+    """Return the vocabulary if every merge is of tokens that it knows, and into one."""
     ids = vocabulary.ids
     for first, second in vocabulary.merges:
         if not (first in ids and second in ids and first + second in ids):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clip_core.tokenization.encoding import BatchEncoding
+from clip_core.processing.encoding import BatchEncoding
 from support.configs import token_ids
 from support.tf_models import assert_close, build, inputs_for
 

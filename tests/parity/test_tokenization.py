@@ -288,7 +288,7 @@ def test_clean_openai_gives_openais_ids(openai, cls):
 def test_openais_vocabulary_file_is_the_checkpoints_vocabulary(checkpoint, tokenizers):
     tokenizer = CLIPTokenizer.from_pretrained(openai_package() / "bpe_simple_vocab_16e6.txt.gz")
     assert tokenizer.get_vocab() == tokenizers[0].get_vocab()
-    assert tokenizer._merges == tokenizers[0]._merges
+    assert tokenizer.table.merges == tokenizers[0].table.merges
     assert tokenizer.model_max_length == 77
     texts = corpus(300, seed=8)
     assert tokenizer(texts, verbose=False)["input_ids"] == tokenizers[0](texts, verbose=False)["input_ids"]

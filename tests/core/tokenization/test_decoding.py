@@ -44,7 +44,7 @@ def test_arrays_of_every_framework(tokenizer):
 def test_ids_outside_the_vocabulary(tokenizer):
     assert tokenizer.decode([THE, 10**6, CAT]) == "the cat"
     assert tokenizer.convert_ids_to_tokens([THE, 10**6]) == ["the</w>", None]
-    with pytest.raises(ValueError, match="-100 is no token id"):
+    with pytest.raises(ValueError, match="-100"):
         tokenizer.decode([THE, -100])
 
 

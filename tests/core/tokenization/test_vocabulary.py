@@ -145,7 +145,7 @@ def test_without_files_the_error_names_those_that_would_do():
         ("vocab_file", '{"a": 1, "b": 1}', "vocab.json gives the same id to several tokens"),
         ("merges_file", "#version: 0.2\ni n\na b c\n", r"merges.txt: merge 3 is 'a b c'; it should be two tokens"),
         ("merges_file", "#version: 0.2\nx y\n", r"merges.txt merges 'x' and 'y', but of these and 'xy' not all"),
-        ("merges_file", b"\xff\xfe", "merges.txt is no merges.txt"),
+        ("merges_file", b"\xff\xfe", "merges.txt is not a merges.txt"),
     ],
 )
 def test_damaged_files_are_named(files, name, content, message):
@@ -160,7 +160,7 @@ def test_damaged_files_are_named(files, name, content, message):
 def test_what_is_not_openais_file_is_refused(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"{name} is no bpe_simple_vocab_16e6.txt.gz"):
+    with pytest.raises(ValueError, match=f"{name} is not a bpe_simple_vocab_16e6.txt.gz"):
         read_vocabulary(path)
 
 

@@ -1,4 +1,4 @@
-"""What a tokenizer returns: ids and masks by name and, of the fast one, where in the text each token stands."""
+"""The result of a tokenizer: ids and masks by name and, from the fast one, where in the text each token stands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from clip_core.processing.batch import BatchFeature, TensorType, check_tensor_type, framework_of
+from clip_core.processing.batch import BatchFeature, TensorType, check_tensor_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,12 +30,12 @@ class BatchEncoding(BatchFeature):
     """`input_ids`, `attention_mask`, ... as a dict whose keys are attributes too.
 
     The result of the fast tokenizer also knows where in the text each token stands. Its methods take the row first and
-    then the place in it, or the place alone for row 0, as in transformers.
+    then the place in it, or only the place for row 0, as in transformers.
 
     Args:
         data: the columns; lists, or arrays of any framework, (batch, sequence).
         encoding: one `tokenizers.Encoding` for each row.
-        tensor_type: make the columns this framework's arrays; ids are 64-bit in numpy and torch, 32-bit in TensorFlow
+        tensor_type: make the columns arrays of this framework; ids are 64-bit in numpy and torch, 32-bit in TensorFlow
             and JAX.
         n_sequences: 2 for pairs of texts.
     """
@@ -66,105 +66,100 @@ class BatchEncoding(BatchFeature):
         Raises:
             ValueError: the rows differ in length.
         """
-        if tensor_type is None:
-            return self
-        tensor_type = check_tensor_type(tensor_type)
-        integer = np.int32 if tensor_type in {"tf", "jax"} else np.int64
-        for name, value in self.data.items():
-            if framework_of(value) is None:
-                self.data[name] = _as_array(name, value, integer)
+        if tensor_type is not None:
+            tensor_type = check_tensor_type(tensor_type)
+            integer = np.int32 if tensor_type in {"tf", "jax"} else np.int64
+            for name, value in self.data.items():
+                if not hasattr(value, "dtype"):
+                    self.data[name] = _as_array(name, value, integer)
         return super().convert_to_tensors(tensor_type)
 
     @property
     def encodings(self) -> list[Any] | None:
-        """The `tokenizers.Encoding` of each row; None where a fast tokenizer did not make them."""
+        """The `tokenizers.Encoding` of each row; None if a fast tokenizer did not make them."""
         return self._encodings
 
     @property
     def is_fast(self) -> bool:
-        """Whether the rows have encodings."""
+        """True if the rows have encodings."""
         return self._encodings is not None
 
     @property
     def n_sequences(self) -> int | None:
-        """1 for single texts, 2 for pairs, None where it is not known."""
+        """1 for single texts, 2 for pairs, None if it is not known."""
         return self._n_sequences
 
     def tokens(self, batch_index: int = 0) -> list[str]:
-        """The tokens of a row, as they stand in the cleaned text."""
-        return list(self._encoding(batch_index).tokens)
+        """Return the tokens of a row, as they stand in the cleaned text."""
+        return list(self._row(batch_index).tokens)
 
     def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
-        """For each token of a row, which text of the pair it is of; None for special tokens."""
-        return list(self._encoding(batch_index).sequence_ids)
+        """Return for each token of a row the number of its text in the pair; None for special tokens."""
+        return list(self._row(batch_index).sequence_ids)
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
-        """For each token of a row, which word it is of; None for special tokens."""
-        return list(self._encoding(batch_index).word_ids)
+        """Return for each token of a row the number of its word; None for special tokens."""
+        return list(self._row(batch_index).word_ids)
 
     def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
-        """Which text of the pair a token is of."""
-        row, token = _row_and_place(batch_or_token_index, token_index)
-        encoding = self._encoding(row)
-        return _as_int(encoding.token_to_sequence(_from_start(token, encoding)))
+        """Return the number of a token's text in the pair."""
+        row, token = self._row_and_token(batch_or_token_index, token_index)
+        return _as_int(row.token_to_sequence(token))
 
     def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
-        """Which word a token is of."""
-        row, token = _row_and_place(batch_or_token_index, token_index)
-        encoding = self._encoding(row)
-        return _as_int(encoding.token_to_word(_from_start(token, encoding)))
+        """Return the number of a token's word."""
+        row, token = self._row_and_token(batch_or_token_index, token_index)
+        return _as_int(row.token_to_word(token))
 
     def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
-        """The characters of the text that a token covers; None for special tokens."""
-        row, token = _row_and_place(batch_or_token_index, token_index)
-        encoding = self._encoding(row)
-        span = encoding.token_to_chars(_from_start(token, encoding))
+        """Return the characters of the text that a token covers; None for special tokens."""
+        row, token = self._row_and_token(batch_or_token_index, token_index)
+        span = row.token_to_chars(token)
         return None if span is None else CharSpan(*span)
 
     def word_to_tokens(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> TokenSpan | None:
-        """The tokens of a word; None where it has none."""
-        row, word = _row_and_place(batch_or_word_index, word_index)
-        span = self._encoding(row).word_to_tokens(word, sequence_index)
+        """Return the tokens of a word; None if it has none."""
+        row, word = self._row_and_place(batch_or_word_index, word_index)
+        span = row.word_to_tokens(word, sequence_index)
         return None if span is None else TokenSpan(*span)
 
     def word_to_chars(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> CharSpan | None:
-        """The characters of a word; None where there is no such word."""
-        row, word = _row_and_place(batch_or_word_index, word_index)
-        span = self._encoding(row).word_to_chars(word, sequence_index)
+        """Return the characters of a word; None if there is no such word."""
+        row, word = self._row_and_place(batch_or_word_index, word_index)
+        span = row.word_to_chars(word, sequence_index)
         return None if span is None else CharSpan(*span)
 
     def char_to_token(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
-        """The token that covers a character; None where none does, as for white space."""
-        row, char = _row_and_place(batch_or_char_index, char_index)
-        return _as_int(self._encoding(row).char_to_token(char, sequence_index))
+        """Return the token that covers a character; None if none does, as for white space."""
+        row, char = self._row_and_place(batch_or_char_index, char_index)
+        return _as_int(row.char_to_token(char, sequence_index))
 
     def char_to_word(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
-        """The word that covers a character; None where none does."""
-        row, char = _row_and_place(batch_or_char_index, char_index)
-        return _as_int(self._encoding(row).char_to_word(char, sequence_index))
+        """Return the number of the word that covers a character; None if none does."""
+        row, char = self._row_and_place(batch_or_char_index, char_index)
+        return _as_int(row.char_to_word(char, sequence_index))
 
-    def _encoding(self, row: int) -> Any:
+    def _row(self, row: int) -> Any:
         if self._encodings is None:
             raise ValueError(
                 "where the tokens stand in the text is known only of what CLIPTokenizerFast returns (with clean='hf')"
             )
         return self._encodings[row]
 
+    def _row_and_place(self, row_or_place: int, place: int | None) -> tuple[Any, int]:
+        return (self._row(0), row_or_place) if place is None else (self._row(row_or_place), place)
 
-def _row_and_place(row_or_place: int, place: int | None) -> tuple[int, int]:
-    return (0, row_or_place) if place is None else (row_or_place, place)
-
-
-def _from_start(token: int, encoding: Any) -> int:
-    return token + len(encoding) if token < 0 else token
+    def _row_and_token(self, row_or_token: int, token: int | None) -> tuple[Any, int]:
+        row, token = self._row_and_place(row_or_token, token)
+        return row, token + len(row) if token < 0 else token
 
 
 def _as_int(value: Any) -> int | None:

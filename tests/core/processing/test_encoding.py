@@ -7,8 +7,8 @@ import pickle
 import numpy as np
 import pytest
 
+from clip_core.processing.encoding import BatchEncoding, CharSpan, TokenSpan
 from clip_core.tokenization import CLIPTokenizer
-from clip_core.tokenization.encoding import BatchEncoding, CharSpan, TokenSpan
 from clip_core.tokenization.fast import CLIPTokenizerFast
 from support.vocabulary import write_vocabulary
 

@@ -1,0 +1,320 @@
+"""Everything CLIPTokenizer and CLIPTokenizerFast share: the whole tokenizer except how a word becomes ids."""
+
+from __future__ import annotations
+
+import codecs
+import logging
+from typing import TYPE_CHECKING, Any
+
+from clip_core.tokenization import calls, decoding, files, specials
+from clip_core.tokenization.added import AddedToken, as_added_token
+from clip_core.tokenization.lengths import NO_MAX_LENGTH, CallOptions, check_side
+from clip_core.tokenization.rows import as_pairs, make_batch, make_row
+from clip_core.tokenization.specials import ADDITIONAL, NAMES, TokenTable, named_attributes
+from clip_core.tokenization.text import TextReader
+from clip_core.tokenization.unicode import END_OF_TEXT, START_OF_TEXT
+from clip_core.tokenization.vocabulary import read_vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from clip_core.processing.encoding import BatchEncoding
+    from clip_core.tokenization.lengths import Side, Truncation
+    from clip_core.tokenization.rows import Pair, Text
+    from clip_core.tokenization.specials import Token
+    from clip_core.tokenization.text import Clean
+    from clip_core.tokenization.vocabulary import StrPath
+
+logger = logging.getLogger(__name__)
+
+# The context length of every model that OpenAI's vocabulary file belongs to.
+_OPENAI_MAX_LENGTH = 77
+
+
+class CLIPTokenizerBase:
+    """Tokenizer of CLIP; a subclass says how a word becomes ids.
+
+    Args:
+        vocab_file: vocab.json, or OpenAI's bpe_simple_vocab_16e6.txt, gzipped or not.
+        merges_file: merges.txt, if `vocab_file` is a vocab.json.
+        tokenizer_file: tokenizer.json, instead of the other files.
+        unk_token: stands for what the vocabulary cannot write.
+        bos_token: begins each text.
+        eos_token: ends each text.
+        pad_token: pads shorter texts. If it is an ordinary word, such as "!", it does nothing else.
+        errors: how decoding treats bytes that are not UTF-8, see `bytes.decode`.
+        clean: how text is cleaned and split: "hf" as in transformers' CLIPTokenizerFast, "openai" as in OpenAI's code,
+            for exactly its ids.
+        model_max_length: the longest row that the model takes; no limit by default, 77 with OpenAI's vocabulary file.
+        padding_side: "right" or "left".
+        truncation_side: "right" or "left".
+        clean_up_tokenization_spaces: remove the spaces before English punctuation when decoding.
+        split_special_tokens: read special tokens in a text as ordinary text.
+        model_input_names: the columns of a result by default.
+        name_or_path: where it was read from.
+        **kwargs: `sep_token`, `cls_token`, `mask_token`, `additional_special_tokens`, `added_tokens_decoder` (id ->
+            token); and anything else a tokenizer_config.json holds, which is kept and written back.
+
+    Raises:
+        ValueError: the files are missing or damaged, or an argument is not valid.
+    """
+
+    is_fast = False
+
+    bos_token, bos_token_id = named_attributes("bos_token")
+    eos_token, eos_token_id = named_attributes("eos_token")
+    unk_token, unk_token_id = named_attributes("unk_token")
+    sep_token, sep_token_id = named_attributes("sep_token")
+    pad_token, pad_token_id = named_attributes("pad_token")
+    cls_token, cls_token_id = named_attributes("cls_token")
+    mask_token, mask_token_id = named_attributes("mask_token")
+
+    add_tokens = specials.add_tokens
+    add_special_tokens = specials.add_special_tokens
+
+    encode = calls.encode
+    encode_plus = calls.encode_plus
+    batch_encode_plus = calls.batch_encode_plus
+    tokenize = calls.tokenize
+    prepare_for_model = calls.prepare_for_model
+    pad = calls.pad
+    build_inputs_with_special_tokens = calls.build_inputs_with_special_tokens
+    create_token_type_ids_from_sequences = calls.create_token_type_ids_from_sequences
+    num_special_tokens_to_add = calls.num_special_tokens_to_add
+
+    decode = decoding.decode
+    batch_decode = decoding.batch_decode
+    convert_ids_to_tokens = decoding.convert_ids_to_tokens
+    convert_tokens_to_string = decoding.convert_tokens_to_string
+    clean_up_tokenization = staticmethod(decoding.clean_up_tokenization)
+    get_special_tokens_mask = decoding.get_special_tokens_mask
+
+    from_pretrained = classmethod(files.from_pretrained)
+    save_pretrained = files.save_pretrained
+    save_vocabulary = files.save_vocabulary
+    push_to_hub = files.push_to_hub
+
+    def __init__(
+        self,
+        vocab_file: StrPath | None = None,
+        merges_file: StrPath | None = None,
+        tokenizer_file: StrPath | None = None,
+        unk_token: Any = END_OF_TEXT,
+        bos_token: Any = START_OF_TEXT,
+        eos_token: Any = END_OF_TEXT,
+        pad_token: Any = END_OF_TEXT,
+        *,
+        errors: str = "replace",
+        clean: Clean = "hf",
+        model_max_length: int | None = None,
+        padding_side: Side = "right",
+        truncation_side: Side = "right",
+        clean_up_tokenization_spaces: bool = False,
+        split_special_tokens: bool = False,
+        model_input_names: Sequence[str] = ("input_ids", "attention_mask"),
+        name_or_path: str = "",
+        **kwargs: Any,
+    ) -> None:
+        if clean not in {"hf", "openai"}:
+            raise ValueError(f"clean={clean!r} is not known; it is 'hf' (as transformers does) or 'openai'")
+        codecs.lookup_error(errors)
+        vocabulary = read_vocabulary(vocab_file, merges_file, tokenizer_file)
+        named = {"bos_token": bos_token, "eos_token": eos_token, "unk_token": unk_token, "pad_token": pad_token}
+        self.table = TokenTable(
+            vocabulary,
+            named | {name: kwargs.pop(name) for name in NAMES if name in kwargs},
+            kwargs.pop(ADDITIONAL, None) or (),
+            kwargs.pop("added_tokens_decoder", None) or {},
+            string_normalized=tokenizer_file is None,
+        )
+        self.errors = errors
+        self.clean = clean
+        self._signs_in_pattern = vocabulary.signs_in_pattern
+        old_name = kwargs.pop("max_len", None)
+        default_length = _OPENAI_MAX_LENGTH if vocabulary.is_openai else NO_MAX_LENGTH
+        self.model_max_length = next(n for n in (model_max_length, old_name, default_length) if n is not None)
+        self.padding_side = check_side(padding_side, "padding_side")
+        self.truncation_side = check_side(truncation_side, "truncation_side")
+        self.clean_up_tokenization_spaces = bool(clean_up_tokenization_spaces)
+        self.split_special_tokens = split_special_tokens
+        self.model_input_names = list(model_input_names)
+        self.name_or_path = name_or_path
+        self._processor_class = kwargs.pop("processor_class", None)
+        self.init_kwargs = kwargs
+        self._logged: set[str] = set()
+        self.update_reader()
+
+    def __call__(self, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
+        """Return the ids of texts, with the masks that a model takes.
+
+        A text longer than `model_max_length`, which the model would refuse, is returned whole unless `truncation` is
+        given; each tokenizer logs one warning of it.
+
+        Args:
+            text: a text, a list of texts, or a list of pairs of texts.
+            text_pair: the second text, or a list of them. CLIP was not trained on pairs.
+            add_special_tokens: begin each text with bos_token and end it with eos_token.
+            padding: True or "longest" to pad to the longest row, "max_length" to pad to `max_length`, or False.
+            truncation: True or "longest_first" to cut the longer text of a pair first, "only_first", "only_second", or
+                False. None means False, or True if `max_length` is given without padding.
+            max_length: the length to cut at and to pad to, in tokens; `model_max_length` by default.
+            stride: with `return_overflowing_tokens`, how many tokens each row repeats of the one before.
+            is_split_into_words: each text is a list of words, tokenized one by one.
+            pad_to_multiple_of: pad to a multiple of this.
+            padding_side: "right" or "left"; the tokenizer's setting by default.
+            return_tensors: "np", "pt", "tf" or "jax" for arrays (batch, sequence): int64 in numpy and torch, int32 in
+                TensorFlow and JAX. None for lists.
+            return_token_type_ids: add `token_type_ids`, which are 0.
+            return_attention_mask: add `attention_mask`, 0 where there is padding; True by default.
+            return_overflowing_tokens: return what is cut off as further rows, and `overflow_to_sample_mapping`, the
+                number of the text that each row is of.
+            return_special_tokens_mask: add `special_tokens_mask`, 1 where a token is padding or was put around a text.
+            return_offsets_mapping: add `offset_mapping`, the (start, end) of each token in its text as given; only
+                with CLIPTokenizerFast and clean="hf".
+            return_length: add `length`, the number of tokens of each row.
+            verbose: log warnings.
+            split_special_tokens: read special tokens in the text as ordinary text.
+            **options: the keywords from `add_special_tokens` on.
+
+        Raises:
+            NotImplementedError: offsets are asked for, and cannot be known.
+            TypeError: something is not a text.
+            ValueError: an argument is not valid, rows of different length are to be a tensor, or a text holds half of
+                a surrogate pair.
+        """
+        asked = CallOptions(**options)
+        if asked.return_offsets_mapping and not (self.is_fast and self.clean == "hf"):
+            raise NotImplementedError(
+                "return_offsets_mapping needs CLIPTokenizerFast with clean='hf': CLIPTokenizer does not follow the "
+                "characters of a text, and OpenAI's steps rewrite it"
+            )
+        if asked.split_special_tokens is None:
+            asked.split_special_tokens = self.split_special_tokens
+        # With clean="openai", ftfy repairs halves of surrogate pairs.
+        pairs, is_batch = as_pairs(
+            text, text_pair, is_split_into_words=asked.is_split_into_words, allow_surrogates=self.clean == "openai"
+        )
+        cut, fill = asked.cut_and_fill(self)
+        rows = self._rows(pairs, cut, asked)
+        if asked.max_length is None and cut is None and max(map(len, rows)) > self.model_max_length:
+            message = "a text has %d tokens, more than the %d that the model takes; pass truncation=True to cut it"
+            self.warn_once(message, asked.verbose, max(map(len, rows)), self.model_max_length)
+        squeeze = not is_batch and asked.return_tensors is None and not asked.return_overflowing_tokens
+        return make_batch(self, rows, asked, fill, squeeze=squeeze)
+
+    # Tokens and their ids
+
+    def __len__(self) -> int:
+        return len(self.table.ids)
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens without the added ones; `len(tokenizer)` counts all."""
+        return len(self.table.vocab)
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return all tokens, added ones included, and their ids."""
+        return dict(self.table.ids)
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """The added tokens by id, in the order of the ids."""
+        return dict(sorted(self.table.added.items()))
+
+    @property
+    def added_tokens_encoder(self) -> dict[str, int]:
+        """The ids of the added tokens, in their order."""
+        return {token.content: token_id for token_id, token in self.added_tokens_decoder.items()}
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """Return the ids of the added tokens, in their order."""
+        return self.added_tokens_encoder
+
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
+        """Return the id of a token, or of each in a list; that of `unk_token` for one outside the vocabulary."""
+        ids, unknown = self.table.ids, self.unk_token_id
+        return ids.get(tokens, unknown) if isinstance(tokens, str) else [ids.get(token, unknown) for token in tokens]
+
+    @property
+    def special_tokens_map(self) -> dict[str, str | list[str]]:
+        """The names of special tokens, and the tokens."""
+        return self.table.special_tokens_map(as_added=False)
+
+    @property
+    def special_tokens_map_extended(self) -> dict[str, Token | list[Token]]:
+        """As `special_tokens_map`, with added tokens as `AddedToken`."""
+        return self.table.special_tokens_map(as_added=True)
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """The tokens that have a name, and the additional ones; each once."""
+        return self.table.special_tokens()
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """The ids of `all_special_tokens`."""
+        return [self.table.ids[token] for token in self.table.special_tokens()]
+
+    @property
+    def additional_special_tokens(self) -> list[str]:
+        """Special tokens without a name."""
+        return list(self.table.additional)
+
+    @additional_special_tokens.setter
+    def additional_special_tokens(self, tokens: Sequence[Token] | None) -> None:
+        contents = [as_added_token(token).content for token in tokens or ()]
+        self.table.additional = [self.table.check_known(content, ADDITIONAL) for content in contents]
+
+    @property
+    def additional_special_tokens_ids(self) -> list[int]:
+        """The ids of `additional_special_tokens`."""
+        return [self.table.ids[token] for token in self.table.additional]
+
+    # Lengths
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """The most tokens of a text that fit beside the special tokens."""
+        return self.model_max_length - self.num_special_tokens_to_add()
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """The most tokens of a pair of texts that fit beside the special tokens."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
+
+    # Steps
+
+    def update_reader(self) -> None:
+        """Find the added tokens as they now are; to be called when a token was added or named."""
+        table = self.table
+        self._reader = TextReader(self.clean, table.added, table.ids, signs_in_pattern=self._signs_in_pattern)
+
+    def warn_once(self, message: str, verbose: bool, *numbers: int) -> None:
+        """Log a warning unless it was logged before."""
+        if verbose and message not in self._logged:
+            self._logged.add(message)
+            logger.warning(message, *numbers)
+
+    def _rows(self, pairs: Sequence[Pair], cut: Truncation | None, options: CallOptions) -> list[Any]:
+        """Return a row for each pair of texts: a `Row`, or an object with its attributes and methods."""
+        signs = (self.bos_token_id, self.eos_token_id) if options.add_special_tokens else None
+
+        def ids(text: Text) -> list[int]:
+            as_text = bool(options.split_special_tokens)
+            return self._reader.ids(text, self._encode_word, split_special_tokens=as_text)
+
+        return [make_row(ids(a), None if b is None else ids(b), signs, cut) for a, b in pairs]
+
+    def _encode_word(self, word: str) -> list[int]:
+        """Return the ids of one word of a cleaned text."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        added = "".join(f"\n    {token_id}: {token!r}," for token_id, token in self.added_tokens_decoder.items())
+        return (
+            f"{type(self).__name__}(name_or_path={str(self.name_or_path)!r}, vocab_size={self.vocab_size}, "
+            f"model_max_length={self.model_max_length}, is_fast={self.is_fast}, padding_side={self.padding_side!r}, "
+            f"truncation_side={self.truncation_side!r}, special_tokens={self.special_tokens_map}, "
+            f"clean_up_tokenization_spaces={self.clean_up_tokenization_spaces}, clean={self.clean!r}, "
+            f"added_tokens_decoder={{{added}\n}})"
+        )

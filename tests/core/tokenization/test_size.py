@@ -1,0 +1,59 @@
+"""The tokenizer stays one class of few parts: how it inherits, and how many of our functions a call enters."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import clip_core
+from clip_core.images.processor import CLIPImageProcessor
+from clip_core.processing import CLIPProcessor
+from clip_core.tokenization import CLIPTokenizer, CLIPTokenizerFast
+from support.vocabulary import write_vocabulary
+
+ROOT = Path(clip_core.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def processor(tmp_path_factory):
+    tokenizer = CLIPTokenizerFast(**write_vocabulary(tmp_path_factory.mktemp("vocabulary")), model_max_length=77)
+    return CLIPProcessor(CLIPImageProcessor(), tokenizer)
+
+
+def entered(call):
+    """The files of our own functions that a call enters, comprehensions counted as functions, once it is warm."""
+    files = []
+
+    def note(frame, event, _):
+        if event == "call" and ROOT in Path(frame.f_code.co_filename).parents:
+            files.append(frame.f_code.co_filename)
+
+    call()
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(before)
+    return files
+
+
+@pytest.mark.parametrize("text", ["a photo of a cat", ["a photo of a cat"] * 20], ids=["one", "many"])
+@pytest.mark.parametrize("padding", [True, False])
+@pytest.mark.parametrize("return_tensors", ["np", None])
+def test_a_call_enters_few_functions_in_few_files(processor, text, padding, return_tensors):
+    files = entered(lambda: processor(text=text, padding=padding, return_tensors=return_tensors))
+    assert 10 < len(files) <= 30
+    assert len(set(files)) <= 7
+
+
+@pytest.mark.parametrize("cls", [CLIPTokenizer, CLIPTokenizerFast])
+def test_one_class_is_below_the_public_one(cls):
+    assert len(cls.__mro__) == 3  # its own, the shared one, and object
+
+
+def test_the_whole_is_small():
+    lines = {path.name: path.read_text().count("\n") for path in (ROOT / "tokenization").glob("*.py")}
+    assert 0 < sum(lines.values()) <= 2250, lines
