@@ -127,6 +127,7 @@ def tokenize(processor: Any, texts: list[str], *, truncation: bool = False) -> t
             f"{_shortened(texts[place])!r} is {lengths[place]} tokens long, and the model takes {longest}; "
             "shorten the text, which may be a label in a template"
         )
+    ids, mask = ids[:, :longest], mask[:, :longest]  # a processor may pad further
     # Not by `pad_to_multiple_of`: a truncating tokenizer refuses it where the maximum length is 77.
     missing = rounded(ids.shape[1], longest) - ids.shape[1]
     right = ((0, 0), (0, missing))
