@@ -117,7 +117,7 @@ class CLIPBaseModel(nn.Module):
         """
         old = self.get_input_embeddings()
         if not isinstance(old, nn.Embedding):
-            raise TypeError(f"{type(self).__name__} has no token embedding to resize")
+            raise TypeError(f"{type(self).__name__} has no token embedding; resize_token_embeddings needs one")
         count = new_vocab_size(old.num_embeddings, new_num_tokens, pad_to_multiple_of)
         text_config = getattr(self.config, "text_config", self.config)
         warn_of_legacy_pooling(text_config, old.num_embeddings, count)

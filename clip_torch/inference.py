@@ -271,4 +271,4 @@ def multiplies_bfloat16() -> bool:
 
 def refuse(what: str) -> NoReturn:
     """Raise the error that says what a prepared model can no longer do."""
-    raise ValueError(f"the model was prepared for inference; to {what}, load it again")
+    raise ValueError(f"prepare_for_inference() has changed this model; to {what}, load it again")

@@ -88,7 +88,10 @@ def prepare(
     hub = split_hub_options(kwargs)
     new_head = not {"num_labels", "id2label", "label2id"}.isdisjoint(kwargs)
     if source is None and (tensors is None or config is None):
-        raise ValueError("give a folder, a file or a hub id to load from, or both a config and the weights")
+        raise ValueError(
+            "pretrained_model_name_or_path=None needs both config and state_dict; otherwise give a folder, a file or "
+            "a hub id to load from"
+        )
     config = _resolve_config(model_class, source if config is None else config, hub, kwargs)
     if tensors is not None:
         checkpoint = Checkpoint(tensors, "state_dict")

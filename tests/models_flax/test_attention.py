@@ -14,6 +14,8 @@ from clip_core.modeling import attention as attention_names
 from clip_flax import attention
 from clip_flax.attention import AttentionPlan, check_implementation, eager_attention, sdpa_attention, text_plan
 from support.configs import pixel_values, tiny_config, token_ids
+from support.messages import naming
+from support.tolerances import FLOAT32, FLOAT32_OPERATION, FLOAT64_OPERATION, GRADIENTS, MEAN_OF_DRAWS
 
 BATCH, SEQ, HEADS, HEAD_DIM = 5, 9, 3, 8
 
@@ -48,10 +50,10 @@ def run(implementation, rows):
 def test_sdpa_agrees_with_eager_forward_and_backward(case):
     (states, gradients), (expected, expected_gradients) = run("sdpa", MASKS[case]), run("eager", MASKS[case])
     assert jnp.isfinite(states).all()
-    np.testing.assert_allclose(states, expected, rtol=1e-4, atol=1e-5)
-    least = max(jnp.abs(gradient).max() for gradient in jax.tree.leaves(expected_gradients)) * 1e-5
+    np.testing.assert_allclose(states, expected, **FLOAT32)
+    least = max(jnp.abs(gradient).max() for gradient in jax.tree.leaves(expected_gradients)) * GRADIENTS
     jax.tree.map(
-        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=least),
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=GRADIENTS, atol=least),
         gradients,
         expected_gradients,
     )
@@ -63,10 +65,8 @@ def test_a_padded_text_equals_the_same_text_alone():
     together = model(ids, attention_mask=mask)
     for row, length in enumerate(mask.sum(-1).tolist()):
         alone = model(ids[row : row + 1, :length])
-        np.testing.assert_allclose(
-            together.last_hidden_state[row, :length], alone.last_hidden_state[0], rtol=1e-4, atol=1e-5
-        )
-        np.testing.assert_allclose(together.pooler_output[row], alone.pooler_output[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(together.last_hidden_state[row, :length], alone.last_hidden_state[0], **FLOAT32)
+        np.testing.assert_allclose(together.pooler_output[row], alone.pooler_output[0], **FLOAT32)
 
 
 def test_what_follows_a_token_does_not_change_it():
@@ -75,7 +75,7 @@ def test_what_follows_a_token_does_not_change_it():
     other = ids.copy()
     other[:, 7:] = 5
     states, changed = model(ids).last_hidden_state, model(other).last_hidden_state
-    np.testing.assert_allclose(states[:, :7], changed[:, :7], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(states[:, :7], changed[:, :7], **FLOAT32_OPERATION)
     assert not np.allclose(states[:, 7:], changed[:, 7:])
 
 
@@ -100,7 +100,7 @@ def test_float64_is_computed_in_float64():
         scores = np.einsum("bqhd,bkhd->bhqk", query, key) * 0.3
         weights = np.exp(np.where(np.tri(SEQ, dtype=bool), scores, -np.inf))
         expected = np.einsum("bhqk,bkhd->bqhd", weights / weights.sum(-1, keepdims=True), value)
-        np.testing.assert_allclose(attended, expected, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(attended, expected, **FLOAT64_OPERATION)
 
 
 @pytest.mark.parametrize("class_name", ["CLIPTextModel", "CLIPVisionModel"])
@@ -108,11 +108,11 @@ def test_asking_sdpa_for_attentions_falls_back_to_eager_with_one_warning(class_n
     monkeypatch.setattr(attention_names, "_warned", set())
     model = getattr(clip_flax, class_name)(tiny_config())
     inputs = token_ids()[0] if class_name == "CLIPTextModel" else pixel_values(2)
-    with pytest.warns(UserWarning, match="sdpa.*output_attentions") as caught:
+    with pytest.warns(UserWarning, match=naming("sdpa", "output_attentions")) as caught:
         first = model(inputs, output_attentions=True)
         model(inputs, output_attentions=True)
     assert len(caught) == 1
-    np.testing.assert_allclose(first.last_hidden_state, model(inputs).last_hidden_state, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(first.last_hidden_state, model(inputs).last_hidden_state, **FLOAT32)
     assert all(np.allclose(weights.sum(-1), 1.0) for weights in first.attentions)
 
 
@@ -138,15 +138,15 @@ def test_changing_the_implementation_changes_what_is_compiled(monkeypatch):
 
 
 def test_an_unknown_implementation_is_refused_by_name():
-    with pytest.raises(ValueError, match="'flex'.*eager, sdpa"):
+    with pytest.raises(ValueError, match=naming("'flex'", "eager", "sdpa")):
         check_implementation("flex")
-    with pytest.raises(ValueError, match="'flash_attention_2'.*clip_torch alone"):
+    with pytest.raises(ValueError, match=naming("'flash_attention_2'", "clip_torch")):
         clip_flax.CLIPModel(tiny_config(attn_implementation="flash_attention_2"))
 
 
 def test_a_mask_of_another_shape_is_refused_with_both_shapes():
     model = clip_flax.CLIPTextModel(tiny_config().text_config)
-    with pytest.raises(ValueError, match=r"\(4, 12\).*\(4, 11\)"):
+    with pytest.raises(ValueError, match=naming("attention_mask", (4, 12), "input_ids", (4, 11))):
         model(token_ids()[0], attention_mask=np.ones((4, 12)))
 
 
@@ -176,12 +176,12 @@ def test_dropout_keeps_the_mean():
         sdpa_attention(query, key, value, AttentionPlan(), scale=0.3, dropout=dropout(jax.random.key(seed)))[0]
         for seed in range(100)
     ]
-    assert np.mean(draws) == pytest.approx(1.0, abs=0.02)
+    assert np.mean(draws) == pytest.approx(1.0, abs=MEAN_OF_DRAWS)
     assert np.std(draws) > 0.1
 
 
 def test_training_without_a_key_is_refused_where_there_is_dropout():
-    with pytest.raises(ValueError, match="dropout_rng=key"):
+    with pytest.raises(ValueError, match=naming("train=True", "dropout_rng=key")):
         clip_flax.CLIPTextModel(tiny_config({"attention_dropout": 0.5}))(token_ids()[0], train=True)
     clip_flax.CLIPTextModel(tiny_config())(token_ids()[0], train=True)
 

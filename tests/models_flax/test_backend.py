@@ -13,6 +13,7 @@ from clip_core.modeling import stages
 from clip_core.modeling.parameters import MODEL_CLASSES, parameter_table
 from support.configs import pixel_values, tiny_config, token_ids
 from support.entries import part_of
+from support.messages import naming
 from support.tolerances import EMBEDDINGS, HIDDEN_STATES
 
 IDS, MASK = token_ids()
@@ -41,7 +42,7 @@ def test_the_encoder_gives_what_the_model_gives(folder, dtype):
 
 def test_a_device_that_is_not_there_is_refused(folder):
     for device in ("gpu9", "cpu:7", "cpu:x"):
-        with pytest.raises(ValueError, match=f"'{device}' is no device.*cpu:0"):
+        with pytest.raises(ValueError, match=naming(f"device={device!r}", "cpu:0")):
             load_backend("flax").load(folder, device=device)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clip_flax.loss import classification_loss, contrastive_loss
-from support.tolerances import ONE_LAYER
+from support.tolerances import LOSS
 
 LOGITS = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32) * 3
 
@@ -22,13 +22,13 @@ def test_losses_are_taken_in_float32(dtype):
     logits = jnp.asarray(LOGITS[:, :4], dtype)
     loss = contrastive_loss(logits)
     assert loss.dtype == jnp.float32
-    assert loss == pytest.approx(-log_softmax(np.asarray(logits, np.float64)).diagonal().mean(), rel=ONE_LAYER)
+    assert loss == pytest.approx(-log_softmax(np.asarray(logits, np.float64)).diagonal().mean(), rel=LOSS)
 
 
 def test_a_label_of_minus_one_hundred_is_left_out_and_its_gradient_is_zero():
     labels = jnp.asarray([4, -100, 0, -100])
     loss, gradient = jax.value_and_grad(classification_loss)(jnp.asarray(LOGITS), labels, None)
-    assert loss == pytest.approx(-(log_softmax(LOGITS)[0, 4] + log_softmax(LOGITS)[2, 0]) / 2, rel=ONE_LAYER)
+    assert loss == pytest.approx(-(log_softmax(LOGITS)[0, 4] + log_softmax(LOGITS)[2, 0]) / 2, rel=LOSS)
     assert jnp.isfinite(gradient).all()
     assert gradient.any(axis=-1).tolist() == [True, False, True, False]
 
@@ -47,4 +47,4 @@ def test_regression_of_one_number_takes_labels_of_either_shape():
     logits, labels = jnp.asarray(LOGITS[:, :1]), jnp.asarray([0.5, -1.0, 2.0, 0.0])
     expected = np.square(LOGITS[:, 0] - np.asarray(labels)).mean()
     for shape in ((4,), (4, 1)):
-        assert classification_loss(logits, labels.reshape(shape), None) == pytest.approx(expected, rel=ONE_LAYER)
+        assert classification_loss(logits, labels.reshape(shape), None) == pytest.approx(expected, rel=LOSS)

@@ -12,7 +12,9 @@ import tensorflow as tf
 from clip_core.modeling import attention as attention_names
 from clip_tf.attention import check_implementation, eager_attention, text_plan
 from support.configs import pixel_values, token_ids
+from support.messages import naming
 from support.tf_models import build
+from support.tolerances import FLOAT32, FLOAT32_OPERATION, FLOAT64, ROUNDING
 
 BATCH, SEQ, HEADS, HEAD_DIM = 5, 9, 3, 8
 MASKS = {
@@ -40,9 +42,9 @@ def test_sdpa_agrees_with_eager_forward_and_backward(case):
     states, gradients = run("eager", MASKS[case])
     other_states, other_gradients = run("sdpa", MASKS[case])
     assert np.isfinite(states).all()
-    np.testing.assert_allclose(other_states, states, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(other_states, states, **FLOAT64)
     for one, other in zip(gradients, other_gradients, strict=True):
-        np.testing.assert_allclose(other, one, rtol=1e-7, atol=1e-8)
+        np.testing.assert_allclose(other, one, **FLOAT64)
 
 
 @pytest.mark.parametrize("case", MASKS)
@@ -54,7 +56,7 @@ def test_attention_is_what_keras_computes_by_einsum(case):
     mask = text_plan("eager", None if MASKS[case] is None else tf.constant(MASKS[case]), tf.zeros((BATCH, SEQ, 1)))
     attended, _ = eager_attention(query, key, value, mask, scale=0.3, dropout=None)
     expected = keras.ops.dot_product_attention(query, key, value, bias=mask.bias, scale=0.3)
-    np.testing.assert_allclose(attended, expected, atol=1e-6)
+    np.testing.assert_allclose(attended, expected, atol=ROUNDING)
 
 
 def test_a_padded_text_equals_the_same_text_alone():
@@ -63,8 +65,8 @@ def test_a_padded_text_equals_the_same_text_alone():
     together = model(ids, mask)
     for row, length in enumerate(mask.sum(-1)):
         alone = model(ids[row : row + 1, :length])
-        np.testing.assert_allclose(together.last_hidden_state[row, :length], alone.last_hidden_state[0], rtol=1e-7)
-        np.testing.assert_allclose(together.pooler_output[row], alone.pooler_output[0], rtol=1e-7)
+        np.testing.assert_allclose(together.last_hidden_state[row, :length], alone.last_hidden_state[0], **FLOAT64)
+        np.testing.assert_allclose(together.pooler_output[row], alone.pooler_output[0], **FLOAT64)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
@@ -83,12 +85,12 @@ def test_asking_sdpa_for_attentions_falls_back_to_eager_with_one_warning(class_n
     monkeypatch.setattr(attention_names, "_warned", set())
     model = build(class_name)
     inputs = token_ids()[0] if class_name == "CLIPTextModel" else pixel_values(2)
-    with pytest.warns(UserWarning, match="sdpa.*output_attentions") as caught:
+    with pytest.warns(UserWarning, match=naming("sdpa", "output_attentions")) as caught:
         first = model(inputs, output_attentions=True)
         model(inputs, output_attentions=True)
     assert len([warning for warning in caught if "output_attentions" in str(warning.message)]) == 1
-    np.testing.assert_allclose(first.last_hidden_state, model(inputs).last_hidden_state, rtol=1e-4, atol=1e-5)
-    assert all(np.allclose(tf.reduce_sum(weights, axis=-1), 1, atol=1e-5) for weights in first.attentions)
+    np.testing.assert_allclose(first.last_hidden_state, model(inputs).last_hidden_state, **FLOAT32)
+    assert all(np.allclose(tf.reduce_sum(weights, axis=-1), 1, **FLOAT32_OPERATION) for weights in first.attentions)
 
 
 def test_eager_returns_attentions_without_a_warning():
@@ -100,14 +102,14 @@ def test_eager_returns_attentions_without_a_warning():
 
 
 def test_an_unknown_implementation_is_refused_by_name():
-    with pytest.raises(ValueError, match="'flex'.*eager, sdpa"):
+    with pytest.raises(ValueError, match=naming("'flex'", "eager", "sdpa")):
         check_implementation("flex")
-    with pytest.raises(ValueError, match="FlashAttention 2 is in clip_torch alone"):
+    with pytest.raises(ValueError, match=naming("'flash_attention_2'", "clip_torch")):
         build(attn_implementation="flash_attention_2")
 
 
 def test_a_mask_of_another_shape_is_refused_with_both_shapes():
-    with pytest.raises(ValueError, match=r"\(4, 12\).*\(4, 11\)"):
+    with pytest.raises(ValueError, match=naming("attention_mask", (4, 12), "input_ids", (4, 11))):
         build("CLIPTextModel")(token_ids()[0], attention_mask=np.ones((4, 12)))
 
 

@@ -12,6 +12,8 @@ from clip_core.modeling import attention as attention_names
 from clip_torch.attention import AttentionPlan, check_implementation, eager_attention, text_plan
 from support import flash_kernels
 from support.configs import tiny_config, token_ids
+from support.messages import naming
+from support.tolerances import FLOAT32, FLOAT64
 
 BATCH, SEQ, HEADS, HEAD_DIM = 5, 9, 3, 8
 
@@ -43,9 +45,9 @@ def run(implementation, mask, heads=5):
 def assert_same(found, expected):
     (states, gradients), (other_states, other_gradients) = expected, found
     assert torch.isfinite(states).all()
-    torch.testing.assert_close(other_states, states, rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(other_states, states, **FLOAT64)
     for name, gradient in gradients.items():
-        torch.testing.assert_close(other_gradients[name], gradient, rtol=1e-8, atol=1e-9, msg=name)
+        torch.testing.assert_close(other_gradients[name], gradient, **FLOAT64, msg=name)
 
 
 @pytest.mark.parametrize("case", MASKS)
@@ -109,11 +111,11 @@ def test_asking_sdpa_for_attentions_falls_back_to_eager_with_one_warning(class_n
     config = tiny_config()
     model = getattr(clip_torch, class_name)(config).eval()
     inputs = torch.from_numpy(token_ids()[0]) if class_name == "CLIPTextModel" else torch.randn(2, 2, 30, 30)
-    with pytest.warns(UserWarning, match="sdpa.*output_attentions") as caught:
+    with pytest.warns(UserWarning, match=naming("sdpa", "output_attentions")) as caught:
         first = model(inputs, output_attentions=True)
         model(inputs, output_attentions=True)
     assert len(caught) == 1
-    torch.testing.assert_close(first.last_hidden_state, model(inputs).last_hidden_state, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(first.last_hidden_state, model(inputs).last_hidden_state, **FLOAT32)
     assert all(weights.sum(-1).allclose(torch.ones(())) for weights in first.attentions)
 
 
@@ -127,13 +129,13 @@ def test_eager_returns_attentions_without_a_warning():
 
 
 def test_an_unknown_implementation_is_refused_by_name():
-    with pytest.raises(ValueError, match="'flex'.*eager, sdpa, flash_attention_2"):
+    with pytest.raises(ValueError, match=naming("'flex'", "eager", "sdpa", "flash_attention_2")):
         check_implementation("flex")
     config = tiny_config(attn_implementation="flex")
-    with pytest.raises(ValueError, match="'flex'"):
+    with pytest.raises(ValueError, match=naming("attn_implementation='flex'")):
         clip_torch.CLIPModel(config)
     config = tiny_config(attn_implementation={"vision_config": "flex"})
-    with pytest.raises(ValueError, match="'flex'"):
+    with pytest.raises(ValueError, match=naming("attn_implementation='flex'")):
         clip_torch.CLIPModel(config)
 
 
@@ -143,7 +145,7 @@ def test_the_towers_may_differ_in_implementation():
     assert [tower.attn_implementation for tower in towers] == ["eager", None]
     model.set_attn_implementation({"text_config": "sdpa", "vision_config": "eager"})
     assert [tower.attn_implementation for tower in towers] == ["sdpa", "eager"]
-    with pytest.raises(ValueError, match="'flex'"):
+    with pytest.raises(ValueError, match=naming("attn_implementation='flex'")):
         model.set_attn_implementation({"text_config": "eager", "vision_config": "flex"})
     assert [tower.attn_implementation for tower in towers] == ["sdpa", "eager"]
     model.set_attn_implementation("eager")
@@ -152,7 +154,7 @@ def test_the_towers_may_differ_in_implementation():
 
 def test_a_mask_of_another_shape_is_refused_with_both_shapes():
     model = clip_torch.CLIPTextModel(tiny_config().text_config)
-    with pytest.raises(ValueError, match=r"\(4, 12\).*\(4, 11\)"):
+    with pytest.raises(ValueError, match=naming("attention_mask", (4, 12), "input_ids", (4, 11))):
         model(torch.from_numpy(token_ids()[0]), attention_mask=torch.ones(4, 12))
 
 

@@ -10,6 +10,7 @@ import torch
 
 import clip_torch
 from support.configs import CLASSES, pixel_values, tiny_config, token_ids
+from support.tolerances import FLOAT32, HALF_PRECISION_LOGITS, SUMMED_GRADIENTS
 
 
 def model_and_inputs(class_name, batch=4, **config):
@@ -28,7 +29,7 @@ def assert_same(ours, expected):
     assert list(ours) == list(expected)
     for name in expected:
         if isinstance(expected[name], torch.Tensor):
-            torch.testing.assert_close(ours[name], expected[name], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(ours[name], expected[name], **FLOAT32)
 
 
 @pytest.mark.parametrize("class_name", CLASSES)
@@ -105,7 +106,7 @@ def test_per_sample_gradients_by_vmap():
 
     whole = torch.func.grad(total)(parameters)
     for name, gradient in whole.items():
-        torch.testing.assert_close(per_sample[name].sum(0), gradient, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(per_sample[name].sum(0), gradient, **SUMMED_GRADIENTS)
 
 
 def test_autocast_keeps_the_weights_and_runs_in_half_precision():
@@ -114,4 +115,6 @@ def test_autocast_keeps_the_weights_and_runs_in_half_precision():
         output = model(**inputs)
     assert model.dtype == torch.float32
     assert output.text_model_output.hidden_states is None
-    torch.testing.assert_close(output.logits_per_image.float(), model(**inputs).logits_per_image, rtol=0.1, atol=0.1)
+    torch.testing.assert_close(
+        output.logits_per_image.float(), model(**inputs).logits_per_image, **HALF_PRECISION_LOGITS
+    )

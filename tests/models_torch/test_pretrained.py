@@ -11,6 +11,8 @@ import clip_torch
 from clip_core.modeling.parameters import MODEL_CLASSES
 from converters.checkpoint import CheckpointError
 from support.configs import pixel_values, tiny_config, token_ids
+from support.messages import naming
+from support.tolerances import DRAWN_WEIGHTS
 
 
 def build(class_name="CLIPModel", **config):
@@ -61,7 +63,7 @@ def test_a_variant_is_written_and_read(model, tmp_path):
     model.save_pretrained(tmp_path, variant="fp16")
     assert (tmp_path / "model.fp16.safetensors").exists()
     assert_equal(clip_torch.CLIPModel.from_pretrained(tmp_path, variant="fp16"), model)
-    with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):
+    with pytest.raises(FileNotFoundError, match=naming("model.safetensors")):
         clip_torch.CLIPModel.from_pretrained(tmp_path)
 
 
@@ -93,7 +95,9 @@ def test_flattened_towers_load(class_name, tower, tmp_path):
 def test_a_full_checkpoint_serves_every_class(model, folder, class_name):
     options = {"num_labels": 5} if class_name == "CLIPForImageClassification" else {}
     if options:
-        with pytest.warns(UserWarning, match=r"fresh weights for classifier\.weight, classifier\.bias"):
+        with pytest.warns(
+            UserWarning, match=naming("CLIPForImageClassification", "classifier.weight", "classifier.bias")
+        ):
             loaded = clip_torch.CLIPForImageClassification.from_pretrained(folder, **options)
         assert loaded(torch.from_numpy(pixel_values())).logits.shape == (3, 5)
     else:
@@ -104,28 +108,28 @@ def test_a_full_checkpoint_serves_every_class(model, folder, class_name):
 
 
 def test_a_classifier_that_nobody_asked_for_is_an_error(folder):
-    with pytest.raises(CheckpointError, match=r"2 missing:\n    classifier\.weight"):
+    with pytest.raises(CheckpointError, match=naming(2, "classifier.weight", "classifier.bias")):
         clip_torch.CLIPForImageClassification.from_pretrained(folder)
 
 
 def test_missing_and_unexpected_weights_can_be_pardoned(model, folder):
     rename(folder, lambda name: name.replace("layers.1.mlp", "layers.1.mlp_old"))
-    with pytest.raises(CheckpointError, match="8 missing"):
+    with pytest.raises(CheckpointError, match=naming(8, "text_model.encoder.layers.1.mlp.fc1.weight")):
         clip_torch.CLIPModel.from_pretrained(folder)
     torch.manual_seed(5)
-    with pytest.warns(UserWarning, match="fresh weights"):
+    with pytest.warns(UserWarning, match=naming("CLIPModel", "text_model.encoder.layers.1.mlp.fc1.weight")):
         loaded, info = clip_torch.CLIPModel.from_pretrained(folder, strict=False, output_loading_info=True)
     assert len(info["missing_keys"]) == len(info["unexpected_keys"]) == 8
     fresh, old = "text_model.encoder.layers.1.mlp.fc1.weight", "text_model.encoder.layers.0.mlp.fc1.weight"
     assert not torch.equal(loaded.state_dict()[fresh], model.state_dict()[fresh])
-    assert loaded.state_dict()[fresh].std() == pytest.approx(1.5 * 80**-0.5, rel=0.1)
+    assert loaded.state_dict()[fresh].std() == pytest.approx(1.5 * 80**-0.5, rel=DRAWN_WEIGHTS)
     assert torch.equal(loaded.state_dict()[old], model.state_dict()[old])
 
 
 def test_mismatched_sizes_are_an_error_unless_ignored(model, folder):
-    with pytest.raises(CheckpointError, match=r"text_projection\.weight: \(24, 40\) in the checkpoint, \(9, 40\)"):
+    with pytest.raises(CheckpointError, match=naming("text_projection.weight", (24, 40), (9, 40))):
         clip_torch.CLIPModel.from_pretrained(folder, projection_dim=9)
-    with pytest.warns(UserWarning, match="fresh weights for visual_projection.weight, text_projection.weight"):
+    with pytest.warns(UserWarning, match=naming("visual_projection.weight", "text_projection.weight")):
         loaded, info = clip_torch.CLIPModel.from_pretrained(
             folder, projection_dim=9, ignore_mismatched_sizes=True, output_loading_info=True
         )
@@ -155,7 +159,7 @@ def test_auto_dtype_is_the_weights_where_the_config_is_silent(model, tmp_path):
 
 @pytest.mark.parametrize("dtype", ["int8", "float17", torch.int64])
 def test_a_dtype_that_is_none_is_refused(folder, dtype):
-    with pytest.raises(ValueError, match="is no floating-point dtype; give float32"):
+    with pytest.raises(ValueError, match=naming(repr(dtype), "float32")):
         clip_torch.CLIPModel.from_pretrained(folder, dtype=dtype)
 
 
@@ -168,16 +172,16 @@ def test_device_maps(folder, device_map):
 
 
 @pytest.mark.parametrize(
-    ("device_map", "message"),
+    ("device_map", "offered"),
     [
-        ("gpu0", "is no device"),
-        ({"text_model": 0, "vision_model": 1}, "one"),
-        ("cuda:99", "'cuda:99' cannot be used here .*; give 'cpu' or 'auto'"),
-        ("xla", "'xla' cannot be used here"),
+        ("gpu0", ["'cuda:1'"]),
+        ({"text_model": 0, "vision_model": 1}, []),
+        ("cuda:99", ["'cpu'", "'auto'"]),
+        ("xla", ["'cpu'", "'auto'"]),
     ],
 )
-def test_a_device_map_that_is_none_is_refused(folder, device_map, message):
-    with pytest.raises(ValueError, match=message):
+def test_a_device_map_that_is_none_is_refused(folder, device_map, offered):
+    with pytest.raises(ValueError, match=naming(f"device_map={device_map!r}", *offered)):
         clip_torch.CLIPModel.from_pretrained(folder, device_map=device_map)
 
 
@@ -205,16 +209,16 @@ def test_a_weight_file_is_loaded_with_the_config_beside_it(model, folder):
 def test_a_state_dict_may_be_given_in_place_of_a_file(model):
     loaded = clip_torch.CLIPModel.from_pretrained(None, config=model.config, state_dict=model.state_dict())
     assert_equal(loaded, model)
-    with pytest.raises(ValueError, match="give a folder"):
+    with pytest.raises(ValueError, match=naming("pretrained_model_name_or_path=None", "config", "state_dict")):
         clip_torch.CLIPModel.from_pretrained(None)
 
 
 def test_a_keyword_that_nothing_takes_is_named(folder):
-    with pytest.raises(TypeError, match=r"CLIPModel\.from_pretrained does not take num_layer"):
+    with pytest.raises(TypeError, match=naming("CLIPModel.from_pretrained", "num_layer")):
         clip_torch.CLIPModel.from_pretrained(folder, num_layer=3)
-    with pytest.raises(TypeError, match=r"CLIPModel\.from_pretrained does not take num_layer"):
+    with pytest.raises(TypeError, match=naming("CLIPModel.from_pretrained", "num_layer")):
         clip_torch.CLIPModel.from_pretrained(folder, config=tiny_config(), num_layer=3)
-    with pytest.raises(TypeError, match="save_pretrained does not take safe"):
+    with pytest.raises(TypeError, match=naming("save_pretrained", "safe")):
         clip_torch.CLIPModel.from_pretrained(folder).save_pretrained(folder, safe=True)
 
 
@@ -255,5 +259,5 @@ def test_only_the_main_process_writes(model, tmp_path):
 
 def test_a_file_in_the_folders_place_is_refused(model, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(NotADirectoryError, match="give a folder"):
+    with pytest.raises(NotADirectoryError, match=naming(tmp_path / "file")):
         model.save_pretrained(tmp_path / "file")

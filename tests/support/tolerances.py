@@ -1,4 +1,7 @@
-"""Every tolerance of the tests, once, with its reason."""
+"""Every tolerance of the tests, once, with its reason.
+
+A row that has both parts of |a - b| <= atol + rtol * |b| is a dict, given as `**FLOAT32`.
+"""
 
 # Unit-norm embeddings in fp32, absolute: rounding over a dozen layers stays below 3e-6; a wrong formula does not.
 EMBEDDINGS = 1e-5
@@ -15,8 +18,57 @@ PROBABILITIES = 1e-4
 # One matrix product in another order of summation, relative.
 ONE_LAYER = 1e-5
 
+# One step of rounding, or a few, in numbers near 1 in fp32: one operation, or one sum over few terms.
+ROUNDING = 1e-6
+
+# One operation in fp32, by two kernels.
+FLOAT32_OPERATION = {"rtol": 1e-5, "atol": 1e-6}
+
+# Outputs of a tiny model in fp32, by two kernels or in batches of two sizes: sums in another order, over a few layers.
+FLOAT32 = {"rtol": 1e-5, "atol": 1e-5}
+
+# Its gradients, and its weights after steps along them: they add up the rounding of both directions.
+FLOAT32_GRADIENTS = {"rtol": 1e-3, "atol": 1e-5}
+
+# Gradients of a sum over all outputs, which reach hundreds, added up over images in another order.
+SUMMED_GRADIENTS = {"rtol": 1e-3, "atol": 1e-4}
+
+# Gradients in fp32, relative to the largest: of the tensor, or of all parameters.
+GRADIENTS = 1e-5
+
+# A gradient that is zero by its formula, such as that of a key's bias, absolute.
+ZERO_GRADIENT = 1e-6
+
+# One operation in fp64 against its formula in numpy.
+FLOAT64_OPERATION = {"rtol": 1e-12, "atol": 1e-12}
+
+# A tiny model in fp64, outputs and gradients, by two kernels: 1e-12 was seen, where fp32 would show 1e-5.
+FLOAT64 = {"rtol": 1e-9, "atol": 1e-11}
+
+# A loss in fp32 by another path, relative: one number near 1, averaged over a batch.
+LOSS = 1e-5
+
+# A loss after a few steps of training, relative: each step carries on the rounding of those before.
+LOSS_AFTER_STEPS = 1e-4
+
 # Half precision against single on a GPU, relative to the largest value: 10 and 7 bits of fraction, over a few layers.
 HALF_PRECISION = {"torch.float16": 5e-3, "torch.bfloat16": 4e-2}
 
 # Gradients likewise, relative to the largest of all parameters.
 HALF_PRECISION_GRADIENTS = {"torch.float16": 1e-2, "torch.bfloat16": 8e-2}
+
+# Logits of a tiny model in half precision against single: cosines to two digits, times a temperature of 14.
+HALF_PRECISION_LOGITS = {"rtol": 0.0, "atol": 0.1}
+
+# A slope by differences in fp32, relative: a step of 1e-3 leaves three digits of the difference.
+DIFFERENCE_QUOTIENT = 0.02
+
+# The standard deviation of thousands of drawn weights, relative: three times its own, 1 / sqrt(2 n).
+DRAWN_WEIGHTS = 0.05
+
+# Likewise of 60,000 and of 36.
+MANY_DRAWN_WEIGHTS = 0.02
+FEW_DRAWN_WEIGHTS = 0.2
+
+# The mean of 40,000 draws of dropout, each 0 or 2, absolute: four times its standard deviation.
+MEAN_OF_DRAWS = 0.02

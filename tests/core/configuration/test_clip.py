@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from clip_core.configuration.checks import ACTIVATIONS
 from support.configs import tiny_config
+from support.messages import naming
 
 ALL = [CLIPConfig, CLIPTextConfig, CLIPVisionConfig]
 TOWERS = [CLIPTextConfig, CLIPVisionConfig]
@@ -62,7 +63,9 @@ class TestFields:
         assert heads == {"1": [0]}
 
     def test_a_tower_in_the_others_place(self):
-        with pytest.raises(ValueError, match="model_type='clip_vision_model' is not the 'clip_text_model'"):
+        with pytest.raises(
+            ValueError, match=naming("model_type='clip_vision_model'", "'clip_text_model'", CLIPTextConfig)
+        ):
             CLIPConfig(text_config=CLIPVisionConfig())
 
     def test_from_text_vision_configs(self):
@@ -93,7 +96,7 @@ class TestFields:
         assert CLIPConfig(dtype=np.float16).dtype == "float16"
 
     def test_unknown_dtype(self):
-        with pytest.raises(ValueError, match=r"dtype='float17' is not known; it is one of float32, float16"):
+        with pytest.raises(ValueError, match=naming("dtype='float17'", "float32", "float16")):
             CLIPConfig(dtype="float17")
 
     def test_labels(self):
@@ -137,7 +140,7 @@ class TestFields:
         config.update({"projection_dim": 8, "text_config": {"num_hidden_layers": 2}, "note": "x", "model_type": "clip"})
         assert (config.projection_dim, config.note, tower.num_hidden_layers) == (8, "x", 2)
         assert config.text_config is tower
-        with pytest.raises(ValueError, match="projection_dim=0 is not valid"):
+        with pytest.raises(ValueError, match=naming(CLIPConfig, "projection_dim=0")):
             config.update({"projection_dim": 0})
 
     @pytest.mark.parametrize("config_class", ALL)
@@ -162,57 +165,57 @@ class TestFields:
 
 class TestValidation:
     @pytest.mark.parametrize(
-        ("config_class", "fields", "message"),
+        ("config_class", "fields", "named"),
         [
             (
                 CLIPTextConfig,
                 {"hidden_size": 0},
-                "CLIPTextConfig: hidden_size=0 is not valid; .* integer of at least 1",
+                ["CLIPTextConfig", "hidden_size=0", 1],
             ),
-            (CLIPTextConfig, {"hidden_size": 512.0}, "hidden_size=512.0 is not valid"),
-            (CLIPTextConfig, {"vocab_size": "49408"}, "vocab_size='49408' is not valid"),
-            (CLIPTextConfig, {"max_position_embeddings": -1}, "max_position_embeddings=-1 is not valid"),
-            (CLIPTextConfig, {"num_hidden_layers": True}, "num_hidden_layers=True is not valid"),
-            (CLIPTextConfig, {"num_attention_heads": 7}, r"=7 .* it has to divide hidden_size=512, as 4, 8 would"),
-            (CLIPTextConfig, {"hidden_act": "gleu"}, "hidden_act='gleu' .* it has to be one of gelu, gelu_new"),
-            (CLIPTextConfig, {"layer_norm_eps": 0.0}, "layer_norm_eps=0.0 .* a finite number above 0"),
-            (CLIPTextConfig, {"layer_norm_eps": float("nan")}, "layer_norm_eps=nan is not valid"),
-            (CLIPTextConfig, {"attention_dropout": 1.0}, "attention_dropout=1.0 .* at least 0 and below 1"),
-            (CLIPTextConfig, {"attention_dropout": -0.1}, "attention_dropout=-0.1 is not valid"),
-            (CLIPTextConfig, {"eos_token_id": None}, "eos_token_id=None is not valid"),
-            (CLIPTextConfig, {"eos_token_id": [2]}, r"eos_token_id=\[2\] is not valid"),
-            (CLIPTextConfig, {"pad_token_id": 1.5}, "pad_token_id=1.5 .* at least -1 or None"),
-            (CLIPTextConfig, {"missing_eos": "last"}, "missing_eos='last' .* one of first, error"),
-            (CLIPTextConfig, {"pruned_heads": {12: [0]}}, "pruned_heads=.* layers, 0 to 11"),
-            (CLIPTextConfig, {"pruned_heads": {0: [8]}}, "pruned_heads=.* heads, 0 to 7"),
-            (CLIPTextConfig, {"pruned_heads": {0: list(range(8))}}, "some but not all"),
-            (CLIPTextConfig, {"pruned_heads": [0]}, "pruned_heads=.* a dict whose keys are integers"),
-            (CLIPTextConfig, {"pruned_heads": {"first": [0]}}, "a dict whose keys are integers"),
+            (CLIPTextConfig, {"hidden_size": 512.0}, ["hidden_size=512.0"]),
+            (CLIPTextConfig, {"vocab_size": "49408"}, ["vocab_size='49408'"]),
+            (CLIPTextConfig, {"max_position_embeddings": -1}, ["max_position_embeddings=-1"]),
+            (CLIPTextConfig, {"num_hidden_layers": True}, ["num_hidden_layers=True"]),
+            (CLIPTextConfig, {"num_attention_heads": 7}, ["num_attention_heads=7", "hidden_size=512", 4, 8]),
+            (CLIPTextConfig, {"hidden_act": "gleu"}, ["hidden_act='gleu'", "gelu", "gelu_new"]),
+            (CLIPTextConfig, {"layer_norm_eps": 0.0}, ["layer_norm_eps=0.0", 0]),
+            (CLIPTextConfig, {"layer_norm_eps": float("nan")}, ["layer_norm_eps=nan"]),
+            (CLIPTextConfig, {"attention_dropout": 1.0}, ["attention_dropout=1.0", 0, 1]),
+            (CLIPTextConfig, {"attention_dropout": -0.1}, ["attention_dropout=-0.1"]),
+            (CLIPTextConfig, {"eos_token_id": None}, ["eos_token_id=None"]),
+            (CLIPTextConfig, {"eos_token_id": [2]}, ["eos_token_id=[2]"]),
+            (CLIPTextConfig, {"pad_token_id": 1.5}, ["pad_token_id=1.5", -1, None]),
+            (CLIPTextConfig, {"missing_eos": "last"}, ["missing_eos='last'", "first", "error"]),
+            (CLIPTextConfig, {"pruned_heads": {12: [0]}}, ["pruned_heads={12: [0]}", 0, 11]),
+            (CLIPTextConfig, {"pruned_heads": {0: [8]}}, ["pruned_heads={0: [8]}", 0, 7]),
+            (CLIPTextConfig, {"pruned_heads": {0: list(range(8))}}, ["pruned_heads={0: [0, 1, 2, 3, 4, 5, 6, 7]}"]),
+            (CLIPTextConfig, {"pruned_heads": [0]}, ["pruned_heads=[0]", "dict"]),
+            (CLIPTextConfig, {"pruned_heads": {"first": [0]}}, ["pruned_heads={'first': [0]}", "dict"]),
             (
                 CLIPVisionConfig,
                 {"image_size": 230},
-                r"patch_size=32 .* it has to divide image_size=230, as 23, 46 would",
+                ["patch_size=32", "image_size=230", 23, 46],
             ),
-            (CLIPVisionConfig, {"image_size": (224, 224)}, r"image_size=\(224, 224\) is not valid"),
-            (CLIPVisionConfig, {"patch_size": 0}, "patch_size=0 is not valid"),
-            (CLIPVisionConfig, {"num_channels": 0}, "num_channels=0 is not valid"),
-            (CLIPConfig, {"projection_dim": None}, "projection_dim=None is not valid"),
-            (CLIPConfig, {"logit_scale_init_value": "2.6592"}, "logit_scale_init_value='2.6592' .* a finite number$"),
-            (CLIPConfig, {"text_config": {"hidden_size": 9}}, "CLIPTextConfig: num_attention_heads=8 .* as 3, 9 would"),
-            (CLIPConfig, {"problem_type": "ranking"}, "problem_type='ranking' .* None, regression, single_label"),
-            (CLIPConfig, {"num_labels": -1}, "num_labels=-1 is not valid"),
-            (CLIPConfig, {"num_labels": 3, "id2label": {0: "a"}}, "num_labels=3 .* id2label has 1 classes"),
-            (CLIPConfig, {"id2label": ["a"]}, r"id2label=\['a'\] is not valid"),
-            (CLIPConfig, {"label2id": ["a"], "id2label": {0: "a"}}, r"label2id=\['a'\] is not valid"),
-            (CLIPConfig, {"to_dict": 1}, "to_dict=1 would hide what is called so here"),
+            (CLIPVisionConfig, {"image_size": (224, 224)}, ["image_size=(224, 224)"]),
+            (CLIPVisionConfig, {"patch_size": 0}, ["patch_size=0"]),
+            (CLIPVisionConfig, {"num_channels": 0}, ["num_channels=0"]),
+            (CLIPConfig, {"projection_dim": None}, ["projection_dim=None"]),
+            (CLIPConfig, {"logit_scale_init_value": "2.6592"}, ["logit_scale_init_value='2.6592'"]),
+            (CLIPConfig, {"text_config": {"hidden_size": 9}}, ["CLIPTextConfig", "num_attention_heads=8", 3, 9]),
+            (CLIPConfig, {"problem_type": "ranking"}, ["problem_type='ranking'", None, "regression"]),
+            (CLIPConfig, {"num_labels": -1}, ["num_labels=-1"]),
+            (CLIPConfig, {"num_labels": 3, "id2label": {0: "a"}}, ["num_labels=3", "id2label", 1]),
+            (CLIPConfig, {"id2label": ["a"]}, ["id2label=['a']"]),
+            (CLIPConfig, {"label2id": ["a"], "id2label": {0: "a"}}, ["label2id=['a']"]),
+            (CLIPConfig, {"to_dict": 1}, ["to_dict=1"]),
         ],
     )
-    def test_a_wrong_value_is_named_with_what_would_be_right(self, config_class, fields, message):
-        with pytest.raises(ValueError, match=message):
+    def test_a_wrong_value_is_named_with_what_would_be_right(self, config_class, fields, named):
+        with pytest.raises(ValueError, match=naming(*named)):
             config_class(**fields)
 
     def test_huge_numbers_do_not_hang(self):
-        with pytest.raises(ValueError, match="has to divide"):
+        with pytest.raises(ValueError, match=naming("num_attention_heads=2", f"hidden_size={10**15 + 1}")):
             CLIPTextConfig(hidden_size=10**15 + 1, num_attention_heads=2)
 
     @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -272,7 +275,7 @@ class TestFiles:
 
     def test_a_file_in_the_way(self, tmp_path):
         (tmp_path / "file").touch()
-        with pytest.raises(NotADirectoryError, match="give a folder to save into"):
+        with pytest.raises(NotADirectoryError, match=naming(tmp_path / "file")):
             CLIPConfig().save_pretrained(tmp_path / "file")
 
     def test_overrides(self, write):
@@ -299,7 +302,7 @@ class TestFiles:
         assert not hasattr(config, "device_map")
 
     def test_overrides_are_validated(self, write):
-        with pytest.raises(ValueError, match=r"CLIPVisionConfig: patch_size=48 .* has to divide image_size=224"):
+        with pytest.raises(ValueError, match=naming(CLIPVisionConfig, "patch_size=48", "image_size=224")):
             CLIPVisionConfig.from_pretrained(write({"model_type": "clip_vision_model"}), patch_size=48)
 
     def test_hub_keywords_are_no_fields(self, write):
@@ -413,48 +416,51 @@ class TestTowerOfFullConfig:
 
 class TestForeignModels:
     @pytest.mark.parametrize(
-        ("content", "family"),
+        ("content", "named"),
         [
-            ({"model_type": "siglip", "text_config": {"model_type": "siglip_text_model"}}, r"SigLIP.*SiglipModel"),
-            ({"model_type": "siglip", "vision_config": {}}, "SigLIP"),
-            ({"model_type": "siglip2", "vision_config": {}}, "SigLIP 2"),
-            ({"model_type": "metaclip_2", "text_config": {}}, r"MetaCLIP 2.*MetaClip2Model"),
-            ({"model_type": "chinese_clip", "text_config": {}}, "Chinese CLIP"),
-            ({"model_type": "blip"}, "BLIP"),
-            ({"model_type": "blip-2"}, "BLIP-2"),
-            ({"model_type": "align"}, "ALIGN"),
-            ({"model_type": "altclip"}, "AltCLIP"),
-            ({"model_type": "clipseg"}, "CLIPSeg"),
-            ({"model_type": "clap", "text_config": {}}, "CLAP"),
-            ({"model_type": "M-CLIP"}, "M-CLIP"),
-            ({"model_type": "clip", "architectures": ["LLM2CLIPModel"]}, "LLM2CLIP"),
-            ({"model_type": "clip", "architectures": ["EvaCLIPModel"], "vision_config": {}}, "EVA-CLIP"),
-            ({"model_type": "siglip_vision_model"}, "SigLIP"),
-            ({"model_type": "metaclip_2_vision_model_with_projection"}, "MetaCLIP 2"),
+            ({"model_type": "siglip", "text_config": {"model_type": "siglip_text_model"}}, ["SigLIP", "SiglipModel"]),
+            ({"model_type": "siglip", "vision_config": {}}, ["SigLIP"]),
+            ({"model_type": "siglip2", "vision_config": {}}, ["SigLIP 2"]),
+            ({"model_type": "metaclip_2", "text_config": {}}, ["MetaCLIP 2", "MetaClip2Model"]),
+            ({"model_type": "chinese_clip", "text_config": {}}, ["Chinese CLIP"]),
+            ({"model_type": "blip"}, ["BLIP"]),
+            ({"model_type": "blip-2"}, ["BLIP-2"]),
+            ({"model_type": "align"}, ["ALIGN"]),
+            ({"model_type": "altclip"}, ["AltCLIP"]),
+            ({"model_type": "clipseg"}, ["CLIPSeg"]),
+            ({"model_type": "clap", "text_config": {}}, ["CLAP"]),
+            ({"model_type": "M-CLIP"}, ["M-CLIP"]),
+            ({"model_type": "clip", "architectures": ["LLM2CLIPModel"]}, ["LLM2CLIP"]),
+            ({"model_type": "clip", "architectures": ["EvaCLIPModel"], "vision_config": {}}, ["EVA-CLIP"]),
+            ({"model_type": "siglip_vision_model"}, ["SigLIP"]),
+            ({"model_type": "metaclip_2_vision_model_with_projection"}, ["MetaCLIP 2"]),
         ],
     )
     @pytest.mark.parametrize("config_class", ALL)
-    def test_known_families_are_named(self, write, config_class, content, family):
-        with pytest.raises(ValueError, match=rf"this is no CLIP but {family}") as caught:
+    def test_known_families_are_named(self, write, config_class, content, named):
+        with pytest.raises(ValueError, match=naming(*named, config_class)):
             config_class.from_pretrained(write(content))
-        assert config_class.__name__ in str(caught.value)
 
     @pytest.mark.parametrize("config_class", ALL)
     def test_other_models(self, write, config_class):
-        with pytest.raises(ValueError, match=r"model_type='bert' is not .*; it is another kind of model"):
+        with pytest.raises(ValueError, match=naming("model_type='bert'", config_class)):
             config_class.from_pretrained(write({"model_type": "bert", "hidden_size": 768}))
 
     def test_a_tower_where_the_whole_is_wanted(self, write):
         folder = write({"model_type": "clip_text_model"})
-        with pytest.raises(ValueError, match=r"not the 'clip' that CLIPConfig reads; it is a text tower alone"):
+        with pytest.raises(
+            ValueError, match=naming("model_type='clip_text_model'", "'clip'", CLIPConfig, CLIPTextConfig)
+        ):
             CLIPConfig.from_pretrained(folder)
-        with pytest.raises(ValueError, match=r"not the 'clip_vision_model' that .*; it is a text tower alone"):
+        with pytest.raises(
+            ValueError, match=naming("model_type='clip_text_model'", "'clip_vision_model'", CLIPTextConfig)
+        ):
             CLIPVisionConfig.from_pretrained(folder)
 
     @pytest.mark.parametrize("content", [{}, {"architecture": "vit_base_patch16_224", "num_classes": 0}])
     @pytest.mark.parametrize("config_class", ALL)
     def test_configs_of_nothing_known(self, write, config_class, content):
-        with pytest.raises(ValueError, match="states no model_type and no field of"):
+        with pytest.raises(ValueError, match=naming("config.json", "model_type", config_class)):
             config_class.from_pretrained(write(content))
 
     def test_without_model_type_the_fields_tell(self, write):
@@ -464,27 +470,27 @@ class TestForeignModels:
 
 class TestBadFiles:
     def test_missing(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match=r"holds no config\.json; it is empty"):
+        with pytest.raises(FileNotFoundError, match=naming(tmp_path, "config.json")):
             CLIPConfig.from_pretrained(tmp_path)
 
     def test_no_json(self, write):
-        with pytest.raises(ValueError, match=r"config\.json is not valid JSON"):
+        with pytest.raises(ValueError, match=naming("config.json", "JSON")):
             CLIPConfig.from_pretrained(write("{"))
 
     def test_no_object(self, write):
-        with pytest.raises(ValueError, match=r"config\.json holds no JSON object"):
+        with pytest.raises(ValueError, match=naming("config.json", "JSON")):
             CLIPConfig.from_pretrained(write("[]"))
 
     def test_a_wrong_value_names_the_file(self, write):
         folder = write({"model_type": "clip", "text_config": {"hidden_size": -1}})
-        with pytest.raises(ValueError, match="CLIPTextConfig: hidden_size=-1 is not valid") as caught:
+        with pytest.raises(ValueError, match=naming(CLIPTextConfig, "hidden_size=-1")) as caught:
             CLIPConfig.from_pretrained(folder)
         assert str(caught.value).startswith(str(folder))
 
     @pytest.mark.parametrize("key", ["text_config", "text_config_dict"])
     @pytest.mark.parametrize("config_class", [CLIPConfig, CLIPTextConfig])
     def test_a_tower_that_is_no_object(self, write, key, config_class):
-        with pytest.raises(ValueError, match=f"{key}='tiny' is not valid; it has to be a dict"):
+        with pytest.raises(ValueError, match=naming(f"{key}='tiny'", dict)):
             config_class.from_pretrained(write({"model_type": "clip", key: "tiny"}))
 
 

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from clip_core.hub.files import new_folder, read_json, staged, write_text
+from support.messages import naming
 
 SLOW_SAVE = """
 import signal, sys, time
@@ -62,7 +63,7 @@ class TestNewFolder:
 
     def test_one_that_is_there_is_left_alone(self, folder):
         before = contents(folder)
-        with pytest.raises(FileExistsError, match="model is there already"), new_folder(folder):
+        with pytest.raises(FileExistsError, match=naming(folder)), new_folder(folder):
             pass
         assert contents(folder) == before
 
@@ -147,7 +148,7 @@ class TestStaged:
 
     def test_a_file_in_the_way(self, folder):
         with (
-            pytest.raises(NotADirectoryError, match=r"notes\.txt is a file; give a folder to save into"),
+            pytest.raises(NotADirectoryError, match=naming(folder / "notes.txt")),
             staged(folder / "notes.txt"),
         ):
             pass
@@ -178,7 +179,7 @@ class TestReadJson:
     @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"a": }', b"\xef\xbb\xbf{}", b"[" * 100_000])
     def test_what_is_no_json_names_the_file(self, tmp_path, content):
         (tmp_path / "a.json").write_bytes(content)
-        with pytest.raises(ValueError, match=r"a\.json is not valid JSON"):
+        with pytest.raises(ValueError, match=naming(tmp_path / "a.json", "JSON")):
             read_json(tmp_path / "a.json")
 
     def test_missing_file(self, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from clip_core.hub import check_file_name, find_file, list_files, require_file, split_hub_options
 from support.hub_server import TOKEN, HubClient, HubClientError, HubServer
+from support.messages import naming
 
 CONFIG = b'{"model_type": "clip", "text_config": {"hidden_size": 40, "num_attention_heads": 5}}'
 
@@ -99,7 +100,7 @@ class TestLocalSources:
         assert find_file(folder, "model.safetensors", subfolder="text_encoder") is None
 
     def test_missing_subfolder(self, folder):
-        with pytest.raises(FileNotFoundError, match="holds no folder 'unet'"):
+        with pytest.raises(FileNotFoundError, match=naming(folder, "'unet'")):
             find_file(folder, "config.json", subfolder="unet")
 
     def test_file_under_the_name_asked_for(self, folder):
@@ -122,7 +123,7 @@ class TestLocalSources:
         "source", ["./missing", "../missing", "~/missing", "/missing/clip", "a/b/c", Path("missing")]
     )
     def test_a_path_that_does_not_exist(self, source):
-        with pytest.raises(FileNotFoundError, match="does not exist; give a folder, a file, or a hub id"):
+        with pytest.raises(FileNotFoundError, match=naming(repr(str(source)))):
             find_file(source, "config.json")
 
     def test_required_file_names_all_that_were_looked_for_and_what_is_there(self, folder):
@@ -134,17 +135,17 @@ class TestLocalSources:
         )
 
     def test_required_file_in_a_subfolder(self, folder):
-        with pytest.raises(FileNotFoundError, match=r"clip/text_encoder holds no a\.json; it holds config\.json$"):
+        with pytest.raises(FileNotFoundError, match=naming("clip/text_encoder", "a.json", "config.json")):
             require_file(folder, "a.json", subfolder="text_encoder")
 
     def test_required_file_in_an_empty_folder(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match="; it is empty$"):
+        with pytest.raises(FileNotFoundError, match=naming(tmp_path, "config.json")):
             require_file(tmp_path, "config.json")
 
     def test_long_lists_are_cut(self, tmp_path):
         for number in range(20):
             (tmp_path / f"{number:02}.txt").touch()
-        with pytest.raises(FileNotFoundError, match=r"11\.txt and 8 more$"):
+        with pytest.raises(FileNotFoundError, match=naming("config.json", "11.txt", 8)):
             require_file(tmp_path, "config.json")
 
     def test_list_of_files(self, folder):
@@ -158,9 +159,9 @@ class TestNamesStayInside:
         "name", ["", ".", "..", "../a", "a/../../b", "a/..", "/etc/passwd", "C:\\a", "C:a", "\\a", "..\\a", "a\0b"]
     )
     def test_names_that_lead_out(self, name, folder):
-        with pytest.raises(ValueError, match="is no file name inside a folder"):
+        with pytest.raises(ValueError, match=naming(repr(name))):
             check_file_name(name)
-        with pytest.raises(ValueError, match="is no file name inside a folder"):
+        with pytest.raises(ValueError, match=naming(repr(name))):
             find_file(folder, ["config.json", name])
 
     @pytest.mark.parametrize("name", ["a", "a.b", "a/b", "..a", "a..b/c", "model-00001-of-00002.safetensors"])
@@ -169,9 +170,9 @@ class TestNamesStayInside:
 
     @pytest.mark.parametrize("subfolder", ["..", "/tmp", "a/../.."])  # noqa: S108  no file is made
     def test_subfolders_that_lead_out(self, subfolder, folder):
-        with pytest.raises(ValueError, match="is no file name inside a folder"):
+        with pytest.raises(ValueError, match=naming(repr(subfolder))):
             find_file(folder, "config.json", subfolder=subfolder)
-        with pytest.raises(ValueError, match="is no file name inside a folder"):
+        with pytest.raises(ValueError, match=naming(repr(subfolder))):
             list_files(folder, subfolder=subfolder)
 
 
@@ -189,7 +190,7 @@ class TestOptions:
     def test_old_name_of_token(self):
         assert split_hub_options({"use_auth_token": "t"}) == {"token": "t"}
         assert split_hub_options({"use_auth_token": None, "token": "t"}) == {"token": "t"}
-        with pytest.raises(ValueError, match="both given"):
+        with pytest.raises(ValueError, match=naming("token", "use_auth_token")):
             split_hub_options({"use_auth_token": "a", "token": "b"})
 
 

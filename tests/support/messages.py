@@ -1,0 +1,36 @@
+"""What a test demands of a message: the names and values in it, in any order, and none of its wording."""
+
+from __future__ import annotations
+
+import re
+
+
+def naming(*things: object) -> str:
+    r"""Return a pattern for `match=` that finds a message in which each of `things` stands by itself.
+
+    A class counts by its name and anything else by its `str`, so a value that a message quotes is given as its `repr`.
+    Neither a longer word nor a longer number holds a shorter one: `8` is not found in `80`, `v8` or `1.8`.
+
+    >>> import re
+    >>> bool(re.search(naming("max_length", 77), "77 tokens\nis not a max_length"))
+    True
+    >>> bool(re.search(naming(7), "77 tokens"))
+    False
+    """
+    return r"(?s)\A" + "".join(rf"(?=.*{_alone(thing)})" for thing in things)
+
+
+def mentions(message: str, *things: object) -> bool:
+    """Return whether each of `things` stands by itself in a message, as in `naming`."""
+    return re.search(naming(*things), message) is not None
+
+
+def _alone(thing: object) -> str:
+    text = thing.__name__ if isinstance(thing, type) else str(thing)
+    before = r"(?<!\w)" if re.match(r"\w", text) else ""
+    after = r"(?!\w)" if re.search(r"\w\Z", text) else ""
+    if text[:1].isdigit():
+        before += r"(?<!\d\.)"
+    if text[-1:].isdigit():
+        after += r"(?!\.\d)"
+    return before + re.escape(text) + after
