@@ -43,17 +43,24 @@ class Goal:
         """True if the interval contains the limit."""
         return self.interval is not None and self.interval[0] <= self.limit <= self.interval[1]
 
-    def __str__(self) -> str:
-        target = f"{self.what}: target {self.bound} {_number(self.limit)}{self.unit}"
-        measured = f"measured {_number(self.measured)}{self.unit}"
+    def cells(self) -> list[str]:
+        """Return the row of a table: the quantity, the limit, the value and whether the target was reached."""
+        measured = f"{_number(self.measured)}{self.unit}"
         if self.interval is not None:
             measured += " ({} to {})".format(*map(_number, self.interval))
+        return [self.what, f"{self.bound} {_number(self.limit)}{self.unit}", measured, self._result()]
+
+    def _result(self) -> str:
         if self.reached:
-            return f"{target}, {measured}: reached"
+            return "reached"
         noise = ", within the noise" if self.is_close else ""
         why = self.why and f" ({self.why})"
         by = _share(abs(self.measured / self.limit - 1)) if self.limit else _number(self.measured)
-        return f"{target}, {measured}: missed by {by}{noise}{why}"
+        return f"missed by {by}{noise}{why}"
+
+    def __str__(self) -> str:
+        what, limit, measured, result = self.cells()
+        return f"{what}: target {limit}, measured {measured}: {result}"
 
 
 def at_most(what: str, measured: float | Ratio, limit: float, unit: str = "", why: str = "") -> Goal:

@@ -36,7 +36,7 @@ def padded(lengths: np.ndarray, seq: int) -> dict[str, Tensor]:
 class Words:
     """A processor without OpenAI's vocabulary: each word is a token, with its id in its name."""
 
-    tokenizer = SimpleNamespace(model_max_length=LONGEST)
+    tokenizer = SimpleNamespace(model_max_length=LONGEST, pad_token_id=EOS)
 
     def __call__(self, text: list[str], **_: object) -> dict[str, np.ndarray]:
         """Return ids and mask, padded to the longest."""

@@ -65,7 +65,7 @@ class Report:
         """Return the whole report."""
         parts = [f"# {self.title}", self.description, self._circumstances(), *map(str, self.tables)]
         if self.goals:
-            parts.append("Targets:\n\n" + "\n".join(f"- {goal}." for goal in self.goals))
+            parts.append(self._targets())
         if self.notes:
             parts.append("\n".join(f"- {note}" for note in self.notes))
         if self.plot is not None:
@@ -97,6 +97,13 @@ class Report:
             files.append(stem.with_suffix(".png"))
             self.plot(files[-1])
         return files
+
+    def _targets(self) -> str:
+        reached = sum(goal.reached for goal in self.goals)
+        close = sum(not goal.reached and goal.is_close for goal in self.goals)
+        noise = f"; {close} of the others missed within the noise" if close else ""
+        table = Table(["target", "limit", "measured", "result"], [goal.cells() for goal in self.goals])
+        return f"### Targets\n\n{reached} of {len(self.goals)} reached{noise}.\n\n{table}"
 
     def _circumstances(self) -> str:
         used = ", ".join(f"{name} {number}" for name, number in self.versions.items())

@@ -74,7 +74,13 @@ def test_a_report_is_written_as_json_markdown_and_plot(tmp_path):
     assert {"processor", "cores", "memory", "system", "python"} == content["machine"].keys()
     text = written["forward.md"].read_text()
     assert "### Images\n\n| ms | 1 |\n|---|---:|\n| ours | 12.3 (±4%) |" in text.replace("| --- | ---: |", "|---|---:|")
-    for part in ("- Ratio: target", "- open_clip was", "numpy 9.9", content["date"], "![Forward](forward.png)"):
+    for part in (
+        "| Ratio | at most 1 | 1.2 | missed by 20% |",
+        "- open_clip was",
+        "numpy 9.9",
+        content["date"],
+        "![Forward](forward.png)",
+    ):
         assert part in text
     assert written["forward.png"].read_bytes().startswith(b"\x89PNG")
 
@@ -94,6 +100,13 @@ def test_a_report_read_from_its_json_file_gives_the_same_page(tmp_path):
     again = Report.read(written)
     assert again == report
     assert again.markdown() == page.read_text()
+
+
+def test_a_report_counts_the_targets_that_were_reached():
+    close = at_most("Ratio", Ratio((0.98, 1.05, 1.1)), 1.0)
+    report = Report("a", "A", "", goals=[at_least("Rate", 1.0, 0.9), close, at_most("Start", 0.45, 0.3)])
+    assert "1 of 3 reached; 1 of the others missed within the noise." in report.markdown()
+    assert "1 of 1 reached.\n" in Report("a", "A", "", goals=report.goals[:1]).markdown()
 
 
 def test_a_quick_check_says_that_its_times_say_nothing():
