@@ -1,8 +1,8 @@
-# make demo and make test do all the set-up: they make a virtual environment where there is none and install into it.
-#   PYTHON   the interpreter to make it with        (3.11 or newer; found by itself)
-#   VENV     where it is made                       (.venv)
-#   TORCH, TORCH_BACKEND     the PyTorch to install, and for what: cpu, auto (this machine's GPU), cu130 and so on
-#   WORKERS  how many processes run the tests, each with three frameworks and some 6 GB     (2; 0 for none but pytest)
+# make demo and make test do all the setup: they create a virtual environment if there is none, and install into it.
+#   PYTHON   the interpreter to create it with      (3.11 or newer; found automatically)
+#   VENV     its folder                             (.venv)
+#   TORCH, TORCH_BACKEND     the PyTorch to install, and its build: cpu, auto (this machine's GPU), cu130 and so on
+#   WORKERS  the number of test processes, each with three frameworks and some 6 GB     (2; 0 runs all in pytest's own)
 #   MODEL, IMAGES, LABELS, TEMPLATE    what make demo runs on
 
 VENV ?= .venv
@@ -23,12 +23,12 @@ TEMPLATE ?= {}
 
 .PHONY: demo demo-checkpoint test check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
 
-## demo: name pictures with a trained CLIP in the three frameworks, and prove that they agree; offline
+## demo: classify images with a trained CLIP in all three frameworks, and prove that they agree; offline
 demo: $(VENV)/installed-demo
 	@HF_HUB_OFFLINE=1 TF_CPP_MIN_LOG_LEVEL=2 \
 		$(BIN)/python examples/demo.py '$(MODEL)' '$(IMAGES)' --labels '$(LABELS)' --template '$(TEMPLATE)'
 
-## demo-checkpoint: train that CLIP anew, which takes two CPU cores 30 to 40 minutes
+## demo-checkpoint: train that CLIP again, which takes 30 to 40 minutes on two CPU cores
 demo-checkpoint: $(VENV)/installed-train
 	BIN=$(BIN) sh examples/shapes/train.sh
 
@@ -42,14 +42,14 @@ check: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-## bench: time this project beside its peers on this machine's CPU; BENCH_ARGS="--rows 1,5 --quick" does a part
+## bench: compare this project with its peers on this machine's CPU; BENCH_ARGS="--rows 1,5 --quick" runs a part
 bench: $(VENV)-bench-transformers5/installed $(VENV)-bench-onnxruntime/installed
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
-## bench-gpu: the part for one CUDA GPU, in an environment of its own; without a GPU it says so
+## bench-gpu: the benchmarks for one CUDA GPU, in a separate environment; without a GPU it says so
 bench-gpu:
 	@if command -v nvidia-smi >/dev/null; then $(MAKE) VENV=$(VENV)-gpu TORCH_BACKEND=auto bench-gpu-here; \
-	else echo "make bench-gpu needs a CUDA GPU, and there is no nvidia-smi to tell of one: nothing was measured"; fi
+	else echo "make bench-gpu needs a CUDA GPU, and nvidia-smi was not found: nothing was measured"; fi
 
 bench-gpu-here: $(VENV)/installed-gpu $(VENV)-bench-transformers5/installed
 	$(BIN)/python benchmarks/gpu.py $(BENCH_ARGS)
@@ -58,7 +58,7 @@ bench-gpu-here: $(VENV)/installed-gpu $(VENV)-bench-transformers5/installed
 gpu-bundle: | $(VENV)/bin/python
 	sh benchmarks/gpu_bundle.sh $(BIN)/python build/gpu-bundle
 
-## rehearse-gpu: run the measurements for a GPU on this CPU, with what such a machine has and tiny models
+## rehearse-gpu: run the GPU benchmarks on this CPU, with tiny models and only the packages of a GPU machine
 rehearse-gpu: $(VENV)-gpu-machine/installed gpu-bundle
 	sh benchmarks/rehearse_gpu.sh $(VENV)-gpu-machine/bin/python build/gpu-bundle
 
@@ -95,7 +95,7 @@ $(VENV)/installed-test: pyproject.toml requirements/oracle.txt | $(VENV)/install
 	$(PIP) --no-deps --requirement requirements/oracle.txt
 	@touch $@
 
-# An environment over the main one: its own packages come first, and the main one's, PyTorch above all, are the same.
+# An environment layered over the main one: its own packages come first, and PyTorch and the rest are shared.
 $(VENV)-bench-%/installed: requirements/bench-%.txt | $(VENV)/installed-test
 	$(BIN)/python -m venv $(@D)
 	$(BIN)/python -c '$(SITE_PACKAGES)' > "$$($(@D)/bin/python -c '$(SITE_PACKAGES)')/main-environment.pth"
