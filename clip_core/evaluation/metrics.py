@@ -75,7 +75,10 @@ def right_answers(targets: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
         is_right = given
     else:
         if given.size and not (np.issubdtype(given.dtype, np.integer) and 0 <= given.min() <= given.max() < shape[1]):
-            raise ValueError(f"targets are whole numbers from 0 to below {shape[1]}, the number of candidates")
+            raise ValueError(
+                f"targets are whole numbers from 0 to below {shape[1]}, the number of candidates; "
+                f"these are {given.dtype} from {given.min()} to {given.max()}"
+            )
         is_right = given[:, None] == np.arange(shape[1])
     without = np.flatnonzero(~is_right.any(-1))
     if without.size:

@@ -18,6 +18,7 @@ from random_texts import Words, batch_after_batch, caption_lengths, padded, word
 
 import clip_torch
 from clip_core.configuration import CLIPConfig
+from support.tolerances import ROUNDING
 
 
 def row(name, ours, peer, by="transformers 4.57.6"):
@@ -99,8 +100,8 @@ def test_batches_as_they_come_give_every_text_its_own_embedding(tiny):
     embeds = batch_after_batch(model, process, given).numpy()
     alone = batch_after_batch(model, process, given[40:41]).numpy()
     assert embeds.shape == (42, 16)
-    np.testing.assert_allclose(embeds[40:41], alone, atol=1e-6)
-    np.testing.assert_allclose(np.linalg.norm(embeds, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(embeds[40:41], alone, atol=ROUNDING)
+    np.testing.assert_allclose(np.linalg.norm(embeds, axis=1), 1, atol=ROUNDING)
 
 
 def test_many_labels_are_found_again_without_being_embedded(tiny):

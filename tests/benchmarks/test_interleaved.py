@@ -7,6 +7,8 @@ import pytest
 from comparing import DifferentOutputsError, check_same
 from interleaved import Case, Measurement, Ratio, add_duels, number_of_turns, ratio, ratios, take_turns, time_case
 
+from support.messages import naming
+
 CASE = Case("one picture", "images", {"pixel_values": np.zeros((1, 3, 2, 2))}, {"batch": 1})
 
 
@@ -63,24 +65,24 @@ def test_other_numbers_are_not_timed():
 
 def test_without_the_reference_nothing_is_timed():
     turns = []
-    with pytest.raises(RuntimeError, match="peer cannot images"):
+    with pytest.raises(RuntimeError, match=naming("peer", "images")):
         time_case(CASE, recorded(turns, peer=Recorded("peer", turns, embeds=None)), reference="peer", budget=0)
 
 
 @pytest.mark.parametrize(
-    ("outputs", "message"),
+    ("outputs", "named"),
     [
-        ({"image_embeds": np.array([[np.nan, 0.8]])}, "nan away"),
-        ({"image_embeds": np.array([0.6, 0.8])}, r"image_embeds is \(2,\), and \(1, 2\) by theirs"),
+        ({"image_embeds": np.array([[np.nan, 0.8]])}, ["image_embeds", "nan"]),
+        ({"image_embeds": np.array([0.6, 0.8])}, ["image_embeds", (2,), (1, 2), "theirs"]),
         (
             {"logits_per_image": np.array([[14.0]])},
-            "logits_per_image is 0.07 away",
+            ["logits_per_image", 0.07],
         ),  # by the temperature: 1 / (1 / 0.07)
     ],
 )
-def test_outputs_that_differ_are_told_with_how_far(outputs, message):
+def test_outputs_that_differ_are_told_with_how_far(outputs, named):
     reference = {"image_embeds": np.array([[0.6, 0.8]]), "logits_per_image": np.array([[13.0]])}
-    with pytest.raises(DifferentOutputsError, match=message):
+    with pytest.raises(DifferentOutputsError, match=naming(*named)):
         check_same("ours", outputs, "theirs", reference)
 
 

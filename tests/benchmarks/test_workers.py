@@ -9,6 +9,8 @@ import pytest
 from remote import Worker, WorkerError
 from targets import TARGETS, Target, framework
 
+from support.messages import naming
+
 DOUBLING = Target("tests.benchmarks.doubling")
 EMBEDS = {"image_embeds": np.array([[0.5, -1.5]], np.float32)}
 
@@ -44,7 +46,7 @@ def test_the_peak_of_memory_is_that_since_the_reset(worker):
 
 
 def test_an_error_is_told_with_its_reason_and_the_worker_goes_on(worker):
-    with pytest.raises(WorkerError, match=r"(?s)doubling failed to prepare:.*ValueError: no such stage"):
+    with pytest.raises(WorkerError, match=naming("doubling", "prepare", "ValueError: no such stage")):
         worker.prepare("impossible", EMBEDS)
     assert worker.prepare("double", EMBEDS)["image_embeds"].shape == (1, 2)
 
@@ -52,18 +54,18 @@ def test_an_error_is_told_with_its_reason_and_the_worker_goes_on(worker):
 def test_a_worker_that_ends_is_told_with_its_last_words():
     with (
         Worker("doubling", DOUBLING, checkpoint="any") as fatal,
-        pytest.raises(WorkerError, match=r"(?s)doubling ended when told to prepare, status 3:.*a library that prints"),
+        pytest.raises(WorkerError, match=naming("doubling", "prepare", 3, "a library that prints")),
     ):
         fatal.prepare("fatal", EMBEDS)
 
 
 def test_a_library_that_does_not_load_is_told():
-    with pytest.raises(WorkerError, match=r"(?s)failed to load:.*OSError: broken is no checkpoint"):
+    with pytest.raises(WorkerError, match=naming("doubling", "OSError: broken is no checkpoint")):
         Worker("doubling", DOUBLING, checkpoint="broken")
 
 
 def test_an_environment_that_was_not_made_is_named():
-    with pytest.raises(WorkerError, match=r"peer: no environment \S+-bench-nowhere; `make bench` makes it"):
+    with pytest.raises(WorkerError, match=naming("peer", "make bench") + ".*-bench-nowhere"):
         Worker("peer", Target("tests.benchmarks.doubling", "nowhere"))
 
 

@@ -29,13 +29,14 @@ from support.checkpoints import (
 )
 from support.configs import tiny_config
 from support.entries import assert_same
+from support.messages import naming
 
 
 def test_an_existing_target_is_replaced_only_when_asked(tmp_path):
     save_checkpoint(tmp_path / "source", tiny_config())
     save_checkpoint(tmp_path / "target", tiny_config(projection_dim=8), max_shard_size="50KB")
     before = content(tmp_path / "target")
-    with pytest.raises(FileExistsError, match=r"target holds config\.json, model-00001-of-.*already; pass --overwrite"):
+    with pytest.raises(FileExistsError, match=naming(tmp_path / "target", "config.json", "--overwrite")):
         convert(tmp_path / "source", tmp_path / "target", "safetensors")
     assert content(tmp_path / "target") == before
     convert(tmp_path / "source", tmp_path / "target", "safetensors", overwrite=True)
@@ -75,7 +76,7 @@ def test_a_folder_can_be_converted_onto_itself(tmp_path):
 def test_a_target_that_cannot_be_a_folder_is_refused_by_name(tmp_path, target):
     save_checkpoint(tmp_path / "source", tiny_config())
     (tmp_path / "file").write_text("a file")
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(OSError, match=naming(tmp_path / "file")):
         convert(tmp_path / "source", tmp_path / target, "flax")
     assert (tmp_path / "file").read_text() == "a file"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "source"]
@@ -88,7 +89,7 @@ def test_a_full_disk_is_seen_before_anything_is_written(tmp_path, monkeypatch, e
         shutil.copytree(tmp_path / "source", tmp_path / "target")
     monkeypatch.setattr(writing.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**7 + 1000))
     before = content(tmp_path)
-    with pytest.raises(OSError, match=r"target: the weights take \d+ MB, and only 10 MB are free there"):
+    with pytest.raises(OSError, match=naming(tmp_path / "target", "10 MB")):
         convert(tmp_path / "source", tmp_path / "target", "flax", overwrite=True)
     assert content(tmp_path) == before
     assert (tmp_path / "target").exists() == exists
@@ -190,7 +191,7 @@ def test_shards_are_written_and_read(tmp_path, to):
 @pytest.mark.parametrize("to", ["openai", "open_clip"])
 def test_shards_that_the_formats_library_cannot_read_are_not_written(tmp_path, to):
     save_checkpoint(tmp_path / "source", openai_config())
-    with pytest.raises(ValueError, match=f"reads one file only; leave max_shard_size out for {to}"):
+    with pytest.raises(ValueError, match=naming("max_shard_size", to)):
         convert(tmp_path / "source", tmp_path / "target", to, max_shard_size="40KB")
     convert(tmp_path / "source", tmp_path / "target", to)
     assert len(open_checkpoint(tmp_path / "target").files) == 1
@@ -201,7 +202,7 @@ def test_shards_that_the_formats_library_cannot_read_are_not_written(tmp_path, t
 def test_the_dtype_of_weights_can_be_changed(tmp_path, to, dtype):
     arrays = save_checkpoint(tmp_path / "source", openai_config(), steps=OPENAI_STEPS)
     if (to, dtype) == ("tf", "bfloat16"):
-        with pytest.raises(ValueError, match=r"has dtype bfloat16, which HDF5 lacks; convert it to float32"):
+        with pytest.raises(ValueError, match=naming("bfloat16", "HDF5", "float32")):
             convert(tmp_path / "source", tmp_path / "target", to, dtype=dtype)
         assert not (tmp_path / "target").exists()
         return
@@ -221,7 +222,7 @@ def test_without_a_dtype_each_weight_keeps_its_own(tmp_path):
 def test_a_value_that_a_dtype_cannot_hold_is_refused_by_name_and_nothing_is_written(tmp_path):
     save_checkpoint(tmp_path / "source", tiny_config())
     with_values(tmp_path / "source", visual_projection__weight=np.full((24, 36), -7e4, np.float32))
-    with pytest.raises(CheckpointError, match=r"visual_projection\.weight holds 7e\+04, .*float16"):
+    with pytest.raises(CheckpointError, match=naming("visual_projection.weight", "7e+04", "float16")):
         convert(tmp_path / "source", tmp_path / "target", "torch", dtype="float16")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
     convert(tmp_path / "source", tmp_path / "target", "torch", dtype="bfloat16")
@@ -237,7 +238,7 @@ def test_what_is_not_finite_already_is_no_overflow(tmp_path):
 @pytest.mark.parametrize(("option", "value"), [("to", "onnx"), ("dtype", "int8"), ("max_shard_size", "many")])
 def test_an_unknown_option_is_refused_before_anything_is_read(tmp_path, option, value):
     save_checkpoint(tmp_path / "source", tiny_config())
-    with pytest.raises(ValueError, match=f"{option}='{value}' is no"):
+    with pytest.raises(ValueError, match=naming(f"{option}='{value}'")):
         convert(tmp_path / "source", tmp_path / "target", **{"to": "flax", option: value})
     assert not (tmp_path / "target").exists()
 

@@ -11,6 +11,7 @@ from converters.checkpoint import CheckpointError
 from converters.conversion import convert
 from support.checkpoints import ALL_FORMATS, openai_config, save_as, save_checkpoint, with_values
 from support.configs import tiny_config
+from support.messages import naming
 
 
 @pytest.mark.parametrize("fmt", ALL_FORMATS)
@@ -19,7 +20,7 @@ def test_a_truncated_source_is_refused_by_name(tmp_path, fmt, share):
     save_as(tmp_path, fmt, openai_config())
     path = next(path for path in (tmp_path / fmt).iterdir() if path.stat().st_size > 10**5)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(CheckpointError, match=rf"{path.name} cannot be read as .*: ") as caught:
+    with pytest.raises(CheckpointError, match=naming(path)) as caught:
         convert(tmp_path / fmt, tmp_path / "target", "safetensors" if fmt == "flax" else "flax")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "target").exists()
@@ -39,7 +40,7 @@ def test_a_file_under_the_name_of_another_format_is_refused_by_name(tmp_path, re
     files |= {"tf": "tf_model.h5", "flax": "flax_model.msgpack"}
     save_as(tmp_path, really, tiny_config())
     (tmp_path / really / files[really]).rename(tmp_path / really / files[called])
-    with pytest.raises(CheckpointError, match=rf"{files[called]} cannot be read as {called}: "):
+    with pytest.raises(CheckpointError, match=naming(files[called], called)):
         convert(tmp_path / really, tmp_path / "target", "flax")
     assert not (tmp_path / "target").exists()
 
@@ -47,8 +48,8 @@ def test_a_file_under_the_name_of_another_format_is_refused_by_name(tmp_path, re
 def test_weights_of_another_shape_than_the_config_says_are_refused_by_name(tmp_path):
     save_checkpoint(tmp_path / "source", tiny_config())
     with_values(tmp_path / "source", visual_projection__weight=np.zeros((24, 35), np.float32))
-    message = r"source does not fit CLIPModel.*visual_projection\.weight: \(24, 35\) in the checkpoint, \(24, 36\)"
-    with pytest.raises(CheckpointError, match=f"(?s){message}") as caught:
+    misfit = naming(tmp_path / "source", "CLIPModel", "visual_projection.weight", (24, 35), (24, 36))
+    with pytest.raises(CheckpointError, match=misfit) as caught:
         convert(tmp_path / "source", tmp_path / "target", "flax")
     assert "strict=False" not in str(caught.value)  # advice for those who load a model
 
@@ -59,7 +60,7 @@ def test_weights_that_are_missing_are_refused_by_name(tmp_path):
     written = json.loads(index.read_text())
     del written["weight_map"]["logit_scale"]
     index.write_text(json.dumps(written))
-    with pytest.raises(CheckpointError, match="1 missing:\n    logit_scale"):
+    with pytest.raises(CheckpointError, match=naming(1, "logit_scale")):
         convert(tmp_path / "source", tmp_path / "target", "flax")
 
 
@@ -67,17 +68,17 @@ def test_an_index_that_names_absent_shards_is_refused_by_name(tmp_path):
     save_checkpoint(tmp_path / "source", tiny_config(), max_shard_size="50KB")
     shard = next((tmp_path / "source").glob("model-00002-*"))
     shard.unlink()
-    with pytest.raises(CheckpointError, match=rf"index\.json names {shard.name}, which .* does not hold"):
+    with pytest.raises(CheckpointError, match=naming("model.safetensors.index.json", shard.name)):
         convert(tmp_path / "source", tmp_path / "target", "flax")
     assert not (tmp_path / "target").exists()
 
 
 @pytest.mark.parametrize(
-    ("gone", "message"),
-    [("config.json", r"holds no config\.json; it holds"), ("model.safetensors", r"holds no model\.safetensors, ")],
+    ("gone", "there"),
+    [("config.json", "model.safetensors"), ("model.safetensors", "config.json")],
 )
-def test_a_folder_that_lacks_half_is_refused_with_what_it_lacks(tmp_path, gone, message):
+def test_a_folder_that_lacks_half_is_refused_with_what_it_lacks(tmp_path, gone, there):
     save_checkpoint(tmp_path / "source", tiny_config())
     (tmp_path / "source" / gone).unlink()
-    with pytest.raises(FileNotFoundError, match=message):
+    with pytest.raises(FileNotFoundError, match=naming(tmp_path / "source", gone, there)):
         convert(tmp_path / "source", tmp_path / "target", "flax")

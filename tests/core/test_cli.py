@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.messages import mentions
 from support.tolerances import PROBABILITIES
 
 TEMPLATE = "a picture of {}"
@@ -114,8 +115,8 @@ def test_good_pictures_are_answered_beside_bad_ones(run, cat, model, tmp_path):
     assert "good.png" in out
     lines = err.splitlines()
     assert len(lines) == 3
-    assert f"clip-zoo: {gone}: no such file or folder" in lines
-    assert f"clip-zoo: {tmp_path / 'text.png'}: not a picture that Pillow can read" in lines
+    for named in ([gone], [tmp_path / "text.png", "Pillow"], [tmp_path / "cut.png", "truncated"]):
+        assert sum(mentions(line, "clip-zoo", *named) for line in lines) == 1
     code, out, _ = run("classify", tmp_path, gone, "--labels", "cat", "dog", "--model", model, "--json")
     assert code == 2
     assert [Path(row["image"]).name for row in rows(out) if "labels" in row] == ["good.png"]
@@ -169,28 +170,28 @@ def one_line(err):
 def test_missing_labels_are_told(run, cat, model):
     code, _, err = run("classify", cat, "--model", model)
     assert code == 2
-    assert "give --labels or --labels-file" in one_line(err)
+    assert mentions(one_line(err), "--labels", "--labels-file")
     code, _, err = run("classify", cat, "--labels", "cat", " ", "--model", model)
     assert code == 2
-    assert "one of the labels is empty" in one_line(err)
+    assert mentions(one_line(err), "labels")
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("name", "content", "named"),
     [
-        ("gone.txt", None, "no such file"),
-        ("empty.txt", "\n \n", "no labels"),
-        ("broken.json", "{", "is not valid JSON"),
-        ("numbers.json", "[1, 2]", "a JSON list of labels is wanted"),
-        ("latin.txt", b"K\xe4fer", "latin.txt: not a text file in UTF-8"),
+        ("gone.txt", None, ["gone.txt"]),
+        ("empty.txt", "\n \n", ["labels"]),
+        ("broken.json", "{", ["broken.json", "JSON"]),
+        ("numbers.json", "[1, 2]", ["numbers.json", "JSON"]),
+        ("latin.txt", b"K\xe4fer", ["latin.txt", "UTF-8"]),
     ],
 )
-def test_a_bad_labels_file_is_told(run, cat, tmp_path, name, content, message):
+def test_a_bad_labels_file_is_told(run, cat, tmp_path, name, content, named):
     if content is not None:
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     code, _, err = run("classify", cat, "--labels-file", tmp_path / name)
     assert code == 2
-    assert message in one_line(err)
+    assert mentions(one_line(err), *named)
 
 
 def test_labels_from_a_text_file_and_a_list(run, cat, model, tmp_path):
@@ -207,13 +208,13 @@ def test_labels_from_a_text_file_and_a_list(run, cat, model, tmp_path):
 def test_an_unknown_model_is_told_what_to_do(run, cat, tmp_path):
     code, _, err = run("classify", cat, "--labels", "cat", "--model", tmp_path / "gone")
     assert code == 2
-    assert "does not exist; give a folder, a file, or a hub id" in one_line(err)
+    assert mentions(one_line(err), tmp_path / "gone")
     code, _, err = run("classify", cat, "--labels", "cat", "--model", "")
     assert code == 2
-    assert "--model is empty" in one_line(err)
+    assert mentions(one_line(err), "--model")
     code, _, err = run("classify", cat, "--labels", "cat", "--model", "nobody/nothing")
     assert code == 2
-    assert "nobody/nothing" in one_line(err)
+    assert mentions(one_line(err), "nobody/nothing")
 
 
 def test_a_foreign_architecture_is_named(run, cat, model, tmp_path):
@@ -228,32 +229,32 @@ def test_a_foreign_architecture_is_named(run, cat, model, tmp_path):
 def test_without_a_picture_no_model_is_loaded(run, tmp_path):
     code, out, err = run("classify", tmp_path / "gone.png", "--labels", "cat", "--model", tmp_path / "no-model")
     assert (code, out) == (2, "")
-    assert "gone.png: no such file or folder" in one_line(err)
+    assert mentions(one_line(err), tmp_path / "gone.png")
 
 
 def test_a_label_that_is_too_long_is_told_in_one_line(run, cat, model):
     code, _, err = run("classify", cat, "--labels", "cat", "dog " * 100, "--model", model)
     assert code == 2
-    assert "is 102 tokens long, and the model takes 77; shorten the text" in one_line(err)
+    assert mentions(one_line(err), 102, 77)
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "message"),
+    ("option", "value", "named"),
     [
-        ("--backend", "mxnet", "no backend 'mxnet'; installed are"),
-        ("--device", "gpu9", "is no device"),
-        ("--device", "cuda:99", "'cuda:99' cannot be used here"),
-        ("--dtype", "int8", "is no floating-point dtype"),
-        ("--template", "a photo", "needs one {}"),
-        ("--batch-size", "0", "--batch-size 0: give a whole number from 1 up"),
-        ("--top-k", "-1", "--top-k -1: give a whole number from 1 up"),
-        ("--batch-size", "many", "batch-size"),
+        ("--backend", "mxnet", ["'mxnet'", "torch"]),
+        ("--device", "gpu9", ["'gpu9'"]),
+        ("--device", "cuda:99", ["'cuda:99'"]),
+        ("--dtype", "int8", ["'int8'", "float32"]),
+        ("--template", "a photo", ["'a photo'", "{}"]),
+        ("--batch-size", "0", ["--batch-size", 0, 1]),
+        ("--top-k", "-1", ["--top-k", -1, 1]),
+        ("--batch-size", "many", ["--batch-size", "'many'"]),
     ],
 )
-def test_bad_options_are_told(run, cat, model, option, value, message):
+def test_bad_options_are_told(run, cat, model, option, value, named):
     code, _, err = run("classify", cat, "--labels", "cat", "--model", model, option, value)
     assert code == 2
-    assert message in one_line(err)
+    assert mentions(one_line(err), *named)
 
 
 def test_an_unknown_command_and_a_missing_picture_exit_with_2(run):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from support.configs import pixel_values, tiny_config
+from support.messages import naming
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def test_it_pools_at_the_class_token(backend, model):
 
 
 def test_pictures_of_another_size_are_refused_with_advice(backend, model):
-    with pytest.raises(ValueError, match="36 x 36.*30 x 30.*interpolate_pos_encoding=True"):
+    with pytest.raises(ValueError, match=naming("36 x 36", "30 x 30", "interpolate_pos_encoding=True")):
         backend.forward(model, {"pixel_values": pixel_values(size=36)})
 
 
@@ -38,12 +39,12 @@ def test_interpolation_changes_nothing_at_the_models_own_size(backend, model):
 
 @pytest.mark.parametrize("shape", [(3, 3, 30, 30), (3, 30, 30, 2), (2, 30, 30)])
 def test_pixels_of_another_shape_are_refused_with_both(backend, model, shape):
-    with pytest.raises(ValueError, match=r"batch, channels, height, width.*\(batch, 2, 30, 30\)"):
+    with pytest.raises(ValueError, match=naming("pixel_values", "(batch, 2, 30, 30)")):
         backend.forward(model, {"pixel_values": np.zeros(shape, np.float32)})
 
 
 def test_missing_pixels_are_named(backend, model):
-    with pytest.raises(ValueError, match="pixel_values is missing"):
+    with pytest.raises(ValueError, match=naming("pixel_values")):
         backend.forward(model, {})
 
 
@@ -56,5 +57,5 @@ def test_a_classifier_of_no_labels_gives_the_mean_patch(backend):
 @pytest.mark.parametrize("size", [(5, 30), (30, 5), (1, 1)])
 def test_pictures_smaller_than_a_patch_are_refused_with_both_sizes(backend, model, size):
     pixels = np.zeros((1, 2, *size), np.float32)
-    with pytest.raises(ValueError, match=f"the pictures are {size[0]} x {size[1]}, smaller than one patch of 6 x 6"):
+    with pytest.raises(ValueError, match=naming(f"{size[0]} x {size[1]}", "6 x 6")):
         backend.forward(model, {"pixel_values": pixels}, interpolate_pos_encoding=True)

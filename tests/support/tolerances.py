@@ -72,3 +72,47 @@ FEW_DRAWN_WEIGHTS = 0.2
 
 # The mean of 40,000 draws of dropout, each 0 or 2, absolute: four times its standard deviation.
 MEAN_OF_DRAWS = 0.02
+
+# Losses of the same steps in two frameworks, relative: their optimizers round otherwise, and each step adds to it.
+LOSS_ACROSS_FRAMEWORKS = 1e-3
+
+# A loss over a whole batch and in chunks, with its gradients: sums split in two, scaled by a temperature of 20.
+CHUNKED = {"rtol": 1e-4, "atol": 1e-5}
+
+# A few steps of rounding in numbers below 1 in fp32, absolute.
+ROUNDING_BELOW_ONE = 1e-7
+
+# One step of rounding, or a few, in fp64, relative.
+FLOAT64_ROUNDING = 1e-14
+
+# The reference in numpy and fp64 against PyTorch's: outputs, and what comes of gradients and a step of AdamW.
+FLOAT64_REFERENCE = {"rtol": 1e-11, "atol": 1e-12}
+FLOAT64_REFERENCE_GRADIENTS = {"rtol": 1e-10, "atol": 1e-12}
+
+# A derivative in fp64 against central differences of a step that leaves seven digits.
+FLOAT64_DIFFERENCES = {"rtol": 1e-7, "atol": 1e-8}
+
+# Weights that an optimizer stops at, absolute: it stops where the gradient is small, not zero.
+FITTED = 1e-4
+
+# Likewise where two starts end, each on its own side.
+FITTED_TWICE = 1e-3
+
+# Accuracies of two fits of one problem, absolute: a few held-out samples lie at the border.
+ACCURACY = 0.02
+
+# A share of several hundred draws, absolute: four times its standard deviation; and of two hundred.
+SHARE_OF_DRAWS = 0.1
+SHARE_OF_FEW_DRAWS = 0.15
+
+# A height in a plot, in pixels: they are written to one digit.
+PLOTTED = 0.2
+
+# A number of a configuration that other libraries write with fewer digits, absolute.
+WRITTEN = 1e-3
+
+# Operations of a model by our count against the published one, relative: what counts differs by a few terms.
+PUBLISHED_OPERATIONS = {"image": 0.02, "text": 0.03}
+
+# A number that a table shows with two digits, absolute.
+SHOWN = 0.02

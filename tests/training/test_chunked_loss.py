@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from support.tolerances import CHUNKED
+
 PAIRS, WIDTH = 11, 5
 
 
@@ -60,7 +62,7 @@ def by_flax(texts, images, scale, chunk):
 def test_value_and_gradients_are_those_of_the_whole(framework, chunk):
     given = embeds(0), embeds(1), np.float32(20.0)
     for one, other in zip(framework(*given, chunk), framework(*given, None), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(one, other, **CHUNKED)
 
 
 MEMORY = """

@@ -12,6 +12,7 @@ from clip_tf.training import Trainer
 from converters.checkpoint import open_checkpoint
 from support.configs import pixel_values, token_ids
 from support.tf_models import build
+from support.tolerances import FLOAT32_GRADIENTS, LOSS, LOSS_AFTER_STEPS
 
 PROGRAM = """
 import sys
@@ -67,10 +68,10 @@ def test_two_devices_train_as_one(run_program, start, tmp_path):
     alone = open_checkpoint(tmp_path / "one")
     assert not np.allclose(alone["text_projection.weight"], open_checkpoint(start)["text_projection.weight"])
     for name, found in zip(("two", "pieces"), others, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, err_msg=name)
+        np.testing.assert_allclose(found, expected, rtol=LOSS_AFTER_STEPS, err_msg=name)
         together = open_checkpoint(tmp_path / name)
         for key in (key for key in alone if not key.endswith("k_proj.bias")):  # which rounding alone moves
-            np.testing.assert_allclose(together[key], alone[key], rtol=1e-3, atol=1e-5, err_msg=f"{name}: {key}")
+            np.testing.assert_allclose(together[key], alone[key], **FLOAT32_GRADIENTS, err_msg=f"{name}: {key}")
 
 
 def test_a_piece_is_run_again_with_the_same_dropout():
@@ -85,6 +86,6 @@ def test_a_piece_is_run_again_with_the_same_dropout():
     with tf.GradientTape() as tape:
         images, texts = zip(*map(trainer._embeds, pieces), strict=True)
         expected = trainer._loss(tf.concat(images, axis=0), tf.concat(texts, axis=0))
-    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    np.testing.assert_allclose(loss, expected, rtol=LOSS)
     for one, other in zip(gradients, trainer._dense(tape.gradient(expected, trainer._watched())), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(one, other, **FLOAT32_GRADIENTS)

@@ -11,6 +11,7 @@ import pytest
 
 from converters.formats import mapped
 from converters.formats.mapped import MappedFile
+from support.messages import naming
 
 
 @pytest.fixture
@@ -38,9 +39,9 @@ def test_an_empty_file(tmp_path):
 
 def test_what_lies_behind_the_end_is_refused(file):
     whole = MappedFile(file)
-    with pytest.raises(ValueError, match="it ends after 16384 bytes, and 16385 are announced"):
+    with pytest.raises(ValueError, match=naming(16384, 16385)):
         whole.part(0, 16385)
-    with pytest.raises(ValueError, match="it ends after 16384 bytes, and 16386 are announced"):
+    with pytest.raises(ValueError, match=naming(16384, 16386)):
         whole.read_into(np.empty(2, np.uint8), 16384)
 
 
@@ -54,7 +55,7 @@ def test_what_is_read_is_what_the_file_holds_there(file, shape, dtype):
 def test_a_file_that_is_cut_short_while_it_is_read(file):
     whole = MappedFile(file)
     os.truncate(file, 100)
-    with pytest.raises(ValueError, match="it was cut short to 100 bytes while it was read"):
+    with pytest.raises(ValueError, match=naming(100)):
         whole.read_into(np.empty(200, np.uint8), 0)
 
 

@@ -12,6 +12,7 @@ from converters.naming.names import to_file
 from converters.naming.rules import TENSORFLOW
 from support.configs import tiny_config
 from support.entries import assert_same, entry, random_entries
+from support.messages import naming
 
 
 def tensors(dtype=np.float32, **config):
@@ -92,11 +93,11 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path, share):
     tf_h5.write(path, tensors())
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(ValueError, match="not a whole HDF5 file"):
+    with pytest.raises(ValueError, match=naming("HDF5")):
         tf_h5.read(path)
 
 
 def test_a_dtype_that_the_format_lacks_is_refused_by_name_before_anything_is_written(tmp_path):
-    with pytest.raises(ValueError, match="logit_scale has dtype bfloat16, which HDF5 lacks; convert it to float32"):
+    with pytest.raises(ValueError, match=naming("logit_scale", "bfloat16", "HDF5", "float32")):
         tf_h5.write(tmp_path / "tf_model.h5", tensors(ml_dtypes.bfloat16))
     assert not (tmp_path / "tf_model.h5").exists()

@@ -15,6 +15,7 @@ import torch
 from converters.formats.torch_reading import read, write
 from converters.formats.torch_writing import STORAGE_DTYPES
 from support.entries import assert_same, entry
+from support.messages import naming
 
 DTYPES = [
     torch.float64,
@@ -76,10 +77,10 @@ class Evil:
 def test_a_pickle_that_would_run_code_is_refused_and_does_not(tmp_path, capsys, zipped):
     path = tmp_path / "model.bin"
     torch.save({"weight": Evil()}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(ValueError, match="print.*refused"):
+    with pytest.raises(ValueError, match=naming("print")):
         read(path)
     path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(ValueError, match="refused"):
+    with pytest.raises(ValueError, match=naming("print")):
         read(path)
     assert "this ran" not in capsys.readouterr().out
 
@@ -91,13 +92,13 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path, share, zipped):
     torch.save({"weight": torch.randn(4000)}, path, _use_new_zipfile_serialization=zipped)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(ValueError, match="it ends inside|not a whole file|it does not begin|refers to"):
+    with pytest.raises(ValueError, match="PyTorch|storage"):
         read(path)
 
 
 def test_a_whole_model_in_a_pickle_is_refused_by_its_class(tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "model.bin")
-    with pytest.raises(ValueError, match=r"torch\.nn\.modules\.linear\.Linear"):
+    with pytest.raises(ValueError, match=naming("torch.nn.modules.linear.Linear")):
         read(tmp_path / "model.bin")
 
 
@@ -161,7 +162,7 @@ def test_the_same_tensors_make_the_same_file(tmp_path):
 
 
 def test_a_dtype_that_torch_has_no_storage_for_is_refused_by_name_before_anything_is_written(tmp_path):
-    with pytest.raises(ValueError, match="weight has dtype uint16, which is not one of float64"):
+    with pytest.raises(ValueError, match=naming("weight", "uint16", "float64")):
         written(tmp_path / "model.bin", {"weight": np.zeros(3, np.uint16)})
     assert not (tmp_path / "model.bin").exists()
 

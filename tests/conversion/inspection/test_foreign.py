@@ -12,6 +12,7 @@ from converters.naming.names import to_file
 from converters.naming.rules import LAYOUTS
 from support.configs import tiny_config
 from support.entries import random_entries
+from support.messages import naming
 
 # A tensor that the family's published files hold, and what it is to be called.
 FAMILIES = [
@@ -61,6 +62,6 @@ def test_a_telltale_stands_at_the_start_of_a_segment_only():
 
 def test_opening_such_a_file_says_it_in_one_line(tmp_path):
     save_file({"visual.layer1.0.conv1.weight": np.zeros(3, np.float32)}, tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match=r"is no CLIP that clip-zoo knows but CLIP with a ResNet") as caught:
+    with pytest.raises(CheckpointError, match=naming(tmp_path, "ResNet", "visual.layer1.0.conv1.weight")) as caught:
         open_checkpoint(tmp_path)
     assert "\n" not in str(caught.value)

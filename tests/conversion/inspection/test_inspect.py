@@ -22,6 +22,7 @@ from converters.inspection.traps.table import TRAPS
 from converters.writing import save_weights
 from support.configs import tiny_config
 from support.entries import entry, part_of, random_arrays
+from support.messages import naming
 
 # Without a trap: as OpenAI's are, but small.
 PLAIN_TEXT = {
@@ -279,10 +280,10 @@ def test_towers_alone(tmp_path, class_name):
 
 def test_a_foreign_architecture_is_named(tmp_path):
     save(tmp_path, change=lambda content: content.update(model_type="siglip"))
-    with pytest.raises(ValueError, match=r"SigLIP.*transformers\.SiglipModel"):
+    with pytest.raises(ValueError, match=naming("SigLIP", "transformers.SiglipModel")):
         inspect(tmp_path)
     save_file({"visual.layer1.0.conv1.weight": np.ones(2, np.float32)}, tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="RN50 family"):
+    with pytest.raises(ValueError, match=naming("RN50")):
         inspect(tmp_path)
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from converters.inspection.tokenizer_facts import TokenizerFacts, tokenizer_facts
+from support.messages import naming
 
 VOCABULARY = {"a": 0, "b": 1, "<s>": 2, "<e>": 3}
 
@@ -39,5 +40,5 @@ def test_no_limit_is_none(tmp_path):
 
 def test_a_file_that_is_no_object_is_refused_by_name(tmp_path):
     write(tmp_path, vocab=[1, 2])
-    with pytest.raises(ValueError, match=r"vocab\.json holds no JSON object"):
+    with pytest.raises(ValueError, match=naming("vocab.json", "JSON")):
         tokenizer_facts(tmp_path)

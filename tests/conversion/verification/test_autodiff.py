@@ -7,6 +7,7 @@ import pytest
 
 from converters.verification.autodiff import ELEMENTWISE, FUNCTIONS, Tracked, pull_back
 from converters.verification.reference import ACTIVATIONS, erf
+from support.tolerances import FLOAT64_DIFFERENCES
 
 STEP = 1e-5
 
@@ -67,7 +68,7 @@ def _assert_derived(function, *arrays):
         found = pull_back(function(*given), slope)
         for which in np.flatnonzero(tracked):
             expected = _differences(function, arrays, which, slope)
-            np.testing.assert_allclose(found[given[which].node], expected, rtol=1e-7, atol=1e-8)
+            np.testing.assert_allclose(found[given[which].node], expected, **FLOAT64_DIFFERENCES)
 
 
 @pytest.mark.parametrize("function", UNARY, ids=lambda function: function.__name__.partition(" ")[0])

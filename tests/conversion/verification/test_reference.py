@@ -10,6 +10,7 @@ import clip_torch
 from clip_core.configuration.checks import ACTIVATIONS
 from converters.verification import reference
 from support.configs import pixel_values, tiny_config, token_ids
+from support.tolerances import FLOAT64_REFERENCE
 
 CASES = {
     "tiny": ({}, {}),
@@ -47,7 +48,7 @@ def test_every_stage_is_pytorchs(case, mask):
         expected[f"{tower}.pooled"] = found.pooler_output
     assert expected.keys() <= trace.keys()
     for name, tensor in expected.items():
-        np.testing.assert_allclose(trace[name], tensor.numpy(), rtol=1e-11, atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(trace[name], tensor.numpy(), **FLOAT64_REFERENCE, err_msg=name)
 
 
 def test_the_stages_come_in_the_order_of_computation():

@@ -12,6 +12,7 @@ from converters.verification.comparison import Comparison
 from converters.verification.plot import line_plot
 from converters.verification.report import render, write_report
 from converters.verification.result import Verification
+from support.tolerances import PLOTTED
 
 EVIL = '<script>alert("x")</script>&'
 
@@ -128,7 +129,7 @@ def heights(svg, colour):
 def test_a_plot_is_logarithmic_and_shows_zero_and_infinity_at_its_edges():
     svg = line_plot(["a", "b", "c", "d", "e"], {"one": [1e-8, 1e-6, 1e-4, 0.0, math.inf]}, [1e-5] * 5)
     one, hundred, top, zero, infinite = heights(svg, "#0072b2")
-    assert one - hundred == pytest.approx(hundred - top, abs=0.2)
+    assert one - hundred == pytest.approx(hundred - top, abs=PLOTTED)
     assert zero == one  # the foot, where the smallest number is
     assert infinite == top  # where the largest that is finite is
     (limit,) = set(heights(svg, "#b00020"))

@@ -9,6 +9,7 @@ import pytest
 
 from clip_core.data.folder import open_folder, open_table, table_in
 from clip_core.data.pairs import Broken
+from support.messages import mentions, naming
 from support.training_data import picture_bytes, write_folder
 
 
@@ -37,12 +38,10 @@ def test_pictures_without_captions_and_the_reverse_are_told_by_number_and_name(t
     for number in range(7):
         (tmp_path / f"{number:03}.txt").unlink()
     (tmp_path / "007.png").unlink()
-    with pytest.raises(ValueError, match="pictures without a caption: 7 ") as error:
+    shown = [f"{number:03}.png" for number in range(5)]
+    with pytest.raises(ValueError, match=naming(tmp_path, 7, *shown, 1, "007.txt", "unpaired='skip'")) as error:
         open_folder(tmp_path)
-    assert str(error.value) == (
-        f"{tmp_path}: pictures without a caption: 7 (000.png, 001.png, 002.png, 003.png, 004.png, ...); captions "
-        "without a picture: 1 (007.txt). Complete them, or pass unpaired='skip' to leave them out"
-    )
+    assert not mentions(str(error.value), "005.png")
 
 
 def test_what_has_no_counterpart_can_be_left_out(tmp_path, caplog):
@@ -50,7 +49,7 @@ def test_what_has_no_counterpart_can_be_left_out(tmp_path, caplog):
     (tmp_path / "001.txt").unlink()
     pairs = open_folder(tmp_path, unpaired="skip")
     assert [Path(pairs[place].key).name for place in range(len(pairs))] == ["000.png", "002.png"]
-    assert "pictures without a caption: 1 (001.png); left out" in caplog.text
+    assert mentions(caplog.text, 1, "001.png")
 
 
 def test_a_table_names_pictures_relative_to_itself(tmp_path):
@@ -65,7 +64,7 @@ def test_a_table_names_pictures_relative_to_itself(tmp_path):
 def test_rows_without_pictures_and_the_reverse_are_told(tmp_path):
     write_folder(tmp_path, 2)
     table = write_table(tmp_path, [("000.png", "zero"), ("gone.png", "gone")])
-    with pytest.raises(ValueError, match=r"pictures without a caption: 1 \(001.png\); captions without a picture: 1 "):
+    with pytest.raises(ValueError, match=naming("metadata.jsonl", "001.png", "gone.png", 2, "unpaired='skip'")):
         open_table(table)
     assert len(open_table(table, unpaired="skip")) == 1
 
@@ -73,7 +72,10 @@ def test_rows_without_pictures_and_the_reverse_are_told(tmp_path):
 def test_an_empty_caption_in_a_table_is_a_broken_sample(tmp_path):
     write_folder(tmp_path, 1)
     table = write_table(tmp_path, [("000.png", " ")])
-    assert open_table(table)[0] == Broken(f"{table} line 1 (000.png)", "the caption is empty")
+    broken = open_table(table)[0]
+    assert isinstance(broken, Broken)
+    assert broken.key == f"{table} line 1 (000.png)"
+    assert mentions(broken.reason, "caption")
 
 
 def test_a_folder_has_one_table_or_none(tmp_path):
@@ -81,5 +83,5 @@ def test_a_folder_has_one_table_or_none(tmp_path):
     (tmp_path / "metadata.csv").touch()
     assert table_in(tmp_path) == tmp_path / "metadata.csv"
     (tmp_path / "metadata.jsonl").touch()
-    with pytest.raises(ValueError, match=r"holds metadata\.jsonl and metadata\.csv; give the path of one"):
+    with pytest.raises(ValueError, match=naming(tmp_path, "metadata.jsonl", "metadata.csv")):
         table_in(tmp_path)

@@ -11,6 +11,7 @@ from pyarrow import parquet, table
 from clip_core.data import parquet as module
 from clip_core.data.pairs import Broken
 from clip_core.data.parquet import ParquetPairs
+from support.messages import mentions, naming
 from support.training_data import picture_bytes
 
 
@@ -63,18 +64,18 @@ datasets.Dataset.from_dict(rows, features=features).to_parquet(sys.argv[1])
 
 def test_rows_that_lack_something_are_broken(tmp_path):
     path = write(tmp_path / "a.parquet", {"image": [b"x", None, b"x"], "text": [None, "a", ""]})
-    assert read_all(ParquetPairs([path])) == [
-        Broken(f"{path} row 0", "there is no caption"),
-        Broken(f"{path} row 1", "there is no image"),
-        Broken(f"{path} row 2", "the caption is empty"),
-    ]
+    broken = read_all(ParquetPairs([path]))
+    assert all(isinstance(sample, Broken) for sample in broken)
+    assert [sample.key for sample in broken] == [f"{path} row {row}" for row in range(3)]
+    for sample, part in zip(broken, ("caption", "image", "caption"), strict=True):
+        assert mentions(sample.reason, part)
 
 
 def test_a_missing_column_is_told_with_those_that_are_there(tmp_path):
     path = write(tmp_path / "a.parquet", {"jpg": [b"x"], "label": ["a"]})
-    with pytest.raises(ValueError, match="no column 'text' or .* for the caption; it has 'jpg', 'label'. Pass caption"):
+    with pytest.raises(ValueError, match=naming(path, "'text'", "'caption'", "'jpg'", "'label'", "caption_column")):
         ParquetPairs([path])
-    with pytest.raises(ValueError, match="no column 'photo' for the image; it has 'jpg', 'label'. Pass image_column"):
+    with pytest.raises(ValueError, match=naming(path, "'photo'", "'jpg'", "'label'", "image_column")):
         ParquetPairs([path], image="photo")
     assert read_all(ParquetPairs([path], caption="label"))[0].captions == ("a",)
 
@@ -84,9 +85,9 @@ def test_a_file_that_is_cut_off_or_gone_is_told(tmp_path):
     content = path.read_bytes()
     for size in (0, 3, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:size])
-        with pytest.raises(ValueError, match=r"a\.parquet: no Parquet file that can be read, or cut off"):
+        with pytest.raises(ValueError, match=naming(path)):
             ParquetPairs([path])
-    with pytest.raises(ValueError, match=r"gone\.parquet: no such file"):
+    with pytest.raises(ValueError, match=naming(tmp_path / "gone.parquet")):
         ParquetPairs([tmp_path / "gone.parquet"])
 
 
@@ -97,11 +98,11 @@ def test_a_damaged_page_is_told_by_row(tmp_path):
     end = parquet.ParquetFile(path).metadata.row_group(0).column(0).total_compressed_size
     content[30:end] = bytes(end - 30)
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.parquet row 0: cannot be read"):
+    with pytest.raises(ValueError, match=naming(path, "row 0")):
         read_all(pairs)
 
 
 def test_without_pyarrow_the_command_that_installs_it_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r"pip install 'clip-zoo\[train\]'"):
+    with pytest.raises(ImportError, match=naming("pyarrow", "pip install 'clip-zoo[train]'")):
         ParquetPairs([tmp_path / "a.parquet"])

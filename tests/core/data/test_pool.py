@@ -15,6 +15,7 @@ import pytest
 
 from clip_core.data.pool import WorkerFailedError, WorkerPool
 from clip_core.data.worker import receive, send
+from support.messages import naming
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_large_arguments_and_values_do_not_block_each_other():
 
 def test_what_cannot_be_sent_is_an_error_that_says_so():
     pool = WorkerPool(math.sqrt, 1)
-    with pytest.raises(WorkerFailedError, match="pickle"):
+    with pytest.raises(WorkerFailedError, match=naming("pickle.dumps")):
         list(pool.map([lambda: None], ahead=2))
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from clip_core.data import open_pairs
 from clip_core.data.pairs import Broken
 from clip_core.data.rows import RowPairs, RowStream
+from support.messages import naming
 from support.training_data import picture, picture_bytes
 
 
@@ -63,13 +64,13 @@ def test_an_iterable_dataset_is_a_stream_that_is_counted_or_told(dataset):
 
 def test_a_stream_that_ends_early_is_told(dataset):
     pairs = open_pairs(dataset.to_iterable_dataset(), length=9)
-    with pytest.raises(ValueError, match="the data ended after 5 rows and not 9"):
+    with pytest.raises(ValueError, match=naming(5, 9)):
         list(pairs.read(0, 3, 9))
 
 
 def test_a_dictionary_of_splits_is_refused_with_their_names(datasets, dataset):
     splits = datasets.DatasetDict(train=dataset, test=dataset)
-    with pytest.raises(TypeError, match="DatasetDict of train, test: give one of them"):
+    with pytest.raises(TypeError, match=naming("DatasetDict", "train", "test")):
         open_pairs(splits)
 
 
@@ -112,7 +113,7 @@ def test_what_is_wrong_with_a_row_is_told(row, reason):
 
 
 def test_missing_columns_are_told_with_those_that_are_there(dataset):
-    with pytest.raises(ValueError, match="the Dataset: no column 'words' for the caption; it has 'image', 'caption'"):
+    with pytest.raises(ValueError, match=naming("Dataset", "'words'", "'image'", "'caption'", "caption_column")):
         open_pairs(dataset, caption_column="words")
-    with pytest.raises(ValueError, match="the list: its rows are of type tuple; rows by column name are wanted"):
+    with pytest.raises(ValueError, match=naming(list, tuple)):
         open_pairs([(b"x", "a")])

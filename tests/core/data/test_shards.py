@@ -11,6 +11,7 @@ import pytest
 
 from clip_core.data.pairs import Broken
 from clip_core.data.shards import ShardPairs
+from support.messages import mentions, naming
 from support.training_data import picture_bytes
 
 # In a process of its own: it imports PyTorch.
@@ -87,9 +88,8 @@ def test_samples_that_lack_something_are_broken(tmp_path):
     assert all(isinstance(sample, Broken) for sample in broken)
     assert [sample.key for sample in broken] == [f"{tar} sample {name}" for name in "abcdef"]
     reasons = [sample.reason for sample in broken]
-    assert reasons[:3] == ["there is no image", "there is no caption", "the caption is empty"]
-    assert all(reason.startswith("the caption cannot be read (") for reason in reasons[3:5])
-    assert reasons[5] == "there is no caption"
+    for reason, part in zip(reasons, ("image", *["caption"] * 5), strict=True):
+        assert mentions(reason, part)
 
 
 def test_two_files_of_one_ending_in_a_sample_are_told(tmp_path):
@@ -97,7 +97,7 @@ def test_two_files_of_one_ending_in_a_sample_are_told(tmp_path):
         (tmp_path / "content").write_bytes(b"x")
         tar.add(tmp_path / "content", "a.png")
         tar.add(tmp_path / "content", "a.PNG")
-    with pytest.raises(ValueError, match=r"a\.tar sample a: two files end in \.png"):
+    with pytest.raises(ValueError, match=naming(tmp_path / "a.tar", "sample a", ".png")):
         _ = ShardPairs([tmp_path / "a.tar"]).sizes
 
 
@@ -112,7 +112,7 @@ def test_a_shard_that_is_cut_off_anywhere_is_told_with_the_place(shards, tmp_pat
     for cut in {*range(1, end, 211), end - 1, end}:
         path = tmp_path / name
         path.write_bytes(content[:cut])
-        with pytest.raises(ValueError, match=rf"{name}: (cut off|no tar file that can be read)"):
+        with pytest.raises(ValueError, match=naming(path)):
             _ = ShardPairs([path]).sizes
         assert_reading_stops(path)
 
@@ -120,7 +120,7 @@ def test_a_shard_that_is_cut_off_anywhere_is_told_with_the_place(shards, tmp_pat
 def assert_reading_stops(path):
     """Where a sizes.json vouches for a shard, the cut is found in reading it."""
     (path.parent / "sizes.json").write_text(json.dumps({path.name: 5}))
-    with pytest.raises(ValueError, match=path.name):
+    with pytest.raises(ValueError, match=naming(path)):
         list(ShardPairs([path]).read(0, 0, 5))
     (path.parent / "sizes.json").unlink()
 
@@ -131,16 +131,16 @@ def test_sizes_are_read_where_they_are_stated(shards, tmp_path):
     (tmp_path / "sizes.json").write_text('{"000.tar": 5}')
     pairs = ShardPairs([tmp_path / "000.tar", tmp_path / "001.tar"])
     assert pairs.sizes == [5, 4]
-    with pytest.raises(ValueError, match=r"000\.tar: it holds 4 samples and not 5, as sizes\.json or a count said"):
+    with pytest.raises(ValueError, match=naming("000.tar", 4, 5, "sizes.json")):
         list(pairs.read(0, 0, 5))
     (tmp_path / "sizes.json").write_text('{"000.tar": "many"}')
-    with pytest.raises(ValueError, match=r"sizes\.json: an object from shard to number of samples is wanted"):
+    with pytest.raises(ValueError, match=naming(tmp_path / "sizes.json")):
         _ = ShardPairs([tmp_path / "000.tar"]).sizes
 
 
 def test_a_missing_shard_and_one_that_is_something_else_are_told(tmp_path):
-    with pytest.raises(ValueError, match=r"gone\.tar: no such file"):
+    with pytest.raises(ValueError, match=naming(tmp_path / "gone.tar")):
         _ = ShardPairs([tmp_path / "gone.tar"]).sizes
     (tmp_path / "text.tar").write_text("not a tar file" * 100)
-    with pytest.raises(ValueError, match=r"text\.tar: no tar file that can be read"):
+    with pytest.raises(ValueError, match=naming(tmp_path / "text.tar")):
         _ = ShardPairs([tmp_path / "text.tar"]).sizes

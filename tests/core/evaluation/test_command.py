@@ -12,6 +12,7 @@ from PIL import Image
 
 from clip_core import CLIPImageProcessor, CLIPProcessor, CLIPTokenizerFast
 from support.configs import tiny_config
+from support.messages import mentions
 from support.vocabulary import write_vocabulary
 
 DOCUMENT = Path(__file__).parents[3] / "docs/evaluating.md"
@@ -124,15 +125,15 @@ def test_a_probe_learns_what_it_is_tested_on(run, model, pictures):
 def test_tables_say_what_was_measured(run, model, pictures, tmp_path):
     code, out, _ = run("evaluate", "zero-shot", "--data", pictures, "--model", model, "--template", "a {}", "the {}")
     assert code == 0
-    for shown in ("top-1", "top-5", "chance", "14.3%", "21 pictures, 7 classes; prompts: 2 templates", "worst classes"):
+    for shown in ("top-1", "top-5", "chance", "14.3%", "21 pictures", "7 classes", "2 templates", "worst"):
         assert shown in out
     code, out, _ = run("evaluate", "retrieval", "--data", pictures, "--model", model, "--workers", 1)
     assert code == 0
-    for shown in ("recall@10", "mean reciprocal rank", "image to text", "21 pictures, 14 texts, 21 pairs"):
+    for shown in ("recall@10", "reciprocal", "21 pictures", "14 texts", "21 pairs"):
         assert shown in out
     code, out, _ = run("evaluate", "probe", "--data", pictures, "--model", model)
     assert code == 0
-    assert "7 pictures, 7 classes; fitted on 14 pictures, strength of the penalty" in out
+    assert mentions(out, "7 pictures", "7 classes", "14 pictures", "penalty")
 
 
 def test_pictures_that_cannot_be_read_are_named_and_the_exit_code_says_so(run, model, pictures, tmp_path):
@@ -143,8 +144,7 @@ def test_pictures_that_cannot_be_read_are_named_and_the_exit_code_says_so(run, m
     arguments = ["evaluate", "zero-shot", "--data", tmp_path, "--model", model, "--workers", 0]
     code, out, _ = run(*arguments)
     assert code == 2
-    assert "2 pictures, 2 classes" in out
-    assert f"left out, as they cannot be used: 1\n  {tmp_path / 'ox' / 'bad.png'}: not a picture" in out
+    assert mentions(out, "2 pictures", "2 classes", 1, tmp_path / "ox" / "bad.png", "Pillow")
     code, out, _ = run(*arguments, "--json")
     assert code == 2
     assert [broken["key"] for broken in json.loads(out)["broken"]] == [str(tmp_path / "ox" / "bad.png")]

@@ -11,6 +11,7 @@ from clip_core.data import IndexedPairs, Pair
 from clip_core.evaluation import metrics as blocks
 from clip_core.evaluation import retrieval
 from support.known_encoder import known_classifier
+from support.messages import mentions, naming
 from support.training_data import LENGTH, make_processor, picture, picture_bytes
 
 
@@ -114,10 +115,9 @@ def test_what_cannot_be_read_is_left_out_and_named(processor, tmp_path, workers,
     report = retrieval.evaluate(classifier, tmp_path, batch_size=2, workers=workers, tell=done.append)
     assert (report.pictures, report.texts) == (3, 3)
     assert report.image_to_text.recall[1] == report.text_to_image.recall[1] == 1
-    assert [(broken.key, broken.reason[:20]) for broken in report.broken] == [
-        (str(tmp_path / "1.png"), "not a picture that P"),
-        (str(tmp_path / "3.png"), "the caption in 3.txt"),
-    ]
+    assert [broken.key for broken in report.broken] == [str(tmp_path / "1.png"), str(tmp_path / "3.png")]
+    assert mentions(report.broken[0].reason, "Pillow")
+    assert mentions(report.broken[1].reason, "caption", "3.txt")
     assert sum(done) == 5
     assert "1.png" in caplog.text
     assert json.dumps(report.to_dict())
@@ -140,14 +140,14 @@ def test_samples_of_one_name_keep_their_own_captions(processor):
 
 def test_nothing_to_evaluate_is_an_error_that_says_why(processor):
     classifier = known_classifier(processor, {}, {})
-    with pytest.raises(ValueError, match=r"none of the 2 samples can be used; the first:\n  row 0: the caption is emp"):
+    with pytest.raises(ValueError, match=naming(2, "row 0", "row 1")):
         retrieval.evaluate(classifier, rows(" ", " "))
 
 
 def test_embeddings_that_are_no_numbers_are_told_by_their_sample(processor):
     bad = known_classifier(processor, {0: axis(0), 1: axis(1) * np.nan}, {"a": axis(0), "b": axis(1)})
-    with pytest.raises(ValueError, match="embedding of 'row 1' is no finite number"):
+    with pytest.raises(ValueError, match=naming("'row 1'", 1, 2)):
         retrieval.evaluate(bad, rows("a", "b"))
     bad = known_classifier(processor, {0: axis(0), 1: axis(1)}, {"a": axis(0), "b": np.full(6, np.inf)})
-    with pytest.raises(ValueError, match="embedding of 'b' is no finite number"):
+    with pytest.raises(ValueError, match=naming("'b'", 1, 2)):
         retrieval.evaluate(bad, rows("a", "b"))

@@ -13,6 +13,7 @@ from clip_core.evaluation.classification import classification
 from clip_core.evaluation.labelled import classes_of, open_labelled
 from clip_core.tasks.labels import LabelFile
 from support.known_encoder import known_classifier
+from support.messages import naming
 from support.training_data import make_processor, picture, picture_bytes
 
 CLASSES = ("big cat", "ox", "tin can", "ant", "hen", "eel", "elk")
@@ -105,12 +106,12 @@ def test_scores_are_counted_the_same_in_blocks(monkeypatch):
 
 
 def test_one_class_alone_is_refused(processor):
-    with pytest.raises(ValueError, match="one class alone, 'ox'"):
+    with pytest.raises(ValueError, match=naming("'ox'")):
         zero_shot.evaluate(classifier_of(processor, {0: axis(1)}), rows("ox"))
 
 
 def test_a_template_without_a_place_is_refused_before_anything_is_read(processor):
-    with pytest.raises(ValueError, match="needs one {}"):
+    with pytest.raises(ValueError, match=naming("'a photo'", "{}")):
         zero_shot.evaluate(classifier_of(processor, {}), "nowhere", templates=["a photo"])
 
 
@@ -135,7 +136,7 @@ def test_labels_by_file_name_go_before_the_folder(pictures):
     known = LabelFile(["hen", "eel"], {"flat.png": "hen", "2.png": "eel"})
     found = labels_in(open_labelled(pictures, labels=known))
     assert found == [("big_cat",), ("big_cat",), ("hen",), ("eel",), ("tin_can",)]
-    with pytest.raises(ValueError, match=r"pictures: 1 \(flat.png\) in no folder of a class"):
+    with pytest.raises(ValueError, match=naming(pictures, 1, "flat.png", "JSON")):
         open_labelled(pictures)
 
 
@@ -171,25 +172,25 @@ def test_a_class_whose_pictures_are_all_broken_stays_a_choice(processor, picture
 
 
 def test_no_labels_to_choose_from_are_refused(processor, pictures):
-    with pytest.raises(ValueError, match="there are no labels to choose from"):
+    with pytest.raises(ValueError, match=naming("labels")):
         zero_shot.evaluate(classifier_of(processor, {}), pictures, labels=[])
 
 
 def test_a_name_that_is_too_long_is_told_before_a_picture_is_read(processor):
     classifier = classifier_of(processor, {})
-    with pytest.raises(ValueError, match="is 17 tokens long, and the model takes 12; shorten"):
+    with pytest.raises(ValueError, match=naming(repr("q " * 15), 17, 12)):
         zero_shot.evaluate(classifier, rows("ox", "ant"), labels=["ox", "ant", "q " * 15])
     assert classifier.encoder.image_batches == []
 
 
 def test_labels_that_are_not_among_those_given_are_told_before_a_picture_is_read(processor, pictures):
-    with pytest.raises(ValueError, match=r"not among those given: 2 \('big_cat', 'tin_can'\)"):
+    with pytest.raises(ValueError, match=naming(2, "'big_cat'", "'tin_can'")):
         zero_shot.evaluate(classifier_of(processor, {}), pictures, labels=["ox", "ant"])
-    with pytest.raises(ValueError, match=r"not among those given: 1 \('3'\)"):
+    with pytest.raises(ValueError, match=naming(1, "'3'")):
         classes_of(["3"], LabelFile(["a", "b", "c"]))
 
 
 def test_several_labels_of_one_picture_are_refused(processor):
     classifier = classifier_of(processor, {0: axis(1)})
-    with pytest.raises(ValueError, match="a picture has the labels 'ox', 'ant'"):
+    with pytest.raises(ValueError, match=naming("'ox'", "'ant'")):
         zero_shot.evaluate(classifier, rows(["ox", "ant"]))

@@ -9,7 +9,7 @@ import pytest
 
 from clip_core.hub import check_file_name, find_file, list_files, require_file, split_hub_options
 from support.hub_server import TOKEN, HubClient, HubClientError, HubServer
-from support.messages import naming
+from support.messages import mentions, naming
 
 CONFIG = b'{"model_type": "clip", "text_config": {"hidden_size": 40, "num_attention_heads": 5}}'
 
@@ -129,10 +129,8 @@ class TestLocalSources:
     def test_required_file_names_all_that_were_looked_for_and_what_is_there(self, folder):
         with pytest.raises(FileNotFoundError) as caught:
             require_file(folder, ["a.json", "b.json", "c.json"])
-        assert str(caught.value) == (
-            f"{folder} holds no a.json, b.json or c.json; "
-            "it holds config.json, model.safetensors, text_encoder/config.json"
-        )
+        there = ("config.json", "model.safetensors", "text_encoder/config.json")
+        assert mentions(str(caught.value), folder, "a.json", "b.json", "c.json", *there)
 
     def test_required_file_in_a_subfolder(self, folder):
         with pytest.raises(FileNotFoundError, match=naming("clip/text_encoder", "a.json", "config.json")):
@@ -224,41 +222,34 @@ class TestHub:
         assert server.requests == []
 
     def test_private_repository(self, hub):
-        expected = (
-            "FileNotFoundError: 'user/private' is neither a local folder nor a model on the hub; check the spelling, "
-            "or if it is private, pass token=... or run `hf auth login`"
-        )
-        assert error_line(hub, "find_file", "user/private", "config.json") == expected
-        assert error_line(hub, "find_file", "user/private", "config.json", token="hf_wrong") == expected  # noqa: S106
+        line = error_line(hub, "find_file", "user/private", "config.json")
+        assert mentions(line, "FileNotFoundError", "'user/private'", "token=...", "hf auth login")
+        assert error_line(hub, "find_file", "user/private", "config.json", token="hf_wrong") == line  # noqa: S106
         assert hub("find_file", "user/private", "config.json", token=TOKEN).endswith("config.json")
 
     def test_unknown_repository(self, hub):
         line = error_line(hub, "require_file", "user/clop", "config.json")
-        assert line.startswith("FileNotFoundError: 'user/clop' is neither a local folder nor a model on the hub")
+        assert mentions(line, "FileNotFoundError", "'user/clop'", "token=...")
 
     def test_gated_repository(self, hub):
         line = error_line(hub, "find_file", "user/gated", "config.json")
-        assert line.startswith("FileNotFoundError: 'user/gated' is gated on the hub: accept its terms")
+        assert mentions(line, "FileNotFoundError", "'user/gated'", "gated")
 
     def test_unknown_revision(self, hub):
         line = error_line(hub, "find_file", "user/clip", "config.json", revision="v9")
-        assert line.startswith("FileNotFoundError: 'user/clip' on the hub has no revision 'v9'")
+        assert mentions(line, "FileNotFoundError", "'user/clip'", "'v9'")
 
     def test_missing_file(self, hub):
-        assert error_line(hub, "require_file", "user/clip", ["a.json", "b.json"]) == (
-            "FileNotFoundError: user/clip holds no a.json or b.json; "
-            "it holds config.json, pytorch_model.bin, text_encoder/config.json"
-        )
+        line = error_line(hub, "require_file", "user/clip", ["a.json", "b.json"])
+        there = ("config.json", "pytorch_model.bin", "text_encoder/config.json")
+        assert mentions(line, "FileNotFoundError", "user/clip", "a.json", "b.json", *there)
         line = error_line(hub, "require_file", "user/clip", "a.json", revision="small")
-        assert line == "FileNotFoundError: user/clip at revision 'small' holds no a.json; it holds config.json"
+        assert mentions(line, "FileNotFoundError", "user/clip", "'small'", "a.json", "config.json")
 
     @pytest.mark.parametrize("source", ["user/clip!", "user/..clip", "-clip"])
     def test_what_cannot_be_a_hub_id(self, hub, source):
         line = error_line(hub, "find_file", source, "config.json")
-        assert line == (
-            f"FileNotFoundError: {source!r} is no local folder or file, and no hub id either, which looks like "
-            "'user/model'"
-        )
+        assert mentions(line, "FileNotFoundError", repr(source), "'user/model'")
 
     def test_names_that_lead_out_are_not_asked_for(self, hub, server):
         assert error_line(hub, "find_file", "user/clip", "../config.json").startswith("ValueError: ")
@@ -267,15 +258,12 @@ class TestHub:
     def test_the_hub_is_down(self, hub, server):
         server.status = 500
         line = error_line(hub, "find_file", "user/clip", "config.json")
-        assert line.startswith(
-            "FileNotFoundError: 'user/clip' is no local folder and not in the local cache, and the hub"
-        )
-        assert "500" in line
+        assert mentions(line, "FileNotFoundError", "'user/clip'", 500)
 
     def test_a_download_that_breaks_off_leaves_no_file(self, hub, server, tmp_path):
         server.breaks_off = True
         line = error_line(hub, "find_file", "user/clip", "pytorch_model.bin")
-        assert line.startswith("FileNotFoundError: 'user/clip' cannot be had from the hub (")
+        assert mentions(line, "FileNotFoundError", "'user/clip'")
         assert not list(tmp_path.rglob("pytorch_model.bin"))
         server.breaks_off = False
         assert Path(hub("find_file", "user/clip", "pytorch_model.bin")).read_bytes() == b"weights"
@@ -286,9 +274,8 @@ class TestHub:
 
     def test_no_config_on_the_hub(self, hub, server):
         server.repositories["user/open"] = {"main": {"open_clip_config.json": b"{}"}}
-        assert error_line(hub, "CLIPConfig.from_pretrained", "user/open") == (
-            "FileNotFoundError: user/open holds no config.json; it holds open_clip_config.json"
-        )
+        line = error_line(hub, "CLIPConfig.from_pretrained", "user/open")
+        assert mentions(line, "FileNotFoundError", "user/open", "config.json", "open_clip_config.json")
 
 
 class TestWithoutNetwork:
@@ -299,47 +286,38 @@ class TestWithoutNetwork:
         assert offline_client("find_file", "user/clip", ["vocab.json", "config.json"], **cache) == path
         assert offline_client("find_file", "user/clip", "vocab.json", **cache) is None
         assert offline_client("list_files", "user/clip", **cache) == ["config.json"]
-        assert error_line(offline_client, "require_file", "user/clip", "vocab.json", **cache) == (
-            "FileNotFoundError: vocab.json of user/clip is not in the local cache, and offline mode is on; "
-            "unset HF_HUB_OFFLINE to download"
-        )
+        line = error_line(offline_client, "require_file", "user/clip", "vocab.json", **cache)
+        assert mentions(line, "FileNotFoundError", "vocab.json", "user/clip", "HF_HUB_OFFLINE")
         assert server.requests == []
 
     def test_offline_mode_without_a_cached_copy(self, offline_client, tmp_path):
         cache = {"cache_dir": str(tmp_path / "cache")}
-        expected = (
-            "FileNotFoundError: 'user/clip' is no local folder and not in the local cache, and offline mode is on; "
-            "unset HF_HUB_OFFLINE to download"
-        )
-        assert error_line(offline_client, "find_file", "user/clip", "config.json", **cache) == expected
-        assert error_line(offline_client, "require_file", "user/clip", "config.json", **cache) == expected
+        for function in ("find_file", "require_file"):
+            line = error_line(offline_client, function, "user/clip", "config.json", **cache)
+            assert mentions(line, "FileNotFoundError", "'user/clip'", "HF_HUB_OFFLINE")
 
     def test_offline_mode_cannot_force_a_download(self, offline_client, tmp_path):
         line = error_line(
             offline_client, "find_file", "user/clip", "config.json", cache_dir=str(tmp_path), force_download=True
         )
-        assert line == (
-            "FileNotFoundError: 'user/clip' cannot be downloaded anew, as force_download=True asks: offline mode is "
-            "on; unset HF_HUB_OFFLINE to download"
-        )
+        assert mentions(line, "FileNotFoundError", "'user/clip'", "force_download=True", "HF_HUB_OFFLINE")
 
     def test_unreachable_hub(self, hub, unreachable_client, tmp_path):
         cache = {"cache_dir": str(tmp_path / "cache")}
         line = error_line(unreachable_client, "find_file", "user/clip", "config.json", **cache)
-        assert line.startswith("FileNotFoundError: 'user/clip' is no local folder and not in the local cache")
-        assert "the hub cannot be reached" in line
+        assert mentions(line, "FileNotFoundError", "'user/clip'", "cache")
+        assert not mentions(line, "HF_HUB_OFFLINE")
         line = error_line(unreachable_client, "list_files", "user/clip", **cache)
-        assert line.startswith("FileNotFoundError: 'user/clip' cannot be had from the hub (")
+        assert mentions(line, "FileNotFoundError", "'user/clip'")
         line = error_line(unreachable_client, "find_file", "user/clip", "config.json", force_download=True, **cache)
-        assert "as force_download=True asks: the hub cannot be reached" in line
+        assert mentions(line, "FileNotFoundError", "'user/clip'", "force_download=True")
+        assert not mentions(line, "HF_HUB_OFFLINE")
         line = error_line(unreachable_client, "upload_folder", str(tmp_path), "user/clip", token=TOKEN)
-        assert line.startswith("OSError: cannot upload to 'user/clip' (")
+        assert mentions(line, "OSError", "'user/clip'", "upload")
         path = hub("find_file", "user/clip", "config.json")
         assert unreachable_client("find_file", "user/clip", "config.json", **cache) == path
         line = error_line(unreachable_client, "require_file", "user/clip", "vocab.json", **cache)
-        assert line.startswith(
-            "FileNotFoundError: vocab.json of user/clip is not in the local cache, and the hub cannot"
-        )
+        assert mentions(line, "FileNotFoundError", "vocab.json", "user/clip", "cache")
 
 
 class TestUpload:
@@ -367,6 +345,4 @@ class TestUpload:
 
     def test_without_a_token(self, client, folder):
         line = error_line(client, "upload_folder", str(folder), "user/clip")
-        assert line.startswith(
-            "OSError: cannot upload to 'user/clip': the hub answered with status 401; check the name"
-        )
+        assert mentions(line, "OSError", "'user/clip'", "upload", 401)

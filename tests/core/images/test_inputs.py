@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from clip_core.images.inputs import ImageFileError, find_images, flat_images, load_image, open_image
+from support.messages import naming
 
 
 @pytest.fixture
@@ -70,29 +71,28 @@ def test_the_home_folder_may_be_short(pictures, monkeypatch):
     monkeypatch.setenv("USERPROFILE", str(pictures))
     assert find_images("~/b.png") == [pictures / "b.png"]
     assert find_images("~/*.png") == [pictures / "b.png"]
-    with pytest.raises(ImageFileError, match=r"~/gone\.png: no such file or folder"):
+    with pytest.raises(ImageFileError, match=naming("~/gone.png")):
         find_images("~/gone.png")
 
 
 @pytest.mark.parametrize("pattern", ["", " "])
 def test_an_empty_name_is_not_the_folder_that_one_is_in(pattern):
-    with pytest.raises(ImageFileError, match="name is empty"):
+    with pytest.raises(ImageFileError, match=naming("name")):
         find_images(pattern)
 
 
 def test_a_name_that_the_system_refuses_is_told(pictures):
-    with pytest.raises(ImageFileError, match="xxx: .*too long"):
+    with pytest.raises(ImageFileError, match=naming("x" * 300)):
         find_images(str(pictures / ("x" * 300)))
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
-    [("gone.png", "no such file or folder"), ("empty", "holds no pictures"), ("*.gif", "no picture matches")],
+    "name",
+    ["gone.png", "empty", "*.gif"],
 )
-def test_what_is_not_there_is_named(pictures, name, message):
-    with pytest.raises(ImageFileError, match=message) as caught:
+def test_what_is_not_there_is_named(pictures, name):
+    with pytest.raises(ImageFileError, match=naming(pictures / name)):
         find_images(str(pictures / name))
-    assert name in str(caught.value)
 
 
 def test_an_opened_picture_is_decoded(pictures):
@@ -110,14 +110,18 @@ def test_broken_pictures_are_named_in_one_line(pictures):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("Failed to decode\n frame 0"), EOFError()])
-def test_whatever_a_decoder_raises_is_named_in_one_line(pictures, monkeypatch, error):
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(RuntimeError("Failed to decode\n frame 0"), "Failed to decode frame 0"), (EOFError(), "EOFError")],
+)
+def test_whatever_a_decoder_raises_is_named_in_one_line(pictures, monkeypatch, error, told):
     def fail(path):
         raise error
 
     monkeypatch.setattr(Image, "open", fail)
-    with pytest.raises(ImageFileError, match=r"b\.png: broken picture \((Failed to decode frame 0|EOFError)\)$"):
+    with pytest.raises(ImageFileError, match=naming(pictures / "b.png", told)) as caught:
         open_image(pictures / "b.png")
+    assert "\n" not in str(caught.value)
 
 
 RED = (200, 30, 40)
@@ -223,9 +227,9 @@ def test_addresses_are_fetched(address):
     assert load_image(f"{address}/red.png").getpixel((0, 0)) == RED
 
 
-@pytest.mark.parametrize(("page", "message"), [("gone.png", "cannot be fetched .*404"), ("text", "not a picture")])
-def test_an_address_without_a_picture_is_named(address, page, message):
-    with pytest.raises(ImageFileError, match=f"{address}/{page}: {message}"):
+@pytest.mark.parametrize(("page", "told"), [("gone.png", 404), ("text", "Pillow")])
+def test_an_address_without_a_picture_is_named(address, page, told):
+    with pytest.raises(ImageFileError, match=naming(f"{address}/{page}", told)):
         load_image(f"{address}/{page}")
 
 
@@ -237,27 +241,25 @@ def test_a_file_is_opened_upright_and_in_rgb(tmp_path):
     assert (picture.mode, picture.size) == ("RGB", (3, 8))
 
 
-@pytest.mark.parametrize(
-    ("content", "message"), [(None, "no such file"), (b"text", "not a picture"), (png()[:-30], "broken picture")]
-)
-def test_a_bad_file_is_named_with_its_place(path, content, message):
+@pytest.mark.parametrize(("content", "named"), [(None, []), (b"text", ["Pillow"]), (png()[:-30], ["truncated"])])
+def test_a_bad_file_is_named_with_its_place(path, content, named):
     path.unlink()
     if content:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"^images\[1\]: {path}: {message}"):
+    with pytest.raises(ValueError, match=naming("images[1]", path, *named)):
         list(flat_images([Image.new("RGB", (1, 1)), str(path)]))
 
 
 @pytest.mark.parametrize("text", ["x" * 5000, "not base64! " * 500, base64.b64encode(b"no picture" * 20).decode()])
 def test_a_long_text_that_is_nothing_is_not_printed_whole(text):
-    with pytest.raises(ImageFileError, match="neither an existing file nor a picture in base64") as caught:
+    with pytest.raises(ImageFileError, match=naming(f"{text[:80]}...", "base64")) as caught:
         load_image(text)
     assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("text", ["data:image/png;base64,!", "data:image/png;base64,QUJD", "data:image/png"])
 def test_a_bad_data_address_is_an_error(text):
-    with pytest.raises(ImageFileError, match=r"^data:image/png|base64"):
+    with pytest.raises(ImageFileError, match=naming("base64" if ";" in text else text)):
         load_image(text)
 
 
@@ -265,24 +267,24 @@ def test_a_bad_data_address_is_an_error(text):
     ("bad", "kind"), [(None, "NoneType"), (3, "int"), ({}, "dict"), (b"bytes", "bytes"), ([[1, 2]], "int")]
 )
 def test_what_is_no_image_is_named_with_its_type_and_place(bad, kind):
-    with pytest.raises(TypeError, match=rf"^images\[1\].* is of type {kind}; an image is"):
+    with pytest.raises(TypeError, match=naming("images[1]", kind, "PIL.Image.Image")):
         list(flat_images([Image.new("RGB", (1, 1)), bad]))
 
 
 @pytest.mark.parametrize(
-    ("bad", "message"),
+    ("bad", "named"),
     [
-        (np.zeros(3), r"shape \(3,\)"),
-        (np.float32(1), r"shape \(\)"),
-        (np.zeros((1, 1, 1, 1, 1)), r"shape \(1, 1, 1, 1, 1\)"),
-        (np.zeros((0, 4, 3)), "no pixels"),
-        (np.full((2, 2, 3), "a"), "<U1; an image holds numbers"),
-        (np.full((2, 2, 3), None), "object; an image holds numbers"),
+        (np.zeros(3), (3,)),
+        (np.float32(1), ()),
+        (np.zeros((1, 1, 1, 1, 1)), (1, 1, 1, 1, 1)),
+        (np.zeros((0, 4, 3)), (0, 4, 3)),
+        (np.full((2, 2, 3), "a"), "<U1"),
+        (np.full((2, 2, 3), None), "object"),
         (np.zeros((2, 2, 3), complex), "complex128"),
     ],
 )
-def test_an_array_that_is_no_image_is_named_with_what_is_wrong(bad, message):
-    with pytest.raises(ValueError, match=rf"^images\[0\]: .*{message}"):
+def test_an_array_that_is_no_image_is_named_with_what_is_wrong(bad, named):
+    with pytest.raises(ValueError, match=naming("images[0]", named)):
         list(flat_images([bad]))
 
 
@@ -291,11 +293,13 @@ def test_whatever_a_decoder_raises_is_named_with_the_image(monkeypatch):
         raise RuntimeError("Failed to decode frame 0")  # as AVIF's does
 
     monkeypatch.setattr(Image, "open", fail)
-    with pytest.raises(ValueError, match=r"^images\[0\]: data:image/avif.*: broken picture \(Failed to decode"):
+    with pytest.raises(
+        ValueError, match=naming("images[0]", "data:image/avif;base64,AAAA", "Failed to decode frame 0")
+    ):
         list(flat_images(["data:image/avif;base64,AAAA"]))
 
 
 def test_a_long_path_is_named_whole(tmp_path):
     missing = tmp_path / f"{'long' * 40}.jpg"
-    with pytest.raises(ImageFileError, match=rf"{missing.name}: no such file$"):
+    with pytest.raises(ImageFileError, match=naming(missing)):
         load_image(missing)

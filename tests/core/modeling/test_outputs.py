@@ -17,6 +17,7 @@ from clip_core.modeling.outputs import (
     CLIPTextModelOutput,
     as_asked,
 )
+from support.messages import naming
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_it_unpacks_as_keywords_and_into_a_dict(output):
 def test_fields_can_be_set_by_key_and_unknown_ones_cannot(output):
     output["loss"] = 1.0
     assert output[0] == output.loss == 1.0
-    with pytest.raises(KeyError, match="CLIPOutput has no field 'los'"):
+    with pytest.raises(KeyError, match=naming("CLIPOutput", "'los'")):
         output["los"] = 2.0
 
 

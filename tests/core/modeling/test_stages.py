@@ -13,6 +13,7 @@ from clip_core.modeling.outputs import (
     CLIPVisionModelOutput,
     ImageClassifierOutput,
 )
+from support.tolerances import FLOAT64_ROUNDING, ROUNDING
 
 _TOWER = {"hidden_states": ("embedded", "first", "second"), "last_hidden_state": "last"}
 _ATTENTIONS = {"attentions": ("seen", "seen next")}
@@ -111,7 +112,7 @@ def test_the_loss_is_the_objective_where_there_is_one():
 def test_else_it_is_a_weighted_sum_of_what_comes_last(output, name):
     found, weights = stages.objective(output)
     assert found == name
-    np.testing.assert_allclose(weights, [[-1, -0.4, 0.2], [0.8, 1.4, 2]], rtol=1e-6)
+    np.testing.assert_allclose(weights, [[-1, -0.4, 0.2], [0.8, 1.4, 2]], rtol=ROUNDING)
     assert weights.dtype == np.float32
 
 
@@ -122,8 +123,8 @@ def test_the_first_step_of_adamw():
     # By hand: the moments are m = (1 - b1) g and v = (1 - b2) g^2, which their corrections bring to g and g^2.
     moved = stages.LEARNING_RATE * gradient / (np.sqrt(gradient**2) + stages.EPSILON)
     decayed = value - stages.LEARNING_RATE * stages.WEIGHT_DECAY * value
-    np.testing.assert_allclose(found["mlp.fc1.weight"], decayed - moved, rtol=1e-14)
-    np.testing.assert_allclose(found["mlp.fc1.bias"], value - moved, rtol=1e-14)
+    np.testing.assert_allclose(found["mlp.fc1.weight"], decayed - moved, rtol=FLOAT64_ROUNDING)
+    np.testing.assert_allclose(found["mlp.fc1.bias"], value - moved, rtol=FLOAT64_ROUNDING)
     np.testing.assert_array_equal(found["idle.weight"], value)
 
 

@@ -10,6 +10,7 @@ import pytest
 from clip_core.processing.encoding import BatchEncoding, CharSpan, TokenSpan
 from clip_core.tokenization import CLIPTokenizer
 from clip_core.tokenization.fast import CLIPTokenizerFast
+from support.messages import naming
 from support.vocabulary import write_vocabulary
 
 TEXTS, PAIRS = ["The cat\u00e9", "in"], ["Thing", "and the"]
@@ -33,7 +34,7 @@ def batch(fast):
 def test_it_is_a_dict_whose_keys_are_attributes(batch):
     assert set(batch) == {"input_ids", "attention_mask"}
     assert batch.input_ids is batch["input_ids"]
-    with pytest.raises(AttributeError, match="no 'pixel_values'"):
+    with pytest.raises(AttributeError, match=naming("'pixel_values'")):
         _ = batch.pixel_values
 
 
@@ -49,11 +50,11 @@ def test_without_encodings_a_number_is_no_key(files):
     assert not slow.is_fast
     assert slow.encodings is slow.n_sequences is None
     assert slow[:1] == {name: value[:1] for name, value in slow.items()}
-    with pytest.raises(KeyError, match="a key is a name or a slice of rows"):
+    with pytest.raises(KeyError, match=naming(0)):
         _ = slow[0]
-    with pytest.raises(ValueError, match=r"CLIPTokenizerFast returns \(with clean='hf'\)"):
+    with pytest.raises(ValueError, match=naming("CLIPTokenizerFast", "clean='hf'")):
         slow.word_ids()
-    with pytest.raises(ValueError, match="CLIPTokenizerFast returns"):
+    with pytest.raises(ValueError, match=naming("CLIPTokenizerFast")):
         CLIPTokenizerFast(**files, clean="openai")(TEXTS).tokens()
 
 
@@ -96,12 +97,12 @@ def test_rows_without_ids_are_integers_too(fast):
 
 
 def test_rows_of_different_length_are_no_tensor(fast):
-    with pytest.raises(ValueError, match=r"input_ids cannot be made a tensor.*padding=True"):
+    with pytest.raises(ValueError, match=naming("input_ids", "padding=True")):
         fast(["a", "b c"], return_tensors="np")
 
 
 def test_an_unknown_framework_is_refused(fast):
-    with pytest.raises(ValueError, match="return_tensors='numpy' is not known"):
+    with pytest.raises(ValueError, match=naming("return_tensors='numpy'")):
         fast("a", return_tensors="numpy")
 
 

@@ -12,6 +12,7 @@ from clip_core.images.processor import CLIPImageProcessor
 from clip_core.processing import CLIPProcessor
 from clip_core.tasks.images import encode_image_batches, encode_images
 from clip_core.tasks.zero_shot import ZeroShotClassifier
+from support.messages import mentions, naming
 
 
 class Means:
@@ -103,10 +104,10 @@ def test_images_are_read_while_the_model_runs(processor):
 def test_an_unreadable_image_is_an_error_that_names_it(encoder, processor, images, tmp_path):
     (tmp_path / "broken.jpg").write_text("no picture")
     images[5] = tmp_path / "broken.jpg"
-    with pytest.raises(ValueError, match=r"^images\[5\]: .*broken.jpg: not a picture that Pillow can read$"):
+    with pytest.raises(ValueError, match=naming("images[5]", tmp_path / "broken.jpg", "Pillow")):
         encode_images(encoder, processor, images, batch_size=2)
     images[3] = tmp_path / "missing.jpg"
-    with pytest.raises(ValueError, match=r"^images\[3\]: .*missing.jpg: no such file$"):
+    with pytest.raises(ValueError, match=naming("images[3]", tmp_path / "missing.jpg")):
         encode_images(encoder, processor, images, batch_size=2)
 
 
@@ -119,7 +120,7 @@ def test_an_unreadable_image_is_left_out_where_errors_are_taken(encoder, process
     assert encoder.batches == [(2, 3, 12, 12)] * 3
     ((place, error),) = errors
     assert place == 3
-    assert "missing.jpg: no such file" in str(error)
+    assert mentions(str(error), tmp_path / "missing.jpg")
     batches = encode_image_batches(encoder, processor, images, batch_size=2, on_error=lambda *_: None)
     assert [batch.places for batch in batches] == [[0, 1], [2, 4], [5, 6]]
 
@@ -127,7 +128,7 @@ def test_an_unreadable_image_is_left_out_where_errors_are_taken(encoder, process
 def test_nothing_goes_on_after_an_error_or_when_no_more_is_asked_for(encoder, processor):
     before = threading.active_count()
     next(encode_image_batches(encoder, processor, [noise(9, 8, 3)] * 50, batch_size=2)).embeds.sum()
-    with pytest.raises(ValueError, match="images"):
+    with pytest.raises(ValueError, match=naming("images[5]", 1, "image_mean", 3)):
         encode_images(encoder, processor, [noise(9, 8, 3)] * 5 + [noise(9, 8, 1)] * 50, batch_size=2)
     assert threading.active_count() == before
 
@@ -141,30 +142,28 @@ def test_a_picture_of_three_rows_has_its_channels_last(encoder, processor, tmp_p
 
 def test_images_that_make_no_batch_are_named(encoder, processor, images):
     processor.image_processor.do_center_crop = False
-    with pytest.raises(
-        ValueError, match=r"images\[0\] came out in shape .* and images\[1\] in .* let the processor crop"
-    ):
+    with pytest.raises(ValueError, match=naming("images[0]", "images[1]")):
         encode_images(encoder, processor, images)
 
 
 @pytest.mark.parametrize(
-    ("bad", "kind", "message"),
+    ("bad", "kind", "named"),
     [
-        ("cat.jpg", TypeError, "images is one image, of type str; give a list"),
-        (Image.new("RGB", (9, 8)), TypeError, "images is one image, of type Image"),
-        ([], ValueError, "there are no images"),
-        ([None], TypeError, r"images\[0\] is of type NoneType"),
-        ([noise(4, 9, 8, 3)], ValueError, r"images\[0\] is a batch of 4; give images one at a time"),
+        ("cat.jpg", TypeError, ["images", str]),
+        (Image.new("RGB", (9, 8)), TypeError, ["images", "Image"]),
+        ([], ValueError, ["images"]),
+        ([None], TypeError, ["images[0]", "NoneType"]),
+        ([noise(4, 9, 8, 3)], ValueError, ["images[0]", 4]),
     ],
 )
-def test_what_is_no_series_of_images_is_an_error(encoder, processor, bad, kind, message):
-    with pytest.raises(kind, match=message):
+def test_what_is_no_series_of_images_is_an_error(encoder, processor, bad, kind, named):
+    with pytest.raises(kind, match=naming(*named)):
         encode_images(encoder, processor, bad)
 
 
 @pytest.mark.parametrize("bad", [{"batch_size": 0}, {"num_threads": 0}])
 def test_numbers_that_make_no_sense_are_an_error_at_once(encoder, processor, bad):
-    with pytest.raises(ValueError, match=f"{next(iter(bad))}=0: give a whole number from 1 up"):
+    with pytest.raises(ValueError, match=naming(f"{next(iter(bad))}=0", 1)):
         encode_image_batches(encoder, processor, [], **bad)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from clip_core.processing.batch import BatchFeature
 from clip_core.tasks.texts import encode_by_length, encode_text_batches, encode_texts, tokenize
+from support.messages import naming
 from support.training_data import make_processor
 
 LONGEST = 21
@@ -100,18 +101,18 @@ def test_texts_are_read_as_they_are_needed(words):
 
 def test_a_text_that_is_too_long_is_named_or_cut(words):
     too_long = " ".join("d" * 22)
-    with pytest.raises(ValueError, match=rf"^'{too_long}' is 22 tokens long, and the model takes 21; shorten"):
+    with pytest.raises(ValueError, match=naming(repr(too_long), 22, 21)):
         encode_texts(words, words, ["a", too_long])
     embeds = encode_texts(words, words, ["a", too_long], truncation=True)
     assert embeds.tolist() == expected(["a", too_long[:41]])
 
 
 def test_no_texts_one_text_and_no_batch_are_refused(words):
-    with pytest.raises(ValueError, match="no texts"):
+    with pytest.raises(ValueError, match=naming("texts")):
         encode_texts(words, words, [])
-    with pytest.raises(TypeError, match="'a cat' is one text"):
+    with pytest.raises(TypeError, match=naming("texts='a cat'")):
         encode_texts(words, words, "a cat")
-    with pytest.raises(ValueError, match="batch_size=0"):
+    with pytest.raises(ValueError, match=naming("batch_size=0", 1)):
         encode_text_batches(words, words, ["a"], batch_size=0)
 
 

@@ -7,28 +7,29 @@ import math
 import pytest
 
 from clip_core.training.settings import LARGEST_LOGIT_SCALE, TrainSettings, decays, is_trained, learning_rate
+from support.messages import naming
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    ("fields", "named"),
     [
-        ({"batch_size": 1}, "batch_size=1 leaves a pair without negatives"),
-        ({"epochs": 0}, "epochs=0"),
-        ({"batch_size": 10, "accum": 3}, "accum=3 does not divide batch_size=10"),
-        ({"accum": 0}, "accum=0"),
-        ({"loss_chunk": 0}, "loss_chunk=0 has to be 1 or more"),
-        ({"lr": 0}, "lr=0 has to be above 0"),
-        ({"lr": math.nan}, "lr=nan"),
-        ({"max_grad_norm": -1.0}, "max_grad_norm=-1.0"),
-        ({"warmup": -1}, "warmup=-1 has to be 0 or more"),
-        ({"weight_decay": -0.1}, "weight_decay=-0.1"),
-        ({"beta_2": 1.0}, "beta_2=1.0 has to be from 0 to below 1"),
-        ({"precision": "fp16"}, "precision='fp16' is not known; it is one of fp32, bf16"),
-        ({"freeze": "both"}, "freeze='both' is not known; it is one of text, vision, none"),
+        ({"batch_size": 1}, ["batch_size=1"]),
+        ({"epochs": 0}, ["epochs=0"]),
+        ({"batch_size": 10, "accum": 3}, ["accum=3", "batch_size=10"]),
+        ({"accum": 0}, ["accum=0"]),
+        ({"loss_chunk": 0}, ["loss_chunk=0", 1]),
+        ({"lr": 0}, ["lr=0", 0]),
+        ({"lr": math.nan}, ["lr=nan"]),
+        ({"max_grad_norm": -1.0}, ["max_grad_norm=-1.0"]),
+        ({"warmup": -1}, ["warmup=-1", 0]),
+        ({"weight_decay": -0.1}, ["weight_decay=-0.1"]),
+        ({"beta_2": 1.0}, ["beta_2=1.0", 0, 1]),
+        ({"precision": "fp16"}, ["precision='fp16'", "fp32", "bf16"]),
+        ({"freeze": "both"}, ["freeze='both'", "text", "vision", "none"]),
     ],
 )
-def test_what_cannot_be_right_is_refused(fields, message):
-    with pytest.raises(ValueError, match=message):
+def test_what_cannot_be_right_is_refused(fields, named):
+    with pytest.raises(ValueError, match=naming(*named)):
         TrainSettings(**fields)
 
 
