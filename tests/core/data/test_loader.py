@@ -334,7 +334,7 @@ def test_a_killed_worker_is_an_error_and_the_next_loop_starts_another(processor,
     with PairLoader(folder, processor, batch_size=2, num_workers=1, prefetch=1) as loader:
         before = taken(loader, 1)
         loader._pool._workers[0].process.kill()
-        with pytest.raises(RuntimeError, match=naming(-9)):
+        with pytest.raises(RuntimeError, match=naming("SIGKILL")):
             taken(loader)
         assert_same(taken(PairLoader(folder, processor, batch_size=2)), before + taken(loader))
 
