@@ -1,4 +1,4 @@
-"""Uploading what can be saved: alike for configurations, tokenizers, processors and models."""
+"""Hub uploads of anything with `save_pretrained`: configurations, tokenizers, processors and models."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 class Pushable:
-    """A mixin for classes with `save_pretrained(folder)`, which adds `push_to_hub`."""
+    """A mixin that adds `push_to_hub` to classes with `save_pretrained(folder)`."""
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
-        """Upload what `save_pretrained` writes to a repository on the hub, and return the commit's address.
+        """Upload the output of `save_pretrained` to a hub repository, and return the commit's URL.
 
         Args:
-            repo_id: the repository, such as "user/my-clip"; made where it is missing.
+            repo_id: the repository, such as "user/my-clip"; created if missing.
             **kwargs: the keywords of `clip_core.hub.upload_folder`.
         """
         return self._push(repo_id, kwargs)
 
     def _push(self, repo_id: str, kwargs: dict[str, Any], **saving: Any) -> str:
-        """Upload what `save_pretrained` writes when it is given these keywords."""
+        """Upload the output of `save_pretrained` with these keywords."""
         return push(self, repo_id, kwargs, **saving)
 
 
@@ -37,5 +37,11 @@ def push(saveable: Any, repo_id: str, kwargs: dict[str, Any], **saving: Any) -> 
 
 
 def upload_saved(folder: str | os.PathLike[str], *, repo_id: str | None = None, **kwargs: Any) -> str:
-    """Upload a folder that was saved, by default to a repository of its name, and return the commit's address."""
+    """Upload a saved folder, and return the commit's URL.
+
+    Args:
+        folder: the folder.
+        repo_id: the repository; by default the folder's name.
+        **kwargs: the keywords of `clip_core.hub.upload_folder`.
+    """
     return upload_folder(folder, repo_id or Path(folder).name, **kwargs)

@@ -1,9 +1,9 @@
-"""What the models return: one set of output classes for every framework.
+"""Model outputs: one set of output classes for every framework.
 
 An output is a dataclass that also reads like an ordered mapping and like a tuple, as in transformers: `output.loss`,
-`output["loss"]`, `output[0]` and `output[:2]` all work, and fields that are None are skipped by every view but the
-attribute. The arrays may be of any framework. The backends register the classes with their framework's trees, so that
-outputs pass through `torch.compile`, `torch.export`, `jax.jit` and `tf.function`.
+`output["loss"]`, `output[0]` and `output[:2]` all work, and every view but the attribute skips fields that are None.
+The arrays may be of any framework. The backends register the classes with their framework's trees, so that outputs pass
+through `torch.compile`, `torch.export`, `jax.jit` and `tf.function`.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ Array = TypeVar("Array")
 
 
 class ModelOutput:
-    """The behaviour that all output classes share. A field that is None is not there."""
+    """The base of all output classes; fields that are None count as absent."""
 
     def _present(self) -> dict[str, Any]:
         values = ((field.name, getattr(self, field.name)) for field in fields(self))  # type: ignore[arg-type]
         return {name: value for name, value in values if value is not None}
 
     def to_tuple(self) -> tuple[Any, ...]:
-        """The fields that are not None, in order; an output inside an output becomes a tuple too."""
+        """Return the fields that are not None, in order; nested outputs become tuples too."""
         return tuple(
             value.to_tuple() if isinstance(value, ModelOutput) else value for value in self._present().values()
         )
 
     def __getitem__(self, key: str | int | slice) -> Any:
-        """A field by name, or by its place among the fields that are not None; a slice gives a tuple."""
+        """Return a field by name, or by index among the fields that are not None; a slice returns a tuple."""
         if isinstance(key, str):
             return self._present()[key]
         return self.to_tuple()[key]
@@ -51,19 +51,24 @@ class ModelOutput:
         return len(self._present())
 
     def keys(self) -> KeysView[str]:
-        """The names of the fields that are not None, in order."""
+        """Return the names of the fields that are not None, in order."""
         return self._present().keys()
 
     def values(self) -> ValuesView[Any]:
-        """The fields that are not None, in order."""
+        """Return the values of the fields that are not None, in order."""
         return self._present().values()
 
     def items(self) -> ItemsView[str, Any]:
-        """Name and value of the fields that are not None, in order."""
+        """Return the names and values of the fields that are not None, in order."""
         return self._present().items()
 
     def get(self, key: str, default: Any = None) -> Any:
-        """A field by name, or `default` where it is None or unknown."""
+        """Return a field by name, or `default` if it is None or unknown.
+
+        Args:
+            key: name of the field.
+            default: the fallback.
+        """
         return self._present().get(key, default)
 
     # TensorFlow's protocol for composite values (tf.nest): None fields stay in the structure, not in the tensors.
@@ -78,12 +83,12 @@ class ModelOutput:
 
 @dataclass(eq=False)
 class BaseModelOutput(ModelOutput, Generic[Array]):
-    """What an encoder returns.
+    """The output of an encoder.
 
     Attributes:
         last_hidden_state: `(batch, seq, hidden)`, after the last layer.
-        hidden_states: the embeddings and the output of each layer, each `(batch, seq, hidden)`, if asked for.
-        attentions: the attention weights of each layer, each `(batch, heads, seq, seq)`, if asked for.
+        hidden_states: the embeddings and the output of each layer, each `(batch, seq, hidden)`, if requested.
+        attentions: the attention weights of each layer, each `(batch, heads, seq, seq)`, if requested.
     """
 
     last_hidden_state: Array | None = None
@@ -93,13 +98,13 @@ class BaseModelOutput(ModelOutput, Generic[Array]):
 
 @dataclass(eq=False)
 class BaseModelOutputWithPooling(ModelOutput, Generic[Array]):
-    """What a tower returns.
+    """The output of a tower.
 
     Attributes:
         last_hidden_state: `(batch, seq, hidden)`, after the last layer (text: after the final layer norm).
-        pooler_output: `(batch, hidden)`, the state at the EOS token (text) or at the class token (vision), normed.
-        hidden_states: the embeddings and the output of each layer, each `(batch, seq, hidden)`, if asked for.
-        attentions: the attention weights of each layer, each `(batch, heads, seq, seq)`, if asked for.
+        pooler_output: `(batch, hidden)`, the state at the EOS token (text) or class token (vision), layer-normalized.
+        hidden_states: the embeddings and the output of each layer, each `(batch, seq, hidden)`, if requested.
+        attentions: the attention weights of each layer, each `(batch, heads, seq, seq)`, if requested.
     """
 
     last_hidden_state: Array | None = None
@@ -110,13 +115,13 @@ class BaseModelOutputWithPooling(ModelOutput, Generic[Array]):
 
 @dataclass(eq=False)
 class CLIPTextModelOutput(ModelOutput, Generic[Array]):
-    """What CLIPTextModelWithProjection returns.
+    """The output of CLIPTextModelWithProjection.
 
     Attributes:
-        text_embeds: `(batch, projection)`, the projected pooled state, not normalised.
+        text_embeds: `(batch, projection)`, the projected pooled state, not normalized.
         last_hidden_state: `(batch, seq, hidden)`.
-        hidden_states: the embeddings and the output of each layer, each `(batch, seq, hidden)`, if asked for.
-        attentions: the attention weights of each layer, each `(batch, heads, seq, seq)`, if asked for.
+        hidden_states: the embeddings and the output of each layer, each `(batch, seq, hidden)`, if requested.
+        attentions: the attention weights of each layer, each `(batch, heads, seq, seq)`, if requested.
     """
 
     text_embeds: Array | None = None
@@ -127,13 +132,13 @@ class CLIPTextModelOutput(ModelOutput, Generic[Array]):
 
 @dataclass(eq=False)
 class CLIPVisionModelOutput(ModelOutput, Generic[Array]):
-    """What CLIPVisionModelWithProjection returns.
+    """The output of CLIPVisionModelWithProjection.
 
     Attributes:
-        image_embeds: `(batch, projection)`, the projected pooled state, not normalised.
+        image_embeds: `(batch, projection)`, the projected pooled state, not normalized.
         last_hidden_state: `(batch, 1 + patches, hidden)`.
-        hidden_states: the embeddings and the output of each layer, each `(batch, 1 + patches, hidden)`, if asked for.
-        attentions: the attention weights of each layer, each `(batch, heads, seq, seq)`, if asked for.
+        hidden_states: the embeddings and the output of each layer, each `(batch, 1 + patches, hidden)`, if requested.
+        attentions: the attention weights of each layer, each `(batch, heads, seq, seq)`, if requested.
     """
 
     image_embeds: Array | None = None
@@ -144,13 +149,13 @@ class CLIPVisionModelOutput(ModelOutput, Generic[Array]):
 
 @dataclass(eq=False)
 class ImageClassifierOutput(ModelOutput, Generic[Array]):
-    """What CLIPForImageClassification returns.
+    """The output of CLIPForImageClassification.
 
     Attributes:
-        loss: a scalar, where labels were given.
-        logits: `(batch, num_labels)`, before the soft-max.
-        hidden_states: the embeddings and the output of each layer, each `(batch, 1 + patches, hidden)`, if asked for.
-        attentions: the attention weights of each layer, each `(batch, heads, seq, seq)`, if asked for.
+        loss: a scalar, if labels were given.
+        logits: `(batch, num_labels)`, before the softmax.
+        hidden_states: the embeddings and the output of each layer, each `(batch, 1 + patches, hidden)`, if requested.
+        attentions: the attention weights of each layer, each `(batch, heads, seq, seq)`, if requested.
     """
 
     loss: Array | None = None
@@ -161,16 +166,16 @@ class ImageClassifierOutput(ModelOutput, Generic[Array]):
 
 @dataclass(eq=False)
 class CLIPOutput(ModelOutput, Generic[Array]):
-    """What CLIPModel returns.
+    """The output of CLIPModel.
 
     Attributes:
-        loss: a scalar, the contrastive loss, where `return_loss=True`.
+        loss: a scalar, the contrastive loss, with `return_loss=True`.
         logits_per_image: `(images, texts)`, the scaled cosine similarities.
         logits_per_text: `(texts, images)`, its transpose.
         text_embeds: `(texts, projection)`, of unit norm.
         image_embeds: `(images, projection)`, of unit norm.
-        text_model_output: what the text tower returned.
-        vision_model_output: what the vision tower returned.
+        text_model_output: the text tower's output.
+        vision_model_output: the vision tower's output.
     """
 
     loss: Array | None = None
@@ -193,6 +198,12 @@ OUTPUT_CLASSES: tuple[type[Any], ...] = (
 
 
 def as_asked(output: ModelOutput, config: Any, return_dict: bool | None) -> Any:
-    """The output itself, or as a tuple where `return_dict`, or else the config, says so."""
+    """Return the output, or a tuple if `return_dict`, or by default the config, requests one.
+
+    Args:
+        output: the output.
+        config: the model's configuration.
+        return_dict: the caller's choice; None for the config's.
+    """
     wants_output = config.use_return_dict if return_dict is None else return_dict
     return output if wants_output else output.to_tuple()

@@ -1,8 +1,8 @@
-"""How far into a batch of texts a causal model has to read, where only its pooled outputs are asked for.
+"""Trimming of text batches: how far a causal model must read when only its pooled outputs are needed.
 
-The state of a token depends on the tokens up to it, so that nothing behind the one that a row is pooled at can change
-what is returned. A batch padded to 77 tokens then costs what its longest text costs; and one of mixed lengths, run in
-parts of similar length, little more than its tokens.
+A token's state depends only on the tokens up to it, so nothing after a row's pooled token affects the result. A batch
+padded to 77 tokens then costs as much as its longest text; one of mixed lengths, run in parts of similar length, costs
+little more than its tokens.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-# What one run through a model costs beside its tokens, in tokens: reading the weights, starting the kernels. A text
-# tower of ViT-B/32's size took 47 ms at 8 tokens on two cores of a CPU, and 1.3 ms for each token at 384.
+# Fixed cost of a forward pass in tokens: reading the weights, launching kernels. A text tower of ViT-B/32's size took
+# 47 ms at 8 tokens on two CPU cores, and 1.3 ms per token at 384.
 TOKENS_PER_RUN = 32
-# What padding costs beside a token where only the attention sees it, because the rest of the model takes a batch's
-# tokens packed into one row: 0.16 and 0.12 measured of 24 texts of 12 tokens, padded to 40 and 77, in ViT-B/32's size.
+# Cost of padding relative to a token if only attention sees it, as when the rest of the model takes the batch's tokens
+# packed into one row: 0.16 and 0.12 measured on 24 texts of 12 tokens, padded to 40 and 77, at ViT-B/32's size.
 COST_OF_PACKED_PADDING = 0.15
 
 
 class Part(NamedTuple):
-    """Rows of a batch that are run together.
+    """Rows of a batch that run together.
 
     Attributes:
-        rows: `(rows,)`, their places in the batch.
-        length: how many tokens of each are read.
+        rows: `(rows,)`, their indices in the batch.
+        length: number of tokens read of each.
     """
 
     rows: np.ndarray
@@ -39,17 +39,17 @@ def lengths_to_read(
     vocab_size: int,
     max_position_embeddings: int,
 ) -> np.ndarray | None:
-    """How many tokens of each row its pooled output depends on: `(batch,)`.
+    """Return the number of tokens of each row that its pooled output depends on: `(batch,)`.
 
     Args:
         input_ids: `(batch, seq)`.
-        pooled_at: `(batch,)`, the position that each row is pooled at.
+        pooled_at: `(batch,)`, the pooled position of each row.
         attention_mask: `(batch, seq)`, or None.
-        vocab_size: of the model.
-        max_position_embeddings: likewise.
+        vocab_size: the model's vocabulary size.
+        max_position_embeddings: the model's maximum length.
 
     Returns:
-        None where the whole batch has to be read: it is empty, or holds what the model refuses and has to name.
+        The lengths; None if the whole batch must be read because it is empty or invalid, which the model reports.
     """
     batch_and_seq = input_ids.shape
     if input_ids.ndim != 2 or input_ids.size == 0 or batch_and_seq[1] > max_position_embeddings:
@@ -70,28 +70,28 @@ def lengths_to_read(
 
 
 def hides_what_is_read(attention_mask: np.ndarray, lengths: np.ndarray) -> bool:
-    """Whether the mask hides a token that a pooled output depends on; what is behind, a causal model hides by itself.
+    """Return True if the mask hides a token that a pooled output depends on; later tokens are causally masked anyway.
 
     Args:
         attention_mask: `(batch, seq)`.
-        lengths: `(batch,)`, how many tokens of each row are read.
+        lengths: `(batch,)`, the number of tokens read of each row.
     """
     behind = np.arange(attention_mask.shape[1]) >= lengths[:, None]
     return not ((attention_mask != 0) | behind).all()
 
 
 def parts_to_read(lengths: np.ndarray, *, packed: bool = False) -> list[Part]:
-    """The rows in as many parts as cost least, each read as far as its longest row needs.
+    """Split the rows into the parts of lowest total cost, each read as far as its longest row needs.
 
     Args:
-        lengths: `(batch,)`, how many tokens of each row are needed, of one row at least.
-        packed: whether a part is run with its tokens packed, so that padding costs little.
+        lengths: `(batch,)`, the number of tokens needed of each row; at least one row.
+        packed: parts run with their tokens packed, so that padding costs little.
     """
     steps, counts = np.unique(lengths, return_counts=True)
-    # Of the rows in order of length: how many are no longer than each step, and how many tokens those have.
+    # With rows sorted by length: the number of rows up to each step's length, and their number of tokens.
     ends, tokens = ([0, *np.cumsum(of_step).tolist()] for of_step in (counts, counts * steps))
     padding = COST_OF_PACKED_PADDING if packed else 1.0
-    # costs[j]: the least for the rows up to step j; starts[j]: at which step its last part begins.
+    # costs[j]: minimum cost of the rows up to step j; starts[j]: the step at which its last part begins.
     costs, starts = [0.0], [0]
     for last, length in enumerate(steps.tolist(), start=1):
         choices = []
@@ -113,11 +113,23 @@ def parts_to_read(lengths: np.ndarray, *, packed: bool = False) -> list[Part]:
 def trimmed(
     input_ids: np.ndarray, attention_mask: np.ndarray, lengths: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and mask up to the largest of the lengths; None leaves them as they are."""
+    """Trim ids and mask to the maximum length.
+
+    Args:
+        input_ids: `(batch, seq)`.
+        attention_mask: `(batch, seq)`.
+        lengths: `(batch,)`; None to trim nothing.
+    """
     stop = None if lengths is None else int(lengths.max())
     return input_ids[:, :stop], attention_mask[:, :stop]
 
 
 def rounded(length: int, longest: int, *, multiple: int = 8) -> int:
-    """A length rounded up, so that what is compiled for each is compiled for few; at most the longest there is."""
+    """Round a length up to a multiple, to limit the number of compiled shapes; at most `longest`.
+
+    Args:
+        length: the length.
+        longest: the maximum length.
+        multiple: the multiple.
+    """
     return min(-(-length // multiple) * multiple, longest)

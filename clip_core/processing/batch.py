@@ -1,7 +1,7 @@
-"""What the tokenizer, the image processor and the processor return: named arrays in the caller's framework.
+"""Named arrays in the caller's framework, as returned by the tokenizer, the image processor and the processor.
 
-A framework is imported only by the call that asks for its tensors, and recognised in a value by the package that
-the value's type comes from, so that this module works with none of them installed.
+A framework is imported only by a call that requests its tensors, and a value's framework is recognized by the package
+of its type, so that this module works with none of them installed.
 """
 
 from __future__ import annotations
@@ -19,21 +19,28 @@ _FRAMEWORK_OF_PACKAGE = {"numpy": "np", "torch": "pt", "tensorflow": "tf", "jax"
 
 
 def framework_of(value: object) -> TensorType | None:
-    """The framework that an array belongs to, or None where it is no array of one."""
+    """Return the framework of an array, or None for any other value.
+
+    Args:
+        value: any object.
+    """
     package = type(value).__module__.partition(".")[0]
     is_array = hasattr(value, "shape") and hasattr(value, "dtype")
     return cast("TensorType | None", _FRAMEWORK_OF_PACKAGE.get(package)) if is_array else None
 
 
 def to_numpy(value: Any) -> np.ndarray:
-    """An array of any framework, on any device, or a nested list, as numpy.
+    """Convert an array of any framework and device, or a nested list, to numpy.
+
+    Args:
+        value: the array or list.
 
     Raises:
-        ValueError: the rows of a list differ in length.
+        ValueError: if the rows of a list differ in length.
     """
     if framework_of(value) == "pt":
         value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":  # which numpy does not know by itself
+        if str(value.dtype) == "torch.bfloat16":  # not supported by numpy itself
             import ml_dtypes
 
             return np.asarray(value.view(_torch().int16)).view(ml_dtypes.bfloat16)
@@ -46,14 +53,17 @@ def to_numpy(value: Any) -> np.ndarray:
 
 
 def to_tensor(value: Any, tensor_type: TensorType) -> Any:
-    """Nested lists or an array as an array of the framework asked for.
+    """Convert nested lists or an array to an array of the requested framework.
 
-    Dtypes stay as they are, but for Python's floats, which become float32 in all but numpy, and for what JAX keeps in
-    32 bits.
+    Dtypes are preserved, except that Python floats become float32 outside numpy, and that JAX by default uses 32 bits.
+
+    Args:
+        value: nested lists or an array.
+        tensor_type: the framework, one of `TENSOR_TYPES`.
 
     Raises:
-        ValueError: the framework is unknown, the rows differ in length, or the values are no numbers.
-        ImportError: the framework is not installed.
+        ValueError: if the framework is unknown, the rows differ in length, or the values are not numeric.
+        ImportError: if the framework is not installed.
     """
     tensor_type = check_tensor_type(tensor_type)
     if framework_of(value) == tensor_type:
@@ -71,7 +81,14 @@ def to_tensor(value: Any, tensor_type: TensorType) -> Any:
 
 
 def check_tensor_type(tensor_type: object) -> TensorType:
-    """`return_tensors` as given (a string, or an enum whose value is one), checked."""
+    """Validate `return_tensors`: a string, or an enum with a string value.
+
+    Args:
+        tensor_type: the argument's value.
+
+    Raises:
+        ValueError: if it is unknown.
+    """
     name = getattr(tensor_type, "value", tensor_type)
     if name not in TENSOR_TYPES:
         raise ValueError(f"return_tensors={tensor_type!r} is not known; it is one of {', '.join(TENSOR_TYPES)} or None")
@@ -79,7 +96,7 @@ def check_tensor_type(tensor_type: object) -> TensorType:
 
 
 class BatchFeature(UserDict[str, Any]):
-    """Named arrays: a dict whose keys are attributes too.
+    """A dict of named arrays whose keys are also attributes.
 
     Example:
         >>> batch = BatchFeature({"pixel_values": [[0.0, 1.0]]}, tensor_type="np")
@@ -93,7 +110,7 @@ class BatchFeature(UserDict[str, Any]):
             self.convert_to_tensors(tensor_type)
 
     def __getattr__(self, name: str) -> Any:
-        # Reached only for names that are no attribute; `data` itself is missing while an object is unpickled.
+        # Called only for missing attributes; even `data` is missing during unpickling.
         if name != "data" and name in self.data:
             return self.data[name]
         raise AttributeError(
@@ -101,7 +118,14 @@ class BatchFeature(UserDict[str, Any]):
         )
 
     def convert_to_tensors(self, tensor_type: TensorType | None = None) -> Self:
-        """Convert every value to the framework's arrays, in place; with None, leave all as it is."""
+        """Convert every value to the framework's arrays, in place.
+
+        Args:
+            tensor_type: the framework; None to convert nothing.
+
+        Raises:
+            ValueError: if a value cannot be converted; the message names it.
+        """
         if tensor_type is not None:
             for name, value in self.data.items():
                 if framework_of(value) == tensor_type:
@@ -115,9 +139,12 @@ class BatchFeature(UserDict[str, Any]):
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Move every array to a device, in place.
 
-        Torch tensors take the arguments of `torch.Tensor.to`, where a dtype is for floating-point tensors alone. JAX
-        arrays take a `jax.Device` or its platform's name, TensorFlow tensors a device name; numpy arrays stay where
-        they are.
+        Torch tensors accept the arguments of `torch.Tensor.to`; a dtype applies only to floating-point tensors. JAX
+        arrays accept a `jax.Device` or a platform name, TensorFlow tensors a device name; numpy arrays are unchanged.
+
+        Args:
+            *args: the device, and for torch tensors further arguments.
+            **kwargs: the same by keyword.
         """
         for name, value in self.data.items():
             self.data[name] = _moved(value, args, kwargs)
@@ -129,7 +156,7 @@ def _moved(value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if framework == "pt":
         if value.is_floating_point():
             return value.to(*args, **kwargs)
-        # An integer tensor follows to the device but keeps its dtype: ids in half precision are no ids.
+        # An integer tensor changes device but keeps its dtype: ids do not survive half precision.
         args = tuple(arg for arg in args if not isinstance(arg, _torch().dtype))
         kwargs = {key: arg for key, arg in kwargs.items() if key != "dtype"}
         return value.to(*args, **kwargs) if args or kwargs else value
@@ -154,7 +181,7 @@ def _first_leaf(value: Any) -> Any:
 
 def _torch_from_numpy(array: np.ndarray) -> Any:
     torch = _torch()
-    array = np.require(array, requirements=["C", "W"])  # a tensor over read-only memory, such as TensorFlow's, is none
+    array = np.require(array, requirements=["C", "W"])  # torch cannot wrap read-only memory, such as TensorFlow's
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)

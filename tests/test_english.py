@@ -1,0 +1,94 @@
+"""Docstrings open as in the rest of the Python world: functions with an imperative, nothing with a question word."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("clip_core", "converters", "clip_torch", "clip_tf", "clip_flax", "benchmarks", "examples")
+FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+
+QUESTION_WORDS = {"How", "What", "When", "Where", "Whether", "Which", "Who", "Whom", "Whose", "Why"}
+# Words that open noun phrases and other fragments, and that look like verbs to the pattern below.
+NO_IMPERATIVES = {
+    "A", "All", "An", "Any", "Around", "As", "At", "Between", "Both", "By", "Canonical", "Cross-entropy", "Each",
+    "Equal", "Every", "For", "From", "Half", "If", "In", "It", "Itself", "JSON", "Layer", "Like", "Likewise", "More",
+    "Most", "No", "None", "Nothing", "Of", "Old", "On", "One", "Only", "Our", "Random", "Relative", "Same", "Several",
+    "So", "Some", "Such", "Text", "That", "The", "Their", "There", "These", "They", "This", "Those", "Two", "Under",
+    "With", "Without",
+}  # fmt: skip
+# Imperatives that look like participles.
+IMPERATIVES = {"Bring", "Embed", "Feed", "Need", "Seed", "Spread"}
+# Third persons ("Returns"), plurals ("Values"), participles ("Computed", "Making") and possessives ("SciPy's").
+NO_IMPERATIVE = re.compile(r"(?<!s)s$|ed$|ing$|'s$")
+
+# Packages whose docstrings are still to be rewritten; remove each once it passes.
+TO_REWRITE = ("clip_core/tokenization", "converters", "clip_torch", "clip_tf", "clip_flax")
+
+
+def opening(docstring: str) -> str:
+    return re.match(r"\W*([\w'-]*)", docstring).group(1)
+
+
+def documented(path: Path) -> list[tuple[ast.AST, str]]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, kinds)]
+    return [(node, text) for node in nodes if (text := ast.get_docstring(node))]
+
+
+def is_function(node: ast.AST) -> bool:
+    """Return True for functions other than properties, whose docstrings may open with a noun too."""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return False
+    return not any("property" in ast.unparse(decorator) for decorator in node.decorator_list)
+
+
+def opens_with_imperative(docstring: str) -> bool:
+    word = opening(docstring)
+    if not docstring[0].isalpha() or not docstring[0].isupper() or word in NO_IMPERATIVES:
+        return False
+    return word in IMPERATIVES or not NO_IMPERATIVE.search(word)
+
+
+def faults(path: Path) -> list[str]:
+    found = []
+    for node, docstring in documented(path):
+        place = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}: {docstring.splitlines()[0]}"
+        if opening(docstring) in QUESTION_WORDS:
+            found.append(f"{place} (opens with a question word)")
+        elif is_function(node) and not opens_with_imperative(docstring):
+            found.append(f"{place} (does not open with an imperative)")
+    return found
+
+
+def is_to_rewrite(path: Path) -> bool:
+    return path.relative_to(ROOT).as_posix().startswith(TO_REWRITE)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_docstrings_open_with_an_imperative_or_a_noun(folder):
+    files = [path for path in FILES if path.relative_to(ROOT).parts[0] == folder and not is_to_rewrite(path)]
+    found = [fault for path in files for fault in faults(path)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("docstring", "expected"),
+    [
+        ("Return the mean.", True),
+        ("Embed texts.", True),
+        ("Process images.", True),
+        ("Returns the mean.", False),
+        ("The mean.", False),
+        ("SciPy's optimizer.", False),
+        ("Computed once.", False),
+        ("`x` as numpy.", False),
+    ],
+)
+def test_an_imperative_is_told_from_other_openings(docstring, expected):
+    assert opens_with_imperative(docstring) is expected
