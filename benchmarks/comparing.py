@@ -43,13 +43,15 @@ def check_same(
     for key, array in outputs.items():
         expected = reference[key]
         if array.shape != expected.shape:
-            raise DifferentOutputsError(f"{name}: {key} is {array.shape}, and {expected.shape} by {reference_name}")
+            raise DifferentOutputsError(
+                f"{name}: {key} has shape {array.shape}; {reference_name}'s has {expected.shape}"
+            )
         group, scale = ("logits", TEMPERATURE) if key.startswith("logits") else ("unit-norm embeddings", 1.0)
         tolerance = TOLERANCES[group].of(precision)
         difference = float(np.abs(array.astype(np.float64) - expected).max()) / scale
         if not difference <= tolerance:  # false for NaN
             raise DifferentOutputsError(
-                f"{name}: {key} is {difference:.2g} away from {reference_name}'s, over {tolerance}"
+                f"{name}: {key} differs from {reference_name}'s by {difference:.2g}, more than {tolerance}"
             )
         worst = max(worst, difference)
     return worst

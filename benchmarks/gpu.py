@@ -86,7 +86,7 @@ def measure(job: Job, steps: Sequence[Step], records: Records, save: Callable[[]
         pending.sort(key=lambda unit: unit.name in known)  # interrupted and failed units come last
         while pending:
             if time.monotonic() + step.start_seconds + pending[0].seconds > job.end:
-                print(f"{step.name}: {pending[0].name} is left for another time, as it may not end in this one")
+                print(f"{step.name}: {pending[0].name} is postponed, as it might not finish in time")
                 break
             pending = run_units(step, job, pending, known, save)
 
@@ -140,14 +140,14 @@ def written(records: Records, steps: Sequence[Step], device: str) -> Report:
                 made.notes.append(f"{titles.get(name, name)}, {unit}: {record['failed'].strip().splitlines()[-1]}")
     codes = {record.get("code") for units in records.values() for record in units.values() if "failed" not in record}
     if len(codes) > 1:
-        made.notes.append(f"These numbers are of {len(codes)} different states of the code.")
+        made.notes.append(f"These figures come from {len(codes)} different versions of the code.")
     for step in steps:
         found = {name: record for name, record in records.get(step.name, {}).items() if "failed" not in record}
         if found:
             try:
                 step.describe(found, made)
             except Exception as error:  # noqa: BLE001  the figures are kept anyway
-                made.notes.append(f"{step.title} could not be told: {type(error).__name__}: {error}")
+                made.notes.append(f"{step.title} could not be reported: {type(error).__name__}: {error}")
     return made
 
 
@@ -165,10 +165,10 @@ def read_records(path: Path, device: str) -> Records:
     except (ValueError, KeyError):
         broken = path.with_suffix(".broken.json")
         path.replace(broken)
-        print(f"{path} is damaged; it is {broken} now, and everything is measured anew")
+        print(f"{path} is damaged; it was renamed to {broken}, and everything is measured again")
         return {}
     if there != device:
-        print(f"{path} is of {there} and not of {device}, and is not used")
+        print(f"{path} was measured on {there}, not on {device}; ignored")
         return {}
     records: Records = {}
     for one in measurements:
@@ -210,16 +210,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, writing the report after every unit; return 1 if something failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, help="the folder to write to (benchmarks/results; none in a rehearsal)")
-    parser.add_argument("--resume", type=Path, help="a gpu.json to go on from; by default those of both folders")
-    parser.add_argument("--steps", help="names between commas; all by default")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="begin nothing that may take longer")
+    parser.add_argument("--resume", type=Path, help="a gpu.json to resume from; by default those of both folders")
+    parser.add_argument("--steps", help="comma-separated names; all by default")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="start nothing that might take longer")
     parser.add_argument("--budget", type=float, default=20.0, help="seconds for the turns of one case (20)")
     parser.add_argument("--bundle", type=Path, default=BUNDLE, help="a folder of wheels (build/gpu-bundle)")
-    parser.add_argument("--rehearse", action="store_true", help="run all on a CPU, with tiny models")
-    parser.add_argument("--plan", action="store_true", help="tell how long each step may take, and do nothing")
+    parser.add_argument("--rehearse", action="store_true", help="run all code on a CPU, with tiny models")
+    parser.add_argument("--plan", action="store_true", help="print the estimated time of each step, and exit")
     options = parser.parse_args(arguments)
     if options.resume and not options.resume.exists():
-        parser.error(f"--resume: there is no {options.resume}")
+        parser.error(f"--resume: {options.resume} does not exist")
     use_checkout(options.bundle)
     from gpu_steps import STEPS
     from gpu_steps.step import Job
@@ -244,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sources = [options.resume] if options.resume else [RESULTS / "gpu.json", results / "gpu.json"]
         records = merged(*(read_records(path, device) for path in dict.fromkeys(sources)))
         if (results / "gpu.json").exists() and not read_records(results / "gpu.json", device) and not options.resume:
-            parser.error(f"--results: {results / 'gpu.json'} is of another device; name another folder")
+            parser.error(f"--results: {results / 'gpu.json'} is from another device; choose another folder")
         measure(job, chosen, records, lambda: written(records, STEPS, device).write(results) and None)
         made = written(records, STEPS, device)
         made.write(results)

@@ -42,7 +42,7 @@ class Worker:
         self.name, self.patience = name, patience
         python = target.python()
         if not python.exists():
-            raise WorkerError(f"{name}: no environment {python.parents[1].name}; `make bench` makes it")
+            raise WorkerError(f"{name}: no environment {python.parents[1].name}; `make bench` creates it")
         self._files = tempfile.TemporaryDirectory()
         self._said = (Path(self._files.name) / "said").open("w+")
         self._process = subprocess.Popen(  # noqa: S603
@@ -108,7 +108,7 @@ class Worker:
             raise self._ended(do) from None
         if not select([self._process.stdout], [], [], self.patience)[0]:
             self._process.kill()
-            raise WorkerError(f"{self.name} did not {do} within {self.patience:.0f} s and was ended")
+            raise WorkerError(f"{self.name} did not {do} within {self.patience:.0f} s and was killed")
         line = self._process.stdout.readline()
         if not line:
             raise self._ended(do)
@@ -120,7 +120,7 @@ class Worker:
     def _ended(self, do: str) -> WorkerError:
         self._process.wait()
         said = Path(self._said.name).read_text()[-_END_OF_ERROR:]
-        return WorkerError(f"{self.name} ended when told to {do}, status {self._process.returncode}:\n{said}")
+        return WorkerError(f"{self.name} exited when asked to {do}, status {self._process.returncode}:\n{said}")
 
 
 def _environment() -> dict[str, str]:

@@ -81,7 +81,9 @@ def main() -> int:
     """Measure the selected rows, or redraw them; return 1 if one failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=row_numbers, default=list(ROWS), help="such as 1,5; all by default")
-    parser.add_argument("--quick", action="store_true", help="check that all runs, on small models and few turns")
+    parser.add_argument(
+        "--quick", action="store_true", help="only check that everything runs, on small models with few turns"
+    )
     parser.add_argument("--budget", type=float, default=60.0, help="seconds for the turns of one case (60)")
     parser.add_argument("--results", type=Path, help="the folder to write to; benchmarks/results, or none with --quick")
     parser.add_argument("--redraw", action="store_true", help="write pages and plots of the stored results again")

@@ -32,6 +32,6 @@ def fit(sizes: Sequence[float], costs: Sequence[float]) -> Slope:
         ValueError: if there are fewer, or one is not above 0.
     """
     if len(set(sizes)) < 2 or min(*sizes, *costs) <= 0:
-        raise ValueError(f"a slope takes two sizes or more, and costs above 0: {list(sizes)} and {list(costs)}")
+        raise ValueError(f"a slope needs at least two sizes, and costs above 0: {list(sizes)} and {list(costs)}")
     exponent, offset = np.polyfit(np.log(sizes), np.log(costs), 1)
     return Slope(float(exponent), float(np.exp(offset)))

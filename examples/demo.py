@@ -70,8 +70,8 @@ def show(paths: list[Path], labels: list[str], truths: dict[str, str], found: di
         found: by framework, the probabilities `(pictures, labels)`.
     """
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("picture")
-    table.add_column("is named")
+    table.add_column("image")
+    table.add_column("prediction")
     for name in found:
         table.add_column(name, justify="right")
     for row, path in enumerate(paths):
@@ -86,7 +86,7 @@ def show(paths: list[Path], labels: list[str], truths: dict[str, str], found: di
     known = [(row, truths[path.name]) for row, path in enumerate(paths) if path.name in truths]
     for name, probabilities in found.items() if known else ():
         right = sum(labels[probabilities[row].argmax()] == truth for row, truth in known)
-        console.print(f"{name}: {right} of {len(known)} right, among {len(labels)} names")
+        console.print(f"{name}: {right} of {len(known)} correct, among {len(labels)} labels")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -95,12 +95,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("model", help="a folder or hub id")
     parser.add_argument("pictures", type=Path, help="a folder")
     parser.add_argument("--labels", type=Path, required=True, help="a file of labels to choose from")
-    parser.add_argument("--template", default="{}", help="a text with {} where the label goes")
+    parser.add_argument("--template", default="{}", help="a text with {} for the label")
     parser.add_argument("--only", metavar="BACKEND", help="classify with this one alone, and print numbers")
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
     if not Path(options.model, "config.json").exists() and options.model.startswith((".", "/", "~")):
-        print(f"there is no trained checkpoint at {options.model}; name one and some pictures:", file=sys.stderr)
+        print(f"there is no trained checkpoint at {options.model}; give one, and some images:", file=sys.stderr)
         print("make demo MODEL=path/or/hub-id IMAGES=photos LABELS=names.txt", file=sys.stderr)
         return BAD_INPUT
     given, beside = read_labels(options.labels), options.pictures / "labels.json"

@@ -95,7 +95,7 @@ def run_program(command: Sequence[str], patience: float, **options: Any) -> tupl
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         printed, _ = process.communicate()
-        return None, f"{printed[-_PRINTED:]}\nended after {patience:.0f} s"
+        return None, f"{printed[-_PRINTED:]}\nkilled after {patience:.0f} s"
     return process.returncode, printed[-_PRINTED:]
 
 

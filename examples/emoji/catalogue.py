@@ -57,7 +57,7 @@ def drawn_by_all(emoji: Sequence[Emoji], vendors: Sequence[dict[str, Path]]) -> 
     """
     common = [one for one in emoji if all(one.code in drawings for drawings in vendors)]
     if not common:
-        raise ValueError("no emoji is drawn by all vendors; are these the packages' folders of pictures?")
+        raise ValueError("no emoji is drawn by all vendors; are these the packages' image folders?")
     return common
 
 

@@ -19,8 +19,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse the command line, and write the longer model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path, help="the model's folder")
-    parser.add_argument("folder", type=Path, help="where to write")
-    parser.add_argument("--positions", type=int, default=40, help="how many there will be; 40")
+    parser.add_argument("folder", type=Path, help="the folder to write to")
+    parser.add_argument("--positions", type=int, default=40, help="the new number of positions; 40")
     given = parser.parse_args(arguments)
     try:
         lengthen(given.model, given.folder, given.positions)
@@ -42,9 +42,11 @@ def lengthen(model: Path, folder: Path, positions: int) -> None:
     config, processor = CLIPConfig.from_pretrained(model), CLIPProcessor.from_pretrained(model)
     there = config.text_config.max_position_embeddings
     if positions <= there:
-        raise ValueError(f"{model} has {there} text positions already; --positions {positions} would be no more")
+        raise ValueError(
+            f"{model} already has {there} text positions; give more than that, not --positions {positions}"
+        )
     if folder.resolve() == model.resolve():
-        raise ValueError(f"{folder} is the model's own folder; give another")
+        raise ValueError(f"{folder} is the model's own folder; choose another")
     weights = dict(open_checkpoint(model))
     weights[_TABLE] = np.pad(weights[_TABLE], ((0, positions - there), (0, 0)), mode="edge")
     config.text_config.max_position_embeddings = positions

@@ -83,14 +83,10 @@ def find(package: Package, folder: Path) -> Path:
         _unpack(package, tarball, installed)
     version = json.loads((installed / "package.json").read_text(encoding="utf-8"))["version"]
     if version != package.version:
-        raise ValueError(
-            f"{installed}: version {version}, and {package.version} is wanted; move it away to have it fetched"
-        )
+        raise ValueError(f"{installed}: version {version}; expected {package.version}. Move it away to download that")
     wanted = installed / package.inside
     if not wanted.exists():
-        raise ValueError(
-            f"{installed}: there is no {package.inside} in it; remove the folder to have it unpacked again"
-        )
+        raise ValueError(f"{installed}: contains no {package.inside}; remove the folder to unpack it again")
     return wanted
 
 
@@ -98,11 +94,11 @@ def _fetch(package: Package, folder: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise FileNotFoundError(
-            f"{folder} holds no {package.name}, and there is no npm to fetch it with; install npm (it comes with "
+            f"{folder} contains no {package.name}, and npm is missing to download it; install npm (it comes with "
             f"Node.js), or put {package.tarball} there"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"fetching {package.name} {package.version}")
+    print(f"downloading {package.name} {package.version}")
     result = subprocess.run(  # noqa: S603  name and version are constants above
         [npm, "pack", "--silent", f"{package.name}@{package.version}"],
         cwd=folder,
@@ -118,7 +114,7 @@ def _check(package: Package, tarball: Path) -> None:
     with tarball.open("rb") as file:
         digest = hashlib.file_digest(file, "sha512").digest()
     if f"sha512-{base64.b64encode(digest).decode()}" != package.integrity:
-        raise ValueError(f"{tarball}: damaged, or not version {package.version}; remove it to have it fetched again")
+        raise ValueError(f"{tarball}: damaged, or not version {package.version}; remove it to download it again")
 
 
 def _unpack(package: Package, tarball: Path, target: Path) -> None:

@@ -38,11 +38,11 @@ _MEAN, _STD = (0.81, 0.8, 0.76), (0.27, 0.26, 0.3)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, and write everything."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="where to write")
-    parser.add_argument("--packages", type=Path, help="where the npm packages are or are put; FOLDER/packages")
-    parser.add_argument("--variations", type=int, default=16, help="of each drawing; 16")
-    parser.add_argument("--workers", type=int, default=2, help="processes that draw, 0 for none but this; 2")
-    parser.add_argument("--seed", type=int, default=0, help="of the variations and captions; 0")
+    parser.add_argument("folder", type=Path, help="the folder to write to")
+    parser.add_argument("--packages", type=Path, help="the folder of the npm packages; FOLDER/packages")
+    parser.add_argument("--variations", type=int, default=16, help="variations of each drawing; 16")
+    parser.add_argument("--workers", type=int, default=2, help="processes that draw, 0 to use this process only; 2")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the variations and captions; 0")
     given = parser.parse_args(arguments)
     for name, value, least in (
         ("variations", given.variations, 1),
@@ -74,7 +74,7 @@ def write_test(emoji: Sequence[Emoji], drawings: dict[str, Path], folder: Path) 
         on_white(drawings[one.code], SIZE).save(folder / name)
         rows.append({"file_name": name, "label": one.name, "text": TEMPLATE.format(one.name)})
     (folder / "metadata.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    print(f"{folder}: {len(rows)} pictures of {TWITTER.name}")
+    print(f"{folder}: {len(rows)} images of {TWITTER.name}")
 
 
 def write_model(emoji: Sequence[Emoji], folder: Path, seed: int) -> None:
@@ -125,7 +125,7 @@ def write_training(
             writer.write_table(pa.Table.from_pylist(rows, schema), row_group_size=len(rows))
             print(f"\r{file}: {done} of {len(groups)} parts", end="", flush=True)
     unfinished.replace(file)
-    print(f"\n{file}: {len(emoji) * len(groups)} pictures of {GOOGLE.name} and {MICROSOFT.name}")
+    print(f"\n{file}: {len(emoji) * len(groups)} images of {GOOGLE.name} and {MICROSOFT.name}")
 
 
 def _group(
@@ -147,7 +147,7 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
-        raise ImportError("Parquet files are written by pyarrow; pip install 'clip-zoo[train]'") from error
+        raise ImportError("Parquet files need pyarrow; pip install 'clip-zoo[train]'") from error
     return pa, parquet
 
 

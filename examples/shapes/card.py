@@ -86,7 +86,7 @@ def card(checkpoint: Path, results: Results, records: Sequence[Sequence[dict[str
 def main() -> None:
     """Measure the model and write the card."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("build", type=Path, help="where train.sh worked")
+    parser.add_argument("build", type=Path, help="the build folder of train.sh")
     parser.add_argument("checkpoint", type=Path, help="the checkpoint's folder")
     options = parser.parse_args()
     logs = [(options.build / lesson / "log.jsonl").read_text(encoding="utf-8") for lesson in LESSONS]

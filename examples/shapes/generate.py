@@ -143,11 +143,11 @@ def _png(scene: Scene, random: np.random.Generator) -> bytes:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path, help="where to")
+    parser.add_argument("folder", type=Path, help="the folder to write to")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     write_model(arguments.folder / "model", arguments.seed)
     write_examples(arguments.folder, arguments.seed)
     for kind, count in PICTURES.items():
         write_pictures(arguments.folder, kind, count, arguments.seed)
-        print(f"{arguments.folder / kind}.parquet: {count} pictures")
+        print(f"{arguments.folder / kind}.parquet: {count} images")

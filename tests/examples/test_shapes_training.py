@@ -132,7 +132,7 @@ def test_the_demo_names_every_picture_alike_in_every_framework(capsys):
     arguments = [str(CHECKPOINT), str(SHAPES / "pictures"), "--labels", str(SHAPES / "labels.txt")]
     assert demo.main(arguments) == 0
     shown = capsys.readouterr().out
-    right = {line.split(": ")[1] for line in shown.splitlines() if " right, among 100 names" in line}
-    assert {line.split(":")[0] for line in shown.splitlines() if " right, among" in line} == set(demo.installed())
+    right = {line.split(": ")[1] for line in shown.splitlines() if " correct, among 100 labels" in line}
+    assert {line.split(":")[0] for line in shown.splitlines() if " correct, among" in line} == set(demo.backend_names())
     assert len(right) == 1
     assert "FAIL" not in shown
