@@ -26,8 +26,8 @@ def check_converters() -> None:
     places = [Path(place) for place in spec.submodule_search_locations or [spec.origin or ""]]
     if places and _OURS.resolve() not in {place.resolve() for place in places[:1]}:
         raise ImportError(
-            f"clip-zoo needs its own package 'converters', and {places[0]} is found first; rename that one, or run in "
-            "another folder"
+            f"clip-zoo needs its own package 'converters', but {places[0]} is found first; rename that one, or run "
+            "from another folder"
         )
 
 

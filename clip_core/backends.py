@@ -162,7 +162,7 @@ def load_backend(name: str) -> Backend:
     """
     found = [point for point in entry_points(group=GROUP) if point.name == name]
     if not found:
-        raise ValueError(f"there is no backend {name!r}; installed are: {', '.join(backend_names()) or 'none'}")
+        raise ValueError(f"there is no backend {name!r}; installed: {', '.join(backend_names()) or 'none'}")
     try:
         backend: Backend = found[0].load()
     except ModuleNotFoundError as error:

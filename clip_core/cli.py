@@ -28,7 +28,7 @@ app = App(
 app.command(
     "clip_core.commands.classify:classify",
     name="classify",
-    help="""Name pictures: the likeliest of the labels for each, with their probabilities.
+    help="""Classify images: the most likely labels for each, with probabilities.
 
     ```
     clip-zoo classify cat.jpg --labels "a cat" "a dog"
@@ -51,7 +51,7 @@ app.command(
 app.command(
     "converters.commands.inspect:inspect",
     name="inspect",
-    help="""Tell what a checkpoint is: format, towers, activation, tokens, pictures, hash; and warn of the traps in it.
+    help="""Inspect a checkpoint: format, towers, activation, tokens, images, hash; and warn of known traps.
 
     ```
     clip-zoo inspect openai/clip-vit-base-patch32
@@ -62,7 +62,7 @@ app.command(
 app.command(
     "converters.commands.diff:diff",
     name="diff",
-    help="""Compare two checkpoints, across formats: names, shapes, values and configurations. Exit code 1: they differ.
+    help="""Compare two checkpoints, across formats: names, shapes, values and configurations. Exit code 1: different.
 
     ```
     clip-zoo diff clip/ clip-flax/flax_model.msgpack
@@ -72,7 +72,7 @@ app.command(
 app.command(
     "converters.commands.formats:formats",
     name="formats",
-    help="""List the formats that checkpoints are read and written in.
+    help="""List the checkpoint formats that can be read and written.
 
     ```
     clip-zoo formats
@@ -82,7 +82,7 @@ app.command(
 app.command(
     "converters.commands.verify:verify",
     name="verify",
-    help="""Prove that the frameworks compute the same numbers, stage by stage. Exit code 1: they do not.
+    help="""Verify that the frameworks compute the same values, stage by stage. Exit code 1 if not.
 
     ```
     clip-zoo verify openai/clip-vit-base-patch32 --grad --train-step --report report.html
@@ -94,7 +94,7 @@ app.command(
 app.command(
     "clip_core.commands.train:train",
     name="train",
-    help="""Train a CLIP on image-text pairs, or go on with training.
+    help="""Train a CLIP model on image-text pairs, or resume training.
 
     ```
     clip-zoo train --data pictures/ --model openai/clip-vit-base-patch32 --checkpoint-dir run/ --lr 1e-5
@@ -105,7 +105,7 @@ app.command(
 
 evaluate = App(
     name="evaluate",
-    help="""Measure how good a model is: zero-shot classification, retrieval, or a linear probe.
+    help="""Evaluate a model: zero-shot classification, retrieval, or a linear probe.
 
     ```
     clip-zoo evaluate zero-shot --data pictures/ --template-set imagenet-80
@@ -115,9 +115,9 @@ evaluate = App(
     """,
 )
 for task, summary in (
-    ("zero-shot", "Classify pictures by the names of their classes: top-1, top-5, and each class."),
-    ("retrieval", "Find texts by pictures and pictures by texts: recall at 1, 5 and 10, mean reciprocal rank."),
-    ("probe", "Classify pictures by a linear classifier on their frozen embeddings."),
+    ("zero-shot", "Classify images by their class names: top-1, top-5 and per-class accuracy."),
+    ("retrieval", "Retrieve texts by image and images by text: recall at 1, 5 and 10, and mean reciprocal rank."),
+    ("probe", "Classify images with a linear classifier on their frozen embeddings."),
 ):
     evaluate.command(f"clip_core.commands.evaluate:{task.replace('-', '_')}", name=task, help=summary)
 app.command(evaluate)

@@ -88,7 +88,7 @@ def classify(
     """
     for name, number in (("--batch-size", batch_size), ("--top-k", top_k)):
         if number < 1:
-            raise ValueError(f"{name} {number}: give a whole number from 1 up")
+            raise ValueError(f"{name} {number}: give an integer of 1 or more")
     if not model.strip():
         raise ValueError("--model is empty; give a local folder or a hub id")
     truths = LabelFile() if labels_file is None else read_labels(labels_file)
@@ -107,7 +107,7 @@ def classify(
     )
     label_embeds = classifier.embed_labels(choices, template or ["{}"])
     batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
-    with tqdm(total=len(paths), unit="picture", disable=None if len(batches) > 1 else True) as bar:
+    with tqdm(total=len(paths), unit="image", disable=None if len(batches) > 1 else True) as bar:
         for batch in batches:
             for answer in _answer(classifier, label_embeds, choices, batch, answers, json=json):
                 answer.labels = answer.labels[:top_k]
@@ -127,7 +127,7 @@ def _choices(labels: list[str]) -> list[str]:
     if not choices:
         raise ValueError("there are no labels to choose from; give --labels or --labels-file")
     if not all(label.strip() for label in choices):
-        raise ValueError("one of the labels is empty; give each a word at least")
+        raise ValueError("one of the labels is empty; remove it")
     return choices
 
 
@@ -200,11 +200,11 @@ def _print_table(answers: list[Answer]) -> None:
     told = [answer for answer in answers if answer.truth is not None]
     names = _short_names([answer.image for answer in answers])
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("picture", overflow="fold", no_wrap=True)
+    table.add_column("image", overflow="fold", no_wrap=True)
     for place in range(len(answers[0].labels)):
-        table.add_column("likeliest" if place == 0 else f"{place + 1}.", overflow="fold")
+        table.add_column("most likely" if place == 0 else f"{place + 1}.", overflow="fold")
     if told:
-        table.add_column("right?", overflow="fold")
+        table.add_column("correct?", overflow="fold")
     for name, answer in zip(names, answers, strict=True):
         cells = [f"{probability:6.1%} {label}" for label, probability in answer.labels]
         verdict = "" if answer.truth is None else "yes" if _is_right(answer) else f"no, {answer.truth}"
@@ -214,7 +214,7 @@ def _print_table(answers: list[Answer]) -> None:
     console.print(table)
     if told:
         right = sum(map(_is_right, told))
-        console.print(f"{right} of {len(told)} right ({right / len(told):.1%})", highlight=False)
+        console.print(f"{right} of {len(told)} correct ({right / len(told):.1%})", highlight=False)
 
 
 def _short_names(paths: list[str]) -> list[str]:

@@ -57,7 +57,7 @@ class Running:
     def __post_init__(self) -> None:
         for name, value, least in (("--batch-size", self.batch_size, 1), ("--workers", self.workers, 0)):
             if value < least:
-                raise ValueError(f"{name} {value}: give a whole number from {least} up")
+                raise ValueError(f"{name} {value}: give an integer of {least} or more")
         if not self.model.strip():
             raise ValueError("--model is empty; give a local folder or a hub id")
 
@@ -267,7 +267,7 @@ def _prompts(given: list[str] | None, file: Path | None, preset: str | None) -> 
 def _progress(sources: Sequence[Pairs]) -> Iterator[Callable[[int], object]]:
     from tqdm import tqdm
 
-    with tqdm(total=sum(map(len, sources)), unit="picture", disable=None) as bar:
+    with tqdm(total=sum(map(len, sources)), unit="image", disable=None) as bar:
         yield bar.update
 
 
@@ -279,7 +279,7 @@ def _tell(report: Any, print_tables: Callable[[Any], None], *, json: bool) -> in
     else:
         print_tables(report)
         if report.broken:
-            print(f"left out, as they cannot be used: {len(report.broken)}")
+            print(f"skipped because they could not be used: {len(report.broken)}")
             for sample in report.broken[:_SHOWN]:
                 print(f"  {sample.key}: {sample.reason}")
             print("  ...\n" * (len(report.broken) > _SHOWN), end="")

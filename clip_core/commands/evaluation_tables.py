@@ -36,7 +36,7 @@ def print_probe(report: ProbeReport) -> None:
         report: the report.
     """
     doubt = "" if report.converged else f", not converged after {report.iterations} iterations"
-    fitted = f"fitted on {report.training_pictures} pictures, strength of the penalty {report.strength:.3g}{doubt}"
+    fitted = f"fitted on {report.training_pictures} images, penalty {report.strength:.3g}{doubt}"
     _print_classification(report.result, fitted)
 
 
@@ -55,8 +55,8 @@ def print_retrieval(report: RetrievalReport) -> None:
         table.add_row(name, _number(there, field), "", _number(back, field), "")
     console = Console(highlight=False, markup=False, emoji=False)
     console.print(table)
-    cut = f"; {report.truncated} texts cut to the model's length" if report.truncated else ""
-    console.print(f"{report.pictures} pictures, {report.texts} texts, {report.pairs} pairs{cut}")
+    cut = f"; {report.truncated} texts truncated to the model's length" if report.truncated else ""
+    console.print(f"{report.pictures} images, {report.texts} texts, {report.pairs} pairs{cut}")
 
 
 def _print_classification(result: Classification, about: str) -> None:
@@ -64,13 +64,13 @@ def _print_classification(result: Classification, about: str) -> None:
     table = _table("", "", "chance")
     table.add_row("top-1", _percent(result.top_1), _percent(1 / result.classes))
     table.add_row("top-5", _percent(result.top_5), _percent(min(1, 5 / result.classes)))
-    table.add_row("mean of the classes' top-1", _percent(result.mean_per_class), _percent(1 / result.classes))
+    table.add_row("mean per-class top-1", _percent(result.mean_per_class), _percent(1 / result.classes))
     console.print(table)
-    console.print(f"{result.pictures} pictures, {result.classes} classes; {about}")
+    console.print(f"{result.pictures} images, {result.classes} classes; {about}")
     worst = [one for one in result.by_class if one.accuracy < 1]
     if not worst:
         return
-    table = _table("worst classes", "top-1", "pictures", "taken for")
+    table = _table("worst classes", "top-1", "images", "predicted as")
     for one in worst[:_WORST]:
         taken_for = ", ".join(f"{name} ({count})" for name, count in one.taken_for.items())
         table.add_row(*_texts([one.name, _percent(one.accuracy), str(one.pictures), taken_for]))
@@ -81,7 +81,7 @@ def _table(first: str, *columns: str) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column(first, overflow="fold")
     for name in columns:
-        table.add_column(name, justify="left" if name == "taken for" else "right", overflow="fold")
+        table.add_column(name, justify="left" if name == "predicted as" else "right", overflow="fold")
     return table
 
 

@@ -174,7 +174,7 @@ def _last(folder: Any, *, resume: bool) -> RunCheckpoint | None:
     last: RunCheckpoint | None = folder.latest()
     if last is not None and not resume:
         raise ValueError(
-            f"{folder.root} holds checkpoints of a run already; pass --resume to go on with it, or name another folder"
+            f"{folder.root} already contains checkpoints; pass --resume to continue that run, or choose another folder"
         )
     return last
 
@@ -188,7 +188,7 @@ def _loader(
     share, rest = divmod(settings.batch_size, trainer.process_count * settings.accum)
     if rest:
         raise ValueError(
-            f"--batch-size {settings.batch_size} does not divide into {settings.accum} pieces on each of "
+            f"--batch-size {settings.batch_size} cannot be split into {settings.accum} pieces on each of "
             f"{trainer.process_count} processes"
         )
     return PairLoader(
@@ -206,6 +206,6 @@ def _tell(run: Any, report: Any, folder: Any) -> None:
     last = folder.steps()[-1] if folder.steps() else 0
     where = f"{folder.root}/step-{last:08d}"
     if report is None:
-        print(f"all {run.steps} steps were done before; the model is in {where}")
+        print(f"all {run.steps} steps are already done; the model is in {where}")
     else:
         print(f"step {run.step} of {run.steps}: loss {report.loss:.4f}; the model is in {where}")

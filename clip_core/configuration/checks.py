@@ -28,7 +28,7 @@ def dtype_name(dtype: Any) -> str | None:
     # A numpy or TensorFlow dtype has a name, a scalar class such as jax.numpy.float16 a __name__, torch's only a repr.
     name = getattr(dtype, "name", getattr(dtype, "__name__", None)) or str(dtype).removeprefix("torch.")
     if name not in DTYPES:
-        raise ValueError(f"dtype={dtype!r} is not known; it is one of {', '.join(DTYPES)}")
+        raise ValueError(f"dtype={dtype!r} is unknown; choose from {', '.join(DTYPES)}")
     return str(name)
 
 
@@ -50,7 +50,7 @@ def check_int(config: object, *fields: str, minimum: int = 1, optional: bool = F
             continue
         # Python's True is an int, but in a config it is a mistake.
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-            raise _error(config, field, f"it has to be an integer of at least {minimum}{' or None' * optional}")
+            raise _error(config, field, f"it must be an integer of at least {minimum}{' or None' * optional}")
 
 
 def check_float(
@@ -74,7 +74,7 @@ def check_float(
         if not is_number or not minimum <= value < below or (open_below and value == minimum):
             lower = "" if minimum == -math.inf else f" {'above' if open_below else 'of at least'} {minimum:g}"
             upper = "" if below == math.inf else f" and below {below:g}"
-            raise _error(config, field, f"it has to be a finite number{lower}{upper}")
+            raise _error(config, field, f"it must be a finite number{lower}{upper}")
 
 
 def check_choice(config: object, field: str, choices: tuple[str | None, ...]) -> None:
@@ -89,7 +89,7 @@ def check_choice(config: object, field: str, choices: tuple[str | None, ...]) ->
         ValueError: if it is not.
     """
     if getattr(config, field) not in choices:
-        raise _error(config, field, f"it has to be one of {', '.join(str(choice) for choice in choices)}")
+        raise _error(config, field, f"it must be one of {', '.join(str(choice) for choice in choices)}")
 
 
 def check_divides(config: object, divisor: str, field: str) -> None:
@@ -106,7 +106,7 @@ def check_divides(config: object, divisor: str, field: str) -> None:
     value, parts = getattr(config, field), getattr(config, divisor)
     if value % parts:
         near = ", ".join(str(number) for number in _near_divisors(value, parts))
-        raise _error(config, divisor, f"it has to divide {field}={value}, as {near} would")
+        raise _error(config, divisor, f"it must divide {field}={value}, as {near} would")
 
 
 def check_pruned_heads(config: Any) -> None:
@@ -124,7 +124,7 @@ def check_pruned_heads(config: Any) -> None:
             raise _error(
                 config,
                 "pruned_heads",
-                f"it has to map layers, 0 to {layers - 1}, to some but not all of their heads, 0 to {heads - 1}",
+                f"it must map layers, 0 to {layers - 1}, to some but not all of their heads, 0 to {heads - 1}",
             )
 
 
@@ -139,7 +139,7 @@ def check_labels(config: object) -> None:
     """
     for field in ("id2label", "label2id"):
         if not isinstance(getattr(config, field), Mapping):
-            raise _error(config, field, "it has to be a dict")
+            raise _error(config, field, "it must be a dict")
     check_choice(config, "problem_type", (None, *PROBLEM_TYPES))
 
 
@@ -158,7 +158,7 @@ def with_int_keys(config: object, field: str, value: Mapping[Any, Any]) -> dict[
         return {int(key): item for key, item in value.items()}
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{type(config).__name__}: {field}={value!r} is not valid; it has to be a dict whose keys are integers"
+            f"{type(config).__name__}: {field}={value!r} is invalid; it must be a dict whose keys are integers"
         ) from error
 
 
@@ -169,4 +169,4 @@ def _near_divisors(value: int, wanted: int) -> list[int]:
 
 
 def _error(config: object, field: str, right: str) -> ValueError:
-    return ValueError(f"{type(config).__name__}: {field}={getattr(config, field)!r} is not valid; {right}")
+    return ValueError(f"{type(config).__name__}: {field}={getattr(config, field)!r} is invalid; {right}")

@@ -316,5 +316,5 @@ def own_config(config: Any, config_class: type[Any], class_name: str) -> Any:
         # Re-read rather than reused: the projection in a full model has the top level's size.
         config = config_class.from_dict(config.to_dict(), attn_implementation=tower.attn_implementation)
     if not isinstance(config, config_class):
-        raise TypeError(f"{class_name} takes a {config_class.__name__}, and got a {type(config).__name__}")
+        raise TypeError(f"{class_name} takes a {config_class.__name__}, not a {type(config).__name__}")
     return config

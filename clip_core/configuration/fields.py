@@ -87,7 +87,7 @@ class ConfigFields:
         self.tie_word_embeddings = tie_word_embeddings
         are_names = isinstance(architectures, list | tuple) and all(isinstance(name, str) for name in architectures)
         if architectures is not None and not are_names:
-            raise ValueError(f"architectures={architectures!r} is not valid; it has to be a list of class names")
+            raise ValueError(f"architectures={architectures!r} is invalid; it must be a list of class names")
         self.architectures = None if architectures is None else list(architectures)
         self.problem_type = problem_type
         self._set_labels(id2label, label2id, num_labels)
@@ -100,7 +100,7 @@ class ConfigFields:
         kwargs.pop("model_type", None)  # determined by the class
         for key, value in kwargs.items():
             if hasattr(type(self), key) and not self._has_field(key):
-                raise ValueError(f"{type(self).__name__}: {key}={value!r} would hide what is called so here; rename it")
+                raise ValueError(f"{type(self).__name__}: {key}={value!r} would shadow a class attribute; rename it")
             setattr(self, key, value)
 
     def validate(self) -> None:
@@ -179,14 +179,14 @@ class ConfigFields:
         if id2label is None:
             count = 2 if num_labels is None else num_labels
             if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-                raise ValueError(f"{type(self).__name__}: num_labels={count!r} is not valid; it has to be 0 or more")
+                raise ValueError(f"{type(self).__name__}: num_labels={count!r} is invalid; it must be 0 or more")
             self.id2label = {index: f"LABEL_{index}" for index in range(count)}
             label2id = None
         else:
             self.id2label = with_int_keys(self, "id2label", id2label)
             if num_labels not in {None, len(id2label)}:
                 raise ValueError(
-                    f"{type(self).__name__}: num_labels={num_labels} is not valid; id2label has {len(id2label)} classes"
+                    f"{type(self).__name__}: num_labels={num_labels} is invalid; id2label has {len(id2label)} classes"
                 )
         self.label2id = {label: index for index, label in self.id2label.items()} if label2id is None else label2id
 

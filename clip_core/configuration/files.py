@@ -26,9 +26,9 @@ FULL_MODEL_TYPE = "clip"
 
 _INSTEAD = {
     FULL_MODEL_TYPE: "it is a full model: use CLIPConfig",
-    "clip_text_model": "it is a text tower alone: use CLIPTextConfig, and CLIPTextModel or CLIPTextModelWithProjection",
+    "clip_text_model": "it is only a text tower: use CLIPTextConfig, and CLIPTextModel or CLIPTextModelWithProjection",
     "clip_vision_model": (
-        "it is a vision tower alone: use CLIPVisionConfig, and CLIPVisionModel or CLIPVisionModelWithProjection"
+        "it is only a vision tower: use CLIPVisionConfig, and CLIPVisionModel or CLIPVisionModelWithProjection"
     ),
 }
 
@@ -47,7 +47,7 @@ def read_config(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -
     path = require_file(source, CONFIG_NAME, **options)
     content = read_json(path)
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no JSON object, as a configuration is")  # noqa: TRY004  the file is at fault
+        raise ValueError(f"{path} is not a JSON object, as a configuration must be")  # noqa: TRY004  the file is at fault
     return content
 
 
@@ -108,14 +108,14 @@ def merged_tower(
 def _as_dict(tower: Any, key: str) -> dict[str, Any]:
     fields = {} if tower is None else tower.to_dict() if hasattr(tower, "to_dict") else tower
     if not isinstance(fields, Mapping):
-        raise ValueError(f"{key}={tower!r} is not valid; it has to be a dict")  # noqa: TRY004  the file is at fault
+        raise ValueError(f"{key}={tower!r} is invalid; it must be a dict")  # noqa: TRY004  the file is at fault
     return dict(fields)
 
 
 def _refuse_others(content: Mapping[str, Any], wanted: str, config_class: type[ConfigFields]) -> None:
     family = foreign_family(content)
     if family is not None:
-        raise ValueError(f"this is no CLIP but {family}. {config_class.__name__} reads model_type {wanted!r}")
+        raise ValueError(f"this is not a CLIP model but {family}. {config_class.__name__} reads model_type {wanted!r}")
     model_type = content.get("model_type", wanted)
     if model_type != wanted:
         instead = _INSTEAD.get(str(model_type), "it is another kind of model, which clip-zoo does not load")

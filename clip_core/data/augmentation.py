@@ -73,9 +73,9 @@ class RandomResizedCrop:
     def __post_init__(self) -> None:
         _check_flip(self.flip)
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ValueError(f"scale={self.scale} is no range of areas; two numbers of 0 to 1 are, the lesser first")
+            raise ValueError(f"scale={self.scale} is not a range of areas; give two values from 0 to 1, smaller first")
         if not 0 < self.ratio[0] <= self.ratio[1]:
-            raise ValueError(f"ratio={self.ratio} is no range of proportions; two positive numbers, the lesser first")
+            raise ValueError(f"ratio={self.ratio} is not a range of ratios; give two positive values, smaller first")
 
     def __call__(
         self, picture: Image.Image, shape: tuple[int, int], resample: int, rng: np.random.Generator
@@ -102,7 +102,7 @@ class RandomResizedCrop:
 
 def _check_flip(flip: float) -> None:
     if not 0 <= flip <= 1:
-        raise ValueError(f"flip={flip} is no probability; give a number from 0 to 1")
+        raise ValueError(f"flip={flip} is not a probability; give a value from 0 to 1")
 
 
 def _draw(rng: np.random.Generator, most: int) -> int:

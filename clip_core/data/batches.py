@@ -61,11 +61,11 @@ def from_state(state: Mapping[str, Any], order: Mapping[str, Any]) -> tuple[Posi
         before = state["order"]
         differing = [name for name in order if before.get(name) != order[name]]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"this is no state of a PairLoader: {error!r}") from error
+        raise ValueError(f"not a state of a PairLoader ({error!r}); pass what state_dict() returned") from error
     if differing:
         was = ", ".join(f"{name}={before.get(name)!r}" for name in differing)
         now = ", ".join(f"{name}={order[name]!r}" for name in differing)
-        raise ValueError(f"the state is of a loader with {was}, and this one has {now}; it cannot be resumed")
+        raise ValueError(f"the state was saved with {was}, but this loader has {now}; use the same settings to resume")
     return position, broken
 
 
@@ -100,7 +100,7 @@ class BrokenSamples:
             first = "".join(f"\n  {broken.key}: {broken.reason}" for broken in self.samples[:_SHOWN])
             more = "\n  ..." * (len(self.samples) > _SHOWN)
             raise BrokenSamplesError(
-                f"{len(self.samples)} samples are broken, and max_broken={self.limit}; the first:{first}{more}"
+                f"{len(self.samples)} samples are broken, more than max_broken={self.limit}; the first:{first}{more}"
             )
         if sample.key not in self._told:
             self._told.add(sample.key)

@@ -47,7 +47,7 @@ def table_in(folder: Path) -> Path | None:
     """
     tables = [folder / name for name in _TABLES if (folder / name).is_file()]
     if len(tables) > 1:
-        raise ValueError(f"{folder} holds {' and '.join(table.name for table in tables)}; give the path of one")
+        raise ValueError(f"{folder} contains {' and '.join(table.name for table in tables)}; give the path of one")
     return tables[0] if tables else None
 
 
@@ -118,12 +118,12 @@ def _check_paired(where: Path, pictures: list[str], captions: list[str], unpaire
     """Report everything without a counterpart: the counts, and the first names of each kind."""
     told = [
         f"{kind}: {len(names)} ({', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)})"
-        for kind, names in (("pictures without a caption", pictures), ("captions without a picture", captions))
+        for kind, names in (("images without a caption", pictures), ("captions without an image", captions))
         if names
     ]
     if not told:
         return
     message = f"{where}: {'; '.join(told)}"
     if unpaired == "error":
-        raise ValueError(f"{message}. Complete them, or pass unpaired='skip' to leave them out")
+        raise ValueError(f"{message}. Add the missing files, or pass unpaired='skip' to leave these out")
     _logger.warning("%s; left out", message)

@@ -235,7 +235,9 @@ class PairLoader:
             return position
         if not self._told_truncation:
             self._told_truncation = True
-            _logger.warning("%s: its caption of %d tokens is cut to %d, as others may be", row.key, row.length, most)
+            _logger.warning(
+                "%s: caption truncated from %d to %d tokens; further ones are not logged", row.key, row.length, most
+            )
         return position._replace(truncated=position.truncated + 1)
 
     def _order_settings(self) -> dict[str, Any]:

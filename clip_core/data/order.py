@@ -51,13 +51,13 @@ class Plan:
         check_least(batch_size=(self.batch_size, 1), shuffle_buffer=(self.shuffle_buffer, 1))
         check_least(seed=(self.seed, 0), process_count=(self.process_count, 1))
         if not 0 <= self.process_index < self.process_count:
-            raise ValueError(f"process_index={self.process_index} is not below process_count={self.process_count}")
+            raise ValueError(f"process_index={self.process_index} must be less than process_count={self.process_count}")
         if self.process_count > 1 and not self.drop_last:
-            raise ValueError("drop_last=False is for one process; several would get unequal numbers of batches")
+            raise ValueError("drop_last=False needs process_count=1: processes would get unequal numbers of batches")
         if self.batch_size * self.process_count == 1 and self.drop_last:
             raise ValueError(
-                "a batch of one pair has no negatives, and its contrastive loss is 0 whatever the model does; take "
-                "batch_size=2 or more (drop_last=False allows 1, for evaluation)"
+                "a batch of one pair has no negatives, so its contrastive loss is always 0; give batch_size=2 or more "
+                "(drop_last=False allows 1, for evaluation)"
             )
 
     def permutation(self, length: int, *keys: int) -> np.ndarray:
@@ -91,7 +91,7 @@ def order_of(source: Pairs, plan: Plan) -> Order:
     order = IndexedOrder(source, plan) if isinstance(source, IndexedPairs) else StreamedOrder(source, plan)
     if len(order) < plan.batch_size and plan.drop_last:
         processes = f" for each of {plan.process_count} processes" if plan.process_count > 1 else ""
-        raise ValueError(f"batch_size={plan.batch_size}{processes} is more than the {len(source)} pairs that there are")
+        raise ValueError(f"batch_size={plan.batch_size}{processes} exceeds the {len(source)} pairs available")
     return order
 
 

@@ -101,13 +101,13 @@ def make_pair(key: str, image: Any, caption: Any, *, folder: Path | None = None)
         return Broken(key, str(error))
     if picture is None:
         is_missing = image is None or isinstance(image, Mapping)
-        return Broken(key, "there is no image" if is_missing else f"the image is of type {type(image).__name__}")
+        return Broken(key, "there is no image" if is_missing else f"unsupported image of type {type(image).__name__}")
     captions = caption if isinstance(caption, (list, tuple)) else (caption,)
     if caption is None or not captions:
         return Broken(key, "there is no caption")
     for one in captions:
         if not isinstance(one, str):
-            return Broken(key, f"the caption is of type {type(one).__name__}")
+            return Broken(key, f"the caption is of type {type(one).__name__}, not a string")
         if not one.strip():
             return Broken(key, "the caption is empty")
     return Pair(key, picture, tuple(captions))

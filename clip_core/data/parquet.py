@@ -104,7 +104,7 @@ def _opened(path: Path) -> Any:
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file") from error
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
-        raise ValueError(f"{path}: no Parquet file that can be read, or cut off ({error})") from error
+        raise ValueError(f"{path}: not a readable Parquet file, or truncated ({error})") from error
 
 
 def _next(batches: Iterator[Any], group: _Group, row: int) -> Any:
@@ -118,5 +118,5 @@ def _parquet() -> Any:
     try:
         from pyarrow import parquet
     except ImportError as error:
-        raise ImportError("Parquet files are read by pyarrow; pip install 'clip-zoo[train]'") from error
+        raise ImportError("Parquet files need pyarrow; pip install 'clip-zoo[train]'") from error
     return parquet

@@ -114,8 +114,8 @@ class Preparation:
             size = {}
         if not {"height", "width"} <= size.keys():
             raise ValueError(
-                "the image processor neither crops nor resizes to a height and a width, and pictures of various shapes "
-                "make no batch; set do_center_crop=True and crop_size"
+                "the image processor neither crops nor resizes to a fixed height and width, so its images cannot form "
+                "a batch; set do_center_crop=True and crop_size"
             )
         return size["height"], size["width"]
 
@@ -204,10 +204,10 @@ def text_length(processor: CLIPProcessor, max_length: int | None) -> int:
     """
     length = processor.tokenizer.model_max_length if max_length is None else max_length
     if length >= NO_MAX_LENGTH:
-        raise ValueError("the tokenizer does not state how long a text may be; pass max_length, the model's positions")
+        raise ValueError("the tokenizer states no maximum length; pass max_length, the model's max_position_embeddings")
     shortest = processor.tokenizer.num_special_tokens_to_add() + 1
     if length < shortest:
-        raise ValueError(f"max_length={length} has no room for a word; {shortest} is the least")
+        raise ValueError(f"max_length={length} leaves no room for a word; give {shortest} or more")
     return int(length)
 
 
@@ -226,7 +226,7 @@ def captions_of(pair: Pair) -> tuple[str, ...]:
     try:
         caption = pair.captions.read_text(encoding="utf-8-sig").strip()
     except UnicodeDecodeError as error:
-        raise ValueError(f"the caption in {pair.captions.name} is not in UTF-8 ({error})") from error
+        raise ValueError(f"the caption in {pair.captions.name} is not UTF-8 ({error})") from error
     if not caption:
         raise ValueError(f"the caption in {pair.captions.name} is empty")
     return (caption,)
@@ -257,6 +257,6 @@ def _picture(image: Picture) -> Image.Image:
 
 def _from_array(array: np.ndarray) -> Image.Image:
     if array.dtype != np.uint8 or array.ndim not in {2, 3}:
-        raise ValueError(f"the image is an array of shape {array.shape} and {array.dtype}; 2 or 3 axes of uint8 wanted")
+        raise ValueError(f"the image is an array {array.shape} of {array.dtype}; expected 2 or 3 axes of uint8")
     pixels = to_channels_last(array, infer_channel_format(array.shape))
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else np.ascontiguousarray(pixels))

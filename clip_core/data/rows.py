@@ -90,7 +90,7 @@ class RowStream(StreamedPairs):
             yield make_pair(f"row {number}", row.get(self._image), named(row.get(self._caption), self._names))
             number += 1
         if number < stop:
-            raise ValueError(f"the data ended after {number} rows and not {self.sizes[0]}, as given or counted before")
+            raise ValueError(f"the data ended after {number} rows; expected {self.sizes[0]}, given or counted before")
 
 
 def _name(rows: Any) -> str:
@@ -104,7 +104,7 @@ def _columns(rows: Any, first_row: Any, where: str) -> list[str]:
         return list(features)
     row = first_row()
     if not hasattr(row, "keys"):
-        raise ValueError(f"{where}: its rows are of type {type(row).__name__}; rows by column name are wanted")
+        raise ValueError(f"{where}: rows are of type {type(row).__name__}; expected mappings from column names")
     return list(row.keys())
 
 

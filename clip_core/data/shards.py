@@ -62,7 +62,7 @@ class ShardPairs(StreamedPairs):
         stated = {folder: _stated_sizes(folder) for folder in {shard.parent for shard in self._shards}}
         unknown = [shard for shard in self._shards if shard.name not in stated[shard.parent]]
         if unknown:
-            _logger.info("counting the samples of %d shards; a %s beside them would spare it", len(unknown), _SIZES)
+            _logger.info("counting the samples of %d shards; a %s beside them would avoid this", len(unknown), _SIZES)
         return [stated[shard.parent].get(shard.name) or _count(shard) for shard in self._shards]
 
     def read(self, shard: int, start: int, stop: int) -> Iterator[Pair | Broken]:
@@ -80,7 +80,7 @@ class ShardPairs(StreamedPairs):
                 number += 1
         if number < stop:
             stated = self.sizes[shard]
-            raise ValueError(f"{path}: it holds {number} samples and not {stated}, as {_SIZES} or a count said")
+            raise ValueError(f"{path}: {number} samples found; expected {stated}, from {_SIZES} or an earlier count")
 
     def _pair(self, path: Path, sample: _Sample) -> Pair | Broken:
         key = f"{path} sample {sample.name}"
@@ -112,7 +112,7 @@ def _stated_sizes(folder: Path) -> dict[str, int]:
         return {}
     sizes = read_json(path)
     if not isinstance(sizes, dict) or not all(isinstance(size, int) and size > 0 for size in sizes.values()):
-        raise ValueError(f"{path}: an object from shard to number of samples is wanted")
+        raise ValueError(f"{path}: expected a JSON object from shard name to number of samples")
     return sizes
 
 
@@ -127,7 +127,7 @@ def _opened(path: Path) -> tarfile.TarFile:
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file") from error
     except _UNREADABLE as error:
-        raise ValueError(f"{path}: no tar file that can be read ({error})") from error
+        raise ValueError(f"{path}: not a readable tar file ({error})") from error
 
 
 def _samples(tar: tarfile.TarFile, path: Path, wanted: Collection[str] = (), first: int = 0) -> Iterator[_Sample]:
@@ -167,9 +167,9 @@ def _members(tar: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
                 yield member
         is_whole = _ends_well(tar)
     except _UNREADABLE as error:
-        raise ValueError(f"{path}: cut off or damaged after {last} ({error}); fetch it again") from error
+        raise ValueError(f"{path}: truncated or damaged after {last} ({error}); download it again") from error
     if not is_whole:
-        raise ValueError(f"{path}: cut off or damaged after {last}; fetch it again")
+        raise ValueError(f"{path}: truncated or damaged after {last}; download it again")
 
 
 def _ends_well(tar: tarfile.TarFile) -> bool:
@@ -189,7 +189,7 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> bytes
         file = tar.extractfile(member)
         content = b"" if file is None else file.read()
     except _UNREADABLE as error:
-        raise ValueError(f"{path}: cut off or damaged in {member.name} ({error}); fetch it again") from error
+        raise ValueError(f"{path}: truncated or damaged in {member.name} ({error}); download it again") from error
     if len(content) < member.size:
-        raise ValueError(f"{path}: cut off in {member.name}; fetch it again")
+        raise ValueError(f"{path}: truncated in {member.name}; download it again")
     return content

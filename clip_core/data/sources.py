@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from clip_core.data.pairs import Pairs
 
 _KNOWN = (
-    "give a folder of pictures with captions, a .jsonl, .csv or .tsv table, .tar shards, .parquet files, "
-    "or a data set with rows by column name"
+    "give a folder of images with captions, a .jsonl, .csv or .tsv table, .tar shards, .parquet files, "
+    "or a data set with named columns"
 )
 
 
@@ -62,7 +62,7 @@ def open_pairs(
     """
     pairs = _opened(source, image_column, caption_column, unpaired, length)
     if len(pairs) == 0:
-        raise ValueError(f"{_named(source)} holds no pairs of image and caption")
+        raise ValueError(f"{_named(source)} contains no image-caption pairs")
     return pairs
 
 
@@ -76,12 +76,12 @@ def _opened(source: Any, image: str | None, caption: str | None, unpaired: Unpai
     if isinstance(source, Mapping):
         raise TypeError(f"{_named(source)} of {', '.join(map(str, source))}: give one of them, such as data['train']")
     if isinstance(source, Iterator):
-        raise TypeError(f"{_named(source)} can be read only once, and training reads its data again; give a list")
+        raise TypeError(f"{_named(source)} can be read only once, but training rereads its data; give a list")
     if hasattr(source, "__len__") and hasattr(source, "__getitem__"):
         return RowPairs(source, image, caption)
     if hasattr(source, "__iter__"):
         return RowStream(source, image, caption, length)
-    raise TypeError(f"{_named(source)} is no source of image-text pairs; {_KNOWN}")
+    raise TypeError(f"{_named(source)} is not a source of image-text pairs; {_KNOWN}")
 
 
 def _from_paths(paths: list[Path], image: str | None, caption: str | None, unpaired: Unpaired) -> Pairs:
@@ -91,18 +91,18 @@ def _from_paths(paths: list[Path], image: str | None, caption: str | None, unpai
     if all(path.name.lower().endswith(PARQUET_ENDINGS) for path in paths):
         return ParquetPairs(paths, image, caption)
     if len(paths) > 1:
-        raise ValueError(f"{paths[0]} and {len(paths) - 1} more: several files are all .tar shards or all .parquet")
+        raise ValueError(f"{paths[0]} and {len(paths) - 1} more: several files must all be .tar shards or all .parquet")
     (path,) = paths
     if path.is_dir():
         return _from_folder(path, image, caption, unpaired)
     if path.name.lower().endswith(TABLE_ENDINGS):
         return open_table(path, image, caption, unpaired)
-    raise ValueError(f"{path} is no source of image-text pairs; {_KNOWN}")
+    raise ValueError(f"{path} is not a source of image-text pairs; {_KNOWN}")
 
 
 def _from_folder(folder: Path, image: str | None, caption: str | None, unpaired: Unpaired) -> Pairs:
     if (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file():
-        raise ValueError(f"{folder} was saved by `datasets`; load it with datasets.load_from_disk, and give a split")
+        raise ValueError(f"{folder} was saved by `datasets`; load it with datasets.load_from_disk, and pass a split")
     table = table_in(folder)
     if table is not None:
         return open_table(table, image, caption, unpaired)
@@ -112,7 +112,7 @@ def _from_folder(folder: Path, image: str | None, caption: str | None, unpaired:
     }
     kinds = [paths for paths in files.values() if paths]
     if len(kinds) > 1:
-        raise ValueError(f"{folder} holds .tar shards and .parquet files; give a pattern for those that are meant")
+        raise ValueError(f"{folder} contains .tar shards and .parquet files; give a pattern for one kind")
     return _from_paths(kinds[0], image, caption, unpaired) if kinds else open_folder(folder, unpaired)
 
 
@@ -125,7 +125,7 @@ def _found(sources: list[str | Path] | tuple[str | Path, ...]) -> list[Path]:
     found: list[Path] = []
     for source in sources:
         if "://" in str(source) or str(source).startswith("pipe:"):
-            raise ValueError(f"{source}: data is read from local files; fetch it first")
+            raise ValueError(f"{source}: only local files can be read; download it first")
         for name in _expanded(str(Path(source).expanduser())):
             # An existing file wins even if its name looks like a pattern.
             matches = [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))  # noqa: PTH207

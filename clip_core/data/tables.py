@@ -73,7 +73,7 @@ def _column(there: Iterable[str], given: str | None, usual: tuple[str, ...], whe
     if found is None:
         wanted = repr(given) if given is not None else " or ".join(map(repr, usual))
         has = ", ".join(map(repr, columns)) or "none"
-        raise ValueError(f"{where}: no column {wanted} for the {role}; it has {has}. Pass {role}_column=...")
+        raise ValueError(f"{where}: no {role} column {wanted}; the columns are {has}. Pass {role}_column=...")
     return found
 
 
@@ -111,10 +111,10 @@ def read_table(path: Path, image: str | None = None, caption: str | None = None)
             where = f"{path} line {line}"
             name = row[image_column(row, image, FILE_COLUMNS, where)]
             if not isinstance(name, str) or not name:
-                raise ValueError(f"{where}: {name!r} is no file name")
+                raise ValueError(f"{where}: {name!r} is not a file name")
             rows.append(Row(line, name, row[caption_column(row, caption, where)]))
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not in UTF-8 ({error})") from error
+        raise ValueError(f"{path}: not UTF-8 ({error})") from error
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     return rows
@@ -130,9 +130,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             except (json.JSONDecodeError, RecursionError) as error:
                 raise ValueError(f"{path} line {number}: not valid JSON ({error})") from error
             if not hasattr(row, "keys"):
-                raise ValueError(
-                    f'{path} line {number}: an object is wanted, such as {{"file_name": ..., "text": ...}}'
-                )
+                raise ValueError(f'{path} line {number}: expected an object such as {{"file_name": ..., "text": ...}}')
             yield number, row
 
 
@@ -149,7 +147,7 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     continue
                 if len(cells) != len(header):
                     raise ValueError(
-                        f"{path} line {reader.line_num}: {len(cells)} columns, and the first line names {len(header)}"
+                        f"{path} line {reader.line_num}: {len(cells)} columns; the header has {len(header)}"
                     )
                 yield reader.line_num, dict(zip(header, cells, strict=True))
         except csv.Error as error:

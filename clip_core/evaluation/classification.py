@@ -70,7 +70,7 @@ def classification(score: Callable[[slice], np.ndarray], truths: np.ndarray, nam
         ValueError: if there are fewer than two classes.
     """
     if len(names) < 2:
-        raise ValueError(f"there is one class alone, {names[0]!r}, and nothing to tell it from")
+        raise ValueError(f"{names[0]!r} is the only class; evaluation needs at least two")
     found = np.empty(len(truths), np.int64)
     rivals = np.empty(len(truths), np.int64)
     for rows in row_blocks(len(truths), len(names)):

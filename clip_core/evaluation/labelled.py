@@ -36,7 +36,7 @@ def stratified(truths: np.ndarray, share: float, seed: int, what: str) -> tuple[
         ValueError: if the fraction is not between 0 and 1, or no class has two samples.
     """
     if not 0 < share < 1:
-        raise ValueError(f"the share for {what} is {share}; give one between 0 and 1")
+        raise ValueError(f"the fraction held out for {what} is {share}; give one between 0 and 1")
     rng = np.random.default_rng(seed)
     is_held = np.zeros(len(truths), np.bool_)
     for number in np.unique(truths):
@@ -44,7 +44,7 @@ def stratified(truths: np.ndarray, share: float, seed: int, what: str) -> tuple[
         count = min(max(round(share * len(samples)), 1), len(samples) - 1)
         is_held[samples[:count]] = True
     if not is_held.any():
-        raise ValueError(f"no class has two pictures, so that one of them could be held out for {what}")
+        raise ValueError(f"no class has two images, so none can be held out for {what}")
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 
@@ -129,7 +129,7 @@ def choices(pairs: Pairs, given: LabelFile | None) -> LabelFile | None:
         ValueError: as in `classes_of`, or if `given` is empty.
     """
     if given is not None and not given.names:
-        raise ValueError("there are no labels to choose from; the file or list of them is empty")
+        raise ValueError("the file or list of labels is empty; give at least one")
     if not isinstance(pairs, FolderPairs):
         return given
     samples = [pairs[number] for number in range(len(pairs))]
@@ -150,7 +150,7 @@ def single_labels(texts: Iterable[tuple[str, ...]]) -> list[str]:
     labels = list(texts)
     several = next((of_one for of_one in labels if len(of_one) > 1), None)
     if several is not None:
-        raise ValueError(f"a picture has the labels {', '.join(map(repr, several))}; one for each is wanted")
+        raise ValueError(f"an image has the labels {', '.join(map(repr, several))}; give one per image")
     return [label for (label,) in labels]
 
 
@@ -174,8 +174,8 @@ def _from_folder(folder: Path, label_of: dict[str, str]) -> FolderPairs:
             pairs.append(Pair(str(picture), picture, (label,)))
     if without:
         raise ValueError(
-            f"{folder}: {_listed(without)} in no folder of a class; put each there, or give a JSON file from file name "
-            "to label"
+            f"{folder}: images outside any class folder: {_listed(without)}; move them into one, or give a JSON file "
+            "from file name to label"
         )
     return FolderPairs(pairs)
 
@@ -194,7 +194,7 @@ def _known(label: str, given: LabelFile) -> str | None:
 def _check_known(labels: Iterable[str], name_of: dict[str, str]) -> None:
     unknown = [repr(label) for label in dict.fromkeys(labels) if label not in name_of]
     if unknown:
-        raise ValueError(f"labels of the data that are not among those given: {_listed(unknown)}")
+        raise ValueError(f"labels in the data that are missing from those given: {_listed(unknown)}")
 
 
 def _spaced(label: str) -> str:

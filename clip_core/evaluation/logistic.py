@@ -87,7 +87,7 @@ def optimizer() -> Callable[..., Any]:
     try:
         from scipy.optimize import minimize
     except ImportError as error:
-        raise ImportError("the linear probe is fitted by SciPy; pip install 'clip-zoo[evaluate]'") from error
+        raise ImportError("the linear probe needs SciPy; pip install 'clip-zoo[evaluate]'") from error
     function: Callable[..., Any] = minimize
     return function
 

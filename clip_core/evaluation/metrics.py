@@ -68,21 +68,21 @@ def right_answers(targets: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
     """
     given = np.asarray(targets)
     if len(shape) != 2 or given.shape not in {shape, shape[:1]}:
-        raise ValueError(f"targets of shape {given.shape} do not fit similarities of shape {shape}")
+        raise ValueError(f"targets of shape {given.shape} do not match similarities of shape {shape}")
     if given.ndim == 2:
         if given.dtype != np.bool_:
-            raise ValueError(f"targets for every candidate are of bool, and not of {given.dtype}")
+            raise ValueError(f"targets of two axes must be bool, not {given.dtype}")
         is_right = given
     else:
         if given.size and not (np.issubdtype(given.dtype, np.integer) and 0 <= given.min() <= given.max() < shape[1]):
             raise ValueError(
-                f"targets are whole numbers from 0 to below {shape[1]}, the number of candidates; "
+                f"targets must be integers from 0 to below {shape[1]}, the number of candidates; "
                 f"these are {given.dtype} from {given.min()} to {given.max()}"
             )
         is_right = given[:, None] == np.arange(shape[1])
     without = np.flatnonzero(~is_right.any(-1))
     if without.size:
-        raise ValueError(f"query {without[0]} has no right answer; each needs one")
+        raise ValueError(f"query {without[0]} has no correct answer; each query needs one")
     return is_right
 
 
@@ -142,5 +142,5 @@ def chance_at(k: int, right: ArrayLike, candidates: int) -> float:
 
 def _some(ranks: np.ndarray) -> np.ndarray:
     if not np.size(ranks):
-        raise ValueError("there are no queries to take the mean over")
+        raise ValueError("there are no queries; give at least one")
     return np.asarray(ranks)

@@ -104,8 +104,8 @@ def check_finite(embeds: np.ndarray, names: Sequence[str]) -> None:
     bad = np.flatnonzero(~np.isfinite(embeds).all(-1))
     if bad.size:
         raise ValueError(
-            f"the model's embedding of {names[bad[0]]!r} is no finite number, as of {bad.size} of {len(names)} in its "
-            "batch; try float32, or look at the weights"
+            f"the model's embedding of {names[bad[0]]!r} is not finite, like {bad.size} of {len(names)} in its batch; "
+            "try float32, or check the weights"
         )
 
 

@@ -148,7 +148,7 @@ def from_embeddings(
     present = np.unique(train_truths)
     unknown = [names[number] for number in np.unique(test_truths) if number not in present]
     if unknown:
-        raise ValueError(f"classes of the test data that have no training picture: {', '.join(map(repr, unknown))}")
+        raise ValueError(f"classes in the test data without a training image: {', '.join(map(repr, unknown))}")
     names = [names[number] for number in present]
     train_truths, test_truths = np.searchsorted(present, train_truths), np.searchsorted(present, test_truths)
     kept, held = stratified(train_truths, VALIDATION, seed, "validation")

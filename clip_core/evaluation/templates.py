@@ -119,9 +119,9 @@ def read_templates(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
-        raise ValueError(f"{path}: no such file of templates") from error
+        raise ValueError(f"{path}: no such file") from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file in UTF-8; save it as one") from error
+        raise ValueError(f"{path}: not UTF-8 text; save it as UTF-8") from error
     templates = [line.strip() for line in lines if line.strip()]
     try:
         check_templates(templates)

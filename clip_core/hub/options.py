@@ -62,7 +62,7 @@ def split_hub_options(kwargs: dict[str, Any]) -> HubOptions:
     old_token = kwargs.pop("use_auth_token", None)
     if old_token is not None:
         if kwargs.get("token") not in {None, old_token}:
-            raise ValueError("token and its old name use_auth_token are both given; pass token alone")
+            raise ValueError("token and its old name use_auth_token are both given; pass only token")
         kwargs["token"] = old_token
     options = HubOptions()
     for name in HubOptions.__annotations__.keys() & kwargs.keys():

@@ -45,7 +45,7 @@ def first_in_repository(repo_id: str, names: Sequence[str], options: HubOptions)
     if reason and _cached_snapshot(repo_id, options) is None:
         revision = options.get("revision")
         at_revision = "" if revision in {None, "main"} else f" at revision {revision!r}"
-        raise FileNotFoundError(f"{repo_id!r}{at_revision} is no local folder and not in the local cache, and {reason}")
+        raise FileNotFoundError(f"{repo_id!r}{at_revision} is neither a local folder nor in the cache, and {reason}")
     return None, reason
 
 
@@ -70,7 +70,7 @@ def files_in_repository(repo_id: str, options: HubOptions) -> list[str]:
             pass
     snapshot = _cached_snapshot(repo_id, options)
     if snapshot is None:
-        raise FileNotFoundError(f"{repo_id!r} is no local folder and not in the local cache, and the hub was not asked")
+        raise FileNotFoundError(f"{repo_id!r} is neither a local folder nor in the cache, and the hub was not asked")
     return [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
 
 
@@ -121,8 +121,8 @@ def upload_folder(
         return str(commit.commit_url)
     except HfHubHTTPError as error:
         raise OSError(
-            f"cannot upload to {repo_id!r}: the hub answered with status {_status(error)}; check the name, and pass "
-            "token=... or run `hf auth login` with a token that may write"
+            f"cannot upload to {repo_id!r}: the hub returned status {_status(error)}; check the name, and pass "
+            "token=... or run `hf auth login` with a token that has write access"
         ) from error
     except _broken_on_the_way() as error:
         raise OSError(f"cannot upload to {repo_id!r} ({_first_line(error)}); check the network") from error
@@ -161,19 +161,19 @@ def _errors_in_one_line(repo_id: str, options: HubOptions) -> Iterator[None]:
         ) from error
     except HFValidationError as error:
         raise FileNotFoundError(
-            f"{repo_id!r} is no local folder or file, and no hub id either, which looks like 'user/model'"
+            f"{repo_id!r} is neither a local folder or file nor a hub id such as 'user/model'"
         ) from error
     except HfHubHTTPError as error:
         raise FileNotFoundError(
-            f"{repo_id!r} cannot be had from the hub, which answered with status {_status(error)}; try again later"
+            f"{repo_id!r} could not be downloaded: the hub returned status {_status(error)}; try again later"
         ) from error
     except ValueError as error:  # raised by huggingface_hub when it cannot honour force_download
         raise FileNotFoundError(
-            f"{repo_id!r} cannot be downloaded anew, as force_download=True asks: {_why_not_asked(error, options)}"
+            f"{repo_id!r} cannot be downloaded again, as force_download=True requests: {_why_not_asked(error, options)}"
         ) from error
     except _broken_on_the_way() as error:
         raise FileNotFoundError(
-            f"{repo_id!r} cannot be had from the hub ({_first_line(error)}); check the network and the disk"
+            f"{repo_id!r} could not be downloaded from the hub ({_first_line(error)}); check the network and the disk"
         ) from error
 
 
@@ -192,12 +192,12 @@ def _why_not_asked(error: Exception, options: HubOptions) -> str:
     from huggingface_hub.constants import HF_HUB_OFFLINE
 
     if options.get("local_files_only"):
-        return "local_files_only=True forbids to ask the hub; leave it out to download"
+        return "local_files_only=True rules out asking the hub; omit it to download"
     if HF_HUB_OFFLINE:
         return "offline mode is on; unset HF_HUB_OFFLINE to download"
     cause = error.__cause__
     if _status(cause) is not None:
-        return f"the hub answered with status {_status(cause)}; try again later"
+        return f"the hub returned status {_status(cause)}; try again later"
     return f"the hub cannot be reached ({type(cause).__name__}); check the network, or give a local folder"
 
 

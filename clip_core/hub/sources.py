@@ -54,7 +54,7 @@ def require_file(source: str | os.PathLike[str], names: str | Sequence[str], **o
     place = _place(source, options)
     if reason:
         raise FileNotFoundError(f"{_any_of(names)} of {place} is not in the local cache, and {reason}")
-    raise FileNotFoundError(f"{place} holds no {_any_of(names)}{_what_is_there(source, options)}")
+    raise FileNotFoundError(f"{place} contains no {_any_of(names)}{_what_is_there(source, options)}")
 
 
 def list_files(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> list[str]:
@@ -91,7 +91,7 @@ def check_file_name(name: str) -> str:
     """
     as_path = PureWindowsPath(name)  # handles both separators, and drives
     if not as_path.parts or as_path.anchor or ".." in as_path.parts or "\0" in name:
-        raise ValueError(f"{name!r} is no file name inside a folder; give a relative one without '..'")
+        raise ValueError(f"{name!r} is not a file name inside a folder; give a relative one without '..'")
     return name
 
 
@@ -118,7 +118,7 @@ def _search(source: str | os.PathLike[str], names: list[str], options: HubOption
     if path.is_dir():
         folder = path / subfolder
         if not folder.is_dir():
-            raise FileNotFoundError(f"{path} holds no folder {subfolder!r}")
+            raise FileNotFoundError(f"{path} contains no folder {subfolder!r}")
         return _first_in(folder, names), ""
     return first_in_repository(_hub_id(source), names, {**options, "subfolder": subfolder or None})
 
@@ -154,4 +154,4 @@ def _what_is_there(source: str | os.PathLike[str], options: HubOptions) -> str:
     if not names:
         return "; it is empty"
     more = f" and {len(names) - _SHOWN_FILES} more" if len(names) > _SHOWN_FILES else ""
-    return f"; it holds {', '.join(names[:_SHOWN_FILES])}{more}"
+    return f"; it contains {', '.join(names[:_SHOWN_FILES])}{more}"

@@ -102,7 +102,7 @@ class BaseImageProcessor(Pushable):
             return processor, unused
         if unused.keys() - _IGNORED_KEYWORDS:
             names = ", ".join(sorted(unused.keys() - _IGNORED_KEYWORDS))
-            warnings.warn(f"{cls.__name__} has no {names}; ignored", stacklevel=3)
+            warnings.warn(f"{cls.__name__} ignores unknown keywords: {names}", stacklevel=3)
         return processor
 
     # Writing
@@ -167,7 +167,7 @@ def read_image_processor(source: str | os.PathLike[str], **options: Unpack[HubOp
     if isinstance(content, dict) and (path.name == PROCESSOR_NAME or "image_processor" in content):
         content = content.get("image_processor")
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no settings of an image processor, as a {PREPROCESSOR_NAME} does")  # noqa: TRY004  the file is at fault
+        raise ValueError(f"{path} has no image processor settings; expected those of a {PREPROCESSOR_NAME}")  # noqa: TRY004  the file is at fault
     return path, content
 
 

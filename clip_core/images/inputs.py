@@ -39,7 +39,7 @@ def find_images(pattern: str) -> list[Path]:
         ImageFileError: if the path is missing or inaccessible, or a folder or glob contains no images.
     """
     if not pattern.strip():
-        raise ImageFileError("a picture's name is empty; give a file, a folder or a glob")
+        raise ImageFileError("an image path is empty; give a file, a folder or a glob")
     try:
         return _found(Path(pattern).expanduser(), pattern)
     except OSError as error:
@@ -52,14 +52,14 @@ def _found(path: Path, pattern: str) -> list[Path]:
     if path.is_dir():
         found = _pictures(path.rglob("*"))
         if not found:
-            raise ImageFileError(f"{pattern}: the folder holds no pictures")
+            raise ImageFileError(f"{pattern}: the folder contains no images")
         return found
     if not glob.has_magic(pattern):
         raise ImageFileError(f"{pattern}: no such file or folder")
     matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207  it may be absolute
     found = _pictures([*matches, *(inner for match in matches if match.is_dir() for inner in match.rglob("*"))])
     if not found:
-        raise ImageFileError(f"{pattern}: no picture matches")
+        raise ImageFileError(f"{pattern}: no image matches")
     return found
 
 
@@ -90,10 +90,10 @@ def decoding_errors_named(name: str) -> Iterator[None]:
         raise ImageFileError(f"{name}: no such file") from error
     except UnidentifiedImageError as error:
         # Pillow's message ends in the path or an object's address; ours starts with the path.
-        raise ImageFileError(f"{name}: not a picture that Pillow can read") from error
+        raise ImageFileError(f"{name}: not an image that Pillow can read") from error
     except Exception as error:  # Pillow's decoders may raise anything on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageFileError(f"{name}: broken picture ({reason})") from error
+        raise ImageFileError(f"{name}: damaged image ({reason})") from error
 
 
 def _pictures(paths: Iterable[Path]) -> list[Path]:
@@ -150,8 +150,8 @@ def flat_sources(images: Any, name: str = "images") -> Iterator[tuple[str, Sourc
         yield from _split(images, name)
     else:
         raise TypeError(
-            f"{name} is of type {type(images).__name__}; an image is a PIL.Image.Image, an array of numpy, torch, "
-            "TensorFlow or JAX, or a path or address"
+            f"{name} is of type {type(images).__name__}; expected a PIL.Image.Image, an array of numpy, torch, "
+            "TensorFlow or JAX, a path or a URL"
         )
 
 
@@ -226,7 +226,7 @@ def _split(images: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:
         if array.ndim not in {2, 3, 4}:
             raise ValueError(f"an array of shape {array.shape}; an image has 2 or 3 axes, a batch of images 4")
         if array.dtype.kind in _NO_PIXELS and array.dtype.name != "bfloat16":
-            raise ValueError(f"an array of {array.dtype}; an image holds numbers")
+            raise ValueError(f"an array of {array.dtype}; expected numbers")
         if array.size == 0:
             raise ValueError(f"an array of shape {array.shape}, which has no pixels")
     if array.ndim < 4:
@@ -244,7 +244,7 @@ def _from_path_or_base64(text: str) -> Image.Image:
         except ImageFileError:
             pass  # not base64 either: most likely meant as a path
         if len(text) > _SHOWN_CHARACTERS:
-            raise ImageFileError(f"{_shortened(text)}: neither an existing file nor a picture in base64") from None
+            raise ImageFileError(f"{_shortened(text)}: neither an existing file nor a base64 image") from None
         raise
 
 
@@ -263,7 +263,7 @@ def _download(url: str) -> bytes:
         with urllib.request.urlopen(request, timeout=_SECONDS) as response:  # noqa: S310
             content: bytes = response.read()
     except OSError as error:
-        raise ImageFileError(f"{url}: cannot be fetched ({error})") from error
+        raise ImageFileError(f"{url}: could not be downloaded ({error})") from error
     return content
 
 

@@ -124,11 +124,11 @@ def _as_pixels(image: Image.Image | np.ndarray, *, convert_rgb: bool) -> Image.I
     """Return an RGB image, or an array."""
     if isinstance(image, Image.Image):
         if image.width == 0 or image.height == 0:
-            raise ValueError(f"a picture of {image.width} by {image.height} has no pixels")
+            raise ValueError(f"an image of {image.width} by {image.height} has no pixels")
         try:
             image.load()
         except AssertionError as error:  # Pillow gives no other hint
-            raise ValueError("the picture's file was closed before its pixels were read") from error
+            raise ValueError("the image's file was closed before its pixels were read") from error
         if convert_rgb and image.mode != "RGB":
             image = image.convert("RGB")
         if image.mode != "RGB":
@@ -145,6 +145,6 @@ def _warn_if_rescaled(pixels: Image.Image | np.ndarray) -> None:
         return
     if pixels.min() >= 0 and pixels.max() <= 1:
         warnings.warn(
-            "the images' values go from 0 to 1 as if they were rescaled already; pass do_rescale=False if they are",
+            "the images' values range from 0 to 1 and may already be rescaled; if so, pass do_rescale=False",
             stacklevel=4,
         )

@@ -147,9 +147,9 @@ class CLIPImageProcessor(BaseImageProcessor):
         """
         given = locals()  # the arguments, before any other local is defined
         if kwargs:
-            warnings.warn(f"the image processor knows no {', '.join(sorted(kwargs))}; ignored", stacklevel=3)
+            warnings.warn(f"the image processor ignores unknown keywords: {', '.join(sorted(kwargs))}", stacklevel=3)
         if num_threads is not None and num_threads < 1:
-            raise ValueError(f"num_threads={num_threads}: give a whole number from 1 up, or None")
+            raise ValueError(f"num_threads={num_threads}: give an integer of 1 or more, or None")
         settings = settings_of(self, given)
         tensor_type = None if return_tensors is None else check_tensor_type(return_tensors)
         processed = list(
@@ -237,6 +237,6 @@ def _check_one_shape(processed: list[tuple[str, np.ndarray]]) -> None:
     for name, array in processed:
         if array.shape != first.shape:
             raise ValueError(
-                f"{first_name} came out in shape {first.shape} and {name} in {array.shape}, which make no one tensor; "
-                "crop them, resize them to a height and a width, or leave return_tensors out"
+                f"{first_name} has shape {first.shape} after processing, but {name} has {array.shape}; crop them, "
+                "resize them to one height and width, or omit return_tensors"
             )

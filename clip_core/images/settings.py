@@ -38,7 +38,7 @@ def size_dict(size: Size, argument: str, *, square: bool) -> dict[str, int]:
     Raises:
         ValueError: if it is anything else.
     """
-    wanted = "give a whole number, (height, width), {'height': ..., 'width': ...} or {'shortest_edge': ...}"
+    wanted = "give an integer, (height, width), {'height': ..., 'width': ...} or {'shortest_edge': ...}"
     try:
         if isinstance(size, Mapping):
             sizes = {key: index(value) for key, value in size.items() if value is not None}
@@ -48,9 +48,9 @@ def size_dict(size: Size, argument: str, *, square: bool) -> dict[str, int]:
         else:
             sizes = dict.fromkeys(("height", "width") if square else ("shortest_edge",), index(size))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{argument}={size!r} is no size; {wanted}") from error
+        raise ValueError(f"{argument}={size!r} is not a size; {wanted}") from error
     if sizes.keys() not in _SIZE_KEYS or min(sizes.values()) < 1:
-        raise ValueError(f"{argument}={size!r} is no size; {wanted}, of 1 pixel or more")
+        raise ValueError(f"{argument}={size!r} is not a size; {wanted}, of 1 pixel or more")
     return sizes
 
 
@@ -84,12 +84,12 @@ class ImageSettings:
         for step, arguments in steps.items():
             for argument in arguments:
                 if getattr(self, step) and getattr(self, argument) is None:
-                    raise ValueError(f"{argument}=None; {step}=True needs one")
+                    raise ValueError(f"{argument}=None, but {step}=True requires it")
         if self.do_resize and self.resample not in list(Image.Resampling):
             known = ", ".join(f"{filter_.value} ({filter_.name.lower()})" for filter_ in Image.Resampling)
-            raise ValueError(f"resample={self.resample!r} is no filter of Pillow; it is one of {known}")
+            raise ValueError(f"resample={self.resample!r} is not a Pillow filter; choose from {known}")
         if self.do_center_crop and self.crop_size.keys() != {"height", "width"}:
-            raise ValueError(f"crop_size={self.crop_size} cannot be cropped to; it needs 'height' and 'width'")
+            raise ValueError(f"crop_size={self.crop_size} is not a crop size; it needs 'height' and 'width'")
 
     def apply(self, image: np.ndarray | Image.Image) -> np.ndarray:
         """Resize, crop, rescale and normalize an image, as requested.

@@ -38,7 +38,7 @@ def check_channel_format(value: object, argument: str) -> ChannelFormat | None:
     if name == "none" and argument == "input_data_format":
         return LAST
     if name not in {None, FIRST, LAST}:
-        raise ValueError(f"{argument}={value!r} is not known; it is {FIRST!r}, {LAST!r} or None")
+        raise ValueError(f"{argument}={value!r} is unknown; choose {FIRST!r}, {LAST!r} or None")
     return name
 
 
@@ -56,13 +56,13 @@ def infer_channel_format(shape: tuple[int, ...]) -> ChannelFormat:
     first, last = shape[0] in {1, 3}, shape[2] in {1, 3}
     if first and last:
         warnings.warn(
-            f"an image of shape {shape} may have its channels first or last, and they are taken to be first; pass "
-            f"input_data_format={LAST!r} if they are last, or {FIRST!r} to say that they are not",
+            f"an image of shape {shape} may have its channels first or last; assuming first. Pass "
+            f"input_data_format={LAST!r} if they are last, or {FIRST!r} to silence this",
             stacklevel=5,
         )
     if not first and not last:
         raise ValueError(
-            f"an image of shape {shape} has 1 or 3 channels neither first nor last; pass "
+            f"an image of shape {shape} has no axis of 1 or 3 channels, first or last; pass "
             f"input_data_format={FIRST!r} or {LAST!r}"
         )
     return FIRST if first else LAST
@@ -107,7 +107,7 @@ def resized_shape(height: int, width: int, size: Mapping[str, int]) -> tuple[int
         return (long, short) if width <= height else (short, long)
     if {"height", "width"} <= size.keys():
         return size["height"], size["width"]
-    raise ValueError(f"size={dict(size)} cannot be resized to; it needs 'shortest_edge', or 'height' and 'width'")
+    raise ValueError(f"size={dict(size)} is not a target size; it needs 'shortest_edge', or 'height' and 'width'")
 
 
 def resize(
@@ -153,7 +153,7 @@ def _to_bytes(image: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return the array as uint8, and True if its values were between 0 and 1."""
     channels = image.shape[-1]
     if channels > 4:
-        raise ValueError(f"it has {channels} channels, and Pillow resizes 1 to 4; pass do_resize=False")
+        raise ValueError(f"it has {channels} channels, but Pillow resizes only 1 to 4; pass do_resize=False")
     if image.dtype == np.uint8:
         return image, False
     is_unit_range = not _holds_bytes(image)
@@ -175,8 +175,8 @@ def _holds_bytes(image: np.ndarray) -> bool:
     lowest, highest = image.min(), image.max()
     if not (lowest >= 0 and highest <= (255 if is_whole else 1)):
         raise ValueError(
-            f"its values go from {lowest} to {highest}, and cannot be resized: that takes whole numbers from 0 to 255, "
-            "or any from 0 to 1. Give such, or pass do_resize=False"
+            f"its values range from {lowest} to {highest}; resizing needs integers from 0 to 255, or any values from "
+            "0 to 1. Convert them, or pass do_resize=False"
         )
     return is_whole
 
@@ -234,8 +234,8 @@ def normalize(image: np.ndarray, mean: float | Collection[float], std: float | C
     for argument, value in (("image_mean", mean), ("image_std", std)):
         if isinstance(value, Collection) and len(value) != channels:
             raise ValueError(
-                f"it has {channels} channel{'s' * (channels > 1)} and {argument} has {len(value)}; give a number for "
-                "each, or one for all, or pass do_normalize=False"
+                f"it has {channels} channel{'s' * (channels > 1)} but {argument} has {len(value)} values; give one per "
+                "channel, or one for all, or pass do_normalize=False"
             )
     if not np.issubdtype(image.dtype, np.floating):
         image = image.astype(np.float32)

@@ -39,8 +39,8 @@ def known_implementation(name: str | None, known: Sequence[str]) -> str:
     if name is None:
         return DEFAULT_IMPLEMENTATION
     if name not in known:
-        elsewhere = "; FlashAttention 2 is in clip_torch alone" if name == FLASH_ATTENTION else ""
-        raise ValueError(f"attn_implementation={name!r} is not known; it is one of {', '.join(known)}{elsewhere}")
+        elsewhere = "; FlashAttention 2 is only in clip_torch" if name == FLASH_ATTENTION else ""
+        raise ValueError(f"attn_implementation={name!r} is unknown; choose from {', '.join(known)}{elsewhere}")
     return name
 
 

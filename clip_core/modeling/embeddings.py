@@ -51,7 +51,7 @@ def new_vocab_size(current: int, new_num_tokens: int | None, pad_to_multiple_of:
     if pad_to_multiple_of is not None:
         count = -(-count // pad_to_multiple_of) * pad_to_multiple_of
     if count < 1:
-        raise ValueError(f"new_num_tokens={new_num_tokens} leaves no token")
+        raise ValueError(f"new_num_tokens={new_num_tokens} leaves no tokens; give 1 or more")
     return count
 
 
@@ -65,7 +65,7 @@ def warn_of_legacy_pooling(config: CLIPTextConfig, current: int, count: int) -> 
     """
     if count > current and config.pools_at_largest_id:
         warnings.warn(
-            f"eos_token_id={config.eos_token_id} in the text configuration means: pool at the largest id, which added "
-            "tokens have now; set it to tokenizer.eos_token_id, or texts with added tokens get wrong embeddings",
+            f"eos_token_id={config.eos_token_id} in the text configuration means pooling at the largest id, which "
+            "added tokens now have; set it to tokenizer.eos_token_id, or texts with added tokens get wrong embeddings",
             stacklevel=3,
         )

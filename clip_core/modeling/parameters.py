@@ -40,10 +40,10 @@ def parameter_table(config: AnyConfig, class_name: str) -> dict[str, tuple[int, 
         TypeError: if the class takes another configuration.
     """
     if class_name not in MODEL_CLASSES:
-        raise ValueError(f"{class_name!r} is no model class; it is one of {', '.join(MODEL_CLASSES)}")
+        raise ValueError(f"{class_name!r} is not a model class; choose from {', '.join(MODEL_CLASSES)}")
     wanted = MODEL_CLASSES[class_name]
     if not isinstance(config, wanted):
-        raise TypeError(f"{class_name} takes a {wanted.__name__}, and got a {type(config).__name__}")
+        raise TypeError(f"{class_name} takes a {wanted.__name__}, not a {type(config).__name__}")
     return dict(_rows(config, class_name))
 
 

@@ -26,7 +26,9 @@ def heads_by_tower(
         return {towers[0]: heads_to_prune}
     unknown = set(heads_to_prune) - set(towers)
     if unknown:
-        raise ValueError(f"prune_heads has no tower {sorted(map(str, unknown))}; give heads by tower: {sorted(towers)}")
+        raise ValueError(
+            f"prune_heads: unknown towers {sorted(map(str, unknown))}; give heads by tower: {sorted(towers)}"
+        )
     return heads_to_prune
 
 

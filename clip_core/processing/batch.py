@@ -72,7 +72,7 @@ def to_tensor(value: Any, tensor_type: TensorType) -> Any:
     if array.dtype == object:
         raise ValueError(_RAGGED)
     if array.dtype.kind in "US":
-        raise ValueError("it holds strings, which no tensor does; leave return_tensors out")
+        raise ValueError("it contains strings, which tensors cannot hold; omit return_tensors")
     if tensor_type == "np":
         return array
     if array.dtype == np.float64 and isinstance(_first_leaf(value), float):
@@ -91,7 +91,7 @@ def check_tensor_type(tensor_type: object) -> TensorType:
     """
     name = getattr(tensor_type, "value", tensor_type)
     if name not in TENSOR_TYPES:
-        raise ValueError(f"return_tensors={tensor_type!r} is not known; it is one of {', '.join(TENSOR_TYPES)} or None")
+        raise ValueError(f"return_tensors={tensor_type!r} is unknown; choose from {', '.join(TENSOR_TYPES)} or None")
     return name
 
 
@@ -114,7 +114,7 @@ class BatchFeature(UserDict[str, Any]):
         if name != "data" and name in self.data:
             return self.data[name]
         raise AttributeError(
-            f"{type(self).__name__} has no {name!r}; it holds {', '.join(self.__dict__.get('data', ()))}"
+            f"{type(self).__name__} has no {name!r}; it contains {', '.join(self.__dict__.get('data', ()))}"
         )
 
     def convert_to_tensors(self, tensor_type: TensorType | None = None) -> Self:
@@ -133,7 +133,7 @@ class BatchFeature(UserDict[str, Any]):
                 try:
                     self.data[name] = to_tensor(value, tensor_type)
                 except ValueError as error:
-                    raise ValueError(f"{name} cannot be made a tensor: {error}") from error
+                    raise ValueError(f"{name} cannot be converted to a tensor: {error}") from error
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:

@@ -64,9 +64,9 @@ def split_keywords(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
         groups[name] = flat.pop(name, None) or {}
     for name, group in groups.items():
         if twice := sorted(group.keys() & flat.keys()):
-            raise ValueError(f"{', '.join(twice)} is given twice, by itself and in {name}; give it once")
+            raise ValueError(f"{', '.join(twice)} is given twice, directly and in {name}; give it once")
     if unknown := sorted(flat.keys() - IMAGE_KEYWORDS - TEXT_KEYWORDS):
-        warnings.warn(f"CLIPProcessor knows no {', '.join(unknown)}; ignored", stacklevel=3)
+        warnings.warn(f"CLIPProcessor ignores unknown keywords: {', '.join(unknown)}", stacklevel=3)
     for_images, for_texts = {}, {}
     for key, value in {**flat, **groups["common_kwargs"]}.items():
         if key in IMAGE_KEYWORDS:
@@ -103,7 +103,7 @@ class CLIPProcessor(Pushable):
         for attribute, makes in (("image_processor", "pixel_values"), ("tokenizer", "input_ids")):
             value = getattr(self, attribute)
             if makes not in getattr(value, "model_input_names", ()):
-                raise TypeError(f"{attribute} is of type {type(value).__name__}, which makes no {makes}")
+                raise TypeError(f"{attribute} is of type {type(value).__name__}, which does not produce {makes}")
 
     def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> BatchFeature:
         """Convert images and texts into model inputs.

@@ -66,7 +66,7 @@ def encode_images(
     )
     embeds = [batch.embeds for batch in batches]
     if not embeds:
-        raise ValueError("there are no images that can be read; give at least one")
+        raise ValueError("there are no readable images; give at least one")
     return np.concatenate(embeds)
 
 
@@ -94,12 +94,10 @@ def encode_image_batches(
         ValueError: as in `encode_images`.
     """
     if isinstance(images, (str, Path, Image.Image)):
-        raise TypeError(
-            f"images is one image, of type {type(images).__name__}; give a list or another iterable of them"
-        )
+        raise TypeError(f"images is a single image, of type {type(images).__name__}; give a list or another iterable")
     for name, number in (("batch_size", batch_size), ("num_threads", num_threads)):
         if number is not None and number < 1:
-            raise ValueError(f"{name}={number}: give a whole number from 1 up")
+            raise ValueError(f"{name}={number}: give an integer of 1 or more")
     pixels = _in_order(partial(_pixel_values, processor), images, batch_size * _BATCHES_AHEAD, num_threads)
     return _encoded(encoder, pixels, batch_size, on_error)
 
@@ -131,8 +129,8 @@ def _encode(encoder: Encoder, batch: dict[int, np.ndarray]) -> EncodedBatch:
     for place, other in others:
         if other.shape != pixels.shape:
             raise ValueError(
-                f"images[{first}] came out in shape {pixels.shape[1:]} and images[{place}] in {other.shape[1:]}, which "
-                "make no batch; let the processor crop them, or resize them to a height and a width"
+                f"images[{first}] has shape {pixels.shape[1:]} after processing, but images[{place}] has "
+                f"{other.shape[1:]}; let the processor crop them, or resize them to one height and width"
             )
     return EncodedBatch(list(batch), encoder.encode_images(np.concatenate(list(batch.values()))))
 

@@ -53,7 +53,7 @@ def read_labels(path: Path) -> LabelFile:
     label_of = content if isinstance(content, dict) else {}
     names = list(label_of.values()) if label_of else content
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"--labels-file {path}: a JSON list of labels is wanted, or an object from file name to label")
+        raise ValueError(f"--labels-file {path}: expected a JSON list of labels, or an object from file name to label")
     return LabelFile(names, label_of)
 
 
@@ -61,7 +61,7 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")  # Windows editors put a byte order mark before the first label
     except UnicodeDecodeError as error:
-        raise ValueError(f"--labels-file {path}: not a text file in UTF-8; save it as one") from error
+        raise ValueError(f"--labels-file {path}: not UTF-8 text; save it as UTF-8") from error
 
 
 _KEPT = 8  # label sets held in memory
@@ -118,7 +118,7 @@ class LabelCache:
             return _checked(path, key, count)
         except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
             reason = str(error) or type(error).__name__
-            warnings.warn(f"{path} is damaged ({reason}); the embeddings are computed anew", stacklevel=4)
+            warnings.warn(f"{path} is damaged ({reason}); the embeddings are recomputed", stacklevel=4)
             return None
 
     def _write(self, key: str, embeds: np.ndarray) -> None:
@@ -129,16 +129,16 @@ class LabelCache:
             with staged(path.parent) as staging:
                 np.savez(staging / path.name, key=np.array(key), embeds=embeds)
         except OSError as error:  # the result matters more than its cached copy
-            warnings.warn(f"the embeddings could not be kept in {path}: {error}", stacklevel=4)
+            warnings.warn(f"the embeddings could not be cached in {path}: {error}", stacklevel=4)
 
 
 def _checked(path: Path, key: str, count: int) -> np.ndarray:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
         kept_key, embeds = str(content["key"]), content["embeds"]
     if kept_key != key:
-        raise ValueError("it was kept under another name")
+        raise ValueError("its key does not match")
     if embeds.dtype != np.float32 or embeds.ndim != 2 or len(embeds) != count:
-        raise ValueError(f"it holds {embeds.dtype} {embeds.shape}, and not {count} embeddings in float32")
+        raise ValueError(f"it contains {embeds.dtype} {embeds.shape}; expected {count} float32 embeddings")
     if not _of_unit_norm(embeds):
         raise ValueError("its embeddings are not of unit norm")
     checked: np.ndarray = embeds

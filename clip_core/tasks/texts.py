@@ -124,8 +124,8 @@ def tokenize(processor: Any, texts: list[str], *, truncation: bool = False) -> t
     if lengths.max() > longest:
         place = int((lengths > longest).argmax())
         raise ValueError(
-            f"{_shortened(texts[place])!r} is {lengths[place]} tokens long, and the model takes {longest}; "
-            "shorten the text, which may be a label in a template"
+            f"{_shortened(texts[place])!r} has {lengths[place]} tokens, but the model accepts {longest}; "
+            "shorten the text, or the label in its template"
         )
     ids, mask = ids[:, :longest], mask[:, :longest]  # a processor may pad further
     # Not by `pad_to_multiple_of`: a truncating tokenizer refuses it where the maximum length is 77.
@@ -175,7 +175,7 @@ def _windows(texts: Iterable[str], size: int) -> Iterator[list[str]]:
 
 def _check_several(texts: Iterable[str]) -> None:
     if isinstance(texts, str):
-        raise TypeError(f"texts={_shortened(texts)!r} is one text; give a list of texts")
+        raise TypeError(f"texts={_shortened(texts)!r} is a single text; give a list of texts")
 
 
 def _shortened(text: str) -> str:

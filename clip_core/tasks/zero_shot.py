@@ -193,10 +193,10 @@ def check_templates(templates: Sequence[str]) -> Sequence[str]:
         ValueError: if there are no templates, or one does not have exactly one `{}`.
     """
     if not templates:
-        raise ValueError("there are no templates; '{}' stands for the label itself")
+        raise ValueError("there are no templates; give '{}' for the label itself")
     for template in templates:
         if template.count("{}") != 1:
-            raise ValueError(f"the template {template!r} needs one {{}}, where the label goes")
+            raise ValueError(f"the template {template!r} must contain exactly one {{}} for the label")
     return templates
 
 

@@ -60,8 +60,8 @@ def own_state(kept: dict[str, Any] | list[dict[str, Any]], loader: PairLoader) -
         return first  # the loader reports the difference
     if not isinstance(loader.source, IndexedPairs) or any(state["broken"] for state in states):
         raise ValueError(
-            f"the checkpoint is of {was['process_count']} processes, and now there are {now['process_count']}: with "
-            "shards, Parquet files or broken samples a run goes on with as many as it had"
+            f"the checkpoint was saved by {was['process_count']} processes, but now there are {now['process_count']}; "
+            "with shards, Parquet files or broken samples, resume with the same number"
         )
     return {
         **first,
@@ -113,7 +113,7 @@ class RunFolder:
     def last_good(self) -> str:
         """Describe the checkpoint that a failed run can resume from."""
         steps = self.steps()
-        return f"the last good checkpoint is that of step {steps[-1]}" if steps else "there is no checkpoint yet"
+        return f"the last good checkpoint is step {steps[-1]}" if steps else "there is no checkpoint yet"
 
     def latest(self) -> RunCheckpoint | None:
         """Return the last checkpoint, or None.
@@ -136,7 +136,7 @@ class RunFolder:
         folder = self._folder(step)
         state = read_json(folder / STATE_NAME)
         if not isinstance(state, dict) or state.get("step") != step:
-            raise ValueError(f"{folder / STATE_NAME} does not tell of step {step}")
+            raise ValueError(f"{folder / STATE_NAME} is damaged: it does not describe step {step}")
         return RunCheckpoint(folder, step, state)
 
     def write(self, step: int, state: dict[str, Any], save: Callable[[Path], None]) -> Path:
@@ -188,7 +188,7 @@ def check_config(checkpoint: RunCheckpoint, config: CLIPConfig) -> None:
     changed = [name for name in sorted(was | now) if was.get(name) != now.get(name)]
     if changed:
         told = ", ".join(f"{name} was {was.get(name)!r} and is now {now.get(name)!r}" for name in changed)
-        raise ValueError(f"{checkpoint.folder} is of another model: {told}; give the same --model to resume it")
+        raise ValueError(f"{checkpoint.folder} belongs to another model: {told}; pass the same --model to resume")
 
 
 def _model_fields(config: CLIPConfig) -> dict[str, Any]:

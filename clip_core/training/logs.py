@@ -48,7 +48,7 @@ def open_log(kind: str, folder: str | os.PathLike[str], *, resumed_at: int, sett
         return TensorBoardLog(Path(folder) / "tensorboard", resumed_at)
     if kind == "wandb":
         return WandbLog(folder, resumed_at, settings)
-    raise ValueError(f"log={kind!r} is not known; it is one of {', '.join(KINDS)}")
+    raise ValueError(f"log={kind!r} is unknown; choose from {', '.join(KINDS)}")
 
 
 class JsonLinesLog:

@@ -81,7 +81,7 @@ class Run:
         }
         if changed:
             told = ", ".join(f"{name} was {was!r} and is now {now!r}" for name, (was, now) in changed.items())
-            raise ValueError(f"{checkpoint.folder} is of another run: {told}; give the same settings to resume it")
+            raise ValueError(f"{checkpoint.folder} belongs to another run: {told}; use the same settings to resume")
         self.loader.load_state_dict(own_state(checkpoint.state["loader"], self.loader))
         self.trainer.restore(checkpoint.folder, checkpoint.step)
         self.step = checkpoint.step
@@ -146,10 +146,10 @@ class Run:
         samples = self.loader.samples
         named = ", ".join(samples[:_SHOWN_SAMPLES])
         if len(samples) > _SHOWN_SAMPLES:
-            named += f" and {len(samples) - _SHOWN_SAMPLES} more, all of which {self._listed(samples)} names"
+            named += f" and {len(samples) - _SHOWN_SAMPLES} more, all listed in {self._listed(samples)}"
         return (
-            f"step {self.step + 1} has a loss of {report.loss} and gradients of norm {report.grad_norm}; "
-            f"the batch held {named}; {self.folder.last_good()}. "
+            f"step {self.step + 1}: the loss is {report.loss} and the gradient norm {report.grad_norm}; "
+            f"the batch contained {named}; {self.folder.last_good()}. "
             "A lower learning rate, a longer warm-up or fp32 may help"
         )
 

@@ -103,13 +103,13 @@ class TrainSettings:
 
 def _counts(settings: TrainSettings) -> str | None:
     if settings.batch_size < 2:
-        return f"batch_size={settings.batch_size} leaves a pair without negatives; give 2 or more"
+        return f"batch_size={settings.batch_size} leaves no negatives; give 2 or more"
     if settings.epochs < 1 or settings.accum < 1:
-        return f"epochs={settings.epochs} and accum={settings.accum} have to be 1 or more"
+        return f"epochs={settings.epochs} and accum={settings.accum} must be 1 or more"
     if settings.batch_size % settings.accum:
-        return f"accum={settings.accum} does not divide batch_size={settings.batch_size}"
+        return f"accum={settings.accum} must divide batch_size={settings.batch_size}"
     if settings.loss_chunk is not None and settings.loss_chunk < 1:
-        return f"loss_chunk={settings.loss_chunk} has to be 1 or more"
+        return f"loss_chunk={settings.loss_chunk} must be 1 or more"
     return None
 
 
@@ -117,20 +117,20 @@ def _rates(settings: TrainSettings) -> str | None:
     for name in ("lr", "epsilon", "max_grad_norm"):
         value = getattr(settings, name)
         if value is not None and not value > 0:
-            return f"{name}={value} has to be above 0"
+            return f"{name}={value} must be above 0"
     for name in ("warmup", "weight_decay"):
         if not getattr(settings, name) >= 0:
-            return f"{name}={getattr(settings, name)} has to be 0 or more"
+            return f"{name}={getattr(settings, name)} must be 0 or more"
     for name in ("beta_1", "beta_2"):
         if not 0 <= getattr(settings, name) < 1:
-            return f"{name}={getattr(settings, name)} has to be from 0 to below 1"
+            return f"{name}={getattr(settings, name)} must be at least 0 and below 1"
     return None
 
 
 def _words(settings: TrainSettings) -> str | None:
     for name, known in (("precision", get_args(Precision)), ("freeze", get_args(Freeze))):
         if getattr(settings, name) not in known:
-            return f"{name}={getattr(settings, name)!r} is not known; it is one of {', '.join(known)}"
+            return f"{name}={getattr(settings, name)!r} is unknown; choose from {', '.join(known)}"
     return None
 
 

@@ -7,7 +7,7 @@ import pytest
 from comparing import DifferentOutputsError, check_same
 from interleaved import Case, Measurement, Ratio, add_duels, number_of_turns, ratio, ratios, take_turns, time_case
 
-from support.messages import naming
+from support.messages import mentions, naming
 
 CASE = Case("one picture", "images", {"pixel_values": np.zeros((1, 3, 2, 2))}, {"batch": 1})
 
@@ -59,7 +59,7 @@ def test_other_numbers_are_not_timed():
     others = {"wrong": Recorded("wrong", turns, embeds=(0.6, 0.81)), "broken": Recorded("broken", turns, embeds=None)}
     timed = time_case(CASE, recorded(turns, **others), reference="peer", budget=0, fewest=1)
     assert not {"wrong", "broken"} & {*turns, *timed.measurements}
-    assert "wrong: image_embeds is 0.01 away from peer's, over 1e-05" in timed.left_out["wrong"]
+    assert mentions(timed.left_out["wrong"], "wrong", "image_embeds", 0.01, "peer", 1e-05)
     assert timed.left_out["broken"] == "broken cannot images"
 
 

@@ -59,8 +59,8 @@ def test_the_table_shows_names_probabilities_and_the_share_of_right_answers(run,
     options = ["--labels-file", labels_file, "--template", TEMPLATE, "--model", model, "--top-k", 2]
     code, out, _ = run("classify", shared / "emoji" / "pictures", *options)
     assert code == 0
-    assert "20 of 32 right (62.5%)" in out
-    assert "likeliest" in out
+    assert "20 of 32 correct (62.5%)" in out
+    assert "most likely" in out
     assert "2." in out
 
 

@@ -73,11 +73,11 @@ def test_a_caption_in_a_file_is_read_without_the_space_around_it(processor, tmp_
 @pytest.mark.parametrize(
     ("image", "captions", "reason"),
     [
-        (b"no picture", ("a",), "the image: not a picture that Pillow can read"),
-        (picture_bytes(1)[:50], ("a",), "the image: broken picture"),
-        (np.zeros((2, 2, 3), np.float32), ("a",), r"an array of shape \(2, 2, 3\) and float32; 2 or 3 axes of uint8"),
-        (np.zeros((2, 2, 7), np.uint8), ("a",), "has 1 or 3 channels neither first nor last"),
-        (picture(1), b"\xff", "the caption in a.txt is not in UTF-8"),
+        (b"no picture", ("a",), "the image: .*Pillow"),
+        (picture_bytes(1)[:50], ("a",), "the image: damaged"),
+        (np.zeros((2, 2, 3), np.float32), ("a",), r"\(2, 2, 3\) .*float32.* uint8"),
+        (np.zeros((2, 2, 7), np.uint8), ("a",), r"\(2, 2, 7\) .*channels"),
+        (picture(1), b"\xff", "a.txt .*UTF-8"),
         (picture(1), b" ", "the caption in a.txt is empty"),
         (picture(1), None, "No such file"),
     ],

@@ -100,11 +100,11 @@ def test_a_picture_whose_file_is_cut_off_is_a_broken_sample(tmp_path):
         ({"image": b"x", "text": None}, "there is no caption"),
         ({"image": b"x", "text": []}, "there is no caption"),
         ({"image": b"x", "text": ["a", " "]}, "the caption is empty"),
-        ({"image": b"x", "text": [3]}, "the caption is of type int"),
-        ({"image": b"x", "text": 3}, "the caption is of type int"),
+        ({"image": b"x", "text": [3]}, "the caption is of type int, not a string"),
+        ({"image": b"x", "text": 3}, "the caption is of type int, not a string"),
         ({"image": None, "text": "a"}, "there is no image"),
         ({"image": {"bytes": None, "path": None}, "text": "a"}, "there is no image"),
-        ({"image": 3.5, "text": "a"}, "the image is of type float"),
+        ({"image": 3.5, "text": "a"}, "unsupported image of type float"),
     ],
 )
 def test_what_is_wrong_with_a_row_is_told(row, reason):

@@ -125,15 +125,15 @@ def test_a_probe_learns_what_it_is_tested_on(run, model, pictures):
 def test_tables_say_what_was_measured(run, model, pictures, tmp_path):
     code, out, _ = run("evaluate", "zero-shot", "--data", pictures, "--model", model, "--template", "a {}", "the {}")
     assert code == 0
-    for shown in ("top-1", "top-5", "chance", "14.3%", "21 pictures", "7 classes", "2 templates", "worst"):
+    for shown in ("top-1", "top-5", "chance", "14.3%", "21 images", "7 classes", "2 templates", "worst"):
         assert shown in out
     code, out, _ = run("evaluate", "retrieval", "--data", pictures, "--model", model, "--workers", 1)
     assert code == 0
-    for shown in ("recall@10", "reciprocal", "21 pictures", "14 texts", "21 pairs"):
+    for shown in ("recall@10", "reciprocal", "21 images", "14 texts", "21 pairs"):
         assert shown in out
     code, out, _ = run("evaluate", "probe", "--data", pictures, "--model", model)
     assert code == 0
-    assert mentions(out, "7 pictures", "7 classes", "14 pictures", "penalty")
+    assert mentions(out, "7 images", "7 classes", "14 images", "penalty")
 
 
 def test_pictures_that_cannot_be_read_are_named_and_the_exit_code_says_so(run, model, pictures, tmp_path):
@@ -144,7 +144,7 @@ def test_pictures_that_cannot_be_read_are_named_and_the_exit_code_says_so(run, m
     arguments = ["evaluate", "zero-shot", "--data", tmp_path, "--model", model, "--workers", 0]
     code, out, _ = run(*arguments)
     assert code == 2
-    assert mentions(out, "2 pictures", "2 classes", 1, tmp_path / "ox" / "bad.png", "Pillow")
+    assert mentions(out, "2 images", "2 classes", 1, tmp_path / "ox" / "bad.png", "Pillow")
     code, out, _ = run(*arguments, "--json")
     assert code == 2
     assert [broken["key"] for broken in json.loads(out)["broken"]] == [str(tmp_path / "ox" / "bad.png")]
@@ -167,23 +167,23 @@ def test_a_trained_model_does_on_emoji_what_its_card_says(run, shared):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "named"),
     [
-        (["zero-shot", "--data", "nowhere"], "nowhere: no such file or folder"),
-        (["zero-shot", "--data", "PICTURES", "--template", "a photo"], "the template 'a photo' needs one {}"),
-        (["zero-shot", "--data", "PICTURES", "--template-set", "imagenet-80"], "tokens long, and the model takes 19"),
-        (["zero-shot", "--data", "PICTURES", "--labels-file", "no.txt"], "--labels-file no.txt: no such file"),
-        (["zero-shot", "--data", "PICTURES", "--batch-size", 0], "--batch-size 0: give a whole number from 1 up"),
-        (["zero-shot", "--data", "PICTURES", "--backend", "mxnet"], "there is no backend 'mxnet'"),
-        (["retrieval", "--data", "PICTURES/cat", "--workers", -1], "--workers -1: give a whole number from 0 up"),
-        (["probe", "--data", "PICTURES", "--test-share", 1.5], "the share for test is 1.5; give one between 0 and 1"),
-        (["zero-shot", "--data", "PICTURES/cat"], "3 (0.png, 1.png, 2.png) in no folder of a class"),
+        (["zero-shot", "--data", "nowhere"], ["nowhere"]),
+        (["zero-shot", "--data", "PICTURES", "--template", "a photo"], ["'a photo'", "{}"]),
+        (["zero-shot", "--data", "PICTURES", "--template-set", "imagenet-80"], ["tokens", 19]),
+        (["zero-shot", "--data", "PICTURES", "--labels-file", "no.txt"], ["--labels-file no.txt"]),
+        (["zero-shot", "--data", "PICTURES", "--batch-size", 0], ["--batch-size 0", 1]),
+        (["zero-shot", "--data", "PICTURES", "--backend", "mxnet"], ["'mxnet'"]),
+        (["retrieval", "--data", "PICTURES/cat", "--workers", -1], ["--workers -1", 0]),
+        (["probe", "--data", "PICTURES", "--test-share", 1.5], ["test", 1.5, 0, 1]),
+        (["zero-shot", "--data", "PICTURES/cat"], ["3 (0.png, 1.png, 2.png)"]),
     ],
 )
-def test_bad_input_is_one_line(run, model, pictures, arguments, message):
+def test_bad_input_is_one_line(run, model, pictures, arguments, named):
     given = [str(argument).replace("PICTURES", str(pictures)) for argument in arguments]
     code, out, err = run("evaluate", *given, "--model", model)
     assert (code, out) == (2, "")
-    assert message in err
+    assert mentions(err, *named)
     assert err.count("\n") == 1
     assert err.startswith("clip-zoo: ")

@@ -77,7 +77,7 @@ def test_the_home_folder_may_be_short(pictures, monkeypatch):
 
 @pytest.mark.parametrize("pattern", ["", " "])
 def test_an_empty_name_is_not_the_folder_that_one_is_in(pattern):
-    with pytest.raises(ImageFileError, match=naming("name")):
+    with pytest.raises(ImageFileError, match=naming("empty")):
         find_images(pattern)
 
 

@@ -69,7 +69,7 @@ def test_a_damaged_file_is_named_computed_anew_and_replaced(kept, compute, damag
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ({"key": np.array("1" * 64), "embeds": EMBEDS}, "name"),
+        ({"key": np.array("1" * 64), "embeds": EMBEDS}, "key"),
         ({"key": np.array(KEY), "embeds": EMBEDS.astype(np.float64)}, "float64"),
         ({"key": np.array(KEY), "embeds": EMBEDS[:2]}, 3),
         ({"key": np.array(KEY), "embeds": 2 * EMBEDS}, "norm"),

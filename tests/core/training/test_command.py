@@ -37,10 +37,10 @@ def train(run, model, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("files", "told"),
     [
-        (["a.png", "b.png", "b.txt"], "pictures without a caption: 1 (a.png). Complete them"),
-        (["a.png", "a.txt", "c.txt", "d.txt"], "captions without a picture: 2 (c.txt, d.txt). Complete them"),
-        (["a.png", "b.txt"], "pictures without a caption: 1 (a.png); captions without a picture: 1 (b.txt). Complete"),
-        ([], "data holds no pairs of image and caption"),
+        (["a.png", "b.png", "b.txt"], "images without a caption: 1 (a.png)"),
+        (["a.png", "a.txt", "c.txt", "d.txt"], "captions without an image: 2 (c.txt, d.txt)"),
+        (["a.png", "b.txt"], "images without a caption: 1 (a.png); captions without an image: 1 (b.txt)"),
+        ([], "data contains no image-caption pairs"),
     ],
 )
 def test_data_that_make_no_pairs_are_told(train, tmp_path, files, told):
@@ -64,8 +64,8 @@ def test_what_has_no_counterpart_is_left_out_if_so_asked(train, tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--batch-size", "1"], "batch_size=1 leaves a pair without negatives; give 2 or more"),
-        (["--batch-size", "6", "--accum", "4"], "accum=4 does not divide batch_size=6"),
+        (["--batch-size", "1"], "batch_size=1"),
+        (["--batch-size", "6", "--accum", "4"], "accum=4 must divide batch_size=6"),
         (["--parallel", "pipeline"], "pipeline"),
     ],
 )
