@@ -1,6 +1,8 @@
 """Backend discovery through the entry-point group `clip_zoo.backends`, which lets plug-ins add frameworks.
 
-An entry point names a `Backend`: functions that load a model and run it. Only numpy arrays cross the boundary.
+An entry point names a `Backend`: functions that load a model and run it. Only numpy arrays cross the boundary. A file
+`arrays.py` beside the entry point's module declares the framework's own arrays, for processors; see
+`clip_core.processing.frameworks`.
 """
 
 from __future__ import annotations
@@ -134,7 +136,8 @@ class Backend:
         load: loads a model for the tasks.
         trace: runs a model and returns every stage.
         train: creates a trainer.
-        return_tensors: the processor's name for the framework's tensors, such as "pt".
+        return_tensors: the processor's name for the framework's tensors, as its `arrays.py` declares it; "np" if the
+            framework has none of its own.
         versions: returns the versions of the framework's packages, and its hardware.
     """
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from clip_core.backends import Backend
 from clip_core.tasks.labels import fingerprint
+from clip_flax.arrays import framework
 from clip_flax.model import CLIPModel, unit_norm
 from clip_flax.tensors import devices_named, flatten
 from clip_flax.trace import trace
@@ -82,4 +83,4 @@ def _float32(tensor: Array) -> np.ndarray:
     return np.asarray(tensor.astype(jnp.float32))
 
 
-backend = Backend(load, trace, make_trainer, "jax", versions)
+backend = Backend(load, trace, make_trainer, framework.name, versions)

@@ -11,6 +11,7 @@ from clip_core.backends import Backend
 from clip_core.modeling.parameters import parameter_table
 from clip_core.modeling.trimming import trimmed
 from clip_core.tasks.labels import fingerprint
+from clip_tf.arrays import framework
 from clip_tf.model import CLIPModel, unit_norm
 from clip_tf.tensors import on_device, parameters
 from clip_tf.trace import trace
@@ -92,4 +93,4 @@ def _float32(tensor: tf.Tensor) -> np.ndarray:
     return array
 
 
-backend = Backend(load, trace, make_trainer, "tf", versions)
+backend = Backend(load, trace, make_trainer, framework.name, versions)

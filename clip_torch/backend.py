@@ -10,6 +10,7 @@ from torch import Tensor
 from clip_core.backends import Backend
 from clip_core.modeling.trimming import trimmed
 from clip_core.tasks.labels import fingerprint
+from clip_torch.arrays import framework
 from clip_torch.inference import parameters
 from clip_torch.model import CLIPModel, unit_norm
 from clip_torch.tensors import to_numpy
@@ -85,4 +86,4 @@ def _float32(tensor: Tensor) -> np.ndarray:
     return array
 
 
-backend = Backend(load, trace, make_trainer, "pt", versions)
+backend = Backend(load, trace, make_trainer, framework.name, versions)

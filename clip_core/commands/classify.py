@@ -48,7 +48,7 @@ def classify(
     labels_file: Path | None = None,
     template: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
     model: str = DEFAULT_MODEL,
-    backend: str = "torch",
+    backend: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
     batch_size: int = 32,
@@ -72,7 +72,7 @@ def classify(
     model
         A local folder or a hub id.
     backend
-        The framework that runs the model.
+        The framework that runs the model; by default the first choice of those installed.
     device
         The device, such as cpu or cuda; by default the best available.
     dtype

@@ -36,7 +36,7 @@ class Running:
     model
         A local folder or a hub id.
     backend
-        The framework that runs the model.
+        The framework that runs the model; by default the first choice of those installed.
     device
         The device, such as cpu or cuda; by default the best available.
     dtype
@@ -48,7 +48,7 @@ class Running:
     """
 
     model: str = DEFAULT_MODEL
-    backend: str = "torch"
+    backend: str | None = None
     device: str | None = None
     dtype: str | None = None
     batch_size: int = 64

@@ -22,7 +22,7 @@ def train(
     data: Annotated[list[str], Parameter(consume_multiple=True, negative="")],
     model: str,
     checkpoint_dir: Path,
-    backend: str = "torch",
+    backend: str | None = None,
     device: str | None = None,
     parallel: Literal["ddp", "fsdp"] | None = None,
     batch_size: int = 256,
@@ -58,12 +58,12 @@ def train(
     checkpoint_dir
         The folder for checkpoints and logs.
     backend
-        The framework: torch, tf or flax.
+        The framework that trains the model; by default the first choice of those installed.
     device
         The device, as the framework names it; by default the best available.
     parallel
-        How processes started by torchrun share a model in torch: each holds all weights (ddp, the default), or a part
-        of them (fsdp).
+        How several processes share a model, if the framework offers a choice: each holds all weights (ddp, the
+        default), or a part of them (fsdp).
     batch_size
         Pairs per step; each pair has all others as negatives.
     epochs
@@ -111,6 +111,7 @@ def train(
     from clip_core.configuration import CLIPConfig
     from clip_core.data import RandomCrop, RandomResizedCrop, open_pairs
     from clip_core.processing import CLIPProcessor
+    from clip_core.processing.frameworks import default_backend
     from clip_core.training.checkpoints import RunFolder, check_config
     from clip_core.training.logs import open_log
     from clip_core.training.loop import Run
@@ -140,7 +141,7 @@ def train(
         processor or (str(Path(model).parent) if is_config else model) if last is None else last.folder
     )
     pairs = open_pairs(data[0] if len(data) == 1 else data, unpaired=unpaired)
-    trainer = load_backend(backend).train(
+    trainer = load_backend(backend or default_backend()).train(
         model if last is None else last.folder, settings, device=device, parallel=parallel
     )
     loader = _loader(

@@ -128,7 +128,7 @@ class CLIPImageProcessor(BaseImageProcessor):
             image_mean: overrides `image_mean`.
             image_std: overrides `image_std`.
             do_convert_rgb: overrides `do_convert_rgb`.
-            return_tensors: "np", "pt", "tf" or "jax"; None for a list of numpy arrays.
+            return_tensors: the name of a framework's arrays, such as "np"; None for a list of numpy arrays.
             data_format: channel format of the result: "channels_first", "channels_last", or None to keep that of the
                 input.
             input_data_format: channel format of arrays: "channels_first", "channels_last", or None to infer it from the

@@ -1,36 +1,39 @@
-"""Named arrays in the caller's framework, as returned by the tokenizer, the image processor and the processor.
+"""Named arrays in the caller's framework, as tokenizers, image processors and processors return them. Internal.
 
-A framework is imported only by a call that requests its tensors, and a value's framework is recognized by the package
-of its type, so that this module works with none of them installed.
+The frameworks are those of `clip_core.processing.frameworks`; each is imported only by the call that asks for it.
 """
 
 from __future__ import annotations
 
 from collections import UserDict
-from typing import Any, Literal, Self, cast
+from typing import Any, Self
 
 import numpy as np
 
-TensorType = Literal["np", "pt", "tf", "jax"]
-TENSOR_TYPES: tuple[TensorType, ...] = ("np", "pt", "tf", "jax")
+from clip_core.processing.frameworks import NUMPY, by_name, by_package
+
+TensorType = str  # a framework's name in `return_tensors`, such as "np"
 
 _RAGGED = "the rows differ in length; pass padding=True (and truncation=True) to make them one tensor"
-_FRAMEWORK_OF_PACKAGE = {"numpy": "np", "torch": "pt", "tensorflow": "tf", "jax": "jax", "jaxlib": "jax"}
 
 
 def framework_of(value: object) -> TensorType | None:
-    """Return the framework of an array, or None for any other value.
+    """Return the name of the framework that an array belongs to, or None if the value is not an array.
 
     Args:
         value: any object.
     """
+    if not (hasattr(value, "shape") and hasattr(value, "dtype")):
+        return None
     package = type(value).__module__.partition(".")[0]
-    is_array = hasattr(value, "shape") and hasattr(value, "dtype")
-    return cast("TensorType | None", _FRAMEWORK_OF_PACKAGE.get(package)) if is_array else None
+    if package in NUMPY.packages:
+        return NUMPY.name
+    framework = by_package().get(package)
+    return None if framework is None else framework.name
 
 
 def to_numpy(value: Any) -> np.ndarray:
-    """Convert an array of any framework and device, or a nested list, to numpy.
+    """Convert an array of any framework, on any device, or a nested list, to numpy.
 
     Args:
         value: the array or list.
@@ -38,12 +41,10 @@ def to_numpy(value: Any) -> np.ndarray:
     Raises:
         ValueError: if the rows of a list differ in length.
     """
-    if framework_of(value) == "pt":
-        value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":  # not supported by numpy itself
-            import ml_dtypes
-
-            return np.asarray(value.view(_torch().int16)).view(ml_dtypes.bfloat16)
+    name = framework_of(value)
+    if name is not None and name != NUMPY.name:
+        array: np.ndarray = by_name()[name].to_numpy(value)
+        return array
     if isinstance(value, list | tuple) and any(framework_of(item) for item in value):
         value = [to_numpy(item) for item in value]
     try:
@@ -53,16 +54,17 @@ def to_numpy(value: Any) -> np.ndarray:
 
 
 def to_tensor(value: Any, tensor_type: TensorType) -> Any:
-    """Convert nested lists or an array to an array of the requested framework.
+    """Convert an array or nested lists to an array of a framework.
 
-    Dtypes are preserved, except that Python floats become float32 outside numpy, and that JAX by default uses 32 bits.
+    Dtypes are kept, except that Python floats become float32 in all frameworks but numpy, and that JAX keeps 64-bit
+    numbers in 32 bits.
 
     Args:
-        value: nested lists or an array.
-        tensor_type: the framework, one of `TENSOR_TYPES`.
+        value: the array or lists.
+        tensor_type: the framework's name in `return_tensors`.
 
     Raises:
-        ValueError: if the framework is unknown, the rows differ in length, or the values are not numeric.
+        ValueError: if the framework is unknown, the rows differ in length, or the values are not numbers.
         ImportError: if the framework is not installed.
     """
     tensor_type = check_tensor_type(tensor_type)
@@ -73,30 +75,36 @@ def to_tensor(value: Any, tensor_type: TensorType) -> Any:
         raise ValueError(_RAGGED)
     if array.dtype.kind in "US":
         raise ValueError("it contains strings, which tensors cannot hold; omit return_tensors")
-    if tensor_type == "np":
+    if tensor_type == NUMPY.name:
         return array
     if array.dtype == np.float64 and isinstance(_first_leaf(value), float):
         array = array.astype(np.float32)
-    return _FROM_NUMPY[tensor_type](array)
+    return by_name()[tensor_type].from_numpy(array)
 
 
 def check_tensor_type(tensor_type: object) -> TensorType:
-    """Validate `return_tensors`: a string, or an enum with a string value.
+    """Check a value of `return_tensors`, and return it as a string.
 
     Args:
-        tensor_type: the argument's value.
+        tensor_type: a framework's name, or an enum whose value is one.
 
     Raises:
-        ValueError: if it is unknown.
+        ValueError: if no installed backend has this name for its arrays.
     """
     name = getattr(tensor_type, "value", tensor_type)
-    if name not in TENSOR_TYPES:
-        raise ValueError(f"return_tensors={tensor_type!r} is unknown; choose from {', '.join(TENSOR_TYPES)} or None")
-    return name
+    if name == NUMPY.name:
+        return NUMPY.name
+    if name not in by_name():
+        raise ValueError(f"return_tensors={tensor_type!r} is unknown; choose from {', '.join(by_name())} or None")
+    return str(name)
 
 
 class BatchFeature(UserDict[str, Any]):
-    """A dict of named arrays whose keys are also attributes.
+    """Named arrays: a dict whose keys are attributes too.
+
+    Args:
+        data: the arrays by name.
+        tensor_type: convert them to the arrays of this framework.
 
     Example:
         >>> batch = BatchFeature({"pixel_values": [[0.0, 1.0]]}, tensor_type="np")
@@ -110,7 +118,7 @@ class BatchFeature(UserDict[str, Any]):
             self.convert_to_tensors(tensor_type)
 
     def __getattr__(self, name: str) -> Any:
-        # Called only for missing attributes; even `data` is missing during unpickling.
+        # Reached only for names that are no attribute; `data` itself is missing while an object is unpickled.
         if name != "data" and name in self.data:
             return self.data[name]
         raise AttributeError(
@@ -118,13 +126,16 @@ class BatchFeature(UserDict[str, Any]):
         )
 
     def convert_to_tensors(self, tensor_type: TensorType | None = None) -> Self:
-        """Convert every value to the framework's arrays, in place.
+        """Convert every value to a framework's arrays, in place.
 
         Args:
-            tensor_type: the framework; None to convert nothing.
+            tensor_type: the framework's name in `return_tensors`; None changes nothing.
+
+        Returns:
+            The batch itself.
 
         Raises:
-            ValueError: if a value cannot be converted; the message names it.
+            ValueError: if the framework is unknown, or a value cannot be converted.
         """
         if tensor_type is not None:
             for name, value in self.data.items():
@@ -139,70 +150,24 @@ class BatchFeature(UserDict[str, Any]):
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Move every array to a device, in place.
 
-        Torch tensors accept the arguments of `torch.Tensor.to`; a dtype applies only to floating-point tensors. JAX
-        arrays accept a `jax.Device` or a platform name, TensorFlow tensors a device name; numpy arrays are unchanged.
+        Each framework takes its own devices: a name, an object of its own, and in PyTorch all arguments of
+        `torch.Tensor.to`, where a dtype changes only floating-point tensors. Numpy arrays stay as they are.
 
         Args:
-            *args: the device, and for torch tensors further arguments.
-            **kwargs: the same by keyword.
+            *args: the device.
+            **kwargs: or the device as `device`.
+
+        Returns:
+            The batch itself.
         """
         for name, value in self.data.items():
-            self.data[name] = _moved(value, args, kwargs)
+            framework = framework_of(value)
+            if framework is not None and framework != NUMPY.name:
+                self.data[name] = by_name()[framework].move(value, args, kwargs)
         return self
-
-
-def _moved(value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    framework = framework_of(value)
-    if framework == "pt":
-        if value.is_floating_point():
-            return value.to(*args, **kwargs)
-        # An integer tensor changes device but keeps its dtype: ids do not survive half precision.
-        args = tuple(arg for arg in args if not isinstance(arg, _torch().dtype))
-        kwargs = {key: arg for key, arg in kwargs.items() if key != "dtype"}
-        return value.to(*args, **kwargs) if args or kwargs else value
-    device = kwargs.get("device", args[0] if args else None)
-    if framework == "jax":
-        import jax
-
-        return jax.device_put(value, jax.devices(device)[0] if isinstance(device, str) else device)
-    if framework == "tf":
-        import tensorflow as tf
-
-        with tf.device(device):
-            return tf.identity(value)
-    return value
 
 
 def _first_leaf(value: Any) -> Any:
     while isinstance(value, list | tuple) and value:
         value = value[0]
     return value
-
-
-def _torch_from_numpy(array: np.ndarray) -> Any:
-    torch = _torch()
-    array = np.require(array, requirements=["C", "W"])  # torch cannot wrap read-only memory, such as TensorFlow's
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
-
-
-def _tf_from_numpy(array: np.ndarray) -> Any:
-    import tensorflow as tf
-
-    return tf.convert_to_tensor(array)
-
-
-def _jax_from_numpy(array: np.ndarray) -> Any:
-    import jax.numpy as jnp
-
-    return jnp.asarray(array)
-
-
-_FROM_NUMPY = {"pt": _torch_from_numpy, "tf": _tf_from_numpy, "jax": _jax_from_numpy}
-
-
-def _torch() -> Any:
-    import torch
-
-    return torch

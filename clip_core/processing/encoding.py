@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from clip_core.processing.batch import BatchFeature, TensorType, check_tensor_type
+from clip_core.processing.frameworks import NUMPY, by_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +36,7 @@ class BatchEncoding(BatchFeature):
     Args:
         data: the columns; lists, or arrays of any framework, (batch, sequence).
         encoding: one `tokenizers.Encoding` for each row.
-        tensor_type: make the columns arrays of this framework; ids are 64-bit in numpy and torch, 32-bit in TensorFlow
-            and JAX.
+        tensor_type: make the columns arrays of this framework, with ids in its own integer dtype.
         n_sequences: 2 for pairs of texts.
     """
 
@@ -68,7 +68,7 @@ class BatchEncoding(BatchFeature):
         """
         if tensor_type is not None:
             tensor_type = check_tensor_type(tensor_type)
-            integer = np.int32 if tensor_type in {"tf", "jax"} else np.int64
+            integer = (NUMPY if tensor_type == NUMPY.name else by_name()[tensor_type]).integer
             for name, value in self.data.items():
                 if not hasattr(value, "dtype"):
                     self.data[name] = _as_array(name, value, integer)
@@ -166,7 +166,7 @@ def _as_int(value: Any) -> int | None:
     return None if value is None else int(value)
 
 
-def _as_array(name: str, value: Any, integer: type[np.signedinteger[Any]]) -> Any:
+def _as_array(name: str, value: Any, integer: type[np.integer[Any]]) -> Any:
     try:
         array = np.asarray(value)
     except ValueError as error:

@@ -9,6 +9,7 @@ import numpy as np
 from clip_core.backends import load_backend
 from clip_core.hub import split_hub_options
 from clip_core.processing import CLIPProcessor
+from clip_core.processing.frameworks import default_backend
 from clip_core.tasks.images import encode_image_batches, encode_images
 from clip_core.tasks.labels import LabelCache, label_key
 from clip_core.tasks.texts import BATCH_SIZE, encode_text_batches, encode_texts, token_batches
@@ -49,7 +50,7 @@ class ZeroShotClassifier:
         cls,
         source: str | os.PathLike[str],
         *,
-        backend: str = "torch",
+        backend: str | None = None,
         device: str | None = None,
         dtype: str | None = None,
         label_cache: str | os.PathLike[str] | None = None,
@@ -59,7 +60,7 @@ class ZeroShotClassifier:
 
         Args:
             source: a local folder or a hub id.
-            backend: the framework, by its name in `clip_core.backends.backend_names()`.
+            backend: the framework, by its name in `clip_core.backends.backend_names()`; None for the default one.
             device: the device, as the framework names it; by default the best available.
             dtype: dtype of the weights, such as "float16"; by default float32.
             label_cache: as in the class.
@@ -71,7 +72,7 @@ class ZeroShotClassifier:
         """
         hub = split_hub_options(options)
         processor = CLIPProcessor.from_pretrained(source, **hub)
-        encoder = load_backend(backend).load(source, device=device, dtype=dtype, **hub, **options)
+        encoder = load_backend(backend or default_backend()).load(source, device=device, dtype=dtype, **hub, **options)
         return cls(encoder, processor, label_cache=label_cache)
 
     def embed_labels(

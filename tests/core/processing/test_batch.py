@@ -13,10 +13,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from clip_core.processing.batch import TENSOR_TYPES, BatchFeature, check_tensor_type, framework_of, to_numpy, to_tensor
+from clip_core.processing.batch import BatchFeature, check_tensor_type, framework_of, to_numpy, to_tensor
 from support.messages import naming
 
 IDS = [[1, 2, 3], [4, 5, 6]]
+TENSOR_TYPES = ("np", "pt", "tf", "jax")
 
 
 def as_framework(values, tensor_type):

@@ -1,0 +1,106 @@
+"""The frameworks whose arrays processors return and accept, each declared by its backend. Internal.
+
+A backend declares its arrays in a file `arrays.py` beside the module that its entry point names. The file runs by
+itself, without its package, and imports its framework only inside functions: an array can be recognized, and a name for
+`return_tensors` checked, without importing any framework.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Convert = Callable[[Any], Any]
+    Move = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+
+FILE = "arrays.py"
+
+
+@dataclass(frozen=True)
+class Framework:
+    """The arrays of a framework.
+
+    Attributes:
+        name: the framework's name in `return_tensors`, such as "np".
+        packages: the top-level packages that its array types come from.
+        from_numpy: converts a numpy array.
+        to_numpy: converts an array, on any device, to numpy.
+        move: moves an array to a device, given the positional and keyword arguments of `BatchFeature.to`.
+        integer: the dtype that token ids have in the framework.
+        is_default: True for the framework whose backend runs a model when none is named.
+    """
+
+    name: str
+    packages: frozenset[str]
+    from_numpy: Convert
+    to_numpy: Convert
+    move: Move
+    integer: type[np.integer[Any]] = np.int64
+    is_default: bool = False
+
+
+NUMPY = Framework("np", frozenset({"numpy"}), np.asarray, np.asarray, lambda array, _args, _kwargs: array)
+
+
+@cache
+def by_backend() -> dict[str, Framework]:
+    """Return the declared frameworks by the names of their backends."""
+    from importlib.metadata import entry_points  # slow to import, and numpy does without it
+
+    from clip_core.backends import GROUP
+
+    found = {point.name: _declared(point.module) for point in entry_points(group=GROUP)}
+    return {name: framework for name, framework in sorted(found.items()) if framework is not None}
+
+
+@cache
+def by_name() -> dict[str, Framework]:
+    """Return all frameworks by their names in `return_tensors`, numpy first."""
+    return {framework.name: framework for framework in (NUMPY, *by_backend().values())}
+
+
+@cache
+def by_package() -> dict[str, Framework]:
+    """Return all frameworks by the packages that their array types come from."""
+    return {package: framework for framework in by_name().values() for package in framework.packages}
+
+
+def default_backend() -> str:
+    """Return the name of the backend that runs a model when none is named.
+
+    Raises:
+        ValueError: if no backend is installed.
+    """
+    backends = by_backend()
+    name = next((name for name, framework in backends.items() if framework.is_default), next(iter(backends), None))
+    if name is None:
+        raise ValueError("no backend is installed; see `clip_core.backends`")
+    return name
+
+
+def _declared(module: str) -> Framework | None:
+    """Read the file beside a backend's module; None if there is none, as for a backend that works in numpy."""
+    package = module.rpartition(".")[0]
+    try:
+        spec = find_spec(package) if package else None
+    except ModuleNotFoundError:  # a parent package is missing
+        return None
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        file = Path(folder) / FILE
+        if file.is_file():
+            own_spec = spec_from_file_location(f"{package}.arrays", file)
+            assert own_spec is not None  # noqa: S101  for type checkers: a .py file always has a spec
+            assert own_spec.loader is not None  # noqa: S101
+            arrays = module_from_spec(own_spec)
+            own_spec.loader.exec_module(arrays)
+            framework: Framework = arrays.framework
+            return framework
+    return None

@@ -1,0 +1,46 @@
+"""TensorFlow's tensors, for processors. Internal; read without importing `clip_tf` or TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from clip_core.processing.frameworks import Framework
+
+
+def from_numpy(array: np.ndarray) -> Any:
+    """Convert a numpy array to a tensor.
+
+    Args:
+        array: of any shape and dtype.
+    """
+    import tensorflow as tf
+
+    return tf.convert_to_tensor(array)
+
+
+def to_numpy(tensor: Any) -> np.ndarray:
+    """Convert a tensor on any device to numpy.
+
+    Args:
+        tensor: of any shape and dtype.
+    """
+    return np.asarray(tensor)
+
+
+def move(tensor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Move a tensor to a device.
+
+    Args:
+        tensor: the tensor.
+        args: the device's name first, or nothing.
+        kwargs: `device`, if it is not in `args`.
+    """
+    import tensorflow as tf
+
+    with tf.device(kwargs.get("device", args[0] if args else None)):
+        return tf.identity(tensor)
+
+
+framework = Framework("tf", frozenset({"tensorflow"}), from_numpy, to_numpy, move, integer=np.int32)

@@ -1,0 +1,180 @@
+"""A fourth backend is a plug-in: a toy in numpy, from a package and an entry point of its own, and no word of ours."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clip_core.configuration import CLIPConfig
+from converters.checkpoint import open_checkpoint
+from converters.verification import reference
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "examples" / "shapes" / "checkpoint"
+LABELS = ["a red circle", "a blue square", "a green triangle"]
+
+BACKEND = """
+import numpy as np
+
+from clip_core.backends import Backend
+from clip_core.configuration import CLIPConfig
+from converters.checkpoint import open_checkpoint
+from converters.verification import reference
+from converters.verification.reference_trace import trace
+
+
+class Encoder:
+    def __init__(self, source):
+        self.config, self.weights = CLIPConfig.from_pretrained(source), open_checkpoint(source)
+        size = self.config.vision_config.image_size
+        self.pixels, self.ids = np.zeros((1, 3, size, size)), np.array([[0, 1]])
+
+    def encode_images(self, pixel_values):
+        stages = reference.clip(self.weights, self.config, pixel_values, self.ids)
+        return stages["image_embeds"].astype(np.float32)
+
+    def encode_texts(self, input_ids, attention_mask):
+        stages = reference.clip(self.weights, self.config, self.pixels, input_ids, attention_mask)
+        return stages["text_embeds"].astype(np.float32)
+
+    def logits_per_image(self, image_embeds, text_embeds):
+        return np.exp(self.weights["logit_scale"]) * image_embeds @ text_embeds.T
+
+
+def load(source, *, device=None, dtype=None, **options):
+    return Encoder(source)
+
+
+def train(source, settings, **options):
+    raise ValueError("the toy does not train")
+
+
+backend = Backend(load, trace, train, "ty", lambda: {"toy": "0.1"})
+"""
+ARRAYS = """
+import numpy as np
+
+from clip_core.processing.frameworks import Framework
+
+
+def from_numpy(array):
+    from toy_framework import ToyArray
+
+    return np.asarray(array).view(ToyArray)
+
+
+def move(array, args, kwargs):
+    moved = array.copy()
+    moved.device = args[0]
+    return moved
+
+
+framework = Framework("ty", frozenset({"toy_framework"}), from_numpy, lambda array: array.view(np.ndarray), move)
+"""
+FRAMEWORK = """
+import numpy as np
+
+
+class ToyArray(np.ndarray):
+    device = "cpu"
+"""
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """Runs a program in an interpreter in which the toy is installed, and gives what it prints."""
+    site = tmp_path / "site"
+    (site / "toy").mkdir(parents=True)
+    (site / "toy" / "__init__.py").write_text("import toy_framework\n")
+    (site / "toy" / "backend.py").write_text(BACKEND)
+    (site / "toy" / "arrays.py").write_text(ARRAYS)
+    (site / "toy_framework.py").write_text(FRAMEWORK)
+    (site / "toy-0.1.dist-info").mkdir()
+    (site / "toy-0.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 0.1\n")
+    (site / "toy-0.1.dist-info" / "entry_points.txt").write_text("[clip_zoo.backends]\ntoy = toy.backend:backend\n")
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{site}", "HF_HUB_OFFLINE": "1"}
+
+    def run(*arguments):
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "red.png"
+    Image.new("RGB", (64, 48), "red").save(path)
+    return path
+
+
+def test_it_classifies_as_the_reference_does(toy, image):
+    from clip_core import CLIPProcessor
+
+    command = ["classify", image, "--labels", *LABELS, "--model", MODEL, "--backend", "toy", "--json"]
+    (answer,) = map(json.loads, toy("-m", "clip_core.cli", *command).splitlines())
+    found = {entry["label"]: entry["probability"] for entry in answer["labels"]}
+    inputs = CLIPProcessor.from_pretrained(MODEL)(
+        text=LABELS, images=Image.open(image), return_tensors="np", padding=True
+    )
+    config = CLIPConfig.from_pretrained(MODEL)
+    logits = reference.clip(open_checkpoint(MODEL), config, **inputs)["logits_per_image"][0]
+    expected = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    np.testing.assert_allclose([found[label] for label in LABELS], expected, atol=1e-5)  # its embeddings are float32
+
+
+def test_it_is_verified(toy):
+    found = json.loads(toy("-m", "clip_core.cli", "verify", MODEL, "--frameworks", "reference,toy", "--json"))
+    assert found["passed"]
+    assert found["frameworks"] == ["reference", "toy"]
+    assert found["versions"]["toy"] == "0.1"
+
+
+def test_processors_know_its_arrays_and_import_no_framework(toy):
+    program = f"""
+import sys
+from clip_core import CLIPProcessor
+from clip_core.processing.batch import check_tensor_type, framework_of, to_numpy
+assert check_tensor_type("ty") == "ty" and "toy_framework" not in sys.modules
+batch = CLIPProcessor.from_pretrained({str(MODEL)!r})(text=["a cat"], return_tensors="ty")
+ids = batch.to("device 1").input_ids
+assert framework_of(ids) == "ty" and type(ids).__name__ == "ToyArray" and ids.device == "device 1"
+assert type(to_numpy(ids)).__name__ == "ndarray"
+print(sorted({{"toy", "torch", "tensorflow", "jax", "keras", "flax"}} & sys.modules.keys()))
+"""
+    assert toy("-c", program) == "[]\n"
+
+
+# Names of frameworks, their packages and arrays, which a backend alone may say.
+FRAMEWORKS = {"torch", "tensorflow", "tf", "keras", "jax", "jaxlib", "flax", "pt"}
+
+
+def names_in(file):
+    """Identifiers and whole string literals in a file's code; docstrings are prose."""
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+
+
+def test_clip_core_names_no_framework():
+    files = sorted((ROOT / "clip_core").rglob("*.py"))
+    assert len(files) > 50
+    assert [(str(file), name) for file in files for name in names_in(file) if name in FRAMEWORKS] == []
