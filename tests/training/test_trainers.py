@@ -232,5 +232,5 @@ def test_a_learning_rate_that_breaks_the_model_ends_the_run_with_the_samples_nam
     assert mentions(run.stderr, "loss", "nan", "checkpoint", "batch")
     assert ".png" in run.stderr
     listed = json.loads((tmp_path / "run" / "stopped-0.json").read_text())
-    assert f"step {listed['step']} has" in run.stderr
+    assert mentions(run.stderr, f"step {listed['step']}")
     assert len(listed["samples"]) == 6
