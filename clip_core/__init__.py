@@ -1,6 +1,8 @@
 """Framework-free part of CLIP: configurations, tokenizers, image processor, outputs, data and tasks.
 
 Names are loaded on first use, so that `import clip_core` is nearly free.
+
+The names in `__all__` are public; the modules other than `clip_core.backends` are internal.
 """
 
 from __future__ import annotations

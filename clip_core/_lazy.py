@@ -14,12 +14,13 @@ def names_on_demand(package: str, modules: Mapping[str, str]) -> tuple[Callable[
 
     Args:
         package: the package's `__name__`.
-        modules: maps each name to the module that defines it, relative to the package.
+        modules: maps each name to the module that defines it, relative to the package; a module maps to itself.
     """
 
     def get(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(f"{package}.{modules[name]}"), name)
+        module = import_module(f"{package}.{modules[name]}")
+        return module if modules[name] == name else getattr(module, name)
 
     return get, lambda: sorted(modules)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from clip_core.training.settings import TrainSettings
     from clip_core.training.step import Trainer
 
+__all__ = ["Backend", "Encoder", "Loader", "Tracer", "TrainerFactory", "backend_names", "load_backend"]
+
 GROUP = "clip_zoo.backends"
 
 

@@ -3,6 +3,8 @@
 Example:
     >>> from clip_torch import CLIPModel, CLIPProcessor
     >>> model = CLIPModel.from_pretrained("openai/clip-vit-base-patch32")  # doctest: +SKIP
+
+The names in `__all__` are public; the modules are internal.
 """
 
 from typing import TYPE_CHECKING, Any

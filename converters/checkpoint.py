@@ -108,6 +108,9 @@ def open_checkpoint(
         format: take this one, by its name in `FORMATS`.
         **options: where on the hub; see `clip_core.hub.HubOptions`.
 
+    Returns:
+        The checkpoint, whose tensors are read on access.
+
     Raises:
         FileNotFoundError: the source holds no weights in a known format.
         CheckpointError: a file is damaged, or an index names a tensor or file that is not there, or it is no CLIP.

@@ -129,6 +129,9 @@ def convert(
         overwrite: replace files that the target holds.
         **options: where in the source or on the hub; see `clip_core.hub.HubOptions`.
 
+    Returns:
+        The files written, and notes on what the format cannot hold.
+
     Raises:
         ValueError: the source is damaged, or no CLIP, or the target's library could not run it as it is meant.
         FileExistsError: the target holds such files, and `overwrite` is not given.

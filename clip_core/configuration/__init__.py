@@ -1,4 +1,7 @@
-"""CLIPConfig, CLIPTextConfig and CLIPVisionConfig: fields, validation, reading and writing."""
+"""CLIPConfig, CLIPTextConfig and CLIPVisionConfig: fields, validation, reading and writing.
+
+The names in `__all__` are public; the modules are internal.
+"""
 
 from __future__ import annotations
 

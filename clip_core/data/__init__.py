@@ -1,4 +1,7 @@
-"""Training data: image-text pairs as numpy batches, in the same order for every framework."""
+"""Training data: image-text pairs as numpy batches, in the same order for every framework.
+
+The names in `__all__` are public; the modules are internal.
+"""
 
 from __future__ import annotations
 

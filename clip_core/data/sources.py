@@ -54,6 +54,9 @@ def open_pairs(
             log and leave them out.
         length: the number of rows of an object without random access, which saves counting them.
 
+    Returns:
+        The pairs, by index where the source allows it and as a stream otherwise.
+
     Raises:
         TypeError: if `source` is an object of another kind.
         ValueError: if `source` is a path to something else, is empty, or cannot be read; the message names the file and

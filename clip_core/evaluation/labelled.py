@@ -83,6 +83,9 @@ def open_labelled(
         image_column: the column of images; see `open_pairs`.
         labels: a label file; its labels by file name take precedence over a folder's subfolders.
 
+    Returns:
+        The labelled images.
+
     Raises:
         ValueError: if an image in the folder has no label, or the source cannot be read.
         TypeError: if the source is an object of another kind.

@@ -113,6 +113,9 @@ def read_templates(path: Path) -> list[str]:
     Args:
         path: the file, in UTF-8.
 
+    Returns:
+        The templates, in order.
+
     Raises:
         ValueError: if the file is missing or not UTF-8, or a line does not have exactly one `{}`.
     """

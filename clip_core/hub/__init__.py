@@ -1,4 +1,7 @@
-"""Model files: reading and writing local folders and files, and repositories on the Hugging Face hub."""
+"""Model files: reading and writing local folders and files, and repositories on the Hugging Face hub.
+
+The names in `__all__` are public; the modules are internal.
+"""
 
 from __future__ import annotations
 

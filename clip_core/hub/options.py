@@ -54,6 +54,9 @@ def split_hub_options(kwargs: dict[str, Any]) -> HubOptions:
     Args:
         kwargs: the keywords of a call.
 
+    Returns:
+        The hub options.
+
     Raises:
         ValueError: if both `token` and its old name `use_auth_token` are given, and differ.
     """

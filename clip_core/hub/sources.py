@@ -86,6 +86,9 @@ def check_file_name(name: str) -> str:
     Args:
         name: the file name.
 
+    Returns:
+        The name.
+
     Raises:
         ValueError: if the name is empty or absolute, or leads out of the folder.
     """

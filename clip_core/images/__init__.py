@@ -1,4 +1,7 @@
-"""Image preprocessing: images to pixel values."""
+"""Image preprocessing: images to pixel values.
+
+The names in `__all__` are public; the modules are internal.
+"""
 
 from __future__ import annotations
 

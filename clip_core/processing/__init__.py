@@ -1,4 +1,7 @@
-"""Joint processing of texts and images into model inputs."""
+"""Joint processing of texts and images into model inputs.
+
+The names in `__all__` are public; the modules are internal.
+"""
 
 from __future__ import annotations
 

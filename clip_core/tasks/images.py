@@ -58,6 +58,9 @@ def encode_images(
         on_error: called with the index of an unreadable image and the error; the image is then left out. By default the
             first such image raises.
 
+    Returns:
+        Embeddings of unit norm `(images, projection)`, float32.
+
     Raises:
         ValueError: if an image cannot be read or processed (the message names its index and path), or there is none.
     """
@@ -88,6 +91,9 @@ def encode_image_batches(
         batch_size: images the model takes at a time.
         num_threads: threads that read and preprocess.
         on_error: called with the index and the error of an unreadable image.
+
+    Yields:
+        Batches of embeddings, with the indices of their images.
 
     Raises:
         TypeError: if `images` is a single image.

@@ -42,6 +42,9 @@ def read_labels(path: Path) -> LabelFile:
     Args:
         path: the file; JSON if it ends in .json.
 
+    Returns:
+        The labels, and the true label of each file if the file states it.
+
     Raises:
         ValueError: if the file is missing or has another form; the message names it.
     """

@@ -32,6 +32,9 @@ def encode_texts(
         batch_size: texts to encode at a time.
         truncation: truncate texts too long for the model instead of raising an error.
 
+    Returns:
+        Embeddings of unit norm `(texts, projection)`, float32.
+
     Raises:
         ValueError: if there are no texts, or one is too long for the model.
         TypeError: if `texts` is a single string.
@@ -70,6 +73,9 @@ def encode_text_batches(
         texts: the texts; may be a generator.
         batch_size: texts to encode at a time.
         truncation: truncate texts too long for the model.
+
+    Yields:
+        Embeddings of unit norm `(some texts, projection)`, float32.
 
     Raises:
         ValueError: as in `encode_texts`.

@@ -1,4 +1,7 @@
-"""Texts to ids and back: CLIPTokenizer in plain Python, CLIPTokenizerFast on the `tokenizers` library."""
+"""Texts to ids and back: CLIPTokenizer in plain Python, CLIPTokenizerFast on the `tokenizers` library.
+
+The names in `__all__` are public; the modules are internal.
+"""
 
 from __future__ import annotations
 

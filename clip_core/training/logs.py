@@ -38,6 +38,9 @@ def open_log(kind: str, folder: str | os.PathLike[str], *, resumed_at: int, sett
         resumed_at: steps already done; entries that an interrupted run logged beyond them are dropped.
         settings: the run's settings, for logs that display them.
 
+    Returns:
+        The log, to be closed by the caller.
+
     Raises:
         ValueError: if the kind is unknown.
         ImportError: if its package is not installed.

@@ -1,4 +1,4 @@
-"""The formats that a checkpoint may come in, one module a file format, and the table of them."""
+"""The formats that a checkpoint may come in, one module a file format, and the table of them. Internal."""
 
 from __future__ import annotations
 

@@ -107,6 +107,9 @@ def diff(a: str | os.PathLike[str], b: str | os.PathLike[str], **options: Unpack
         b: another.
         **options: where on the hub; see `clip_core.hub.HubOptions`.
 
+    Returns:
+        The differences; falsy if there are none.
+
     Raises:
         ValueError: one of them is damaged, or no CLIP.
     """

@@ -94,6 +94,9 @@ def inspect(source: str | os.PathLike[str], *, values: bool = True, **options: U
             in one folder agree. Without, only headers and configurations are read.
         **options: where in the source or on the hub; see `clip_core.hub.HubOptions`.
 
+    Returns:
+        The facts and the warnings.
+
     Raises:
         FileNotFoundError: there is no such checkpoint.
         ValueError: it is damaged, or no CLIP; the message names what it is.

@@ -1,1 +1,1 @@
-"""The proof that frameworks compute the same numbers."""
+"""The proof that frameworks compute the same numbers. Internal."""

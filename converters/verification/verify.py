@@ -71,6 +71,9 @@ def verify(
             False runs all of them in this process, where a debugger reaches them.
         **options: where on the hub; see `clip_core.hub.HubOptions`.
 
+    Returns:
+        The comparisons of all stages, and the verdict.
+
     Raises:
         ValueError: a framework or dtype is unknown, there are no two runs to compare, or a checkpoint is damaged.
         ImportError: a framework that was asked for is not installed.

@@ -1,1 +1,1 @@
-"""What is known to go wrong with checkpoints, as a table."""
+"""What is known to go wrong with checkpoints, as a table. Internal."""

@@ -1,0 +1,138 @@
+"""The declared API: it can be imported, it is documented, and the documentation mentions nothing else of ours."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import textwrap
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("clip_core", "converters", "clip_torch", "clip_tf", "clip_flax")
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+MODULE_THAT_IS_PUBLIC = "clip_core.backends"
+DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")])
+OURS = rf"(?:{'|'.join(PACKAGES)})\b"
+
+
+def is_package(name):
+    return FILES[name].name == "__init__.py"
+
+
+def declared_in(name):
+    """The names in a file's `__all__`, read without importing it."""
+    for node in ast.parse(FILES[name].read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return list(ast.literal_eval(node.value))
+    return []
+
+
+PUBLIC = {name: declared_in(name) for name in FILES if is_package(name) or name == MODULE_THAT_IS_PUBLIC}
+PUBLIC = {name: names for name, names in PUBLIC.items() if names}
+DECLARED = [(module, name) for module, names in PUBLIC.items() for name in names]
+
+
+def test_the_packages_that_users_import_declare_what_they_offer():
+    tasks = {f"clip_core.{name}" for name in ("tasks", "data", "evaluation", "training", "hub", "backends")}
+    assert set(PACKAGES) | tasks <= PUBLIC.keys()
+    functions = {"convert", "diff", "inspect", "verify", "open_checkpoint", "Checkpoint", "FORMATS"}
+    assert functions <= set(PUBLIC["converters"])
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_every_declared_name_can_be_imported(module):
+    found = importlib.import_module(module)
+    assert set(PUBLIC[module]) <= set(dir(found))
+    for name in PUBLIC[module]:
+        assert getattr(found, name) is not None
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_not_declared_says_that_it_is_internal(name):
+    if is_package(name):
+        said = ast.get_docstring(ast.parse(FILES[name].read_text())) or ""
+        expected = "The names in `__all__` are public; the modules" if name in PUBLIC else "Internal."
+        assert expected in said.replace("\n", " ")
+    # Any other module is internal, as its package says.
+    assert name.rpartition(".")[0] in FILES or name in PACKAGES
+
+
+def sections_missing(thing):
+    """The sections that the docstring of a function or class lacks."""
+    said = inspect.getdoc(thing) or ""
+    if not said:
+        return ["a docstring"]
+    missing = []
+    is_class = inspect.isclass(thing)
+    documented = is_class and ("Attributes:" in said or getattr(thing, "_is_protocol", False))
+    if arguments(thing) and not documented and not re.search(r"Args:|Arguments as of `\w+`", said):
+        missing.append("Args")
+    if not is_class:
+        returned = inspect.signature(thing).return_annotation
+        if (
+            returned not in {"None", None}
+            and "Returns:" not in said
+            and not re.search(r"^Return|Yields?:|^Yield", said)
+        ):
+            missing.append("Returns")
+        tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
+        if any(isinstance(node, ast.Raise) for node in ast.walk(tree)) and "Raises:" not in said:
+            missing.append("Raises")
+    return missing
+
+
+def arguments(thing):
+    """The arguments that a caller gives; those of an exception, and of a class that inherits its own, are documented
+    where they are declared."""
+    if inspect.isclass(thing) and (issubclass(thing, Exception) or "__init__" not in vars(thing)):
+        return []
+    return [name for name in inspect.signature(thing).parameters if name not in {"self", "args", "kwargs"}]
+
+
+@pytest.mark.parametrize(("module", "name"), DECLARED)
+def test_every_declared_function_and_class_documents_its_arguments(module, name):
+    thing = getattr(importlib.import_module(module), name)
+    if isinstance(thing, ModuleType):
+        assert thing.__doc__
+    elif callable(thing):
+        assert sections_missing(thing) == []
+
+
+def is_declared(dotted):
+    """True for a public package or module, and for a declared name in one, with or without one of its attributes."""
+    if dotted in PUBLIC:
+        return True
+    parent, _, name = dotted.rpartition(".")
+    if name in PUBLIC.get(parent, ()):
+        return True
+    owner, _, attribute = parent.rpartition(".")
+    if attribute not in PUBLIC.get(owner, ()):
+        return False
+    return hasattr(getattr(importlib.import_module(owner), attribute), name)
+
+
+def mentioned(text):
+    """Dotted names of ours: imported in code, or in backticks."""
+    for module, names in re.findall(rf"from ({OURS}[\w.]*) import ([\w, ]+)", text):
+        yield from (f"{module}.{name.split(' as ')[0].strip()}" for name in names.split(","))
+    yield from re.findall(rf"^import ({OURS}[\w.]*)", text, re.MULTILINE)
+    yield from re.findall(rf"`({OURS}[\w.]*)[^`/]*`", text)
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_documentation_mentions_only_what_is_declared(page):
+    assert [name for name in mentioned(page.read_text()) if not is_declared(name)] == []
+
+
+def test_an_undeclared_name_would_be_found():
+    text = "from clip_core.tasks.zero_shot import softmax\n`clip_core.tasks.encode_texts(x)` `converters.rules`"
+    assert [is_declared(name) for name in mentioned(text)] == [False, True, False]
