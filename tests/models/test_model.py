@@ -5,18 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from support.configs import pixel_values, tiny_config, token_ids
+from support.configs import CLASSES, inputs_for, pixel_values, tiny_config
 from support.messages import naming
 from support.tolerances import DRAWN_WEIGHTS, EMBEDDINGS, FEW_DRAWN_WEIGHTS, ONE_LAYER
-
-CLASSES = ["CLIPModel", "CLIPTextModel", "CLIPTextModelWithProjection", "CLIPVisionModel"]
-CLASSES += ["CLIPVisionModelWithProjection", "CLIPForImageClassification"]
-
-
-def inputs_for(class_name):
-    ids, mask = token_ids()
-    text, pixels = {"input_ids": ids, "attention_mask": mask}, {"pixel_values": pixel_values(4)}
-    return text | pixels if class_name == "CLIPModel" else text if "Text" in class_name else pixels
 
 
 def test_logits_are_scaled_cosines_and_each_others_transpose(backend):
@@ -132,22 +123,3 @@ def test_texts_and_pictures_that_make_no_pairs_are_refused_with_both_numbers(bac
     inputs["pixel_values"] = pixel_values(count)
     with pytest.raises(ValueError, match=naming("return_loss=True", 4, count)):
         backend.forward(model, inputs, return_loss=True)
-
-
-def test_the_towers_may_have_attention_of_their_own(backend):
-    model = backend.build("CLIPModel", tiny_config())
-    model.set_attn_implementation({"text_config": "eager"})
-    config = model.config
-    assert (config.text_config.attn_implementation, config.vision_config.attn_implementation) == ("eager", None)
-    with pytest.raises(ValueError, match=naming("'flex'")):
-        model.set_attn_implementation({"vision_config": "flex"})
-    config = tiny_config()
-    config.vision_config.attn_implementation = "flex"
-    with pytest.raises(ValueError, match=naming("'flex'")):
-        backend.build("CLIPModel", config)
-
-
-def test_adding_tokens_to_a_model_that_pools_at_the_largest_id_warns(backend):
-    model = backend.build("CLIPTextModel", tiny_config({"eos_token_id": 2}).text_config)
-    with pytest.warns(UserWarning, match=naming("eos_token_id=2")):
-        model.resize_token_embeddings(101)

@@ -11,7 +11,7 @@ import clip_flax
 from clip_core.backends import load_backend
 from clip_core.modeling import stages
 from clip_core.modeling.parameters import MODEL_CLASSES, parameter_table
-from support.configs import pixel_values, tiny_config, token_ids
+from support.configs import inputs_for, pixel_values, tiny_config, token_ids
 from support.entries import part_of
 from support.messages import naming
 from support.tolerances import EMBEDDINGS, HIDDEN_STATES
@@ -50,11 +50,6 @@ def test_it_tells_its_versions_and_its_tensors():
     backend = load_backend("flax")
     assert backend.return_tensors == "jax"
     assert backend.versions()["jax"] == jax.__version__
-
-
-def inputs_for(class_name):
-    text, pixels = {"input_ids": IDS, "attention_mask": MASK}, {"pixel_values": pixel_values(4)}
-    return text | pixels if class_name == "CLIPModel" else text if "Text" in class_name else pixels
 
 
 @pytest.mark.parametrize("class_name", MODEL_CLASSES)

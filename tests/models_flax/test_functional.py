@@ -21,19 +21,14 @@ from clip_flax.tensors import flatten
 from converters.naming.names import to_file
 from converters.naming.rules import FLAX
 from converters.tensors import TensorEntry
-from support.configs import pixel_values, tiny_config, token_ids
+from support.configs import inputs_for, pixel_values, tiny_config, token_ids
 from support.messages import naming
 from support.tolerances import DIFFERENCE_QUOTIENT, FLOAT32, FLOAT32_OPERATION, HALF_PRECISION_LOGITS, SUMMED_GRADIENTS
 
 
 def model_and_inputs(class_name, batch=4, **config):
     model = getattr(clip_flax, class_name)(tiny_config(num_labels=3, **config))
-    ids, mask = token_ids(batch)
-    text = {"input_ids": ids, "attention_mask": mask}
-    pixels = {"pixel_values": pixel_values(batch)}
-    if class_name == "CLIPModel":
-        return model, text | pixels
-    return model, text if "Text" in class_name else pixels
+    return model, inputs_for(class_name, batch)
 
 
 # Compiling is most of what the tests of transformations take.

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from clip_core.processing.encoding import BatchEncoding
-from support.configs import token_ids
+from support.configs import inputs_for, token_ids
 from support.messages import naming
-from support.tf_models import assert_close, build, inputs_for
+from support.tf_models import assert_close, build
 from support.tolerances import FLOAT32_OPERATION
 
 

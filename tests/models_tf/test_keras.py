@@ -12,9 +12,9 @@ import pytest
 import tensorflow as tf
 
 import clip_tf
-from support.configs import CLASSES, pixel_values, token_ids
+from support.configs import CLASSES, inputs_for, pixel_values, token_ids
 from support.messages import mentions, naming
-from support.tf_models import assert_close, build, inputs_for
+from support.tf_models import assert_close, build
 from support.tolerances import LOSS
 
 
@@ -180,7 +180,8 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras
-from support.tf_models import build, inputs_for
+from support.configs import inputs_for
+from support.tf_models import build
 from support.tolerances import FLOAT32_GRADIENTS, LOSS_AFTER_STEPS
 inputs = inputs_for("CLIPForImageClassification", 8)
 labels = np.arange(8) % 3

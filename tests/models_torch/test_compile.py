@@ -9,19 +9,14 @@ import pytest
 import torch
 
 import clip_torch
-from support.configs import CLASSES, pixel_values, tiny_config, token_ids
+from support.configs import CLASSES, inputs_for, pixel_values, tiny_config, token_ids
 from support.tolerances import FLOAT32, HALF_PRECISION_LOGITS, SUMMED_GRADIENTS
 
 
 def model_and_inputs(class_name, batch=4, **config):
     torch.manual_seed(0)
     model = getattr(clip_torch, class_name)(tiny_config(num_labels=3, **config)).eval()
-    ids, mask = (torch.from_numpy(array) for array in token_ids(batch))
-    text = {"input_ids": ids, "attention_mask": mask}
-    pixels = {"pixel_values": torch.from_numpy(pixel_values(batch))}
-    if class_name == "CLIPModel":
-        return model, text | pixels
-    return model, text if "Text" in class_name else pixels
+    return model, {name: torch.from_numpy(array) for name, array in inputs_for(class_name, batch).items()}
 
 
 def assert_same(ours, expected):
@@ -56,6 +51,14 @@ def test_inductor_gives_the_same_numbers():
         expected = model(**inputs)
         model.compile(fullgraph=True)
         assert_same(model(**inputs), expected)
+
+
+def test_a_model_with_its_loss_compiles_into_one_graph():
+    model = clip_torch.CLIPModel(tiny_config()).eval()
+    inputs = torch.from_numpy(token_ids(4)[0]), torch.from_numpy(pixel_values(4))
+    compiled = torch.compile(model, fullgraph=True, backend="eager", dynamic=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(*inputs, return_loss=True).loss, model(*inputs, return_loss=True).loss)
 
 
 @pytest.mark.parametrize("class_name", CLASSES)

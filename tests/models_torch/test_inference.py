@@ -14,7 +14,7 @@ from clip_torch import inference
 from clip_torch.backend import TorchEncoder
 from clip_torch.inference import PackedLinear, PreparedEncoderLayer, parameters
 from clip_torch.layers import ACTIVATION_FUNCTIONS, quick_gelu
-from support.configs import CLASSES, pixel_values, tiny_config, token_ids
+from support.configs import CLASSES, inputs_for, tiny_config, token_ids
 from support.messages import naming
 from support.tolerances import FLOAT32, FLOAT32_OPERATION
 
@@ -25,11 +25,7 @@ def build(class_name="CLIPModel", **config):
 
 
 def inputs_of(class_name, batch=4):
-    ids, mask = (torch.from_numpy(array) for array in token_ids(batch))
-    text, pixels = {"input_ids": ids, "attention_mask": mask}, {"pixel_values": torch.from_numpy(pixel_values(batch))}
-    if class_name == "CLIPModel":
-        return text | pixels
-    return text if "Text" in class_name else pixels
+    return {name: torch.from_numpy(array) for name, array in inputs_for(class_name, batch).items()}
 
 
 def assert_prepared_is_same(model, inputs, **options):

@@ -2,32 +2,72 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from support.oracle import flatten
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import numpy as np
 
 
 class FlaxBackend:
     name = "flax"
+    own_file = "flax_model.msgpack"
+    precise = "float32"  # in float64 `sdpa` is `eager`
+    no_dropout = None
+    embedding_size = "num_embeddings"
 
-    def build(self, class_name: str, config: Any, seed: int = 0) -> Any:
+    def build(self, class_name: str, config: Any, seed: int = 0, dtype: str = "float32") -> Any:
         import clip_flax
 
-        return getattr(clip_flax, class_name)(config, seed=seed)
+        return getattr(clip_flax, class_name)(config, seed=seed, dtype=dtype)
 
-    def load(self, class_name: str, source: Any, **options: Any) -> Any:
+    def load(self, class_name: str, source: Any, *, seed: int = 0, **options: Any) -> Any:
         import clip_flax
 
-        return getattr(clip_flax, class_name).from_pretrained(source, **options)
+        return getattr(clip_flax, class_name).from_pretrained(source, seed=seed, **options)
+
+    def module(self, name: str) -> Any:
+        return import_module(f"clip_flax.{name}")
+
+    def tensor(self, array: Any, dtype: str | None = None) -> Any:
+        import jax.numpy as jnp
+
+        return jnp.asarray(array, dtype)
+
+    def double_precision(self) -> AbstractContextManager[Any]:
+        import jax
+
+        return jax.enable_x64(True)
+
+    def integer_dtype(self) -> Any:
+        import jax.numpy as jnp
+
+        return jnp.int32
+
+    def other_layer(self) -> Any:
+        from flax import nnx
+
+        return nnx.Linear(1, 1, rngs=nnx.Rngs(0))
 
     def forward(self, model: Any, inputs: dict[str, np.ndarray], **options: Any) -> dict[str, np.ndarray]:
         return flatten(model(**inputs, **options))
 
-    def gradients(self, model: Any, inputs: dict[str, np.ndarray], **options: Any) -> dict[str, np.ndarray]:
+    def train(self, model: Any, inputs: dict[str, np.ndarray], seed: int, **options: Any) -> dict[str, np.ndarray]:
         import jax
+
+        return flatten(model(**inputs, **options, train=True, dropout_rng=jax.random.key(seed)))
+
+    def gradients(
+        self, model: Any, inputs: dict[str, np.ndarray], *, dropout_seed: int | None = None, **options: Any
+    ) -> dict[str, np.ndarray]:
+        import jax
+
+        if dropout_seed is not None:
+            options |= {"train": True, "dropout_rng": jax.random.key(dropout_seed)}
 
         def objective(params: Any) -> Any:
             output = model(**inputs, **options, params=params)
@@ -37,6 +77,14 @@ class FlaxBackend:
         # What the objective does not depend on has a gradient of zeros here, and none in PyTorch.
         named = {name: array for name, array in _canonical(gradients).items() if array.any()}
         return flatten(output) | {f"gradient.{name}": array for name, array in named.items()}
+
+    def value_and_gradient(self, function: Any, array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        import jax
+        import jax.numpy as jnp
+        import numpy as np
+
+        value, gradient = jax.value_and_grad(function)(jnp.asarray(array))
+        return np.asarray(value), np.asarray(gradient)
 
     def call(self, method: Any, inputs: dict[str, np.ndarray], **options: Any) -> np.ndarray:
         return flatten(method(**inputs, **options))[""]
@@ -56,6 +104,26 @@ class FlaxBackend:
         found = _canonical(model.params)
         ordered = [name for name in parameter_table(model.config, type(model).__name__) if name in found]
         return {name: found[name] for name in [*ordered, *sorted(found.keys() - set(ordered))]}
+
+    def dtypes(self, model: Any) -> dict[str, str]:
+        return {name: array.dtype.name for name, array in self.weights(model).items()}
+
+    def state_dict(self, model: Any) -> Any:
+        return self.weights(model)
+
+    def assign(self, model: Any, name: str, array: Any) -> None:
+        import numpy as np
+
+        from clip_flax.tensors import flax_entries, to_entry
+
+        entries = flax_entries({name: to_entry(np.asarray(array, np.float32))})
+        model.assign((path, entry.load()) for path, entry in entries.items())
+
+    def add_one(self, model: Any) -> None:
+        import jax
+
+        step = jax.jit(lambda params: jax.tree.map(lambda leaf: leaf + 1.0, params), donate_argnums=0)
+        model.params = jax.block_until_ready(step(model.params))
 
 
 def _canonical(params: Any) -> dict[str, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from support.backend_flax import FlaxBackend
@@ -13,27 +15,95 @@ if TYPE_CHECKING:
 
 
 class TorchBackend:
-    name = "torch"
+    """PyTorch.
 
-    def build(self, class_name: str, config: Any, seed: int = 0) -> Any:
-        """A model with fresh weights, in evaluation mode."""
+    Attributes:
+        own_file: the name of the file that `safe_serialization=False` writes.
+        precise: the dtype in which implementations of attention are compared.
+        no_dropout: what its attention functions take for it.
+        embedding_size: the attribute that holds an embedding's number of rows.
+    """
+
+    name = "torch"
+    own_file = "pytorch_model.bin"
+    precise = "float64"
+    no_dropout = 0.0
+    embedding_size = "num_embeddings"
+
+    def build(self, class_name: str, config: Any, seed: int = 0, dtype: str = "float32") -> Any:
+        """Build a model with fresh weights, in evaluation mode."""
         import torch
 
         import clip_torch
 
         torch.manual_seed(seed)
-        return getattr(clip_torch, class_name)(config).eval()
+        return getattr(clip_torch, class_name)(config).to(getattr(torch, dtype)).eval()
 
-    def load(self, class_name: str, source: Any, **options: Any) -> Any:
+    def load(self, class_name: str, source: Any, *, seed: int = 0, **options: Any) -> Any:
+        """Load a model; `seed` is of the weights that start afresh."""
+        import torch
+
         import clip_torch
 
+        torch.manual_seed(seed)
         return getattr(clip_torch, class_name).from_pretrained(source, **options)
+
+    def module(self, name: str) -> Any:
+        """Import a module of the package, such as "attention"."""
+        return import_module(f"clip_torch.{name}")
+
+    def tensor(self, array: Any, dtype: str | None = None) -> Any:
+        """Return an array as the framework's tensor."""
+        import torch
+
+        return torch.as_tensor(array, dtype=None if dtype is None else getattr(torch, dtype))
+
+    def double_precision(self) -> AbstractContextManager[Any]:
+        """Allow float64."""
+        return nullcontext()
+
+    def integer_dtype(self) -> Any:
+        """Return a dtype of the framework that is not floating point."""
+        import torch
+
+        return torch.int64
+
+    def other_layer(self) -> Any:
+        """Return a layer that is not CLIP's."""
+        import torch
+
+        return torch.nn.Identity()
 
     def forward(self, model: Any, inputs: dict[str, np.ndarray], **options: Any) -> dict[str, np.ndarray]:
         return torch_outputs(model, inputs, options)
 
-    def gradients(self, model: Any, inputs: dict[str, np.ndarray], **options: Any) -> dict[str, np.ndarray]:
-        return torch_outputs(model, inputs, options, gradients=True)
+    def train(self, model: Any, inputs: dict[str, np.ndarray], seed: int, **options: Any) -> dict[str, np.ndarray]:
+        """Return the outputs in training mode; `seed` is of dropout."""
+        import torch
+
+        torch.manual_seed(seed)
+        outputs = torch_outputs(model.train(), inputs, options)
+        model.eval()
+        return outputs
+
+    def gradients(
+        self, model: Any, inputs: dict[str, np.ndarray], *, dropout_seed: int | None = None, **options: Any
+    ) -> dict[str, np.ndarray]:
+        """Return outputs and gradients of the loss or of `support.oracle.scalar`; a seed of dropout means training."""
+        import torch
+
+        if dropout_seed is not None:
+            torch.manual_seed(dropout_seed)
+        return torch_outputs(model.train(dropout_seed is not None), inputs, options, gradients=True)
+
+    def value_and_gradient(self, function: Any, array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the value of a scalar function of one tensor, and its gradient."""
+        import torch
+
+        tensor = torch.from_numpy(array).requires_grad_()
+        value = function(tensor)
+        value.backward()
+        return value.detach().numpy(), tensor.grad.numpy()
 
     def call(self, method: Any, inputs: dict[str, np.ndarray], **options: Any) -> np.ndarray:
         """A method of a model that returns one array."""
@@ -53,6 +123,28 @@ class TorchBackend:
     def weights(self, model: Any) -> dict[str, np.ndarray]:
         """The parameters by canonical name."""
         return {name: tensor.float().numpy() for name, tensor in model.state_dict().items()}
+
+    def dtypes(self, model: Any) -> dict[str, str]:
+        """Return the parameters' dtypes by canonical name."""
+        return {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in model.state_dict().items()}
+
+    def state_dict(self, model: Any) -> Any:
+        """Return the parameters as `from_pretrained(state_dict=...)` takes them."""
+        return model.state_dict()
+
+    def assign(self, model: Any, name: str, array: Any) -> None:
+        """Set a parameter by canonical name."""
+        import torch
+
+        model.get_parameter(name).data.copy_(torch.as_tensor(array))
+
+    def add_one(self, model: Any) -> None:
+        """Add 1 to every parameter in place, as an optimizer changes them."""
+        import torch
+
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(1.0)
 
 
 BACKENDS = [TorchBackend(), TensorFlowBackend(), FlaxBackend()]

@@ -78,3 +78,10 @@ def token_ids(batch: int = 4, seq: int = 11, seed: int = 0) -> tuple[np.ndarray,
         ids[row, 0], ids[row, length - 1] = 96, EOS_TOKEN_ID
         mask[row, :length] = 1
     return ids, mask
+
+
+def inputs_for(class_name: str, batch: int = 4) -> dict[str, np.ndarray]:
+    """Return inputs of a model class, by keyword."""
+    ids, mask = token_ids(batch)
+    text, pixels = {"input_ids": ids, "attention_mask": mask}, {"pixel_values": pixel_values(batch)}
+    return text | pixels if class_name == "CLIPModel" else text if "Text" in class_name else pixels

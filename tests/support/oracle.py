@@ -49,8 +49,10 @@ def flatten(output: Any, prefix: str = "") -> dict[str, np.ndarray]:
     if hasattr(output, "items") or isinstance(output, (tuple, list)):
         items = output.items() if hasattr(output, "items") else enumerate(output)
         return {name: array for key, value in items for name, array in flatten(value, f"{prefix}{key}.").items()}
-    array = output.detach().float().cpu().numpy() if hasattr(output, "detach") else np.asarray(output)
-    return {prefix.removesuffix("."): array}
+    if hasattr(output, "detach"):
+        output = output.detach().cpu()
+        output = output if str(output.dtype) == "torch.float64" else output.float()  # numpy has no bfloat16
+    return {prefix.removesuffix("."): np.asarray(output)}
 
 
 def torch_forward(

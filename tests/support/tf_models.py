@@ -8,18 +8,12 @@ import keras
 import numpy as np
 
 import clip_tf
-from support.configs import pixel_values, tiny_config, token_ids
+from support.configs import tiny_config
 
 
 def build(class_name: str = "CLIPModel", seed: int = 0, *, dtype: Any = None, **config: Any) -> Any:
     keras.utils.set_random_seed(seed)
     return getattr(clip_tf, class_name)(tiny_config(**{"num_labels": 3, **config}), dtype=dtype)
-
-
-def inputs_for(class_name: str, batch: int = 4) -> dict[str, np.ndarray]:
-    ids, mask = token_ids(batch)
-    text, pixels = {"input_ids": ids, "attention_mask": mask}, {"pixel_values": pixel_values(batch)}
-    return text | pixels if class_name == "CLIPModel" else text if "Text" in class_name else pixels
 
 
 def assert_close(ours: Any, expected: Any, tolerance: float = 1e-5) -> None:

@@ -1,0 +1,162 @@
+"""The handles: embeddings, pruning, gradient checkpointing, counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from support.configs import inputs_for, tiny_config, token_ids
+from support.messages import naming
+from support.tolerances import DRAWN_WEIGHTS, EMBEDDINGS, GRADIENTS, ROUNDING
+
+TABLE = "text_model.embeddings.token_embedding.weight"
+IDS = {"input_ids": token_ids()[0]}
+
+
+def build(backend, class_name="CLIPTextModel", **config):
+    return backend.build(class_name, tiny_config(**config))
+
+
+def assert_identical(found, expected):
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        assert np.array_equal(found[name], array), name
+
+
+# Embeddings
+
+
+def test_growing_the_vocabulary_keeps_the_old_rows_and_starts_new_ones_at_their_mean(backend):
+    model = build(backend)
+    old, before = backend.weights(model)[TABLE], backend.forward(model, IDS)["pooler_output"]
+    grown = model.resize_token_embeddings(110)
+    assert grown is model.get_input_embeddings()
+    assert getattr(grown, backend.embedding_size) == model.config.vocab_size == 110
+    new, mean = backend.weights(model)[TABLE], old.mean(axis=0)
+    assert new.shape == (110, 40)
+    assert np.array_equal(new[:99], old)
+    assert np.abs(new[99:] - mean).max() < ROUNDING * np.abs(mean).max()
+    assert np.array_equal(backend.forward(model, IDS)["pooler_output"], before)
+    backend.forward(model, {"input_ids": np.array([[109, 97]])})
+    with pytest.raises(IndexError, match=naming("input_ids", 110)):
+        backend.forward(model, {"input_ids": np.array([[110, 97]])})
+
+
+def test_cutting_and_rounding_the_vocabulary(backend):
+    model = build(backend, "CLIPModel")
+
+    def resized(*args, **options):
+        assert model.resize_token_embeddings(*args, **options) is model.get_input_embeddings()
+        return backend.weights(model)[TABLE]
+
+    assert resized(50).shape == (50, 40)
+    assert resized(51, pad_to_multiple_of=32).shape == (64, 40)
+    assert resized(pad_to_multiple_of=3).shape == (66, 40)
+    assert model.config.text_config.vocab_size == 66
+    assert resized(2000, mean_resizing=False)[66:].std() == pytest.approx(0.02 * 1.5, rel=DRAWN_WEIGHTS)
+
+
+@pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPTextModel"])
+def test_adding_tokens_to_a_model_that_pools_at_the_largest_id_warns(backend, class_name):
+    model = build(backend, class_name, text={"eos_token_id": 2})
+    model.resize_token_embeddings(99)
+    with pytest.warns(UserWarning, match=naming("eos_token_id=2", "tokenizer.eos_token_id")):
+        model.resize_token_embeddings(101)
+    getattr(model.config, "text_config", model.config).eos_token_id = 97
+    model.resize_token_embeddings(102)
+    inputs = inputs_for(class_name, 1) | {"input_ids": np.array([[96, 101, 5, 97, 0]])}
+    del inputs["attention_mask"]
+    outputs = backend.forward(model, inputs)
+    prefix = "text_model_output." if class_name == "CLIPModel" else ""
+    assert np.array_equal(outputs[f"{prefix}pooler_output"], outputs[f"{prefix}last_hidden_state"][:, 3])
+
+
+def test_a_vision_model_has_no_vocabulary(backend):
+    with pytest.raises(TypeError, match=naming("CLIPVisionModel", "resize_token_embeddings")):
+        build(backend, "CLIPVisionModel").resize_token_embeddings(5)
+
+
+@pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPTextModelWithProjection", "CLIPVisionModelWithProjection"])
+def test_the_input_embedding_can_be_read_and_replaced(backend, class_name):
+    model = build(backend, class_name)
+    old, new = model.get_input_embeddings(), backend.other_layer()
+    model.set_input_embeddings(new)
+    assert model.get_input_embeddings() is new is not old
+    assert model.get_output_embeddings() is None
+
+
+# Pruning
+
+
+def test_a_pruned_head_counts_as_one_that_adds_nothing(backend, tmp_path):
+    model, silenced = build(backend, "CLIPModel"), build(backend, "CLIPModel")
+    pruned = {"text_model": {0: [4, 1], 2: [0]}, "vision_model": {1: [2]}}
+    for tower, layers in pruned.items():
+        width = 8 if tower == "text_model" else 12
+        for layer, heads in layers.items():
+            name = f"{tower}.encoder.layers.{layer}.self_attn.out_proj.weight"
+            weight = backend.weights(silenced)[name].copy()
+            for head in heads:
+                weight[:, head * width : (head + 1) * width] = 0
+            backend.assign(silenced, name, weight)
+    inputs = inputs_for("CLIPModel")
+    backend.forward(model, inputs)  # what was compiled before is of no use after
+    model.prune_heads(pruned)
+    assert model.config.text_config.pruned_heads == {0: [1, 4], 2: [0]}
+    assert backend.weights(model)["text_model.encoder.layers.0.self_attn.q_proj.weight"].shape == (24, 40)
+
+    model.save_pretrained(tmp_path)
+    expected = backend.forward(silenced, inputs)
+    for one in (model, backend.load("CLIPModel", tmp_path)):
+        found = backend.forward(one, inputs)
+        assert list(found) == list(expected)
+        for name, array in expected.items():
+            np.testing.assert_allclose(found[name], array, rtol=ROUNDING, atol=EMBEDDINGS, err_msg=name)
+
+
+def test_heads_of_one_tower_are_pruned_by_layer_and_in_steps(backend):
+    at_once, in_steps = build(backend), build(backend)
+    at_once.prune_heads({1: [0, 2, 3]})
+    in_steps.prune_heads({1: [2]})
+    in_steps.prune_heads({1: [3, 2, 0]})
+    assert in_steps.config.pruned_heads == at_once.config.pruned_heads == {1: [0, 2, 3]}
+    assert_identical(backend.forward(in_steps, IDS), backend.forward(at_once, IDS))
+
+
+def test_a_tower_that_is_not_there_is_named(backend):
+    with pytest.raises(ValueError, match=naming("prune_heads", "'0'", "text_model", "vision_model")):
+        build(backend, "CLIPModel").prune_heads({0: [1]})
+
+
+# Gradient checkpointing
+
+
+@pytest.mark.parametrize("attn_implementation", ["sdpa", "eager"])
+@pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPVisionModel", "CLIPTextModel"])
+def test_gradient_checkpointing_gives_the_same_gradients(backend, class_name, attn_implementation):
+    dropout = {"attention_dropout": 0.4}
+
+    def gradients(*, checkpointing):
+        model = build(backend, class_name, text=dropout, vision=dropout, attn_implementation=attn_implementation)
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        assert model.is_gradient_checkpointing is checkpointing
+        return backend.gradients(model, inputs_for(class_name), dropout_seed=3)
+
+    plain, recomputed = gradients(checkpointing=False), gradients(checkpointing=True)
+    assert plain.keys() == recomputed.keys()
+    for name, array in plain.items():
+        np.testing.assert_allclose(
+            recomputed[name], array, rtol=GRADIENTS, atol=GRADIENTS * np.abs(array).max(), err_msg=name
+        )
+
+
+# Counts
+
+
+def test_parameters_are_counted_with_embeddings_and_without(backend):
+    model = build(backend, "CLIPModel")
+    total = sum(array.size for array in backend.weights(model).values())
+    tables = 99 * 40 + 19 * 40 + 26 * 36 + 36 * 2 * 6 * 6
+    assert model.num_parameters() == total
+    assert model.num_parameters(exclude_embeddings=True) == total - tables

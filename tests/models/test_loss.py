@@ -1,0 +1,53 @@
+"""The losses against their formulas, and what they refuse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from support.messages import naming
+from support.tolerances import LOSS
+
+LOGITS = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32) * 3
+
+
+def log_softmax(rows):
+    return rows - np.log(np.exp(rows).sum(axis=-1, keepdims=True))
+
+
+def classification(backend, labels, logits=LOGITS, problem_type=None):
+    """The loss of a classifier, and its gradient in the logits."""
+    loss = backend.module("loss").classification_loss
+    return backend.value_and_gradient(lambda tensor: loss(tensor, backend.tensor(labels), problem_type), logits)
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (2, 3)])
+def test_texts_and_images_that_make_no_pairs_are_refused_with_both_numbers(backend, shape):
+    with pytest.raises(ValueError, match=naming("return_loss=True", *shape)):
+        backend.module("loss").clip_loss(backend.tensor(np.zeros(shape, np.float32)))
+
+
+@pytest.mark.parametrize("problem_type", [None, "single_label_classification"])
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_class_indices_of_either_width_give_the_same_loss(backend, dtype, problem_type):
+    loss, _ = classification(backend, np.array([0, 2, 1, 1], dtype), problem_type=problem_type)
+    assert loss == pytest.approx(-log_softmax(LOGITS)[range(4), [0, 2, 1, 1]].mean(), rel=LOSS)
+
+
+def test_a_label_of_minus_one_hundred_is_left_out_and_its_gradient_is_zero(backend):
+    loss, gradient = classification(backend, np.array([4, -100, 0, -100]))
+    assert loss == pytest.approx(-(log_softmax(LOGITS)[0, 4] + log_softmax(LOGITS)[2, 0]) / 2, rel=LOSS)
+    assert np.isfinite(gradient).all()
+    assert gradient.any(axis=-1).tolist() == [True, False, True, False]
+
+
+def test_losses_of_several_labels_stay_finite_where_logits_are_large(backend):
+    logits, labels = np.array([[300.0, -300.0]], np.float32), np.array([[0.0, 1.0]], np.float32)
+    assert classification(backend, labels, logits)[0] == pytest.approx(300.0)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+def test_regression_of_one_number_takes_labels_of_either_shape(backend, shape):
+    labels = np.array([0.5, -1.0, 2.0, 0.0], np.float32)
+    loss, _ = classification(backend, labels.reshape(shape), LOGITS[:, :1])
+    assert loss == pytest.approx(np.square(LOGITS[:, 0] - labels).mean(), rel=LOSS)

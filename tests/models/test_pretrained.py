@@ -1,0 +1,217 @@
+"""Loading and saving: every class, layout and error."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from clip_core.modeling.parameters import MODEL_CLASSES
+from converters.checkpoint import CheckpointError
+from support.configs import inputs_for, tiny_config
+from support.entries import assert_same
+from support.messages import naming
+from support.tolerances import DRAWN_WEIGHTS
+
+
+def assert_equal(backend, one, other):
+    """Two models have the same parameters, to the bit."""
+    assert list(backend.weights(one)) == list(backend.weights(other))
+    assert backend.dtypes(one) == backend.dtypes(other)
+    assert_same(backend.weights(one), backend.weights(other))
+
+
+@pytest.fixture
+def folder(backend, saved, tmp_path):
+    """A saved CLIPModel that the test may change."""
+    return shutil.copytree(saved(backend), tmp_path / "model")
+
+
+# What is saved
+
+
+@pytest.mark.parametrize("options", [{}, {"safe_serialization": False}, {"max_shard_size": "40KB"}])
+@pytest.mark.parametrize("class_name", MODEL_CLASSES)
+def test_every_class_comes_back_as_it_was_saved(backend, built, tmp_path, class_name, options):
+    model, inputs = built(backend, class_name), inputs_for(class_name)
+    model.save_pretrained(tmp_path, **options)
+    assert json.loads((tmp_path / "config.json").read_text())["architectures"] == [class_name]
+    assert (tmp_path / backend.own_file).exists() == ("safe_serialization" in options)
+    assert ("max_shard_size" in options) == any(path.name.endswith(".index.json") for path in tmp_path.iterdir())
+    loaded = backend.load(class_name, tmp_path)
+    assert loaded.name_or_path == str(tmp_path)
+    assert_equal(backend, loaded, model)
+    assert_same(backend.forward(loaded, inputs), backend.forward(model, inputs))
+
+
+def test_a_variant_is_written_and_read(backend, built, tmp_path):
+    built(backend).save_pretrained(tmp_path, variant="fp16")
+    assert (tmp_path / "model.fp16.safetensors").exists()
+    assert_equal(backend, backend.load("CLIPModel", tmp_path, variant="fp16"), built(backend))
+    with pytest.raises(FileNotFoundError, match=naming("model.safetensors")):
+        backend.load("CLIPModel", tmp_path)
+
+
+def test_only_the_main_process_writes(backend, built, tmp_path):
+    built(backend).save_pretrained(tmp_path / "none", is_main_process=False)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_file_in_the_folders_place_is_refused(backend, built, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match=naming(tmp_path / "file")):
+        built(backend).save_pretrained(tmp_path / "file")
+
+
+def test_saving_over_the_files_that_were_loaded(backend, folder):
+    loaded, model = backend.load("CLIPModel", folder), backend.build("CLIPModel", tiny_config(num_labels=3))
+    for one in (loaded, model):
+        backend.assign(one, "logit_scale", 3.0)
+    loaded.save_pretrained(folder)
+    assert_equal(backend, backend.load("CLIPModel", folder), model)
+    assert_equal(backend, loaded, model)
+
+
+@pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "own"])
+def test_training_a_loaded_model_does_not_touch_its_file(backend, built, tmp_path, safe):
+    built(backend).save_pretrained(tmp_path, safe_serialization=safe)
+    file = tmp_path / ("model.safetensors" if safe else backend.own_file)
+    before, loaded = file.read_bytes(), backend.load("CLIPModel", tmp_path)
+    old = {name: array.copy() for name, array in backend.weights(loaded).items()}
+    backend.add_one(loaded)
+    assert file.read_bytes() == before
+    assert_same(backend.weights(loaded), {name: array + np.float32(1) for name, array in old.items()})
+
+
+# Other names
+
+
+def rename(folder, change):
+    """Save the folder's weights again under other names, without metadata."""
+    from safetensors.numpy import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    save_file({change(name): array for name, array in weights.items()}, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("prefix", ["", "clip.", "module.", "model."])
+def test_prefixed_keys_and_files_without_metadata_load(backend, built, folder, prefix):
+    rename(folder, lambda name: prefix + name)
+    assert_equal(backend, backend.load("CLIPModel", folder), built(backend))
+
+
+@pytest.mark.parametrize(
+    ("class_name", "tower"), [("CLIPTextModel", "text_model"), ("CLIPVisionModel", "vision_model")]
+)
+def test_flattened_towers_load(backend, built, tmp_path, class_name, tower):
+    built(backend, class_name).save_pretrained(tmp_path)
+    rename(tmp_path, lambda name: name.removeprefix(f"{tower}."))
+    assert_equal(backend, backend.load(class_name, tmp_path), built(backend, class_name))
+
+
+# What does not fit
+
+
+@pytest.mark.parametrize("class_name", [name for name in MODEL_CLASSES if name != "CLIPForImageClassification"])
+def test_a_full_checkpoint_serves_every_class(backend, saved, built, class_name):
+    loaded, full = backend.weights(backend.load(class_name, saved(backend))), backend.weights(built(backend))
+    assert_same(loaded, {name: full[name] for name in loaded})
+
+
+def test_a_full_checkpoint_serves_a_classifier_that_starts_afresh(backend, saved, built):
+    name = "CLIPForImageClassification"
+    with pytest.warns(UserWarning, match=naming(name, "classifier.weight", "classifier.bias")):
+        model = backend.load(name, saved(backend), num_labels=5)
+    assert backend.forward(model, inputs_for(name))["logits"].shape == (4, 5)
+    loaded, full = backend.weights(model), backend.weights(built(backend))
+    assert loaded["classifier.weight"].std() > 0
+    assert_same(
+        {name: array for name, array in loaded.items() if not name.startswith("classifier")},
+        {name: full[name] for name in loaded if not name.startswith("classifier")},
+    )
+
+
+def test_a_classifier_that_nobody_asked_for_is_an_error(backend, built, tmp_path):
+    backend.build("CLIPModel", tiny_config()).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=naming(2, "classifier.weight")):
+        backend.load("CLIPForImageClassification", tmp_path)
+
+
+def test_missing_and_unexpected_weights_can_be_pardoned(backend, built, folder):
+    rename(folder, lambda name: name.replace("layers.1.mlp", "layers.1.mlp_old"))
+    fresh, old = "text_model.encoder.layers.1.mlp.fc1.weight", "text_model.encoder.layers.0.mlp.fc1.weight"
+    with pytest.raises(CheckpointError, match=naming(8, fresh)):
+        backend.load("CLIPModel", folder)
+    with pytest.warns(UserWarning, match=naming("CLIPModel", fresh)):
+        model, info = backend.load("CLIPModel", folder, seed=5, strict=False, output_loading_info=True)
+    assert len(info["missing_keys"]) == len(info["unexpected_keys"]) == 8
+    loaded, full = backend.weights(model), backend.weights(built(backend))
+    assert not np.array_equal(loaded[fresh], full[fresh])
+    assert loaded[fresh].std() == pytest.approx(1.5 * 80**-0.5, rel=DRAWN_WEIGHTS)
+    assert np.array_equal(loaded[old], full[old])
+
+
+def test_mismatched_sizes_are_an_error_unless_ignored(backend, saved):
+    with pytest.raises(CheckpointError, match=naming("text_projection.weight", (24, 40), (9, 40))):
+        backend.load("CLIPModel", saved(backend), projection_dim=9)
+    with pytest.warns(UserWarning, match=naming("visual_projection.weight", "text_projection.weight")):
+        loaded, info = backend.load(
+            "CLIPModel", saved(backend), projection_dim=9, ignore_mismatched_sizes=True, output_loading_info=True
+        )
+    assert backend.weights(loaded)["text_projection.weight"].shape == (9, 40)
+    assert info["mismatched_keys"][1] == ("text_projection.weight", (24, 40), (9, 40))
+
+
+# Options
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float17", "integer", 3])
+def test_a_dtype_that_is_none_is_refused(backend, saved, dtype):
+    dtype = backend.integer_dtype() if dtype == "integer" else dtype
+    with pytest.raises(ValueError, match=naming(repr(dtype), "float32")):
+        backend.load("CLIPModel", saved(backend), dtype=dtype)
+
+
+def test_config_fields_and_the_attention_are_set_by_keyword(backend, saved):
+    loaded = backend.load("CLIPModel", saved(backend), attn_implementation="eager", output_attentions=True)
+    outputs = backend.forward(loaded, inputs_for("CLIPModel"))
+    found = [name for name in outputs if name.startswith("vision_model_output.attentions.")]
+    assert len(found) == 2
+    assert loaded.config.text_config.attn_implementation == "eager"
+
+
+def test_a_config_may_be_given_in_place_of_the_files(backend, built, folder):
+    config = tiny_config({"hidden_act": "relu"})
+    loaded = backend.load("CLIPModel", folder, config=config, output_hidden_states=True)
+    assert loaded.config.output_hidden_states
+    assert loaded.config.text_config.hidden_act == "relu"
+    assert not config.output_hidden_states  # the caller's own stays as it is
+    (folder / "config.json").rename(folder / "other.json")
+    assert_equal(backend, backend.load("CLIPModel", folder, config=folder / "other.json"), built(backend))
+
+
+def test_a_weight_file_is_loaded_with_the_config_beside_it(backend, saved, built):
+    assert_equal(backend, backend.load("CLIPModel", saved(backend) / "model.safetensors"), built(backend))
+
+
+def test_a_state_dict_may_be_given_in_place_of_a_file(backend, built):
+    model = built(backend)
+    loaded = backend.load("CLIPModel", None, config=model.config, state_dict=backend.state_dict(model))
+    assert_equal(backend, loaded, model)
+    with pytest.raises(ValueError, match=naming("pretrained_model_name_or_path=None", "config", "state_dict")):
+        backend.load("CLIPModel", None)
+
+
+def test_a_keyword_that_nothing_takes_is_named(backend, built, saved, tmp_path):
+    for options in ({}, {"config": tiny_config()}):
+        with pytest.raises(TypeError, match=naming("CLIPModel.from_pretrained", "num_layer")):
+            backend.load("CLIPModel", saved(backend), num_layer=3, **options)
+    with pytest.raises(TypeError, match=naming("save_pretrained", "safe")):
+        built(backend).save_pretrained(tmp_path, safe=True)
+
+
+def test_transformers_obsolete_keywords_are_taken(backend, saved):
+    obsolete = {"low_cpu_mem_usage": True, "trust_remote_code": False, "resume_download": True, "from_pt": True}
+    backend.load("CLIPModel", saved(backend), **obsolete)
