@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
+from itertools import pairwise
 
 from cyclopts import App, CycloptsError
 
@@ -138,11 +140,34 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # avoids a second complaint from Python at exit
         code = 0
     except (CycloptsError, ValueError, OSError, ImportError) as error:
-        print(f"clip-zoo: {error}", file=sys.stderr)  # noqa: T201
+        typed = sys.argv[1:] if arguments is None else arguments
+        print(f"clip-zoo: {_naming_the_option(str(error), typed)}", file=sys.stderr)  # noqa: T201
         code = BAD_INPUT
     except KeyboardInterrupt:
         code = 130  # the shell's code for a command ended by Ctrl-C
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _naming_the_option(message: str, arguments: list[str]) -> str:
+    """Name the option that an error is about, where the library names its own argument, or only the value.
+
+    Args:
+        message: the error's message.
+        arguments: the command line.
+    """
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    typed = [(option, value) for option, value in pairwise(words) if option.startswith("--") and value]
+    for option, value in typed:
+        argument = re.escape(option.removeprefix("--").replace("-", "_"))
+        pattern = rf"\b{argument}=(['\"]?){re.escape(value)}\1(?!\w)"
+        message = re.sub(pattern, f"{option} {value}".replace("\\", r"\\"), message)
+    if any(option in message for option, _ in typed):
+        return message
+    quoted = [(option, value) for option, value in typed if repr(value) in message]
+    bare = [(option, value) for option, value in typed if message.startswith((f"{value}:", f"{value} "))]
+    for option, value in (*quoted, *bare):
+        return f"{option} {message}" if message.startswith(f"{value}:") else f"{option} {value}: {message}"
+    return message
 
 
 def _one_line(message: Warning | str, *_: object, **__: object) -> str:

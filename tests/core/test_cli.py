@@ -241,10 +241,10 @@ def test_a_label_that_is_too_long_is_told_in_one_line(run, cat, model):
 @pytest.mark.parametrize(
     ("option", "value", "named"),
     [
-        ("--backend", "mxnet", ["'mxnet'", "torch"]),
-        ("--device", "gpu9", ["'gpu9'"]),
-        ("--device", "cuda:99", ["'cuda:99'"]),
-        ("--dtype", "int8", ["'int8'", "float32"]),
+        ("--backend", "mxnet", ["--backend", "'mxnet'", "torch"]),
+        ("--device", "gpu9", ["--device", "gpu9"]),
+        ("--device", "cuda:99", ["--device", "cuda:99"]),
+        ("--dtype", "int8", ["--dtype", "int8", "float32"]),
         ("--template", "a photo", ["'a photo'", "{}"]),
         ("--batch-size", "0", ["--batch-size", 0, 1]),
         ("--top-k", "-1", ["--top-k", -1, 1]),
@@ -292,3 +292,57 @@ def test_embeddings_of_many_labels_are_kept_in_the_folder_that_is_named(run, mod
     assert first[0] == 0
     assert run("classify", cat, *options) == first
     assert kept.stat().st_mtime_ns == written
+
+
+CHECKPOINT = Path(__file__).parents[2] / "examples" / "shapes" / "checkpoint"
+PICTURES = CHECKPOINT.parent / "pictures"
+CLASSIFY = ("classify", PICTURES / "a-green-cross.png", "--labels", "a", "b", "--model", CHECKPOINT)
+EVALUATE = ("evaluate", "zero-shot", "--data", PICTURES, "--model", CHECKPOINT)
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [
+        (("convert", CHECKPOINT, "out"), "--to", "odd"),
+        *((("convert", CHECKPOINT, "out", "--to", "torch"), *pair) for pair in (
+            ("--dtype", "odd"), ("--max-shard-size", "odd"), ("--subfolder", "odd"),
+        )),
+        (("convert", "no/model", "out", "--to", "torch"), "--revision", "odd"),
+        (("inspect", CHECKPOINT), "--subfolder", "odd"),
+        (("inspect", "no/model"), "--revision", "odd"),
+        (("verify", CHECKPOINT), "--frameworks", "odd"),
+        (("verify", CHECKPOINT), "--dtype", "odd"),
+        (("verify", CHECKPOINT), "--against", "odd"),
+        *((CLASSIFY, option, "odd") for option in (
+            "--backend", "--device", "--dtype", "--model", "--labels-file", "--batch-size", "--top-k", "--template",
+        )),
+        *((EVALUATE, option, "odd") for option in (
+            "--data", "--batch-size", "--workers", "--template", "--templates-file", "--template-set",
+            "--labels-file",
+        )),
+        *((("train", "--data", PICTURES, "--model", CHECKPOINT, "--checkpoint-dir", "out"), *pair) for pair in (
+            ("--data", "odd"), ("--model", "odd"), ("--precision", "odd"), ("--freeze", "odd"), ("--lr", "-1.0"),
+            ("--parallel", "odd"), ("--epochs", "0"), ("--crop", "odd"), ("--warmup", "-1.0"), ("--accum", "0"),
+        )),
+    ],
+)  # fmt: skip
+def test_a_bad_value_is_reported_by_the_option_that_was_typed(run, tmp_path, monkeypatch, command, option, value):
+    monkeypatch.chdir(tmp_path)
+    words = list(command)
+    if option in words:
+        place = words.index(option)
+        del words[place : place + 2]
+    code, out, err = run(*words, option, value)
+    assert (code, out) == (2, "")
+    assert option in err
+    assert value in err
+    assert f"{option.removeprefix('--').replace('-', '_')}=" not in err
+
+
+def test_an_option_is_blamed_only_for_its_own_value():
+    from clip_core.cli import _naming_the_option
+
+    typed = ["classify", "--labels", "a", "--dtype", "odd", "--model=gone"]
+    assert _naming_the_option("dtype='odd' is not a dtype", typed) == "--dtype odd is not a dtype"
+    assert _naming_the_option("'gone' is neither a folder", typed) == "--model gone: 'gone' is neither a folder"
+    assert _naming_the_option("there is a fault", typed) == "there is a fault"

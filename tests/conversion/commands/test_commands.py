@@ -17,6 +17,7 @@ from converters.formats import BY_NAME, FORMATS
 from converters.writing import save_weights
 from support.configs import tiny_config
 from support.entries import assert_same, entry, random_entries
+from support.messages import mentions
 
 
 @pytest.fixture
@@ -75,22 +76,22 @@ def test_convert_overwrites_only_when_asked(run, source, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "named"),
     [
-        (["--to", "onnx"], "to='onnx' is no format to convert to; it is one of safetensors, torch, tf, flax"),
-        ([], "--to"),
-        (["--to", "tf", "--dtype", "int8"], "dtype='int8' is none for weights"),
-        (["--to", "tf", "--dtype", "bfloat16"], "dtype bfloat16, which HDF5 lacks"),
-        (["--to", "tf", "--max-shard-size", "big"], "max_shard_size='big' is no size"),
-        (["--to", "openai", "--max-shard-size", "1GB"], "reads one file only"),
-        (["--to", "openai"], "OpenAI's code cannot run this model"),
-        (["--to", "tf", "--subfolder", "gone"], "holds no folder 'gone'"),
+        (["--to", "onnx"], ["--to", "onnx", "safetensors", "torch", "tf", "flax"]),
+        ([], ["--to"]),
+        (["--to", "tf", "--dtype", "int8"], ["--dtype", "int8"]),
+        (["--to", "tf", "--dtype", "bfloat16"], ["bfloat16", "HDF5"]),
+        (["--to", "tf", "--max-shard-size", "big"], ["--max-shard-size", "big"]),
+        (["--to", "openai", "--max-shard-size", "1GB"], ["one file"]),
+        (["--to", "openai"], ["OpenAI's code"]),
+        (["--to", "tf", "--subfolder", "gone"], ["--subfolder", "'gone'"]),
     ],
 )
-def test_convert_refuses_in_one_line_and_writes_nothing(run, source, tmp_path, options, message):
+def test_convert_refuses_in_one_line_and_writes_nothing(run, source, tmp_path, options, named):
     code, out, err = run("convert", source, tmp_path / "target", *options)
     assert (code, out) == (2, "")
-    assert message in one_line(err)
+    assert mentions(one_line(err), *named)
     assert not (tmp_path / "target").exists()
 
 
