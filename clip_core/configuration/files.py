@@ -13,6 +13,7 @@ from clip_core.configuration.foreign import foreign_family
 from clip_core.hub import require_file, split_hub_options
 from clip_core.hub.files import read_json, write_text
 from clip_core.hub.pushable import Pushable, upload_saved
+from clip_core.hub.readable import Readable
 
 if TYPE_CHECKING:
     import os
@@ -145,49 +146,24 @@ _COMMON_DEFAULTS: dict[str, Any] = {
 }
 
 
-class BaseConfig(ConfigFields, Pushable):
+class BaseConfig(ConfigFields, Pushable, Readable):
     """A configuration that can be read and written; see `ConfigFields` for its arguments."""
 
     # Reading
 
     @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
-        cache_dir: str | os.PathLike[str] | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        revision: str | None = "main",
-        **kwargs: Any,
-    ) -> Any:
-        """Read a config.json. A tower's class also reads its part of a full config.
-
-        Args:
-            pretrained_model_name_or_path: a local folder, the file itself, or a hub id.
-            cache_dir: see `clip_core.hub.HubOptions`, also for the options below.
-            force_download: download again even if cached.
-            local_files_only: do not contact the hub.
-            token: for private repositories.
-            revision: a branch, tag or commit.
-            **kwargs: `subfolder`; fields that override the file; and `return_unused_kwargs=True` to return `(config,
-                keywords that are not fields)`.
-
-        Raises:
-            FileNotFoundError: if there is no such file, folder or repository.
-            ValueError: if the file is damaged, has an invalid field, or describes another kind of model.
-        """
-        kwargs |= {"cache_dir": cache_dir, "force_download": force_download, "local_files_only": local_files_only}
-        content, kwargs = cls.get_config_dict(pretrained_model_name_or_path, token=token, revision=revision, **kwargs)
+    def _read(cls, source: str | os.PathLike[str], options: HubOptions, keywords: dict[str, Any]) -> Any:
+        """Read a config.json. A tower's class also reads its part of a full config."""
+        content, keywords = cls.get_config_dict(source, **options, **keywords)
         if not content.keys() & {"model_type", cls.base_config_key, *inspect.signature(cls).parameters}:
             raise ValueError(
-                f"{pretrained_model_name_or_path}: its {CONFIG_NAME} states no model_type and no field of "
-                f"{cls.__name__}; is it a CLIP checkpoint?"
+                f"{source}: its {CONFIG_NAME} states no model_type and no field of {cls.__name__}; is it a CLIP "
+                "checkpoint?"
             )
         try:
-            return cls.from_dict(content, **kwargs)
+            return cls.from_dict(content, **keywords)
         except ValueError as error:
-            raise ValueError(f"{pretrained_model_name_or_path}: {error}") from error
+            raise ValueError(f"{source}: {error}") from error
 
     @classmethod
     def get_config_dict(

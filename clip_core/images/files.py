@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clip_core.hub import find_file, require_file, split_hub_options
+from clip_core.hub import find_file, require_file
 from clip_core.hub.files import read_json, write_text
 from clip_core.hub.pushable import Pushable, upload_saved
+from clip_core.hub.readable import Readable
 from clip_core.images.settings import ARGUMENTS
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _DROPPED_KEYS = {"feature_extractor_type", "image_processor_type", "_valid_proce
 _IGNORED_KEYWORDS = {"use_fast"}
 
 
-class BaseImageProcessor(Pushable):
+class BaseImageProcessor(Pushable, Readable):
     """The base class that reads and writes attributes.
 
     All public attributes are written, so keys of a file beyond the class's arguments survive a round trip.
@@ -50,38 +51,11 @@ class BaseImageProcessor(Pushable):
     # Reading
 
     @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
-        cache_dir: str | os.PathLike[str] | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        revision: str = "main",
-        **kwargs: Any,
-    ) -> Any:
-        """Read a preprocessor_config.json, or the image processor's part of a processor_config.json.
-
-        Args:
-            pretrained_model_name_or_path: a local folder, the file itself, or a hub id.
-            cache_dir: see `clip_core.hub.HubOptions`, also for the options below.
-            force_download: download again even if cached.
-            local_files_only: do not contact the hub.
-            token: for private repositories.
-            revision: a branch, tag or commit.
-            **kwargs: `subfolder`; attributes that override the file; and `return_unused_kwargs=True` to return
-                `(image_processor, keywords that are not attributes)`.
-
-        Raises:
-            FileNotFoundError: if there is no such file, folder or repository.
-            ValueError: if the file is damaged or has an invalid value.
-        """
-        kwargs |= {"cache_dir": cache_dir, "force_download": force_download, "local_files_only": local_files_only}
-        kwargs |= {"token": token, "revision": revision}
-        options = split_hub_options(kwargs)
-        path, content = read_image_processor(pretrained_model_name_or_path, **options)
+    def _read(cls, source: str | os.PathLike[str], options: HubOptions, keywords: dict[str, Any]) -> Any:
+        """Read a preprocessor_config.json, or the image processor's part of a processor_config.json."""
+        path, content = read_image_processor(source, **options)
         try:
-            return cls.from_dict(content, **kwargs)
+            return cls.from_dict(content, **keywords)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 

@@ -9,9 +9,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from clip_core.hub import split_hub_options
 from clip_core.hub.files import staged
 from clip_core.hub.pushable import Pushable, upload_saved
+from clip_core.hub.readable import Readable
 from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME
 from clip_core.images.processor import CLIPImageProcessor
 from clip_core.images.settings import ARGUMENTS
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    from clip_core.hub import HubOptions
     from clip_core.tokenization.tokenizer import CLIPTokenizerBase
 
 
@@ -76,7 +77,7 @@ def split_keywords(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     return {**for_images, **groups["images_kwargs"]}, {**for_texts, **groups["text_kwargs"]}
 
 
-class CLIPProcessor(Pushable):
+class CLIPProcessor(Pushable, Readable):
     """A processor that combines an image processor and a tokenizer.
 
     Args:
@@ -135,40 +136,13 @@ class CLIPProcessor(Pushable):
         return BatchFeature(outputs)
 
     @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
-        cache_dir: str | os.PathLike[str] | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        revision: str | None = "main",
-        **kwargs: Any,
-    ) -> Self:
-        """Load the image processor and the tokenizer from one source.
-
-        Args:
-            pretrained_model_name_or_path: a local folder or a hub id.
-            cache_dir: see `clip_core.hub.HubOptions`, also for the options below.
-            force_download: download again even if cached.
-            local_files_only: do not contact the hub.
-            token: for private repositories.
-            revision: a branch, tag or commit.
-            **kwargs: `subfolder`; `use_fast=False` for `CLIPTokenizer`; arguments of the image processor and the
-                tokenizer that override the files.
-
-        Raises:
-            FileNotFoundError: if there is no such folder or repository, or a file is missing.
-            ValueError: if a file is damaged.
-        """
-        kwargs |= {"cache_dir": cache_dir, "force_download": force_download, "local_files_only": local_files_only}
-        kwargs |= {"token": token, "revision": revision}
-        options: dict[str, Any] = {**split_hub_options(kwargs)}
-        for_images = {key: kwargs.pop(key) for key in ARGUMENTS if key in kwargs}
-        tokenizer_class = _tokenizer_class(kwargs.pop("use_fast", None))
+    def _read(cls, source: str | os.PathLike[str], options: HubOptions, keywords: dict[str, Any]) -> Self:
+        """Load the image processor and the tokenizer from one source."""
+        for_images = {key: keywords.pop(key) for key in ARGUMENTS if key in keywords}
+        tokenizer_class = _tokenizer_class(keywords.pop("use_fast", None))
         return cls(
-            CLIPImageProcessor.from_pretrained(pretrained_model_name_or_path, **options, **for_images),
-            tokenizer_class.from_pretrained(pretrained_model_name_or_path, **options, **kwargs),
+            CLIPImageProcessor.from_pretrained(source, **options, **for_images),
+            tokenizer_class.from_pretrained(source, **options, **keywords),
         )
 
     def save_pretrained(
