@@ -59,8 +59,9 @@ def test_a_padded_text_equals_the_same_text_alone(backend):
         assert_close(backend, together["pooler_output"][row], alone["pooler_output"][0])
 
 
-def test_what_follows_a_token_does_not_change_it(backend):
-    model = text_model(backend, backend.precise)
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_what_follows_a_token_does_not_change_it(backend, implementation):
+    model = text_model(backend, backend.precise, implementation)
     ids = np.random.default_rng(0).integers(1, 90, (2, 12))
     other = ids.copy()
     other[:, 7:] = 5
