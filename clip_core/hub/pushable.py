@@ -12,28 +12,32 @@ if TYPE_CHECKING:
     import os
 
 
+def push(saveable: Any, repo_id: str, kwargs: dict[str, Any], **saving: Any) -> str:
+    """Upload the output of `saveable.save_pretrained(folder, **saving)`, and return the commit's URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        saveable.save_pretrained(folder, **saving)
+        return upload_folder(folder, repo_id, **kwargs)
+
+
+def push_to_hub(saveable: Any, repo_id: str, **kwargs: Any) -> str:
+    """Upload the output of `save_pretrained` to a hub repository, and return the commit's URL.
+
+    Args:
+        saveable: an object with `save_pretrained(folder)`.
+        repo_id: the repository, such as "user/my-clip"; created if missing.
+        **kwargs: the keywords of `clip_core.hub.upload_folder`.
+    """
+    return push(saveable, repo_id, kwargs)
+
+
 class Pushable:
     """A mixin that adds `push_to_hub` to classes with `save_pretrained(folder)`."""
 
-    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
-        """Upload the output of `save_pretrained` to a hub repository, and return the commit's URL.
-
-        Args:
-            repo_id: the repository, such as "user/my-clip"; created if missing.
-            **kwargs: the keywords of `clip_core.hub.upload_folder`.
-        """
-        return self._push(repo_id, kwargs)
+    push_to_hub = push_to_hub
 
     def _push(self, repo_id: str, kwargs: dict[str, Any], **saving: Any) -> str:
         """Upload the output of `save_pretrained` with these keywords."""
         return push(self, repo_id, kwargs, **saving)
-
-
-def push(saveable: Any, repo_id: str, kwargs: dict[str, Any], **saving: Any) -> str:
-    """Upload what `saveable.save_pretrained(folder, **saving)` writes, and return the commit's address."""
-    with tempfile.TemporaryDirectory() as folder:
-        saveable.save_pretrained(folder, **saving)
-        return upload_folder(folder, repo_id, **kwargs)
 
 
 def upload_saved(folder: str | os.PathLike[str], *, repo_id: str | None = None, **kwargs: Any) -> str:

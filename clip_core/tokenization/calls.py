@@ -13,12 +13,19 @@ from clip_core.tokenization.rows import make_batch, make_row, padded
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from clip_core.processing.batch import TensorType
+    from clip_core.tokenization.lengths import Side
+
 _FILLING = {"attention_mask": 0, "token_type_ids": 0, "special_tokens_mask": 1}
 
 
-def encode(tokenizer: Any, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **options: Any) -> Any:
-    """Return the ids of one text, a list or an array (1, sequence); options as in `__call__`."""
-    return tokenizer.encode_plus(text, text_pair, add_special_tokens=add_special_tokens, **options)["input_ids"]
+def encode(tokenizer: Any, text: Any, text_pair: Any = None, *ordered: Any, **options: Any) -> Any:
+    """Return the ids of one text, a list or an array (1, sequence); options as in `__call__`.
+
+    By position, as in transformers, are taken `add_special_tokens`, `padding`, `truncation`, `max_length`, `stride`,
+    `padding_side` and `return_tensors`.
+    """
+    return tokenizer.encode_plus(text, text_pair, **vars(CallOptions(*ordered, **options)))["input_ids"]
 
 
 def encode_plus(tokenizer: Any, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
@@ -54,18 +61,14 @@ def prepare_for_model(
     prepend_batch_axis: bool = False,
     **options: Any,
 ) -> BatchEncoding:
-    """Return the row made of ids that have no special tokens yet.
+    """Return the row of ids that have no special tokens yet; options as in `__call__`.
 
-    Args:
-        ids: the ids of a text.
-        pair_ids: the ids of the second text of a pair.
-        prepend_batch_axis: make the columns (1, sequence).
-        **options: as in `__call__`.
+    With `prepend_batch_axis`, the columns are (1, sequence).
     """
     asked = CallOptions(**options)
     cut, fill = asked.cut_and_fill(tokenizer)
     signs = (tokenizer.bos_token_id, tokenizer.eos_token_id) if asked.add_special_tokens else None
-    row = make_row(list(ids), None if pair_ids is None else list(pair_ids), signs, cut)
+    row = make_row([list(ids)] if pair_ids is None else [list(ids), list(pair_ids)], signs, cut)
     return make_batch(
         tokenizer, [row], asked, fill, squeeze=not (prepend_batch_axis or asked.return_overflowing_tokens)
     )
@@ -75,8 +78,8 @@ def build_inputs_with_special_tokens(
     tokenizer: Any, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
 ) -> list[int]:
     """Return the ids of a text with bos_token and eos_token around, or of a pair as `bos A eos eos B eos`."""
-    second = None if token_ids_1 is None else list(token_ids_1)
-    return make_row(list(token_ids_0), second, (tokenizer.bos_token_id, tokenizer.eos_token_id), None).ids
+    texts = [list(token_ids_0)] if token_ids_1 is None else [list(token_ids_0), list(token_ids_1)]
+    return make_row(texts, (tokenizer.bos_token_id, tokenizer.eos_token_id), None).ids
 
 
 def create_token_type_ids_from_sequences(
@@ -92,24 +95,27 @@ def pad(
     padding: Any = True,
     max_length: int | None = None,
     pad_to_multiple_of: int | None = None,
-    **options: Any,
+    padding_side: Side | None = None,
+    return_attention_mask: bool | None = None,
+    return_tensors: TensorType | None = None,
+    verbose: bool = True,
 ) -> BatchEncoding:
     """Pad rows that were made before.
 
     Args:
         encoded_inputs: `input_ids` and other columns of one row or of a batch, as lists or arrays; or a list of such
             rows, as a data loader collates them. It stays as it is.
-        padding: as in `__call__`, as are all that follow.
-        max_length: the length to pad to.
-        pad_to_multiple_of: pad to a multiple of this.
-        **options: `padding_side`, `return_attention_mask`, `verbose`, and `return_tensors`, which is by default the
-            framework of `input_ids`.
+        padding: as in `__call__`, as are all that follow; `return_tensors` is by default the framework of `input_ids`.
 
     Raises:
         ValueError: there are no `input_ids`, or the columns differ in their number of rows.
     """
-    asked = CallOptions(False, padding, False, max_length, pad_to_multiple_of=pad_to_multiple_of, **options)
-    _, fill = asked.cut_and_fill(tokenizer)
+    options: dict[str, Any] = {
+        "pad_to_multiple_of": pad_to_multiple_of,
+        "padding_side": padding_side,
+        "verbose": verbose,
+    }
+    _, fill = CallOptions(padding=padding, truncation=False, max_length=max_length, **options).cut_and_fill(tokenizer)
     columns = _as_columns(encoded_inputs)
     if "input_ids" not in columns:
         raise ValueError(f"rows to pad need input_ids; given were {', '.join(columns) or 'none'}")
@@ -122,7 +128,9 @@ def pad(
     if len(set(counts.values())) > 1:
         raise ValueError(f"the columns differ in their number of rows: {counts}")
     lengths = [len(row) for row in columns["input_ids"]]
-    if "attention_mask" not in columns and "attention_mask" in asked.columns(tokenizer.model_input_names):
+    if return_attention_mask is None:
+        return_attention_mask = "attention_mask" in tokenizer.model_input_names
+    if return_attention_mask and "attention_mask" not in columns:
         columns["attention_mask"] = [[1] * length for length in lengths]
     if fill is not None:
         target = fill.target(lengths)
@@ -130,7 +138,7 @@ def pad(
             if name in columns:
                 columns[name] = [padded(row, target, value, fill.side) for row in columns[name]]
     data = columns if is_batch else {name: value[0] for name, value in columns.items()}
-    return BatchEncoding(data, tensor_type=asked.return_tensors or next(iter(frameworks), None))
+    return BatchEncoding(data, tensor_type=return_tensors or next(iter(frameworks), None))
 
 
 def num_special_tokens_to_add(tokenizer: Any, pair: bool = False) -> int:  # noqa: ARG001  the same for every tokenizer

@@ -9,24 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from clip_core.hub import find_file, require_file, split_hub_options
 from clip_core.hub.files import read_json, staged
-from clip_core.hub.pushable import push, upload_saved
+from clip_core.hub.pushable import upload_saved
 from clip_core.tokenization.added import as_added_token
 from clip_core.tokenization.specials import ADDITIONAL, NAMES
-from clip_core.tokenization.vocabulary import (
-    MERGES_FILE,
-    OPENAI_FILES,
-    TOKENIZER_FILE,
-    VOCAB_FILE,
-    merges_text,
-    vocab_text,
-)
+from clip_core.tokenization.vocabulary import MERGES_FILE, OPENAI_FILES, TOKENIZER_FILE, VOCAB_FILE, vocabulary_contents
 
 if TYPE_CHECKING:
-    from typing import Unpack
+    from collections.abc import Callable
 
-    from clip_core.hub import HubOptions
     from clip_core.tokenization.added import AddedToken
     from clip_core.tokenization.vocabulary import StrPath
+
+    Find = Callable[[str], Path | None]
 
 CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
@@ -64,12 +58,16 @@ def from_pretrained(cls: type[Any], /, pretrained_model_name_or_path: StrPath, *
         FileNotFoundError: there is no such folder or repository, or it holds no vocabulary.
         ValueError: a file is damaged, or is not that of a CLIP tokenizer.
     """
-    options = split_hub_options(kwargs)
-    from_slow = kwargs.pop("from_slow", False)
+    source, options = pretrained_model_name_or_path, split_hub_options(kwargs)
     kwargs.pop("use_fast", None)  # transformers' AutoTokenizer chooses a class by it; this is one
-    source = pretrained_model_name_or_path
-    files = _vocabulary_files(source, from_slow=from_slow, **options)
-    arguments = {**files, **_saved_arguments(source, files.get("tokenizer_file"), kwargs, **options), **kwargs}
+
+    def find(name: str) -> Path | None:
+        # If asked for by a single name, a local file would be taken whatever it is called.
+        return find_file(source, [name, name], **options)
+
+    files = _vocabulary_files(source, find, from_slow=kwargs.pop("from_slow", False))
+    files = files or {"vocab_file": require_file(source, [TOKENIZER_FILE, VOCAB_FILE, *OPENAI_FILES], **options)}
+    arguments = {**files, **_saved_arguments(find, files.get("tokenizer_file"), kwargs), **kwargs}
     try:
         return cls(**arguments, name_or_path=str(source))
     except ValueError as error:
@@ -102,14 +100,16 @@ def save_pretrained(
     if legacy_format is False and not tokenizer.is_fast:
         raise ValueError("legacy_format=False: CLIPTokenizer writes no tokenizer.json; use CLIPTokenizerFast")
     table = tokenizer.table
-    contents = {CONFIG_FILE: _json(_config(tokenizer)), SPECIAL_TOKENS_FILE: _json(_special_tokens(table))}
+    special = {name: _special_entry(token) for name, token in tokenizer.special_tokens_map_extended.items()}
+    contents = {CONFIG_FILE: _json(_config(tokenizer)), SPECIAL_TOKENS_FILE: _json(special)}
     if legacy_format is not False:
         added = {token: key for token, key in tokenizer.added_tokens_encoder.items() if token not in table.vocab}
-        contents |= _vocabulary(table) | ({ADDED_TOKENS_FILE: _json(added)} if added else {})
+        contents |= {ADDED_TOKENS_FILE: _json(added)} if added else {}
+        contents |= vocabulary_contents(table.vocab, table.merges)
     if legacy_format is not True and tokenizer.is_fast:
         contents[TOKENIZER_FILE] = tokenizer.backend_tokenizer.to_str(pretty=True)
     # A file of an earlier save that is not written now would describe another tokenizer.
-    paths = _write(contents, save_directory, filename_prefix, replaces=_ALL_FILES)
+    paths = _write(contents, save_directory, filename_prefix, _ALL_FILES)
     if push_to_hub:
         upload_saved(save_directory, **kwargs)
     return paths
@@ -117,31 +117,15 @@ def save_pretrained(
 
 def save_vocabulary(tokenizer: Any, save_directory: StrPath, filename_prefix: str | None = None) -> tuple[str, ...]:
     """Write vocab.json and merges.txt, without the added tokens, into a folder; return their paths."""
-    return _write(_vocabulary(tokenizer.table), save_directory, filename_prefix)
+    contents = vocabulary_contents(tokenizer.table.vocab, tokenizer.table.merges)
+    return _write(contents, save_directory, filename_prefix, (VOCAB_FILE, MERGES_FILE))
 
 
-def push_to_hub(tokenizer: Any, repo_id: str, **kwargs: Any) -> str:
-    """Upload what `save_pretrained` writes to a repository on the hub, and return the commit's address.
-
-    Args:
-        repo_id: the repository, such as "user/my-clip"; made if it is missing.
-        **kwargs: the keywords of `clip_core.hub.upload_folder`.
-    """
-    return push(tokenizer, repo_id, kwargs)
-
-
-def _vocabulary(table: Any) -> dict[str, str]:
-    return {VOCAB_FILE: vocab_text(table.vocab), MERGES_FILE: merges_text(table.merges)}
-
-
-def _special_tokens(table: Any) -> dict[str, Any]:
-    def entry(token: Any) -> Any:
-        if isinstance(token, list):
-            return [entry(one) for one in token]
-        # Older readers take a dict for a special token as it is, and know no such field.
-        return token if isinstance(token, str) else {k: v for k, v in token.to_dict().items() if k != "special"}
-
-    return {name: entry(token) for name, token in table.special_tokens_map(as_added=True).items()}
+def _special_entry(token: Any) -> Any:
+    if isinstance(token, (str, list)):
+        return token if isinstance(token, str) else [*map(_special_entry, token)]
+    # Older readers take a dict for a special token as it is, and know no such field.
+    return {name: value for name, value in token.to_dict().items() if name != "special"}
 
 
 def _config(tokenizer: Any) -> dict[str, Any]:
@@ -154,46 +138,40 @@ def _config(tokenizer: Any) -> dict[str, Any]:
         "model_max_length": tokenizer.model_max_length,
         "tokenizer_class": "CLIPTokenizer",
     }
-    settings = {name: (getattr(tokenizer, attribute), default) for name, (attribute, default) in _SETTINGS.items()}
-    return config | {name: value for name, (value, default) in settings.items() if value != default}
+    for name, (attribute, default) in _SETTINGS.items():
+        if getattr(tokenizer, attribute) != default:
+            config[name] = getattr(tokenizer, attribute)
+    return config
 
 
-def _vocabulary_files(source: StrPath, *, from_slow: bool, **options: Unpack[HubOptions]) -> dict[str, Path]:
-    """Return the files of the vocabulary, by the argument that takes them."""
+def _vocabulary_files(source: StrPath, find: Find, *, from_slow: bool) -> dict[str, Path]:
+    """Return the files of the vocabulary by the argument that takes them; none if only OpenAI's may be there."""
     path = Path(source).expanduser()
     if path.is_file() and path.suffix in {".gz", ".txt"} and path.name != MERGES_FILE:
         return {"vocab_file": path}
     if path.is_file() and path.name.endswith(TOKENIZER_FILE):
         return {"tokenizer_file": path}
-    tokenizer_file = None if from_slow else _find(source, TOKENIZER_FILE, **options)
-    if tokenizer_file is not None:
+    if not from_slow and (tokenizer_file := find(TOKENIZER_FILE)):
         return {"tokenizer_file": tokenizer_file}
-    vocab_file = _find(source, VOCAB_FILE, **options)
-    if vocab_file is None:
-        return {"vocab_file": require_file(source, [TOKENIZER_FILE, VOCAB_FILE, *OPENAI_FILES], **options)}
-    merges_file = _find(source, MERGES_FILE, **options)
-    if merges_file is None:
+    if not (vocab_file := find(VOCAB_FILE)):
+        return {}
+    if not (merges_file := find(MERGES_FILE)):
         raise FileNotFoundError(f"{source} holds {VOCAB_FILE}, but no {MERGES_FILE} to go with it")
     return {"vocab_file": vocab_file, "merges_file": merges_file}
 
 
-def _saved_arguments(
-    source: StrPath, tokenizer_file: Path | None, given: dict[str, Any], **options: Unpack[HubOptions]
-) -> dict[str, Any]:
+def _saved_arguments(find: Find, tokenizer_file: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments in the files beside the vocabulary; `given` are those of the caller."""
-    config = _read_object(source, CONFIG_FILE, **options)
-    arguments = {key: value for key, value in config.items() if key not in _NOT_ARGUMENTS}
+    arguments = {key: value for key, value in _read(find(CONFIG_FILE)).items() if key not in _NOT_ARGUMENTS}
     if "added_tokens_decoder" not in arguments:
         # Files from before transformers 4.34, where the other two say what is special and what is added.
-        special = _read_object(source, SPECIAL_TOKENS_FILE, **options)
+        special = _read(find(SPECIAL_TOKENS_FILE))
         arguments |= {name: value for name, value in special.items() if not given.get(name)}
         named = {**arguments, **given}
         tokens = [*(named.get(name) for name in NAMES), *(named.get(ADDITIONAL) or ())]
         names = {token["content"] if isinstance(token, dict) else str(token) for token in tokens if token is not None}
-        added = _read_object(source, ADDED_TOKENS_FILE, **options)
-        arguments["added_tokens_decoder"] = {
-            token_id: as_added_token(token, special=token in names) for token, token_id in added.items()
-        }
+        added = _read(find(ADDED_TOKENS_FILE)).items()
+        arguments["added_tokens_decoder"] = {key: as_added_token(one, special=one in names) for one, key in added}
     known = {token.content: token for token in map(as_added_token, arguments["added_tokens_decoder"].values())}
     if tokenizer_file is not None:
         listed = read_json(tokenizer_file).get("added_tokens") or ()
@@ -210,25 +188,16 @@ def _special(token: Any, known: dict[str, AddedToken]) -> Any:
     return known.get(token, token) if isinstance(token, str) else as_added_token(token, special=True)
 
 
-def _read_object(source: StrPath, name: str, **options: Unpack[HubOptions]) -> dict[str, Any]:
-    path = _find(source, name, **options)
+def _read(path: Path | None) -> dict[str, Any]:
     content = {} if path is None else read_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no JSON object")  # noqa: TRY004  the file is at fault
     return content
 
 
-def _find(source: StrPath, name: str, **options: Unpack[HubOptions]) -> Path | None:
-    # If asked for by a single name, a local file would be taken whatever it is called.
-    return find_file(source, [name, name], **options)
-
-
-def _write(
-    contents: dict[str, str], folder: StrPath, prefix: str | None, *, replaces: tuple[str, ...] = ()
-) -> tuple[str, ...]:
+def _write(contents: dict[str, str], folder: StrPath, prefix: str | None, replaces: tuple[str, ...]) -> tuple[str, ...]:
     before = f"{prefix}-" if prefix else ""
-    old = re.compile("|".join(re.escape(before + name) for name in replaces)) if replaces else None
-    with staged(folder, replaces=old) as staging:
+    with staged(folder, replaces=re.compile("|".join(re.escape(before + name) for name in replaces))) as staging:
         for name, text in contents.items():
             (staging / (before + name)).write_text(text, encoding="utf-8")
     return tuple(str(Path(folder) / (before + name)) for name in contents)

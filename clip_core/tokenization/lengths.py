@@ -50,17 +50,17 @@ def check_side(side: object, name: str) -> Side:
 
 @dataclass
 class CallOptions:
-    """Keywords of a call and their defaults; see `CLIPTokenizerBase.__call__`."""
+    """Keywords of a call and their defaults, the first in the order of `encode`; see `CLIPTokenizerBase.__call__`."""
 
     add_special_tokens: bool = True
     padding: Any = False
     truncation: Any = None
     max_length: int | None = None
     stride: int = 0
-    is_split_into_words: bool = False
-    pad_to_multiple_of: int | None = None
     padding_side: Side | None = None
     return_tensors: TensorType | None = None
+    is_split_into_words: bool = False
+    pad_to_multiple_of: int | None = None
     return_token_type_ids: bool | None = None
     return_attention_mask: bool | None = None
     return_overflowing_tokens: bool = False
@@ -69,17 +69,6 @@ class CallOptions:
     return_length: bool = False
     verbose: bool = True
     split_special_tokens: bool | None = None
-
-    def columns(self, defaults: Sequence[str]) -> list[str]:
-        """Return the names of the columns beside `input_ids`, in transformers' order."""
-        asked = {
-            "token_type_ids": self.return_token_type_ids,
-            "attention_mask": self.return_attention_mask,
-            "special_tokens_mask": self.return_special_tokens_mask,
-            "offset_mapping": self.return_offsets_mapping,
-            "length": self.return_length,
-        }
-        return [name for name, value in asked.items() if (name in defaults if value is None else value)]
 
     def cut_and_fill(self, tokenizer: Any) -> tuple[Truncation | None, Padding | None]:
         """Return where rows are cut and how they are padded; None for not at all."""
@@ -111,51 +100,32 @@ class CallOptions:
 
 @dataclass(frozen=True)
 class Padding:
-    """The length that rows are padded to.
+    """The length that rows are padded to."""
 
-    Attributes:
-        length: the length to pad to; None for that of the longest row.
-        multiple_of: make that a multiple of this.
-        side: where the padding goes.
-    """
-
-    length: int | None
+    length: int | None  # None for that of the longest row
     multiple_of: int | None
     side: Side
 
     def target(self, lengths: Sequence[int]) -> int:
         """Return the length that rows of these lengths get; longer ones stay as they are."""
-        target = max(lengths, default=0) if self.length is None else self.length
-        multiple = self.multiple_of or 1
+        target, multiple = max(lengths, default=0) if self.length is None else self.length, self.multiple_of or 1
         return -(-target // multiple) * multiple
 
 
 @dataclass(frozen=True)
 class Truncation:
-    """The place where rows are cut.
+    """The place where rows are cut."""
 
-    Attributes:
-        strategy: which text of a pair is cut.
-        max_length: the maximum length of a row, special tokens included.
-        stride: how many tokens of one row the next repeats, if what is cut off makes rows of its own.
-        side: where the text is cut.
-    """
-
-    strategy: str
-    max_length: int
-    stride: int
-    side: Side
+    strategy: str  # which text of a pair is cut
+    max_length: int  # of a row, special tokens included
+    stride: int  # how many tokens of one row the next repeats, if what is cut off makes rows of its own
+    side: Side  # where the text is cut
 
     def kept(self, first: int, second: int | None, special: int) -> tuple[int, int | None]:
-        """Return how many tokens of each text are kept.
-
-        Args:
-            first: the number of tokens of the text.
-            second: that of the second text of a pair; None for a single text.
-            special: the number of special tokens put around them.
+        """Return how many tokens are kept of a text and of the second of a pair (None without it).
 
         Raises:
-            ValueError: the special tokens are too many, the strategy cannot cut enough, or `stride` is too long.
+            ValueError: the `special` tokens are too many, the strategy cannot cut enough, or `stride` is too long.
         """
         room = self.max_length - special
         if room < 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from clip_core.processing.encoding import BatchEncoding
 from clip_core.tokenization.added import check_surrogates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     # A text, or its words.
     Text = str | list[str]
@@ -20,27 +21,20 @@ if TYPE_CHECKING:
 
 _LISTS = (list, tuple)
 
-# The columns beside `input_ids` -> their value for a row.
-_VALUES: dict[str, Callable[[Any], Any]] = {
-    "token_type_ids": lambda row: [0] * len(row),
-    "attention_mask": attrgetter("attention_mask"),
-    "special_tokens_mask": attrgetter("special_tokens_mask"),
-    "offset_mapping": attrgetter("offsets"),
-    "length": len,
+# The columns beside `input_ids`, in transformers' order -> the option that asks for them, and their value for a row.
+_COLUMNS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "token_type_ids": ("return_token_type_ids", lambda row: [0] * len(row)),
+    "attention_mask": ("return_attention_mask", attrgetter("attention_mask")),
+    "special_tokens_mask": ("return_special_tokens_mask", attrgetter("special_tokens_mask")),
+    "offset_mapping": ("return_offsets_mapping", attrgetter("offsets")),
+    "length": ("return_length", len),
 }
 
 
 def as_pairs(
     text: Any, text_pair: Any, *, is_split_into_words: bool, allow_surrogates: bool
 ) -> tuple[list[Pair], bool]:
-    """Return the texts of a call as pairs, and whether they are a batch.
-
-    Args:
-        text: a text, a batch of texts, or a batch of pairs.
-        text_pair: None, or the second texts in the form of the first.
-        is_split_into_words: each text is a list of words.
-        allow_surrogates: accept halves of surrogate pairs.
-    """
+    """Return the texts of a call as pairs, and whether they are a batch; arguments as in a call."""
     is_batch = isinstance(text, _LISTS) and (not is_split_into_words or (len(text) > 0 and isinstance(text[0], _LISTS)))
     # As in transformers, an empty second text counts in a batch, but not in a call with a single text.
     pairs = _batch_pairs(text, text_pair, is_split_into_words) if is_batch else [(text, text_pair or None)]
@@ -107,40 +101,32 @@ class Row:
         self.attention_mask = padded(self.attention_mask, length, 0, direction)
 
 
-def make_row(first: list[int], second: list[int] | None, signs: tuple[int, int] | None, cut: Truncation | None) -> Row:
-    """Return the row of a text or of a pair; what is cut off is in its `overflowing`.
+def make_row(texts: list[list[int]], signs: tuple[int, int] | None, cut: Truncation | None) -> Row:
+    """Return the row of a text or a pair, given by their ids; what is cut off is in its `overflowing`.
 
-    Args:
-        first: the ids of the text.
-        second: the ids of the second text of a pair; None for a single text.
-        signs: the ids of bos and eos to put around each; None for none.
-        cut: where to cut; None for nowhere.
+    `signs` are the ids of bos and eos to put around each text.
     """
     if cut is None:
-        return _joined(first, second, signs)
-    special = 0 if signs is None else 2 if second is None else 4
-    kept_first, kept_second = cut.kept(len(first), None if second is None else len(second), special)
-    firsts = cut.windows(first, kept_first)
-    seconds: Sequence[list[int] | None] = [None]
-    if second is not None and kept_second is not None:
-        seconds = cut.windows(second, kept_second)
-    row = _joined(firsts[0], seconds[0], signs)
-    # In the order of the `tokenizers` library.
-    pairs = [(a, b) for a in firsts[1:] for b in seconds] + [(firsts[0], b) for b in seconds[1:]]
-    row.overflowing = [_joined(a, b, signs) for a, b in pairs]
-    return row
+        return _joined(texts, signs)
+    lengths = len(texts[0]), len(texts[1]) if len(texts) > 1 else None
+    kept = cut.kept(*lengths, special=2 * len(texts) if signs else 0)
+    windows = [cut.windows(ids, length) for ids, length in zip(texts, kept, strict=False) if length is not None]
+    rows = [_joined(parts, signs) for parts in product(*windows)]
+    first = len(rows) // len(windows[0])  # those that begin with the first window
+    rows[0].overflowing = rows[first:] + rows[1:first]  # in the order of the `tokenizers` library
+    return rows[0]
 
 
-def _joined(first: list[int], second: list[int] | None, signs: tuple[int, int] | None) -> Row:
-    if signs is None:
-        ids = [*first, *(second or ())]
-        return Row(ids, [0] * len(ids))
-    bos, eos = signs
-    ids, mask = [bos, *first, eos], [1, *[0] * len(first), 1]
-    if second is not None:  # CLIP has no pairs; the form is that of RoBERTa, as in transformers
-        ids += [eos, *second, eos]
-        mask += [1, *[0] * len(second), 1]
-    return Row(ids, mask)
+def _joined(texts: Iterable[list[int]], signs: tuple[int, int] | None) -> Row:
+    row, mask = [], []
+    for ids in texts:
+        if signs is None:
+            row += ids
+            mask += [0] * len(ids)
+        else:  # CLIP has no pairs; the form is that of RoBERTa, `bos A eos eos B eos`, as in transformers
+            row += [signs[1] if row else signs[0], *ids, signs[1]]
+            mask += [1, *[0] * len(ids), 1]
+    return Row(row, mask)
 
 
 def make_batch(
@@ -157,8 +143,10 @@ def make_batch(
         for row in rows:
             row.pad(length, direction=fill.side, pad_id=pad_id, pad_token=pad_token)
     data: dict[str, Any] = {"input_ids": list(map(attrgetter("ids"), rows))}
-    for name in options.columns(tokenizer.model_input_names):
-        data[name] = list(map(_VALUES[name], rows))
+    for name, (option, value) in _COLUMNS.items():
+        asked = getattr(options, option)
+        if (name in tokenizer.model_input_names) if asked is None else asked:
+            data[name] = list(map(value, rows))
     if options.return_overflowing_tokens:
         data["overflow_to_sample_mapping"] = samples
     if squeeze:

@@ -87,11 +87,10 @@ class TokenTable:
 
     def is_padding_word(self, token: str) -> bool:
         """Return whether a token is nothing but the pad token, and one that ordinary text can hold."""
-        names = [name for name in NAMES if self.named.get(name) == token]
+        names = [name for name, named in self.named.items() if named == token]
         if names != ["pad_token"] or token in self.additional or token not in self.vocab:
             return False
-        is_byte = len(token.removesuffix(END_OF_WORD)) == 1
-        return is_byte or any(first + second == token for first, second in self.merges)
+        return len(token.removesuffix(END_OF_WORD)) == 1 or any(a + b == token for a, b in self.merges)
 
     def place(self, token: AddedToken, token_id: int | None) -> None:
         """Make a token an added one, with the id given or the next free one."""
@@ -119,10 +118,7 @@ class TokenTable:
 
 
 def named_attributes(name: str) -> tuple[property, property]:
-    """Return two attributes of a tokenizer: a special token, such as `bos_token`, and its id, `bos_token_id`.
-
-    Both are None if no token has the name, and both can be set.
-    """
+    """Return the attributes of a tokenizer for a special token and its id, such as `bos_token` and `bos_token_id`."""
 
     def get(tokenizer: Any) -> Any:
         return tokenizer.table.named.get(name)

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from functools import cache
+from functools import cache, partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 import regex
 
+from clip_core.tokenization import unicode
 from clip_core.tokenization.added import AddedTokenFinder
-from clip_core.tokenization.unicode import (
-    END_OF_TEXT,
-    INERT_IN_NFC,
-    LATE_LOWER_CASE,
-    LATE_WORD_CHARACTERS,
-    START_OF_TEXT,
-)
 from clip_core.tokenization.vocabulary import SIGNS_PATTERN, WORD_PATTERN
 
 if TYPE_CHECKING:
@@ -32,18 +26,15 @@ _LONGEST_CACHED_WORD = 256
 _CAPITAL_SIGMA, _SMALL_SIGMA = "\u03a3", "\u03c3"
 
 _SPACES = r"\s+"
-_INERT = f"([{INERT_IN_NFC}])"
+_INERT = f"([{unicode.INERT_IN_NFC}])"
 
 # WORD_PATTERN, with the letters and numbers of the Unicode that the `tokenizers` library knows.
 _HF_WORD_PATTERN = (
     r"'s|'t|'re|'ve|'m|'ll|'d"
-    rf"|[\p{{L}}--[{LATE_WORD_CHARACTERS}]]+|[\p{{N}}--[{LATE_WORD_CHARACTERS}]]"
-    rf"|[[^\s\p{{L}}\p{{N}}]||[{LATE_WORD_CHARACTERS}]]+"
+    rf"|[\p{{L}}--[{unicode.LATE_WORD_CHARACTERS}]]+|[\p{{N}}--[{unicode.LATE_WORD_CHARACTERS}]]"
+    rf"|[[^\s\p{{L}}\p{{N}}]||[{unicode.LATE_WORD_CHARACTERS}]]+"
 )
-_HF_WORDS = f"(?V1){_HF_WORD_PATTERN}"
 _HF_WORDS_AND_SIGNS = f"(?V1)({SIGNS_PATTERN})|{_HF_WORD_PATTERN}"
-_OPENAI_WORDS = f"(?i){WORD_PATTERN}"
-_OPENAI_WORDS_AND_SIGNS = f"(?i){SIGNS_PATTERN}|{WORD_PATTERN}"
 
 
 @cache
@@ -59,7 +50,7 @@ def hf_clean(text: str) -> str:
     pieces = _compiled(_INERT).split(text)
     text = str(_compiled(_SPACES).sub(" ", "".join(unicodedata.normalize("NFC", piece) for piece in pieces)))
     # A capital sigma is lower-cased by itself, not as the last letter of a word.
-    return text.translate(LATE_LOWER_CASE).replace(_CAPITAL_SIGMA, _SMALL_SIGMA).lower()
+    return text.translate(unicode.LATE_LOWER_CASE).replace(_CAPITAL_SIGMA, _SMALL_SIGMA).lower()
 
 
 def openai_clean(text: str) -> str:
@@ -72,25 +63,20 @@ def openai_clean(text: str) -> str:
     return str(_compiled(_SPACES).sub(" ", text)).strip().lower()
 
 
-def hf_words(text: str) -> list[str]:
-    """Return the words of a text cleaned by `hf_clean`."""
-    return list(_compiled(_HF_WORDS).findall(text))
+def _words(pattern: str, text: str) -> list[str]:
+    return list(_compiled(pattern).findall(text))
+
+
+# The words of a text cleaned by `hf_clean`, and of one cleaned by `openai_clean`, where the two signs are words or not.
+hf_words = partial(_words, f"(?V1){_HF_WORD_PATTERN}")
+openai_words = partial(_words, f"(?i){SIGNS_PATTERN}|{WORD_PATTERN}")
+openai_words_without_signs = partial(_words, f"(?i){WORD_PATTERN}")
 
 
 def hf_words_around_signs(text: str) -> list[str]:
     """Return the words of which none reaches across the ends of a sign; signs themselves are split into words."""
     found = _compiled(_HF_WORDS_AND_SIGNS).finditer(text)
     return [word for match in found for word in (hf_words(match[0]) if match[1] else [match[0]])]
-
-
-def openai_words(text: str) -> list[str]:
-    """Return the words of a text cleaned by `openai_clean`; the signs of start and end are words."""
-    return list(_compiled(_OPENAI_WORDS_AND_SIGNS).findall(text))
-
-
-def openai_words_without_signs(text: str) -> list[str]:
-    """Return the words as `openai_words` does, with the signs of start and end as any other text."""
-    return list(_compiled(_OPENAI_WORDS).findall(text))
 
 
 class TextReader:
@@ -114,7 +100,9 @@ class TextReader:
         self._clean = openai_clean if is_openai else hf_clean
         self._words = openai_words if is_openai else words
         self._words_without_signs = openai_words_without_signs if is_openai else words
-        self._signs = {sign: ids[sign] for sign in (START_OF_TEXT, END_OF_TEXT) if is_openai and sign in ids}
+        self._signs = {
+            sign: ids[sign] for sign in (unicode.START_OF_TEXT, unicode.END_OF_TEXT) if is_openai and sign in ids
+        }
         as_given: dict[str, tuple[int, AddedToken]] = {}
         cleaned: dict[str, tuple[int, AddedToken]] = {}
         for token_id, token in sorted(added_tokens.items()):
@@ -146,7 +134,7 @@ class TextReader:
                     yield from (signs.get(word, word) for word in words(piece))
 
     def ids(
-        self, text: str | list[str], encode_word: Callable[[str], list[int]], *, split_special_tokens: bool
+        self, encode_word: Callable[[str], list[int]], text: str | list[str], *, split_special_tokens: bool
     ) -> list[int]:
         """Return the ids of a text, or of its words; `encode_word` gives those of a word, which are cached."""
         ids: list[int] = []

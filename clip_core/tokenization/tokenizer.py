@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import codecs
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from clip_core.hub.pushable import push_to_hub
 from clip_core.tokenization import calls, decoding, files, specials
 from clip_core.tokenization.added import AddedToken, as_added_token
 from clip_core.tokenization.lengths import NO_MAX_LENGTH, CallOptions, check_side
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from clip_core.processing.encoding import BatchEncoding
     from clip_core.tokenization.lengths import Side, Truncation
-    from clip_core.tokenization.rows import Pair, Text
+    from clip_core.tokenization.rows import Pair
     from clip_core.tokenization.specials import Token
     from clip_core.tokenization.text import Clean
     from clip_core.tokenization.vocabulary import StrPath
@@ -29,6 +31,12 @@ logger = logging.getLogger(__name__)
 
 # The context length of every model that OpenAI's vocabulary file belongs to.
 _OPENAI_MAX_LENGTH = 77
+
+# What a tokenizer shows of itself, before its added tokens.
+_SHOWN = (
+    *("name_or_path", "vocab_size", "model_max_length", "is_fast", "padding_side", "truncation_side"),
+    *("special_tokens_map", "clean_up_tokenization_spaces", "clean"),
+)
 
 
 class CLIPTokenizerBase:
@@ -92,7 +100,7 @@ class CLIPTokenizerBase:
     from_pretrained = classmethod(files.from_pretrained)
     save_pretrained = files.save_pretrained
     save_vocabulary = files.save_vocabulary
-    push_to_hub = files.push_to_hub
+    push_to_hub = push_to_hub
 
     def __init__(
         self,
@@ -286,8 +294,8 @@ class CLIPTokenizerBase:
 
     def update_reader(self) -> None:
         """Find the added tokens as they now are; to be called when a token was added or named."""
-        table = self.table
-        self._reader = TextReader(self.clean, table.added, table.ids, signs_in_pattern=self._signs_in_pattern)
+        added, ids = self.table.added, self.table.ids
+        self._reader = TextReader(self.clean, added, ids, signs_in_pattern=self._signs_in_pattern)
 
     def warn_once(self, message: str, verbose: bool, *numbers: int) -> None:
         """Log a warning unless it was logged before."""
@@ -298,23 +306,14 @@ class CLIPTokenizerBase:
     def _rows(self, pairs: Sequence[Pair], cut: Truncation | None, options: CallOptions) -> list[Any]:
         """Return a row for each pair of texts: a `Row`, or an object with its attributes and methods."""
         signs = (self.bos_token_id, self.eos_token_id) if options.add_special_tokens else None
-
-        def ids(text: Text) -> list[int]:
-            as_text = bool(options.split_special_tokens)
-            return self._reader.ids(text, self._encode_word, split_special_tokens=as_text)
-
-        return [make_row(ids(a), None if b is None else ids(b), signs, cut) for a, b in pairs]
+        ids = partial(self._reader.ids, self._encode_word, split_special_tokens=bool(options.split_special_tokens))
+        return [make_row([ids(text) for text in pair if text is not None], signs, cut) for pair in pairs]
 
     def _encode_word(self, word: str) -> list[int]:
         """Return the ids of one word of a cleaned text."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in _SHOWN)
         added = "".join(f"\n    {token_id}: {token!r}," for token_id, token in self.added_tokens_decoder.items())
-        return (
-            f"{type(self).__name__}(name_or_path={str(self.name_or_path)!r}, vocab_size={self.vocab_size}, "
-            f"model_max_length={self.model_max_length}, is_fast={self.is_fast}, padding_side={self.padding_side!r}, "
-            f"truncation_side={self.truncation_side!r}, special_tokens={self.special_tokens_map}, "
-            f"clean_up_tokenization_spaces={self.clean_up_tokenization_spaces}, clean={self.clean!r}, "
-            f"added_tokens_decoder={{{added}\n}})"
-        )
+        return f"{type(self).__name__}({shown}, added_tokens_decoder={{{added}\n}})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 
 def _ranges(text: str) -> str:
-    """The inside of a regular expression's [...]."""
+    """Return the inside of a regular expression's [...]."""
     bounds = [[f"\\U{int(end, 16):08x}" for end in part.split("-")] for part in text.split()]
     return "".join("-".join(pair) for pair in bounds)
 
@@ -50,7 +50,6 @@ LATE_LOWER_CASE = {
 # The property White_Space, which has not changed since Unicode 6.3.
 WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 
-
 END_OF_WORD = "</w>"
 START_OF_TEXT = "<|startoftext|>"
 END_OF_TEXT = "<|endoftext|>"
@@ -65,18 +64,16 @@ def _visible_bytes() -> dict[int, str]:
 # In the order of OpenAI's vocabulary: first the bytes that are visible as they are.
 BYTE_TO_CHARACTER = _visible_bytes()
 CHARACTER_TO_BYTE = {character: byte for byte, character in BYTE_TO_CHARACTER.items()}
-
-
 _OF_LATIN_1 = {byte: ord(character) for byte, character in BYTE_TO_CHARACTER.items()}
 
 
 def to_symbols(text: str) -> str:
-    """The UTF-8 bytes of a text, each as its character."""
+    """Return the UTF-8 bytes of a text, each as its character."""
     return text.encode("utf-8").decode("latin-1").translate(_OF_LATIN_1)
 
 
 def to_bytes(token: str) -> bytes:
-    """The bytes that a token stands for; a token with other characters is taken as plain text."""
+    """Return the bytes that a token stands for; a token with other characters is taken as plain text."""
     try:
         return bytes([CHARACTER_TO_BYTE[character] for character in token])
     except KeyError:

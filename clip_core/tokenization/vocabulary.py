@@ -73,21 +73,13 @@ def _splits_like_clip(pre_tokenizer: dict[str, Any]) -> bool:
 
 @dataclass
 class Vocabulary:
-    """Tokens and merges as a file holds them.
+    """Tokens and merges as a file holds them."""
 
-    Attributes:
-        ids: token -> id; added tokens only if they stand among the others.
-        merges: the pairs of tokens that merge into one, the first ranking highest.
-        added_tokens: id -> added token.
-        is_openai: it comes from OpenAI's own file.
-        signs_in_pattern: its tokenizer.json names the two signs in the pattern for words.
-    """
-
-    ids: dict[str, int]
-    merges: list[tuple[str, str]]
+    ids: dict[str, int]  # added tokens only if they stand among the others
+    merges: list[tuple[str, str]]  # the pairs of tokens that merge into one, the first ranking highest
     added_tokens: dict[int, AddedToken] = field(default_factory=dict)
-    is_openai: bool = False
-    signs_in_pattern: bool = False
+    is_openai: bool = False  # it comes from OpenAI's own file
+    signs_in_pattern: bool = False  # its tokenizer.json names the two signs in the pattern for words
 
 
 def read_vocabulary(
@@ -103,13 +95,11 @@ def read_vocabulary(
     if vocab_file is not None and Path(vocab_file).suffix in {".gz", ".txt"}:
         return read_openai_file(vocab_file)
     if vocab_file is not None and merges_file is not None:
-        ids = read_json(vocab_file)
-        _check_ids(ids, vocab_file)
+        ids = _checked_ids(read_json(vocab_file), vocab_file)
         return _checked(Vocabulary(ids, _read_merges(merges_file)), merges_file)
-    raise ValueError(
-        f"a tokenizer needs {VOCAB_FILE} and {MERGES_FILE} (vocab_file, merges_file), {TOKENIZER_FILE} (tokenizer_file)"
-        f" or OpenAI's {OPENAI_FILES[0]} (vocab_file); vocab_file={vocab_file!r}, merges_file={merges_file!r} are not"
-    )
+    openai = f"OpenAI's {OPENAI_FILES[0]} (vocab_file)"
+    wanted = f"{VOCAB_FILE} and {MERGES_FILE} (vocab_file, merges_file), {TOKENIZER_FILE} (tokenizer_file) or {openai}"
+    raise ValueError(f"a tokenizer needs {wanted}; given were {vocab_file=}, {merges_file=}")
 
 
 def read_openai_file(path: StrPath) -> Vocabulary:
@@ -135,23 +125,19 @@ def read_tokenizer_json(path: StrPath) -> Vocabulary:
     model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, dict) or not {"vocab", "merges"} <= model.keys():
         raise ValueError(f"{path} holds no byte-pair encoding, as a {TOKENIZER_FILE} of CLIP does")
-    _check_ids(model["vocab"], path)
+    ids = _checked_ids(model["vocab"], path)
     check_text_steps(content, path)
     merges = [_merge(merge, path, number) for number, merge in enumerate(model["merges"])]
     added_tokens = {int(token["id"]): as_added_token(token) for token in content.get("added_tokens") or ()}
     signs_in_pattern = has_signs_in_pattern(content)
-    return _checked(Vocabulary(model["vocab"], merges, added_tokens, signs_in_pattern=signs_in_pattern), path)
+    return _checked(Vocabulary(ids, merges, added_tokens, signs_in_pattern=signs_in_pattern), path)
 
 
-def vocab_text(ids: dict[str, int]) -> str:
-    """Return the content of a vocab.json, in the order of the ids."""
+def vocabulary_contents(ids: dict[str, int], merges: list[tuple[str, str]]) -> dict[str, str]:
+    """Return the contents of a vocab.json, in the order of the ids, and of a merges.txt."""
     ordered = dict(sorted(ids.items(), key=lambda item: item[1]))
-    return json.dumps(ordered, ensure_ascii=False, separators=(",", ":")) + "\n"
-
-
-def merges_text(merges: list[tuple[str, str]]) -> str:
-    """Return the content of a merges.txt."""
-    return "\n".join([f"{_MERGES_HEADER}: 0.2", *map(" ".join, merges)]) + "\n"
+    vocab = json.dumps(ordered, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return {VOCAB_FILE: vocab, MERGES_FILE: "\n".join([f"{_MERGES_HEADER}: 0.2", *map(" ".join, merges)]) + "\n"}
 
 
 def _read_merges(path: StrPath) -> list[tuple[str, str]]:
@@ -170,11 +156,12 @@ def _merge(merge: Any, path: StrPath, number: int) -> tuple[str, str]:
     return parts[0], parts[1]
 
 
-def _check_ids(ids: Any, path: StrPath) -> None:
+def _checked_ids(ids: Any, path: StrPath) -> dict[str, int]:
     if not isinstance(ids, dict) or not all(type(value) is int and value >= 0 for value in ids.values()):
         raise ValueError(f"{path} holds no vocabulary; it should map each token to its id")
     if len(set(ids.values())) != len(ids):
         raise ValueError(f"{path} gives the same id to several tokens")
+    return ids
 
 
 def _checked(vocabulary: Vocabulary, path: StrPath) -> Vocabulary:
@@ -182,8 +169,6 @@ def _checked(vocabulary: Vocabulary, path: StrPath) -> Vocabulary:
     ids = vocabulary.ids
     for first, second in vocabulary.merges:
         if not (first in ids and second in ids and first + second in ids):
-            raise ValueError(
-                f"{path} merges {first!r} and {second!r}, but of these and {first + second!r} not all are in the "
-                "vocabulary; do the files belong together?"
-            )
+            three = f"{first!r}, {second!r} and {first + second!r}"
+            raise ValueError(f"{path}: of the merge {three}, not all are in the vocabulary; do the files match?")
     return vocabulary

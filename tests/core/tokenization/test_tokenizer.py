@@ -39,6 +39,7 @@ def test_the_other_ways_to_call(tokenizer):
     row = [BOS, THE, CAT, EOS]
     assert tokenizer.encode("the cat") == tokenizer.encode_plus("the cat")["input_ids"] == row
     assert tokenizer.encode("the cat", None, False) == [THE, CAT]
+    assert tokenizer.encode("the cat", None, False, "max_length", True, 3) == [THE, CAT, EOS]
     assert tokenizer.encode("the", "cat") == tokenizer.batch_encode_plus([("the", "cat")])["input_ids"][0]
     assert tokenizer.batch_encode_plus(["the cat"])["input_ids"] == [row]
     assert tokenizer.encode(["the", "cat"], is_split_into_words=True) == row
