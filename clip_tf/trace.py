@@ -1,4 +1,4 @@
-"""Every stage of a run as numpy arrays, for `clip-zoo verify` to hold against other frameworks."""
+"""Every stage of a run as numpy arrays, for `clip-zoo verify` to compare with other frameworks."""
 
 from __future__ import annotations
 
@@ -11,90 +11,68 @@ import tensorflow as tf
 import clip_tf
 from clip_core.modeling import stages
 from clip_core.modeling.parameters import parameter_table
+from clip_core.modeling.tracing import call_arguments, run_stages, tracer
 from clip_core.training.settings import decays
 from clip_tf.tensors import parameters
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping
-
-    from clip_tf.tensors import Parameter
+    from clip_core.modeling.tracing import TraceRequest
 
 
-def trace(
-    source: str | os.PathLike[str],
-    inputs: Mapping[str, np.ndarray],
-    *,
-    class_name: str = "CLIPModel",
-    dtype: str = "float32",
-    gradients: bool = False,
-    train_step: bool = False,
-    **options: Any,
-) -> dict[str, np.ndarray]:
-    """Run a model and return every stage; see `clip_core.backends.Tracer`."""
-    model = getattr(clip_tf, class_name).from_pretrained(source, dtype=dtype, **options)
-    tensors: dict[str, Any] = {name: tf.convert_to_tensor(np.asarray(array)) for name, array in inputs.items()}
-    if class_name == "CLIPModel" and len(tensors["input_ids"]) == len(tensors["pixel_values"]):
-        tensors["return_loss"] = True
-    outputs = model(**tensors, output_hidden_states=True)
-    features = _features(model, tensors) if class_name == "CLIPModel" else None
-    found = stages.stages(class_name, outputs, _attentions(model, tensors), features)
-    arrays = {name: _array(tensor) for name, tensor in found.items()}
-    if gradients or train_step:
-        named = parameters(model, parameter_table(model.config, class_name))
-        of_parameters = _backward(model, tensors, named)
-        if gradients:
-            arrays |= {f"gradient.{name}": named[name].canonical(_array(g)) for name, g in of_parameters.items()}
-    if train_step:
-        _step(named, of_parameters)
-        arrays |= {f"updated.{name}": parameter.read().astype(np.float32) for name, parameter in named.items()}
-    return arrays
+class TracedModel:
+    """A model as a `clip_core.modeling.tracing.Traced`.
 
+    Args:
+        request: the model to load, and its inputs.
+    """
 
-def _features(model: Any, tensors: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    return {
-        "image_features": model.get_image_features(tensors["pixel_values"]),
-        "text_features": model.get_text_features(tensors["input_ids"], tensors.get("attention_mask")),
-    }
+    def __init__(self, request: TraceRequest) -> None:
+        model_class = getattr(clip_tf, request.class_name)
+        self.model: Any = model_class.from_pretrained(request.source, dtype=request.dtype, **request.options)
+        self.arguments = call_arguments(request, tf.convert_to_tensor)
+        self._named = parameters(self.model, parameter_table(self.model.config, request.class_name))
 
+    def stages(self) -> dict[str, np.ndarray]:
+        """Run the model forward, and return every stage."""
+        return {name: _array(tensor) for name, tensor in run_stages(self.model, self.arguments).items()}
 
-def _attentions(model: Any, tensors: Mapping[str, tf.Tensor]) -> Any:
-    """A run of eager attention, which alone returns its weights; all other stages come from the default."""
-    implementation = model.config.attn_implementation
-    model.set_attn_implementation("eager")
-    try:
-        return model(**tensors, output_attentions=True)
-    finally:
-        model.set_attn_implementation(implementation)
+    def backward(self) -> None:
+        """Compute the gradients of the objective."""
+        with tf.GradientTape() as tape:
+            outputs = self.model(**self.arguments)
+            name, weights = stages.objective(outputs)
+            value = outputs[name]
+            if weights is not None:
+                value = tf.reduce_sum(value * tf.cast(weights, value.dtype))
+        found = tape.gradient(value, [parameter.variable.value for parameter in self._named.values()])
+        # Those of embedding tables come as slices.
+        gradients = zip(self._named, found, strict=True)
+        self._gradients = {name: tf.convert_to_tensor(gradient) for name, gradient in gradients if gradient is not None}
 
+    def gradients(self) -> dict[str, np.ndarray]:
+        """Return the gradients of the parameters that take part in the objective."""
+        found = self._gradients.items()
+        return {name: self._named[name].canonical(_array(gradient)) for name, gradient in found}
 
-def _backward(model: Any, tensors: Mapping[str, tf.Tensor], named: Mapping[str, Parameter]) -> dict[str, tf.Tensor]:
-    """The gradients of the parameters that take part, by canonical name, laid out as the variables."""
-    with tf.GradientTape() as tape:
-        outputs = model(**tensors)
-        name, weights = stages.objective(outputs)
-        value = (
-            outputs[name] if weights is None else tf.reduce_sum(outputs[name] * tf.cast(weights, outputs[name].dtype))
+    def updated(self) -> dict[str, np.ndarray]:
+        """Take one step of AdamW, and return every parameter."""
+        optimizer = keras.optimizers.AdamW(
+            learning_rate=stages.LEARNING_RATE,
+            beta_1=stages.BETA_1,
+            beta_2=stages.BETA_2,
+            # Keras adds epsilon before it corrects for the bias of the second moment, others after.
+            epsilon=stages.EPSILON * (1 - stages.BETA_2) ** 0.5,
+            weight_decay=stages.WEIGHT_DECAY,
         )
-    found = tape.gradient(value, [parameter.variable.value for parameter in named.values()])
-    # Those of embedding tables come as slices.
-    return {name: tf.convert_to_tensor(g) for name, g in zip(named, found, strict=True) if g is not None}
-
-
-def _step(named: Mapping[str, Parameter], gradients: Mapping[str, tf.Tensor]) -> None:
-    optimizer = keras.optimizers.AdamW(
-        learning_rate=stages.LEARNING_RATE,
-        beta_1=stages.BETA_1,
-        beta_2=stages.BETA_2,
-        # Keras adds epsilon before it corrects for the bias of the second moment, others after.
-        epsilon=stages.EPSILON * (1 - stages.BETA_2) ** 0.5,
-        weight_decay=stages.WEIGHT_DECAY,
-    )
-    variables = [named[name].variable for name in gradients]
-    optimizer.exclude_from_weight_decay([named[name].variable for name in gradients if not decays(name)])
-    optimizer.apply(list(gradients.values()), variables)
+        variables = {name: self._named[name].variable for name in self._gradients}
+        optimizer.exclude_from_weight_decay([variable for name, variable in variables.items() if not decays(name)])
+        optimizer.apply(list(self._gradients.values()), list(variables.values()))
+        return {name: parameter.read().astype(np.float32) for name, parameter in self._named.items()}
 
 
 def _array(tensor: tf.Tensor) -> np.ndarray:
     array: np.ndarray = tf.cast(tensor, tf.float32).numpy()
     return array
+
+
+trace = tracer(TracedModel)

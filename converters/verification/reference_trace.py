@@ -10,14 +10,15 @@ import numpy as np
 
 from clip_core.modeling import stages
 from clip_core.modeling.parameters import MODEL_CLASSES
+from clip_core.modeling.tracing import tracer
 from converters.pretrained import prepare
 from converters.verification import reference
 from converters.verification.autodiff import Tracked, pull_back
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
+    from clip_core.modeling.tracing import TraceRequest
     from converters.checkpoint import Checkpoint
 
 _DTYPES: dict[str, Any] = {
@@ -64,40 +65,43 @@ class TrackedWeights(RoundedWeights):
         return self.used[name]
 
 
-def trace(
-    source: str | os.PathLike[str],
-    inputs: Mapping[str, np.ndarray],
-    *,
-    class_name: str = "CLIPModel",
-    dtype: str = "float32",
-    gradients: bool = False,
-    train_step: bool = False,
-    **options: Any,
-) -> dict[str, np.ndarray]:
-    """Run a model and return every stage in float64; see `clip_core.backends.Tracer`.
+class TracedReference:
+    """The reference as a `clip_core.modeling.tracing.Traced`, in float64 after rounding the weights to a dtype.
 
-    `dtype` is what the weights are rounded to before; all computation is in float64.
+    Args:
+        request: the checkpoint, and the inputs. Its `dtype` is what the weights are rounded to.
     """
-    model_class = type(class_name, (), {"config_class": MODEL_CLASSES[class_name]})
-    prepared = prepare(model_class, source, **options)
-    if not (gradients or train_step):
-        found = reference.run(class_name, RoundedWeights(prepared.checkpoint, dtype), prepared.config, **inputs)
-        return {name: np.asarray(array) for name, array in found.items()}
-    weights = TrackedWeights(prepared.checkpoint, dtype)
-    tracked: Any = reference.run(class_name, weights, prepared.config, **inputs)
-    found = {name: array.value for name, array in tracked.items()}
-    slopes = _gradients(weights, tracked)
-    if gradients:
-        found |= {f"gradient.{name}": slope for name, slope in slopes.items()}
-    if train_step:
-        parameters = {name: np.asarray(weights[name].value) for name in prepared.report.matched}
-        found |= {f"updated.{name}": array for name, array in stages.adamw(parameters, slopes).items()}
-    return found
+
+    def __init__(self, request: TraceRequest) -> None:
+        self.request = request
+        model_class = type(request.class_name, (), {"config_class": MODEL_CLASSES[request.class_name]})
+        self._prepared = prepare(model_class, request.source, **request.options)
+        weights_class = TrackedWeights if request.differentiated else RoundedWeights
+        self._weights: Any = weights_class(self._prepared.checkpoint, request.dtype)
+
+    def stages(self) -> dict[str, np.ndarray]:
+        """Run the model forward, and return every stage."""
+        request = self.request
+        run: Any = reference.run(request.class_name, self._weights, self._prepared.config, **request.inputs)
+        self._run = run
+        return {name: array.value if request.differentiated else np.asarray(array) for name, array in run.items()}
+
+    def backward(self) -> None:
+        """Compute the gradients of the objective."""
+        objective = next(name for name in _OBJECTIVES if name in self._run)
+        result = self._run[objective]
+        found = pull_back(result, 1.0 if objective == "loss" else stages.objective_weights(result.shape))
+        used = self._weights.used.items()
+        self._gradients = {name: found[leaf.node] for name, leaf in used if leaf.node in found}
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        """Return the gradients of the parameters that take part in the objective."""
+        return self._gradients
+
+    def updated(self) -> dict[str, np.ndarray]:
+        """Take one step of AdamW, and return every parameter."""
+        parameters = {name: np.asarray(self._weights[name].value) for name in self._prepared.report.matched}
+        return stages.adamw(parameters, self._gradients)
 
 
-def _gradients(weights: TrackedWeights, tracked: Mapping[str, Tracked]) -> dict[str, np.ndarray]:
-    """The gradients of the objective by the parameters that take part in it."""
-    objective = next(name for name in _OBJECTIVES if name in tracked)
-    result = tracked[objective]
-    found = pull_back(result, 1.0 if objective == "loss" else stages.objective_weights(result.shape))
-    return {name: found[leaf.node] for name, leaf in weights.used.items() if leaf.node in found}
+trace = tracer(TracedReference)

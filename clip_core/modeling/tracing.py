@@ -1,0 +1,119 @@
+"""Tracing a model: every stage of a run by name, and on request the gradients and a step of training.
+
+A backend implements `Traced`. The arguments of a trace, and the order of its results, stand here once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from clip_core.modeling.stages import stages
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping
+
+    from clip_core.backends import Tracer
+
+
+@dataclass(frozen=True)
+class TraceRequest:
+    """The model to trace, and its inputs; see `clip_core.backends.Tracer`.
+
+    Attributes:
+        differentiated: gradients will be asked for.
+    """
+
+    source: str | os.PathLike[str]
+    inputs: Mapping[str, np.ndarray]
+    class_name: str
+    dtype: str
+    options: Mapping[str, Any]
+    differentiated: bool
+
+
+class Traced(Protocol):
+    """A model that is traced. Parameters go by their canonical names."""
+
+    def stages(self) -> dict[str, np.ndarray]:
+        """Run the model forward, and return every stage."""
+        ...
+
+    def backward(self) -> None:
+        """Compute the gradients of the objective, after `stages`."""
+        ...
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        """Return the gradients of the parameters that take part in the objective."""
+        ...
+
+    def updated(self) -> dict[str, np.ndarray]:
+        """Take one step of AdamW, after `backward`, and return every parameter."""
+        ...
+
+
+def tracer(load: Callable[[TraceRequest], Traced]) -> Tracer:
+    """Return a `clip_core.backends.Tracer` of the models that `load` returns."""
+
+    def trace(
+        source: str | os.PathLike[str],
+        inputs: Mapping[str, np.ndarray],
+        *,
+        class_name: str = "CLIPModel",
+        dtype: str = "float32",
+        gradients: bool = False,
+        train_step: bool = False,
+        **options: Any,
+    ) -> dict[str, np.ndarray]:
+        """Run a model and return every stage; see `clip_core.backends.Tracer`."""
+        differentiated = gradients or train_step
+        traced = load(TraceRequest(source, inputs, class_name, dtype, options, differentiated))
+        found = traced.stages()
+        if differentiated:
+            traced.backward()
+        if gradients:
+            found |= {f"gradient.{name}": array for name, array in traced.gradients().items()}
+        if train_step:
+            found |= {f"updated.{name}": array for name, array in traced.updated().items()}
+        return found
+
+    return trace
+
+
+def call_arguments(request: TraceRequest, to_tensor: Callable[[np.ndarray], Any]) -> dict[str, Any]:
+    """Return the arguments of the model's call, which computes a loss where texts and images pair up."""
+    arguments = {name: to_tensor(np.asarray(array)) for name, array in request.inputs.items()}
+    if request.class_name == "CLIPModel" and len(arguments["input_ids"]) == len(arguments["pixel_values"]):
+        arguments["return_loss"] = True
+    return arguments
+
+
+def run_stages(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a backend's model, and return the tensor of every stage.
+
+    Args:
+        model: of one of the six classes.
+        arguments: see `call_arguments`.
+    """
+    class_name = type(model).__name__
+    outputs = model(**arguments, output_hidden_states=True)
+    features = None
+    if class_name == "CLIPModel":
+        features = {
+            "image_features": model.get_image_features(arguments["pixel_values"]),
+            "text_features": model.get_text_features(arguments["input_ids"], arguments.get("attention_mask")),
+        }
+    return stages(class_name, outputs, _attentions(model, arguments), features)
+
+
+def _attentions(model: Any, arguments: Mapping[str, Any]) -> Any:
+    """Run eager attention, which alone returns its weights; all other stages come from the default."""
+    implementation = model.config.attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        return model(**arguments, output_attentions=True)
+    finally:
+        model.set_attn_implementation(implementation)
