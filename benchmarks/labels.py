@@ -21,7 +21,7 @@ from report import Report, Table
 import clip_torch
 from clip_core.configuration import CLIPConfig
 from clip_core.tasks.zero_shot import ZeroShotClassifier
-from clip_torch.backend import TorchEncoder
+from clip_torch.backend import ModelEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ def label_rows(folder: Path, labels: int, templates: int) -> list[Row]:
         embeds = batch_after_batch(peer, process, texts).unflatten(0, (len(names), len(frames)))
         return torch.nn.functional.normalize(embeds.mean(1)).numpy()
 
-    def row(title: str, encoder: TorchEncoder) -> Row:
+    def row(title: str, encoder: ModelEncoder) -> Row:
         def own() -> np.ndarray:
             return ZeroShotClassifier(encoder, process).embed_labels(names, frames)  # type: ignore[arg-type]
 
@@ -79,14 +79,14 @@ def label_rows(folder: Path, labels: int, templates: int) -> list[Row]:
     return [row(title, loaded(folder)), row(f"{title}, prepared", prepared(folder))]
 
 
-def loaded(folder: Path) -> TorchEncoder:
+def loaded(folder: Path) -> ModelEncoder:
     """Return the model as loaded."""
-    return TorchEncoder(clip_torch.CLIPModel.from_pretrained(folder))
+    return ModelEncoder(clip_torch.CLIPModel.from_pretrained(folder))
 
 
-def prepared(folder: Path) -> TorchEncoder:
+def prepared(folder: Path) -> ModelEncoder:
     """Return the model prepared for inference, as for many texts."""
-    return TorchEncoder(clip_torch.CLIPModel.from_pretrained(folder).prepare_for_inference())
+    return ModelEncoder(clip_torch.CLIPModel.from_pretrained(folder).prepare_for_inference())
 
 
 def streamed(folder: Path, labels: int, templates: int) -> dict[str, Any]:

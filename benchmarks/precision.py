@@ -30,7 +30,7 @@ from clip_core.configuration import CLIPConfig
 from clip_core.evaluation import zero_shot
 from clip_core.processing import CLIPProcessor
 from clip_core.tasks.zero_shot import ZeroShotClassifier
-from clip_torch.backend import TorchEncoder
+from clip_torch.backend import ModelEncoder
 from clip_torch.inference import multiplies_bfloat16
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def accuracy_table(title: str, found: dict[str, dict[str, float]]) -> Table:
 
 
 def _classifier(folder: Path, load: Callable[[Path], Any]) -> ZeroShotClassifier:
-    return ZeroShotClassifier(TorchEncoder(load(folder)), CLIPProcessor.from_pretrained(folder))
+    return ZeroShotClassifier(ModelEncoder(load(folder)), CLIPProcessor.from_pretrained(folder))
 
 
 def _of_demo(load: Callable[[Path], Any], settings: Settings) -> dict[str, float]:

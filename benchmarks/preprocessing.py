@@ -29,7 +29,7 @@ from clip_core.configuration import CLIPConfig
 from clip_core.images.inputs import find_images
 from clip_core.images.processor import CLIPImageProcessor
 from clip_core.tasks.images import encode_images
-from clip_torch.backend import TorchEncoder
+from clip_torch.backend import ModelEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -227,7 +227,7 @@ def stream_rows(folder: Path, config: CLIPConfig) -> list[Row]:
     from transformers import CLIPModel
 
     write_random(folder / "checkpoint", config)
-    encoder = TorchEncoder(clip_torch.CLIPModel.from_pretrained(folder / "checkpoint"))
+    encoder = ModelEncoder(clip_torch.CLIPModel.from_pretrained(folder / "checkpoint"))
     model = CLIPModel.from_pretrained(folder / "checkpoint").eval()
     paths = [folder / f"{seed}.jpg" for seed in range(2 * BATCH)]
     for seed, path in enumerate(paths):

@@ -31,7 +31,7 @@ from report import Report, Table
 import clip_torch
 from clip_core.configuration import CLIPConfig
 from clip_core.tasks.texts import encode_texts
-from clip_torch.backend import TorchEncoder
+from clip_torch.backend import ModelEncoder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,7 +128,7 @@ def stream_row(folder: Path) -> Row:
     """Compare `encode_texts` with typical transformers code: batches in order, padded to their longest."""
     from transformers import CLIPModel
 
-    ours = TorchEncoder(clip_torch.CLIPModel.from_pretrained(folder))
+    ours = ModelEncoder(clip_torch.CLIPModel.from_pretrained(folder))
     peer = CLIPModel.from_pretrained(folder).eval()
     process, texts = Words(), words(caption_lengths(256))
 

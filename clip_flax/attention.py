@@ -164,12 +164,7 @@ class CLIPAttention(nnx.Module):
     """
 
     def __init__(
-        self,
-        config: CLIPTextConfig | CLIPVisionConfig,
-        layer_index: int,
-        *,
-        rngs: nnx.Rngs | None,
-        dtype: DTypeLike,
+        self, config: CLIPTextConfig | CLIPVisionConfig, layer_index: int, *, rngs: nnx.Rngs | None, dtype: DTypeLike
     ) -> None:
         width = config.hidden_size
         self.head_dim = width // config.num_attention_heads

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jax import Array
 
 
-class FlaxEncoder:
+class ModelEncoder:
     """A CLIPModel as a `clip_core.backends.Encoder`.
 
     Args:
@@ -34,21 +34,21 @@ class FlaxEncoder:
         self.model = model
 
     def encode_images(self, pixel_values: np.ndarray) -> np.ndarray:
-        """Pictures `(batch, channels, height, width)` to embeddings of unit norm `(batch, projection)`, float32."""
+        """Embed images `(batch, channels, height, width)` with unit norm: `(batch, projection)`, float32."""
         return _float32(unit_norm(self.model.get_image_features(pixel_values)))
 
     def encode_texts(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
-        """Ids and mask `(batch, seq)` to embeddings of unit norm `(batch, projection)`, float32."""
+        """Embed ids and mask `(batch, seq)` with unit norm: `(batch, projection)`, float32."""
         return _float32(unit_norm(self.model.get_text_features(input_ids, attention_mask)))
 
     def text_fingerprint(self) -> str:
-        """What tells this text tower from every other; see `clip_core.tasks.labels`."""
+        """Return a fingerprint of the text tower; see `clip_core.tasks.labels`."""
         found = {"/".join(path): leaf for path, leaf in flatten(self.model.params).items()}
         own = ((name, np.asarray(found[name])) for name in found if name.startswith("text_"))
         return fingerprint(f"flax {self.model.dtype}", self.model.config.text_config, own)
 
     def logits_per_image(self, image_embeds: np.ndarray, text_embeds: np.ndarray) -> np.ndarray:
-        """Scaled similarities `(images, texts)`, float32, computed in the parameters' dtype."""
+        """Return scaled similarities `(images, texts)`, float32, computed in the parameters' dtype."""
         logit_scale = self.model.logit_scale.get_value()
         images, texts = (jnp.asarray(embeds, logit_scale.dtype) for embeds in (image_embeds, text_embeds))
         return _float32((jnp.matmul(texts, images.T, precision=None) * jnp.exp(logit_scale)).T)
@@ -56,7 +56,7 @@ class FlaxEncoder:
 
 def load(
     source: str | os.PathLike[str], *, device: str | None = None, dtype: str | None = None, **options: Any
-) -> FlaxEncoder:
+) -> ModelEncoder:
     """Load a CLIPModel for the tasks.
 
     Args:
@@ -70,11 +70,11 @@ def load(
     """
     dtype = dtype or "float32"
     with jax.default_device(None if device is None else devices_named(device)[0]):
-        return FlaxEncoder(CLIPModel.from_pretrained(source, dtype=dtype, param_dtype=dtype, **options))
+        return ModelEncoder(CLIPModel.from_pretrained(source, dtype=dtype, param_dtype=dtype, **options))
 
 
 def versions() -> dict[str, str]:
-    """What runs, and on what."""
+    """Return the versions of the framework, and its device."""
     device = jax.devices()[0]
     return {"jax": jax.__version__, "flax": flax.__version__, "jax device": device.device_kind}
 

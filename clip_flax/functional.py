@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jax import Array
     from numpy.typing import DTypeLike
 
+    from clip_flax.structure import Structure
     from clip_flax.tensors import Params, Path
 
 
@@ -27,7 +28,7 @@ class FunctionalModel(CLIPModule):
 
     Args:
         config: the configuration.
-        input_shape: taken as in the reference, and not needed.
+        input_shape: accepted as in the reference, and not needed.
         seed: of the fresh weights, which the model classes draw.
         dtype: of the computation.
         _do_init: False for a model without weights.
@@ -72,12 +73,12 @@ class FunctionalModel(CLIPModule):
         self.assign(structure_of(self).leaves(params).items())
 
     def checked_params(self, params: Mapping[str, Any] | None) -> Params:
-        """Parameters that were given, as a call takes them, or for None the model's own.
+        """Return the given parameters as a call takes them, or for None the model's own.
 
         Raises:
             ValueError: some are missing or have another shape; or there are none.
         """
-        return self.params if params is None else structure_of(self).accepted(params)
+        return self._own_or(params, structure_of(self))
 
     def assign(self, leaves: Iterable[tuple[Path, Any]]) -> None:
         """Set some of the parameters, by path; a model made without weights has its own from then on."""
@@ -114,14 +115,14 @@ class FunctionalModel(CLIPModule):
 
         Args:
             rng: the key to draw from.
-            input_shape: taken as in the reference, and not needed.
+            input_shape: accepted as in the reference, and not needed.
             params: parameters to keep; only those that they lack are drawn.
         """
         drawn = type(self)(self.config, input_shape, rng, self.dtype).params
         return drawn if params is None else _merged(drawn, unfreeze(params))
 
     def to_bf16(self, params: Mapping[str, Any], mask: Any = None) -> Params:
-        """Parameters with those of floating point in bfloat16; the model's own stay as they are.
+        """Cast floating-point parameters to bfloat16; the model's own stay as they are.
 
         Args:
             params: nested parameters.
@@ -130,11 +131,11 @@ class FunctionalModel(CLIPModule):
         return _cast(params, jnp.bfloat16, mask)
 
     def to_fp16(self, params: Mapping[str, Any], mask: Any = None) -> Params:
-        """Likewise in float16."""
+        """Cast floating-point parameters to float16; arguments as in `to_bf16`."""
         return _cast(params, jnp.float16, mask)
 
     def to_fp32(self, params: Mapping[str, Any], mask: Any = None) -> Params:
-        """Likewise in float32."""
+        """Cast floating-point parameters to float32; arguments as in `to_bf16`."""
         return _cast(params, jnp.float32, mask)
 
     def _run(
@@ -164,8 +165,14 @@ class FunctionalModel(CLIPModule):
         if train and dropout_rng is None and any(config.attention_dropout > 0 for config in self._tower_configs()):
             raise ValueError("train=True drops attention weights, and needs a key to draw them: dropout_rng=key")
         structure, rng = structure_of(self), dropout_rng if train else None
-        given = self.params if params is None else structure.accepted(params)
+        given = self._own_or(params, structure)
         return structure.call(method, tuple(options.items()), self._read_of_config(), given, arrays, rng)
+
+    def _own_or(self, params: Mapping[str, Any] | None, structure: Structure) -> Params:
+        if params is not None:
+            return structure.accepted(params)
+        self._check_initialized()
+        return structure.params()
 
     def _check_ids(self, input_ids: np.ndarray) -> None:
         tower: Any = getattr(self, "text_model", None)
@@ -175,13 +182,13 @@ class FunctionalModel(CLIPModule):
         return [getattr(self.config, key) for key in self.config.sub_configs] or [self.config]
 
     def _read_of_config(self) -> Hashable:
-        """What a forward pass reads of the configuration, whose fields may change at any time."""
+        """Return what a forward pass reads of the configuration, whose fields may change at any time."""
         fields = ("attn_implementation", "eos_token_id", "output_attentions", "output_hidden_states", "problem_type")
         return tuple(getattr(config, field) for config in (self.config, *self._tower_configs()) for field in fields)
 
 
 def _merged(drawn: Params, kept: Mapping[str, Any]) -> Params:
-    """The nested parameters of the first, but those that the second has too are the second's."""
+    """Merge nested parameters; those in both are taken from the second."""
 
     def chosen(name: str, value: Any) -> Any:
         if name not in kept:

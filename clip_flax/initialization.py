@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def rngs_from(seed: int | jax.Array) -> nnx.Rngs:
-    """A stream of keys that starts at a seed or at a key, be it a raw one such as `jax.random.PRNGKey` gives."""
+    """Return a stream of keys that starts at a seed or a key; a raw one of `jax.random.PRNGKey` will do."""
     key = jax.random.key(seed) if isinstance(seed, int) else seed
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
@@ -30,7 +30,7 @@ def rngs_from(seed: int | jax.Array) -> nnx.Rngs:
 def linear(
     in_features: int, out_features: int, *, std: float, rngs: nnx.Rngs | None, dtype: DTypeLike, bias: bool = True
 ) -> nnx.Linear:
-    """A linear layer whose kernel is normal with the standard deviation `std`, and whose bias is zero."""
+    """Return a linear layer whose kernel is normal with the standard deviation `std`, and whose bias is zero."""
     return nnx.Linear(
         in_features,
         out_features,
@@ -44,8 +44,14 @@ def linear(
     )
 
 
+def projection(width: int, config: Any, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> nnx.Linear:
+    """Return a linear layer without bias from a tower's width into the joint space."""
+    std = width**-0.5 * config.initializer_factor
+    return linear(width, config.projection_dim, std=std, bias=False, rngs=rngs, dtype=dtype)
+
+
 def embedding(num_embeddings: int, width: int, *, std: float, rngs: nnx.Rngs | None, dtype: DTypeLike) -> nnx.Embed:
-    """An embedding table that is normal with the standard deviation `std`."""
+    """Return an embedding table that is normal with the standard deviation `std`."""
     return nnx.Embed(
         num_embeddings,
         width,
@@ -59,7 +65,7 @@ def embedding(num_embeddings: int, width: int, *, std: float, rngs: nnx.Rngs | N
 def patch_convolution(
     in_channels: int, width: int, patch_size: int, *, std: float, rngs: nnx.Rngs | None, dtype: DTypeLike
 ) -> nnx.Conv:
-    """A convolution that takes each patch once, without bias, normal with the standard deviation `std`.
+    """Return a convolution that takes each patch once, without bias, normal with the standard deviation `std`.
 
     It takes `(batch, height, width, channels)`, as every convolution of Flax.
     """
@@ -79,17 +85,17 @@ def patch_convolution(
 
 
 def normal_vector(width: int, *, std: float, rngs: nnx.Rngs | None) -> nnx.Param[jax.Array]:
-    """A parameter `(width,)` that is normal with the standard deviation `std`."""
+    """Return a parameter `(width,)` that is normal with the standard deviation `std`."""
     return nnx.Param(_normal(std, rngs)(_some(rngs).params(), (width,), jnp.float32))
 
 
 def scalar(value: float, *, rngs: nnx.Rngs | None) -> nnx.Param[jax.Array]:
-    """A parameter `()` that starts at a value."""
+    """Return a parameter `()` that starts at a value."""
     return nnx.Param(jax.ShapeDtypeStruct((), jnp.float32) if rngs is None else jnp.asarray(value, jnp.float32))
 
 
 def layer_norm(width: int, *, epsilon: float, rngs: nnx.Rngs | None, dtype: DTypeLike) -> nnx.LayerNorm:
-    """A layer norm over the last axis, computed in float32 at least."""
+    """Return a layer norm over the last axis, computed in float32 at least."""
     return nnx.LayerNorm(
         width,
         epsilon=epsilon,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def quick_gelu(states: Array) -> Array:
-    """The approximation of GELU that OpenAI's CLIP was trained with: x * sigmoid(1.702 x)."""
+    """Return the approximation of GELU that OpenAI's CLIP was trained with: x * sigmoid(1.702 x)."""
     return states * jax.nn.sigmoid(1.702 * states)
 
 
@@ -50,7 +50,7 @@ class CLIPMLP(nnx.Module):
         self.fc2 = linear(config.intermediate_size, width, std=out_std, rngs=rngs, dtype=dtype)
 
     def __call__(self, hidden_states: Array) -> Array:
-        """`(batch, seq, hidden)` to the same shape."""
+        """Run over `(batch, seq, hidden)`; the shape stays."""
         return self.fc2(self.activation_fn(self.fc1(hidden_states)))
 
 
@@ -58,12 +58,7 @@ class CLIPEncoderLayer(nnx.Module):
     """One pre-norm transformer layer."""
 
     def __init__(
-        self,
-        config: CLIPTextConfig | CLIPVisionConfig,
-        layer_index: int,
-        *,
-        rngs: nnx.Rngs | None,
-        dtype: DTypeLike,
+        self, config: CLIPTextConfig | CLIPVisionConfig, layer_index: int, *, rngs: nnx.Rngs | None, dtype: DTypeLike
     ) -> None:
         width, epsilon = config.hidden_size, config.layer_norm_eps
         self.self_attn = CLIPAttention(config, layer_index, rngs=rngs, dtype=dtype)
@@ -72,7 +67,7 @@ class CLIPEncoderLayer(nnx.Module):
         self.layer_norm2 = layer_norm(width, epsilon=epsilon, rngs=rngs, dtype=dtype)
 
     def __call__(self, hidden_states: Array, plan: AttentionPlan, dropout_rng: Array | None = None) -> AttentionOutput:
-        """`(batch, seq, hidden)` to the same shape, and the attention weights where eager attention gives them."""
+        """Run over `(batch, seq, hidden)`; the shape stays. Eager attention returns its weights too."""
         attended, weights = self.self_attn(self.layer_norm1(hidden_states), plan, dropout_rng)
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))

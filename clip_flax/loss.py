@@ -14,15 +14,15 @@ IGNORED_LABEL = -100  # PyTorch's cross-entropy leaves it out
 
 
 def contrastive_loss(logits: Array) -> Array:
-    """Cross-entropy of logits `(n, n)` whose right answers stand on the diagonal: a scalar."""
-    return _cross_entropy(logits, jnp.arange(logits.shape[0]))
+    """Return the cross-entropy of logits `(n, n)` whose targets are on the diagonal: a scalar."""
+    return cross_entropy(logits, jnp.arange(logits.shape[0]))
 
 
 def clip_loss(logits_per_text: Array) -> Array:
-    """The mean of the contrastive losses over texts and over images, from similarities `(texts, images)`: a scalar.
+    """Return the mean of the contrastive losses over texts and over images, given `(texts, images)`: a scalar.
 
     Raises:
-        ValueError: the texts and the images are not as many, and so make no pairs.
+        ValueError: the numbers of texts and images differ.
     """
     texts, images = logits_per_text.shape
     if texts != images:
@@ -32,7 +32,7 @@ def clip_loss(logits_per_text: Array) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def chunked_clip_loss(texts: Array, images: Array, scale: Array, chunk: int) -> Array:
-    """`clip_loss` of all pairs, with `chunk` rows of similarities in memory at a time: a scalar.
+    """Return `clip_loss` of all pairs, with `chunk` rows of similarities in memory at a time: a scalar.
 
     Args:
         texts: `(pairs, projection)`, of unit norm.
@@ -81,7 +81,7 @@ def _split(array: Array, chunk: int) -> list[Array]:
 
 
 def classification_loss(logits: Array, labels: Array, problem_type: str | None) -> Array:
-    """The loss of a classifier: a scalar.
+    """Return the loss of a classifier: a scalar.
 
     Args:
         logits: `(batch, num_labels)`.
@@ -93,7 +93,7 @@ def classification_loss(logits: Array, labels: Array, problem_type: str | None) 
     logits = at_least_float32(logits)
     problem_type = problem_type or _problem_type(num_labels, labels)
     if problem_type == "single_label_classification":
-        return _cross_entropy(logits.reshape(-1, num_labels), labels.reshape(-1))
+        return cross_entropy(logits.reshape(-1, num_labels), labels.reshape(-1))
     labels = labels.astype(logits.dtype)
     if problem_type == "regression":
         if num_labels == 1:
@@ -102,7 +102,8 @@ def classification_loss(logits: Array, labels: Array, problem_type: str | None) 
     return -(labels * jax.nn.log_sigmoid(logits) + (1.0 - labels) * jax.nn.log_sigmoid(-logits)).mean()
 
 
-def _cross_entropy(logits: Array, labels: Array) -> Array:
+def cross_entropy(logits: Array, labels: Array) -> Array:
+    """Return the mean of `-log softmax(logits)[label]` over `(n, classes)`, without IGNORED_LABEL: a scalar."""
     counted = labels != IGNORED_LABEL
     log_probabilities = jax.nn.log_softmax(at_least_float32(logits), axis=-1)
     # A label that names no class picks NaN, where an index of numpy's kind would wrap around or be clamped.

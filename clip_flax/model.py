@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -10,8 +9,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from clip_core.configuration import CLIPConfig
-from clip_core.modeling.outputs import CLIPOutput, as_asked
-from clip_flax.initialization import linear, rngs_from, scalar
+from clip_core.modeling.inputs import warn_of_ignored
+from clip_core.modeling.outputs import CLIPOutput, as_asked, outputs_asked
+from clip_flax.initialization import projection, scalar
 from clip_flax.loss import clip_loss
 from clip_flax.pretrained import CLIPPreTrainedModel
 from clip_flax.tensors import as_array, at_least_float32
@@ -21,7 +21,7 @@ from clip_flax.vision import CLIPVisionTransformer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import DTypeLike
+    from flax import nnx
 
 
 class CLIPModel(CLIPPreTrainedModel):
@@ -29,38 +29,21 @@ class CLIPModel(CLIPPreTrainedModel):
 
     Args:
         config: a CLIPConfig.
-        input_shape: taken as in the reference, and not needed.
-        seed: of the fresh weights: a number or a key.
-        dtype: of the computation.
-        _do_init: False for a model without weights, which are then given to each call.
     """
 
     config: CLIPConfig
     config_class = CLIPConfig
     main_input_name = "input_ids"
 
-    def __init__(
-        self,
-        config: CLIPConfig,
-        input_shape: Any = None,
-        seed: int | Array = 0,
-        dtype: DTypeLike = jnp.float32,
-        _do_init: bool = True,
-    ) -> None:
-        super().__init__(config, input_shape, seed, dtype, _do_init)
-        rngs = rngs_from(seed) if _do_init else None
-        text_width, vision_width = config.text_config.hidden_size, config.vision_config.hidden_size
-        factor = config.initializer_factor
+    def setup(self, rngs: nnx.Rngs | None) -> None:
+        """Make the temperature, the towers and their projections."""
+        config = self.config
         options: dict[str, Any] = {"rngs": rngs, "dtype": self.dtype}
         self.logit_scale = scalar(config.logit_scale_init_value, rngs=rngs)
         self.text_model = CLIPTextTransformer(config.text_config, **options)
         self.vision_model = CLIPVisionTransformer(config.vision_config, **options)
-        self.visual_projection = linear(
-            vision_width, config.projection_dim, std=vision_width**-0.5 * factor, bias=False, **options
-        )
-        self.text_projection = linear(
-            text_width, config.projection_dim, std=text_width**-0.5 * factor, bias=False, **options
-        )
+        self.visual_projection = projection(config.vision_config.hidden_size, config, **options)
+        self.text_projection = projection(config.text_config.hidden_size, config, **options)
 
     def get_text_features(
         self,
@@ -86,7 +69,7 @@ class CLIPModel(CLIPPreTrainedModel):
         Returns:
             `(batch, projection)`, not normalised.
         """
-        _warn_of_ignored("get_text_features", ignored)
+        warn_of_ignored("get_text_features", ignored)
         if position_ids is None:
             input_ids, attention_mask = as_array(input_ids), as_array(attention_mask)
             input_ids, attention_mask = self.text_model.trimmed(input_ids, attention_mask, train=train)
@@ -102,20 +85,20 @@ class CLIPModel(CLIPPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         **ignored: Any,
     ) -> Array:
-        """Embed pictures in the joint space.
+        """Embed images in the joint space.
 
         Args:
             pixel_values: `(batch, channels, height, width)`, normalised.
             params: parameters to use in place of the model's.
             dropout_rng: a key, for dropout in training.
             train: apply dropout.
-            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
+            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
             **ignored: other entries of a processor's output, dropped with a warning.
 
         Returns:
             `(batch, projection)`, not normalised.
         """
-        _warn_of_ignored("get_image_features", ignored)
+        warn_of_ignored("get_image_features", ignored)
         return self._run(
             "image_features",
             {"pixel_values": pixel_values},
@@ -140,7 +123,7 @@ class CLIPModel(CLIPPreTrainedModel):
         return_loss: bool | None = None,
         interpolate_pos_encoding: bool = False,
     ) -> CLIPOutput[Array] | tuple[Any, ...]:
-        """Compare every picture with every text.
+        """Compare every image with every text.
 
         Args:
             input_ids: `(texts, seq)` token ids.
@@ -153,8 +136,8 @@ class CLIPModel(CLIPPreTrainedModel):
             output_attentions: return the attention weights of all layers of both towers.
             output_hidden_states: return the hidden states of all layers of both towers.
             return_dict: False for a plain tuple.
-            return_loss: return the contrastive loss; the batch then pairs each text with the picture at its place.
-            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
+            return_loss: return the contrastive loss; the batch then pairs each text with the image at its place.
+            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
 
         Returns:
             `logits_per_image` `(images, texts)`, `logits_per_text` `(texts, images)`, the embeddings of unit norm,
@@ -185,14 +168,14 @@ class CLIPModel(CLIPPreTrainedModel):
         position_ids: Array | None = None,
         dropout_rng: Array | None = None,
     ) -> Array:
-        """What `get_text_features` computes, on the module's own parameters and not compiled."""
+        """Compute what `get_text_features` returns, on the module's own parameters and not compiled."""
         outputs = self.text_model(input_ids, attention_mask, position_ids, dropout_rng=dropout_rng)
         return self.text_projection(outputs.pooler_output)
 
     def image_features(
         self, pixel_values: Array, interpolate_pos_encoding: bool = False, dropout_rng: Array | None = None
     ) -> Array:
-        """What `get_image_features` computes, on the module's own parameters and not compiled."""
+        """Compute what `get_image_features` returns, on the module's own parameters and not compiled."""
         outputs = self.vision_model(
             pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, dropout_rng=dropout_rng
         )
@@ -210,10 +193,8 @@ class CLIPModel(CLIPPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         dropout_rng: Array | None = None,
     ) -> CLIPOutput[Array]:
-        """What a call computes, on the module's own parameters and not compiled."""
-        output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
-        if output_hidden_states is None:
-            output_hidden_states = self.config.output_hidden_states
+        """Compute what a call returns, on the module's own parameters and not compiled."""
+        output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
         vision_rng, text_rng = (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
         vision_outputs = self.vision_model(
             pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding, vision_rng
@@ -238,11 +219,6 @@ class CLIPModel(CLIPPreTrainedModel):
 
 
 def unit_norm(embeds: Array) -> Array:
-    """Rows `(batch, projection)` divided by their Euclidean norm, in float32 at least."""
+    """Divide rows `(batch, projection)` by their Euclidean norm, in float32 at least."""
     embeds = at_least_float32(embeds)
     return embeds / jnp.sqrt(jnp.square(embeds).sum(axis=-1, keepdims=True))
-
-
-def _warn_of_ignored(method: str, ignored: dict[str, Any]) -> None:
-    if ignored:
-        warnings.warn(f"CLIPModel.{method} does not take {', '.join(map(repr, ignored))}; ignored", stacklevel=3)

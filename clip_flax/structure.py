@@ -55,15 +55,15 @@ class Structure:
         return chain.from_iterable(map(dict.values, self._modules))
 
     def is_current(self) -> bool:
-        """Whether every module still holds what it held."""
+        """Tell whether every module still holds what it held."""
         return all(starmap(operator.is_, zip_longest(self._parts, self._all_parts())))
 
     def params(self) -> Params:
-        """The parameters, nested by Flax's names. The dicts are new, the arrays are the model's own."""
+        """Return the parameters, nested by Flax's names. The dicts are new; the arrays are the model's own."""
         return jax.tree.unflatten(self._tree, [variable.get_raw_value() for variable in self._variables])
 
     def leaves(self, params: Mapping[str, Any]) -> dict[Path, Any]:
-        """The model's parameters out of nested ones, by path; what else is in there is left out.
+        """Pick the model's parameters out of nested ones, by path; others are left out.
 
         Raises:
             ValueError: some are missing, or have another shape than the model's.
@@ -82,7 +82,7 @@ class Structure:
         return {path: given[path] for path in self.variables}
 
     def accepted(self, params: Any) -> Params:
-        """Parameters as `call` takes them; errors as in `leaves`."""
+        """Return parameters as `call` takes them; errors as in `leaves`."""
         if jax.tree.structure(params) == self._tree:  # `call` itself looks at the shapes, once for each
             return params
         return unflatten(self.leaves(params))
@@ -101,7 +101,7 @@ class Structure:
 
 
 def structure_of(model: nnx.Module) -> Structure:
-    """A model's structure, taken apart anew only where something in it was exchanged."""
+    """Return a model's structure, taken apart again only if something in it was exchanged."""
     found = _structures.get(model)
     if found is None or not found.is_current():
         found = _structures[model] = Structure(model)
@@ -113,5 +113,5 @@ def _is_variable(node: Any) -> bool:
 
 
 def _names(path: tuple[Any, ...]) -> Path:
-    """A path with strings alone: Flax names the layers of a stack "0", "1" and so on."""
+    """Return a path with strings alone: Flax names the layers of a stack "0", "1" and so on."""
     return tuple(map(str, path))

@@ -10,10 +10,17 @@ from flax import nnx
 from jax import Array
 
 from clip_core.configuration import CLIPTextConfig
-from clip_core.modeling.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
+from clip_core.modeling.inputs import check_eos, check_text_length, unknown_ids
+from clip_core.modeling.outputs import (
+    BaseModelOutputWithPooling,
+    CLIPTextModelOutput,
+    ModelOutput,
+    as_asked,
+    outputs_asked,
+)
 from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, rounded
 from clip_flax.attention import choose_implementation, text_plan
-from clip_flax.initialization import CLIPModule, embedding, layer_norm, linear, rngs_from
+from clip_flax.initialization import CLIPModule, embedding, layer_norm, projection
 from clip_flax.layers import CLIPEncoder
 from clip_flax.pretrained import CLIPPreTrainedModel
 from clip_flax.tensors import known_values
@@ -28,21 +35,15 @@ class CLIPTextEmbeddings(nnx.Module):
     """Token embeddings plus learned position embeddings."""
 
     def __init__(self, config: CLIPTextConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:
-        width, std = (
-            config.hidden_size,
-            0.02 * config.initializer_factor,
-        )  # not initializer_range: the reference's number
+        width = config.hidden_size
+        std = 0.02 * config.initializer_factor  # not initializer_range: the reference's number
         self.token_embedding = embedding(config.vocab_size, width, std=std, rngs=rngs, dtype=dtype)
         self.position_embedding = embedding(config.max_position_embeddings, width, std=std, rngs=rngs, dtype=dtype)
 
     def __call__(self, input_ids: Array, position_ids: Array | None = None) -> Array:
         """Embed ids `(batch, seq)` at their positions `(batch or 1, seq)`: `(batch, seq, hidden)`."""
         seq, longest = input_ids.shape[-1], self.position_embedding.num_embeddings
-        if seq > longest:
-            raise ValueError(
-                f"the text is {seq} tokens long and the model has {longest} positions (max_position_embeddings); "
-                f"call the tokenizer with truncation=True, max_length={longest}"
-            )
+        check_text_length(seq, longest)
         if position_ids is None:
             position_ids = jnp.arange(seq)[None]
         return self.token_embedding(input_ids) + self.position_embedding(position_ids)
@@ -51,10 +52,7 @@ class CLIPTextEmbeddings(nnx.Module):
         """Refuse unknown ids, where they are known: JAX itself embeds them as NaN, and negative ones from the end."""
         count = getattr(self.token_embedding, "num_embeddings", None)  # another module may stand in its place
         if count is not None and input_ids.size and (input_ids.min() < 0 or input_ids.max() >= count):
-            raise IndexError(
-                f"input_ids holds an id outside the vocabulary of {count} tokens; "
-                "if tokens were added to the tokenizer, call model.resize_token_embeddings(len(tokenizer))"
-            )
+            raise unknown_ids(count)
 
 
 class CLIPTextTransformer(CLIPModule):
@@ -75,12 +73,11 @@ class CLIPTextTransformer(CLIPModule):
         output_hidden_states: bool | None = None,
         dropout_rng: Array | None = None,
     ) -> BaseModelOutputWithPooling[Array]:
-        """See CLIPTextModel."""
+        """Run the tower; arguments as in CLIPTextModel."""
         if input_ids is None:
             raise ValueError("input_ids is missing; pass the ids that the tokenizer returns, (batch, seq)")
         config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
         input_ids = input_ids.reshape(-1, input_ids.shape[-1])
         hidden_states = self.embeddings(input_ids, position_ids)
@@ -103,7 +100,7 @@ class CLIPTextTransformer(CLIPModule):
         )
 
     def trimmed(self, input_ids: Any, attention_mask: Any = None, *, train: bool = False) -> tuple[Any, Any]:
-        """Ids and mask without what the pooled output does not depend on, where their values are known.
+        """Cut ids and mask down to what the pooled output depends on, if their values are known.
 
         Their length is rounded up, as each is compiled for; for the same reason the batch is not cut into parts.
         """
@@ -116,22 +113,16 @@ class CLIPTextTransformer(CLIPModule):
         return input_ids[:, :length], attention_mask[:, :length]
 
     def lengths_to_read(self, input_ids: Any, attention_mask: Any = None, *, train: bool = False) -> np.ndarray | None:
-        """How many tokens of each row its pooled output depends on, `(batch,)`; None where all are to be read."""
+        """Return the number of tokens of each row that its pooled output depends on, `(batch,)`; None to read all."""
         ids, mask = known_values(input_ids), known_values(attention_mask)
         if ids is None or (mask is None) != (attention_mask is None):
             return None
         if train and self.config.attention_dropout > 0:  # the random numbers stay those of the whole batch
             return None
-        return lengths_to_read(
-            ids,
-            self.eos_positions(ids),
-            mask,
-            vocab_size=self.config.vocab_size,
-            max_position_embeddings=self.config.max_position_embeddings,
-        )
+        return lengths_to_read(ids, self.eos_positions(ids), mask, self.config)
 
     def eos_positions(self, input_ids: Array) -> Array:
-        """Where each row of ids `(batch, seq)` is pooled: `(batch,)`.
+        """Return the position that each row of ids `(batch, seq)` is pooled at: `(batch,)`.
 
         At the first EOS token. A row without one is pooled at position 0, as in the reference; `check_ids` makes it an
         error where `config.missing_eos` is "error". With the legacy `eos_token_id` 2, at the largest id.
@@ -145,12 +136,7 @@ class CLIPTextTransformer(CLIPModule):
         self.embeddings.check_ids(input_ids)
         if self.config.missing_eos == "error" and not self.config.pools_at_largest_id:
             is_eos = input_ids.reshape(-1, input_ids.shape[-1]) == self.config.eos_token_id
-            without = (~is_eos.any(axis=-1)).nonzero()[0].tolist()
-            if without:
-                raise ValueError(
-                    f"rows {without} of input_ids hold no EOS token (id {self.config.eos_token_id}); "
-                    "truncate with the tokenizer, which keeps it"
-                )
+            check_eos(is_eos.any(axis=-1), self.config.eos_token_id)
 
     def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
         """Remove attention heads for good; see CLIPPreTrainedModel.prune_heads."""
@@ -162,26 +148,14 @@ class CLIPTextModel(CLIPPreTrainedModel):
 
     Args:
         config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
-        input_shape: taken as in the reference, and not needed.
-        seed: of the fresh weights: a number or a key.
-        dtype: of the computation.
-        _do_init: False for a model without weights, which are then given to each call.
     """
 
     config: CLIPTextConfig
     config_class = CLIPTextConfig
     main_input_name = "input_ids"
 
-    def __init__(
-        self,
-        config: CLIPTextConfig,
-        input_shape: Any = None,
-        seed: int | Array = 0,
-        dtype: DTypeLike = jnp.float32,
-        _do_init: bool = True,
-    ) -> None:
-        super().__init__(config, input_shape, seed, dtype, _do_init)
-        rngs = rngs_from(seed) if _do_init else None
+    def setup(self, rngs: nnx.Rngs | None) -> None:
+        """Make the tower."""
         self.text_model = CLIPTextTransformer(self.config, rngs=rngs, dtype=self.dtype)
 
     def __call__(
@@ -236,85 +210,35 @@ class CLIPTextModel(CLIPPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         dropout_rng: Array | None = None,
-    ) -> BaseModelOutputWithPooling[Array]:
-        """What a call computes, on the module's own parameters and not compiled."""
-        return self.text_model(
-            input_ids, attention_mask, position_ids, output_attentions, output_hidden_states, dropout_rng
-        )
-
-
-class CLIPTextModelWithProjection(CLIPPreTrainedModel):
-    """The text tower of CLIP with the projection into the joint space.
-
-    Args:
-        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
-        input_shape: taken as in the reference, and not needed.
-        seed: of the fresh weights: a number or a key.
-        dtype: of the computation.
-        _do_init: False for a model without weights, which are then given to each call.
-    """
-
-    config: CLIPTextConfig
-    config_class = CLIPTextConfig
-    main_input_name = "input_ids"
-
-    def __init__(
-        self,
-        config: CLIPTextConfig,
-        input_shape: Any = None,
-        seed: int | Array = 0,
-        dtype: DTypeLike = jnp.float32,
-        _do_init: bool = True,
-    ) -> None:
-        super().__init__(config, input_shape, seed, dtype, _do_init)
-        rngs = rngs_from(seed) if _do_init else None
-        width, factor = self.config.hidden_size, self.config.initializer_factor
-        self.text_model = CLIPTextTransformer(self.config, rngs=rngs, dtype=self.dtype)
-        self.text_projection = linear(
-            width, self.config.projection_dim, std=width**-0.5 * factor, bias=False, rngs=rngs, dtype=self.dtype
-        )
-
-    def __call__(
-        self,
-        input_ids: Any = None,
-        attention_mask: Any = None,
-        position_ids: Any = None,
-        params: Mapping[str, Any] | None = None,
-        dropout_rng: Array | None = None,
-        train: bool = False,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> CLIPTextModelOutput[Array] | tuple[Any, ...]:
-        """Encode texts and project them; arguments as in CLIPTextModel.
-
-        Returns:
-            `text_embeds` `(batch, projection)`, not normalised, and `last_hidden_state` `(batch, seq, hidden)`.
-        """
-        outputs = self._run(
-            "forward",
-            {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids},
-            params=params,
-            dropout_rng=dropout_rng,
-            train=train,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-        )
-        return as_asked(outputs, self.config, return_dict)
-
-    def forward(
-        self,
-        input_ids: Array | None = None,
-        attention_mask: Array | None = None,
-        position_ids: Array | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        dropout_rng: Array | None = None,
-    ) -> CLIPTextModelOutput[Array]:
-        """What a call computes, on the module's own parameters and not compiled."""
+    ) -> ModelOutput:
+        """Compute what a call returns, on the module's own parameters and not compiled."""
         outputs = self.text_model(
             input_ids, attention_mask, position_ids, output_attentions, output_hidden_states, dropout_rng
         )
+        return self._head(outputs)
+
+    def _head(self, outputs: BaseModelOutputWithPooling[Array]) -> ModelOutput:
+        """Return the outputs of a call, given those of the tower."""
+        return outputs
+
+
+class CLIPTextModelWithProjection(CLIPTextModel):
+    """The text tower of CLIP with the projection into the joint space.
+
+    A call takes the arguments of CLIPTextModel and returns `text_embeds` `(batch, projection)`, not normalised, and
+    `last_hidden_state` `(batch, seq, hidden)`.
+
+    Args:
+        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
+    """
+
+    def setup(self, rngs: nnx.Rngs | None) -> None:
+        """Make the tower and its projection."""
+        super().setup(rngs)
+        self.text_projection = projection(self.config.hidden_size, self.config, rngs=rngs, dtype=self.dtype)
+
+    def _head(self, outputs: BaseModelOutputWithPooling[Array]) -> CLIPTextModelOutput[Array]:
+        """Project what the tower pooled."""
         return CLIPTextModelOutput(
             text_embeds=self.text_projection(outputs.pooler_output),
             last_hidden_state=outputs.last_hidden_state,

@@ -48,7 +48,7 @@ def make_trainer(
     parallel: str | None = None,
     **options: Any,
 ) -> Trainer:
-    """A trainer; see `clip_core.backends.TrainerFactory`.
+    """Make a trainer; see `clip_core.backends.TrainerFactory`.
 
     Raises:
         ValueError: `parallel` is given, which leaves no choice here.
@@ -130,7 +130,7 @@ class Trainer:
         return self._loss(images, texts, _temperature(trained, frozen))
 
     def _in_pieces(self, batches: list[dict[str, Any]], keys: Array) -> tuple[Array, Leaves]:
-        """The gradients of the whole batch, with one piece inside the towers at a time (Gao et al. 2021, GradCache).
+        """Compute the gradients of the whole batch, one piece in the towers at a time (Gao et al. 2021, GradCache).
 
         The embeddings of all pieces are made first, without what a backward pass needs; the loss gives their gradients;
         and each piece is run again to hand those on to the weights.
@@ -155,7 +155,7 @@ class Trainer:
         return backward(of_embeds)[0]
 
     def _embeds(self, trained: Leaves, frozen: Leaves, batch: dict[str, Any], key: Array) -> tuple[Array, Array]:
-        """Pictures and texts in the joint space, of unit norm, float32."""
+        """Embed images and texts in the joint space, with unit norm, in float32."""
         options: dict[str, Any] = {"params": unflatten({**trained, **frozen}), "dropout_rng": key, "train": True}
         images = self.model.get_image_features(batch["pixel_values"], **options)
         texts = self.model.get_text_features(batch["input_ids"], batch.get("attention_mask"), **options)
@@ -187,7 +187,7 @@ class Trainer:
         write_moments(folder, self.optimizer_state())
 
     def gather(self, value: Any) -> list[Any]:
-        """What each process gives, of which there is one."""
+        """Return the values of all processes; there is one."""
         return [value]
 
     def restore(self, folder: str | os.PathLike[str], steps: int) -> None:
@@ -197,7 +197,7 @@ class Trainer:
     # The moments of AdamW by canonical name, so that a run can go on in any framework.
 
     def optimizer_state(self) -> dict[str, TensorEntry]:
-        """The moments, as `exp_avg.<name>` and `exp_avg_sq.<name>`, in canonical layout."""
+        """Return the moments, as `exp_avg.<name>` and `exp_avg_sq.<name>`, in canonical layout."""
         adam = self.state[0]
         return {
             f"{kind}.{name}": entry

@@ -12,11 +12,14 @@ from jax import Array
 
 from clip_core.configuration import CLIPConfig, CLIPVisionConfig
 from clip_core.modeling.embeddings import bicubic_matrix
+from clip_core.modeling.inputs import check_pixel_shape
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPVisionModelOutput,
     ImageClassifierOutput,
+    ModelOutput,
     as_asked,
+    outputs_asked,
 )
 from clip_flax.attention import choose_implementation, vision_plan
 from clip_flax.initialization import (
@@ -26,7 +29,7 @@ from clip_flax.initialization import (
     linear,
     normal_vector,
     patch_convolution,
-    rngs_from,
+    projection,
 )
 from clip_flax.layers import CLIPEncoder
 from clip_flax.loss import classification_loss
@@ -55,9 +58,12 @@ class CLIPVisionEmbeddings(nnx.Module):
         self.position_embedding = embedding(self.num_patches + 1, width, std=std, rngs=rngs, dtype=dtype)
 
     def __call__(self, pixel_values: Array, *, interpolate_pos_encoding: bool = False) -> Array:
-        """Embed pictures `(batch, channels, height, width)`: `(batch, 1 + patches, hidden)`."""
-        self._check(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
-        batch, _, height, width = pixel_values.shape
+        """Embed images `(batch, channels, height, width)`: `(batch, 1 + patches, hidden)`."""
+        shape = pixel_values.shape
+        check_pixel_shape(
+            shape, self.num_channels, self.image_size, self.patch_size, interpolate=interpolate_pos_encoding
+        )
+        batch, _, height, width = shape
         pixel_values = pixel_values.astype(self.dtype).transpose(0, 2, 3, 1)  # channels last
         patches = self.patch_embedding(pixel_values)  # (batch, rows, cols, hidden)
         patches = patches.reshape(batch, -1, patches.shape[-1])  # (batch, patches, hidden)
@@ -69,7 +75,7 @@ class CLIPVisionEmbeddings(nnx.Module):
         return embeddings + self.position_embedding(jnp.arange(self.num_patches + 1)[None])
 
     def interpolated_positions(self, height: int, width: int) -> Array:
-        """The position embeddings of a picture of another size, by bicubic interpolation: `(1, 1 + patches, hidden)`.
+        """Interpolate the position embeddings to another image size, bicubically: `(1, 1 + patches, hidden)`.
 
         After DINO (facebookresearch/dino, vision_transformer.py), as in the reference: the grid is resized to the
         number of whole patches, with half-pixel centres, and the class token's embedding is kept.
@@ -83,24 +89,6 @@ class CLIPVisionEmbeddings(nnx.Module):
         grid = jnp.einsum("hs,swd->hwd", down, grid, precision=jax.lax.Precision.HIGHEST)
         grid = jnp.einsum("ws,hsd->hwd", across, grid, precision=jax.lax.Precision.HIGHEST)
         return jnp.concatenate([table[:1], grid.reshape(-1, table.shape[-1])], axis=0)[None]
-
-    def _check(self, pixel_values: Array, *, interpolate_pos_encoding: bool) -> None:
-        expected = (self.num_channels, self.image_size, self.image_size)
-        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.num_channels:
-            raise ValueError(
-                f"pixel_values has shape {tuple(pixel_values.shape)}; it has to be (batch, channels, height, width), "
-                f"here (batch, {', '.join(map(str, expected))})"
-            )
-        height, width = pixel_values.shape[2:]
-        if not interpolate_pos_encoding and (height != self.image_size or width != self.image_size):
-            raise ValueError(
-                f"the pictures are {height} x {width} and the model takes {self.image_size} x {self.image_size}; "
-                "resize them with the image processor, or pass interpolate_pos_encoding=True"
-            )
-        if height < self.patch_size or width < self.patch_size:
-            raise ValueError(
-                f"the pictures are {height} x {width}, smaller than one patch of {self.patch_size} x {self.patch_size}"
-            )
 
 
 class CLIPVisionTransformer(CLIPModule):
@@ -122,12 +110,11 @@ class CLIPVisionTransformer(CLIPModule):
         interpolate_pos_encoding: bool = False,
         dropout_rng: Array | None = None,
     ) -> BaseModelOutputWithPooling[Array]:
-        """See CLIPVisionModel."""
+        """Run the tower; arguments as in CLIPVisionModel."""
         if pixel_values is None:
             raise ValueError("pixel_values is missing; pass what the image processor returns")
         config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
         hidden_states = self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         implementation = choose_implementation(config, output_attentions=output_attentions)
@@ -156,26 +143,14 @@ class CLIPVisionModel(CLIPPreTrainedModel):
 
     Args:
         config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
-        input_shape: taken as in the reference, and not needed.
-        seed: of the fresh weights: a number or a key.
-        dtype: of the computation.
-        _do_init: False for a model without weights, which are then given to each call.
     """
 
     config: CLIPVisionConfig
     config_class = CLIPVisionConfig
     main_input_name = "pixel_values"
 
-    def __init__(
-        self,
-        config: CLIPVisionConfig,
-        input_shape: Any = None,
-        seed: int | Array = 0,
-        dtype: DTypeLike = jnp.float32,
-        _do_init: bool = True,
-    ) -> None:
-        super().__init__(config, input_shape, seed, dtype, _do_init)
-        rngs = rngs_from(seed) if _do_init else None
+    def setup(self, rngs: nnx.Rngs | None) -> None:
+        """Make the tower."""
         self.vision_model = CLIPVisionTransformer(self.config, rngs=rngs, dtype=self.dtype)
 
     def __call__(
@@ -189,7 +164,7 @@ class CLIPVisionModel(CLIPPreTrainedModel):
         return_dict: bool | None = None,
         interpolate_pos_encoding: bool = False,
     ) -> BaseModelOutputWithPooling[Array] | tuple[Any, ...]:
-        """Encode pictures.
+        """Encode images.
 
         Args:
             pixel_values: `(batch, channels, height, width)`, normalised; height and width are `image_size`.
@@ -199,14 +174,14 @@ class CLIPVisionModel(CLIPPreTrainedModel):
             output_attentions: return the attention weights of all layers (eager attention alone can).
             output_hidden_states: return the hidden states of all layers.
             return_dict: False for a plain tuple.
-            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
+            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
 
         Returns:
             `last_hidden_state` `(batch, 1 + patches, hidden)` and `pooler_output` `(batch, hidden)`, the normed state
             of the class token.
 
         Raises:
-            ValueError: the pictures' shape does not fit the model, or `params` does not.
+            ValueError: the images' shape does not fit the model, or `params` does not.
         """
         outputs = self._run(
             "forward",
@@ -227,85 +202,35 @@ class CLIPVisionModel(CLIPPreTrainedModel):
         output_hidden_states: bool | None = None,
         interpolate_pos_encoding: bool = False,
         dropout_rng: Array | None = None,
-    ) -> BaseModelOutputWithPooling[Array]:
-        """What a call computes, on the module's own parameters and not compiled."""
-        return self.vision_model(
-            pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding, dropout_rng
-        )
-
-
-class CLIPVisionModelWithProjection(CLIPPreTrainedModel):
-    """The vision tower of CLIP with the projection into the joint space.
-
-    Args:
-        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
-        input_shape: taken as in the reference, and not needed.
-        seed: of the fresh weights: a number or a key.
-        dtype: of the computation.
-        _do_init: False for a model without weights, which are then given to each call.
-    """
-
-    config: CLIPVisionConfig
-    config_class = CLIPVisionConfig
-    main_input_name = "pixel_values"
-
-    def __init__(
-        self,
-        config: CLIPVisionConfig,
-        input_shape: Any = None,
-        seed: int | Array = 0,
-        dtype: DTypeLike = jnp.float32,
-        _do_init: bool = True,
-    ) -> None:
-        super().__init__(config, input_shape, seed, dtype, _do_init)
-        rngs = rngs_from(seed) if _do_init else None
-        width, factor = self.config.hidden_size, self.config.initializer_factor
-        self.vision_model = CLIPVisionTransformer(self.config, rngs=rngs, dtype=self.dtype)
-        self.visual_projection = linear(
-            width, self.config.projection_dim, std=width**-0.5 * factor, bias=False, rngs=rngs, dtype=self.dtype
-        )
-
-    def __call__(
-        self,
-        pixel_values: Any = None,
-        params: Mapping[str, Any] | None = None,
-        dropout_rng: Array | None = None,
-        train: bool = False,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        interpolate_pos_encoding: bool = False,
-    ) -> CLIPVisionModelOutput[Array] | tuple[Any, ...]:
-        """Encode pictures and project them; arguments as in CLIPVisionModel.
-
-        Returns:
-            `image_embeds` `(batch, projection)`, not normalised, and `last_hidden_state`
-            `(batch, 1 + patches, hidden)`.
-        """
-        outputs = self._run(
-            "forward",
-            {"pixel_values": pixel_values},
-            params=params,
-            dropout_rng=dropout_rng,
-            train=train,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            interpolate_pos_encoding=interpolate_pos_encoding,
-        )
-        return as_asked(outputs, self.config, return_dict)
-
-    def forward(
-        self,
-        pixel_values: Array | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        interpolate_pos_encoding: bool = False,
-        dropout_rng: Array | None = None,
-    ) -> CLIPVisionModelOutput[Array]:
-        """What a call computes, on the module's own parameters and not compiled."""
+    ) -> ModelOutput:
+        """Compute what a call returns, on the module's own parameters and not compiled."""
         outputs = self.vision_model(
             pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding, dropout_rng
         )
+        return self._head(outputs)
+
+    def _head(self, outputs: BaseModelOutputWithPooling[Array]) -> ModelOutput:
+        """Return the outputs of a call, given those of the tower."""
+        return outputs
+
+
+class CLIPVisionModelWithProjection(CLIPVisionModel):
+    """The vision tower of CLIP with the projection into the joint space.
+
+    A call takes the arguments of CLIPVisionModel and returns `image_embeds` `(batch, projection)`, not normalised, and
+    `last_hidden_state` `(batch, 1 + patches, hidden)`.
+
+    Args:
+        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
+    """
+
+    def setup(self, rngs: nnx.Rngs | None) -> None:
+        """Make the tower and its projection."""
+        super().setup(rngs)
+        self.visual_projection = projection(self.config.hidden_size, self.config, rngs=rngs, dtype=self.dtype)
+
+    def _head(self, outputs: BaseModelOutputWithPooling[Array]) -> CLIPVisionModelOutput[Array]:
+        """Project what the tower pooled."""
         return CLIPVisionModelOutput(
             image_embeds=self.visual_projection(outputs.pooler_output),
             last_hidden_state=outputs.last_hidden_state,
@@ -319,28 +244,16 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
 
     Args:
         config: a CLIPConfig; `num_labels` is the number of classes, and 0 leaves the classifier out.
-        input_shape: taken as in the reference's other classes, and not needed.
-        seed: of the fresh weights: a number or a key.
-        dtype: of the computation.
-        _do_init: False for a model without weights, which are then given to each call.
     """
 
     config: CLIPConfig
     config_class = CLIPConfig
     main_input_name = "pixel_values"
 
-    def __init__(
-        self,
-        config: CLIPConfig,
-        input_shape: Any = None,
-        seed: int | Array = 0,
-        dtype: DTypeLike = jnp.float32,
-        _do_init: bool = True,
-    ) -> None:
-        super().__init__(config, input_shape, seed, dtype, _do_init)
-        rngs = rngs_from(seed) if _do_init else None
-        width = config.vision_config.hidden_size
-        self.num_labels = config.num_labels
+    def setup(self, rngs: nnx.Rngs | None) -> None:
+        """Make the tower and the classifier."""
+        config = self.config
+        width, self.num_labels = config.vision_config.hidden_size, config.num_labels
         self.vision_model = CLIPVisionTransformer(config.vision_config, rngs=rngs, dtype=self.dtype)
         std = width**-0.5 * config.initializer_factor
         self.classifier = (
@@ -361,23 +274,14 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         labels: Any = None,
     ) -> ImageClassifierOutput[Array] | tuple[Any, ...]:
-        """Classify pictures.
+        """Classify images; the other arguments are those of CLIPVisionModel.
 
-        Args:
-            pixel_values: `(batch, channels, height, width)`, normalised.
-            params: parameters to use in place of the model's.
-            dropout_rng: a key, for dropout in training.
-            train: apply dropout.
-            output_attentions: return the attention weights of all layers (eager attention alone can).
-            output_hidden_states: return the hidden states of all layers.
-            return_dict: False for a plain tuple.
-            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
-            labels: `(batch,)` class indices for a cross-entropy loss, `(batch, num_labels)` floats for a multi-label
-                loss, or targets of a regression; `config.problem_type` decides, or where it is None the number of
-                labels and their dtype, as in the reference.
+        `labels` are `(batch,)` class indices for a cross-entropy loss, `(batch, num_labels)` floats for a multi-label
+        loss, or targets of a regression. `config.problem_type` decides; where it is None, the number of labels and
+        their dtype do, as in the reference.
 
         Returns:
-            `logits` `(batch, num_labels)`, and `loss` where labels were given.
+            `logits` `(batch, num_labels)`, and `loss` if there are labels.
         """
         outputs = self._run(
             "forward",
@@ -400,10 +304,8 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         dropout_rng: Array | None = None,
     ) -> ImageClassifierOutput[Array]:
-        """What a call computes, on the module's own parameters and not compiled."""
-        output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
-        if output_hidden_states is None:
-            output_hidden_states = self.config.output_hidden_states
+        """Compute what a call returns, on the module's own parameters and not compiled."""
+        output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
         outputs = self.vision_model(
             pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding, dropout_rng
         )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class TensorFlowEncoder:
+class ModelEncoder:
     """A CLIPModel as a `clip_core.backends.Encoder`. Its two towers run as graphs, made once for all shapes.
 
     Args:
@@ -39,24 +39,24 @@ class TensorFlowEncoder:
         self._images = tf.function(self._image_embeds, input_signature=(pixels,))
 
     def encode_images(self, pixel_values: np.ndarray) -> np.ndarray:
-        """Pictures `(batch, channels, height, width)` to embeddings of unit norm `(batch, projection)`, float32."""
+        """Embed images `(batch, channels, height, width)` with unit norm: `(batch, projection)`, float32."""
         return _float32(self._images(tf.cast(pixel_values, tf.float32)))
 
     def encode_texts(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
-        """Ids and mask `(batch, seq)` to embeddings of unit norm `(batch, projection)`, float32."""
+        """Embed ids and mask `(batch, seq)` with unit norm: `(batch, projection)`, float32."""
         known = tf.convert_to_tensor(input_ids), tf.convert_to_tensor(attention_mask)
         ids, mask = trimmed(input_ids, attention_mask, self.model.text_model.lengths_to_read(*known))
         return _float32(self._texts(tf.cast(ids, tf.int32), tf.cast(mask, tf.int32)))
 
     def text_fingerprint(self) -> str:
-        """What tells this text tower from every other; see `clip_core.tasks.labels`."""
+        """Return a fingerprint of the text tower; see `clip_core.tasks.labels`."""
         names = [name for name in parameter_table(self.model.config, "CLIPModel") if name.startswith("text_")]
         own = ((name, parameter.read()) for name, parameter in parameters(self.model, names).items())
         framework = f"tensorflow {self.model.dtype_policy.name}"
         return fingerprint(framework, self.model.config.text_config, own)
 
     def logits_per_image(self, image_embeds: np.ndarray, text_embeds: np.ndarray) -> np.ndarray:
-        """Scaled similarities `(images, texts)`, float32, computed in the dtype of the model's weights."""
+        """Return scaled similarities `(images, texts)`, float32, computed in the dtype of the model's weights."""
         images, texts = (tf.cast(embeds, self.model.variable_dtype) for embeds in (image_embeds, text_embeds))
         return _float32(tf.matmul(images, texts, transpose_b=True) * tf.exp(self.model.logit_scale))
 
@@ -69,7 +69,7 @@ class TensorFlowEncoder:
 
 def load(
     source: str | os.PathLike[str], *, device: str | None = None, dtype: str | None = None, **options: Any
-) -> TensorFlowEncoder:
+) -> ModelEncoder:
     """Load a CLIPModel for the tasks.
 
     Args:
@@ -79,11 +79,11 @@ def load(
         **options: further keywords of `CLIPModel.from_pretrained`.
     """
     with on_device(device):
-        return TensorFlowEncoder(CLIPModel.from_pretrained(source, dtype=dtype or "float32", **options))
+        return ModelEncoder(CLIPModel.from_pretrained(source, dtype=dtype or "float32", **options))
 
 
 def versions() -> dict[str, str]:
-    """What runs, and on what."""
+    """Return the versions of the framework, and its device."""
     devices = [device.device_type for device in tf.config.list_physical_devices()]
     return {"tensorflow": tf.__version__, "keras": keras.__version__, "tensorflow device": devices[-1]}
 

@@ -34,7 +34,7 @@ class Replicas:
         self.count: int = strategy.num_replicas_in_sync
 
     def everywhere(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A function, compiled, to be called once for all replicas; arguments and results are of each."""
+        """Return a function, compiled, to be called once for all replicas; arguments and results are of each."""
 
         @wraps(function)  # by which TensorFlow tells one from another where it counts how often each is traced
         def on_replicas(*arguments: Any) -> Any:
@@ -43,7 +43,7 @@ class Replicas:
         return tf.function(function if self.count == 1 else on_replicas, reduce_retracing=True)
 
     def spread(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """The arrays `(pairs, ...)` of a batch, of which each replica has a part."""
+        """Return the arrays `(pairs, ...)` of a batch, of which each replica has a part."""
         if self.count == 1:
             return {name: tf.convert_to_tensor(array) for name, array in batch.items()}
 
@@ -59,7 +59,7 @@ class Replicas:
         return tf.nest.map_structure(lambda value: self._strategy.experimental_local_results(value)[0], values)
 
     def summed(self, values: Any) -> Any:
-        """The sum over the replicas of tensors that each has; called on each."""
+        """Return the sum over the replicas of tensors that each has; called on each."""
         if self.count == 1:
             return values
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)

@@ -60,5 +60,5 @@ def _image_specs(config: Any) -> Specs:
 
 
 def _tensors(outputs: Any) -> dict[str, tf.Tensor]:
-    """The outputs that are single tensors; a signature returns nothing nested."""
+    """Return the outputs that are single tensors; a signature returns nothing nested."""
     return {name: value for name, value in outputs.items() if tf.is_tensor(value)}

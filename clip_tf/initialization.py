@@ -31,7 +31,7 @@ _draws: ContextVar[bool] = ContextVar("_draws", default=True)
 
 @contextmanager
 def without_drawing() -> Iterator[None]:
-    """Layers made in this block have no values yet: their weights come from a checkpoint."""
+    """Make layers without values in this block: their weights come from a checkpoint."""
     token = _draws.set(False)
     try:
         yield
@@ -44,19 +44,19 @@ class Untouched(keras.initializers.Zeros):
     """Zeros that the system has not given any memory yet: it does so when they are written to."""
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
-        """The zeros, as a tensor of TensorFlow."""
+        """Return the zeros, as a tensor of TensorFlow."""
         return adopt(aligned(np.zeros, tuple(shape), numpy_dtype(dtype or keras.config.floatx())))
 
 
 def normal(std: float) -> Any:
-    """The initializer of a weight that is normal with the standard deviation `std`."""
+    """Return the initializer of a weight that is normal with the standard deviation `std`."""
     return keras.initializers.RandomNormal(mean=0.0, stddev=std) if _draws.get() else Untouched()
 
 
 def linear(
     in_features: int, out_features: int, *, std: float, name: str, dtype: Any, bias: bool = True
 ) -> keras.layers.Dense:
-    """A linear layer whose kernel is normal with the standard deviation `std`, and whose bias is zero."""
+    """Return a linear layer whose kernel is normal with the standard deviation `std`, and whose bias is zero."""
     layer = keras.layers.Dense(
         out_features,
         use_bias=bias,
@@ -68,8 +68,14 @@ def linear(
     return _takes(layer, in_features, rank=2)
 
 
+def projection(width: int, config: Any, *, name: str, dtype: Any) -> keras.layers.Dense:
+    """Return a linear layer without bias from a tower's width into the joint space."""
+    std = width**-0.5 * config.initializer_factor
+    return linear(width, config.projection_dim, std=std, bias=False, name=name, dtype=dtype)
+
+
 def embedding(num_embeddings: int, width: int, *, std: float, name: str, dtype: Any) -> keras.layers.Embedding:
-    """An embedding table that is normal with the standard deviation `std`."""
+    """Return an embedding table that is normal with the standard deviation `std`."""
     return keras.layers.Embedding(
         num_embeddings, width, embeddings_initializer=normal(std), mask_zero=False, name=name, dtype=dtype
     )
@@ -78,7 +84,7 @@ def embedding(num_embeddings: int, width: int, *, std: float, name: str, dtype: 
 def patch_convolution(
     in_channels: int, width: int, patch_size: int, *, std: float, name: str, dtype: Any
 ) -> keras.layers.Conv2D:
-    """A convolution that takes each patch once, without bias, normal with the standard deviation `std`.
+    """Return a convolution that takes each patch once, without bias, normal with the standard deviation `std`.
 
     It takes `(batch, height, width, channels)`, the only order that TensorFlow convolves on a CPU.
     """
@@ -97,7 +103,7 @@ def patch_convolution(
 
 
 def layer_norm(width: int, *, epsilon: float, name: str, dtype: Any) -> keras.layers.LayerNormalization:
-    """A layer norm over the last axis, computed in float32 at least."""
+    """Return a layer norm over the last axis, computed in float32 at least."""
     layer = keras.layers.LayerNormalization(axis=-1, epsilon=epsilon, name=name, dtype=dtype)
     return _takes(layer, width, rank=2)
 

@@ -17,7 +17,7 @@ _TENSORS = frozenset({"input_ids", "pixel_values", "attention_mask", "position_i
 
 
 def unpack(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by name, those that are to be tensors as such.
+    """Return the arguments of a call by name, with tensors for those that should be.
 
     Args:
         signature: of the method that takes them, without `self`.
@@ -45,14 +45,14 @@ def unpack(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str
 
 
 def as_tensor(value: Any) -> Any:
-    """Arrays of any library and nested lists as tensors; None, and what Keras and TensorFlow know, as they are."""
+    """Turn arrays and nested lists into tensors; None, and what Keras and TensorFlow know, stay as they are."""
     if value is None or tf.is_tensor(value) or isinstance(value, (keras.KerasTensor, tf.Variable, keras.Variable)):
         return value
     return tf.convert_to_tensor(np.asarray(value))
 
 
 def unpacked(method: Method) -> Method:
-    """A method that takes its inputs as a model's call does."""
+    """Make a method take its inputs as a model's call does."""
     signature = inspect.signature(method)
     own = signature.replace(parameters=list(signature.parameters.values())[1:])
 

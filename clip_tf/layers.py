@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 def quick_gelu(states: tf.Tensor) -> tf.Tensor:
-    """The approximation of GELU that OpenAI's CLIP was trained with: x * sigmoid(1.702 x)."""
+    """Return the approximation of GELU that OpenAI's CLIP was trained with: x * sigmoid(1.702 x)."""
     return states * tf.sigmoid(1.702 * states)
 
 
 # Written out: tf.nn.gelu rounds its constants to float32, whatever the dtype.
 def gelu(states: tf.Tensor) -> tf.Tensor:
-    """The product of x and the normal distribution's share below x, exactly (Hendrycks and Gimpel 2016)."""
+    """Return the product of x and the normal distribution's share below x, exactly (Hendrycks and Gimpel 2016)."""
     return 0.5 * states * (1.0 + tf.math.erf(states / math.sqrt(2.0)))
 
 
 def gelu_tanh(states: tf.Tensor) -> tf.Tensor:
-    """The approximation of the same by a hyperbolic tangent."""
+    """Return the approximation of GELU by a hyperbolic tangent."""
     return 0.5 * states * (1.0 + tf.tanh(math.sqrt(2.0 / math.pi) * (states + 0.044715 * states**3)))
 
 
@@ -60,7 +60,7 @@ class CLIPMLP(CLIPLayer):
         self.fc2 = linear(config.intermediate_size, width, std=out_std, name="fc2", dtype=dtype)
 
     def call(self, hidden_states: tf.Tensor) -> tf.Tensor:
-        """`(batch, seq, hidden)` to the same shape."""
+        """Run over `(batch, seq, hidden)`; the shape stays."""
         return self.fc2(self.activation_fn(self.fc1(hidden_states)))
 
 
@@ -78,7 +78,7 @@ class CLIPEncoderLayer(CLIPLayer):
     def call(
         self, hidden_states: tf.Tensor, plan: AttentionPlan, dropout_seed: tf.Tensor | None = None
     ) -> AttentionOutput:
-        """`(batch, seq, hidden)` to the same shape, and the attention weights where eager attention gives them."""
+        """Run over `(batch, seq, hidden)`; the shape stays. Eager attention returns its weights too."""
         attended, weights = self.self_attn(self.layer_norm1(hidden_states), plan=plan, dropout_seed=dropout_seed)
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
@@ -132,7 +132,7 @@ class CLIPEncoder(CLIPLayer):
         )
 
     def _dropout_seed(self, *, training: bool) -> tf.Tensor | None:
-        """A seed drawn outside of the layer, so that a layer run twice drops the same weights."""
+        """Return a seed drawn outside of the layer, so that a layer run twice drops the same weights."""
         if self.seeds is None or not training:
             return None
         return tf.cast(tf.convert_to_tensor(self.seeds.next()), tf.int64)
@@ -152,7 +152,7 @@ class CLIPEncoder(CLIPLayer):
 
 
 def _recomputed(run: Callable[[tf.Tensor], AttentionOutput], hidden_states: tf.Tensor) -> AttentionOutput:
-    """What a layer returns, none of it kept for the backward pass; TensorFlow wants tensors alone out of it."""
+    """Run a layer without keeping its inner states for the backward pass; TensorFlow takes only tensors out of it."""
 
     def tensors(states: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return tuple(tensor for tensor in run(states) if tensor is not None)

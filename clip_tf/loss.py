@@ -13,15 +13,15 @@ IGNORED_LABEL = -100  # PyTorch's cross-entropy leaves it out
 
 
 def contrastive_loss(logits: tf.Tensor) -> tf.Tensor:
-    """Cross-entropy of logits `(n, n)` whose right answers stand on the diagonal: a scalar."""
+    """Return the cross-entropy of logits `(n, n)` whose targets are on the diagonal: a scalar."""
     return cross_entropy(logits, tf.range(tf.shape(logits)[0]))
 
 
 def clip_loss(logits_per_text: tf.Tensor) -> tf.Tensor:
-    """The mean of the contrastive losses over texts and over images, from similarities `(texts, images)`: a scalar.
+    """Return the mean of the contrastive losses over texts and over images, given `(texts, images)`: a scalar.
 
     Raises:
-        ValueError: the texts and the images are not as many, and so make no pairs; told where the numbers are known.
+        ValueError: the numbers of texts and images differ, and the graph knows them.
     """
     texts, images = logits_per_text.shape
     if None not in {texts, images} and texts != images:
@@ -30,7 +30,7 @@ def clip_loss(logits_per_text: tf.Tensor) -> tf.Tensor:
 
 
 def chunked_clip_loss(texts: tf.Tensor, images: tf.Tensor, scale: tf.Tensor, chunk: int) -> tf.Tensor:
-    """`clip_loss` of all pairs, with `chunk` rows of similarities in memory at a time: a scalar.
+    """Return `clip_loss` of all pairs, with `chunk` rows of similarities in memory at a time: a scalar.
 
     Args:
         texts: `(pairs, projection)`, of unit norm.
@@ -69,7 +69,7 @@ def chunked_clip_loss(texts: tf.Tensor, images: tf.Tensor, scale: tf.Tensor, chu
 
 
 def classification_loss(logits: tf.Tensor, labels: tf.Tensor, problem_type: str | None) -> tf.Tensor:
-    """The loss of a classifier: a scalar.
+    """Return the loss of a classifier: a scalar.
 
     Args:
         logits: `(batch, num_labels)`.
@@ -91,7 +91,7 @@ def classification_loss(logits: tf.Tensor, labels: tf.Tensor, problem_type: str 
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """The mean of `-log softmax(logits)[label]` over rows `(n, classes)` whose label is not IGNORED_LABEL: a scalar."""
+    """Return the mean of `-log softmax(logits)[label]` over `(n, classes)`, without IGNORED_LABEL: a scalar."""
     counted = tf.not_equal(labels, tf.constant(IGNORED_LABEL, labels.dtype))
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=tf.where(counted, labels, tf.zeros((), labels.dtype)), logits=at_least_float32(logits)

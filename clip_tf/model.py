@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from clip_core.configuration import CLIPConfig
-from clip_core.modeling.outputs import CLIPOutput, as_asked
-from clip_tf.initialization import linear
+from clip_core.modeling.inputs import warn_of_ignored
+from clip_core.modeling.outputs import CLIPOutput, as_asked, outputs_asked
+from clip_tf.initialization import projection
 from clip_tf.inputs import unpacked
 from clip_tf.loss import clip_loss
 from clip_tf.pretrained import CLIPPreTrainedModel
@@ -33,29 +33,14 @@ class CLIPModel(CLIPPreTrainedModel):
     main_input_name = "input_ids"
     main_output_name = "logits_per_image"
 
-    def __init__(self, config: CLIPConfig, **kwargs: Any) -> None:
-        super().__init__(config, **kwargs)
-        text_width, vision_width = config.text_config.hidden_size, config.vision_config.hidden_size
-        factor, dtype = config.initializer_factor, self.dtype_policy
-        self.text_model = CLIPTextTransformer(config.text_config, name="text_model", dtype=dtype)
-        self.vision_model = CLIPVisionTransformer(config.vision_config, name="vision_model", dtype=dtype)
-        self.visual_projection = linear(
-            vision_width,
-            config.projection_dim,
-            std=vision_width**-0.5 * factor,
-            bias=False,
-            name="visual_projection",
-            dtype=dtype,
-        )
-        self.text_projection = linear(
-            text_width,
-            config.projection_dim,
-            std=text_width**-0.5 * factor,
-            bias=False,
-            name="text_projection",
-            dtype=dtype,
-        )
-        self.build()
+    def setup(self) -> None:
+        """Make the towers and their projections."""
+        config, dtype = self.config, self.dtype_policy
+        text, vision = config.text_config, config.vision_config
+        self.text_model = CLIPTextTransformer(text, name="text_model", dtype=dtype)
+        self.vision_model = CLIPVisionTransformer(vision, name="vision_model", dtype=dtype)
+        self.visual_projection = projection(vision.hidden_size, config, name="visual_projection", dtype=dtype)
+        self.text_projection = projection(text.hidden_size, config, name="text_projection", dtype=dtype)
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights."""
@@ -82,7 +67,7 @@ class CLIPModel(CLIPPreTrainedModel):
             input_ids: `(batch, seq)` token ids; here a dict, list or tuple may hold all inputs.
             attention_mask: `(batch, seq)`, 1 for tokens to attend to and 0 for padding.
             position_ids: `(batch or 1, seq)`, the position of each token.
-            output_attentions: taken as in the reference, and of no effect on what is returned.
+            output_attentions: accepted as in the reference, and without effect on the result.
             output_hidden_states: likewise.
             return_dict: likewise.
             training: apply dropout, and recompute layers where gradient checkpointing is on.
@@ -91,7 +76,7 @@ class CLIPModel(CLIPPreTrainedModel):
         Returns:
             `(batch, projection)`, not normalised.
         """
-        _warn_of_ignored("get_text_features", ignored)
+        warn_of_ignored("get_text_features", ignored, stacklevel=4)
         pooled = self.text_model.pooled(
             input_ids,
             attention_mask=attention_mask,
@@ -113,22 +98,22 @@ class CLIPModel(CLIPPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         **ignored: Any,
     ) -> tf.Tensor:
-        """Embed pictures in the joint space.
+        """Embed images in the joint space.
 
         Args:
             pixel_values: `(batch, channels, height, width)`, normalised; here a dict, list or tuple may hold all
                 inputs.
-            output_attentions: taken as in the reference, and of no effect on what is returned.
+            output_attentions: accepted as in the reference, and without effect on the result.
             output_hidden_states: likewise.
             return_dict: likewise.
             training: apply dropout, and recompute layers where gradient checkpointing is on.
-            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
+            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
             **ignored: other entries of a processor's output, dropped with a warning.
 
         Returns:
             `(batch, projection)`, not normalised.
         """
-        _warn_of_ignored("get_image_features", ignored)
+        warn_of_ignored("get_image_features", ignored, stacklevel=4)
         outputs = self.vision_model(
             pixel_values,
             output_attentions=output_attentions,
@@ -151,7 +136,7 @@ class CLIPModel(CLIPPreTrainedModel):
         training: bool = False,
         interpolate_pos_encoding: bool = False,
     ) -> CLIPOutput[tf.Tensor] | tuple[Any, ...]:
-        """Compare every picture with every text.
+        """Compare every image with every text.
 
         Args:
             input_ids: `(texts, seq)` token ids. Here a dict, list or tuple may hold all inputs, by name or in this
@@ -159,20 +144,18 @@ class CLIPModel(CLIPPreTrainedModel):
             pixel_values: `(images, channels, height, width)`, normalised.
             attention_mask: `(texts, seq)`, 1 for tokens to attend to and 0 for padding.
             position_ids: `(texts or 1, seq)`, the position of each token.
-            return_loss: return the contrastive loss; the batch then pairs each text with the picture at its place.
+            return_loss: return the contrastive loss; the batch then pairs each text with the image at its place.
             output_attentions: return the attention weights of all layers of both towers.
             output_hidden_states: return the hidden states of all layers of both towers.
             return_dict: False for a plain tuple.
             training: apply dropout, and recompute layers where gradient checkpointing is on.
-            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
+            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
 
         Returns:
             `logits_per_image` `(images, texts)`, `logits_per_text` `(texts, images)`, the embeddings of unit norm,
             and what the towers returned.
         """
-        output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
-        if output_hidden_states is None:
-            output_hidden_states = self.config.output_hidden_states
+        output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
         vision_outputs = self.vision_model(
             pixel_values,
             output_attentions=output_attentions,
@@ -204,16 +187,11 @@ class CLIPModel(CLIPPreTrainedModel):
         return as_asked(compared, self.config, return_dict)
 
     def own_loss(self, outputs: CLIPOutput[tf.Tensor], targets: Any) -> tf.Tensor:  # noqa: ARG002  pairs need no label
-        """The loss that `fit` minimises where `compile` was given none: that of `call` with `return_loss=True`."""
+        """Return the loss that `fit` minimises if `compile` was given none: that of `call` with `return_loss=True`."""
         return clip_loss(outputs.logits_per_text)
 
 
 def unit_norm(embeds: tf.Tensor) -> tf.Tensor:
-    """Rows `(batch, projection)` divided by their Euclidean norm, in float32 at least."""
+    """Divide rows `(batch, projection)` by their Euclidean norm, in float32 at least."""
     embeds = at_least_float32(embeds)
     return embeds / tf.sqrt(tf.reduce_sum(tf.square(embeds), axis=-1, keepdims=True))
-
-
-def _warn_of_ignored(method: str, ignored: dict[str, Any]) -> None:
-    if ignored:
-        warnings.warn(f"CLIPModel.{method} does not take {', '.join(map(repr, ignored))}; ignored", stacklevel=4)

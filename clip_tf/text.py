@@ -8,10 +8,17 @@ import keras
 import tensorflow as tf
 
 from clip_core.configuration import CLIPTextConfig
-from clip_core.modeling.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
+from clip_core.modeling.inputs import check_eos, check_text_length, unknown_ids
+from clip_core.modeling.outputs import (
+    BaseModelOutputWithPooling,
+    CLIPTextModelOutput,
+    ModelOutput,
+    as_asked,
+    outputs_asked,
+)
 from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, parts_to_read
 from clip_tf.attention import choose_implementation, text_plan
-from clip_tf.initialization import CLIPLayer, embedding, layer_norm, linear
+from clip_tf.initialization import CLIPLayer, embedding, layer_norm, projection
 from clip_tf.layers import CLIPEncoder
 from clip_tf.pretrained import CLIPPreTrainedModel
 from clip_tf.tensors import known_values
@@ -37,11 +44,7 @@ class CLIPTextEmbeddings(CLIPLayer):
     def call(self, input_ids: tf.Tensor, position_ids: tf.Tensor | None = None) -> tf.Tensor:
         """Embed ids `(batch, seq)` at their positions `(batch or 1, seq)`: `(batch, seq, hidden)`."""
         seq, longest = input_ids.shape[-1], self.position_embedding.input_dim
-        if seq is not None and seq > longest:
-            raise ValueError(
-                f"the text is {seq} tokens long and the model has {longest} positions (max_position_embeddings); "
-                f"call the tokenizer with truncation=True, max_length={longest}"
-            )
+        check_text_length(seq, longest)
         if position_ids is None:
             position_ids = tf.range(tf.shape(input_ids)[-1])[None]
         self.check_ids(input_ids)
@@ -53,10 +56,7 @@ class CLIPTextEmbeddings(CLIPLayer):
         if count is None or not tf.executing_eagerly():
             return
         if tf.reduce_any(tf.logical_or(input_ids < 0, input_ids >= count)):
-            raise IndexError(
-                f"input_ids holds an id outside the vocabulary of {count} tokens; "
-                "if tokens were added to the tokenizer, call model.resize_token_embeddings(len(tokenizer))"
-            )
+            raise unknown_ids(count)
 
 
 class CLIPTextTransformer(CLIPLayer):
@@ -81,12 +81,11 @@ class CLIPTextTransformer(CLIPLayer):
         output_hidden_states: bool | None = None,
         training: bool = False,
     ) -> BaseModelOutputWithPooling[tf.Tensor]:
-        """See CLIPTextModel."""
+        """Run the tower; arguments as in CLIPTextModel."""
         if input_ids is None:
             raise ValueError("input_ids is missing; pass the ids that the tokenizer returns, (batch, seq)")
         config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
         seq = tf.shape(input_ids)[-1] if input_ids.shape[-1] is None else input_ids.shape[-1]
         input_ids = tf.reshape(input_ids, (-1, seq))
@@ -115,7 +114,7 @@ class CLIPTextTransformer(CLIPLayer):
         position_ids: tf.Tensor | None = None,
         **options: Any,
     ) -> tf.Tensor:
-        """The pooled output alone, `(batch, hidden)`: what cannot change it is not read.
+        """Return the pooled output alone, `(batch, hidden)`, without reading tokens that cannot change it.
 
         In eager calls, and without `position_ids`; otherwise every token is read. See `clip_core.modeling.trimming`.
         The options are those of `call`.
@@ -140,22 +139,16 @@ class CLIPTextTransformer(CLIPLayer):
     def lengths_to_read(
         self, input_ids: tf.Tensor | None, attention_mask: tf.Tensor | None = None, *, training: bool = False
     ) -> np.ndarray | None:
-        """How many tokens of each row its pooled output depends on, `(batch,)`; None where all are to be read."""
+        """Return the number of tokens of each row that its pooled output depends on, `(batch,)`; None to read all."""
         ids, mask = known_values(input_ids), known_values(attention_mask)
         if input_ids is None or ids is None or (mask is None) != (attention_mask is None):
             return None
         if training and self.config.attention_dropout > 0:  # the random numbers stay those of the whole batch
             return None
-        return lengths_to_read(
-            ids,
-            self.eos_positions(input_ids).numpy(),
-            mask,
-            vocab_size=self.config.vocab_size,
-            max_position_embeddings=self.config.max_position_embeddings,
-        )
+        return lengths_to_read(ids, self.eos_positions(input_ids).numpy(), mask, self.config)
 
     def eos_positions(self, input_ids: tf.Tensor) -> tf.Tensor:
-        """Where each row of ids `(batch, seq)` is pooled: `(batch,)`.
+        """Return the position that each row of ids `(batch, seq)` is pooled at: `(batch,)`.
 
         At the first EOS token. A row without one is pooled at position 0, as in the reference, or is an error where
         `config.missing_eos` is "error" and the call is eager. With the legacy `eos_token_id` 2, at the largest id.
@@ -164,12 +157,7 @@ class CLIPTextTransformer(CLIPLayer):
             return _first(tf.equal(input_ids, tf.reduce_max(input_ids, axis=-1, keepdims=True)))
         is_eos = tf.equal(input_ids, tf.constant(self.config.eos_token_id, input_ids.dtype))
         if self.config.missing_eos == "error" and tf.executing_eagerly():
-            without = (~is_eos.numpy().any(axis=-1)).nonzero()[0].tolist()
-            if without:
-                raise ValueError(
-                    f"rows {without} of input_ids hold no EOS token (id {self.config.eos_token_id}); "
-                    "truncate with the tokenizer, which keeps it"
-                )
+            check_eos(is_eos.numpy().any(axis=-1), self.config.eos_token_id)
         return _first(is_eos)
 
     def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
@@ -178,7 +166,7 @@ class CLIPTextTransformer(CLIPLayer):
 
 
 def _first(flags: tf.Tensor) -> tf.Tensor:
-    """The place of the first flag that is set in each row `(batch, seq)`, or 0; tf.argmax promises no first."""
+    """Return where each row `(batch, seq)` has its first set flag, or 0; tf.argmax does not promise the first."""
     seq = tf.shape(flags)[-1]
     place = tf.reduce_min(tf.where(flags, tf.range(seq), seq), axis=-1)
     return tf.where(tf.equal(place, seq), 0, place)
@@ -198,10 +186,9 @@ class CLIPTextModel(CLIPPreTrainedModel):
     main_input_name = "input_ids"
     main_output_name = "pooler_output"
 
-    def __init__(self, config: CLIPTextConfig, **kwargs: Any) -> None:
-        super().__init__(config, **kwargs)
+    def setup(self) -> None:
+        """Make the tower."""
         self.text_model = CLIPTextTransformer(self.config, name="text_model", dtype=self.dtype_policy)
-        self.build()
 
     def call(
         self,
@@ -240,59 +227,38 @@ class CLIPTextModel(CLIPPreTrainedModel):
             output_hidden_states=output_hidden_states,
             training=training,
         )
-        return as_asked(outputs, self.config, return_dict)
+        return as_asked(self._head(outputs), self.config, return_dict)
+
+    def _head(self, outputs: BaseModelOutputWithPooling[tf.Tensor]) -> ModelOutput:
+        """Return the outputs of a call, given those of the tower."""
+        return outputs
 
 
 @keras.saving.register_keras_serializable(package="clip_tf")
-class CLIPTextModelWithProjection(CLIPPreTrainedModel):
+class CLIPTextModelWithProjection(CLIPTextModel):
     """The text tower of CLIP with the projection into the joint space.
+
+    A call takes the arguments of CLIPTextModel and returns `text_embeds` `(batch, projection)`, not normalised, and
+    `last_hidden_state` `(batch, seq, hidden)`.
 
     Args:
         config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
         **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
     """
 
-    config: CLIPTextConfig
-    config_class = CLIPTextConfig
-    main_input_name = "input_ids"
     main_output_name = "text_embeds"
 
-    def __init__(self, config: CLIPTextConfig, **kwargs: Any) -> None:
-        super().__init__(config, **kwargs)
-        width, factor, dtype = self.config.hidden_size, self.config.initializer_factor, self.dtype_policy
-        self.text_model = CLIPTextTransformer(self.config, name="text_model", dtype=dtype)
-        self.text_projection = linear(
-            width, self.config.projection_dim, std=width**-0.5 * factor, bias=False, name="text_projection", dtype=dtype
-        )
-        self.build()
+    def setup(self) -> None:
+        """Make the tower and its projection."""
+        super().setup()
+        width, dtype = self.config.hidden_size, self.dtype_policy
+        self.text_projection = projection(width, self.config, name="text_projection", dtype=dtype)
 
-    def call(
-        self,
-        input_ids: tf.Tensor | None = None,
-        attention_mask: tf.Tensor | None = None,
-        position_ids: tf.Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        training: bool = False,
-    ) -> CLIPTextModelOutput[tf.Tensor] | tuple[Any, ...]:
-        """Encode texts and project them; arguments as in CLIPTextModel.
-
-        Returns:
-            `text_embeds` `(batch, projection)`, not normalised, and `last_hidden_state` `(batch, seq, hidden)`.
-        """
-        outputs = self.text_model(
-            input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            training=training,
-        )
-        projected = CLIPTextModelOutput(
+    def _head(self, outputs: BaseModelOutputWithPooling[tf.Tensor]) -> CLIPTextModelOutput[tf.Tensor]:
+        """Project what the tower pooled."""
+        return CLIPTextModelOutput(
             text_embeds=self.text_projection(outputs.pooler_output),
             last_hidden_state=outputs.last_hidden_state,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
-        return as_asked(projected, self.config, return_dict)

@@ -35,7 +35,7 @@ def make_trainer(
     parallel: str | None = None,
     **options: Any,
 ) -> Trainer:
-    """A trainer; see `clip_core.backends.TrainerFactory`.
+    """Make a trainer; see `clip_core.backends.TrainerFactory`.
 
     Raises:
         ValueError: `parallel` is given, which leaves no choice here.
@@ -131,7 +131,7 @@ class Trainer:
         return self.replicas.summed((loss, self._dense(tape.gradient(loss, self._watched()))))
 
     def _in_pieces(self, batches: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
-        """The gradients of the whole batch, with one piece inside the towers at a time (Gao et al. 2021, GradCache).
+        """Compute the gradients of the whole batch, one piece in the towers at a time (Gao et al. 2021, GradCache).
 
         The embeddings of all pieces are made first, without what a backward pass needs; the loss gives their gradients;
         and each piece is run again to hand those on to the weights.
@@ -147,7 +147,7 @@ class Trainer:
         return self._total((loss, total))
 
     def _head_gradients(self, embeds: list[list[tf.Tensor]]) -> tuple[tf.Tensor, list[Any], list[tf.Tensor]]:
-        """The loss, its gradients by the embeddings of each piece, and by what the loss itself has of weights."""
+        """Return the loss, and its gradients by the embeddings of each piece and by the weights it reads."""
         sizes = [tf.shape(images)[0] for images, _ in embeds]
         images, texts = (tf.concat(parts, axis=0) for parts in zip(*embeds, strict=True))
         with tf.GradientTape() as tape:
@@ -160,14 +160,14 @@ class Trainer:
     def _piece_gradients(
         self, batch: Mapping[str, tf.Tensor], of_embeds: list[tf.Tensor], total: list[tf.Tensor]
     ) -> list[tf.Tensor]:
-        """The total with what a piece adds to it."""
+        """Add the gradients of a piece to the total."""
         with tf.GradientTape() as tape:
             embeds = self._embeds(batch)
         gradients = self._dense(tape.gradient(embeds, self._watched(), output_gradients=of_embeds))
         return [tf.add(*pair) for pair in zip(total, gradients, strict=True)]
 
     def _embeds(self, batch: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
-        """Pictures and texts in the joint space, of unit norm, float32."""
+        """Embed images and texts in the joint space, with unit norm, in float32."""
         images = self.model.get_image_features(batch["pixel_values"], training=True)
         texts = self.model.get_text_features(batch["input_ids"], batch.get("attention_mask"), training=True)
         return [unit_norm(images), unit_norm(texts)]
@@ -200,7 +200,7 @@ class Trainer:
         return [variable.value for variable in self.variables]
 
     def _dense(self, gradients: list[Any]) -> list[tf.Tensor]:
-        """Gradients as tensors: those of tables come as slices, and where there is none it is zero."""
+        """Return gradients as tensors: those of tables come as slices, and a missing one is zero."""
         return [
             tf.zeros_like(variable.value) if gradient is None else tf.convert_to_tensor(gradient)
             for variable, gradient in zip(self.variables, gradients, strict=True)
@@ -212,7 +212,7 @@ class Trainer:
         write_moments(folder, self.optimizer_state())
 
     def gather(self, value: Any) -> list[Any]:
-        """What each process gives, of which there is one."""
+        """Return the values of all processes; there is one."""
         return [value]
 
     def restore(self, folder: str | os.PathLike[str], steps: int) -> None:
@@ -222,7 +222,7 @@ class Trainer:
     # The moments of AdamW by canonical name, so that a run can go on in any framework.
 
     def optimizer_state(self) -> dict[str, TensorEntry]:
-        """The moments, as `exp_avg.<name>` and `exp_avg_sq.<name>`, in canonical layout."""
+        """Return the moments, as `exp_avg.<name>` and `exp_avg_sq.<name>`, in canonical layout."""
         return {name: found.entry() for name, found in self._moments().items()}
 
     def load_optimizer_state(self, moments: Mapping[str, np.ndarray], steps: int) -> None:

@@ -10,14 +10,17 @@ import tensorflow as tf
 
 from clip_core.configuration import CLIPConfig, CLIPVisionConfig
 from clip_core.modeling.embeddings import bicubic_matrix
+from clip_core.modeling.inputs import check_pixel_shape
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPVisionModelOutput,
     ImageClassifierOutput,
+    ModelOutput,
     as_asked,
+    outputs_asked,
 )
 from clip_tf.attention import choose_implementation, vision_plan
-from clip_tf.initialization import CLIPLayer, embedding, layer_norm, linear, normal, patch_convolution
+from clip_tf.initialization import CLIPLayer, embedding, layer_norm, linear, normal, patch_convolution, projection
 from clip_tf.layers import CLIPEncoder
 from clip_tf.loss import classification_loss
 from clip_tf.pretrained import CLIPPreTrainedModel
@@ -53,9 +56,12 @@ class CLIPVisionEmbeddings(CLIPLayer):
         super().build(input_shape)
 
     def call(self, pixel_values: tf.Tensor, interpolate_pos_encoding: bool = False) -> tf.Tensor:
-        """Embed pictures `(batch, channels, height, width)`: `(batch, 1 + patches, hidden)`."""
-        self._check(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
-        height, width = pixel_values.shape[2:]
+        """Embed images `(batch, channels, height, width)`: `(batch, 1 + patches, hidden)`."""
+        shape = tuple(pixel_values.shape)
+        check_pixel_shape(
+            shape, self.num_channels, self.image_size, self.patch_size, interpolate=interpolate_pos_encoding
+        )
+        height, width = shape[2:]
         pixel_values = tf.transpose(tf.cast(pixel_values, self.compute_dtype), (0, 2, 3, 1))  # channels last
         patches = self.patch_embedding(pixel_values)  # (batch, rows, cols, hidden)
         batch, hidden = tf.shape(patches)[0], patches.shape[-1]
@@ -67,7 +73,7 @@ class CLIPVisionEmbeddings(CLIPLayer):
         return embeddings + self.position_embedding(tf.range(self.num_patches + 1)[None])
 
     def interpolated_positions(self, height: int, width: int) -> tf.Tensor:
-        """The position embeddings of a picture of another size, by bicubic interpolation: `(1, 1 + patches, hidden)`.
+        """Interpolate the position embeddings to another image size, bicubically: `(1, 1 + patches, hidden)`.
 
         After DINO (facebookresearch/dino, vision_transformer.py), as in the reference: the grid is resized to the
         number of whole patches, with half-pixel centres, and the class token's embedding is kept.
@@ -81,28 +87,6 @@ class CLIPVisionEmbeddings(CLIPLayer):
         grid = tf.einsum("hs,swd->hwd", down, grid)
         grid = tf.einsum("ws,hsd->hwd", across, grid)
         return tf.concat([table[:1], tf.reshape(grid, (-1, table.shape[-1]))], axis=0)[None]
-
-    def _check(self, pixel_values: tf.Tensor, *, interpolate_pos_encoding: bool) -> None:
-        """Refuse pictures of another shape, as far as it is known when a graph is made."""
-        expected = (self.num_channels, self.image_size, self.image_size)
-        shape = pixel_values.shape
-        if shape.rank != 4 or shape[1] not in {None, self.num_channels}:
-            raise ValueError(
-                f"pixel_values has shape {tuple(shape)}; it has to be (batch, channels, height, width), "
-                f"here (batch, {', '.join(map(str, expected))})"
-            )
-        height, width = shape[2:]
-        if interpolate_pos_encoding and (height is None or width is None):
-            raise ValueError("interpolate_pos_encoding=True needs pictures whose height and width the graph knows")
-        if not interpolate_pos_encoding and not {height, width} <= {None, self.image_size}:
-            raise ValueError(
-                f"the pictures are {height} x {width} and the model takes {self.image_size} x {self.image_size}; "
-                "resize them with the image processor, or pass interpolate_pos_encoding=True"
-            )
-        if height is not None and width is not None and min(height, width) < self.patch_size:
-            raise ValueError(
-                f"the pictures are {height} x {width}, smaller than one patch of {self.patch_size} x {self.patch_size}"
-            )
 
 
 class CLIPVisionTransformer(CLIPLayer):
@@ -126,12 +110,11 @@ class CLIPVisionTransformer(CLIPLayer):
         interpolate_pos_encoding: bool = False,
         training: bool = False,
     ) -> BaseModelOutputWithPooling[tf.Tensor]:
-        """See CLIPVisionModel."""
+        """Run the tower; arguments as in CLIPVisionModel."""
         if pixel_values is None:
             raise ValueError("pixel_values is missing; pass what the image processor returns")
         config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
         hidden_states = self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         implementation = choose_implementation(config, output_attentions=output_attentions)
@@ -168,10 +151,9 @@ class CLIPVisionModel(CLIPPreTrainedModel):
     main_input_name = "pixel_values"
     main_output_name = "pooler_output"
 
-    def __init__(self, config: CLIPVisionConfig, **kwargs: Any) -> None:
-        super().__init__(config, **kwargs)
+    def setup(self) -> None:
+        """Make the tower."""
         self.vision_model = CLIPVisionTransformer(self.config, name="vision_model", dtype=self.dtype_policy)
-        self.build()
 
     def call(
         self,
@@ -182,7 +164,7 @@ class CLIPVisionModel(CLIPPreTrainedModel):
         training: bool = False,
         interpolate_pos_encoding: bool = False,
     ) -> BaseModelOutputWithPooling[tf.Tensor] | tuple[Any, ...]:
-        """Encode pictures.
+        """Encode images.
 
         Args:
             pixel_values: `(batch, channels, height, width)`, normalised; height and width are `image_size`. Here a
@@ -191,14 +173,14 @@ class CLIPVisionModel(CLIPPreTrainedModel):
             output_hidden_states: return the hidden states of all layers.
             return_dict: False for a plain tuple.
             training: apply dropout, and recompute layers where gradient checkpointing is on.
-            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
+            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
 
         Returns:
             `last_hidden_state` `(batch, 1 + patches, hidden)` and `pooler_output` `(batch, hidden)`, the normed state
             of the class token.
 
         Raises:
-            ValueError: the pictures' shape does not fit the model.
+            ValueError: the images' shape does not fit the model.
         """
         outputs = self.vision_model(
             pixel_values,
@@ -207,66 +189,41 @@ class CLIPVisionModel(CLIPPreTrainedModel):
             interpolate_pos_encoding=interpolate_pos_encoding,
             training=training,
         )
-        return as_asked(outputs, self.config, return_dict)
+        return as_asked(self._head(outputs), self.config, return_dict)
+
+    def _head(self, outputs: BaseModelOutputWithPooling[tf.Tensor]) -> ModelOutput:
+        """Return the outputs of a call, given those of the tower."""
+        return outputs
 
 
 @keras.saving.register_keras_serializable(package="clip_tf")
-class CLIPVisionModelWithProjection(CLIPPreTrainedModel):
+class CLIPVisionModelWithProjection(CLIPVisionModel):
     """The vision tower of CLIP with the projection into the joint space.
+
+    A call takes the arguments of CLIPVisionModel and returns `image_embeds` `(batch, projection)`, not normalised, and
+    `last_hidden_state` `(batch, 1 + patches, hidden)`.
 
     Args:
         config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
         **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
     """
 
-    config: CLIPVisionConfig
-    config_class = CLIPVisionConfig
-    main_input_name = "pixel_values"
     main_output_name = "image_embeds"
 
-    def __init__(self, config: CLIPVisionConfig, **kwargs: Any) -> None:
-        super().__init__(config, **kwargs)
-        width, factor, dtype = self.config.hidden_size, self.config.initializer_factor, self.dtype_policy
-        self.vision_model = CLIPVisionTransformer(self.config, name="vision_model", dtype=dtype)
-        self.visual_projection = linear(
-            width,
-            self.config.projection_dim,
-            std=width**-0.5 * factor,
-            bias=False,
-            name="visual_projection",
-            dtype=dtype,
-        )
-        self.build()
+    def setup(self) -> None:
+        """Make the tower and its projection."""
+        super().setup()
+        width, dtype = self.config.hidden_size, self.dtype_policy
+        self.visual_projection = projection(width, self.config, name="visual_projection", dtype=dtype)
 
-    def call(
-        self,
-        pixel_values: tf.Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        training: bool = False,
-        interpolate_pos_encoding: bool = False,
-    ) -> CLIPVisionModelOutput[tf.Tensor] | tuple[Any, ...]:
-        """Encode pictures and project them; arguments as in CLIPVisionModel.
-
-        Returns:
-            `image_embeds` `(batch, projection)`, not normalised, and `last_hidden_state`
-            `(batch, 1 + patches, hidden)`.
-        """
-        outputs = self.vision_model(
-            pixel_values,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            interpolate_pos_encoding=interpolate_pos_encoding,
-            training=training,
-        )
-        projected = CLIPVisionModelOutput(
+    def _head(self, outputs: BaseModelOutputWithPooling[tf.Tensor]) -> CLIPVisionModelOutput[tf.Tensor]:
+        """Project what the tower pooled."""
+        return CLIPVisionModelOutput(
             image_embeds=self.visual_projection(outputs.pooler_output),
             last_hidden_state=outputs.last_hidden_state,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
-        return as_asked(projected, self.config, return_dict)
 
 
 @keras.saving.register_keras_serializable(package="clip_tf")
@@ -283,10 +240,10 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
     main_input_name = "pixel_values"
     main_output_name = "logits"
 
-    def __init__(self, config: CLIPConfig, **kwargs: Any) -> None:
-        super().__init__(config, **kwargs)
-        width, dtype = config.vision_config.hidden_size, self.dtype_policy
-        self.num_labels = config.num_labels
+    def setup(self) -> None:
+        """Make the tower and the classifier."""
+        config, dtype = self.config, self.dtype_policy
+        width, self.num_labels = config.vision_config.hidden_size, config.num_labels
         self.vision_model = CLIPVisionTransformer(config.vision_config, name="vision_model", dtype=dtype)
         std = width**-0.5 * config.initializer_factor
         self.classifier = (
@@ -295,7 +252,6 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
             else keras.layers.Identity(name="classifier", dtype=dtype)
         )
         self.vision_model.post_layernorm.trainable = False  # it takes no part, and Keras would warn at every step
-        self.build()
 
     def call(
         self,
@@ -307,26 +263,16 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         labels: tf.Tensor | None = None,
     ) -> ImageClassifierOutput[tf.Tensor] | tuple[Any, ...]:
-        """Classify pictures.
+        """Classify images; the other arguments are those of CLIPVisionModel.
 
-        Args:
-            pixel_values: `(batch, channels, height, width)`, normalised. Here a dict, list or tuple may hold all
-                inputs.
-            output_attentions: return the attention weights of all layers (eager attention alone can).
-            output_hidden_states: return the hidden states of all layers.
-            return_dict: False for a plain tuple.
-            training: apply dropout, and recompute layers where gradient checkpointing is on.
-            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
-            labels: `(batch,)` class indices for a cross-entropy loss, `(batch, num_labels)` floats for a multi-label
-                loss, or targets of a regression; `config.problem_type` decides, or where it is None the number of
-                labels and their dtype, as in the reference.
+        `labels` are `(batch,)` class indices for a cross-entropy loss, `(batch, num_labels)` floats for a multi-label
+        loss, or targets of a regression. `config.problem_type` decides; where it is None, the number of labels and
+        their dtype do, as in the reference.
 
         Returns:
-            `logits` `(batch, num_labels)`, and `loss` where labels were given.
+            `logits` `(batch, num_labels)`, and `loss` if there are labels.
         """
-        output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
-        if output_hidden_states is None:
-            output_hidden_states = self.config.output_hidden_states
+        output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
         outputs = self.vision_model(
             pixel_values,
             output_attentions=output_attentions,
@@ -344,7 +290,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         return as_asked(classified, self.config, return_dict)
 
     def own_loss(self, outputs: ImageClassifierOutput[tf.Tensor], targets: Any) -> tf.Tensor:
-        """The loss that `fit` minimises where `compile` was given none: that of `call` with these labels."""
+        """Return the loss that `fit` minimises if `compile` was given none: that of `call` with these labels."""
         if outputs.loss is not None:
             return outputs.loss
         if targets is None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class TorchEncoder:
+class ModelEncoder:
     """A CLIPModel as a `clip_core.backends.Encoder`.
 
     Args:
@@ -35,25 +35,27 @@ class TorchEncoder:
 
     @torch.inference_mode()
     def encode_images(self, pixel_values: np.ndarray) -> np.ndarray:
-        """Pictures `(batch, channels, height, width)` to embeddings of unit norm `(batch, projection)`, float32."""
+        """Embed images `(batch, channels, height, width)` with unit norm: `(batch, projection)`, float32."""
         return _float32(unit_norm(self.model.get_image_features(self._on_device(pixel_values))))
 
     @torch.inference_mode()
     def encode_texts(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
-        """Ids and mask `(batch, seq)` to embeddings of unit norm `(batch, projection)`, float32."""
-        known = torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
-        ids, mask = trimmed(input_ids, attention_mask, self.model.text_model.lengths_to_read(*known))
-        features = self.model.get_text_features(self._on_device(ids), self._on_device(mask))
+        """Embed ids and mask `(batch, seq)` with unit norm: `(batch, projection)`, float32."""
+        if self.model.device.type != "cpu":  # where the model would await the values to know how far to read
+            known = torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
+            lengths = self.model.text_model.lengths_to_read(*known)
+            input_ids, attention_mask = trimmed(input_ids, attention_mask, lengths)
+        features = self.model.get_text_features(self._on_device(input_ids), self._on_device(attention_mask))
         return _float32(unit_norm(features))
 
     def text_fingerprint(self) -> str:
-        """What tells this text tower from every other; see `clip_core.tasks.labels`."""
+        """Return a fingerprint of the text tower; see `clip_core.tasks.labels`."""
         own = ((name, to_numpy(tensor)) for name, tensor in parameters(self.model) if name.startswith("text_"))
         return fingerprint("torch", self.model.config.text_config, own)
 
     @torch.inference_mode()
     def logits_per_image(self, image_embeds: np.ndarray, text_embeds: np.ndarray) -> np.ndarray:
-        """Scaled similarities `(images, texts)`, float32, computed in the model's dtype."""
+        """Return scaled similarities `(images, texts)`, float32, computed in the model's dtype."""
         images, texts = (self._on_device(embeds).to(self.model.dtype) for embeds in (image_embeds, text_embeds))
         return _float32((texts @ images.t() * self.model.logit_scale.exp()).t())
 
@@ -63,7 +65,7 @@ class TorchEncoder:
 
 def load(
     source: str | os.PathLike[str], *, device: str | None = None, dtype: str | None = None, **options: Any
-) -> TorchEncoder:
+) -> ModelEncoder:
     """Load a CLIPModel for the tasks.
 
     Args:
@@ -72,11 +74,11 @@ def load(
         dtype: "float32", "float16", "bfloat16", or "auto"; float32 by default.
         **options: further keywords of `CLIPModel.from_pretrained`.
     """
-    return TorchEncoder(CLIPModel.from_pretrained(source, device_map=device or "auto", dtype=dtype, **options))
+    return ModelEncoder(CLIPModel.from_pretrained(source, device_map=device or "auto", dtype=dtype, **options))
 
 
 def versions() -> dict[str, str]:
-    """What runs, and on what."""
+    """Return the versions of the framework, and its device."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     return {"torch": torch.__version__, "torch device": f"{device}, {torch.get_num_threads()} threads"}
 

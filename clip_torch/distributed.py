@@ -48,14 +48,14 @@ def join_processes(device: torch.device) -> None:
 
 
 def local_device() -> str:
-    """The device of this process: of several on one machine each has its own GPU; else the roomiest there is."""
+    """Return the device of this process: of several on one machine each has its own GPU; else the roomiest there is."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else "cpu"
     return "auto"
 
 
 def process_index() -> int:
-    """The place of this process among those that train together."""
+    """Return the place of this process among those that train together."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
@@ -76,7 +76,7 @@ class Towers(nn.Module):
         self.text_projection, self.visual_projection = model.text_projection, model.visual_projection
 
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Pictures and texts in the joint space, each `(pairs, projection)`, of unit norm, float32."""
+        """Embed images and texts in the joint space, each `(pairs, projection)`, with unit norm, in float32."""
         images = self.visual_projection(self.vision_model(batch["pixel_values"]).pooler_output)
         texts = self.text_model(batch["input_ids"], batch.get("attention_mask"))
         return unit_norm(images.float()), unit_norm(self.text_projection(texts.pooler_output).float())
@@ -106,15 +106,15 @@ class Replicated:
         return tensor
 
     def total_norm(self, gradients: Sequence[Tensor]) -> Tensor:
-        """The Euclidean norm of all gradients."""
+        """Return the Euclidean norm of all gradients."""
         return torch.nn.utils.get_total_norm(gradients)
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors as they are to be saved: by the first process, and every process calls this."""
+        """Return the tensors as they are to be saved: by the first process, and every process calls this."""
         return dict(tensors)
 
     def placed(self, tensor: Tensor, parameter: Tensor) -> Tensor:
-        """A whole tensor as the parameter is kept."""
+        """Return a whole tensor as the parameter is kept."""
         return tensor.to(parameter.device).clone()
 
 
@@ -135,7 +135,7 @@ class _Gather(torch.autograd.Function):
 
 
 def gathered_loss(images: Tensor, texts: Tensor, scale: Tensor, chunk: int | None = None) -> Tensor:
-    """The contrastive loss of this process's pairs against those of all processes: a scalar.
+    """Return the contrastive loss of this process's pairs against those of all processes: a scalar.
 
     Args:
         images: `(pairs, projection)` of this process, of unit norm.
@@ -164,7 +164,7 @@ def _cross_entropy(rows: Tensor, columns: Tensor, scale: Tensor, right: Tensor) 
 
 
 def mean_over_processes(tensor: Tensor) -> Tensor:
-    """The mean of a tensor that every process has, in place."""
+    """Return the mean of a tensor that every process has, in place."""
     if process_count() > 1:
         distributed.all_reduce(tensor)
         tensor /= process_count()
@@ -172,7 +172,7 @@ def mean_over_processes(tensor: Tensor) -> Tensor:
 
 
 def gathered_objects(value: Any) -> list[Any]:
-    """A plain value of every process, in their order."""
+    """Return a plain value of every process, in their order."""
     values = [value] * process_count()
     if process_count() > 1:
         distributed.all_gather_object(values, value)

@@ -2,7 +2,7 @@
 
 One product makes queries, keys and values; activations and the residual are added within products; and the weights lie
 in the blocks that oneDNN's kernels read, where otherwise each call would rearrange them. That last is most of the gain
-for one picture or text, as weights are then read more often than inputs. A large batch goes through the layers in
+for one image or text, as weights are then read more often than inputs. A large batch goes through the layers in
 parts: what lies between two layers then stays in the caches, and in memory that the allocator keeps, where it would
 return that of a large tensor to the system and fetch other pages for the next.
 
@@ -44,7 +44,7 @@ _TAKEN: dict[type[nn.Module], tuple[str, ...]] = {
 }
 
 # How many tokens go through the layers together: of fewer, products run at a lower rate; and the 12 MB that a layer of
-# ViT-B/32 makes of as many are reused, where 64 pictures' 39 MB were other pages each time, 140,000 faults in all.
+# ViT-B/32 makes of as many are reused, where 64 images' 39 MB were other pages each time, 140,000 faults in all.
 TOKENS_AT_ONCE = 1024
 
 
@@ -66,23 +66,23 @@ class PackedLinear(nn.Module):
         self._activation: tuple[str, list[float], str] = (activation, [], algorithm)
 
     def forward(self, states: Tensor, residual: Tensor | None = None) -> Tensor:
-        """`(..., in)` to `(..., out)`; `residual` `(..., out)` is added."""
+        """Map `(..., in)` to `(..., out)`, and add `residual` `(..., out)`."""
         linear = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001
         if residual is None:
             return cast("Tensor", linear(states, self._packed, self._bias, *self._activation))
         return cast("Tensor", linear.binary(states, residual, self._packed, self._bias, "add"))
 
     def unpacked(self) -> dict[str, Tensor]:
-        """The weight and the bias again, in memory of their own."""
+        """Return the weight and the bias in memory of their own."""
         weight = {"weight": self._packed.to_dense()}
         return weight if self._bias is None else weight | {"bias": self._bias}
 
     def __deepcopy__(self, _: dict[int, Any]) -> PackedLinear:
-        """Itself, as nothing can change it; torch has no copy of oneDNN's layout."""
+        """Return itself: nothing can change it, and torch cannot copy oneDNN's layout."""
         return self
 
     def __getstate__(self) -> NoReturn:
-        """Refused."""
+        """Refuse to pickle."""
         refuse("pickle it")
 
 
@@ -99,7 +99,7 @@ class PackedPatchEmbedding(nn.Module):
         self.linear = PackedLinear(convolution.weight.flatten(1), convolution.bias)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """`(batch, channels, height, width)` to `(batch, hidden, rows, columns)`; less than a patch is cut off."""
+        """Map `(batch, channels, height, width)` to `(batch, hidden, rows, columns)`; less than a patch is cut off."""
         rows, columns = (length // self.side for length in pixel_values.shape[2:])
         pixels = pixel_values[:, :, : rows * self.side, : columns * self.side]
         pixels = pixels.unflatten(2, (rows, self.side)).unflatten(4, (columns, self.side))
@@ -131,7 +131,7 @@ class PreparedEncoderLayer(nn.Module):
         self.fc2 = PackedLinear(mlp.fc2.weight / factor, mlp.fc2.bias)
 
     def forward(self, hidden_states: Tensor, plan: AttentionPlan) -> AttentionOutput:
-        """See CLIPEncoderLayer."""
+        """Run the layer; arguments as in CLIPEncoderLayer."""
         states = self.qkv_proj(self.layer_norm1(hidden_states)).unflatten(-1, (3, *self.heads))
         query, key, value = states.unbind(-3)  # each (batch, seq, heads, head_dim)
         attended, weights = attend(query, key, value, plan, scale=self.scale, dropout=0.0)
@@ -142,11 +142,11 @@ class PreparedEncoderLayer(nn.Module):
 
     @property
     def self_attn(self) -> NoReturn:
-        """What pruning asks for."""
+        """Attention heads, which pruning asks for."""
         refuse("prune its heads")
 
     def state_dict(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused: there are no weights here that another library would know."""
+        """Refuse: no other library knows these weights."""
         refuse("save it")
 
 
@@ -174,7 +174,7 @@ class PreparedEncoder(CLIPEncoder):
         output_attentions: bool = False,
         output_hidden_states: bool = False,
     ) -> BaseModelOutput[Tensor]:
-        """See CLIPEncoder."""
+        """Run the layers; arguments as in CLIPEncoder."""
         options = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         batch, seq, _ = inputs_embeds.shape
         count = -(-batch // max(TOKENS_AT_ONCE // max(seq, 1), 1))
@@ -189,7 +189,7 @@ class PreparedEncoder(CLIPEncoder):
 
 
 def _joined(parts: list[BaseModelOutput[Tensor]]) -> BaseModelOutput[Tensor]:
-    """The outputs of the parts of a batch as those of the batch."""
+    """Join the outputs of the parts of a batch."""
 
     def joined(layers: list[Any]) -> tuple[Tensor, ...] | None:
         return None if layers[0] is None else tuple(torch.cat(states) for states in zip(*layers, strict=True))
@@ -220,7 +220,7 @@ def parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def check_change(change: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:
-    """Refuse to change a prepared model's tensors, as by moving them; what leaves them as they are is no change.
+    """Refuse a change of a prepared model's tensors, such as a move; a change that leaves them as they are passes.
 
     Raises:
         ValueError: they would not be in this dtype on a CPU any more.
@@ -231,7 +231,7 @@ def check_change(change: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None
 
 
 def check_preparable(model: nn.Module) -> None:
-    """Refuse a model that oneDNN's kernels are not for.
+    """Refuse a model that oneDNN's kernels cannot run.
 
     Raises:
         ValueError: it is on another device than a CPU; it is not in one of float32 and, where the CPU multiplies that,
@@ -265,7 +265,7 @@ def check_preparable(model: nn.Module) -> None:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether oneDNN has kernels for bfloat16 on this CPU."""
+    """Tell whether oneDNN has kernels for bfloat16 on this CPU."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
 
 

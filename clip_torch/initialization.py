@@ -16,22 +16,27 @@ Layer = TypeVar("Layer", nn.Linear, nn.Embedding, nn.Conv2d)
 
 
 def linear(in_features: int, out_features: int, *, std: float, bias: bool = True) -> nn.Linear:
-    """A linear layer whose weight is normal with the standard deviation `std`, and whose bias is zero."""
+    """Return a linear layer whose weight is normal with the standard deviation `std`, and whose bias is zero."""
     return _drawn(_empty(nn.Linear, in_features, out_features, bias=bias), std)
 
 
+def projection(width: int, config: Any) -> nn.Linear:
+    """Return a linear layer without bias from a tower's width into the joint space."""
+    return linear(width, config.projection_dim, std=width**-0.5 * config.initializer_factor, bias=False)
+
+
 def embedding(num_embeddings: int, width: int, *, std: float) -> nn.Embedding:
-    """An embedding table that is normal with the standard deviation `std`."""
+    """Return an embedding table that is normal with the standard deviation `std`."""
     return _drawn(_empty(nn.Embedding, num_embeddings, width), std)
 
 
 def patch_convolution(in_channels: int, width: int, patch_size: int, *, std: float) -> nn.Conv2d:
-    """A convolution that takes each patch once, without bias, normal with the standard deviation `std`."""
+    """Return a convolution that takes each patch once, without bias, normal with the standard deviation `std`."""
     return _drawn(_empty(nn.Conv2d, in_channels, width, kernel_size=patch_size, stride=patch_size, bias=False), std)
 
 
 def normal_vector(width: int, *, std: float) -> nn.Parameter:
-    """A parameter `(width,)` that is normal with the standard deviation `std`."""
+    """Return a parameter `(width,)` that is normal with the standard deviation `std`."""
     vector = torch.empty(width)
     # On the meta device `normal_` imports PyTorch's compiler, and with it triton, which crashes beside TensorFlow.
     return nn.Parameter(vector if vector.is_meta else vector.normal_(std=std))
@@ -46,7 +51,7 @@ _UNDRAWN = {layer: type(layer.__name__, (_Undrawn, layer), {}) for layer in (nn.
 
 
 def _empty(layer_class: type[Layer], *sizes: int, **options: Any) -> Layer:
-    """A layer of exactly this class, which quantization and others look for, whose parameters hold anything."""
+    """Return a layer of exactly this class, which quantization looks for, with arbitrary parameters."""
     layer: Layer = _UNDRAWN[layer_class](*sizes, **options)
     layer.__class__ = layer_class
     return layer

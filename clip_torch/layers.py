@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def quick_gelu(states: Tensor) -> Tensor:
-    """The approximation of GELU that OpenAI's CLIP was trained with: x * sigmoid(1.702 x)."""
+    """Return the approximation of GELU that OpenAI's CLIP was trained with: x * sigmoid(1.702 x)."""
     scaled = 1.702 * states
     if torch.is_grad_enabled():
         return states * torch.sigmoid(scaled)
@@ -56,7 +56,7 @@ class CLIPMLP(nn.Module):
         )
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """`(batch, seq, hidden)` to the same shape."""
+        """Run over `(batch, seq, hidden)`; the shape stays."""
         return self.fc2(self.activation_fn(self.fc1(hidden_states)))
 
 
@@ -71,7 +71,7 @@ class CLIPEncoderLayer(nn.Module):
         self.layer_norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, hidden_states: Tensor, plan: AttentionPlan) -> AttentionOutput:
-        """`(batch, seq, hidden)` to the same shape, and the attention weights where eager attention gives them."""
+        """Run over `(batch, seq, hidden)`; the shape stays. Eager attention returns its weights too."""
         attended, weights = self.self_attn(self.layer_norm1(hidden_states), plan)
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))

@@ -10,15 +10,15 @@ from torch.nn import functional as F
 
 
 def contrastive_loss(logits: Tensor) -> Tensor:
-    """Cross-entropy of logits `(n, n)` whose right answers stand on the diagonal: a scalar."""
+    """Return the cross-entropy of logits `(n, n)` whose targets are on the diagonal: a scalar."""
     return F.cross_entropy(logits, torch.arange(logits.shape[0], device=logits.device))
 
 
 def clip_loss(logits_per_text: Tensor) -> Tensor:
-    """The mean of the contrastive losses over texts and over images, from similarities `(texts, images)`: a scalar.
+    """Return the mean of the contrastive losses over texts and over images, given `(texts, images)`: a scalar.
 
     Raises:
-        ValueError: the texts and the images are not as many, and so make no pairs.
+        ValueError: the numbers of texts and images differ.
     """
     texts, images = logits_per_text.shape
     # A compiler that knows neither number would have to ask here; it lets the cross-entropy refuse.
@@ -62,7 +62,7 @@ class _ChunkedClipLoss(torch.autograd.Function):
 
 
 def chunked_clip_loss(texts: Tensor, images: Tensor, scale: Tensor, chunk: int) -> Tensor:
-    """`clip_loss` of all pairs, with `chunk` rows of similarities in memory at a time: a scalar.
+    """Return `clip_loss` of all pairs, with `chunk` rows of similarities in memory at a time: a scalar.
 
     Args:
         texts: `(pairs, projection)`, of unit norm.
@@ -75,7 +75,7 @@ def chunked_clip_loss(texts: Tensor, images: Tensor, scale: Tensor, chunk: int) 
 
 
 def classification_loss(logits: Tensor, labels: Tensor, problem_type: str | None) -> Tensor:
-    """The loss of a classifier: a scalar.
+    """Return the loss of a classifier: a scalar.
 
     Args:
         logits: `(batch, num_labels)`.

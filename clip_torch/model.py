@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from clip_core.configuration import CLIPConfig
-from clip_core.modeling.outputs import CLIPOutput, as_asked
-from clip_torch.initialization import linear
+from clip_core.modeling.inputs import warn_of_ignored
+from clip_core.modeling.outputs import CLIPOutput, as_asked, outputs_asked
+from clip_torch.initialization import projection
 from clip_torch.loss import clip_loss
 from clip_torch.pretrained import CLIPPreTrainedModel
 from clip_torch.text import CLIPTextTransformer
@@ -30,15 +30,11 @@ class CLIPModel(CLIPPreTrainedModel):
 
     def __init__(self, config: CLIPConfig) -> None:
         super().__init__(config)
-        text_width, vision_width = config.text_config.hidden_size, config.vision_config.hidden_size
-        factor = config.initializer_factor
         self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale_init_value))
         self.text_model = CLIPTextTransformer(config.text_config)
         self.vision_model = CLIPVisionTransformer(config.vision_config)
-        self.visual_projection = linear(
-            vision_width, config.projection_dim, std=vision_width**-0.5 * factor, bias=False
-        )
-        self.text_projection = linear(text_width, config.projection_dim, std=text_width**-0.5 * factor, bias=False)
+        self.visual_projection = projection(config.vision_config.hidden_size, config)
+        self.text_projection = projection(config.text_config.hidden_size, config)
 
     def get_text_features(
         self,
@@ -58,24 +54,24 @@ class CLIPModel(CLIPPreTrainedModel):
         Returns:
             `(batch, projection)`, not normalised.
         """
-        _warn_of_ignored("get_text_features", ignored)
+        warn_of_ignored("get_text_features", ignored)
         features: Tensor = self.text_projection(self.text_model.pooled(input_ids, attention_mask, position_ids))
         return features
 
     def get_image_features(
         self, pixel_values: Tensor, interpolate_pos_encoding: bool = False, **ignored: Any
     ) -> Tensor:
-        """Embed pictures in the joint space.
+        """Embed images in the joint space.
 
         Args:
             pixel_values: `(batch, channels, height, width)`, normalised.
-            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
+            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
             **ignored: other entries of a processor's output, dropped with a warning as in the reference.
 
         Returns:
             `(batch, projection)`, not normalised.
         """
-        _warn_of_ignored("get_image_features", ignored)
+        warn_of_ignored("get_image_features", ignored)
         outputs = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         features: Tensor = self.visual_projection(outputs.pooler_output)
         return features
@@ -92,26 +88,24 @@ class CLIPModel(CLIPPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         return_dict: bool | None = None,
     ) -> CLIPOutput[Tensor] | tuple[Any, ...]:
-        """Compare every picture with every text.
+        """Compare every image with every text.
 
         Args:
             input_ids: `(texts, seq)` token ids.
             pixel_values: `(images, channels, height, width)`, normalised.
             attention_mask: `(texts, seq)`, 1 for tokens to attend to and 0 for padding.
             position_ids: `(texts or 1, seq)`, the position of each token.
-            return_loss: return the contrastive loss; the batch then pairs each text with the picture at its place.
+            return_loss: return the contrastive loss; the batch then pairs each text with the image at its place.
             output_attentions: return the attention weights of all layers of both towers.
             output_hidden_states: return the hidden states of all layers of both towers.
-            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
+            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
             return_dict: False for a plain tuple.
 
         Returns:
             `logits_per_image` `(images, texts)`, `logits_per_text` `(texts, images)`, the embeddings of unit norm,
             and what the towers returned.
         """
-        output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
-        if output_hidden_states is None:
-            output_hidden_states = self.config.output_hidden_states
+        output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
         vision_outputs = self.vision_model(
             pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding
         )
@@ -132,10 +126,5 @@ class CLIPModel(CLIPPreTrainedModel):
 
 
 def unit_norm(embeds: Tensor) -> Tensor:
-    """Rows `(batch, projection)` divided by their Euclidean norm, in their own dtype as in the reference."""
+    """Divide rows `(batch, projection)` by their Euclidean norm, in their own dtype as in the reference."""
     return embeds / embeds.pow(2).sum(dim=-1, keepdim=True).sqrt()
-
-
-def _warn_of_ignored(method: str, ignored: dict[str, Any]) -> None:
-    if ignored:
-        warnings.warn(f"CLIPModel.{method} does not take {', '.join(map(repr, ignored))}; ignored", stacklevel=3)

@@ -58,7 +58,7 @@ class Sharded:
         return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
     def total_norm(self, gradients: Sequence[Tensor]) -> Tensor:
-        """The Euclidean norm of all gradients, of which each process has a part."""
+        """Return the Euclidean norm of all gradients, of which each process has a part."""
         parts = [tensor.to_local() for tensor in gradients if isinstance(tensor, DTensor)]
         squares = torch.nn.utils.get_total_norm(parts).square()
         distributed.all_reduce(squares)
@@ -66,7 +66,7 @@ class Sharded:
         return (squares + rest.square()).sqrt()
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors as they are to be saved: by the first process, and every process calls this.
+        """Return the tensors as they are to be saved: by the first process, and every process calls this.
 
         Returns:
             All of them on the first process's CPU, one after another; nothing on the others.
@@ -79,7 +79,7 @@ class Sharded:
         return gathered
 
     def placed(self, tensor: Tensor, parameter: Tensor) -> Tensor:
-        """A whole tensor, the same on every process, as the parameter is kept."""
+        """Return a whole tensor, the same on every process, as the parameter is kept."""
         tensor = tensor.to(parameter.device)
         if not isinstance(parameter, DTensor):
             return tensor.clone()

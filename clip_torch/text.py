@@ -8,10 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from clip_core.configuration import CLIPTextConfig
-from clip_core.modeling.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked
+from clip_core.modeling.inputs import check_eos, check_text_length, unknown_ids
+from clip_core.modeling.outputs import (
+    BaseModelOutputWithPooling,
+    CLIPTextModelOutput,
+    ModelOutput,
+    as_asked,
+    outputs_asked,
+)
 from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, parts_to_read
 from clip_torch.attention import Packing, choose_implementation, text_plan
-from clip_torch.initialization import embedding, linear
+from clip_torch.initialization import embedding, projection
 from clip_torch.layers import CLIPEncoder
 from clip_torch.pretrained import CLIPPreTrainedModel
 from clip_torch.tensors import known_values
@@ -34,20 +41,13 @@ class CLIPTextEmbeddings(nn.Module):
     def forward(self, input_ids: Tensor, position_ids: Tensor | None = None) -> Tensor:
         """Embed ids `(batch, seq)` at their positions `(batch or 1, seq)`: `(batch, seq, hidden)`."""
         seq, longest = input_ids.shape[-1], self.position_embedding.num_embeddings
-        if seq > longest:
-            raise ValueError(
-                f"the text is {seq} tokens long and the model has {longest} positions (max_position_embeddings); "
-                f"call the tokenizer with truncation=True, max_length={longest}"
-            )
+        check_text_length(seq, longest)
         if position_ids is None:
             position_ids = torch.arange(seq, device=input_ids.device)[None]
         try:
             tokens = self.token_embedding(input_ids)
         except IndexError as error:
-            raise IndexError(
-                f"input_ids holds an id outside the vocabulary of {self.token_embedding.num_embeddings} tokens; "
-                "if tokens were added to the tokenizer, call model.resize_token_embeddings(len(tokenizer))"
-            ) from error
+            raise unknown_ids(self.token_embedding.num_embeddings) from error
         embedded: Tensor = tokens + self.position_embedding(position_ids)
         return embedded
 
@@ -70,12 +70,11 @@ class CLIPTextTransformer(nn.Module):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
     ) -> BaseModelOutputWithPooling[Tensor]:
-        """See CLIPTextModel."""
+        """Run the tower; arguments as in CLIPTextModel."""
         if input_ids is None:
             raise ValueError("input_ids is missing; pass the ids that the tokenizer returns, (batch, seq)")
         config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
         input_ids = input_ids.reshape(-1, input_ids.shape[-1])
         hidden_states = self.embeddings(input_ids, position_ids)
@@ -99,7 +98,7 @@ class CLIPTextTransformer(nn.Module):
     def pooled(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
     ) -> Tensor:
-        """The pooled output alone, `(batch, hidden)`: what cannot change it is not read.
+        """Return the pooled output alone, `(batch, hidden)`, without reading tokens that cannot change it.
 
         In eager calls on the CPU, and without `position_ids`; otherwise every token is read. See
         `clip_core.modeling.trimming`.
@@ -121,7 +120,7 @@ class CLIPTextTransformer(nn.Module):
         return torch.cat(pooled)[torch.cat(order).argsort()]
 
     def _packed(self, input_ids: Tensor, lengths: Tensor) -> Tensor:
-        """The states of the last of so many tokens `(rows,)` of ids `(rows, seq)`: `(rows, hidden)`."""
+        """Return the states `(rows, hidden)` of the last of `lengths` `(rows,)` tokens of ids `(rows, seq)`."""
         seq = input_ids.shape[1]
         if (lengths == seq).all():
             return self(input_ids).pooler_output
@@ -133,23 +132,17 @@ class CLIPTextTransformer(nn.Module):
         return self.final_layer_norm(encoded.last_hidden_state[0, lengths.cumsum(dim=0) - 1])
 
     def lengths_to_read(self, input_ids: Tensor | None, attention_mask: Tensor | None = None) -> np.ndarray | None:
-        """How many tokens of each row its pooled output depends on, `(batch,)`; None where all are to be read."""
+        """Return the number of tokens of each row that its pooled output depends on, `(batch,)`; None to read all."""
         ids = None if input_ids is None else known_values(input_ids)
         mask = None if attention_mask is None else known_values(attention_mask != 0)
         if input_ids is None or ids is None or (mask is None) != (attention_mask is None):
             return None
         if self.training and self.config.attention_dropout > 0:  # the random numbers stay those of the whole batch
             return None
-        return lengths_to_read(
-            ids,
-            self.eos_positions(input_ids).numpy(),
-            mask,
-            vocab_size=self.config.vocab_size,
-            max_position_embeddings=self.config.max_position_embeddings,
-        )
+        return lengths_to_read(ids, self.eos_positions(input_ids).numpy(), mask, self.config)
 
     def eos_positions(self, input_ids: Tensor) -> Tensor:
-        """Where each row of ids `(batch, seq)` is pooled: `(batch,)`.
+        """Return the position that each row of ids `(batch, seq)` is pooled at: `(batch,)`.
 
         At the first EOS token. A row without one is pooled at position 0, as in the reference, or is an error where
         `config.missing_eos` is "error". With the legacy `eos_token_id` 2, at the largest id.
@@ -158,12 +151,7 @@ class CLIPTextTransformer(nn.Module):
             return input_ids.to(torch.int).argmax(dim=-1)
         is_eos: Tensor = input_ids.eq(self.config.eos_token_id)
         if self.config.missing_eos == "error" and not torch.compiler.is_compiling():
-            without = (~is_eos.any(dim=-1)).nonzero().flatten().tolist()
-            if without:
-                raise ValueError(
-                    f"rows {without} of input_ids hold no EOS token (id {self.config.eos_token_id}); "
-                    "truncate with the tokenizer, which keeps it"
-                )
+            check_eos(is_eos.any(dim=-1).tolist(), self.config.eos_token_id)
         return is_eos.int().argmax(dim=-1)
 
     def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
@@ -182,7 +170,7 @@ class CLIPTextModel(CLIPPreTrainedModel):
     config_class = CLIPTextConfig
     main_input_name = "input_ids"
 
-    def __init__(self, config: CLIPTextConfig) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.text_model = CLIPTextTransformer(self.config)
 
@@ -213,45 +201,32 @@ class CLIPTextModel(CLIPPreTrainedModel):
             IndexError: an id is outside the vocabulary.
         """
         outputs = self.text_model(input_ids, attention_mask, position_ids, output_attentions, output_hidden_states)
-        return as_asked(outputs, self.config, return_dict)
+        return as_asked(self._head(outputs), self.config, return_dict)
+
+    def _head(self, outputs: BaseModelOutputWithPooling[Tensor]) -> ModelOutput:
+        """Return the outputs of a call, given those of the tower."""
+        return outputs
 
 
-class CLIPTextModelWithProjection(CLIPPreTrainedModel):
+class CLIPTextModelWithProjection(CLIPTextModel):
     """The text tower of CLIP with the projection into the joint space.
+
+    A call takes the arguments of CLIPTextModel and returns `text_embeds` `(batch, projection)`, not normalised, and
+    `last_hidden_state` `(batch, seq, hidden)`.
 
     Args:
         config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
     """
 
-    config: CLIPTextConfig
-    config_class = CLIPTextConfig
-    main_input_name = "input_ids"
-
-    def __init__(self, config: CLIPTextConfig) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__(config)
-        width, factor = self.config.hidden_size, self.config.initializer_factor
-        self.text_model = CLIPTextTransformer(self.config)
-        self.text_projection = linear(width, self.config.projection_dim, std=width**-0.5 * factor, bias=False)
+        self.text_projection = projection(self.config.hidden_size, self.config)
 
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> CLIPTextModelOutput[Tensor] | tuple[Any, ...]:
-        """Encode texts and project them; arguments as in CLIPTextModel.
-
-        Returns:
-            `text_embeds` `(batch, projection)`, not normalised, and `last_hidden_state` `(batch, seq, hidden)`.
-        """
-        outputs = self.text_model(input_ids, attention_mask, position_ids, output_attentions, output_hidden_states)
-        projected = CLIPTextModelOutput(
+    def _head(self, outputs: BaseModelOutputWithPooling[Tensor]) -> CLIPTextModelOutput[Tensor]:
+        """Project what the tower pooled."""
+        return CLIPTextModelOutput(
             text_embeds=self.text_projection(outputs.pooler_output),
             last_hidden_state=outputs.last_hidden_state,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
-        return as_asked(projected, self.config, return_dict)

@@ -47,7 +47,7 @@ def make_trainer(
     parallel: str | None = None,
     **options: Any,
 ) -> Trainer:
-    """A trainer; see `clip_core.backends.TrainerFactory`.
+    """Make a trainer; see `clip_core.backends.TrainerFactory`.
 
     Raises:
         ValueError: `parallel` is neither "ddp", which is what several processes do by default, nor "fsdp"; or it is
@@ -88,7 +88,7 @@ class Trainer:
         )
 
     def _groups(self) -> list[dict[str, Any]]:
-        """The optimizer's groups. Those of a group are updated in one go, for which all have to be of one type."""
+        """Return the optimizer's groups. The tensors of a group are updated in one go and have to be of one type."""
         groups: dict[tuple[bool, type[Tensor]], list[Tensor]] = {}
         for name, tensor in self.trained.items():
             groups.setdefault((decays(name), type(tensor)), []).append(tensor)
@@ -122,7 +122,7 @@ class Trainer:
         return loss.detach()
 
     def _in_pieces(self, batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
-        """The gradients of the whole batch, with one piece inside the towers at a time (Gao et al. 2021, GradCache).
+        """Compute the gradients of the whole batch, one piece in the towers at a time (Gao et al. 2021, GradCache).
 
         The embeddings of all pieces are made first, without what a backward pass needs; the loss gives their gradients;
         and each piece is run again to hand those on to the weights.
@@ -177,7 +177,7 @@ class Trainer:
             write_moments(folder, moments)
 
     def gather(self, value: Any) -> list[Any]:
-        """What each process gives, in their order."""
+        """Return the values of all processes, in order."""
         return gathered_objects(value)
 
     def restore(self, folder: str | os.PathLike[str], steps: int) -> None:
@@ -187,7 +187,7 @@ class Trainer:
     # The moments of AdamW by canonical name, so that a run can go on in any framework.
 
     def optimizer_state(self) -> dict[str, TensorEntry]:
-        """The moments, as `exp_avg.<name>` and `exp_avg_sq.<name>`, in canonical layout; every process calls this."""
+        """Return the moments as `exp_avg.<name>` and `exp_avg_sq.<name>`, canonically. Every process calls it."""
         moments = {
             f"{moment}.{name}": self.optimizer.state[tensor][moment]
             for name, tensor in self.trained.items()
@@ -207,7 +207,7 @@ class Trainer:
 
 
 def _spread(towers: Towers, settings: TrainSettings, parallel: str | None) -> Replicated | Sharded:
-    """The towers as several processes have them."""
+    """Return the towers in the form that several processes hold."""
     if parallel != "fsdp":
         return Replicated(towers)
     from clip_torch.sharding import Sharded

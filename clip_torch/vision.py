@@ -10,14 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clip_core.configuration import CLIPConfig, CLIPVisionConfig
+from clip_core.modeling.inputs import check_pixel_shape
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPVisionModelOutput,
     ImageClassifierOutput,
+    ModelOutput,
     as_asked,
+    outputs_asked,
 )
 from clip_torch.attention import choose_implementation, vision_plan
-from clip_torch.initialization import embedding, linear, normal_vector, patch_convolution
+from clip_torch.initialization import embedding, linear, normal_vector, patch_convolution, projection
 from clip_torch.layers import CLIPEncoder
 from clip_torch.loss import classification_loss
 from clip_torch.pretrained import CLIPPreTrainedModel
@@ -41,9 +44,12 @@ class CLIPVisionEmbeddings(nn.Module):
         self.position_embedding = embedding(self.num_patches + 1, width, std=std)
 
     def forward(self, pixel_values: Tensor, *, interpolate_pos_encoding: bool = False) -> Tensor:
-        """Embed pictures `(batch, channels, height, width)`: `(batch, 1 + patches, hidden)`."""
-        self._check(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
-        batch, _, height, width = pixel_values.shape
+        """Embed images `(batch, channels, height, width)`: `(batch, 1 + patches, hidden)`."""
+        shape = pixel_values.shape
+        check_pixel_shape(
+            shape, self.num_channels, self.image_size, self.patch_size, interpolate=interpolate_pos_encoding
+        )
+        batch, _, height, width = shape
         patches = self.patch_embedding(pixel_values.to(self.class_embedding.dtype))  # (batch, hidden, rows, cols)
         patches = patches.flatten(2).transpose(1, 2)  # (batch, patches, hidden)
         class_token = self.class_embedding.expand(batch, 1, -1)  # (batch, 1, hidden)
@@ -55,7 +61,7 @@ class CLIPVisionEmbeddings(nn.Module):
         return embedded
 
     def interpolated_positions(self, height: int, width: int) -> Tensor:
-        """The position embeddings of a picture of another size, by bicubic interpolation: `(1, 1 + patches, hidden)`.
+        """Interpolate the position embeddings to another image size, bicubically: `(1, 1 + patches, hidden)`.
 
         After DINO (facebookresearch/dino, vision_transformer.py), as in the reference: the grid is resized to the
         number of whole patches, with half-pixel centres, and the class token's embedding is kept.
@@ -66,24 +72,6 @@ class CLIPVisionEmbeddings(nn.Module):
         size = (height // self.patch_size, width // self.patch_size)
         grid = F.interpolate(grid, size=size, mode="bicubic", align_corners=False)
         return torch.cat([table[None, :1], grid.flatten(2).transpose(1, 2)], dim=1)
-
-    def _check(self, pixel_values: Tensor, *, interpolate_pos_encoding: bool) -> None:
-        expected = (self.num_channels, self.image_size, self.image_size)
-        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.num_channels:
-            raise ValueError(
-                f"pixel_values has shape {tuple(pixel_values.shape)}; it has to be (batch, channels, height, width), "
-                f"here (batch, {', '.join(map(str, expected))})"
-            )
-        height, width = pixel_values.shape[2:]
-        if not interpolate_pos_encoding and (height != self.image_size or width != self.image_size):
-            raise ValueError(
-                f"the pictures are {height} x {width} and the model takes {self.image_size} x {self.image_size}; "
-                "resize them with the image processor, or pass interpolate_pos_encoding=True"
-            )
-        if height < self.patch_size or width < self.patch_size:
-            raise ValueError(
-                f"the pictures are {height} x {width}, smaller than one patch of {self.patch_size} x {self.patch_size}"
-            )
 
 
 class CLIPVisionTransformer(nn.Module):
@@ -104,12 +92,11 @@ class CLIPVisionTransformer(nn.Module):
         output_hidden_states: bool | None = None,
         interpolate_pos_encoding: bool = False,
     ) -> BaseModelOutputWithPooling[Tensor]:
-        """See CLIPVisionModel."""
+        """Run the tower; arguments as in CLIPVisionModel."""
         if pixel_values is None:
             raise ValueError("pixel_values is missing; pass what the image processor returns")
         config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
         hidden_states = self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         implementation = choose_implementation(config, output_attentions=output_attentions)
@@ -142,7 +129,7 @@ class CLIPVisionModel(CLIPPreTrainedModel):
     config_class = CLIPVisionConfig
     main_input_name = "pixel_values"
 
-    def __init__(self, config: CLIPVisionConfig) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.vision_model = CLIPVisionTransformer(self.config)
 
@@ -154,13 +141,13 @@ class CLIPVisionModel(CLIPPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         return_dict: bool | None = None,
     ) -> BaseModelOutputWithPooling[Tensor] | tuple[Any, ...]:
-        """Encode pictures.
+        """Encode images.
 
         Args:
             pixel_values: `(batch, channels, height, width)`, normalised; height and width are `image_size`.
             output_attentions: return the attention weights of all layers (eager attention alone can).
             output_hidden_states: return the hidden states of all layers.
-            interpolate_pos_encoding: take pictures of another size by interpolating the position embeddings.
+            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
             return_dict: False for a plain tuple.
 
         Returns:
@@ -168,51 +155,38 @@ class CLIPVisionModel(CLIPPreTrainedModel):
             of the class token.
 
         Raises:
-            ValueError: the pictures' shape does not fit the model.
+            ValueError: the images' shape does not fit the model.
         """
         outputs = self.vision_model(pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding)
-        return as_asked(outputs, self.config, return_dict)
+        return as_asked(self._head(outputs), self.config, return_dict)
+
+    def _head(self, outputs: BaseModelOutputWithPooling[Tensor]) -> ModelOutput:
+        """Return the outputs of a call, given those of the tower."""
+        return outputs
 
 
-class CLIPVisionModelWithProjection(CLIPPreTrainedModel):
+class CLIPVisionModelWithProjection(CLIPVisionModel):
     """The vision tower of CLIP with the projection into the joint space.
+
+    A call takes the arguments of CLIPVisionModel and returns `image_embeds` `(batch, projection)`, not normalised, and
+    `last_hidden_state` `(batch, 1 + patches, hidden)`.
 
     Args:
         config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
     """
 
-    config: CLIPVisionConfig
-    config_class = CLIPVisionConfig
-    main_input_name = "pixel_values"
-
-    def __init__(self, config: CLIPVisionConfig) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__(config)
-        width, factor = self.config.hidden_size, self.config.initializer_factor
-        self.vision_model = CLIPVisionTransformer(self.config)
-        self.visual_projection = linear(width, self.config.projection_dim, std=width**-0.5 * factor, bias=False)
+        self.visual_projection = projection(self.config.hidden_size, self.config)
 
-    def forward(
-        self,
-        pixel_values: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        interpolate_pos_encoding: bool = False,
-        return_dict: bool | None = None,
-    ) -> CLIPVisionModelOutput[Tensor] | tuple[Any, ...]:
-        """Encode pictures and project them; arguments as in CLIPVisionModel.
-
-        Returns:
-            `image_embeds` `(batch, projection)`, not normalised, and `last_hidden_state`
-            `(batch, 1 + patches, hidden)`.
-        """
-        outputs = self.vision_model(pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding)
-        projected = CLIPVisionModelOutput(
+    def _head(self, outputs: BaseModelOutputWithPooling[Tensor]) -> CLIPVisionModelOutput[Tensor]:
+        """Project what the tower pooled."""
+        return CLIPVisionModelOutput(
             image_embeds=self.visual_projection(outputs.pooler_output),
             last_hidden_state=outputs.last_hidden_state,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
-        return as_asked(projected, self.config, return_dict)
 
 
 class CLIPForImageClassification(CLIPPreTrainedModel):
@@ -245,23 +219,16 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> ImageClassifierOutput[Tensor] | tuple[Any, ...]:
-        """Classify pictures.
+        """Classify images; the other arguments are those of CLIPVisionModel.
 
-        Args:
-            pixel_values: `(batch, channels, height, width)`, normalised.
-            labels: `(batch,)` class indices for a cross-entropy loss, `(batch, num_labels)` floats for a multi-label
-                loss, or targets of a regression; `config.problem_type` decides, or where it is None the number of
-                labels and their dtype, as in the reference.
-            output_attentions: return the attention weights of all layers (eager attention alone can).
-            output_hidden_states: return the hidden states of all layers.
-            return_dict: False for a plain tuple.
+        `labels` are `(batch,)` class indices for a cross-entropy loss, `(batch, num_labels)` floats for a multi-label
+        loss, or targets of a regression. `config.problem_type` decides; where it is None, the number of labels and
+        their dtype do, as in the reference.
 
         Returns:
-            `logits` `(batch, num_labels)`, and `loss` where labels were given.
+            `logits` `(batch, num_labels)`, and `loss` if there are labels.
         """
-        output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
-        if output_hidden_states is None:
-            output_hidden_states = self.config.output_hidden_states
+        output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
         outputs = self.vision_model(pixel_values, output_attentions, output_hidden_states)
         logits = self.classifier(outputs.last_hidden_state[:, 1:].mean(dim=1))
         classified = ImageClassifierOutput(

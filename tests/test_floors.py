@@ -171,10 +171,16 @@ def test_the_top_of_a_package_fits_on_one_screen(package):
     assert len(entries) <= 14, sorted(entries)
 
 
-@pytest.mark.parametrize("package", ["clip_core", "converters"])
+@pytest.mark.parametrize("package", sorted(PACKAGES))
 def test_no_file_is_too_long_to_read(package):
     lines = {str(file): len(file.read_text().splitlines()) for file in (ROOT / package).rglob("*.py")}
     assert {file: count for file, count in lines.items() if count > 320} == {}
+
+
+@pytest.mark.parametrize(("package", "limit"), [("clip_torch", 1050), ("clip_tf", 1150), ("clip_flax", 1150)])
+def test_a_whole_model_is_read_in_one_sitting(package, limit):
+    files = ("attention", "layers", "text", "vision", "model")
+    assert sum(len((ROOT / package / f"{file}.py").read_text().splitlines()) for file in files) <= limit
 
 
 @pytest.mark.parametrize(("tests", "package"), [("core", "clip_core"), ("conversion", "converters")])

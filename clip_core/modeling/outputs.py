@@ -207,3 +207,11 @@ def as_asked(output: ModelOutput, config: Any, return_dict: bool | None) -> Any:
     """
     wants_output = config.use_return_dict if return_dict is None else return_dict
     return output if wants_output else output.to_tuple()
+
+
+def outputs_asked(config: Any, output_attentions: bool | None, output_hidden_states: bool | None) -> tuple[bool, bool]:
+    """Return whether to return attention weights and hidden states; for None the configuration decides."""
+    return (
+        config.output_attentions if output_attentions is None else output_attentions,
+        config.output_hidden_states if output_hidden_states is None else output_hidden_states,
+    )

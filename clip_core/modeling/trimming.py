@@ -7,9 +7,12 @@ little more than its tokens.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from clip_core.configuration import CLIPTextConfig
 
 # Fixed cost of a forward pass in tokens: reading the weights, launching kernels. A text tower of ViT-B/32's size took
 # 47 ms at 8 tokens on two CPU cores, and 1.3 ms per token at 384.
@@ -35,9 +38,7 @@ def lengths_to_read(
     input_ids: np.ndarray,
     pooled_at: np.ndarray,
     attention_mask: np.ndarray | None,
-    *,
-    vocab_size: int,
-    max_position_embeddings: int,
+    config: CLIPTextConfig,
 ) -> np.ndarray | None:
     """Return the number of tokens of each row that its pooled output depends on: `(batch,)`.
 
@@ -45,16 +46,15 @@ def lengths_to_read(
         input_ids: `(batch, seq)`.
         pooled_at: `(batch,)`, the pooled position of each row.
         attention_mask: `(batch, seq)`, or None.
-        vocab_size: the model's vocabulary size.
-        max_position_embeddings: the model's maximum length.
+        config: the text tower's configuration, for `vocab_size` and `max_position_embeddings`.
 
     Returns:
         The lengths; None if the whole batch must be read because it is empty or invalid, which the model reports.
     """
     batch_and_seq = input_ids.shape
-    if input_ids.ndim != 2 or input_ids.size == 0 or batch_and_seq[1] > max_position_embeddings:
+    if input_ids.ndim != 2 or input_ids.size == 0 or batch_and_seq[1] > config.max_position_embeddings:
         return None
-    if input_ids.min() < 0 or input_ids.max() >= vocab_size:
+    if input_ids.min() < 0 or input_ids.max() >= config.vocab_size:
         return None
     lengths: np.ndarray = pooled_at.astype(np.int64) + 1
     if attention_mask is None:

@@ -232,9 +232,7 @@ def test_gradients_are_those_of_the_whole_input(backend, model_of):
 
 def encoder_of(backend, model):
     """The model as the tasks use it."""
-    module = import_module(f"clip_{backend.name}.backend")
-    names = {"torch": "TorchEncoder", "tf": "TensorFlowEncoder", "flax": "FlaxEncoder"}
-    return getattr(module, names[backend.name])(model)
+    return import_module(f"clip_{backend.name}.backend").ModelEncoder(model)
 
 
 def test_an_encoder_reads_up_to_the_longest_text_too(backend, lengths_run):
@@ -250,6 +248,15 @@ def test_an_encoder_reads_up_to_the_longest_text_too(backend, lengths_run):
         encoder._texts = lambda ids, mask: seen.append((ids.shape, mask.shape)) or found[:0]
         encoder.encode_texts(ids, mask)
         assert seen == [((3, 6), (3, 6))]
+
+
+def test_the_lengths_of_texts_are_computed_once(backend, monkeypatch):
+    module, calls = import_module(f"clip_{backend.name}.text"), []
+    computed = module.lengths_to_read
+    monkeypatch.setattr(module, "lengths_to_read", lambda *args: calls.append(args) or computed(*args))
+    encoder = encoder_of(backend, backend.build("CLIPModel", tiny_config()))
+    encoder.encode_texts(*padded([4, 6, 3]))
+    assert len(calls) == 1
 
 
 def test_a_fingerprint_follows_the_weights_of_the_text_tower_alone(backend):

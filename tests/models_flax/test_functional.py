@@ -317,6 +317,18 @@ def test_the_graph_is_taken_apart_once_and_again_when_a_part_was_exchanged():
     assert not np.allclose(model(**inputs).pooler_output, second)
 
 
+def test_a_call_checks_the_structure_once(monkeypatch):
+    model, inputs = model_and_inputs("CLIPModel")
+    model(**inputs)
+    checks, is_current = [], structure.Structure.is_current
+    monkeypatch.setattr(structure.Structure, "is_current", lambda self: checks.append(self) or is_current(self))
+    model(**inputs)
+    assert len(checks) == 1
+    model.get_text_features(**{name: inputs[name] for name in ("input_ids", "attention_mask")})
+    model.get_image_features(inputs["pixel_values"], params=model.params)
+    assert len(checks) == 4  # one of them for `params`
+
+
 def test_lora_can_be_put_into_a_model():
     model, inputs = model_and_inputs("CLIPTextModel")
     before = model(**inputs).pooler_output

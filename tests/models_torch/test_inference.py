@@ -11,7 +11,7 @@ import torch
 
 import clip_torch
 from clip_torch import inference
-from clip_torch.backend import TorchEncoder
+from clip_torch.backend import ModelEncoder
 from clip_torch.inference import PackedLinear, PreparedEncoderLayer, parameters
 from clip_torch.layers import ACTIVATION_FUNCTIONS, quick_gelu
 from support.configs import CLASSES, inputs_for, tiny_config, token_ids
@@ -227,7 +227,7 @@ def test_a_packed_layer_is_a_linear_layer_on_any_number_of_axes():
 def test_its_weights_can_still_be_told_apart():
     model, other = build(), build()
     other.text_model.encoder.layers[0].self_attn.v_proj.weight.data[1, 2] += 1e-3
-    keys = [TorchEncoder(one.prepare_for_inference()).text_fingerprint() for one in (model, build(), other)]
+    keys = [ModelEncoder(one.prepare_for_inference()).text_fingerprint() for one in (model, build(), other)]
     assert keys[0] == keys[1] != keys[2]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,9 +22,8 @@ POOLED_AT = np.array([1, 4, 0])
 
 
 def lengths(ids=IDS, mask=None, **limits):
-    return lengths_to_read(
-        ids, POOLED_AT[: len(ids)], mask, **{"vocab_size": 18, "max_position_embeddings": 6, **limits}
-    )
+    config = SimpleNamespace(**{"vocab_size": 18, "max_position_embeddings": 6, **limits})
+    return lengths_to_read(ids, POOLED_AT[: len(ids)], mask, config)
 
 
 def test_a_row_is_read_up_to_where_it_is_pooled():

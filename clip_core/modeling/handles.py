@@ -1,0 +1,148 @@
+"""The handles that every model class offers in every backend, as far as they need no framework."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from clip_core.configuration.clip import own_config
+from clip_core.modeling.embeddings import new_vocab_size, warn_of_legacy_pooling
+from clip_core.modeling.pruning import heads_by_tower
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class ModelHandles:
+    """A mixin for a model with a `config`, and a `text_model`, a `vision_model` or both.
+
+    Attributes:
+        config_class: the configuration that the class takes.
+    """
+
+    config_class: ClassVar[type[Any]]
+    base_model_prefix = "clip"
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+
+    if TYPE_CHECKING:
+        config: Any
+
+        @staticmethod
+        def _check_implementation(name: str | None) -> str: ...
+        def _encoders(self) -> Iterable[Any]: ...
+        def _vocab_size(self) -> int | None: ...
+        def _resize(self, count: int, initializer_factor: float, *, mean_resizing: bool) -> None: ...
+
+    @classmethod
+    def _own_config(cls, config: Any) -> Any:
+        """Return the configuration of this class: the one given, or its tower's out of a CLIPConfig.
+
+        Raises:
+            TypeError: it is of another class.
+            ValueError: no attention implementation has the name it asks for.
+        """
+        config = own_config(config, cls.config_class, cls.__name__)
+        for part in (config, *(getattr(config, key) for key in config.sub_configs)):
+            cls._check_implementation(part.attn_implementation)
+        return config
+
+    @property
+    def name_or_path(self) -> str:
+        """The source of the configuration."""
+        return cast("str", self.config.name_or_path)
+
+    def set_attn_implementation(self, attn_implementation: str | dict[str, str]) -> None:
+        """Change the attention implementation of the model.
+
+        Args:
+            attn_implementation: one for all; or a dict that tells the towers apart, as in {"text_config": "eager"}.
+
+        Raises:
+            ValueError: no implementation has this name; nothing is changed then.
+        """
+        check = self._check_implementation
+        if isinstance(attn_implementation, dict):
+            attn_implementation = {key: check(name) for key, name in attn_implementation.items()}
+        else:
+            attn_implementation = check(attn_implementation)
+        self.config.attn_implementation = attn_implementation
+
+    # Embeddings
+
+    def _input_embedding(self) -> tuple[Any, str]:
+        """Return the module that holds the input embedding, and its name there."""
+        if hasattr(self, "text_model"):
+            return self.text_model.embeddings, "token_embedding"
+        return self.vision_model.embeddings, "patch_embedding"  # type: ignore[attr-defined]
+
+    def get_input_embeddings(self) -> Any:
+        """Return the token embedding, or for a model without a text tower the patch embedding."""
+        return getattr(*self._input_embedding())
+
+    def set_input_embeddings(self, value: Any) -> None:
+        """Replace the token embedding, or for a model without a text tower the patch embedding."""
+        setattr(*self._input_embedding(), value)
+
+    def get_output_embeddings(self) -> None:
+        """Return None: CLIP has no output embedding. Libraries for fine-tuning ask for it."""
+
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
+    ) -> Any:
+        """Grow or cut the token embedding, and note the new `vocab_size` in the configuration.
+
+        Args:
+            new_num_tokens: the new number of tokens, `len(tokenizer)` after tokens were added; None to keep it.
+            pad_to_multiple_of: round the number up to a multiple of this.
+            mean_resizing: start new rows at the mean of the old (Hewitt 2021), where transformers draws them next to
+                it; otherwise draw them as a fresh model does.
+
+        Returns:
+            The embedding, which is also in its place in the model.
+
+        Raises:
+            TypeError: the model has no text tower.
+        """
+        current = self._vocab_size()
+        if current is None:
+            raise TypeError(f"{type(self).__name__} has no token embedding; resize_token_embeddings needs one")
+        count = new_vocab_size(current, new_num_tokens, pad_to_multiple_of)
+        text_config = getattr(self.config, "text_config", self.config)
+        warn_of_legacy_pooling(text_config, current, count)
+        if count != current:
+            self._resize(count, text_config.initializer_factor, mean_resizing=mean_resizing)
+        text_config.vocab_size = count
+        return self.get_input_embeddings()
+
+    # Pruning
+
+    def prune_heads(self, heads_to_prune: Mapping[Any, Any]) -> None:
+        """Remove attention heads for good, and note them in the configuration.
+
+        Args:
+            heads_to_prune: layer index to heads, numbered as in the unpruned model. For a CLIPModel, one such mapping
+                under "text_model", "vision_model" or both.
+
+        Raises:
+            ValueError: a layer or head does not exist, or a layer would lose its last head.
+        """
+        towers = [name for name in ("text_model", "vision_model") if hasattr(self, name)]
+        for name, heads in heads_by_tower(heads_to_prune, towers).items():
+            getattr(self, name).prune_heads(heads)
+
+    # Training
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Recompute each layer in the backward pass instead of keeping its inner states: less memory, more time."""
+        for encoder in self._encoders():
+            encoder.gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Undo `gradient_checkpointing_enable`."""
+        for encoder in self._encoders():
+            encoder.gradient_checkpointing = False
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """True if any tower recomputes its layers."""
+        return any(encoder.gradient_checkpointing for encoder in self._encoders())

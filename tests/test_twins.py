@@ -1,0 +1,174 @@
+"""The three backends are twins: the same files, classes, functions and parameters, by the same names.
+
+What differs stands below, with its reason, and nothing else may.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BACKENDS = ("clip_torch", "clip_tf", "clip_flax")
+TWINS = (
+    "attention",
+    "layers",
+    "text",
+    "vision",
+    "model",
+    "loss",
+    "base",
+    "pretrained",
+    "trace",
+    "training",
+    "backend",
+)
+
+# The method behind `model(...)`.
+CALLS = {"clip_torch": "forward", "clip_tf": "call", "clip_flax": "__call__"}
+# What a framework passes through a model: a mode in Keras; in Flax a mode, parameters and keys.
+OWN_PARAMETERS = {
+    "clip_torch": set(),
+    "clip_tf": {"training", "dropout_seed"},
+    "clip_flax": {"train", "params", "dropout_rng"},
+}
+
+# Definitions that not every backend has, by file and reason.
+ONLY_SOMEWHERE = {
+    "attention": {
+        "FlashAttention 2 is in PyTorch alone, and takes packed tokens": {
+            *("Packing", "Packing.of", "Packing.padded", "Packing.packed", "Unpadding"),
+            *("_unpadding", "flash_attention"),
+        },
+        "PyTorch prepares a model for inference, which runs a batch in parts": {"AttentionPlan.of_rows"},
+        "JAX does not choose cuDNN's kernel by itself": {"_fits_cudnn"},
+        "PyTorch fills a bias in place, and passes a rate to the kernels that drop weights": {
+            *("_lowest_where", "CLIPAttention._dropout"),
+        },
+    },
+    "layers": {
+        "tf.nn.gelu rounds its constants to float32": {"gelu", "gelu_tanh"},
+        "TensorFlow recomputes functions of tensors, with seeds drawn outside": {
+            *("_recomputed", "CLIPEncoder._dropout_seed"),
+        },
+    },
+    "text": {
+        "PyTorch alone packs the tokens of a part": {"CLIPTextTransformer._packed"},
+        "PyTorch's embedding refuses unknown ids by itself": {"CLIPTextEmbeddings.check_ids"},
+        "Flax reads values before a call is compiled, and trims the batch there": {
+            *("CLIPTextTransformer.check_ids", "CLIPTextTransformer.trimmed", "CLIPTextTransformer.pooled"),
+        },
+        "Flax compiles another method than the one that is called": {"CLIPTextModel.forward"},
+        "tf.argmax does not promise the first": {"_first"},
+    },
+    "vision": {
+        "Keras makes a layer's own weights in `build`": {"CLIPVisionEmbeddings.build"},
+        "Keras fits a model by its own loss": {"CLIPForImageClassification.own_loss"},
+        "Flax compiles another method than the one that is called": {
+            *("CLIPVisionModel.forward", "CLIPForImageClassification.forward"),
+        },
+    },
+    "model": {
+        "Keras makes a layer's own weights in `build`": {"CLIPModel.build"},
+        "Keras fits a model by its own loss": {"CLIPModel.own_loss"},
+        "Flax compiles other methods than those that are called": {
+            *("CLIPModel.text_features", "CLIPModel.image_features", "CLIPModel.forward"),
+        },
+    },
+    "loss": {
+        "each framework defines gradients in its own way": {
+            *("_ChunkedClipLoss", "_ChunkedClipLoss.call", "_ChunkedClipLoss.backward"),
+            *("_chunked_forward", "_chunked_backward", "_split"),
+        },
+        "PyTorch has one that ignores labels": {"cross_entropy"},
+    },
+    "base": {
+        "a PyTorch model has a dtype, a device and a mode": {
+            *("CLIPBaseModel.dtype", "CLIPBaseModel.device", "CLIPBaseModel.train", "CLIPBaseModel._apply"),
+        },
+        "PyTorch alone prepares a model for inference": {"CLIPBaseModel.prepare_for_inference"},
+        "adapters are PyTorch's": {
+            *("CLIPBaseModel.enable_input_require_grads", "CLIPBaseModel.disable_input_require_grads"),
+        },
+        "torch.utils.checkpoint has keywords": {"CLIPBaseModel.gradient_checkpointing_enable"},
+        "what Keras calls": {
+            *("CLIPBaseModel.build", "CLIPBaseModel.__call__", "CLIPBaseModel.own_loss", "CLIPBaseModel.export"),
+            *("CLIPBaseModel.compute_loss", "CLIPBaseModel.compute_metrics", "CLIPBaseModel._main_output"),
+            *("CLIPBaseModel.get_config", "CLIPBaseModel.from_config"),
+        },
+        "Keras locks a layer, whose sublayers are exchanged": {"CLIPBaseModel.set_input_embeddings"},
+    },
+    "trace": {"Flax nests parameters": {"_canonical"}},
+    "backend": {
+        "PyTorch moves arrays to a device; TensorFlow runs graphs": {
+            *("ModelEncoder._on_device", "ModelEncoder._image_embeds", "ModelEncoder._text_embeds"),
+        },
+    },
+}
+# Only the public definitions of these are alike: the rest follows how a framework trains.
+PUBLIC_ALONE = ("training",)
+# Constructors: Keras and Flax build the parts in `setup`, after or before which their weights are made.
+CONSTRUCTORS = ("__init__", "setup")
+
+# Parameters that differ beside those of a framework's own, by definition.
+OTHER_PARAMETERS = {
+    "_causal_bias": "PyTorch takes the device from a tensor, beside the dtype",
+    "_resized": "a table in PyTorch and Flax, a layer in Keras",
+    "CLIPForImageClassification.call": "transformers' choice, which a call has to take",
+    "CLIPModel.get_text_features": "likewise",
+    "CLIPModel.get_image_features": "likewise",
+    "CLIPBaseModel.num_parameters": "Flax has no parameter that is not trained",
+    "CLIPPreTrainedModel.from_pretrained": "transformers' own keywords",
+    "CLIPPreTrainedModel.save_pretrained": "likewise",
+}
+
+
+def definitions(backend: str, file: str) -> dict[str, set[str]]:
+    """Return each class, function and method of a file with the names of its parameters."""
+    found: dict[str, set[str]] = {}
+    for node in ast.parse((ROOT / backend / f"{file}.py").read_text()).body:
+        if isinstance(node, ast.FunctionDef):
+            found[node.name] = parameters(node)
+        elif isinstance(node, ast.ClassDef):
+            found[node.name] = set()
+            methods = [part for part in node.body if isinstance(part, ast.FunctionDef)]
+            named = {"call" if part.name == CALLS[backend] else part.name: part for part in methods}
+            found |= {f"{node.name}.{name}": parameters(part) for name, part in named.items()}
+    return {name: names - OWN_PARAMETERS[backend] for name, names in found.items() if not is_constructor(name)}
+
+
+def parameters(function: ast.FunctionDef) -> set[str]:
+    arguments = function.args
+    named = {argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+    starred = {
+        f"{stars}{argument.arg}" for stars, argument in (("*", arguments.vararg), ("**", arguments.kwarg)) if argument
+    }
+    return (named | starred) - {"self"}
+
+
+def is_constructor(name: str) -> bool:
+    return name.rpartition(".")[2] in CONSTRUCTORS
+
+
+def counted(name: str, file: str) -> bool:
+    return file not in PUBLIC_ALONE or not any(part.startswith("_") for part in name.split("."))
+
+
+def differing(file: str) -> set[str]:
+    """Return the shared definitions of a file whose parameters differ."""
+    torch, tf, flax = (definitions(backend, file) for backend in BACKENDS)
+    shared = [name for name in torch if name in tf and name in flax and counted(name, file)]
+    return {name for name in shared if not torch[name] == tf[name] == flax[name]}
+
+
+@pytest.mark.parametrize("file", TWINS)
+def test_twins_define_the_same(file):
+    twins = [set(definitions(backend, file)) for backend in BACKENDS]
+    somewhere = {name for name in set.union(*twins) - set.intersection(*twins) if counted(name, file)}
+    assert somewhere == set().union(*ONLY_SOMEWHERE.get(file, {}).values())
+
+
+def test_twins_name_their_parameters_alike():
+    assert set().union(*map(differing, TWINS)) == OTHER_PARAMETERS.keys()
