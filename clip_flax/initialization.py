@@ -121,12 +121,12 @@ def _shape_alone(_key: Any, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Sha
 
 
 def _some(rngs: nnx.Rngs | None) -> nnx.Rngs:
-    """Flax's layers ask for keys also where none is used."""
+    """Return keys also if none is used: Flax's layers ask for them."""
     return nnx.Rngs(0) if rngs is None else rngs
 
 
 class Held:
-    """What a module holds beside its weights, told apart by identity: NNX asks that it can be hashed.
+    """Holder of a value beside a module's weights, compared by identity: NNX has to hash it.
 
     Args:
         value: such as a configuration, whose fields may change.

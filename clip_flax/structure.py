@@ -1,4 +1,4 @@
-"""What a model consists of, taken apart once: its parameters as a nested dict, and its methods as functions of them.
+"""A model taken apart once: its parameters as a nested dict, and its methods as functions of them.
 
 NNX takes a module apart and puts it together at every call of what it transforms, which costs more than a small model
 itself. Here that is done once: a call then hands the parameters, a plain nested dict, to a function compiled by

@@ -25,22 +25,22 @@ Path = tuple[str, ...]
 
 
 def flatten(params: Mapping[str, Any]) -> dict[Path, Any]:
-    """Nested parameters, also frozen ones, by path."""
+    """Return nested parameters, frozen or not, by path."""
     return flatten_dict(unfreeze(params))
 
 
 def unflatten(leaves: Mapping[Path, Any]) -> Params:
-    """Parameters by path as nested ones."""
+    """Nest parameters that are given by path."""
     return unflatten_dict(leaves)
 
 
 def to_jax(array: np.ndarray, dtype: Any = None) -> Array:
-    """An array on JAX's default device."""
+    """Put an array on JAX's default device."""
     return jnp.asarray(array, dtype=dtype)
 
 
 def adopt(array: np.ndarray) -> Array:
-    """An array that is nobody else's, on JAX's default device; on a CPU it stays where `TensorEntry.own` put it.
+    """Put an array that nothing else holds on JAX's default device; on a CPU it stays where `TensorEntry.own` put it.
 
     It has arrived on return: transfers that are under way would each hold what they transfer.
     """
@@ -48,12 +48,12 @@ def adopt(array: np.ndarray) -> Array:
 
 
 def to_entry(array: Any) -> TensorEntry:
-    """An array for the converters to write; it is brought to the CPU only then."""
+    """Wrap an array for the converters to write, which bring it to the CPU only then."""
     return TensorEntry(tuple(array.shape), np.dtype(array.dtype), lambda: np.asarray(array))
 
 
 def canonical_entries(params: Mapping[str, Any]) -> dict[str, TensorEntry]:
-    """Nested parameters by canonical name and in canonical layout, for the converters to write.
+    """Return nested parameters by canonical name and in canonical layout, for the converters to write.
 
     Raises:
         ValueError: a parameter is none of CLIP's.
@@ -62,7 +62,7 @@ def canonical_entries(params: Mapping[str, Any]) -> dict[str, TensorEntry]:
 
 
 def canonical_paths(params: Mapping[str, Any]) -> dict[str, Path]:
-    """Where each of the nested parameters is, by its canonical name."""
+    """Return the path of each nested parameter by its canonical name."""
     return {name: tuple(source.split(FLAX.separator)) for name, source in _canonical(params)[1].items()}
 
 
@@ -71,27 +71,27 @@ def _canonical(params: Mapping[str, Any]) -> tuple[dict[str, TensorEntry], dict[
 
 
 def flax_entries(tensors: Mapping[str, TensorEntry]) -> dict[Path, TensorEntry]:
-    """Canonical tensors by Flax's paths and in Flax's layout, not read yet."""
+    """Return canonical tensors by Flax's paths and in Flax's layout, not read yet."""
     return {tuple(name.split(FLAX.separator)): entry for name, entry in to_file(tensors, FLAX).items()}
 
 
 def as_array(value: Any) -> Any:
-    """What a caller gave as an input: JAX's arrays and None as they are, all else as numpy's."""
+    """Return an input as an array: JAX's arrays and None as they are, all else as numpy's."""
     return value if value is None or isinstance(value, jax.Array) else np.asarray(value)
 
 
 def known_values(value: Any) -> np.ndarray | None:
-    """The values of an input, or None where a transformation of JAX hides them."""
+    """Return the values of an input, or None if a transformation of JAX hides them."""
     return None if value is None or isinstance(value, jax.core.Tracer) else np.asarray(value)
 
 
 def at_least_float32(states: Array) -> Array:
-    """An array in float32, or in float64 if it is so already."""
+    """Cast an array to float32, unless it is in float64."""
     return states.astype(jnp.promote_types(states.dtype, jnp.float32))
 
 
 def check_dtype(dtype: Any) -> np.dtype:
-    """A floating-point dtype by name or as such.
+    """Return a floating-point dtype, given as such or by name.
 
     Raises:
         ValueError: no such dtype, or not one of floating point.
@@ -101,12 +101,12 @@ def check_dtype(dtype: Any) -> np.dtype:
     except TypeError:
         found = None
     if found is None or not jnp.issubdtype(found, jnp.floating):
-        raise ValueError(f"dtype={dtype!r} is no floating-point dtype; give float32, float16, bfloat16 or 'auto'")
+        raise ValueError(f"dtype={dtype!r} is not a floating-point dtype; give float32, float16, bfloat16 or 'auto'")
     return found
 
 
 def devices_named(name: str | None) -> list[jax.Device]:
-    """Devices by JAX's name: "cpu" or "gpu" for all of a kind, "gpu:1" for one; None for all of the best kind.
+    """Return devices by JAX's name: "cpu" or "gpu" for all of a kind, "gpu:1" for one; None for the best kind.
 
     Raises:
         ValueError: there are none.
@@ -119,4 +119,4 @@ def devices_named(name: str | None) -> list[jax.Device]:
         return [found[int(number)]] if number else found
     except (RuntimeError, IndexError, ValueError) as error:
         there = ", ".join(f"{device.platform}:{device.id}" for device in jax.local_devices())
-        raise ValueError(f"device={name!r} is no device of JAX here; there are {there}") from error
+        raise ValueError(f"device={name!r} is not a device of JAX here; there are {there}") from error

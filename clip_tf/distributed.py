@@ -55,7 +55,7 @@ class Replicas:
         return parts
 
     def one(self, values: Any) -> Any:
-        """What is the same on all replicas, as tensors of the first."""
+        """Return values that are the same on all replicas as tensors of the first."""
         return tf.nest.map_structure(lambda value: self._strategy.experimental_local_results(value)[0], values)
 
     def summed(self, values: Any) -> Any:
@@ -66,7 +66,7 @@ class Replicas:
 
 
 def gathered_loss(images: tf.Tensor, texts: tf.Tensor, scale: tf.Tensor, chunk: int | None = None) -> tf.Tensor:
-    """This replica's share of the contrastive loss of all, by its own pairs against everybody's: a scalar.
+    """Return this replica's share of the contrastive loss of all, by its own pairs against everybody's: a scalar.
 
     Args:
         images: `(pairs, projection)` of this replica, of unit norm.
@@ -85,7 +85,7 @@ def gathered_loss(images: tf.Tensor, texts: tf.Tensor, scale: tf.Tensor, chunk: 
 def _mean_cross_entropy(
     rows: tf.Tensor, columns: tf.Tensor, scale: tf.Tensor, right: tf.Tensor, chunk: int | None
 ) -> tf.Tensor:
-    """Of similarities `(rows, columns)` whose right columns are known; chunks are made anew for the backward pass."""
+    """Compute the loss of similarities `(rows, columns)` with known targets; the backward pass recomputes chunks."""
     if chunk is None:
         return cross_entropy(tf.matmul(rows, columns, transpose_b=True) * scale, right)
     sums = []

@@ -1,4 +1,4 @@
-"""How models take their inputs: by keyword, in order, or all in a dict, list or tuple, as transformers' did."""
+"""Inputs of models: by keyword, in order, or all in a dict, list or tuple, as transformers' took them."""
 
 from __future__ import annotations
 

@@ -39,17 +39,17 @@ class Parameter(NamedTuple):
     axes: Axes
 
     def entry(self) -> TensorEntry:
-        """It as the converters write it; it is brought to the CPU only then."""
+        """Wrap it for the converters to write, which bring it to the CPU only then."""
         shape = tuple(self.variable.shape)
         canonical_shape = shape if self.axes is None else tuple(shape[axis] for axis in self.axes)
         return TensorEntry(canonical_shape, numpy_dtype(self.variable.dtype), self.read)
 
     def read(self) -> np.ndarray:
-        """Its values in canonical order."""
+        """Return its values in canonical order."""
         return self.canonical(self.variable.value.numpy())
 
     def canonical(self, array: np.ndarray) -> np.ndarray:
-        """Values laid out as the variable, such as its gradient, in canonical order."""
+        """Return values laid out as the variable, such as its gradient, in canonical order."""
         return array if self.axes is None else np.ascontiguousarray(array.transpose(self.axes))
 
     def take(self, entry: TensorEntry) -> None:
@@ -71,7 +71,7 @@ def _transposed(entry: TensorEntry, axes: np.ndarray) -> TensorEntry:
 
 
 def adopt(array: np.ndarray) -> tf.Tensor:
-    """An array that is nobody else's as a CPU tensor, which stays where `TensorEntry.own` put it."""
+    """Turn an array that nothing else holds into a CPU tensor, which stays where `TensorEntry.own` put it."""
     if array.ctypes.data % ALIGNMENT:  # TensorFlow ends the process where it is to compute with such
         return tf.constant(array)
     carrier = array if array.dtype.isbuiltin == 1 else array.view(f"u{array.itemsize}")  # DLPack has no bfloat16
@@ -80,7 +80,7 @@ def adopt(array: np.ndarray) -> tf.Tensor:
 
 
 def parameter(model: Any, name: str) -> Parameter:
-    """A parameter by its canonical name, found by going down the tree of layers."""
+    """Return a parameter by its canonical name, found by going down the tree of layers."""
     *path, kind = name.split(".")
     layer = model
     for segment in path:
@@ -93,33 +93,33 @@ def parameter(model: Any, name: str) -> Parameter:
 
 
 def parameters(model: Any, names: Iterable[str]) -> dict[str, Parameter]:
-    """Parameters by canonical name."""
+    """Return parameters by canonical name."""
     return {name: parameter(model, name) for name in names}
 
 
 def known_values(tensor: Any) -> np.ndarray | None:
-    """The values of an input, or None where a graph hides them."""
+    """Return the values of an input, or None if a graph hides them."""
     return tensor.numpy() if tf.executing_eagerly() and isinstance(tensor, tf.Tensor) else None
 
 
 def to_entry(array: Any) -> TensorEntry:
-    """A tensor or array for the converters."""
+    """Wrap a tensor or array for the converters."""
     array = np.asarray(array)
     return TensorEntry(array.shape, array.dtype, lambda: array)
 
 
 def at_least_float32(states: tf.Tensor) -> tf.Tensor:
-    """A tensor in float32, or in float64 if it is so already."""
+    """Cast a tensor to float32, unless it is in float64."""
     return states if states.dtype == tf.float64 else tf.cast(states, tf.float32)
 
 
 def numpy_dtype(name: str) -> np.dtype:
-    """A Keras dtype's name as numpy's."""
+    """Return numpy's dtype for the name of a Keras dtype."""
     return np.dtype(tf.as_dtype(name).as_numpy_dtype)
 
 
 def check_dtype(dtype: Any) -> keras.dtype_policies.DTypePolicy:
-    """A dtype, its name, or a Keras policy such as "mixed_bfloat16", as a Keras policy.
+    """Return a Keras policy for a dtype, its name, or a policy such as "mixed_bfloat16".
 
     Raises:
         ValueError: no such dtype, or not one of floating point.
@@ -134,14 +134,14 @@ def check_dtype(dtype: Any) -> keras.dtype_policies.DTypePolicy:
         floating = False
     if not floating:
         raise ValueError(
-            f"dtype={dtype!r} is no floating-point dtype; give float32, float16, bfloat16, mixed_float16, "
+            f"dtype={dtype!r} is not a floating-point dtype; give float32, float16, bfloat16, mixed_float16, "
             "mixed_bfloat16 or 'auto'"
         )
     return policy
 
 
 def on_device(device: str | None) -> AbstractContextManager[Any]:
-    """Where variables and operations of a block go, by TensorFlow's name or as "cuda"; None leaves it the choice.
+    """Place variables and operations of a block on a device by TensorFlow's name or "cuda"; None lets it choose.
 
     Raises:
         ValueError: there is no such device.

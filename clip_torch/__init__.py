@@ -47,7 +47,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Tokenizers and processors, which are loaded when they are first used: models do not need them."""
+    """Load tokenizers and processors on first use: models do not need them."""
     if name not in __all__:
         raise AttributeError(f"module 'clip_torch' has no attribute {name!r}")
     return getattr(clip_core, name)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def check_parallel(parallel: str | None) -> None:
-    """Whether there is what a way to train on several processes needs.
+    """Check that the way to train on several processes has what it needs.
 
     Raises:
         ValueError: there is no such way; or it is "fsdp", and there is one process.
@@ -60,14 +60,14 @@ def process_index() -> int:
 
 
 def process_count() -> int:
-    """How many processes train together."""
+    """Return the number of processes that train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 class Towers(nn.Module):
     """Both towers and their projections as one module, for DDP, which looks at what a module's call returns.
 
-    The temperature is no part of it: the loss uses it, and DDP would wait for its gradient in vain.
+    The temperature is not part of it: the loss uses it, and DDP would wait for its gradient in vain.
     """
 
     def __init__(self, model: CLIPModel) -> None:
@@ -96,13 +96,13 @@ class Replicated:
         self.towers: nn.Module = towers if process_count() == 1 else DistributedDataParallel(towers)
 
     def added_up(self, *, is_last: bool) -> AbstractContextManager[Any]:
-        """Around the backward pass of a piece of a batch: processes exchange gradients once, after the last."""
+        """Wrap the backward pass of a piece of a batch: processes exchange gradients once, after the last."""
         if is_last or not isinstance(self.towers, DistributedDataParallel):
             return nullcontext()
         return self.towers.no_sync()
 
     def own_part(self, tensor: Tensor) -> Tensor:
-        """What this process has of a parameter or gradient: all of it."""
+        """Return this process's part of a parameter or gradient: all of it."""
         return tensor
 
     def total_norm(self, gradients: Sequence[Tensor]) -> Tensor:
@@ -151,7 +151,7 @@ def gathered_loss(images: Tensor, texts: Tensor, scale: Tensor, chunk: int | Non
 
 
 def _mean_cross_entropy(rows: Tensor, columns: Tensor, scale: Tensor, right: Tensor, chunk: int | None) -> Tensor:
-    """Of similarities `(rows, columns)` whose right columns are known; chunks are made anew for the backward pass."""
+    """Compute the loss of similarities `(rows, columns)` with known targets; the backward pass recomputes chunks."""
     if chunk is None:
         return F.cross_entropy(rows @ columns.t() * scale, right)
     parts = zip(rows.split(chunk), right.split(chunk), strict=True)

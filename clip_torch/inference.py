@@ -108,7 +108,7 @@ class PackedPatchEmbedding(nn.Module):
 
 
 class PreparedEncoderLayer(nn.Module):
-    """What a CLIPEncoderLayer computes, without gradients.
+    """A CLIPEncoderLayer without gradients, laid out for inference.
 
     Args:
         layer: whose weights are taken.
@@ -151,7 +151,7 @@ class PreparedEncoderLayer(nn.Module):
 
 
 class PreparedEncoder(CLIPEncoder):
-    """What a CLIPEncoder computes, without gradients.
+    """A CLIPEncoder without gradients, laid out for inference.
 
     Its layers are replaced one by one, so that weights are in memory once, and a layer's twice at most.
 

@@ -50,11 +50,11 @@ class Sharded:
         fully_shard(towers, mesh=mesh)
 
     def added_up(self, *, is_last: bool) -> AbstractContextManager[Any]:  # noqa: ARG002  as its twin's
-        """Around the backward pass of a piece of a batch: each hands on its gradients, of which none keeps all."""
+        """Wrap the backward pass of a piece of a batch: each process hands on its gradients, and none keeps all."""
         return nullcontext()
 
     def own_part(self, tensor: Tensor) -> Tensor:
-        """What this process has of a parameter or gradient."""
+        """Return this process's part of a parameter or gradient."""
         return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
     def total_norm(self, gradients: Sequence[Tensor]) -> Tensor:

@@ -21,7 +21,7 @@ _NUMPY_DTYPES = {torch_dtype: (carrier, dtype) for dtype, (carrier, torch_dtype)
 
 
 def to_torch(array: np.ndarray) -> Tensor:
-    """An array as a CPU tensor that shares its memory."""
+    """Return an array as a CPU tensor that shares its memory."""
     if array.dtype in _EXTENSION_DTYPES:
         carrier, dtype = _EXTENSION_DTYPES[array.dtype]
         return torch.from_numpy(array.view(carrier)).view(dtype)
@@ -29,7 +29,7 @@ def to_torch(array: np.ndarray) -> Tensor:
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:
-    """A tensor as an array, which shares its memory where the tensor is on the CPU."""
+    """Return a tensor as an array, which shares its memory if the tensor is on the CPU."""
     tensor = tensor.detach().cpu()
     if tensor.dtype in _NUMPY_DTYPES:
         carrier, dtype = _NUMPY_DTYPES[tensor.dtype]
@@ -38,7 +38,7 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
 
 
 def known_values(tensor: Tensor) -> np.ndarray | None:
-    """The values of an input; None where a compiler or a transformation hides them, or reading would await a device."""
+    """Return the values of an input; None if a compiler or transformation hides them, or reading awaits a device."""
     if torch.compiler.is_compiling() or type(tensor) is not Tensor:
         return None
     if torch.jit.is_tracing():  # type: ignore[attr-defined]  # documented, and not exported by name
@@ -52,13 +52,13 @@ def known_values(tensor: Tensor) -> np.ndarray | None:
 
 
 def to_entry(tensor: Tensor) -> TensorEntry:
-    """A tensor for the converters to write; it is brought to the CPU only then."""
+    """Wrap a tensor for the converters to write, which bring it to the CPU only then."""
     carrier = torch.empty(0, dtype=tensor.dtype)
     return TensorEntry(tuple(tensor.shape), to_numpy(carrier).dtype, lambda: to_numpy(tensor.contiguous()))
 
 
 def check_dtype(dtype: str | torch.dtype) -> torch.dtype:
-    """A floating-point dtype by name or as such.
+    """Return a floating-point dtype, given as such or by name.
 
     Raises:
         ValueError: no such dtype, or not one of floating point.
@@ -66,12 +66,12 @@ def check_dtype(dtype: str | torch.dtype) -> torch.dtype:
     name = dtype.removeprefix("torch.") if isinstance(dtype, str) else dtype
     found = getattr(torch, name, None) if isinstance(name, str) else name
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise ValueError(f"dtype={dtype!r} is no floating-point dtype; give float32, float16, bfloat16 or 'auto'")
+        raise ValueError(f"dtype={dtype!r} is not a floating-point dtype; give float32, float16, bfloat16 or 'auto'")
     return found
 
 
 def check_device(device: Any) -> torch.device:
-    """A `device_map` on one machine: a device, its name or index, {"": device}, or "auto" for the roomiest accelerator.
+    """Return the device of a `device_map`: a device, its name or index, {"": device}, or "auto" for the roomiest.
 
     Raises:
         ValueError: it names no device, or one that is not there, or spreads the model over several.
@@ -87,7 +87,7 @@ def check_device(device: Any) -> torch.device:
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(f"device_map={device!r} is no device; give 'cpu', 'cuda', 'cuda:1' or 'auto'") from error
+        raise ValueError(f"device_map={device!r} is not a device; give 'cpu', 'cuda', 'cuda:1' or 'auto'") from error
     try:
         torch.empty(0, device=found)
     except (AssertionError, ImportError, RuntimeError) as error:  # each kind of device says it in its own way
