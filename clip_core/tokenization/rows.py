@@ -106,10 +106,10 @@ def make_row(texts: list[list[int]], signs: tuple[int, int] | None, cut: Truncat
 
     `signs` are the ids of bos and eos to put around each text.
     """
-    if cut is None:
+    special = 2 * len(texts) if signs else 0
+    if cut is None or sum(map(len, texts)) + special <= cut.max_length:
         return _joined(texts, signs)
-    lengths = len(texts[0]), len(texts[1]) if len(texts) > 1 else None
-    kept = cut.kept(*lengths, special=2 * len(texts) if signs else 0)
+    kept = cut.kept(len(texts[0]), len(texts[1]) if len(texts) > 1 else None, special)
     windows = [cut.windows(ids, length) for ids, length in zip(texts, kept, strict=False) if length is not None]
     rows = [_joined(parts, signs) for parts in product(*windows)]
     first = len(rows) // len(windows[0])  # those that begin with the first window
@@ -133,7 +133,6 @@ def make_batch(
     tokenizer: Any, rows: list[Any], options: CallOptions, fill: Padding | None, *, squeeze: bool
 ) -> BatchEncoding:
     """Return the columns of rows (`Row` or `tokenizers.Encoding`), padded; with `squeeze`, a single row as numbers."""
-    samples = list(range(len(rows)))
     if options.return_overflowing_tokens:
         samples = [sample for sample, row in enumerate(rows) for _ in (row, *row.overflowing)]
         rows = [part for row in rows for part in (row, *row.overflowing)]
@@ -143,9 +142,10 @@ def make_batch(
         for row in rows:
             row.pad(length, direction=fill.side, pad_id=pad_id, pad_token=pad_token)
     data: dict[str, Any] = {"input_ids": list(map(attrgetter("ids"), rows))}
+    defaults = tokenizer.model_input_names
     for name, (option, value) in _COLUMNS.items():
         asked = getattr(options, option)
-        if (name in tokenizer.model_input_names) if asked is None else asked:
+        if asked or (asked is None and name in defaults):
             data[name] = list(map(value, rows))
     if options.return_overflowing_tokens:
         data["overflow_to_sample_mapping"] = samples

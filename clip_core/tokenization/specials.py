@@ -128,8 +128,8 @@ def named_attributes(name: str) -> tuple[property, property]:
         tokenizer.update_reader()
 
     def get_id(tokenizer: Any) -> Any:
-        token = get(tokenizer)
-        return None if token is None else tokenizer.table.ids[token]
+        table = tokenizer.table
+        return table.ids[table.named[name]] if name in table.named else None
 
     def set_id(tokenizer: Any, token_id: int | None) -> None:
         tokens = tokenizer.table.tokens

@@ -64,7 +64,8 @@ def openai_clean(text: str) -> str:
 
 
 def _words(pattern: str, text: str) -> list[str]:
-    return list(_compiled(pattern).findall(text))
+    found: list[str] = _compiled(pattern).findall(text)
+    return found
 
 
 # The words of a text cleaned by `hf_clean`, and of one cleaned by `openai_clean`, where the two signs are words or not.
@@ -131,22 +132,23 @@ class TextReader:
                 if isinstance(piece, int):
                     yield piece
                 else:
-                    yield from (signs.get(word, word) for word in words(piece))
+                    yield from (signs.get(word, word) for word in words(piece)) if signs else words(piece)
 
     def ids(
         self, encode_word: Callable[[str], list[int]], text: str | list[str], *, split_special_tokens: bool
     ) -> list[int]:
         """Return the ids of a text, or of its words; `encode_word` gives those of a word, which are cached."""
         ids: list[int] = []
+        cache = self._cache
         for part in [text] if isinstance(text, str) else text:
             for piece in self.pieces(part, split_special_tokens=split_special_tokens):
                 if isinstance(piece, int):
                     ids.append(piece)
                     continue
-                found = self._cache.get(piece)
+                found = cache.get(piece)
                 if found is None:
                     found = encode_word(piece)
-                    if len(piece) <= _LONGEST_CACHED_WORD and len(self._cache) < _CACHED_WORDS:
-                        self._cache[piece] = found
+                    if len(piece) <= _LONGEST_CACHED_WORD and len(cache) < _CACHED_WORDS:
+                        cache[piece] = found
                 ids += found
         return ids
