@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("clip-zoo", "numpy", "torch", "tensorflow-cpu", "tensorflow", "keras", "jax", "flax", "transformers")
+# Flags of Linux, the widest first.
+_INSTRUCTIONS = {"amx_tile": "AVX-512, AMX", "avx512f": "AVX-512", "avx2": "AVX2"}
 _CPU, _MEMORY = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 
 
@@ -46,6 +48,14 @@ def versions() -> dict[str, str]:
 
 
 def _processor() -> str:
+    """Return the processor's name with the widest vector instructions that it has."""
+    flags = re.search(r"^flags\s*:(.+)$", _CPU.read_text(), re.MULTILINE) if _CPU.exists() else None
+    there = set(flags.group(1).split()) if flags else set()
+    found = [name for flag, name in _INSTRUCTIONS.items() if flag in there]
+    return _name() + (f" ({found[0]})" if found else "")
+
+
+def _name() -> str:
     told = re.search(r"^model name\s*:\s*(.+)$", _CPU.read_text(), re.MULTILINE) if _CPU.exists() else None
     return told.group(1) if told else platform.processor() or platform.machine()
 

@@ -10,20 +10,18 @@ import ml_dtypes  # noqa: F401  lets numpy read the names of bfloat16 and float8
 import numpy as np
 import tensorflow as tf
 
-from converters.tensors import ALIGNMENT, TensorEntry, rearranged
+from converters.naming.transforms import AS_IT_IS, TRANSFORMS, from_stored, to_stored
+from converters.tensors import ALIGNMENT, TensorEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    Axes = tuple[int, ...] | None
-
-# How each kind of layer keeps what the canonical table calls weight and bias: the attribute, and the axes of its
-# variable in canonical order.
-_LAYOUTS: dict[type, dict[str, tuple[str, Axes]]] = {
-    keras.layers.Dense: {"weight": ("kernel", (1, 0)), "bias": ("bias", None)},  # (in, out)
-    keras.layers.Conv2D: {"weight": ("kernel", (3, 2, 0, 1))},  # (height, width, in, out)
-    keras.layers.Embedding: {"weight": ("embeddings", None)},
-    keras.layers.LayerNormalization: {"weight": ("gamma", None), "bias": ("beta", None)},
+# The attribute in which each kind of layer keeps the canonical weight and bias, and the transform of its layout.
+_LAYOUTS: dict[type, dict[str, tuple[str, str]]] = {
+    keras.layers.Dense: {"weight": ("kernel", "transpose"), "bias": ("bias", AS_IT_IS)},
+    keras.layers.Conv2D: {"weight": ("kernel", "OIHW to HWIO")},
+    keras.layers.Embedding: {"weight": ("embeddings", AS_IT_IS)},
+    keras.layers.LayerNormalization: {"weight": ("gamma", AS_IT_IS), "bias": ("beta", AS_IT_IS)},
 }
 
 
@@ -31,43 +29,42 @@ class Parameter(NamedTuple):
     """A parameter of a model.
 
     Attributes:
-        variable: where it is kept.
-        axes: the axes of the variable in canonical order; None where they are so.
+        variable: the Keras variable that holds it.
+        transform: the name in `converters.naming.transforms.TRANSFORMS` of the way from canonical layout to variable.
     """
 
     variable: Any
-    axes: Axes
+    transform: str = AS_IT_IS
 
     def entry(self) -> TensorEntry:
-        """Wrap it for the converters to write, which bring it to the CPU only then."""
-        shape = tuple(self.variable.shape)
-        canonical_shape = shape if self.axes is None else tuple(shape[axis] for axis in self.axes)
-        return TensorEntry(canonical_shape, numpy_dtype(self.variable.dtype), self.read)
+        """Return the canonical tensor for the converters to write; it is copied to the CPU only then."""
+        shape, dtype = tuple(self.variable.shape), numpy_dtype(self.variable.dtype)
+        stored = TensorEntry(shape, dtype, self.variable.value.numpy)
+        parts = from_stored(stored, self.transform)
+        assert parts is not None  # noqa: S101  for the type checker; the variable has the layout of its transform
+        return parts[0]
 
     def read(self) -> np.ndarray:
-        """Return its values in canonical order."""
+        """Return the values in canonical layout."""
         return self.canonical(self.variable.value.numpy())
 
     def canonical(self, array: np.ndarray) -> np.ndarray:
-        """Return values laid out as the variable, such as its gradient, in canonical order."""
-        return array if self.axes is None else np.ascontiguousarray(array.transpose(self.axes))
+        """Return values laid out as the variable, such as its gradient, in canonical layout."""
+        (canonical,) = TRANSFORMS[self.transform].from_file(array)
+        return canonical if self.transform == AS_IT_IS else np.ascontiguousarray(canonical)
 
     def take(self, entry: TensorEntry) -> None:
-        """Set it from a checkpoint's tensor, in the variable's dtype, with no second copy of the values."""
-        if self.axes is not None:
-            entry = _transposed(entry, np.argsort(self.axes))
-        self.variable.assign(adopt(entry.own(numpy_dtype(self.variable.dtype))))
+        """Assign a tensor of a checkpoint, in the variable's dtype and without an intermediate copy.
+
+        A tensor that its file stores in the variable's layout is read as it is.
+        """
+        stored = to_stored([entry], self.transform)
+        self.variable.assign(adopt(stored.own(numpy_dtype(self.variable.dtype))))
 
     def assign(self, array: np.ndarray) -> None:
-        """Set it from values in canonical order, in the variable's dtype."""
-        if self.axes is not None:
-            array = array.transpose(np.argsort(self.axes))
+        """Assign values in canonical layout, in the variable's dtype."""
+        array = TRANSFORMS[self.transform].to_file([array])
         self.variable.assign(np.asarray(array, numpy_dtype(self.variable.dtype), order="C"))
-
-
-def _transposed(entry: TensorEntry, axes: np.ndarray) -> TensorEntry:
-    shape = tuple(entry.shape[axis] for axis in axes)
-    return rearranged(shape, [entry], lambda arrays: arrays[0].transpose(axes))
 
 
 def adopt(array: np.ndarray) -> tf.Tensor:
@@ -87,9 +84,9 @@ def parameter(model: Any, name: str) -> Parameter:
         layer = layer[int(segment)] if segment.isdigit() else getattr(layer, segment)
     for layer_type, layout in _LAYOUTS.items():
         if isinstance(layer, layer_type):
-            attribute, axes = layout[kind]
-            return Parameter(getattr(layer, attribute), axes)
-    return Parameter(getattr(layer, kind), None)
+            attribute, transform = layout[kind]
+            return Parameter(getattr(layer, attribute), transform)
+    return Parameter(getattr(layer, kind))
 
 
 def parameters(model: Any, names: Iterable[str]) -> dict[str, Parameter]:

@@ -215,4 +215,5 @@ def _cast(name: str, tensor: TensorEntry, dtype: np.dtype) -> TensorEntry:
             raise CheckpointError(f"{name} holds {largest:.4g}, which is more than {dtype} can; take another dtype")
         return converted
 
-    return TensorEntry(tensor.shape, dtype, load)
+    stored = tensor.stored and tensor.stored._replace(entry=_cast(name, tensor.stored.entry, dtype))
+    return TensorEntry(tensor.shape, dtype, load, stored=stored)

@@ -1,10 +1,10 @@
-"""A tensor in a file that has not been read yet."""
+"""Tensors of a file that are read only when asked for."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,36 +12,56 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-# Bytes. JAX and TensorFlow take over memory that begins at a multiple of this, and copy all other.
+# Bytes. JAX and TensorFlow adopt memory aligned to this, and copy the rest.
 ALIGNMENT = 64
+
+
+class Stored(NamedTuple):
+    """The origin of a canonical tensor in a file that lays the values out differently.
+
+    Attributes:
+        entry: the tensor as the file stores it.
+        transform: the name in `converters.naming.transforms.TRANSFORMS` of the way from canonical to stored.
+        part: the index of the canonical tensor among those that the stored one holds.
+    """
+
+    entry: TensorEntry
+    transform: str
+    part: int
 
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """What a file's header tells of a tensor, and the way to its values.
+    """A tensor known from the header of a file, with a function that reads its values.
 
     Attributes:
-        shape: its shape.
-        dtype: its numpy dtype; bfloat16 and float8 are those of ml_dtypes.
-        load: gives the array. It may be a map of the file: writing to it changes memory, never the file.
-        fill: puts the values into an array of this shape and dtype, in order, with no second place for them in between;
-            None where only `load` has them.
+        shape: the shape.
+        dtype: the numpy dtype; bfloat16 and float8 are those of ml_dtypes.
+        load: returns the array. It may be a map of the file: writing to it changes memory, never the file.
+        fill: writes the values into a contiguous array of this shape and dtype without an intermediate copy; None if
+            only `load` can read them.
+        stored: the tensor as the file stores it, if the file's layout is not the canonical one. A reader that wants
+            the file's layout takes this one, and nothing is transposed.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
     load: Callable[[], np.ndarray]
     fill: Callable[[np.ndarray], None] | None = None
+    stored: Stored | None = None
 
     @property
     def nbytes(self) -> int:
-        """The size of the values in bytes."""
+        """Size of the values in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def own(self, dtype: np.dtype | None = None) -> np.ndarray:
-        """The values in new memory that is nobody else's, where a framework can leave them; in another dtype if asked.
+        """Read the values into new, aligned memory that a framework can adopt.
 
-        A map of a file would not do: its pages count beside the framework's copy of them.
+        A map of the file would not do: its pages would be resident beside the framework's copy of them.
+
+        Args:
+            dtype: the dtype to cast to; the tensor's own by default.
         """
         target = aligned(np.empty, self.shape, self.dtype if dtype is None else dtype)
         if self.fill is not None and target.dtype == self.dtype:
@@ -54,7 +74,7 @@ class TensorEntry:
 def rearranged(
     shape: tuple[int, ...], parts: Sequence[TensorEntry], arrange: Callable[[Sequence[np.ndarray]], np.ndarray]
 ) -> TensorEntry:
-    """The entry of a tensor that `arrange` makes of others, as a view where it can be."""
+    """Return the entry of a tensor that `arrange` makes of others, as a view if possible."""
     return TensorEntry(
         shape,
         parts[0].dtype,
@@ -66,7 +86,7 @@ def rearranged(
 def aligned(
     allocate: Callable[[int, type[np.uint8]], np.ndarray], shape: tuple[int, ...], dtype: np.dtype
 ) -> np.ndarray:
-    """An array that begins where frameworks take it over, in memory of numpy's `empty` or `zeros`."""
+    """Allocate an array that frameworks can adopt, by numpy's `empty` or `zeros`."""
     size = math.prod(shape) * dtype.itemsize
     memory = allocate(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
@@ -74,11 +94,11 @@ def aligned(
     return array
 
 
-_STRIPE = 16  # rows; what a stripe touches on both sides stays in the processor's cache
+_STRIPE = 16  # rows; a stripe of both arrays stays in the processor's cache
 
 
 def in_order(array: np.ndarray) -> np.ndarray:
-    """The array with its values one behind another, each where a processor wants it; itself where that is so."""
+    """Return the array contiguous and aligned; itself if it already is."""
     if not _in_columns(array):
         return np.require(array, requirements=["C", "A"])
     rows = np.empty(array.shape, array.dtype)
@@ -87,7 +107,7 @@ def in_order(array: np.ndarray) -> np.ndarray:
 
 
 def put(array: np.ndarray, target: np.ndarray) -> None:
-    """Copy values as numpy would; those of a matrix that lies in columns two to three times as fast."""
+    """Copy values into `target`; a column-major matrix two to three times as fast as numpy does."""
     if not _in_columns(array):
         target[...] = array
         return

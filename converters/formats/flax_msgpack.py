@@ -103,9 +103,18 @@ def _array_in_pieces(name: str, tree: _Tree, file: MappedFile) -> TensorEntry:
     shape = tuple(tree["shape"][str(number)] for number in range(len(tree["shape"])))
     if math.prod(shape) != sum(math.prod(piece.shape) for piece in pieces) or not pieces:
         raise ValueError(f"{name} has shape {shape}, and its pieces are of another size")
-    return TensorEntry(
-        shape, pieces[0].dtype, lambda: np.concatenate([piece.load().reshape(-1) for piece in pieces]).reshape(shape)
-    )
+
+    def load() -> np.ndarray:
+        return np.concatenate([piece.load().reshape(-1) for piece in pieces]).reshape(shape)
+
+    def fill(array: np.ndarray) -> None:
+        flat, start = array.reshape(-1), 0
+        for piece in pieces:
+            size = math.prod(piece.shape)
+            flat[start : start + size] = piece.load().reshape(-1)
+            start += size
+
+    return TensorEntry(shape, pieces[0].dtype, load, fill)
 
 
 def _dtype(name: str, dtype_name: str) -> np.dtype:

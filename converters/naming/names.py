@@ -8,18 +8,16 @@ Files hold them under prefixes of what CLIP was part of (`clip.`, `model.`, DDP'
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.naming.rules import HUGGING_FACE, LAYOUTS, WORDS, Layout, Row
-from converters.naming.transforms import AS_IT_IS, TRANSFORMS
-from converters.tensors import TensorEntry, in_order, rearranged
+from converters.naming.transforms import from_stored, to_stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    import numpy as np
+    from converters.tensors import TensorEntry
 
 
 class Rule(NamedTuple):
@@ -113,35 +111,16 @@ def to_file(tensors: Mapping[str, TensorEntry], layout: Layout) -> dict[str, Ten
 
 
 def _from_file(rule: Rule, source: str, entry: TensorEntry) -> dict[str, TensorEntry]:
-    transform = TRANSFORMS[rule.transform]
-    shapes = transform.canonical_shapes(entry.shape)
-    if shapes is None:
-        raise ValueError(f"{source} has shape {entry.shape}, which is none for {', '.join(rule.canonical)}")
-
-    if rule.transform == AS_IT_IS:
-        return {rule.canonical[0]: _ordered(entry)}
-
-    def load(part: int) -> np.ndarray:
-        return in_order(transform.from_file(entry.load())[part])
-
-    return {
-        name: TensorEntry(shape, entry.dtype, lambda part=part: load(part))  # type: ignore[misc]
-        for part, (name, shape) in enumerate(zip(rule.canonical, shapes, strict=True))
-    }
+    parts = from_stored(entry, rule.transform)
+    if parts is None:
+        raise ValueError(f"{source} has shape {entry.shape}, which {', '.join(rule.canonical)} cannot have")
+    return dict(zip(rule.canonical, parts, strict=True))
 
 
 def _to_file(rule: Rule, parts: list[TensorEntry]) -> TensorEntry:
-    transform = TRANSFORMS[rule.transform]
     if len({part.dtype for part in parts}) > 1:
-        raise ValueError(f"{', '.join(rule.canonical)} are kept as one and have to have one dtype")
-    shape = transform.file_shape([part.shape for part in parts])
-    if rule.transform == AS_IT_IS:
-        return _ordered(parts[0])
-    return rearranged(shape, parts, transform.to_file)
-
-
-def _ordered(entry: TensorEntry) -> TensorEntry:
-    return replace(entry, load=lambda: in_order(entry.load()))
+        raise ValueError(f"{', '.join(rule.canonical)} are stored as one tensor and need the same dtype")
+    return to_stored(parts, rule.transform)
 
 
 @cache

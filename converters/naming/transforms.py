@@ -1,15 +1,17 @@
-"""What may happen to a tensor between a file and its canonical form; each transform goes both ways, and has a name.
+"""Named transforms between the canonical layout of a tensor and the layout in a file.
 
-A transform takes the canonical tensors of one row of rules, in order, to the one tensor in the file, and back. It is
-exact: no number is computed with.
+A transform turns the canonical tensors of one row of rules, in order, into the one tensor of the file, and back. It is
+exact: it moves values and computes nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from converters.tensors import Stored, TensorEntry, in_order, rearranged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transform:
-    """One way to keep tensors in a file.
+    """One way to lay out tensors in a file.
 
     Attributes:
-        to_file: the canonical tensors to the one in the file; a view where it can be.
-        from_file: back; views.
-        file_shape: their shapes to its shape.
-        canonical_shapes: back; None for a shape that the transform cannot have made.
+        to_file: turns the canonical tensors into the one in the file; a view if possible.
+        from_file: the inverse of `to_file`; returns views.
+        file_shape: turns the canonical shapes into the one in the file.
+        canonical_shapes: the inverse of `file_shape`; None for a shape that the transform cannot produce.
     """
 
     to_file: Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -35,7 +37,7 @@ class Transform:
 
 
 def _permutation(*to_file: int) -> Transform:
-    """The axes in another order."""
+    """Return the transform that permutes the axes."""
     back = tuple(int(axis) for axis in np.argsort(to_file))
 
     def reordered(shape: Shape, axes: tuple[int, ...]) -> Shape:
@@ -50,7 +52,7 @@ def _permutation(*to_file: int) -> Transform:
 
 
 def _stack(count: int) -> Transform:
-    """Several tensors one behind another along the first axis, such as the fused weights of q, k and v."""
+    """Return the transform that concatenates tensors along the first axis, such as the weights of q, k and v."""
     return Transform(
         np.concatenate,
         lambda array: np.split(array, count),
@@ -69,7 +71,7 @@ TRANSFORMS = {
     "transpose": _permutation(1, 0),
     # A convolution's (out, in, height, width) to (height, width, in, out).
     "OIHW to HWIO": _permutation(2, 3, 1, 0),
-    # A number to a list of one.
+    # A scalar to a vector of one element.
     "scalar to vector": Transform(
         lambda arrays: arrays[0].reshape(1),
         lambda array: [array.reshape(())],
@@ -78,3 +80,52 @@ TRANSFORMS = {
     ),
     "q, k, v in one": _stack(3),
 }
+
+
+def from_stored(entry: TensorEntry, transform: str) -> list[TensorEntry] | None:
+    """Return the canonical tensors that a tensor of a file holds; each remembers the file's layout.
+
+    Args:
+        entry: the tensor as the file stores it.
+        transform: a name in TRANSFORMS.
+
+    Returns:
+        The canonical tensors, unread, or None if the transform cannot produce a tensor of this shape.
+    """
+    if transform == AS_IT_IS:
+        return [_ordered(entry)]
+    shapes = TRANSFORMS[transform].canonical_shapes(entry.shape)
+    if shapes is None:
+        return None
+
+    def load(part: int) -> np.ndarray:
+        return in_order(TRANSFORMS[transform].from_file(entry.load())[part])
+
+    return [
+        TensorEntry(shape, entry.dtype, lambda part=part: load(part), stored=Stored(entry, transform, part))  # type: ignore[misc]
+        for part, shape in enumerate(shapes)
+    ]
+
+
+def to_stored(parts: Sequence[TensorEntry], transform: str) -> TensorEntry:
+    """Return canonical tensors as a file with this transform stores them.
+
+    Tensors that come from a file of the same layout are returned as that file stores them: nothing is transposed.
+
+    Args:
+        parts: the canonical tensors of one row of rules, in order.
+        transform: a name in TRANSFORMS.
+    """
+    if transform == AS_IT_IS:
+        return _ordered(parts[0])
+    first = parts[0].stored
+    if first is not None and all(
+        part.stored == Stored(first.entry, transform, place) for place, part in enumerate(parts)
+    ):
+        return _ordered(first.entry)
+    shape = TRANSFORMS[transform].file_shape([part.shape for part in parts])
+    return rearranged(shape, parts, TRANSFORMS[transform].to_file)
+
+
+def _ordered(entry: TensorEntry) -> TensorEntry:
+    return replace(entry, load=lambda: in_order(entry.load()))

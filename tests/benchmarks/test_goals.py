@@ -41,6 +41,13 @@ def test_loading_asks_for_time_in_pytorch_and_memory_everywhere():
     assert limits(loading.goals(found)) == [(1.3, 1.2, True), (1.1, 0.15, True), (1.1, 1.125, False)]
 
 
+def test_loading_asks_for_own_files_as_fast_as_safetensors():
+    seconds = {"clip-zoo in torch": 1.0, "safetensors in torch": 1.0, "clip-zoo in tf": 2.0, "clip-zoo in flax": 1.0}
+    seconds |= {"clip-zoo in tf of tf_model.h5": 2.2, "clip-zoo in flax of flax_model.msgpack": 1.3}
+    found = [{"name": name, "times": [one] * 3, "peak_of_file": 1.0} for name, one in seconds.items()]
+    assert limits(loading.goals(found))[1:3] == [(1.2, 1.1, True), (1.2, 1.3, False)]
+
+
 def test_pictures_ask_for_twice_the_slow_way_and_once_the_fast_one_on_as_many_threads():
     def asked(name, by):
         return limits(preprocessing.goals(row(name, 1.0, 1.5, by), None))

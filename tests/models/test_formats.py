@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from converters.conversion import convert
+from converters.naming.transforms import TRANSFORMS
 from support.checkpoints import ALL_FORMATS, ANY_CONFIG, odd_config, openai_config, save_checkpoint
 from support.configs import pixel_values, token_ids
 
@@ -35,6 +38,27 @@ def test_shards_of_every_format(backend, tmp_path, to):
     assert len(list((tmp_path / to).iterdir())) > 4
     name = "logits_per_image"
     assert np.array_equal(outputs(backend, tmp_path / to)[name], outputs(backend, tmp_path / "source")[name])
+
+
+@pytest.mark.parametrize("options", [{}, {"max_shard_size": "40KB"}, {"dtype": "float16"}], ids=str)
+def test_the_backends_own_layout_is_never_transposed(backend, tmp_path, monkeypatch, options):
+    to = backend.name  # the format of the same name
+    save_checkpoint(tmp_path / "source", odd_config())
+    convert(tmp_path / "source", tmp_path / "canonical", "safetensors", **options)
+    convert(tmp_path / "source", tmp_path / to, to, **options)
+    expected = outputs(backend, tmp_path / "canonical")
+
+    def refuse(_):
+        raise AssertionError("a tensor was transposed")
+
+    for name in ("transpose", "OIHW to HWIO"):
+        monkeypatch.setitem(TRANSFORMS, name, replace(TRANSFORMS[name], to_file=refuse, from_file=refuse))
+    found = outputs(backend, tmp_path / to)
+    for name, array in expected.items():
+        assert np.array_equal(found[name], array), name
+    if backend.name != "torch":  # whose layout is the canonical one
+        with pytest.raises(AssertionError, match="transposed"):
+            outputs(backend, tmp_path / "canonical")
 
 
 @pytest.mark.parametrize(("to", "keyword"), [("torch", "from_pt"), ("tf", "from_tf"), ("flax", "from_flax")])

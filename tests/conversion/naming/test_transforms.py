@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters.naming.transforms import TRANSFORMS
+from converters.naming.transforms import AS_IT_IS, TRANSFORMS, from_stored, to_stored
+from converters.tensors import TensorEntry
 
 # Canonical shapes that each transform takes.
 SIZES = st.integers(1, 5)
@@ -57,3 +58,41 @@ def test_what_each_does():
 )
 def test_a_shape_that_it_cannot_have_made(name, shape):
     assert TRANSFORMS[name].canonical_shapes(shape) is None
+
+
+STORED = {"transpose": (3, 2), "OIHW to HWIO": (2, 2, 3, 4), "scalar to vector": (1,), "q, k, v in one": (6, 2)}
+
+
+def stored_array(shape):
+    array = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    return array, TensorEntry(array.shape, array.dtype, lambda: array)
+
+
+@pytest.mark.parametrize("transform", STORED)
+def test_the_layout_of_the_file_is_handed_out_as_it_is(transform):
+    array, entry = stored_array(STORED[transform])
+    parts = from_stored(entry, transform)
+    assert [part.shape for part in parts] == list(TRANSFORMS[transform].canonical_shapes(array.shape))
+    for part, expected in zip(parts, TRANSFORMS[transform].from_file(array), strict=True):
+        assert np.array_equal(part.load(), expected)
+    assert to_stored(parts, transform).load() is array
+
+
+def test_a_fused_tensor_with_a_part_of_another_is_put_together():
+    (array, entry), (other, other_entry) = stored_array((6, 2)), stored_array((6, 2))
+    other += 1
+    parts = from_stored(entry, "q, k, v in one")
+    parts[1] = from_stored(other_entry, "q, k, v in one")[1]
+    expected = np.concatenate([array[:2], other[2:4], array[4:]])
+    assert np.array_equal(to_stored(parts, "q, k, v in one").load(), expected)
+    # The same parts in another order are another tensor.
+    parts = from_stored(entry, "q, k, v in one")[::-1]
+    assert np.array_equal(to_stored(parts, "q, k, v in one").load(), np.concatenate([array[4:], array[2:4], array[:2]]))
+
+
+def test_another_layout_is_made_of_the_canonical_one():
+    array, entry = stored_array((2, 3))
+    (canonical,) = from_stored(entry, "transpose")
+    assert np.array_equal(to_stored([canonical], AS_IT_IS).load(), array.T)
+    (canonical,) = from_stored(entry, AS_IT_IS)
+    assert np.array_equal(to_stored([canonical], "transpose").load(), array.T)
