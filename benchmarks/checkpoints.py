@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clip_core.modeling.parameters import parameter_table
-from converters.formats import BY_NAME
+from converters.formats import format_named
 from converters.tensors import TensorEntry
 from converters.writing import save_weights
 
@@ -61,9 +61,9 @@ def write_random(folder: Path, config: CLIPConfig, max_shard_size: str = "5GB") 
         return TensorEntry(shape, np.dtype(np.float32), lambda: _drawn(random, name, shape))
 
     entries = {name: weights(name, shape) for name, shape in parameter_table(config, "CLIPModel").items()}
-    format_ = BY_NAME["safetensors"]
+    format_ = format_named("safetensors")
     texts = {"config.json": config.to_json_string()}
-    save_weights(folder, entries, format_.write, file=format_.file, max_shard_size=max_shard_size, texts=texts)
+    save_weights(folder, entries, format_, max_shard_size=max_shard_size, texts=texts)
     return sum(entry.nbytes for entry in entries.values())
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from clip_core.hub import find_file, list_files, require_file
 from clip_core.hub.files import read_json
-from converters.formats import FORMATS, with_variant
+from converters.formats import FORMATS, layouts, with_variant
 from converters.inspection.foreign import foreign_tensors
 from converters.naming.names import bare_name, layout_of, to_canonical
 
@@ -66,11 +66,19 @@ class Checkpoint(Mapping[str, "np.ndarray"]):
         if family is not None:
             raise CheckpointError(f"{source} is no CLIP that clip-zoo knows but {family}")
         try:
-            self.layout = layout_of(entries)
+            self.layout = layout_of(entries, layouts())
             self.entries, self.names_in_file = to_canonical(entries, self.layout)
         except ValueError as error:
             raise CheckpointError(f"{source}: {error}") from error
         self.constants = sorted(entries.keys() - set(self.names_in_file.values()))
+
+    @property
+    def format_name(self) -> str:
+        """Name of the format, with that of the layout where the format's libraries expect another."""
+        if self.format is None:
+            return "state dict"
+        has_own = self.layout is self.format.layout
+        return self.format.name if has_own else f"{self.format.name} with {self.layout.name}'s names"
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.entries[name].load()
@@ -121,8 +129,7 @@ def open_checkpoint(
     formats = [
         candidate
         for candidate in FORMATS
-        if (use_safetensors is None or use_safetensors == candidate.file.endswith(".safetensors"))
-        and format in {None, candidate.name}
+        if (use_safetensors is None or use_safetensors == candidate.is_safetensors) and format in {None, candidate.name}
     ]
     names = {name: candidate for candidate in formats for name in candidate.candidates(variant)}
     try:
@@ -187,7 +194,7 @@ def _read_shards(
     weight_map = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
         raise CheckpointError(f"{index} holds no weight_map; it should map each tensor to its shard")
-    layout = layout_of(weight_map)
+    layout = layout_of(weight_map, layouts())
     entries: dict[str, TensorEntry] = {}
     files = []
     for shard in sorted(set(weight_map.values())):

@@ -11,7 +11,7 @@ import numpy as np
 
 from clip_core.hub.files import new_folder
 from converters.checkpoint import CheckpointError, open_checkpoint
-from converters.formats import BY_NAME, FORMATS
+from converters.formats import FORMATS, format_named, target_names
 from converters.naming.matching import fit
 from converters.naming.names import to_file
 from converters.sidecars.companions import DTYPES, model_files, tokenizer_files
@@ -60,7 +60,7 @@ def check_target(folder: Path, format_: Format, texts: Mapping[str, str], notes:
     if not there_is.is_dir():
         raise NotADirectoryError(f"{there_is} is a file; give a folder to convert into")
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    other = [name for each in FORMATS if each.file != format_.file for name in there if name in each.candidates(None)]
+    other = [name for each in FORMATS if each is not format_ for name in there if name in each.candidates(None)]
     if other:
         notes.append(f"{folder} also holds {', '.join(other)}; clip-zoo inspect says which is taken, and if they agree")
     if overwrite:
@@ -74,10 +74,6 @@ def check_target(folder: Path, format_: Format, texts: Mapping[str, str], notes:
 
 def _holds(path: Path, text: str) -> bool:
     return path.read_bytes() == text.encode()
-
-
-# What may be converted to; a format that only old files come in is not among them.
-TARGETS = ("safetensors", "torch", "tf", "flax", "openai", "open_clip")
 
 
 @dataclass
@@ -122,7 +118,7 @@ def convert(
     Args:
         source: a folder, file or hub id, in any format.
         target: the folder to write to; made where it is missing.
-        to: one of TARGETS.
+        to: the name of a format that `clip-zoo formats` lists as written.
         dtype: of the floating-point weights; by default each keeps its own.
         max_shard_size: bytes, or a string such as "5GB", beyond which the weights go into several files; 5GB by default
             for formats whose libraries read several.
@@ -142,7 +138,9 @@ def convert(
     description = describe(checkpoint, source, **options)
     fit(checkpoint, description.config, description.class_name, advice="")
     tensors = _with_dtype(checkpoint, dtype)
-    result = Conversion(str(source), _name(checkpoint), str(target), to, description.class_name, tensors=len(tensors))
+    result = Conversion(
+        str(source), checkpoint.format_name, str(target), to, description.class_name, tensors=len(tensors)
+    )
     result.bytes = sum(tensor.nbytes for tensor in tensors.values())
     try:
         to_file(tensors, format_.layout)  # what has no place there is told before anything is written
@@ -159,8 +157,7 @@ def convert(
         result.files = save_weights(
             place,
             tensors,
-            format_.write,
-            file=format_.file,
+            format_,
             max_shard_size=_shard_size(format_, max_shard_size, result.bytes),
             texts=texts,
         )
@@ -169,9 +166,9 @@ def convert(
 
 
 def _target_format(to: str, max_shard_size: int | str | None) -> Format:
-    if to not in TARGETS:
-        raise ValueError(f"to={to!r} is no format to convert to; it is one of {', '.join(TARGETS)}")
-    format_ = BY_NAME[to]
+    if to not in target_names():
+        raise ValueError(f"to={to!r} is not a format that can be written; it is one of {', '.join(target_names())}")
+    format_ = format_named(to)
     if max_shard_size is not None:
         parse_size(max_shard_size)
         if not format_.sharded:
@@ -183,14 +180,6 @@ def _shard_size(format_: Format, max_shard_size: int | str | None, total: int) -
     if max_shard_size is not None:
         return max_shard_size
     return "5GB" if format_.sharded else max(1, total)
-
-
-def _name(checkpoint: Checkpoint) -> str:
-    """What a checkpoint's format is called: that of its files, and where it is another, whose names are in them."""
-    name = "state dict" if checkpoint.format is None else checkpoint.format.name
-    if checkpoint.format is None or checkpoint.layout is checkpoint.format.layout:
-        return name
-    return f"{name} with {checkpoint.layout.name}'s names"
 
 
 def _with_dtype(checkpoint: Checkpoint, dtype: str | None) -> dict[str, TensorEntry]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from clip_core.hub import split_hub_options
 from clip_core.hub.pushable import Pushable, upload_saved
 from converters.checkpoint import Checkpoint, open_checkpoint
-from converters.formats import BY_NAME
+from converters.formats import format_named
 from converters.naming.matching import fit
 from converters.sidecars.description import config_from_pretrained
 from converters.writing import save_weights
@@ -132,7 +132,7 @@ def save(
         model: the model, which has a `config`.
         folder: where to; made where it is missing.
         tensors: the weights by canonical name.
-        format: the file format, by its name in `converters.formats.BY_NAME`.
+        format: the file format, by its name in `converters.formats.FORMATS`.
         dtype: of the weights, for the configuration to tell.
         is_main_process: False writes nothing, for all processes but one.
         max_shard_size: bytes, or a string such as "5GB"; larger weights go into several files and an index.
@@ -155,8 +155,7 @@ def save(
     save_weights(
         folder,
         tensors,
-        BY_NAME[format].write,
-        file=BY_NAME[format].file,
+        format_named(format),
         max_shard_size=max_shard_size,
         variant=variant,
         texts={"config.json": model.config.to_json_string()},

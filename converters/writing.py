@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clip_core.hub.files import staged
-from converters.formats import FORMATS, with_variant
+from converters.formats import with_variant
 from converters.naming.names import to_file
 from converters.progress import progress
 from converters.tensors import TensorEntry
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy as np
+
+    from converters.formats import Format
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _BESIDE_WEIGHTS = 10**7  # bytes; headers, tokenizer and config
@@ -57,9 +59,8 @@ def plan_shards(sizes: Mapping[str, int], max_shard_size: int) -> list[list[str]
 def save_weights(
     folder: str | os.PathLike[str],
     tensors: Mapping[str, TensorEntry],
-    write: Callable[[Path, Mapping[str, TensorEntry]], None],
+    format_: Format,
     *,
-    file: str,
     max_shard_size: int | str = "5GB",
     variant: str | None = None,
     texts: Mapping[str, str] | None = None,
@@ -69,9 +70,7 @@ def save_weights(
     Args:
         folder: where to.
         tensors: canonical name to tensor; each is loaded when its turn comes.
-        write: writes one file of them.
-        file: the name of a single file, such as "model.safetensors". Where it is that of a format in
-            `converters.formats.FORMATS`, the tensors are named and laid out as is usual there.
+        format_: the format; the tensors get the names and the layout that its libraries expect.
         max_shard_size: bytes, or a string such as "5GB".
         variant: as in `model.<variant>.safetensors`.
         texts: name to content of files that belong to the weights, such as their config, saved in the same step.
@@ -83,20 +82,20 @@ def save_weights(
         OSError: the weights need more room than the disk has.
         ValueError: a tensor has no place in the format.
     """
-    format_ = next((format_ for format_ in FORMATS if format_.file == file), None)
-    tensors = tensors if format_ is None else to_file(tensors, format_.layout)
+    tensors = to_file(tensors, format_.layout)
     sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
     total = sum(sizes.values())
     shards = plan_shards(sizes, parse_size(max_shard_size))
     check_free_space(folder, total)
-    index_name = with_variant(f"{file}.index.json", variant)
-    names = _shard_names(with_variant(file, variant), len(shards))
-    with progress(total, "Saving") as advance, staged(folder, replaces=weight_files(file, variant)) as staging:
+    file, index_name = format_.candidates(variant)
+    names = _shard_names(file, len(shards))
+    with progress(total, "Saving") as advance, staged(folder, replaces=weight_files(format_.file, variant)) as staging:
         for name, shard in zip(names, shards, strict=True):
-            write(staging / name, {key: _watched(tensors[key], advance) for key in shard})
+            format_.write(staging / name, {key: _watched(tensors[key], advance) for key in shard})
         if len(shards) > 1:
-            in_index = str if format_ is None else format_.index_name
-            weight_map = {in_index(key): name for name, shard in zip(names, shards, strict=True) for key in shard}
+            weight_map = {
+                format_.index_name(key): name for name, shard in zip(names, shards, strict=True) for key in shard
+            }
             index = {"metadata": {"total_size": total}, "weight_map": weight_map}
             (staging / index_name).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         for name, text in (texts or {}).items():

@@ -10,12 +10,20 @@ from typing import Annotated
 from cyclopts import Parameter
 
 
+def _help_of_to() -> str:
+    """Return the help of `--to`, which lists the formats as they are when help is asked for."""
+    from converters.formats import target_names
+
+    *names, last = target_names()
+    return f"The format: {', '.join(names)} or {last}."
+
+
 def convert(
     source: Annotated[str, Parameter(name="SRC")],
     target: Annotated[str, Parameter(name="DST")],
     /,
     *,
-    to: str,
+    to: Annotated[str, Parameter(help=_help_of_to())],
     dtype: str | None = None,
     max_shard_size: str | None = None,
     subfolder: str | None = None,
@@ -31,8 +39,6 @@ def convert(
         A folder, a weight file or a hub id, in any format.
     target
         The folder to write to; made where it is missing.
-    to
-        The format: safetensors, torch, tf, flax, openai or open_clip.
     dtype
         Of the weights: float32, float16, bfloat16 or float64; by default each keeps its own.
     max_shard_size

@@ -16,7 +16,6 @@ def formats(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
     json
         Print a JSON list in place of a table.
     """
-    from converters.conversion import TARGETS
     from converters.formats import FORMATS
 
     rows = [
@@ -24,7 +23,7 @@ def formats(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
             "name": format_.name,
             "file": format_.file,
             "other endings": ", ".join(format_.suffixes),
-            "written": format_.name in TARGETS,
+            "written": format_.written,
             "sharded": format_.sharded,
             "libraries": format_.libraries,
         }

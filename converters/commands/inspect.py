@@ -54,8 +54,11 @@ def inspect(
 
 
 def _rows(result: Inspection) -> Iterator[tuple[str, Any]]:
+    from converters.formats import format_named
+
     yield "checkpoint", result.source
-    yield "format", result.format + (f" with {result.layout}'s names" if "OpenAI" in result.layout else "")
+    own_layout = format_named(result.format).layout.name
+    yield "format", result.format + ("" if result.layout == own_layout else f" with {result.layout}'s names")
     yield "model", f"{result.class_name}, configuration from {result.config_from}"
     for name, tower in result.towers.items():
         yield name, ", ".join(f"{field} {value}" for field, value in tower.items())

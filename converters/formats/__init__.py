@@ -1,56 +1,15 @@
-"""The formats that a checkpoint may come in, one module a file format, and the table of them. Internal."""
+"""The table of checkpoint formats, with one module per file format. Internal."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 from converters.formats import flax_msgpack, openai, safetensors, tf_h5, torch_reading
-from converters.naming.rules import FLAX, HUGGING_FACE, OPENAI, TENSORFLOW
+from converters.formats.format import Format, with_variant
+from converters.naming.rules import FLAX, HUGGING_FACE, OPENAI, TENSORFLOW, Layout
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+__all__ = ["FORMATS", "Format", "format_named", "layouts", "target_names", "with_variant"]
 
-    from converters.naming.rules import Layout
-    from converters.tensors import TensorEntry
-
-
-@dataclass(frozen=True)
-class Format:
-    """How the files of one format are called, read and written.
-
-    Reading does not go by `layout`: files are known by the names in them, since every library writes safetensors.
-
-    Attributes:
-        name: the name that a user knows the format by.
-        file: the file of a checkpoint that is not sharded; `<file>.index.json` names the shards of one that is.
-        suffixes: the endings by which a single file is recognised.
-        read: gives the tensors of one file, by the names that stand in it, unread.
-        write: writes tensors, by the names that are to stand in it, to one file.
-        layout: how the format's library names them.
-        libraries: what reads and writes the files, besides clip-zoo.
-        sharded: whether those libraries read a checkpoint in several files.
-        index_name: the name of a tensor in the index, where it is not that in the file.
-    """
-
-    name: str
-    file: str
-    suffixes: tuple[str, ...]
-    read: Callable[[Path], Mapping[str, TensorEntry]]
-    write: Callable[[Path, Mapping[str, TensorEntry]], None]
-    layout: Layout
-    libraries: str
-    sharded: bool = True
-    index_name: Callable[[str], str] = str
-
-    def candidates(self, variant: str | None) -> tuple[str, str]:
-        """The file names to look for: the single file, and the index of a sharded checkpoint."""
-        return with_variant(self.file, variant), with_variant(f"{self.file}.index.json", variant)
-
-
-# In the order of preference where a folder holds several.
-FORMATS = (
+# In order of preference for a folder that holds several. Everything that depends on a format reads its row.
+FORMATS = [
     Format(
         "safetensors",
         "model.safetensors",
@@ -59,6 +18,7 @@ FORMATS = (
         safetensors.write,
         HUGGING_FACE,
         "transformers",
+        metadata=safetensors.metadata,
     ),
     Format(
         "torch",
@@ -77,7 +37,9 @@ FORMATS = (
         safetensors.write,
         OPENAI,
         "open_clip",
+        companions="open_clip",
         sharded=False,
+        metadata=safetensors.metadata,
     ),
     Format(
         "open_clip-torch",
@@ -87,7 +49,9 @@ FORMATS = (
         torch_reading.write,
         OPENAI,
         "open_clip",
+        companions="open_clip",
         sharded=False,
+        written=False,
     ),
     Format(
         "tf",
@@ -109,15 +73,36 @@ FORMATS = (
         "transformers up to 4.57 (Flax)",
     ),
     Format(
-        "openai", "model.pt", (), torch_reading.read, openai.write, OPENAI, "OpenAI's clip, open_clip", sharded=False
+        "openai",
+        "model.pt",
+        (),
+        torch_reading.read,
+        openai.write,
+        OPENAI,
+        "OpenAI's clip, open_clip",
+        companions="OpenAI",
+        sharded=False,
     ),
-)
-BY_NAME = {format_.name: format_ for format_ in FORMATS}
+]
 
 
-def with_variant(name: str, variant: str | None) -> str:
-    """`model.safetensors` to `model.fp16.safetensors`, for the variant fp16."""
-    if variant is None:
-        return name
-    stem, _, suffix = name.rpartition(".")
-    return f"{stem}.{variant}.{suffix}"
+def format_named(name: str) -> Format:
+    """Return a format by name.
+
+    Raises:
+        ValueError: no format has this name.
+    """
+    for format_ in FORMATS:
+        if format_.name == name:
+            return format_
+    raise ValueError(f"format={name!r} is not known; it is one of {', '.join(format_.name for format_ in FORMATS)}")
+
+
+def target_names() -> list[str]:
+    """Return the names of the formats that can be written."""
+    return [format_.name for format_ in FORMATS if format_.written]
+
+
+def layouts() -> list[Layout]:
+    """Return the layouts of all formats, each once; Hugging Face's comes first."""
+    return list(dict.fromkeys(format_.layout for format_ in FORMATS))

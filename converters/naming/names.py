@@ -11,11 +11,11 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from converters.naming.rules import HUGGING_FACE, LAYOUTS, WORDS, Layout, Row
+from converters.naming.rules import HUGGING_FACE, WORDS, Layout, Row
 from converters.naming.transforms import from_stored, to_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from converters.tensors import TensorEntry
 
@@ -34,8 +34,13 @@ class Rule(NamedTuple):
     transform: str
 
 
-def layout_of(names: Iterable[str]) -> Layout:
-    """The layout that explains most of the names in a file; Hugging Face's where none explains more."""
+def layout_of(names: Iterable[str], layouts: Sequence[Layout]) -> Layout:
+    """Return the layout that explains most of the names in a file, the first of those that explain as many.
+
+    Args:
+        names: the names in the file.
+        layouts: the known ones; see `converters.formats.layouts`.
+    """
     names = list(names)
 
     def explained(layout: Layout) -> int:
@@ -43,11 +48,11 @@ def layout_of(names: Iterable[str]) -> Layout:
         return sum(_rule_of_file_name(layout, name) is not None for name in bare)
 
     counts: dict[Layout, int] = {}
-    for layout in LAYOUTS:
+    for layout in layouts:
         counts[layout] = explained(layout)
         if counts[layout] == len(names):  # none explains more
             return layout
-    return max(LAYOUTS, key=counts.__getitem__)
+    return max(layouts, key=counts.__getitem__)
 
 
 def bare_name(layout: Layout, name: str) -> str:

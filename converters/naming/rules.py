@@ -177,5 +177,3 @@ OPENAI = Layout(
 HUGGING_FACE = Layout(
     "Hugging Face", tuple(Row(name, name) for row in TENSORFLOW.rows for name in row.parts), separator="."
 )
-
-LAYOUTS = (HUGGING_FACE, TENSORFLOW, FLAX, OPENAI)

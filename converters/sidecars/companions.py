@@ -1,9 +1,10 @@
-"""The files that stand beside converted weights: configuration, preparation of pictures, tokenizer."""
+"""The files beside converted weights: configuration, preprocessing, tokenizer."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import ml_dtypes
 import numpy as np
@@ -12,14 +13,13 @@ from clip_core.configuration import CLIPConfig
 from clip_core.configuration.files import CONFIG_NAME
 from clip_core.hub import find_file
 from clip_core.images.files import PREPROCESSOR_NAME
-from converters.naming.rules import OPENAI
 from converters.sidecars.description import OPEN_CLIP_CONFIG_NAME
 from converters.sidecars.open_clip import open_clip_from_config
 from converters.sidecars.openai import check_openai
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from clip_core.hub import HubOptions
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from converters.sidecars.description import Description
     from converters.tensors import TensorEntry
 
-# The dtypes that weights may have, and that a configuration can name.
+# The dtypes of weights that a configuration can name.
 DTYPES = {name: np.dtype(getattr(ml_dtypes, name, name)) for name in ("float32", "float16", "bfloat16", "float64")}
 
-# What a tokenizer is kept in, and is carried along to wherever it can be used.
+# The files of a tokenizer.
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -41,56 +41,108 @@ TOKENIZER_FILES = (
 )
 
 
+@dataclass(frozen=True)
+class Companions:
+    """The files that the libraries of a format expect beside the weights.
+
+    Attributes:
+        texts: returns configuration and preprocessing by file name, from the description, the tensors and the names of
+            the libraries.
+        tokenizer: "needed" if the libraries read a tokenizer's files, "optional" if they can do without, "none" if
+            they bring their own tokenizer.
+    """
+
+    texts: Callable[[Description, Mapping[str, TensorEntry], str], dict[str, str]]
+    tokenizer: Literal["needed", "optional", "none"]
+
+
 def model_files(
     description: Description, format_: Format, tensors: Mapping[str, TensorEntry], notes: list[str]
 ) -> dict[str, str]:
-    """The configuration and the preparation of pictures in the target's form, by file name.
+    """Return the configuration and the preprocessing in the target's form, by file name.
+
+    Args:
+        description: the description of the source.
+        format_: the target's format.
+        tensors: the tensors to write.
+        notes: gets a line if the source has no preprocessing.
 
     Raises:
-        ValueError: the target's library would run the model, or prepare pictures, otherwise than is meant.
+        ValueError: the target's library would compute something else, or preprocess images differently.
     """
-    config, preprocessing = description.config, description.preprocessing
     if description.preprocessing is None and "Text" not in description.class_name:
-        notes.append(
-            f"the source holds no {PREPROCESSOR_NAME}, so none is written: how pictures are prepared is not known"
-        )
-    if format_.layout is not OPENAI:
-        config.architectures = [description.class_name]
-        dtypes = {tensor.dtype.name for tensor in tensors.values()}
-        config.dtype = dtypes.pop() if len(dtypes) == 1 and dtypes <= DTYPES.keys() else None
-        texts = {CONFIG_NAME: config.to_json_string()}
-        if preprocessing is not None:
-            texts[PREPROCESSOR_NAME] = preprocessing.to_json_string()
-        return texts
-    if not isinstance(config, CLIPConfig) or description.class_name != "CLIPModel":
-        raise ValueError(
-            f"{format_.libraries} knows whole models only, and the source holds a {description.class_name}"
-        )
-    from converters.sidecars.preprocessing import check_openai_preprocessing, open_clip_from_preprocessing
-
-    image_size = config.vision_config.image_size
-    if format_.name == "openai":
-        check_openai(config)
-        if preprocessing is not None:
-            check_openai_preprocessing(preprocessing, image_size)
-        return {}
-    content: dict[str, Any] = {"model_cfg": open_clip_from_config(config)}
-    if preprocessing is not None:
-        content["preprocess_cfg"] = open_clip_from_preprocessing(preprocessing, image_size)
-    return {OPEN_CLIP_CONFIG_NAME: json.dumps(content, indent=2) + "\n"}
+        notes.append(f"the source holds no {PREPROCESSOR_NAME}, so none is written: the preprocessing is unknown")
+    return COMPANIONS[format_.companions].texts(description, tensors, format_.libraries)
 
 
 def tokenizer_files(
     source: str | os.PathLike[str], options: HubOptions, format_: Format, notes: list[str]
 ) -> dict[str, str]:
-    """The tokenizer's files, which open_clip reads too."""
-    if format_.name == "openai":
+    """Return the content of the tokenizer's files by name, if the target's library reads them.
+
+    Args:
+        source: the folder or hub id.
+        options: the options of the hub.
+        format_: the target's format.
+        notes: gets a line if the target needs a tokenizer and the source has none.
+
+    Raises:
+        ValueError: a file is not in UTF-8.
+    """
+    companions = COMPANIONS[format_.companions]
+    if companions.tokenizer == "none":
         return {}
     paths = {name: find_file(source, name, **options) for name in TOKENIZER_FILES}
     texts = {name: _text(path) for name, path in paths.items() if path is not None}
-    if not texts and format_.layout is not OPENAI:
+    if not texts and companions.tokenizer == "needed":
         notes.append("the source holds no tokenizer, so none is written")
     return texts
+
+
+def _transformers(description: Description, tensors: Mapping[str, TensorEntry], _: str) -> dict[str, str]:
+    config = description.config
+    config.architectures = [description.class_name]
+    dtypes = {tensor.dtype.name for tensor in tensors.values()}
+    config.dtype = dtypes.pop() if len(dtypes) == 1 and dtypes <= DTYPES.keys() else None
+    texts = {CONFIG_NAME: config.to_json_string()}
+    if description.preprocessing is not None:
+        texts[PREPROCESSOR_NAME] = description.preprocessing.to_json_string()
+    return texts
+
+
+def _open_clip(description: Description, _: Mapping[str, TensorEntry], libraries: str) -> dict[str, str]:
+    from converters.sidecars.preprocessing import open_clip_from_preprocessing
+
+    config = _whole_model(description, libraries)
+    content: dict[str, Any] = {"model_cfg": open_clip_from_config(config)}
+    if description.preprocessing is not None:
+        image_size = config.vision_config.image_size
+        content["preprocess_cfg"] = open_clip_from_preprocessing(description.preprocessing, image_size)
+    return {OPEN_CLIP_CONFIG_NAME: json.dumps(content, indent=2) + "\n"}
+
+
+def _openai(description: Description, _: Mapping[str, TensorEntry], libraries: str) -> dict[str, str]:
+    from converters.sidecars.preprocessing import check_openai_preprocessing
+
+    config = _whole_model(description, libraries)
+    check_openai(config)
+    if description.preprocessing is not None:
+        check_openai_preprocessing(description.preprocessing, config.vision_config.image_size)
+    return {}
+
+
+# The values of `Format.companions`.
+COMPANIONS = {
+    "transformers": Companions(_transformers, tokenizer="needed"),
+    "open_clip": Companions(_open_clip, tokenizer="optional"),
+    "OpenAI": Companions(_openai, tokenizer="none"),
+}
+
+
+def _whole_model(description: Description, libraries: str) -> CLIPConfig:
+    if not isinstance(description.config, CLIPConfig) or description.class_name != "CLIPModel":
+        raise ValueError(f"{libraries} knows whole models only, and the source holds a {description.class_name}")
+    return description.config
 
 
 def _text(path: Path) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from converters.checkpoint import open_checkpoint
-from converters.formats import safetensors
+from converters.formats import format_named, safetensors
 from converters.tensors import TensorEntry
 from converters.writing import parse_size, plan_shards, save_weights
 
@@ -19,7 +20,8 @@ def entries(count=6, size=100, value=1.0):
 
 
 def save(folder, value=1.0, write=safetensors.write, **options):
-    return save_weights(folder, entries(value=value), write, file="model.safetensors", **options)
+    format_ = replace(format_named("safetensors"), write=write)
+    return save_weights(folder, entries(value=value), format_, **options)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from converters.checkpoint import open_checkpoint
-from converters.formats import BY_NAME, flax_msgpack
+from converters.formats import FORMATS, flax_msgpack, format_named
 from converters.naming.names import bare_name, to_canonical, to_file
 from converters.writing import save_weights
 from support.configs import tiny_config
@@ -21,13 +21,13 @@ CLASSES = {
     "Flax": ("CLIPModel", "CLIPTextModel", "CLIPTextModelWithProjection", "CLIPVisionModel"),
 }
 CASES = [pytest.param(library, name, id=library + name) for library, names in CLASSES.items() for name in names]
-FORMAT = {"TF": BY_NAME["tf"], "Flax": BY_NAME["flax"]}
+FORMAT = {"TF": format_named("tf"), "Flax": format_named("flax")}
 
 
 def save(folder, class_name, format_, **options):
     config, entries = part_of(tiny_config(), class_name), random_entries(tiny_config(), class_name)
     texts = {"config.json": config.to_json_string()}
-    save_weights(folder, entries, format_.write, file=format_.file, texts=texts, **options)
+    save_weights(folder, entries, format_, texts=texts, **options)
     return entries
 
 
@@ -36,7 +36,7 @@ def save(folder, class_name, format_, **options):
     "options", [{}, {"max_shard_size": "40KB"}, {"safe_serialization": True}], ids=["single", "shards", "safetensors"]
 )
 def test_we_read_what_the_reference_converts_and_writes(tmp_path, oracle, library, class_name, options):
-    entries = save(tmp_path / "torch", class_name, BY_NAME["torch"])
+    entries = save(tmp_path / "torch", class_name, format_named("torch"))
     folders = {"source": str(tmp_path / "torch"), "folder": str(tmp_path / "native")}
     oracle("oracle_native.save_native", **folders, library=library, class_name=class_name, **options)
     checkpoint = open_checkpoint(tmp_path / "native")
@@ -59,7 +59,7 @@ def test_the_reference_reads_what_we_write(tmp_path, oracle, library, class_name
 def test_the_index_of_shards_is_the_references(tmp_path, oracle):
     for library in CLASSES:
         file = f"{FORMAT[library].file}.index.json"
-        save(tmp_path / "torch", "CLIPModel", BY_NAME["torch"])
+        save(tmp_path / "torch", "CLIPModel", format_named("torch"))
         save(tmp_path / f"ours{library}", "CLIPModel", FORMAT[library], max_shard_size="40KB")
         folders = {"source": str(tmp_path / "torch"), "folder": str(tmp_path / library)}
         options = {"library": library, "class_name": "CLIPModel", "max_shard_size": "40KB"}
@@ -89,15 +89,15 @@ def test_flax_reads_arrays_in_pieces_and_we_read_its(tmp_path, oracle, monkeypat
 @pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPVisionModelWithProjection", "CLIPForImageClassification"])
 @pytest.mark.parametrize("max_shard_size", ["5GB", "40KB"])
 def test_the_references_torch_classes_read_our_bin(tmp_path, oracle, class_name, max_shard_size):
-    save(tmp_path, class_name, BY_NAME["torch"], max_shard_size=max_shard_size)
+    save(tmp_path, class_name, format_named("torch"), max_shard_size=max_shard_size)
     info = oracle("loads_without_remark", folder=str(tmp_path), model_class=class_name)
     assert not any(info.values())
 
 
 def test_what_transformers_wrote_and_we_converted_twice_is_the_same(tmp_path, oracle):
-    entries = save(tmp_path / "torch", "CLIPModel", BY_NAME["torch"])
+    entries = save(tmp_path / "torch", "CLIPModel", format_named("torch"))
     folders = {"source": str(tmp_path / "torch"), "folder": str(tmp_path / "tf")}
     oracle("oracle_native.save_native", **folders, library="TF", class_name="CLIPModel")
-    for layout in (format_.layout for format_ in BY_NAME.values()):
+    for layout in (format_.layout for format_ in FORMATS):
         there = to_file(open_checkpoint(tmp_path / "tf").entries, layout)
         assert_same(to_canonical(there, layout)[0], entries)

@@ -9,7 +9,7 @@ import pytest
 
 from clip_core.images.processor import CLIPImageProcessor
 from converters.conversion import convert
-from converters.formats import BY_NAME
+from converters.formats import format_named
 from converters.writing import save_weights
 from support.configs import tiny_config
 from support.entries import entry, part_of, random_arrays
@@ -82,8 +82,8 @@ def save_checkpoint(
     if steps is not None:
         texts["preprocessor_config.json"] = CLIPImageProcessor(**steps).to_json_string()
     entries = {name: entry(array) for name, array in arrays.items()}
-    format_ = BY_NAME["safetensors"]
-    save_weights(folder, entries, format_.write, file=format_.file, texts=texts, **options)
+    format_ = format_named("safetensors")
+    save_weights(folder, entries, format_, texts=texts, **options)
     return arrays
 
 

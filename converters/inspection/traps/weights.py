@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from converters.formats.safetensors import metadata as safetensors_metadata
 from converters.naming.rules import HUGGING_FACE
 from converters.sidecars.description import FROM_SHAPES
 
@@ -44,9 +43,12 @@ def constants(facts: Facts) -> str | None:
 
 
 def metadata(facts: Facts) -> str | None:
-    """A safetensors file does not say its format."""
-    files = [path for path in facts.checkpoint.files if path.suffix == ".safetensors"]
-    silent = [path.name for path in files if "format" not in safetensors_metadata(path)]
+    """Return a warning if a file with metadata does not name its format there."""
+    format_ = facts.checkpoint.format
+    if format_ is None or format_.metadata is None:
+        return None
+    weights = [path for path in facts.checkpoint.files if path.suffix != ".json"]
+    silent = [path.name for path in weights if "format" not in format_.metadata(path)]
     return f"{', '.join(silent)} has no format in its metadata; transformers refuses that" if silent else None
 
 

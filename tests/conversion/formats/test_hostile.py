@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from converters.checkpoint import CheckpointError, open_checkpoint
-from converters.formats import BY_NAME, torch_reading
+from converters.formats import format_named, torch_reading
 from converters.naming.names import to_file
 from support.configs import tiny_config
 from support.entries import random_entries
@@ -21,7 +21,7 @@ FORMATS = ("safetensors", "torch", "tf", "flax")
 
 def whole(folder, name):
     """A file of a format, and its bytes."""
-    format_ = BY_NAME[name]
+    format_ = format_named(name)
     config = tiny_config({"num_hidden_layers": 1}, {"num_hidden_layers": 1})
     path = folder / format_.file
     format_.write(path, to_file(random_entries(config, "CLIPModel", np.float16), format_.layout))
@@ -174,4 +174,4 @@ def test_an_array_of_flaxs_that_ends_inside_is_refused(tmp_path, inner):
     path = tmp_path / "flax_model.msgpack"
     path.write_bytes(b"\x81\xabvisual_proj" + b"\xc7" + bytes([len(inner), 1]) + inner)
     with pytest.raises(ValueError, match=r"it ends|not used|no array|are announced"):
-        BY_NAME["flax"].read(path)
+        format_named("flax").read(path)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from converters.checkpoint import Checkpoint, CheckpointError
-from converters.conversion import TARGETS, convert
+from converters.conversion import convert
+from converters.formats import target_names
 from converters.inspection import diff as module
 from converters.inspection.diff import compare, diff
 from support.checkpoints import ODD_STEPS, odd_config, openai_config, save_checkpoint
@@ -117,7 +118,7 @@ def test_blocks_change_nothing(monkeypatch, block):
     assert change.relative == 2 / np.abs(first).max()
 
 
-@pytest.mark.parametrize("to", TARGETS)
+@pytest.mark.parametrize("to", target_names())
 def test_a_converted_checkpoint_is_the_same_in_every_format(tmp_path, to):
     """Also what is computed: OpenAI's legacy eos, and the two names of the tanh gelu, mean one thing."""
     arrays = save_checkpoint(tmp_path / "source", openai_config())

@@ -7,9 +7,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from converters.checkpoint import CheckpointError, open_checkpoint
+from converters.formats import layouts
 from converters.inspection.foreign import TELLTALES, foreign_tensors
 from converters.naming.names import to_file
-from converters.naming.rules import LAYOUTS
 from support.configs import tiny_config
 from support.entries import random_entries
 from support.messages import naming
@@ -49,7 +49,7 @@ def test_every_telltale_is_tried():
     assert set(used) == {telltale for telltale, *_ in TELLTALES}
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+@pytest.mark.parametrize("layout", layouts(), ids=lambda layout: layout.name)
 def test_clip_in_any_layout_is_no_foreigner(layout):
     names = to_file(random_entries(tiny_config()), layout)
     assert foreign_tensors(names) is None

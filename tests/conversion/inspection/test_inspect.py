@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 
 from clip_core import CLIPImageProcessor
 from converters.checkpoint import open_checkpoint
-from converters.conversion import TARGETS, convert
-from converters.formats import BY_NAME
+from converters.conversion import convert
+from converters.formats import format_named, target_names
 from converters.inspection.fingerprint import fingerprint
 from converters.inspection.inspect import inspect
 from converters.inspection.traps.table import TRAPS
@@ -59,9 +59,9 @@ def save(folder, config=None, class_name="CLIPModel", to="safetensors", change=N
     (change or (lambda _: None))(content)
     steps = CLIPImageProcessor(**{"size": 30, "crop_size": 30, **preprocessing})
     texts = {"config.json": json.dumps(content), "preprocessor_config.json": steps.to_json_string()}
-    format_ = BY_NAME[to]
+    format_ = format_named(to)
     entries = {name: entry(np.asarray(array)) for name, array in weights.items()}
-    save_weights(folder, entries, format_.write, file=format_.file, texts=texts)
+    save_weights(folder, entries, format_, texts=texts)
     return folder
 
 
@@ -100,7 +100,7 @@ def test_a_plain_checkpoint_has_no_warning(tmp_path):
     assert inspect(tmp_path).warnings == {}
 
 
-@pytest.mark.parametrize("to", TARGETS)
+@pytest.mark.parametrize("to", target_names())
 def test_the_hash_is_the_same_in_every_format_and_of_other_weights_another(tmp_path, to):
     source = save(tmp_path / "source")
     convert(source, tmp_path / "target", to)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from clip_core.modeling.parameters import MODEL_CLASSES, parameter_table
+from converters.formats import layouts
 from converters.naming.names import canonical_names, layout_of, to_canonical, to_file
 from converters.naming.rules import FLAX, HUGGING_FACE, OPENAI, TENSORFLOW
 from converters.tensors import in_order
@@ -33,13 +34,13 @@ def entries():
 )
 def test_what_stands_around_the_names_falls_away(entries, layout, change):
     in_file = {change.format(name): tensor for name, tensor in to_file(entries, layout).items()}
-    assert layout_of(in_file) is layout
+    assert layout_of(in_file, layouts()) is layout
     assert_same(to_canonical(in_file, layout)[0], entries)
 
 
 def test_flax_names_in_safetensors_have_dots(entries):
     in_file = {name.replace("/", "."): tensor for name, tensor in to_file(entries, FLAX).items()}
-    assert layout_of(in_file) is FLAX
+    assert layout_of(in_file, layouts()) is FLAX
     assert_same(to_canonical(in_file, FLAX)[0], entries)
 
 
@@ -48,7 +49,7 @@ def test_the_text_tower_of_open_clip_may_stand_under_its_own_name(entries):
         name if name.startswith(("visual", "logit_scale")) else f"text.{name}": tensor
         for name, tensor in to_file(entries, OPENAI).items()
     }
-    assert layout_of(in_file) is OPENAI
+    assert layout_of(in_file, layouts()) is OPENAI
     assert_same(to_canonical(in_file, OPENAI)[0], entries)
 
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_core.modeling.parameters import MODEL_CLASSES, parameter_table
+from converters.formats import layouts
 from converters.naming.names import layout_of, to_canonical, to_file
-from converters.naming.rules import FLAX, HUGGING_FACE, LAYOUTS, OPENAI, TENSORFLOW, WORDS
+from converters.naming.rules import FLAX, HUGGING_FACE, OPENAI, TENSORFLOW, WORDS
 from converters.naming.transforms import TRANSFORMS
 from support.configs import tiny_config
 from support.entries import assert_same, part_of, random_arrays, random_entries
@@ -44,7 +45,7 @@ def has_place(layout, class_name):
 
 CASES = [
     pytest.param(layout, class_name, id=f"{layout.name}, {class_name}")
-    for layout in LAYOUTS
+    for layout in layouts()
     for class_name in MODEL_CLASSES
     if has_place(layout, class_name)
 ]
@@ -56,7 +57,7 @@ CASES = [
 def test_a_table_is_a_bijection_onto_the_parameters_of_every_class(layout, class_name, config):
     entries = random_entries(config, class_name)
     in_file = to_file(entries, layout)
-    assert layout_of(in_file) is layout
+    assert layout_of(in_file, layouts()) is layout
     back, source = to_canonical(in_file, layout)
     assert {name: entry.shape for name, entry in back.items()} == parameter_table(
         part_of(config, class_name), class_name
@@ -78,7 +79,7 @@ def test_what_is_said_of_a_tensor_in_the_file_holds(layout, class_name, config):
     assert sum(entry.nbytes for entry in in_file.values()) == sum(array.nbytes for array in values)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+@pytest.mark.parametrize("layout", layouts(), ids=lambda layout: layout.name)
 def test_every_row_is_used_by_some_class(layout):
     config = tiny_config(num_labels=3)
     used = set()
@@ -94,7 +95,7 @@ def matches(pattern, name):
     return re.fullmatch(filled, name)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+@pytest.mark.parametrize("layout", layouts(), ids=lambda layout: layout.name)
 def test_the_two_sides_of_a_row_speak_of_the_same_words(layout):
     for row in layout.rows:
         assert row.transform in TRANSFORMS
@@ -104,7 +105,7 @@ def test_the_two_sides_of_a_row_speak_of_the_same_words(layout):
 
 def test_names_of_each_layout():
     entries = random_entries(tiny_config())
-    shapes = {layout: {name: e.shape for name, e in to_file(entries, layout).items()} for layout in LAYOUTS}
+    shapes = {layout: {name: e.shape for name, e in to_file(entries, layout).items()} for layout in layouts()}
     assert shapes[HUGGING_FACE]["text_model.encoder.layers.2.mlp.fc1.weight"] == (52, 40)
     assert shapes[TENSORFLOW]["text_model/encoder/layers_._2/mlp/fc1/kernel"] == (40, 52)
     assert shapes[FLAX]["text_model/encoder/layers/2/mlp/fc1/kernel"] == (40, 52)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from converters.checkpoint import open_checkpoint
-from converters.conversion import TARGETS, convert
+from converters.conversion import convert
+from converters.formats import target_names
 from converters.sidecars.description import FROM_SHAPES, describe
 from support.checkpoints import (
     ANY_CONFIG,
@@ -67,7 +68,7 @@ def test_openais_file_says_all_of_its_configuration_by_its_shapes(tmp_path):
 def test_the_tokenizer_goes_along_to_where_it_is_read(tmp_path):
     save_checkpoint(tmp_path / "source", openai_config(), steps=OPENAI_STEPS)
     write_vocabulary(tmp_path / "source")
-    for to in TARGETS:
+    for to in target_names():
         convert(tmp_path / "source", tmp_path / to, to)
         there = {path.name for path in (tmp_path / to).iterdir()}
         assert {"vocab.json", "merges.txt"} <= there or to == "openai"

@@ -15,7 +15,7 @@ from clip_core.images.processor import CLIPImageProcessor
 from clip_core.tokenization.fast import CLIPTokenizerFast
 from converters.checkpoint import open_checkpoint
 from converters.conversion import convert
-from converters.formats import BY_NAME
+from converters.formats import format_named
 from converters.verification import verify as proof
 from converters.verification.inputs import DRAWN
 from converters.writing import save_weights
@@ -50,8 +50,8 @@ def edited(source, weights=None, config=None):
     if weights is not None:
         arrays = {name: np.array(array) for name, array in open_checkpoint(source).items()}
         weights(arrays)
-        format_ = BY_NAME["safetensors"]
-        save_weights(folder, {name: entry(a) for name, a in arrays.items()}, format_.write, file=format_.file)
+        format_ = format_named("safetensors")
+        save_weights(folder, {name: entry(a) for name, a in arrays.items()}, format_)
     for tower, fields in (config or {}).items():
         content = json.loads((folder / "config.json").read_text())
         content[tower] |= fields

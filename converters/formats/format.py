@@ -1,0 +1,66 @@
+"""The description of a checkpoint format: all that the rest of the package knows of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from converters.naming.rules import Layout
+    from converters.tensors import TensorEntry
+
+
+@dataclass(frozen=True)
+class Format:
+    """A checkpoint format: its files, how to read and write them, and what its library expects.
+
+    `layout` is used for writing only. A reader goes by the names in the file, since every library writes safetensors.
+
+    Attributes:
+        name: the name by which users select the format.
+        file: the file of an unsharded checkpoint; `<file>.index.json` lists the shards of a sharded one.
+        suffixes: the extensions by which a single file is recognized.
+        read: returns the tensors of one file by their names in it, unread.
+        write: writes tensors, by their names in the file, to one file.
+        layout: the names and layout of the tensors that the format's library expects.
+        libraries: the libraries that read the files, besides clip-zoo.
+        companions: the files beside the weights, by their name in `converters.sidecars.companions.COMPANIONS`.
+        sharded: True if those libraries read a checkpoint in several files.
+        written: False for a format that is only read, as newer files have another.
+        index_name: turns the name of a tensor in the file into its name in the index.
+        metadata: returns the metadata of a file, in which transformers expects the key `format`; None if the format
+            has no metadata.
+    """
+
+    name: str
+    file: str
+    suffixes: tuple[str, ...]
+    read: Callable[[Path], Mapping[str, TensorEntry]]
+    write: Callable[[Path, Mapping[str, TensorEntry]], None]
+    layout: Layout
+    libraries: str
+    companions: str = "transformers"
+    sharded: bool = True
+    written: bool = True
+    index_name: Callable[[str], str] = str
+    metadata: Callable[[Path], Mapping[str, str]] | None = None
+
+    @property
+    def is_safetensors(self) -> bool:
+        """True if the files are safetensors, whatever names the tensors have."""
+        return self.file.endswith(".safetensors")
+
+    def candidates(self, variant: str | None) -> tuple[str, str]:
+        """Return the file names to look for: the single file, and the index of a sharded checkpoint."""
+        return with_variant(self.file, variant), with_variant(f"{self.file}.index.json", variant)
+
+
+def with_variant(name: str, variant: str | None) -> str:
+    """Insert a variant: fp16 turns `model.safetensors` into `model.fp16.safetensors`."""
+    if variant is None:
+        return name
+    stem, _, suffix = name.rpartition(".")
+    return f"{stem}.{variant}.{suffix}"
