@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clip_core.configuration.foreign import foreign_tensors
 from clip_core.hub import find_file, list_files, require_file
 from clip_core.hub.files import read_json
 from converters.formats import FORMATS, layouts, with_variant
-from converters.inspection.foreign import foreign_tensors
 from converters.naming.names import bare_name, layout_of, to_canonical
 
 if TYPE_CHECKING:

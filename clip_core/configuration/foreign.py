@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 # `model_type` in config.json, or a class name in its `architectures`, to the model and its loader. Towers append
 # `_text_model`, `_vision_model` and so on to the model type; those need no rows of their own.
@@ -36,6 +36,29 @@ FOREIGN_FAMILIES = {
     "MultilingualCLIP": ("M-CLIP", "the package multilingual-clip"),
 }
 
+_OPEN_CLIP = "the package open_clip_torch"
+
+# The start of a segment in a tensor's name: the family, and the package or class that loads it.
+TELLTALES = (
+    ("visual.layer1.", "CLIP with a ResNet as image tower (the RN50 family)", _OPEN_CLIP),
+    ("visual.trunk.", "an open_clip model with an image tower of timm's", _OPEN_CLIP),
+    ("visual.head.mlp", "an open_clip model with an image tower of timm's", _OPEN_CLIP),
+    ("visual.blocks.", "EVA-CLIP", _OPEN_CLIP),
+    ("text_decoder.", "CoCa or BLIP, which write captions", "open_clip_torch or transformers"),
+    ("visual.attn_pool", "an open_clip model that pools by attention", _OPEN_CLIP),
+    ("text.transformer.embeddings.", "an open_clip model with a text tower of transformers'", _OPEN_CLIP),
+    ("text.transformer.shared.", "an open_clip model with a text tower of transformers'", _OPEN_CLIP),
+    ("image_encoder.model.", "MobileCLIP", _OPEN_CLIP),
+    ("ls_1.gamma", "an open_clip model with layer scale", _OPEN_CLIP),
+    ("cls_emb", "an open_clip model whose text tower has a class token", _OPEN_CLIP),
+    ("vision_model.head.", "SigLIP, which has another loss, pooling and tokenizer", "transformers.SiglipModel"),
+    ("logit_bias", "SigLIP or a model of its kind, which has another loss", "transformers or open_clip_torch"),
+    ("text_model.encoder.layer.", "Chinese CLIP, or another model with BERT as text tower", "transformers"),
+    ("text_model.roberta.", "AltCLIP", "transformers.AltCLIPModel"),
+    ("qformer.", "BLIP-2", "transformers.Blip2Model"),
+    ("self_attn.qkv.", "BLIP or a model of its kind", "transformers"),
+)
+
 
 def foreign_family(config: Mapping[str, Any]) -> str | None:
     """Describe the foreign family that a config.json names, and its loader; None if it names none known.
@@ -50,6 +73,20 @@ def foreign_family(config: Mapping[str, Any]) -> str | None:
         if family:
             what, loader = family
             return f"{what} ({name}); load it with {loader}"
+    return None
+
+
+def foreign_tensors(names: Iterable[str]) -> str | None:
+    """Return the family that a checkpoint's tensors belong to, with what loads it; None for CLIP.
+
+    Args:
+        names: the names of the tensors in the file.
+    """
+    names = [f".{name}" for name in names]
+    for telltale, what, loader in TELLTALES:
+        found = next((name for name in names if f".{telltale}" in name), None)
+        if found is not None:
+            return f"{what}, as its tensor {found[1:]} tells; load it with {loader}"
     return None
 
 

@@ -1,18 +1,23 @@
-"""Batch assembly, broken samples, and the position in the data to resume from."""
+"""Batch assembly, one batch ahead; broken samples, and the position in the data to resume from."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import closing, suppress
+from queue import Empty, Queue
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from clip_core.data.pairs import Broken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
     from clip_core.data.preparation import Row
+
+T = TypeVar("T")
 
 
 class Position(NamedTuple):
@@ -142,3 +147,44 @@ class Assembly:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the rows so far, by name: `(rows, ...)`."""
         return {name: array[: len(self)] for name, array in self._arrays.items()}
+
+
+class _End(NamedTuple):
+    """The end-of-stream marker, with the error that ended the stream, if any."""
+
+    error: Exception | None
+
+
+def in_background(values: Generator[T]) -> Generator[T]:
+    """Yield the values of a generator, which a thread runs one value ahead.
+
+    Args:
+        values: closed together with this generator.
+    """
+    ready: Queue[T | _End] = Queue(maxsize=1)
+    is_left = Event()
+
+    def run() -> None:
+        end = _End(None)
+        try:
+            with closing(values):
+                for value in values:
+                    ready.put(value)
+                    if is_left.is_set():
+                        return
+        except Exception as error:  # noqa: BLE001  re-raised in the consumer
+            end = _End(error)
+        ready.put(end)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        while not isinstance(value := ready.get(), _End):
+            yield value
+        if value.error is not None:
+            raise value.error
+    finally:
+        is_left.set()
+        with suppress(Empty):
+            ready.get_nowait()  # makes room for the value the thread may be blocked on
+        thread.join()

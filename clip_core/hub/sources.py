@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 _SHOWN_FILES = 12
 
 
-def find_file(source: str | os.PathLike[str], names: str | Sequence[str], **options: Unpack[HubOptions]) -> Path | None:
+def find_file(
+    source: str | os.PathLike[str],
+    names: str | Sequence[str],
+    *,
+    exact: bool = False,
+    **options: Unpack[HubOptions],
+) -> Path | None:
     """Return the path of the first of `names` in the source, downloading if needed; None if it has none.
 
     Args:
@@ -26,13 +32,14 @@ def find_file(source: str | os.PathLike[str], names: str | Sequence[str], **opti
             its own name, or a single requested name with the same extension (`.json`); for other names its folder is
             searched.
         names: file names, relative to the source and its subfolder, in order of preference.
+        exact: match a local file by its own name only, not by its extension.
         **options: see `HubOptions`.
 
     Raises:
         FileNotFoundError: if the folder, repository or revision does not exist, or the hub cannot be reached.
         ValueError: if a name or the subfolder leads out of the source, or the source is not a valid hub id.
     """
-    return _search(source, _as_names(names), options)[0]
+    return _search(source, _as_names(names), options, exact=exact)[0]
 
 
 def require_file(source: str | os.PathLike[str], names: str | Sequence[str], **options: Unpack[HubOptions]) -> Path:
@@ -111,12 +118,14 @@ def _subfolder(options: HubOptions) -> str:
     return check_file_name(subfolder).strip("/") if subfolder else ""
 
 
-def _search(source: str | os.PathLike[str], names: list[str], options: HubOptions) -> tuple[Path | None, str]:
+def _search(
+    source: str | os.PathLike[str], names: list[str], options: HubOptions, *, exact: bool = False
+) -> tuple[Path | None, str]:
     """Return the file, or None and, if the hub could not be asked, the reason."""
     subfolder = _subfolder(options)
     path = Path(source).expanduser()
     if path.is_file():
-        given = path.name in names or (len(names) == 1 and path.suffix == Path(names[0]).suffix)
+        given = path.name in names or (not exact and len(names) == 1 and path.suffix == Path(names[0]).suffix)
         return (path, "") if given else (_first_in(path.parent, names), "")
     if path.is_dir():
         folder = path / subfolder

@@ -62,8 +62,7 @@ def from_pretrained(cls: type[Any], /, pretrained_model_name_or_path: StrPath, *
     kwargs.pop("use_fast", None)  # transformers' AutoTokenizer chooses a class by it; this is one
 
     def find(name: str) -> Path | None:
-        # If asked for by a single name, a local file would be taken whatever it is called.
-        return find_file(source, [name, name], **options)
+        return find_file(source, name, exact=True, **options)
 
     files = _vocabulary_files(source, find, from_slow=kwargs.pop("from_slow", False))
     files = files or {"vocab_file": require_file(source, [TOKENIZER_FILE, VOCAB_FILE, *OPENAI_FILES], **options)}

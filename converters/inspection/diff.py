@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from clip_core.configuration import CLIPTextConfig
 from clip_core.images.settings import ARGUMENTS
 from converters.checkpoint import open_checkpoint
+from converters.inspection.values import Change, change_between
 from converters.progress import progress
 from converters.sidecars.description import describe
 from converters.sidecars.open_clip import TANH_GELU
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from clip_core.hub import HubOptions
     from clip_core.modeling.parameters import AnyConfig
     from converters.checkpoint import Checkpoint
-
-_BLOCK = 2**20  # numbers compared at a time, in float64
 
 # Fields of a configuration that change what a model computes.
 _FIELDS = (
@@ -45,21 +41,6 @@ _FIELDS = (
     "pruned_heads",
     "vocab_size",
 )
-
-
-@dataclass
-class Change:
-    """How the values of a tensor differ.
-
-    Attributes:
-        absolute: the largest difference; infinite where one is not a number and the other is.
-        relative: that, against the largest value of the first tensor.
-        count: how many numbers differ.
-    """
-
-    absolute: float
-    relative: float
-    count: int
 
 
 @dataclass
@@ -138,30 +119,11 @@ def _compare_tensor(name: str, a: Checkpoint, b: Checkpoint, difference: Differe
     if a.shape(name) != b.shape(name):
         difference.shapes[name] = (a.shape(name), b.shape(name))
         return
-    change = _change(a[name], b[name])
+    change = change_between(a[name], b[name])
     if change.count:
         difference.values[name] = change
     else:
         difference.identical += 1
-
-
-def _change(a: np.ndarray, b: np.ndarray) -> Change:
-    a, b = a.reshape(-1), b.reshape(-1)
-    change, size = Change(0.0, 0.0, 0), 0.0
-    for start in range(0, a.size, _BLOCK):
-        one, other = a[start : start + _BLOCK], b[start : start + _BLOCK]
-        if one.dtype == other.dtype and np.array_equal(one.view(np.uint8), other.view(np.uint8)):
-            size = max(size, float(np.abs(one).max()))
-            continue
-        one, other = one.astype(np.float64), other.astype(np.float64)
-        differs = (one != other) & ~(np.isnan(one) & np.isnan(other))
-        change.count += int(differs.sum())
-        with np.errstate(invalid="ignore"):
-            distances = np.nan_to_num(np.abs(one - other)[differs], nan=math.inf, posinf=math.inf)
-        change.absolute = max(change.absolute, float(distances.max(initial=0.0)))
-        size = max(size, float(np.abs(one).max()))
-    change.relative = change.absolute / size if size else (math.inf if change.absolute else 0.0)
-    return change
 
 
 def _told(checkpoint: Checkpoint, source: str | os.PathLike[str], options: HubOptions) -> dict[str, Any]:

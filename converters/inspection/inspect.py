@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from clip_core.configuration.files import CONFIG_NAME, read_config
 from clip_core.images.settings import ARGUMENTS
 from converters.checkpoint import CheckpointError, formats_in, open_checkpoint
 from converters.inspection.diff import compare
-from converters.inspection.fingerprint import fingerprint
 from converters.inspection.tokenizer_facts import tokenizer_facts
 from converters.inspection.traps.facts import Facts
 from converters.inspection.traps.table import TRAPS
 from converters.naming.matching import fit
+from converters.progress import progress
 from converters.sidecars.description import beside, describe
+from converters.tensors import in_order
 
 if TYPE_CHECKING:
     import os
@@ -61,7 +65,7 @@ class Inspection:
         parameters: how many numbers there are.
         dtypes: dtype to how many of them have it.
         preprocessing: how pictures are prepared; None where nothing says it.
-        sha256: the hash of the weights, as `inspection.fingerprint` defines it; None where they were not read.
+        sha256: the hash of the weights, as `scan_weights` defines it; None where they were not read.
         warnings: the name of each trap in `TRAPS` that the checkpoint falls in, and what that means.
     """
 
@@ -106,7 +110,7 @@ def inspect(source: str | os.PathLike[str], *, values: bool = True, **options: U
     facts = _facts(source, checkpoint, description, **options)
     result = _inspection(source, facts)
     if values:
-        read = fingerprint(checkpoint)
+        read = scan_weights(checkpoint)
         result.sha256, facts.not_finite = read.sha256, read.not_finite
         if "logit_scale" in checkpoint:
             facts.logit_scale = float(checkpoint["logit_scale"])
@@ -114,6 +118,40 @@ def inspect(source: str | os.PathLike[str], *, values: bool = True, **options: U
     said = {trap.name: trap.check(facts) for trap in TRAPS}
     result.warnings = {name: text for name, text in said.items() if text}
     return result
+
+
+@dataclass
+class WeightScan:
+    """The findings of reading all values.
+
+    Attributes:
+        sha256: the hash of the weights, in hexadecimal.
+        not_finite: the number of NaN and infinite values by tensor, if there are any.
+    """
+
+    sha256: str = ""
+    not_finite: dict[str, int] = field(default_factory=dict)
+
+
+def scan_weights(checkpoint: Checkpoint) -> WeightScan:
+    """Read every tensor once, one at a time, for a hash that is the same in every format.
+
+    The hash is the SHA-256 of all parameters in the order of their canonical names. Each contributes its name in UTF-8,
+    a zero byte, the dtype's name, a zero byte, the shape in decimal separated by commas, a zero byte, and the values in
+    little-endian bytes, the last axis fastest.
+    """
+    found, digest = WeightScan(), hashlib.sha256()
+    with progress(sum(entry.nbytes for entry in checkpoint.entries.values()), "Hashing") as advance:
+        for name in sorted(checkpoint):
+            array = in_order(checkpoint[name])
+            digest.update(f"{name}\0{array.dtype.name}\0{','.join(map(str, array.shape))}\0".encode())
+            digest.update(array.reshape(-1).view(np.uint8).data)
+            count = array.size - int(np.isfinite(array).sum())
+            if count:
+                found.not_finite[name] = count
+            advance(array.nbytes)
+    found.sha256 = digest.hexdigest()
+    return found
 
 
 def _facts(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clip_core.modeling.stages import LEARNING_RATE
-from converters.verification.runs import is_gradient, largest_difference, layer_of
+from converters.inspection.values import change_between
+from converters.verification.runs import is_gradient, layer_of
 from converters.verification.tolerances import (
     LARGEST,
     PRECISIONS,
@@ -93,7 +94,7 @@ def _difference(stage: str, a: Run, b: Run) -> tuple[float, str | None]:
     for run in (a, b):
         if not np.isfinite(run.largest[stage]):
             return math.inf, f"{run.name} has numbers that are not finite"
-    return largest_difference(one, other), None
+    return change_between(one, other).absolute, None
 
 
 def _size(stage: str, scale: str, a: Run, b: Run) -> float:

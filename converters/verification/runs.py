@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from converters.inspection.values import largest_value
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from converters.verification.tolerances import Precision
 
 _LAYER = re.compile(r".*\.layers\.\d+(?=\.)")
-BLOCK = 2**20  # numbers compared at a time, in float64
 
 
 class Run:
@@ -48,7 +49,7 @@ class Run:
             array = np.asarray(arrays[stage])
             self._files[stage] = folder / f"{len(self._files)}.npy"
             np.save(self._files[stage], array, allow_pickle=False)
-            self.largest[stage] = float(np.max([np.abs(block).max() for block in blocks(array)], initial=0.0))
+            self.largest[stage] = largest_value(array)
         self.stages = list(self._files)
 
     def __getitem__(self, stage: str) -> np.ndarray:
@@ -78,22 +79,6 @@ def layer_of(stage: str) -> str:
     """The layer of an encoder that a parameter's stage belongs to, or else its module."""
     found = _LAYER.match(stage)
     return found[0] if found else stage.rpartition(".")[0]
-
-
-def blocks(array: np.ndarray) -> Iterator[np.ndarray]:
-    """The numbers of an array in float64, `BLOCK` at a time, flat."""
-    flat = array.reshape(-1)
-    for start in range(0, flat.size, BLOCK):
-        yield flat[start : start + BLOCK].astype(np.float64)
-
-
-def largest_difference(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference between two arrays of one shape, without sign; infinite where a number is not finite."""
-    largest = 0.0
-    with np.errstate(invalid="ignore"):
-        for one, other in zip(blocks(a), blocks(b), strict=True):
-            largest = max(largest, float(np.nan_to_num(np.abs(one - other), nan=np.inf).max()))
-    return largest
 
 
 def _in_order(arrays: Mapping[str, np.ndarray]) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from converters.checkpoint import Checkpoint, CheckpointError
 from converters.conversion import convert
 from converters.formats import target_names
-from converters.inspection import diff as module
+from converters.inspection import values
 from converters.inspection.diff import compare, diff
 from support.checkpoints import ODD_STEPS, odd_config, openai_config, save_checkpoint
 from support.configs import tiny_config
@@ -112,7 +112,7 @@ def test_blocks_change_nothing(monkeypatch, block):
     second = first.copy()
     second[0, 1] += 1
     second[4, 3] -= 2
-    monkeypatch.setattr(module, "_BLOCK", block)
+    monkeypatch.setattr(values, "BLOCK", block)
     change = one_tensor(first, second).values[NAME]
     assert (change.absolute, change.count) == (2.0, 2)
     assert change.relative == 2 / np.abs(first).max()

@@ -16,8 +16,7 @@ from clip_core import CLIPImageProcessor
 from converters.checkpoint import open_checkpoint
 from converters.conversion import convert
 from converters.formats import format_named, target_names
-from converters.inspection.fingerprint import fingerprint
-from converters.inspection.inspect import inspect
+from converters.inspection.inspect import inspect, scan_weights
 from converters.inspection.traps.table import TRAPS
 from converters.writing import save_weights
 from support.configs import tiny_config
@@ -112,7 +111,7 @@ def test_the_hash_is_the_same_in_every_format_and_of_other_weights_another(tmp_p
 def test_the_hash_is_as_documented(tmp_path):
     save_file({"text_model.final_layer_norm.bias": np.arange(6, dtype=np.float32)}, tmp_path / "model.safetensors")
     content = b"text_model.final_layer_norm.bias\0float32\x006\0" + np.arange(6, dtype="<f4").tobytes()
-    assert fingerprint(open_checkpoint(tmp_path)).sha256 == hashlib.sha256(content).hexdigest()
+    assert scan_weights(open_checkpoint(tmp_path)).sha256 == hashlib.sha256(content).hexdigest()
 
 
 def test_without_values_no_tensor_is_read(tmp_path, monkeypatch):
@@ -291,7 +290,7 @@ def test_no_framework_is_loaded(tmp_path):
     save(tmp_path)
     program = f"""
 import sys
-from converters.inspection.inspect import inspect
+from converters.inspection.inspect import inspect, scan_weights
 inspect({str(tmp_path)!r})
 loaded = {{name.partition(".")[0] for name in sys.modules}}
 print(loaded & {{"torch", "tensorflow", "keras", "jax", "flax", "transformers"}})

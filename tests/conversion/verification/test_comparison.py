@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clip_core.modeling.stages import LEARNING_RATE
-from converters.verification import runs
+from converters.inspection import values
 from converters.verification.comparison import compare
 from converters.verification.result import Verification, in_order
 from converters.verification.runs import Run
@@ -103,7 +103,7 @@ def test_ids_may_not_differ_at_all(run):
 
 
 def test_a_difference_in_any_block_counts(run, monkeypatch):
-    monkeypatch.setattr(runs, "BLOCK", 4)
+    monkeypatch.setattr(values, "BLOCK", 4)
     whole = np.ones(11)
     for place in range(11):
         other = whole.copy()

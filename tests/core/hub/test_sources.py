@@ -110,6 +110,9 @@ class TestLocalSources:
         mine = folder / "mine.json"
         mine.write_text("{}")
         assert find_file(mine, "config.json") == mine
+        assert find_file(mine, "config.json", exact=True) == folder / "config.json"
+        assert find_file(mine, "generation_config.json", exact=True) is None
+        assert find_file(mine, "mine.json", exact=True) == mine
 
     def test_a_weight_file_leads_to_the_config_beside_it(self, folder):
         assert find_file(folder / "model.safetensors", "config.json") == folder / "config.json"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from clip_core.configuration.foreign import TELLTALES, foreign_tensors
 from converters.checkpoint import CheckpointError, open_checkpoint
 from converters.formats import layouts
-from converters.inspection.foreign import TELLTALES, foreign_tensors
 from converters.naming.names import to_file
 from support.configs import tiny_config
 from support.entries import random_entries

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from clip_core.data.background import in_background
+from clip_core.data.batches import in_background
 
 
 def numbers(made, count=10):
