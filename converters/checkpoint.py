@@ -1,4 +1,4 @@
-"""A checkpoint: a lazy mapping from canonical parameter names to arrays, whatever files it came from."""
+"""A checkpoint of any format as a lazy mapping from canonical parameter names to arrays."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ _INDEX = ".index.json"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be read, or does not fit the model."""
+    """An error for a checkpoint that cannot be read, or does not fit the model."""
 
 
 class Checkpoint(Mapping[str, "np.ndarray"]):
-    """Canonical name to array. An array is read when it is asked for; shapes and dtypes cost nothing.
+    """A mapping from canonical name to array, which is read when it is asked for; shapes and dtypes cost nothing.
 
     Args:
-        entries: the tensors by the names that stand in the files, in any of the layouts of `converters.naming.rules`.
-        source: what to call the checkpoint in messages.
-        files: what it was read from, the index of a sharded one last.
-        format: how the files are read.
+        entries: the tensors by their names in the files, in the layout of any format.
+        source: the name of the checkpoint in messages.
+        files: the files, with the index of a sharded checkpoint last.
+        format: the format of the files.
 
     Attributes:
         entries: the tensors by canonical name.
-        names_in_file: canonical name to name in the file.
-        constants: names in the file of what is no parameter, such as old checkpoints' `position_ids`.
-        layout: how the file names them.
+        names_in_file: the name in the file by canonical name.
+        constants: the names in the file of tensors that are not parameters, such as `position_ids` of old checkpoints.
+        layout: the layout of the file.
 
     Raises:
-        CheckpointError: it is of another family, or holds a parameter twice or in a shape that it cannot have.
+        CheckpointError: the checkpoint is of another family, or a parameter appears twice or has an impossible shape.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Checkpoint(Mapping[str, "np.ndarray"]):
         self.format = format
         family = foreign_tensors(entries)
         if family is not None:
-            raise CheckpointError(f"{source} is no CLIP that clip-zoo knows but {family}")
+            raise CheckpointError(f"{source} is not a CLIP that clip-zoo knows but {family}")
         try:
             self.layout = layout_of(entries, layouts())
             self.entries, self.names_in_file = to_canonical(entries, self.layout)
@@ -90,11 +90,11 @@ class Checkpoint(Mapping[str, "np.ndarray"]):
         return len(self.entries)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """A tensor's shape, from the file's header."""
+        """Return the shape of a tensor, from the file's header."""
         return self.entries[name].shape
 
     def dtype(self, name: str) -> np.dtype:
-        """A tensor's dtype, from the file's header."""
+        """Return the dtype of a tensor, from the file's header."""
         return self.entries[name].dtype
 
 
@@ -111,17 +111,17 @@ def open_checkpoint(
     Args:
         source: a local folder or weight file, or a hub id.
         variant: as in `model.<variant>.safetensors`.
-        use_safetensors: True for safetensors alone, False for every other format, None for what is there. Where a
-            folder holds several formats, the first of `FORMATS` is taken; `Checkpoint.format` says which.
-        format: take this one, by its name in `FORMATS`.
+        use_safetensors: True for safetensors only, False for every other format, None for any. If a folder holds
+            several formats, the first of `FORMATS` is used; `Checkpoint.format` names it.
+        format: the name of the format in `FORMATS` to use.
         **options: where on the hub; see `clip_core.hub.HubOptions`.
 
     Returns:
         The checkpoint, whose tensors are read on access.
 
     Raises:
-        FileNotFoundError: the source holds no weights in a known format.
-        CheckpointError: a file is damaged, or an index names a tensor or file that is not there, or it is no CLIP.
+        FileNotFoundError: the source has no weights in a known format.
+        CheckpointError: a file is damaged, an index names a missing tensor or file, or the model is not a CLIP.
     """
     path = Path(source).expanduser()
     if path.is_file() and (path.suffix != ".json" or path.name.endswith(_INDEX)):
@@ -142,13 +142,13 @@ def open_checkpoint(
 def formats_in(
     source: str | os.PathLike[str], variant: str | None = None, **options: Unpack[HubOptions]
 ) -> list[Format]:
-    """The formats in which a folder or repository holds weights, the one that is taken first."""
+    """Return the formats in which a folder or repository has weights, in order of preference."""
     there = set(list_files(source, **options))
     return [format_ for format_ in FORMATS if there & set(format_.candidates(variant))]
 
 
 def _nested(source: str | os.PathLike[str], names: set[str]) -> str:
-    """A hint for a local folder that holds weights one level down, as those of sentence-transformers do."""
+    """Return a hint for a local folder with weights one level down, as sentence-transformers saves them."""
     folder = Path(source).expanduser()
     found = sorted({path.parent.name for path in folder.glob("*/*") if path.name in names}) if folder.is_dir() else []
     return f". Weights are in its {', '.join(found)}: give that as subfolder" if found else ""
@@ -161,7 +161,7 @@ def _open_file(
     folder: str | os.PathLike[str],
     **options: Unpack[HubOptions],
 ) -> Checkpoint:
-    """A checkpoint out of a weight file, or out of an index and the shards that a folder or repository holds."""
+    """Return the checkpoint of a weight file, or of an index and its shards in a folder or repository."""
     if not path.name.endswith(".json"):
         return Checkpoint(_read(path, format_), str(source), [path], format_)
     entries, files = _read_shards(path, format_, folder, **options)
@@ -177,7 +177,7 @@ def _format_of_file(path: Path) -> Format:
         if name.endswith(format_.suffixes):
             return format_
     endings = ", ".join(suffix for format_ in FORMATS for suffix in format_.suffixes)
-    raise CheckpointError(f"{path} is no weight file of a known format; its name has to end in one of {endings}")
+    raise CheckpointError(f"{path} is not a weight file of a known format; its name must end in one of {endings}")
 
 
 def _read(path: Path, format_: Format) -> Mapping[str, TensorEntry]:

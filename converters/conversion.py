@@ -1,4 +1,4 @@
-"""Converting a checkpoint between formats, one tensor at a time, into a folder that never holds half a checkpoint."""
+"""Conversion of checkpoints between formats, one tensor at a time; the target never holds half a checkpoint."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ if TYPE_CHECKING:
 
 
 def is_folder_of(source: str | os.PathLike[str], options: HubOptions, folder: Path) -> bool:
-    """Whether the target is where the source is, and what stands beside the weights there is theirs already."""
+    """Return True if the target is the source's own folder, whose other files belong to the weights already."""
     place, rest = beside(source, options)
     own = Path(place).expanduser() / (rest.get("subfolder") or "")
     return own.is_dir() and folder.is_dir() and own.samefile(folder)
 
 
 def whole(folder: Path) -> AbstractContextManager[Path]:
-    """A folder to write to: the one meant, or where there is none yet, one that gets its name when all is written."""
+    """Return the folder to write to; a missing one gets its name only when it is complete."""
     return nullcontext(folder) if folder.exists() else new_folder(folder)
 
 
 def check_target(folder: Path, format_: Format, texts: Mapping[str, str], notes: list[str], *, overwrite: bool) -> None:
-    """Refuse a target that is no folder, or holds other weights or texts that are not to be replaced.
+    """Refuse a target that is not a folder, or has other weights or texts that may not be replaced.
 
     Args:
         folder: the target.
-        format_: what is to be written.
-        texts: name to content of what is to stand beside the weights.
-        notes: gets a line where the target holds weights of another format too.
-        overwrite: whether what is there may be replaced.
+        format_: the format to write.
+        texts: the content of the files beside the weights, by name.
+        notes: gets a line if the target also has weights of another format.
+        overwrite: True to replace existing files.
 
     Raises:
-        NotADirectoryError: a file stands in the way.
+        NotADirectoryError: the target or one of its parents is a file.
         FileExistsError: the folder holds such files, and `overwrite` is not given.
     """
     there_is = next(path for path in (folder, *folder.parents) if path.exists())
@@ -78,18 +78,18 @@ def _holds(path: Path, text: str) -> bool:
 
 @dataclass
 class Conversion:
-    """What a conversion did.
+    """The result of a conversion.
 
     Attributes:
-        source: where from.
+        source: the source.
         source_format: the format that was read, by its name in `converters.formats.FORMATS`.
-        target: where to.
+        target: the folder that was written.
         target_format: the format that was written.
         class_name: the model class.
         files: the names of the files written, the weights first.
-        tensors: how many parameters there are.
+        tensors: the number of parameters.
         bytes: the size of their values as written.
-        notes: what a user should know, such as files that the source does not have.
+        notes: remarks for the user, such as files that the source lacks.
     """
 
     source: str
@@ -113,25 +113,25 @@ def convert(
     overwrite: bool = False,
     **options: Unpack[HubOptions],
 ) -> Conversion:
-    """Convert a checkpoint. The target holds all of it in the end, or is as it was.
+    """Convert a checkpoint; the target is complete in the end, or unchanged.
 
     Args:
         source: a folder, file or hub id, in any format.
-        target: the folder to write to; made where it is missing.
+        target: the folder to write to, created if missing.
         to: the name of a format that `clip-zoo formats` lists as written.
-        dtype: of the floating-point weights; by default each keeps its own.
-        max_shard_size: bytes, or a string such as "5GB", beyond which the weights go into several files; 5GB by default
-            for formats whose libraries read several.
-        overwrite: replace files that the target holds.
+        dtype: the dtype of the floating-point weights; by default each keeps its own.
+        max_shard_size: bytes, or a string such as "5GB"; larger weights are split into several files. 5GB by default
+            for formats whose libraries read shards.
+        overwrite: replace existing files.
         **options: where in the source or on the hub; see `clip_core.hub.HubOptions`.
 
     Returns:
         The files written, and notes on what the format cannot hold.
 
     Raises:
-        ValueError: the source is damaged, or no CLIP, or the target's library could not run it as it is meant.
-        FileExistsError: the target holds such files, and `overwrite` is not given.
-        OSError: the target cannot be written to, or has too little room.
+        ValueError: the source is damaged or not a CLIP, or the target's library would compute something else.
+        FileExistsError: the target has such files, and `overwrite` is not given.
+        OSError: the target cannot be written, or the disk is full.
     """
     format_ = _target_format(to, max_shard_size)
     checkpoint = open_checkpoint(source, **options)
@@ -143,7 +143,7 @@ def convert(
     )
     result.bytes = sum(tensor.nbytes for tensor in tensors.values())
     try:
-        to_file(tensors, format_.layout)  # what has no place there is told before anything is written
+        to_file(tensors, format_.layout)  # raises before anything is written
         texts = model_files(description, format_, tensors, result.notes)
     except ValueError as error:
         raise ValueError(f"{source} cannot be converted to {to}: {error}") from error
@@ -186,12 +186,12 @@ def _with_dtype(checkpoint: Checkpoint, dtype: str | None) -> dict[str, TensorEn
     if dtype is None:
         return dict(checkpoint.entries)
     if dtype not in DTYPES:
-        raise ValueError(f"dtype={dtype!r} is none for weights; it is one of {', '.join(DTYPES)}")
+        raise ValueError(f"dtype={dtype!r} is not a dtype of weights; it is one of {', '.join(DTYPES)}")
     return {name: _cast(name, tensor, DTYPES[dtype]) for name, tensor in checkpoint.entries.items()}
 
 
 def _cast(name: str, tensor: TensorEntry, dtype: np.dtype) -> TensorEntry:
-    if tensor.dtype == dtype or tensor.dtype.kind in "biu":  # numbers that are no weights stay as they are
+    if tensor.dtype == dtype or tensor.dtype.kind in "biu":  # integers are not weights
         return tensor
 
     def load() -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The optimizer's moments beside a checkpoint, by canonical name: a run goes on in whichever framework it likes."""
+"""The optimizer's moments beside a checkpoint, by canonical name, so that training can resume in any framework."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ MOMENTS_NAME = "optimizer.safetensors"
 
 
 def write_moments(folder: str | os.PathLike[str], moments: Mapping[str, TensorEntry]) -> None:
-    """Write moments, such as `exp_avg.logit_scale`, into a folder of one's own; see `new_folder`."""
+    """Write moments, such as `exp_avg.logit_scale`, into a new folder; see `new_folder`."""
     safetensors.write(Path(folder) / MOMENTS_NAME, moments)
 
 
 def read_moments(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The moments that a folder holds.
+    """Return the moments in a folder.
 
     Raises:
-        FileNotFoundError: it holds none.
+        FileNotFoundError: the folder has none.
         ValueError: the file is damaged.
     """
     path = Path(folder) / MOMENTS_NAME

@@ -1,4 +1,4 @@
-"""What `from_pretrained` and `save_pretrained` have in common in every backend: all but the framework's own tensors."""
+"""The common part of `from_pretrained` and `save_pretrained`: everything except the framework's own tensors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Prepared:
     fresh: list[str]
 
     def dtype(self, dtype: Any, default: Any) -> Any:
-        """The dtype to load in: as given, `default` for None, and for "auto" the checkpoint's own by its name."""
+        """Return the dtype to load in: as given, `default` for None, and the checkpoint's own for "auto"."""
         if dtype is None:
             return default
         if dtype != "auto":
@@ -67,7 +67,7 @@ def prepare(
     use_safetensors: bool | None = None,
     **kwargs: Any,
 ) -> Prepared:
-    """Find a checkpoint and hold it against a model class; no tensor is read.
+    """Find a checkpoint and compare it with a model class; no tensor is read.
 
     Args:
         model_class: the class, which has a `config_class`.
@@ -126,7 +126,7 @@ def save(
     push_to_hub: bool = False,
     **kwargs: Any,
 ) -> None:
-    """Save a model's configuration and weights in Hugging Face's way; an interrupted save leaves the old files whole.
+    """Save a model's configuration and weights in Hugging Face's layout; an interrupted save keeps the old files.
 
     Args:
         model: the model, which has a `config`.
@@ -179,7 +179,7 @@ class PushableModel(Pushable):
 
 
 def _resolve_config(model_class: type[Any], given: Any, hub: Any, kwargs: dict[str, Any]) -> Any:
-    """The configuration, given or read, with the caller's fields in it."""
+    """Return the configuration, given or read, with the caller's fields in it."""
     if isinstance(given, (str, Path)):
         config, unused = config_from_pretrained(model_class.config_class, given, **hub, **kwargs)
     else:

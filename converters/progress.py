@@ -1,4 +1,4 @@
-"""A bar on stderr for what takes long: only on a terminal, and not for what is over before it is read."""
+"""A progress bar on stderr for long work, on a terminal only."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _FROM = 2 * 10**8  # bytes
 
 @contextmanager
 def progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
-    """A bar over `total` bytes; gives the function that moves it by so many."""
+    """Show a bar over `total` bytes, and yield the function that advances it by a number of bytes."""
     if total < _FROM:
         yield lambda _: None
         return
-    from tqdm import tqdm  # which takes longer to import than a small checkpoint to read
+    from tqdm import tqdm  # slower to import than a small checkpoint is to read
 
     with tqdm(total=total, unit="B", unit_scale=True, desc=what, disable=None) as bar:
         yield bar.update

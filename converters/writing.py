@@ -1,4 +1,4 @@
-"""Writing a checkpoint in Hugging Face's layout: one file, or shards with an index."""
+"""Writing weights: one file, or shards with an index."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _BESIDE_WEIGHTS = 10**7  # bytes; headers, tokenizer and config
 
 
 def parse_size(size: int | str) -> int:
-    """A number of bytes, given as such or as in "5GB" (10**9) and "5GiB" (2**30).
+    """Return a number of bytes from a number or a string such as "5GB" (10**9) or "5GiB" (2**30).
 
     Raises:
-        ValueError: it is neither, or not positive.
+        ValueError: the size is neither, or not positive.
     """
     match = (
         re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B)", size.strip(), re.IGNORECASE) if isinstance(size, str) else None
@@ -38,13 +38,13 @@ def parse_size(size: int | str) -> int:
     count = int(float(match[1]) * _UNITS[match[2].upper()]) if match else size
     if not isinstance(count, int) or count <= 0:
         raise ValueError(
-            f"max_shard_size={size!r} is no size; give bytes, or a number with a unit such as '500MB' or '5GB'"
+            f"max_shard_size={size!r} is not a size; give bytes, or a number with a unit such as '500MB' or '5GB'"
         )
     return count
 
 
 def plan_shards(sizes: Mapping[str, int], max_shard_size: int) -> list[list[str]]:
-    """Names in order, cut into shards of at most `max_shard_size` bytes; a larger tensor stands alone."""
+    """Split names, in order, into shards of at most `max_shard_size` bytes; a larger tensor gets its own shard."""
     shards: list[list[str]] = [[]]
     used = 0
     for name, size in sizes.items():
@@ -65,22 +65,22 @@ def save_weights(
     variant: str | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Write weights atomically, single file or shards, and remove those that they replace.
+    """Write weights atomically, as a single file or shards, and remove the ones that they replace.
 
     Args:
-        folder: where to.
-        tensors: canonical name to tensor; each is loaded when its turn comes.
+        folder: the folder, created if missing.
+        tensors: the tensors by canonical name, each loaded when it is written.
         format_: the format; the tensors get the names and the layout that its libraries expect.
         max_shard_size: bytes, or a string such as "5GB".
         variant: as in `model.<variant>.safetensors`.
-        texts: name to content of files that belong to the weights, such as their config, saved in the same step.
+        texts: the content of files that belong to the weights, such as config.json, by name; saved in the same step.
 
     Returns:
         The names of the weight files, the index last.
 
     Raises:
-        OSError: the weights need more room than the disk has.
-        ValueError: a tensor has no place in the format.
+        OSError: the disk has too little free space.
+        ValueError: the format cannot hold a tensor.
     """
     tensors = to_file(tensors, format_.layout)
     sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
@@ -104,10 +104,10 @@ def save_weights(
 
 
 def check_free_space(folder: str | os.PathLike[str], size: int) -> None:
-    """Refuse to begin what the disk has no room for.
+    """Refuse to start if the disk has too little free space.
 
     Raises:
-        OSError: there are fewer than `size` bytes, and a little for what stands beside the weights.
+        OSError: fewer than `size` bytes are free, plus a margin for the files beside the weights.
     """
     place = Path(folder).absolute()
     while not place.exists():
@@ -118,7 +118,7 @@ def check_free_space(folder: str | os.PathLike[str], size: int) -> None:
 
 
 def _watched(tensor: TensorEntry, advance: Callable[[int], object]) -> TensorEntry:
-    """The tensor, whose loading moves a bar."""
+    """Return the tensor with a `load` that advances a bar."""
 
     def load() -> np.ndarray:
         advance(tensor.nbytes)
@@ -135,7 +135,7 @@ def _shard_names(file: str, count: int) -> list[str]:
 
 
 def weight_files(file: str, variant: str | None = None) -> re.Pattern[str]:
-    """All names that weights of this kind may have: single, shards of any count, index."""
+    """Return a pattern of all file names of such weights: single file, shards of any number, index."""
     stem, _, suffix = with_variant(file, variant).rpartition(".")
     index = re.escape(with_variant(f"{file}.index.json", variant))
     return re.compile(rf"{re.escape(stem)}(-\d{{5}}-of-\d{{5}})?\.{suffix}|{index}")

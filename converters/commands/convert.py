@@ -1,4 +1,4 @@
-"""`clip-zoo convert`: a checkpoint in another format."""
+"""`clip-zoo convert`: convert a checkpoint to another format."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ def convert(
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Convert a checkpoint into another format; the target holds all of it in the end, or is as it was.
+    """Convert a checkpoint into another format; the target is complete in the end, or unchanged.
 
     Parameters
     ----------
     source
         A folder, a weight file or a hub id, in any format.
     target
-        The folder to write to; made where it is missing.
+        The folder to write to, created if missing.
     dtype
-        Of the weights: float32, float16, bfloat16 or float64; by default each keeps its own.
+        The dtype of the weights: float32, float16, bfloat16 or float64; by default each keeps its own.
     max_shard_size
-        Such as 500MB or 5GB; larger weights go into several files.
+        A size such as 500MB or 5GB; larger weights are split into several files.
     subfolder
-        Where in the source.
+        The subfolder of the source.
     revision
         A branch, tag or commit on the hub.
     overwrite
-        Replace files that the target holds.
+        Replace existing files.
     json
-        Print a JSON object in place of lines.
+        Print a JSON object instead of text.
     """
     from converters.conversion import convert as convert_checkpoint
 

@@ -1,4 +1,4 @@
-"""`clip-zoo diff`: how two checkpoints differ, across formats."""
+"""`clip-zoo diff`: the differences between two checkpoints of any formats."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def diff(
     *,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Compare two checkpoints in any formats; the exit code is 1 where they differ.
+    """Compare two checkpoints in any formats; the exit code is 1 if they differ.
 
     Parameters
     ----------
     a
         A folder, a weight file or a hub id.
     b
-        Another.
+        Another checkpoint.
     json
-        Print a JSON object in place of lines.
+        Print a JSON object instead of text.
     """
     from converters.inspection.diff import diff as diff_checkpoints
 

@@ -1,4 +1,4 @@
-"""`clip-zoo formats`: what can be read and written."""
+"""`clip-zoo formats`: the formats that can be read and written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 
 def formats(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
-    """List the formats that checkpoints are read and written in, the one taken first where a folder holds several.
+    """List the formats that can be read and written, in order of preference for a folder that holds several.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""`clip-zoo inspect`: what a checkpoint is, and the traps in it."""
+"""`clip-zoo inspect`: the facts about a checkpoint, and the traps in it."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def inspect(
     values: Annotated[bool, Parameter(name="--hash", negative="--no-hash")] = True,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Tell what a checkpoint is, and warn of each trap in it.
+    """Inspect a checkpoint, and warn of each trap in it.
 
     Parameters
     ----------
     source
         A folder, a weight file or a hub id, in any format.
     subfolder
-        Where in the source.
+        The subfolder of the source.
     revision
         A branch, tag or commit on the hub.
     values
-        Read the weights too: for a hash that is the same in every format, for NaN, and for whether several formats in
-        one folder agree.
+        Read the weights too: for a hash that is the same in every format, for NaN, and to compare several formats in
+        one folder.
     json
-        Print a JSON object in place of lines.
+        Print a JSON object instead of text.
     """
     from converters.inspection.inspect import inspect as inspect_checkpoint
 

@@ -1,4 +1,4 @@
-"""`clip-zoo verify`: the proof that frameworks, or checkpoints, give the same numbers."""
+"""`clip-zoo verify`: compare frameworks, or checkpoints, stage by stage."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def verify(
     all_stages: Annotated[bool, Parameter(name="--all", negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Run the same pictures and texts through each framework and compare every stage; the exit code is 1 on a failure.
+    """Run the same images and texts through each framework and compare every stage; the exit code is 1 on a failure.
 
     Parameters
     ----------

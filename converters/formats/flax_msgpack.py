@@ -1,8 +1,7 @@
 """`flax_model.msgpack`: nested maps in MessagePack, whose leaves are arrays in Flax's extension types.
 
-An array is an extension that holds, packed once more, its shape, the name of its dtype, and its bytes. One of more than
-1 GiB is a map of pieces. The reader walks over the structure and leaves the bytes where they are; the writer puts out
-one array after the other, and needs none of them to know where the next one starts.
+An array is an extension that packs its shape, the name of its dtype, and its bytes. An array of more than 1 GiB is a
+map of pieces. The reader walks over the structure without reading the bytes; the writer writes one array at a time.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ _Tree = dict[str, Any]
 
 
 def read(path: Path) -> dict[str, TensorEntry]:
-    """The tensors of a file by their names joined with "/", as maps of it.
+    """Return the tensors of a file, mapped, by their names joined with "/".
 
     Raises:
-        ValueError: the file is not MessagePack, is cut short, or holds something other than arrays.
+        ValueError: the file is not MessagePack, is truncated, or holds something other than arrays.
     """
     file = MappedFile(path)
     try:
@@ -44,7 +43,7 @@ def read(path: Path) -> dict[str, TensorEntry]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not a whole MessagePack file ({error}); download or save it again") from error
     if not isinstance(tree, dict):
-        raise ValueError("it holds no map of parameters, as Flax's files do")  # noqa: TRY004  the file is wrong
+        raise ValueError("it does not hold a map of parameters, as Flax's files do")  # noqa: TRY004  the file is wrong
     return dict(_leaves(tree, "", file))
 
 
@@ -76,7 +75,7 @@ def _leaves(tree: _Tree, prefix: str, file: MappedFile) -> Iterator[tuple[str, T
         elif isinstance(value, dict):
             yield from _leaves(value, f"{name}/", file)
         else:
-            raise ValueError(f"{name} is no array")
+            raise ValueError(f"{name} is not an array")
 
 
 def _array(name: str, extension: Extension, file: MappedFile) -> TensorEntry:
@@ -84,10 +83,10 @@ def _array(name: str, extension: Extension, file: MappedFile) -> TensorEntry:
         case [list(shape), str(dtype_name), Extension() as content]:
             pass
         case _:
-            raise ValueError(f"{name} is no array of Flax's")
+            raise ValueError(f"{name} is not an array in Flax's encoding")
     dtype = _dtype(name, dtype_name)
     if math.prod(shape) * dtype.itemsize != content.end - content.start:
-        raise ValueError(f"{name} has shape {shape} and {content.end - content.start} bytes, which do not go together")
+        raise ValueError(f"{name} has shape {shape} and {content.end - content.start} bytes, which do not match")
 
     start, end = extension.start + content.start, extension.start + content.end
 
@@ -102,7 +101,7 @@ def _array_in_pieces(name: str, tree: _Tree, file: MappedFile) -> TensorEntry:
     pieces = [_array(name, tree["chunks"][str(number)], file) for number in range(len(tree["chunks"]))]
     shape = tuple(tree["shape"][str(number)] for number in range(len(tree["shape"])))
     if math.prod(shape) != sum(math.prod(piece.shape) for piece in pieces) or not pieces:
-        raise ValueError(f"{name} has shape {shape}, and its pieces are of another size")
+        raise ValueError(f"{name} has shape {shape}, and its pieces have another size")
 
     def load() -> np.ndarray:
         return np.concatenate([piece.load().reshape(-1) for piece in pieces]).reshape(shape)
@@ -154,7 +153,7 @@ def _write_in_pieces(file: BinaryIO, tensor: TensorEntry) -> None:
 
 
 def _write_array(file: BinaryIO, array: np.ndarray, shape: tuple[int, ...]) -> None:
-    """The same bytes as Flax's, without a second copy of the values."""
+    """Write the same bytes as Flax, without copying the values."""
     packer = msgpack.Packer()
     content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     inner = b"".join(

@@ -1,4 +1,4 @@
-"""A file that is mapped into memory by parts, so that a part leaves memory with its arrays; or read into them."""
+"""A file whose parts are mapped into memory, each for as long as its arrays live, or read into arrays."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# Parts in the same stretch of so many bytes share one map: each map holds a file descriptor, of which there are few.
+# Parts within the same stretch of bytes share one map, as each map holds a file descriptor.
 _STRETCH = 2**26
 
 
 class MappedFile:
-    """A file to take arrays of bytes out of, without reading it.
+    """A file that hands out parts of itself as arrays of bytes.
 
-    One map of a whole file would keep every page that was ever touched in memory. A map for each stretch lets go of
-    them with the last array in it, so that streaming through a checkpoint needs little more than its largest tensor.
-    The file is opened once: what replaces it under its name later is not what its header spoke of.
+    One map of the whole file would keep every touched page resident. A map per stretch releases its pages with the last
+    array in it, so streaming through a checkpoint needs little more memory than the largest tensor. The file is opened
+    once, so a file that replaces it later is not mixed up with it.
 
     Args:
         path: the file.
@@ -37,7 +37,7 @@ class MappedFile:
         self._maps: weakref.WeakValueDictionary[tuple[int, int], mmap.mmap] = weakref.WeakValueDictionary()
 
     def part(self, start: int, end: int) -> np.ndarray:
-        """The bytes from `start` up to `end`, uint8, copy on write: changing them leaves the file as it is.
+        """Return the bytes from `start` up to `end` as uint8, copy on write: changes do not reach the file.
 
         Raises:
             ValueError: the file ends before.
@@ -53,7 +53,7 @@ class MappedFile:
         return np.frombuffer(mapped, np.uint8, count=end - start, offset=start - first)
 
     def read_into(self, array: np.ndarray, start: int) -> None:
-        """Fill an array, whose values stand in order, with the bytes from `start` on. No page of the file is held.
+        """Fill a contiguous array with the bytes from `start` on, without mapping the file.
 
         Raises:
             ValueError: the file ends before.

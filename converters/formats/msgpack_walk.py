@@ -1,4 +1,4 @@
-"""Walking over MessagePack without reading what it carries: binary content comes out as the place where it stands."""
+"""A walk over MessagePack that does not read binary content, but returns its position."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ _PLAIN |= {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 
 
 
 def walk(data: np.ndarray) -> Any:
-    """The one value that a buffer of bytes holds, with every extension and binary content as an `Extension`.
+    """Return the value in a buffer of bytes, with extensions and binary content as `Extension`.
 
     Raises:
-        ValueError: the buffer ends inside the value, goes on behind it, or is no MessagePack.
+        ValueError: the buffer ends inside the value, continues after it, or is not MessagePack.
     """
     try:
         value, end = _value(data, 0)
@@ -69,7 +69,7 @@ def _value(data: np.ndarray, start: int) -> tuple[Any, int]:
         for _ in range(size):
             key, start = _value(data, start)
             if not isinstance(key, str | int):
-                raise ValueError("a map has a key that is no name")  # noqa: TRY004  the file is wrong
+                raise ValueError("a map has a key that is not a name")  # noqa: TRY004  the file is wrong
             items[str(key)], start = _value(data, start)
         return items, start
     if kind == "array":
@@ -90,7 +90,7 @@ def _value(data: np.ndarray, start: int) -> tuple[Any, int]:
 
 
 def _head(data: np.ndarray, start: int) -> tuple[str, int, int]:
-    """What begins at a place: its kind, its size (items or bytes), and where its content starts."""
+    """Return the kind of the value at a position, its size in items or bytes, and the start of its content."""
     first = int(data[start])
     if first in _SIZED:
         kind, width = _SIZED[first]

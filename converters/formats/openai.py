@@ -1,7 +1,6 @@
-"""OpenAI's plain state dict: a PyTorch file with three numbers beside the weights, by which it is known as OpenAI's.
+"""OpenAI's plain state dict: a PyTorch file with three numbers beside the weights, by which it is recognized.
 
-OpenAI's archives, which are TorchScript, are read by `converters.formats.torch_reading`; they hold the code
-of the model, and nothing but PyTorch writes such.
+OpenAI's archives are TorchScript, which only PyTorch writes; `converters.formats.torch_reading` reads them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The safetensors format: eight bytes of header length, a JSON header, and the tensors.
 
-The library checks a file's header; the tensors are then mapped into memory, where the library would copy each, and are
-written one at a time, where the library wants all of them at once.
+The library checks the header of a file. The tensors are mapped into memory, while the library would copy them, and
+written one at a time, while the library wants all of them at once.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _LENGTH_BYTES = 8
 
 
 def read(path: Path) -> dict[str, TensorEntry]:
-    """The tensors of a file, as maps of it. Metadata is not needed and not looked at.
+    """Return the tensors of a file, mapped. Metadata is not needed.
 
     Raises:
-        ValueError: the file is not in the format, or is cut short, or holds a dtype that numpy cannot.
+        ValueError: the file is not in the format, is truncated, or has a dtype that numpy lacks.
     """
     header = _checked_header(path)
     file = MappedFile(path)
@@ -59,7 +59,7 @@ def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
     """
     # Wide dtypes first, so that every tensor starts at a multiple of its item size.
     order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}  # transformers refuses files without it
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}  # required by transformers
     offset = 0
     for name in order:
         tensor = tensors[name]
@@ -78,7 +78,7 @@ def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """What a file says of itself besides its tensors, such as the `format` that transformers asks for."""
+    """Return the metadata of a file, such as the `format` that transformers requires."""
     return _checked_header(path).metadata
 
 

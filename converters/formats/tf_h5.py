@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 DTYPES = tuple(np.dtype(name) for name in ("float64", "float32", "float16", "int64", "int32", "int8", "uint8", "bool"))
 
-# The outermost name of every tensor: that of the model object, which readers skip. The layer under it is `clip`, but
+# The first part of every tensor's name is the model object, which readers skip. The layer under it is `clip`, except
 # for the head of a classifier.
 _MODEL, _LAYER, _HEAD = "tfclip_model", "clip", "classifier"
 
-# HDF5 has no room for a longer attribute; Keras cuts it into several with a number behind the name.
+# HDF5 limits the size of attributes; Keras splits a longer one into several with numbered names.
 _LARGEST_ATTRIBUTE = 64512
 
 
 def read(path: Path) -> dict[str, TensorEntry]:
-    """The tensors of a file, single or shard; those that lie in one piece are maps of it.
+    """Return the tensors of a single file or shard; contiguous ones are mapped.
 
     Raises:
-        ValueError: the file is not HDF5, or is cut short.
+        ValueError: the file is not HDF5, or is truncated.
     """
     import h5py
 
@@ -61,7 +61,7 @@ def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
         if tensor.dtype not in DTYPES:
             raise ValueError(f"{name} has dtype {tensor.dtype}, which HDF5 lacks; convert it to float32 or float16")
     is_shard = re.search(r"-\d+-of-\d+\.", path.name) is not None
-    # Values that begin at a multiple of 64 bytes can be used as they lie in the mapped file.
+    # Values aligned to 64 bytes can be used in the mapped file without a copy.
     with h5py.File(path, "w", alignment_threshold=64, alignment_interval=64) as file:
         (_write_shard if is_shard else _write_single)(file, tensors)
 
@@ -78,7 +78,7 @@ def _write_single(file: h5py.File, tensors: Mapping[str, TensorEntry]) -> None:
     _write_names(file.require_group("top_level_model_weights"), "weight_names", [])
     _write_names(file, "layer_names", list(layers))
     file.attrs["backend"] = "tensorflow"
-    file.attrs["keras_version"] = "2.15.0"  # of the line whose layout this is
+    file.attrs["keras_version"] = "2.15.0"  # the version that defined this layout
 
 
 def _write_shard(file: h5py.File, tensors: Mapping[str, TensorEntry]) -> None:
@@ -89,12 +89,12 @@ def _write_shard(file: h5py.File, tensors: Mapping[str, TensorEntry]) -> None:
 
 
 def name_in_index(name: str) -> str:
-    """The full name of a tensor, as it stands in a single file and in the index of a sharded checkpoint."""
+    """Return the full name of a tensor, as in a single file and in the index of a sharded checkpoint."""
     return f"{_MODEL}/{_name_in_shard(name)}"
 
 
 def _name_in_shard(name: str) -> str:
-    """Under its layer, and with TensorFlow's mark of a variable's first output."""
+    """Return the name under its layer, with TensorFlow's suffix of a variable's first output."""
     return f"{name}:0" if name.startswith(f"{_HEAD}/") else f"{_LAYER}/{name}:0"
 
 

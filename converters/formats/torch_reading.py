@@ -1,8 +1,8 @@
-"""PyTorch's files (`torch.save`), read without PyTorch and without ever running what a pickle says.
+"""PyTorch's files (`torch.save`), read without PyTorch and without running code from a pickle.
 
-A file is a pickle whose tensors stand beside it as raw storages: since PyTorch 1.6 in a zip archive, before that one
-behind another in the same file. OpenAI's archives are TorchScript, whose pickle holds modules. The pickle is read by an
-unpickler that knows tensors, plain containers and modules without their code, so that no file can run any.
+A file is a pickle with its tensors as raw storages: in a zip archive since PyTorch 1.6, before that one after another
+in the same file. OpenAI's archives are TorchScript, whose pickle holds modules. The unpickler knows only tensors, plain
+containers and modules without their code, so a file cannot run code.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LOCAL_HEADER_SIZE, _LOCAL_HEADER_LENGTHS = 30, slice(26, 30)
 
 @dataclass
 class _Storage:
-    """A storage that the pickle speaks of, and where in the file its bytes are, once that is known."""
+    """A storage that the pickle refers to, and the position of its bytes once that is known."""
 
     key: str
     dtype: np.dtype
@@ -45,10 +45,10 @@ class _Storage:
     size: int = 0
 
     def of(self, count: int) -> MappedFile:
-        """The file, if the storage is in it and holds so many values.
+        """Return the file, if the storage is in it and holds at least `count` values.
 
         Raises:
-            ValueError: it is not, or does not.
+            ValueError: the storage is missing or too small.
         """
         if self.file is None:
             raise ValueError(f"the storage {self.key} is not in the file")
@@ -59,10 +59,10 @@ class _Storage:
 
 
 def read(path: Path) -> dict[str, TensorEntry]:
-    """The tensors of a state dict or of a TorchScript module; one nested under "state_dict" or "model" is found there.
+    """Return the tensors of a state dict, also one nested under "state_dict" or "model", or of a TorchScript module.
 
     Raises:
-        ValueError: the file is not one of PyTorch's, is cut short, or holds something other than tensors.
+        ValueError: the file is not one of PyTorch's, is truncated, or holds something other than tensors.
     """
     try:
         value = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
@@ -83,7 +83,7 @@ def read(path: Path) -> dict[str, TensorEntry]:
         if isinstance(value, dict) and isinstance(value.get(wrapper), dict):
             value = value[wrapper]
     if not isinstance(value, dict):
-        raise ValueError(f"it holds a {type(value).__name__}; a state dict is wanted")  # noqa: TRY004  the file is wrong
+        raise ValueError(f"it holds a {type(value).__name__}; a state dict is expected")  # noqa: TRY004  the file is wrong
     return {name: tensor for name, tensor in value.items() if isinstance(tensor, TensorEntry)}
 
 
@@ -138,11 +138,11 @@ def _read_legacy(path: Path) -> Any:
 
 
 class _ScriptModule:
-    """A module of a TorchScript archive; the unpickler fills in its attributes."""
+    """A module of a TorchScript archive, whose attributes the unpickler fills in."""
 
 
 def _attributes(module: _ScriptModule, prefix: str) -> Iterator[tuple[str, TensorEntry]]:
-    """The tensors of a module and of those in it, by the names of its state dict."""
+    """Yield the tensors of a module and its submodules, by their names in the state dict."""
     for name, value in vars(module).items():
         if isinstance(value, TensorEntry):
             yield f"{prefix}{name}", value
@@ -151,7 +151,7 @@ def _attributes(module: _ScriptModule, prefix: str) -> Iterator[tuple[str, Tenso
 
 
 class _Unpickler(pickle.Unpickler):
-    """Admits tensors, their storages, and plain containers."""
+    """An unpickler that admits only tensors, their storages, and plain containers."""
 
     def __init__(self, file: BinaryIO | io.BytesIO, on_storage: Callable[[_Storage], None] | None = None) -> None:
         super().__init__(file, encoding="utf-8")
@@ -171,13 +171,15 @@ class _Unpickler(pickle.Unpickler):
         if module == "torch.jit._pickle":
             return _first  # marks lists of one type
         if (module, name) not in known:
-            raise ValueError(f"it holds {module}.{name}, which is no tensor; such a file could run code and is refused")
+            raise ValueError(
+                f"it holds {module}.{name}, which is not a tensor; such a file could run code and is refused"
+            )
         return known[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, *_ = pid
         if kind != "storage" or not isinstance(dtype, np.dtype) or self.on_storage is None:
-            raise ValueError(f"it refers to {pid!r}, which is no storage")
+            raise ValueError(f"it refers to {pid!r}, which is not a storage")
         if key not in self.storages:
             self.storages[key] = _Storage(key, dtype)
             self.on_storage(self.storages[key])
@@ -207,7 +209,7 @@ def _tensor(storage: _Storage, offset: int, shape: tuple[int, ...], stride: tupl
 
 
 def _in_order(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
-    """Whether values of such strides stand one behind another."""
+    """Return True if the strides are those of a contiguous array."""
     steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
     return all(step == found for length, step, found in zip(shape, steps, stride, strict=True) if length > 1)
 

@@ -1,7 +1,7 @@
-"""PyTorch's files, written without PyTorch: what `torch.save` would make of a dict of tensors.
+"""PyTorch's files, written without PyTorch, as `torch.save` writes a dict of tensors.
 
-A zip archive of a pickle, `data.pkl`, and of each tensor's bytes, stored as they are and aligned, so that
-`torch.load(mmap=True)` works. The pickle is put together by hand, because Python's pickler would import what it names.
+A file is a zip archive of a pickle, `data.pkl`, and the bytes of each tensor, uncompressed and aligned, so that
+`torch.load(mmap=True)` works. The pickle is assembled by hand, because Python's pickler would import the names in it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _STORAGES = {dtype: name for name, dtype in STORAGE_DTYPES.items()}
 # Where the bytes of a tensor may start, as in `torch.save`.
 _ALIGNMENT = 64
 
-# The local header of a zip member: 30 bytes and its name, then extra fields: that of a member of 4 GB and more, and
+# The local header of a zip member is 30 bytes and its name, then extra fields: the one of members of 4 GB and more, and
 # PyTorch's padding, whose identifier and length take 4 bytes.
 _LOCAL_HEADER, _ZIP64_FIELD, _PADDING_HEAD = 30, 20, 4
 
@@ -78,7 +78,7 @@ def _write_member(file: BinaryIO, archive: zipfile.ZipFile, name: str, content: 
 
 
 def _pickled(tensors: Mapping[str, TensorEntry]) -> bytes:
-    """The pickle of `{name: tensor}`, where each tensor is rebuilt from the storage of its number."""
+    """Return the pickle of `{name: tensor}`, where each tensor is rebuilt from the storage of its number."""
     out = io.BytesIO()
     out.write(pickle.PROTO + b"\x02" + pickle.EMPTY_DICT + pickle.MARK)
     for number, (name, tensor) in enumerate(tensors.items()):

@@ -1,1 +1,1 @@
-"""What a checkpoint is, what is unusual about it, and how two differ. Internal."""
+"""Inspection and comparison of checkpoints. Internal."""

@@ -1,4 +1,4 @@
-"""How two checkpoints differ, whatever their formats: in names, shapes, dtypes, values, and what the model does."""
+"""The differences between two checkpoints of any formats: names, shapes, dtypes, values, configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from clip_core.modeling.parameters import AnyConfig
     from converters.checkpoint import Checkpoint
 
-# Fields of a configuration that change what a model computes.
+# The fields of a configuration that change the computation.
 _FIELDS = (
     "attention_dropout",
     "eos_token_id",
@@ -45,17 +45,16 @@ _FIELDS = (
 
 @dataclass
 class Difference:
-    """How two checkpoints differ.
+    """The differences between two checkpoints.
 
     Attributes:
-        only_in_a: names that the second lacks.
-        only_in_b: names that the first lacks.
-        shapes: name to both shapes, where they differ; such values are not compared.
-        dtypes: name to both dtypes, where they differ.
-        values: name to how the values differ.
-        config: field of the configuration or the preprocessing to both values, where they differ and change what is
-            computed.
-        identical: how many tensors hold the same numbers.
+        only_in_a: the names that the second lacks.
+        only_in_b: the names that the first lacks.
+        shapes: both shapes of tensors whose shapes differ; their values are not compared.
+        dtypes: both dtypes of tensors whose dtypes differ.
+        values: the changes of tensors whose values differ.
+        config: both values of each field of configuration or preprocessing that differs and changes the computation.
+        identical: the number of tensors with the same values.
     """
 
     only_in_a: list[str] = field(default_factory=list)
@@ -68,15 +67,15 @@ class Difference:
 
     @property
     def largest(self) -> str | None:
-        """The tensor whose values differ most, absolutely."""
+        """Name of the tensor with the largest absolute difference."""
         return max(self.values, key=lambda name: self.values[name].absolute, default=None)
 
     def __bool__(self) -> bool:
-        """Whether anything but a dtype differs."""
+        """Return True if anything except a dtype differs."""
         return bool(self.only_in_a or self.only_in_b or self.shapes or self.values or self.config)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values, for JSON."""
+        """Return the fields as plain values, for JSON."""
         return {**asdict(self), "largest": self.largest, "same": not self}
 
 
@@ -85,14 +84,14 @@ def diff(a: str | os.PathLike[str], b: str | os.PathLike[str], **options: Unpack
 
     Args:
         a: a folder, file or hub id, in any format.
-        b: another.
+        b: another one.
         **options: where on the hub; see `clip_core.hub.HubOptions`.
 
     Returns:
         The differences; falsy if there are none.
 
     Raises:
-        ValueError: one of them is damaged, or no CLIP.
+        ValueError: a checkpoint is damaged, or not a CLIP.
     """
     checkpoints = [open_checkpoint(source, **options) for source in (a, b)]
     told = [_told(checkpoint, source, options) for checkpoint, source in zip(checkpoints, (a, b), strict=True)]
@@ -127,21 +126,21 @@ def _compare_tensor(name: str, a: Checkpoint, b: Checkpoint, difference: Differe
 
 
 def _told(checkpoint: Checkpoint, source: str | os.PathLike[str], options: HubOptions) -> dict[str, Any]:
-    """What stands beside the weights and changes what is computed from pictures and texts."""
+    """Return the fields of configuration and preprocessing that change the computation."""
     try:
         description = describe(checkpoint, source, **options)
     except FileNotFoundError:
-        return {}  # weights alone can be compared too
+        return {}  # only the weights can be compared
     steps = description.preprocessing
     of_pictures = {} if steps is None else {f"preprocessing.{name}": getattr(steps, name) for name in ARGUMENTS}
     return {**computing_fields(description.config), **of_pictures}
 
 
 def computing_fields(config: AnyConfig) -> dict[str, Any]:
-    """The fields of a configuration that change what is computed, by name."""
+    """Return the fields of a configuration that change the computation, by name."""
     fields = {name: getattr(config, name) for name in _FIELDS if hasattr(config, name)}
     if isinstance(config, CLIPTextConfig) and pools_at_largest_id(config):
-        fields["eos_token_id"] = LARGEST_ID  # which has two names, the legacy one and its own
+        fields["eos_token_id"] = LARGEST_ID  # the legacy value and the largest id mean the same
     if fields.get("hidden_act") in TANH_GELU:
         fields["hidden_act"] = TANH_GELU[0]
     for key in config.sub_configs:

@@ -1,4 +1,4 @@
-"""What a checkpoint is: its format, its model, how pictures and texts have to be prepared, and the traps in it."""
+"""The facts about a checkpoint: format, model, preprocessing, and the traps in it."""
 
 from __future__ import annotations
 
@@ -50,23 +50,23 @@ _TOWER_FIELDS = {
 
 @dataclass
 class Inspection:
-    """What is known of a checkpoint.
+    """The facts about a checkpoint.
 
     Attributes:
-        source: where it is.
+        source: the checkpoint.
         format: the format that was read, by its name in `converters.formats.FORMATS`.
-        formats: all that the folder holds weights in.
-        layout: whose names the tensors have.
-        files: weight file to its size in bytes.
+        formats: all formats in which the folder has weights.
+        layout: the name of the tensors' layout.
+        files: the size of each weight file in bytes.
         class_name: the model class.
-        config_from: the file that the configuration was read from, or what else it was made from.
+        config_from: the file of the configuration, or its other origin.
         towers: "text" and "vision", each with its fields in words.
         projection_dim: the width of the joint space; None for a model without projection.
-        parameters: how many numbers there are.
-        dtypes: dtype to how many of them have it.
-        preprocessing: how pictures are prepared; None where nothing says it.
-        sha256: the hash of the weights, as `scan_weights` defines it; None where they were not read.
-        warnings: the name of each trap in `TRAPS` that the checkpoint falls in, and what that means.
+        parameters: the number of parameter values.
+        dtypes: the number of values of each dtype.
+        preprocessing: the settings of the preprocessing; None if they are unknown.
+        sha256: the hash of the weights, as `scan_weights` defines it; None if they were not read.
+        warnings: the explanation of each trap that was found, by its name in `TRAPS`.
     """
 
     source: str
@@ -85,17 +85,17 @@ class Inspection:
     warnings: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values, for JSON."""
+        """Return the fields as plain values, for JSON."""
         return asdict(self)
 
 
 def inspect(source: str | os.PathLike[str], *, values: bool = True, **options: Unpack[HubOptions]) -> Inspection:
-    """Look at a checkpoint.
+    """Inspect a checkpoint.
 
     Args:
         source: a folder, file or hub id, in any format.
-        values: read the weights too: for their hash, for values that are no numbers, and for whether several formats
-            in one folder agree. Without, only headers and configurations are read.
+        values: read the weights too, to hash them, to find NaN and infinity, and to compare several formats in one
+            folder. Otherwise only headers and configurations are read.
         **options: where in the source or on the hub; see `clip_core.hub.HubOptions`.
 
     Returns:
@@ -103,7 +103,7 @@ def inspect(source: str | os.PathLike[str], *, values: bool = True, **options: U
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        ValueError: it is damaged, or no CLIP; the message names what it is.
+        ValueError: the checkpoint is damaged, or not a CLIP; the message names its family.
     """
     checkpoint = open_checkpoint(source, **options)
     description = describe(checkpoint, source, **options)
@@ -164,7 +164,7 @@ def _facts(
         fit(checkpoint, description.config, description.class_name, advice="")
     except CheckpointError as error:
         misfit = str(error)
-    # A file that was asked for by its name competes with no other.
+    # A file that was given by name has no alternatives.
     formats = [format_.name for format_ in formats_in(folder, **rest)] if folder == source else []
     return Facts(
         source=str(source),
@@ -210,7 +210,7 @@ def _tower(config: Any) -> dict[str, Any]:
 def _disagreeing(
     source: str | os.PathLike[str], taken: Checkpoint, formats: list[str], **options: Unpack[HubOptions]
 ) -> dict[str, str]:
-    """Each further format in the folder that holds other weights than the one taken, and how they differ."""
+    """Return the differences of each further format in the folder whose weights are not those of `taken`."""
     found = {}
     for name in formats:
         if taken.format is not None and name == taken.format.name:

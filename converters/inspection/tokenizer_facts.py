@@ -1,4 +1,4 @@
-"""What a checkpoint's tokenizer files say, read as they stand: no tokenizer is made of them."""
+"""The facts in a checkpoint's tokenizer files, read without building a tokenizer."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
     from clip_core.hub import HubOptions
 
-_UNLIMITED = 10**9  # transformers writes 1e30 for a tokenizer that knows no limit
+_UNLIMITED = 10**9  # transformers writes 1e30 for a tokenizer without a limit
 
 
 @dataclass
 class TokenizerFacts:
-    """What a tokenizer is.
+    """The facts about a tokenizer.
 
     Attributes:
-        size: its largest id, and one.
-        added: how many tokens were added to the vocabulary that it was made with.
-        eos_token_id: the id of what a text ends with, where the files tell it.
-        pad_token_id: likewise, of what fills shorter texts.
-        max_length: the longest text, where one is stated.
+        size: the largest id plus one.
+        added: the number of tokens added to the original vocabulary.
+        eos_token_id: the id of the token that ends a text, if the files state it.
+        pad_token_id: the id of the padding token, if the files state it.
+        max_length: the maximum length of a text, if the files state it.
     """
 
     size: int
@@ -37,7 +37,7 @@ class TokenizerFacts:
 
 
 def tokenizer_facts(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> TokenizerFacts | None:
-    """What a source's files say of its tokenizer; None where it has none."""
+    """Return the facts about a source's tokenizer; None if it has none."""
     names = ("tokenizer.json", "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json")
     found = {name: _read(source, name, **options) for name in names}
     whole, settings = found["tokenizer.json"], found["tokenizer_config.json"]
@@ -63,7 +63,7 @@ def _read(source: str | os.PathLike[str], name: str, **options: Unpack[HubOption
     path = find_file(source, name, **options)
     content = {} if path is None else read_json(path)
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no JSON object")  # noqa: TRY004  the file is at fault
+        raise ValueError(f"{path} is not a JSON object")  # noqa: TRY004  the file is at fault
     return content
 
 

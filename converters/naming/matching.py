@@ -1,4 +1,4 @@
-"""How a checkpoint fits a model: what is missing, what is left over, what has another shape, in one report."""
+"""Comparison of a checkpoint with a model: missing, unexpected and mismatched tensors in one report."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _SHOWN = 20  # names of each kind in a message; a foreign checkpoint would print
 
 @dataclass
 class LoadReport:
-    """How the tensors of a checkpoint fit the parameters of a model.
+    """The comparison of a checkpoint's tensors with a model's parameters.
 
     Attributes:
-        matched: parameters that the checkpoint holds in the right shape.
-        missing: parameters that it does not hold.
-        unexpected: tensors that the model has no place for.
-        other_parts: tensors of a part of CLIP that the model does without, such as the vision tower when a text model
-            is loaded; no fault.
-        mismatched: name, shape in the checkpoint, shape in the model.
+        matched: the parameters that the checkpoint has in the right shape.
+        missing: the parameters that it lacks.
+        unexpected: the tensors that the model does not have.
+        other_parts: the tensors of a part of CLIP that the model lacks, such as the vision tower when a text model is
+            loaded; not a fault.
+        mismatched: name, shape in the checkpoint and shape in the model of each parameter whose shapes differ.
     """
 
     matched: list[str] = field(default_factory=list)
@@ -41,7 +41,7 @@ class LoadReport:
     mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
 
     def loading_info(self) -> dict[str, list[object]]:
-        """The report in the form that `output_loading_info=True` returns, with transformers' keys."""
+        """Return the report as `output_loading_info=True` returns it, with transformers' keys."""
         return {
             "missing_keys": list(self.missing),
             "unexpected_keys": [*self.unexpected, *self.other_parts],
@@ -67,7 +67,7 @@ def fit(
     new_head: bool = False,
     advice: str = _ADVICE,
 ) -> tuple[LoadReport, list[str]]:
-    """Compare a checkpoint with a model class, and accept it or raise what does not fit as one error.
+    """Compare a checkpoint with a model class, and raise one error that lists everything that does not fit.
 
     Args:
         checkpoint: the checkpoint; no tensor is read.
@@ -114,7 +114,7 @@ def match(table: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint) -> LoadR
 
 
 def _adopt_projection(config: AnyConfig, checkpoint: Checkpoint) -> None:
-    """Where neither file nor caller stated `projection_dim`, the weight's own size is better than a default."""
+    """Take `projection_dim` from the weight if neither file nor caller stated it."""
     if config.projection_dim_stated:
         return
     for name in ("text_projection.weight", "visual_projection.weight"):

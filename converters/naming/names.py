@@ -1,8 +1,8 @@
-"""Hugging Face's layouts of one and the same checkpoint, brought to the canonical names.
+"""Translation between the names in files and the canonical names.
 
 The canonical names are those of the PyTorch `state_dict` of transformers 4.57 (`text_model.encoder.layers.0...`).
-Files hold them under prefixes of what CLIP was part of (`clip.`, `model.`, DDP's `module.`, `torch.compile`'s
-`_orig_mod.`), and transformers 5.6 writes a tower alone without its `text_model.` (issue 44431 there).
+Files have them under the prefixes of a larger model (`clip.`, `model.`, DDP's `module.`, `torch.compile`'s
+`_orig_mod.`), and transformers 5.6 writes a single tower without its `text_model.` (issue 44431 there).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class Rule(NamedTuple):
-    """A row with the words in braces filled in: what one tensor of a file means.
+    """A row with the words in braces filled in, for one tensor of a file.
 
     Attributes:
-        canonical: the canonical names of what it holds, in order.
-        in_file: its name.
-        transform: what the values undergo.
+        canonical: the canonical names of the parameters that the tensor holds, in order.
+        in_file: the name in the file.
+        transform: the name of the transform of the values.
     """
 
     canonical: tuple[str, ...]
@@ -56,7 +56,7 @@ def layout_of(names: Iterable[str], layouts: Sequence[Layout]) -> Layout:
 
 
 def bare_name(layout: Layout, name: str) -> str:
-    """A name in a file without what the library puts around it: model and scope names before, a suffix behind."""
+    """Return a name in a file without the model and scope names before it and the suffix after it."""
     if layout is HUGGING_FACE:
         return name
     name = name.removesuffix(layout.suffix)
@@ -70,12 +70,12 @@ def bare_name(layout: Layout, name: str) -> str:
 
 
 def to_canonical(entries: Mapping[str, TensorEntry], layout: Layout) -> tuple[dict[str, TensorEntry], dict[str, str]]:
-    """The tensors of a file by their canonical names, and the name in the file that each comes from.
+    """Return the tensors of a file by canonical name, and the name in the file of each.
 
-    What the table does not know keeps its name, for the caller to report.
+    Tensors that the table does not know keep their names, for the caller to report.
 
     Raises:
-        ValueError: two tensors of the file mean the same parameter, or one has a shape that it cannot have.
+        ValueError: two tensors of the file mean the same parameter, or one has an impossible shape.
     """
     if layout is HUGGING_FACE:
         in_file = canonical_names(entries)
@@ -96,10 +96,10 @@ def to_canonical(entries: Mapping[str, TensorEntry], layout: Layout) -> tuple[di
 
 
 def to_file(tensors: Mapping[str, TensorEntry], layout: Layout) -> dict[str, TensorEntry]:
-    """Canonical tensors as a layout keeps them, each by its name there.
+    """Return canonical tensors in a layout, by their names there.
 
     Raises:
-        ValueError: the layout has no place for a tensor, or keeps it together with another that is not there.
+        ValueError: the layout lacks a tensor, or stores it together with another one that is missing.
     """
     if layout is HUGGING_FACE:
         return dict(tensors)
@@ -110,7 +110,7 @@ def to_file(tensors: Mapping[str, TensorEntry], layout: Layout) -> dict[str, Ten
             raise ValueError(f"{layout.name}'s layout has no place for {name}")
         missing = [part for part in rule.canonical if part not in tensors]
         if missing:
-            raise ValueError(f"{layout.name}'s layout keeps {name} together with {missing[0]}, which is not there")
+            raise ValueError(f"{layout.name}'s layout stores {name} together with {missing[0]}, which is missing")
         rules[rule.in_file] = rule
     return {name: _to_file(rule, [tensors[part] for part in rule.canonical]) for name, rule in rules.items()}
 
@@ -162,7 +162,7 @@ def _pattern(pattern: str) -> re.Pattern[str]:
 
 @cache
 def _roots(layout: Layout) -> frozenset[str]:
-    """The first segments of the layout's names."""
+    """Return the first segments of the layout's names."""
     firsts = {row.in_file.split(layout.separator)[0] for row in layout.rows}
     return frozenset(
         root for first in firsts for root in (WORDS[first[1:-1]].split("|") if first.startswith("{") else [first])
@@ -172,7 +172,7 @@ def _roots(layout: Layout) -> frozenset[str]:
 # The first segments of canonical names.
 ROOTS = frozenset({"text_model", "vision_model", "text_projection", "visual_projection", "logit_scale", "classifier"})
 
-# The first segments inside a tower, and the one parameter that tells which tower it is.
+# The first segments inside a tower, and the parameters that identify each tower.
 _TOWER_SEGMENTS = frozenset({"embeddings", "encoder", "final_layer_norm", "pre_layrnorm", "post_layernorm"})
 _TELLTALES = {"token_embedding": "text_model", "patch_embedding": "vision_model"}
 
@@ -181,7 +181,7 @@ _CONSTANTS = (".position_ids",)
 
 
 def canonical_names(names: Iterable[str]) -> dict[str, str]:
-    """Canonical name to the name in the file, without the constants; unknown names stay as they are.
+    """Return the name in the file by canonical name, without constants; unknown names stay as they are.
 
     Raises:
         ValueError: two names in the file mean the same parameter.
@@ -209,7 +209,7 @@ def _canonical_name(name: str, towers: dict[str, str]) -> str:
 
 
 def _flat_towers(names: Iterable[str]) -> dict[str, str]:
-    """The prefixes under which a tower stands without its name, and which tower it is."""
+    """Return the prefixes of a tower that is stored without its name, with the name of the tower."""
     towers = {}
     for name in names:
         segments = name.split(".")

@@ -1,15 +1,14 @@
 """The names of CLIP's parameters in each library's files: tables of rows, read in both directions.
 
-To support another layout, write its rows. A row gives the canonical name, or several that one tensor in the file holds
-together; the name in the file; and what happens to the values. Words in braces stand for one of a few words, which is
-the same on both sides.
+A layout is a table of rows. A row has the canonical name, or several if one tensor of the file holds them together; the
+name in the file; and the transform of the values. Words in braces stand for one of a few words, the same on both sides.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# What a word in braces may stand for.
+# The patterns of the words in braces.
 WORDS = {
     "layer": r"\d+",
     "tower": "text_model|vision_model",
@@ -27,9 +26,9 @@ class Row:
     """One kind of parameter.
 
     Attributes:
-        canonical: its canonical name, or those of all that the file holds as one tensor, in order.
-        in_file: its name in the file.
-        transform: what the values undergo, by its name in `converters.naming.transforms.TRANSFORMS`.
+        canonical: the canonical name, or in order those of all parameters that the file stores as one tensor.
+        in_file: the name in the file.
+        transform: the transform of the values, by its name in `converters.naming.transforms.TRANSFORMS`.
     """
 
     canonical: str | tuple[str, ...]
@@ -38,20 +37,20 @@ class Row:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The canonical names, also where there is one."""
+        """Canonical names, also of a row with one."""
         return (self.canonical,) if isinstance(self.canonical, str) else self.canonical
 
 
-@dataclass(frozen=True, eq=False)  # a table is itself alone; comparing and hashing all its rows would take its time
+@dataclass(frozen=True, eq=False)  # compared by identity; comparing and hashing all rows would be slow
 class Layout:
-    """How a library names the parameters.
+    """The names of the parameters in a library's files, and the layout of their values.
 
     Attributes:
-        name: what to call it.
-        rows: its table.
-        separator: stands between the segments of a name in the file.
-        suffix: stands behind every name in the file, and means nothing.
-        constants: endings of names in the file that are no parameters.
+        name: the name of the layout in messages.
+        rows: the table.
+        separator: the separator between the segments of a name in the file.
+        suffix: the meaningless suffix of every name in the file.
+        constants: the endings of names in the file that are not parameters.
     """
 
     name: str
@@ -61,7 +60,7 @@ class Layout:
     constants: tuple[str, ...] = ()
 
 
-# What transformers' TensorFlow classes write, into `tf_model.h5` or safetensors.
+# The layout of transformers' TensorFlow classes, in `tf_model.h5` or safetensors.
 _TF_LAYER = "{tower}/encoder/layers_._{layer}"
 TENSORFLOW = Layout(
     "TensorFlow",
@@ -94,7 +93,7 @@ TENSORFLOW = Layout(
     suffix=":0",
 )
 
-# What transformers' Flax classes write, into `flax_model.msgpack` or, with dots, into safetensors.
+# The layout of transformers' Flax classes, in `flax_model.msgpack` or, with dots, in safetensors.
 _FLAX_LAYER = "{tower}/encoder/layers/{layer}"
 FLAX = Layout(
     "Flax",
@@ -130,7 +129,7 @@ FLAX = Layout(
 
 
 def _openai_tower(canonical: str, in_file: str) -> tuple[Row, ...]:
-    """The rows of an encoder, whose towers OpenAI names differently."""
+    """Return the rows of an encoder, whose towers have different names in OpenAI's files."""
     layer, block = f"{canonical}.encoder.layers.{{layer}}", f"{in_file}transformer.resblocks.{{layer}}"
     return (
         *(
@@ -149,7 +148,7 @@ def _openai_tower(canonical: str, in_file: str) -> tuple[Row, ...]:
     )
 
 
-# What OpenAI's code and open_clip write; open_clip's CustomTextCLIP has a `text.` before the text tower's names.
+# The layout of OpenAI's code and open_clip; open_clip's CustomTextCLIP has a `text.` before the text tower's names.
 OPENAI = Layout(
     "OpenAI",
     (
@@ -172,8 +171,8 @@ OPENAI = Layout(
     constants=("attn_mask", "input_resolution", "context_length", "vocab_size"),
 )
 
-# What transformers' PyTorch classes write: the canonical names themselves. `converters.naming.names` knows the prefixes
-# that they come under.
+# The layout of transformers' PyTorch classes: the canonical names themselves. `converters.naming.names` knows their
+# prefixes.
 HUGGING_FACE = Layout(
     "Hugging Face", tuple(Row(name, name) for row in TENSORFLOW.rows for name in row.parts), separator="."
 )

@@ -1,1 +1,1 @@
-"""What stands beside the weights, in the form of each library: configuration, tokenizer, preprocessing. Internal."""
+"""The files beside the weights, in the form of each library: configuration, tokenizer, preprocessing. Internal."""

@@ -1,4 +1,4 @@
-"""What stands beside a checkpoint's weights: the configuration and the preparation of pictures, in whichever form."""
+"""The configuration and the preprocessing beside a checkpoint's weights, in the form of any library."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 OPEN_CLIP_CONFIG_NAME = "open_clip_config.json"
 
-# Where a configuration may come from besides a file, as `Description.origin` says it.
+# The value of `Description.origin` for a configuration that no file states.
 FROM_SHAPES = "the shapes of the weights, as in OpenAI's code"
 
 
 @dataclass
 class Description:
-    """What is known of a checkpoint besides its weights.
+    """The description of a checkpoint's model.
 
     Attributes:
-        config: its configuration.
+        config: the configuration.
         class_name: the model class.
         origin: the name of the file that the configuration was read from, or FROM_SHAPES.
-        preprocessing: how pictures are prepared; None where nothing says it.
+        preprocessing: the image processor; None if no file states the preprocessing.
     """
 
     config: AnyConfig
@@ -52,9 +52,9 @@ class Description:
 
 
 def describe(checkpoint: Checkpoint, source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Description:
-    """The configuration and the preparation of pictures that belong to a checkpoint.
+    """Return the configuration and the preprocessing of a checkpoint.
 
-    Weights in OpenAI's layout go by open_clip's configuration where there is one; others by config.json.
+    Weights in OpenAI's layout use open_clip's configuration if there is one; others use config.json.
 
     Args:
         checkpoint: the weights.
@@ -62,7 +62,7 @@ def describe(checkpoint: Checkpoint, source: str | os.PathLike[str], **options: 
         **options: where on the hub; see `clip_core.hub.HubOptions`.
 
     Raises:
-        FileNotFoundError: no configuration is there, and the weights do not tell.
+        FileNotFoundError: there is no configuration, and the weights do not imply one.
         ValueError: a file is damaged, or describes another architecture.
     """
     source, options = beside(source, options)
@@ -80,7 +80,7 @@ def describe(checkpoint: Checkpoint, source: str | os.PathLike[str], **options: 
 
 
 def beside(source: str | os.PathLike[str], options: HubOptions) -> tuple[str | os.PathLike[str], HubOptions]:
-    """Where to look for what belongs to a checkpoint: for a file, its folder, which no subfolder leads out of."""
+    """Return the source and options for the files beside a checkpoint; for a weight file, its folder."""
     path = Path(source).expanduser()
     if not path.is_file():
         return source, options
@@ -90,13 +90,14 @@ def beside(source: str | os.PathLike[str], options: HubOptions) -> tuple[str | o
 def config_from_pretrained(
     config_class: type[AnyConfig], source: str | os.PathLike[str], **kwargs: Any
 ) -> tuple[Any, dict[str, Any]]:
-    """As `config_class.from_pretrained(source, return_unused_kwargs=True, **kwargs)`, for checkpoints of all formats.
+    """Return the configuration and the unused keywords, for checkpoints of all formats.
 
-    Where there is no config.json, the configuration is made from open_clip's, or from the shapes of OpenAI's weights.
+    This is `config_class.from_pretrained(source, return_unused_kwargs=True, **kwargs)`. Without a config.json, the
+    configuration is derived from open_clip's, or from the shapes of OpenAI's weights.
     """
     fields = dict(kwargs)
     options = split_hub_options(fields)
-    if Path(source).name.endswith(".index.json"):  # it is the weights', and no configuration
+    if Path(source).name.endswith(".index.json"):  # the index of the weights, not a configuration
         source, kwargs["subfolder"] = Path(source).expanduser().parent, None
     config = None if find_file(source, CONFIG_NAME, **options) else _config_elsewhere(source, **options)
     if config is None:
@@ -105,10 +106,10 @@ def config_from_pretrained(
 
 
 def class_of(checkpoint: Checkpoint, architectures: Iterable[str]) -> str:
-    """The model class that a checkpoint holds: the one that its configuration names, or the one that its names tell.
+    """Return the model class of a checkpoint, from its configuration or else from the names of its tensors.
 
     Raises:
-        CheckpointError: it holds neither tower.
+        CheckpointError: the checkpoint has neither tower.
     """
     for name in map(str, architectures):
         plain = name.removeprefix("TF").removeprefix("Flax")
@@ -126,7 +127,7 @@ def class_of(checkpoint: Checkpoint, architectures: Iterable[str]) -> str:
         if needed <= roots:
             return class_name
     shown = ", ".join(list(checkpoint)[:3]) or "nothing"
-    raise CheckpointError(f"{checkpoint.source} holds no tower of CLIP's; it holds {shown} and so on")
+    raise CheckpointError(f"{checkpoint.source} holds neither tower of CLIP; it holds {shown} and so on")
 
 
 def _from_open_clip(path: Any, checkpoint: Checkpoint) -> Description:
@@ -144,7 +145,7 @@ def _from_open_clip(path: Any, checkpoint: Checkpoint) -> Description:
 
 def _open_clip_config(content: Any) -> CLIPConfig:
     if not isinstance(content, dict) or not isinstance(content.get("model_cfg"), dict):
-        raise ValueError("it holds no model_cfg, as open_clip's configurations do")  # noqa: TRY004  the file is at fault
+        raise ValueError("it lacks model_cfg, which open_clip's configurations have")  # noqa: TRY004  the file is at fault
     return config_from_open_clip(content["model_cfg"])
 
 
@@ -154,7 +155,7 @@ def _from_shapes(checkpoint: Checkpoint) -> Description:
     config = config_from_shapes(checkpoint)
     if not any(name.endswith("input_resolution") for name in checkpoint.constants):  # which OpenAI's files hold
         warnings.warn(
-            f"{checkpoint.source} is taken for one of OpenAI's, with quick_gelu and heads of 64, as nothing tells "
+            f"{checkpoint.source} is assumed to be one of OpenAI's, with quick_gelu and heads of 64, as no file says "
             "otherwise; if open_clip trained it, put its open_clip_config.json beside it",
             stacklevel=3,
         )
@@ -162,7 +163,7 @@ def _from_shapes(checkpoint: Checkpoint) -> Description:
 
 
 def _config_elsewhere(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> CLIPConfig | None:
-    """The configuration of a source that has no config.json; None where nothing else tells of it."""
+    """Return the configuration of a source without config.json; None if nothing else states it."""
     path = find_file(source, OPEN_CLIP_CONFIG_NAME, **options)
     if path is not None:
         try:
@@ -172,7 +173,7 @@ def _config_elsewhere(source: str | os.PathLike[str], **options: Unpack[HubOptio
     try:
         checkpoint = open_checkpoint(source, **options)
     except FileNotFoundError:
-        return None  # config.json is what to ask for
+        return None  # the caller asks for config.json
     if checkpoint.layout is not OPENAI:
         return None
     config: Any = _from_shapes(checkpoint).config

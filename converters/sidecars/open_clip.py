@@ -68,10 +68,10 @@ _MEANING = {
 
 
 def config_from_open_clip(model_cfg: Mapping[str, Any]) -> CLIPConfig:
-    """The configuration that open_clip's `model_cfg` describes.
+    """Return the configuration that open_clip's `model_cfg` describes.
 
     Raises:
-        ValueError: it describes another architecture, which the message names, or is not whole.
+        ValueError: the `model_cfg` is incomplete, or describes another architecture, which the message names.
     """
     for field in ("embed_dim", "text_cfg", "vision_cfg"):
         if field not in model_cfg:
@@ -96,7 +96,7 @@ def config_from_open_clip(model_cfg: Mapping[str, Any]) -> CLIPConfig:
 
 
 def open_clip_from_config(config: CLIPConfig) -> dict[str, Any]:
-    """The `model_cfg` with which open_clip runs a model of this configuration.
+    """Return the `model_cfg` with which open_clip runs a model of this configuration.
 
     Raises:
         ValueError: open_clip cannot run it; the message names the field.
@@ -154,7 +154,7 @@ def _activation(act_kwargs: Mapping[str, Any], where: str, *, quick_gelu: bool) 
     names = {"none": "gelu", "tanh": "gelu_pytorch_tanh"}
     approximate = act_kwargs.get("approximate", "none")
     if quick_gelu or act_kwargs.keys() - {"approximate"} or approximate not in names:
-        raise ValueError(f"{where}.act_kwargs is {act_kwargs!r}, which is no activation of CLIP's")
+        raise ValueError(f"{where}.act_kwargs is {act_kwargs!r}, which is not an activation of CLIP")
     return names[approximate]
 
 
@@ -165,12 +165,12 @@ def _heads(width: int, head_width: Any) -> int:
 
 
 def _table(given: Mapping[str, Any], where: str, field: str) -> Mapping[str, Any]:
-    """A field that holds fields; where None is a default, none of them."""
+    """Return a field that holds fields; no fields for None."""
     value = given.get(field)
     if value is None and field.endswith("_kwargs"):
         return {}
     if not isinstance(value, dict):
-        raise ValueError(f"{where}.{field} is {value!r}; it has to hold fields")  # noqa: TRY004  the file is at fault
+        raise ValueError(f"{where}.{field} is {value!r}; it must be an object")  # noqa: TRY004  the file is at fault
     return value
 
 
@@ -182,7 +182,7 @@ def _whole(value: Any, where: str) -> int:
 
 def _number(value: Any, where: str) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise ValueError(f"{where} is {value!r}, which is no number")
+        raise ValueError(f"{where} is {value!r}, which is not a number")
     return value
 
 
@@ -218,7 +218,7 @@ def _tower(config: CLIPTextConfig | CLIPVisionConfig, table: Mapping[str, Any]) 
 
 
 def _ratio(intermediate_size: int, hidden_size: int) -> float:
-    """The shortest number that open_clip multiplies with `hidden_size` and cuts off to get `intermediate_size`."""
+    """Return the shortest ratio from which open_clip computes `intermediate_size` by truncation."""
     exact = intermediate_size / hidden_size
     candidates = [round(exact, digits) for digits in range(1, 8)]
     candidates += [exact, math.nextafter(exact, math.inf)]

@@ -1,7 +1,8 @@
-"""The configuration that OpenAI's code gives a checkpoint by the shapes of its weights, and what it cannot express.
+"""The configuration that OpenAI's code derives from the shapes of the weights, and its limits.
 
-OpenAI's files hold no configuration. Its code takes everything from shapes but for what is the same for all its models:
-`quick_gelu`, heads of width 64, an epsilon of 1e-5, an MLP of four times the width, and pooling at the largest token.
+OpenAI's files have no configuration. Its code takes everything from shapes, except for the settings that all its
+models share: `quick_gelu`, heads of width 64, an epsilon of 1e-5, an MLP of four times the width, and pooling at the
+largest id.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ MLP_RATIO = 4
 VOCAB_SIZE, BOS_TOKEN_ID, EOS_TOKEN_ID = 49408, 49406, 49407
 PAD_TOKEN_ID = 0
 
-# What `eos_token_id` says in a configuration of a model that pools at the largest id, whichever token that is.
+# The legacy value of `eos_token_id` for a model that pools at the largest id, whichever token that is.
 LARGEST_ID = 2
 
-# The tensors whose shapes tell of a model, and how many axes each has.
+# The tensors whose shapes determine the configuration, with their numbers of axes.
 _NEEDED = {
     "text_model.embeddings.token_embedding.weight": 2,
     "text_model.embeddings.position_embedding.weight": 2,
@@ -41,23 +42,23 @@ _NEEDED = {
 
 
 def config_from_shapes(checkpoint: Checkpoint) -> CLIPConfig:
-    """The configuration that OpenAI's code would give these weights.
+    """Return the configuration that OpenAI's code would give these weights.
 
     Raises:
-        ValueError: a tensor that tells of it is missing, or a shape is none that the code knows.
+        ValueError: a needed tensor is missing, or has a shape that the code does not know.
     """
     missing = [name for name in _NEEDED if name not in checkpoint]
     if missing:
         raise ValueError(f"{checkpoint.source} holds no {', '.join(missing)}, and no config.json tells of the model")
     for name, axes in _NEEDED.items():
         if len(checkpoint.shape(name)) != axes:
-            raise ValueError(f"{checkpoint.source}: {name} has shape {checkpoint.shape(name)}, and {axes} axes are due")
+            raise ValueError(f"{checkpoint.source}: {name} has shape {checkpoint.shape(name)}; it needs {axes} axes")
     tokens, positions, _, patches, places, _, projection = map(checkpoint.shape, _NEEDED)
     vocab_size, text_width = tokens
     width, channels, patch_size, _ = patches
     grid = math.isqrt(max(places[0] - 1, 0))
     if grid < 1 or grid**2 + 1 != places[0]:
-        raise ValueError(f"{checkpoint.source}: {places[0]} places of patches make no square and a class token")
+        raise ValueError(f"{checkpoint.source}: {places[0]} positions are not a square of patches plus a class token")
     return CLIPConfig(
         text_config={
             **_tower(checkpoint, "text_model", text_width),
@@ -76,22 +77,22 @@ def config_from_shapes(checkpoint: Checkpoint) -> CLIPConfig:
 
 
 def token_ids(vocab_size: int) -> dict[str, int | None]:
-    """The special tokens of a model that pools at the largest id and pads with 0, as configuration fields."""
+    """Return the special tokens of a model that pools at the largest id and pads with 0, as configuration fields."""
     if vocab_size == VOCAB_SIZE:
         return {"bos_token_id": BOS_TOKEN_ID, "eos_token_id": EOS_TOKEN_ID, "pad_token_id": PAD_TOKEN_ID}
     return {"bos_token_id": None, "eos_token_id": LARGEST_ID, "pad_token_id": PAD_TOKEN_ID}
 
 
 def pools_at_largest_id(config: CLIPTextConfig) -> bool:
-    """Whether a model pools at the largest id of a row, or at the largest that there is."""
+    """Return True if a model pools at the largest id of a row, or at the largest in the vocabulary."""
     return config.eos_token_id in {LARGEST_ID, config.vocab_size - 1}
 
 
 def check_openai(config: CLIPConfig) -> None:
-    """Refuse what OpenAI's code would run otherwise.
+    """Refuse a configuration that OpenAI's code would run differently.
 
     Raises:
-        ValueError: a field has another value than the code takes for granted; one message names them all.
+        ValueError: a field has another value than the code assumes; one message names them all.
     """
     faults = [*_faults(config.text_config), *_faults(config.vision_config)]
     if not pools_at_largest_id(config.text_config):

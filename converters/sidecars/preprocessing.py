@@ -1,6 +1,6 @@
-"""How pictures are prepared, between `preprocessor_config.json`, open_clip's `preprocess_cfg` and OpenAI's code.
+"""Translation of the preprocessing between `preprocessor_config.json`, open_clip's `preprocess_cfg` and OpenAI's code.
 
-Everything passes through `CLIPImageProcessor`, which also reads the forms of old files.
+The common form is `CLIPImageProcessor`, which also reads the forms of old files.
 """
 
 from __future__ import annotations
@@ -12,39 +12,37 @@ from typing import Any
 from clip_core.images.processor import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, CLIPImageProcessor
 from clip_core.images.settings import ARGUMENTS
 
-# open_clip's interpolation: Pillow's filter. One drawn at random is for training; elsewhere it is the last.
+# open_clip's interpolation to Pillow's filter. "random" draws one in training, and is bicubic otherwise.
 _FILTERS = {"bilinear": 2, "random": 3, "bicubic": 3}
 
-# The size is not read: open_clip takes the model's whatever stands there.
+# The size is not read: open_clip always takes the model's.
 _KNOWN = {"size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color"}
 
 
 def openai_preprocessing(image_size: int) -> CLIPImageProcessor:
-    """What OpenAI's code does: shortest side to the size, by a bicubic filter, middle cut out, its own mean and std."""
+    """Return the preprocessing of OpenAI's code: bicubic resize of the shortest side, center crop, its mean and std."""
     return CLIPImageProcessor(size={"shortest_edge": image_size}, crop_size=image_size)
 
 
 def preprocessing_from_open_clip(preprocess_cfg: Mapping[str, Any], image_size: int) -> CLIPImageProcessor:
-    """What open_clip does with pictures by a `preprocess_cfg`; what that leaves out is as in open_clip's code.
+    """Return the preprocessing that a `preprocess_cfg` describes, with open_clip's defaults.
 
     Raises:
-        ValueError: there is no such way here; the message names the field.
+        ValueError: it is not supported; the message names the field.
     """
     if not isinstance(preprocess_cfg, Mapping):
-        raise ValueError(f"preprocess_cfg is {preprocess_cfg!r}; it has to hold fields")  # noqa: TRY004  the file is at fault
+        raise ValueError(f"preprocess_cfg is {preprocess_cfg!r}; it must be an object")  # noqa: TRY004  the file is at fault
     unknown = preprocess_cfg.keys() - _KNOWN
     if unknown:
         raise ValueError(f"preprocess_cfg holds {', '.join(sorted(unknown))}, which is not known")
     if preprocess_cfg.get("mode") not in {None, "RGB"}:
-        raise ValueError(f"preprocess_cfg.mode is {preprocess_cfg['mode']!r}; models of pictures in RGB are known")
+        raise ValueError(f"preprocess_cfg.mode is {preprocess_cfg['mode']!r}; only RGB images are supported")
     interpolation = preprocess_cfg.get("interpolation") or "bicubic"
     resize_mode = preprocess_cfg.get("resize_mode") or "shortest"
     if interpolation not in _FILTERS:
         raise ValueError(f"preprocess_cfg.interpolation is {interpolation!r}; one of {', '.join(_FILTERS)} is known")
     if resize_mode not in {"shortest", "squash"}:
-        raise ValueError(
-            f"preprocess_cfg.resize_mode is {resize_mode!r}; 'shortest' and 'squash' are what an image processor can do"
-        )
+        raise ValueError(f"preprocess_cfg.resize_mode is {resize_mode!r}; 'shortest' and 'squash' are supported")
     is_squashed = resize_mode == "squash"
     square = {"height": image_size, "width": image_size}
     return CLIPImageProcessor(
@@ -58,7 +56,7 @@ def preprocessing_from_open_clip(preprocess_cfg: Mapping[str, Any], image_size: 
 
 
 def open_clip_from_preprocessing(processor: CLIPImageProcessor, image_size: int) -> dict[str, Any]:
-    """The `preprocess_cfg` with which open_clip prepares pictures as the processor does.
+    """Return the `preprocess_cfg` with which open_clip preprocesses images as the processor does.
 
     Raises:
         ValueError: open_clip cannot; the message names the field.
@@ -87,7 +85,7 @@ def open_clip_from_preprocessing(processor: CLIPImageProcessor, image_size: int)
 
 
 def check_openai_preprocessing(processor: CLIPImageProcessor, image_size: int) -> None:
-    """Refuse what OpenAI's code would do otherwise.
+    """Refuse preprocessing that differs from OpenAI's code.
 
     Raises:
         ValueError: a field differs; one message names them all.
@@ -99,7 +97,7 @@ def check_openai_preprocessing(processor: CLIPImageProcessor, image_size: int) -
         if field != "do_convert_rgb" and not _alike(getattr(processor, field), getattr(wanted, field))
     ]
     if faults:
-        raise ValueError(f"OpenAI's code would prepare pictures otherwise: {'; '.join(faults)}; open_clip can be told")
+        raise ValueError(f"OpenAI's code preprocesses images differently: {'; '.join(faults)}; convert to open_clip")
 
 
 def _check_steps(processor: CLIPImageProcessor, library: str, **wanted: bool) -> None:
@@ -111,7 +109,7 @@ def _check_steps(processor: CLIPImageProcessor, library: str, **wanted: bool) ->
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Equal, numbers but for the rounding of a file."""
+    """Return True if two values are equal up to the rounding of a file."""
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(one) == len(other) and all(map(_alike, one, other))
     if isinstance(one, float) and isinstance(other, float):
@@ -120,13 +118,13 @@ def _alike(one: Any, other: Any) -> bool:
 
 
 def _numbers(given: Mapping[str, Any], field: str, default: list[float]) -> list[float]:
-    """A number for each of three channels."""
+    """Return one number per channel, of three."""
     value = given.get(field)
     if value is None:
         return list(default)
     numbers = list(value) if isinstance(value, list | tuple) else [value] * 3
     if len(numbers) != 3 or not all(isinstance(number, int | float) for number in numbers):
-        raise ValueError(f"preprocess_cfg.{field} is {value!r}; it has to be a number for each of three channels")
+        raise ValueError(f"preprocess_cfg.{field} is {value!r}; it must be one number per channel, of three")
     if field == "std" and 0 in numbers:
         raise ValueError(f"preprocess_cfg.std is {value!r}, and values cannot be divided by 0")
     return [float(number) for number in numbers]

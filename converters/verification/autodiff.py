@@ -1,8 +1,8 @@
-"""Gradients of plain numpy code: arrays that remember what they were computed from.
+"""Gradients of plain numpy code, by arrays that record their computation.
 
-`verification.reference` is written for arrays and stays so; given `Tracked` weights, it leaves a graph behind, along
-which `pull_back` goes from a result to the weights. Only what the reference uses has a rule; numpy raises TypeError
-where a Tracked meets anything else. A step keeps what its derivative needs and no value beside it.
+`verification.reference` is written for arrays. Given `Tracked` weights, it builds a graph, along which `pull_back` goes
+from a result to the weights. Only operations that the reference uses have a rule; numpy raises TypeError for others.
+A step keeps only the values that its derivative needs.
 """
 
 # ruff: noqa: ARG005  all rules of the table take the same arguments
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.float64]]
     Pull = Callable[[Array], Array]
 
-# The derivative of an elementwise function by each of its arguments, from the result y and the arguments.
+# The derivatives of elementwise functions by each argument, from the result y and the arguments.
 ELEMENTWISE: dict[np.ufunc, Sequence[Callable[..., Any]]] = {
     np.add: (lambda y, a, b: 1.0, lambda y, a, b: 1.0),
     np.subtract: (lambda y, a, b: 1.0, lambda y, a, b: -1.0),
     np.multiply: (lambda y, a, b: b, lambda y, a, b: a),
     np.divide: (lambda y, a, b: 1 / b, lambda y, a, b: -y / b),
-    np.power: (lambda y, a, b: b * a ** (b - 1.0),),  # by an exponent that is a plain number
+    np.power: (lambda y, a, b: b * a ** (b - 1.0),),  # for an exponent that is a plain number
     np.maximum: (lambda y, a, b: a > b, lambda y, a, b: b >= a),
     np.minimum: (lambda y, a, b: a < b, lambda y, a, b: b <= a),
     np.logaddexp: (lambda y, a, b: np.exp(a - y), lambda y, a, b: np.exp(b - y)),
@@ -50,8 +50,8 @@ class Node:
     """A step of a computation.
 
     Attributes:
-        parents: the steps that it takes from, each with the function that turns its own gradient into theirs.
-        number: higher than that of every step before it.
+        parents: the steps of its inputs, each with the function that turns the step's gradient into the input's.
+        number: a number higher than those of all earlier steps.
     """
 
     def __init__(self, parents: Sequence[tuple[Node, Pull]]) -> None:
@@ -59,7 +59,7 @@ class Node:
 
 
 class Tracked(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array that remembers what it was computed from. One that is made from an array alone is where gradients end.
+    """An array that records its computation. Gradients end at one that is made from a plain array.
 
     Args:
         value: the array; computed in float64.
@@ -94,49 +94,49 @@ class Tracked(np.lib.mixins.NDArrayOperatorsMixin):
     def __getitem__(self, index: Any) -> Tracked:
         def pull(slope: Array) -> Array:
             whole = np.zeros(self.shape)
-            np.add.at(whole, index, slope)  # an index may come more than once
+            np.add.at(whole, index, slope)  # an index may occur more than once
             return whole
 
         return _step(self.value[index], [self], [pull])
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The array's shape."""
+        """Shape of the array."""
         shape: tuple[int, ...] = self.value.shape
         return shape
 
     @property
     def T(self) -> Tracked:  # noqa: N802  numpy's
-        """The array with its axes in reverse."""
+        """Transpose of the array."""
         return self.transpose(*reversed(range(self.value.ndim)))
 
     def astype(self, dtype: Any) -> Tracked:
-        """Itself: it is float64, as everything here."""
+        """Return the array itself, as everything here is float64."""
         if dtype != np.float64:
             raise TypeError(f"gradients are taken in float64, not in {dtype}")
         return self
 
     def reshape(self, *shape: int) -> Tracked:
-        """The same numbers in another shape."""
+        """Reshape the array."""
         return _step(self.value.reshape(*shape), [self], [lambda slope: slope.reshape(self.shape)])
 
     def transpose(self, *axes: int) -> Tracked:
-        """The axes in another order."""
+        """Permute the axes."""
         return _step(self.value.transpose(*axes), [self], [lambda slope: slope.transpose(*np.argsort(axes))])
 
     def sum(self, axis: int | None = None, *, keepdims: bool = False) -> Tracked:
-        """The sum over an axis, or over all."""
+        """Sum over one axis, or over all."""
         result = self.value.sum(axis, keepdims=keepdims)
         return _step(result, [self], [lambda slope: np.broadcast_to(_kept(slope, axis, keepdims), self.shape)])
 
     def mean(self, axis: int | None = None, *, keepdims: bool = False) -> Tracked:
-        """The mean over an axis, or over all."""
+        """Average over one axis, or over all."""
         size = self.value.size if axis is None else self.shape[axis]
         mean: Tracked = self.sum(axis, keepdims=keepdims) / size
         return mean
 
     def max(self, axis: int, *, keepdims: bool = False) -> Tracked:
-        """The largest along an axis; those that are equal share the gradient."""
+        """Return the maximum along an axis; equal maxima share the gradient."""
         result = self.value.max(axis, keepdims=True)
         largest = self.value == result
         share = largest.sum(axis, keepdims=True)
@@ -144,17 +144,17 @@ class Tracked(np.lib.mixins.NDArrayOperatorsMixin):
         return _step(result if keepdims else result.squeeze(axis), [self], [pull])
 
     def diagonal(self) -> Tracked:
-        """Of a matrix, what stands where row and column have the same number."""
+        """Return the diagonal of a matrix."""
         rows = np.arange(min(self.shape))
         return self[rows, rows]
 
 
 def pull_back(result: Tracked, slope: Array | float = 1.0) -> dict[Node, Array]:
-    """The gradient of `(result * slope).sum()` by every array that the result was computed from, by its node."""
+    """Return the gradients of `(result * slope).sum()` with respect to all arrays behind the result, by node."""
     pending: dict[Node, Array] = {result.node: np.broadcast_to(np.asarray(slope, np.float64), result.shape)}
     found: dict[Node, Array] = {}
     while pending:
-        node = max(pending, key=lambda node: node.number)  # nothing later can add to its gradient any more
+        node = max(pending, key=lambda node: node.number)  # its gradient is complete
         gradient = pending.pop(node)
         if not node.parents:
             found[node] = gradient
@@ -165,7 +165,7 @@ def pull_back(result: Tracked, slope: Array | float = 1.0) -> dict[Node, Array]:
 
 
 def _step(result: Array, inputs: Sequence[Any], pulls: Sequence[Pull]) -> Tracked:
-    """The result, and how to go back from it to those of the inputs that are tracked."""
+    """Return the result, with the way back to the tracked inputs."""
     return Tracked(result, [(x.node, pull) for x, pull in zip(inputs, pulls, strict=False) if isinstance(x, Tracked)])
 
 
@@ -193,7 +193,7 @@ FUNCTIONS: Mapping[Any, Callable[..., Tracked]] = {
 
 
 def _matmul_pulls(a: Array, b: Array) -> list[Pull]:
-    """Of a product of matrices, or of stacks of them, `(..., n, m) @ (..., m, k)`."""
+    """Return the derivatives of a product of matrices, or of stacks of them, `(..., n, m) @ (..., m, k)`."""
     if min(a.ndim, b.ndim) < 2:
         raise TypeError("gradients of a product with a vector are not taken")
     stacked: list[Pull] = [
@@ -202,7 +202,7 @@ def _matmul_pulls(a: Array, b: Array) -> list[Pull]:
     ]
     if b.ndim > 2:
         return stacked
-    # One matrix that serves a stack, as weights do: a single product in place of as many of its size and their sum.
+    # One matrix for a whole stack, as weights are: a single product instead of one per matrix and their sum.
     return [stacked[0], lambda slope: a.reshape(-1, a.shape[-1]).T @ slope.reshape(-1, slope.shape[-1])]
 
 
@@ -211,7 +211,7 @@ def _elementwise_pull(derivative: Any, shape: tuple[int, ...]) -> Pull:
 
 
 def _unbroadcast(slope: Array, shape: tuple[int, ...]) -> Array:
-    """Sum over the axes that broadcasting added to or stretched from a shape."""
+    """Sum over the axes that broadcasting added or stretched."""
     added = slope.ndim - len(shape)
     stretched = (axis + added for axis, size in enumerate(shape) if size == 1 and slope.shape[axis + added] != 1)
     summed: Array = slope.sum((*range(added), *stretched), keepdims=True)
@@ -219,7 +219,7 @@ def _unbroadcast(slope: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _kept(slope: Array, axis: int | None, keepdims: bool) -> Array:
-    """A gradient with the axis back that a sum took away."""
+    """Restore the axis that a sum removed from a gradient."""
     return slope if keepdims or axis is None else np.expand_dims(slope, axis)
 
 

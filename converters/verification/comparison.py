@@ -1,4 +1,4 @@
-"""Two runs of a model held against each other, stage by stage."""
+"""The comparison of two runs of a model, stage by stage."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far two runs lie apart at a stage.
+    """The difference between two runs at a stage.
 
     Attributes:
-        stage: its name; see `clip_core.modeling.stages`.
-        group: the group of the table that it belongs to.
+        stage: the name of the stage; see `clip_core.modeling.stages`.
+        group: the group in the table of tolerances.
         pair: the names of the runs.
-        absolute: the largest difference; infinite where a number is not finite, a shape differs or a stage is missing.
-        relative: that, divided by what `scale` names.
-        scale: what the tolerance is a part of; see `converters.verification.tolerances`.
-        tolerance: how large `relative` may be.
-        fault: what makes the two incomparable, in words.
+        absolute: the largest difference; infinite if a value is not finite, the shapes differ or a stage is missing.
+        relative: `absolute` divided by the size that `scale` names.
+        scale: the reference size of the tolerance; see `converters.verification.tolerances`.
+        tolerance: the limit of `relative`.
+        fault: the reason why the two cannot be compared, if there is one.
     """
 
     stage: str
@@ -54,19 +54,19 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        """Whether the runs agree at this stage."""
+        """True if the runs agree at this stage."""
         return self.fault is None and self.relative <= self.tolerance
 
     @property
     def badness(self) -> float:
-        """How many tolerances the difference is; above 1 it is too large."""
+        """Ratio of the difference to the tolerance; above 1 it is too large."""
         if self.relative == 0:
             return 0.0 if self.fault is None else math.inf
         return self.relative / self.tolerance if self.tolerance else math.inf
 
 
 def compare(a: Run, b: Run) -> Iterator[Comparison]:
-    """Every stage that either run has, in order of computation."""
+    """Yield the comparison of every stage of either run, in order of computation."""
     for stage in [*a.stages, *(stage for stage in b.stages if stage not in a)]:
         yield _compare_stage(stage, a, b)
 
@@ -81,10 +81,10 @@ def _compare_stage(stage: str, a: Run, b: Run) -> Comparison:
 
 
 def _difference(stage: str, a: Run, b: Run) -> tuple[float, str | None]:
-    """The largest difference at a stage, and what makes the two incomparable."""
+    """Return the largest difference at a stage, and the reason why the two cannot be compared."""
     without = [run.name for run in (a, b) if stage not in run]
     if without:
-        # A parameter that takes no part has no gradient in some frameworks, and zeros in others.
+        # An unused parameter has no gradient in some frameworks, and zeros in others.
         if is_gradient(stage):
             return max(run.largest[stage] for run in (a, b) if stage in run), None
         return math.inf, f"{without[0]} has no such stage"
@@ -98,7 +98,7 @@ def _difference(stage: str, a: Run, b: Run) -> tuple[float, str | None]:
 
 
 def _size(stage: str, scale: str, a: Run, b: Run) -> float:
-    """What a difference is divided by."""
+    """Return the size that a difference is divided by."""
     if scale == TEMPERATURE:
         return max(a.temperature, b.temperature)
     if scale == STEP:

@@ -1,4 +1,4 @@
-"""The pictures and texts that `clip-zoo verify` runs: the same each time, and made without any file."""
+"""The images and texts that `clip-zoo verify` runs: always the same, and generated without files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from clip_core.images.processor import CLIPImageProcessor
     from converters.sidecars.description import Description
 
-# Of different lengths, so that most rows are padded; the last is longer than any position table.
+# Texts of different lengths, so that most rows are padded; the last is longer than any position table.
 TEXTS = (
     "a cat",
     "two dogs 🐶🐶 in the snow ❄️, don't they look happy?",
@@ -29,20 +29,20 @@ TEXTS = (
     "one more word " * 400,
 )
 _SIZES = ((320, 240), (200, 333), (64, 64), (640, 481))  # width and height: wide, high, small, large
-_BLANK = 2  # the picture that is blank, whose pixels are near zero: a layer norm's epsilon counts there
-_MEAN_COLOUR = (122, 116, 104)  # of OpenAI's pictures
+_BLANK = 2  # the blank image, whose pixels near zero make a layer norm's epsilon matter
+_MEAN_COLOUR = (122, 116, 104)  # of OpenAI's preprocessing
 
-DRAWN = "drawn"  # in place of the name of a checkpoint, where nothing tells how to prepare them
+DRAWN = "drawn"  # stands for the name of a checkpoint if no file states the preprocessing
 
 
 def pictures() -> list[Image.Image]:
-    """Pictures in RGB, as many as there are texts: slopes, edges, waves of all lengths and noise; and a blank one."""
+    """Return RGB images, as many as texts: gradients, edges, waves of all lengths, noise, and a blank image."""
     return [_picture(width, height, seed) for seed, (width, height) in enumerate(_SIZES)]
 
 
 @dataclass
 class Preparation:
-    """How a checkpoint wants pictures and texts prepared; None where nothing says it."""
+    """The preprocessing of images and texts for a checkpoint; None if it is unknown."""
 
     source: str
     image_processor: CLIPImageProcessor | None
@@ -51,14 +51,14 @@ class Preparation:
 
 @dataclass
 class Inputs:
-    """The arguments of a forward pass, ready to be made for any framework.
+    """The arguments of a forward pass, for any framework.
 
     Attributes:
-        image_processor: makes `pixel_values` of the pictures; None where there are none, or they are drawn.
-        tokenizer: makes `input_ids` and `attention_mask` of the texts, likewise.
-        max_length: of a text, in tokens.
-        drawn: the arguments that nothing tells how to make.
-        origin: argument to the checkpoint whose processor makes it, or DRAWN.
+        image_processor: makes `pixel_values` from the images; None if there are none, or they are drawn at random.
+        tokenizer: makes `input_ids` and `attention_mask` from the texts; None likewise.
+        max_length: the maximum length of a text in tokens.
+        drawn: the arguments that are drawn at random.
+        origin: the checkpoint whose processor makes each argument, or DRAWN.
     """
 
     image_processor: CLIPImageProcessor | None = None
@@ -68,7 +68,7 @@ class Inputs:
     origin: dict[str, str] = field(default_factory=dict)
 
     def arrays(self, return_tensors: Any) -> dict[str, np.ndarray]:
-        """The arguments by name, by way of the tensors of a framework: "np", "pt", "tf" or "jax"."""
+        """Return the arguments by name as numpy, made as tensors of a framework: "np", "pt", "tf" or "jax"."""
         made: dict[str, Any] = {}
         if self.image_processor is not None:
             made |= self.image_processor(pictures(), return_tensors=return_tensors)
@@ -80,10 +80,10 @@ class Inputs:
 
 
 def preparation(source: str | os.PathLike[str], description: Description, **options: Unpack[HubOptions]) -> Preparation:
-    """What a source tells of how to prepare pictures and texts.
+    """Return the preprocessing that a source's files state.
 
     Raises:
-        ValueError: a file of it is damaged.
+        ValueError: a file is damaged.
     """
     folder, where = beside(source, options)
     keywords: dict[str, Any] = {**where}
@@ -95,14 +95,14 @@ def preparation(source: str | os.PathLike[str], description: Description, **opti
 
 
 def inputs_for(class_name: str, config: Any, preparations: list[Preparation], drawn_for: Any) -> Inputs:
-    """How to make the arguments that a checkpoint is run with.
+    """Return the inputs for a checkpoint.
 
     Args:
-        class_name: its model class.
-        config: its configuration.
-        preparations: its own way to prepare pictures and texts, and others to take for what it does not tell.
-        drawn_for: the configuration to go by where all are silent; that of the checkpoint it is compared with, so that
-            both run the same.
+        class_name: the model class.
+        config: the configuration.
+        preparations: the checkpoint's own preprocessing, then those of others to use for what it does not state.
+        drawn_for: the configuration for random inputs; that of the checkpoint it is compared with, so that both get the
+            same inputs.
     """
     inputs = Inputs()
     if class_name == "CLIPModel" or "Text" not in class_name:
@@ -120,7 +120,7 @@ def inputs_for(class_name: str, config: Any, preparations: list[Preparation], dr
 
 
 def drawn_pixels(config: CLIPVisionConfig) -> np.ndarray:
-    """Random numbers in place of pictures, and zeros for the blank one: `(4, channels, height, width)`, float32."""
+    """Return random pixel values, and zeros for the blank image: `(4, channels, height, width)`, float32."""
     shape = (len(_SIZES), config.num_channels, config.image_size, config.image_size)
     pixels = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     pixels[_BLANK] = 0
@@ -128,9 +128,9 @@ def drawn_pixels(config: CLIPVisionConfig) -> np.ndarray:
 
 
 def drawn_texts(config: CLIPTextConfig) -> dict[str, np.ndarray]:
-    """Random ids in place of texts: `input_ids` and `attention_mask` `(4, seq)`, int64.
+    """Return random token ids: `input_ids` and `attention_mask` `(4, seq)`, int64.
 
-    Rows of different lengths end in the EOS that the model pools at, and are padded; the last fills all positions.
+    Rows of different lengths end in the EOS token that the model pools at, and are padded; the last row is full.
     """
     random = np.random.default_rng(0)
     seq = config.max_position_embeddings

@@ -11,16 +11,17 @@ if TYPE_CHECKING:
 
 _WIDTH, _HEIGHT = 860, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 20, 15, 110  # room for the labels
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c564b")  # told apart by all
+# Distinguishable by the color-blind.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c564b")
 
 
 def line_plot(labels: Sequence[str], lines: Mapping[str, Sequence[float]], limits: Sequence[float]) -> str:
-    """A plot of positive numbers by label.
+    """Plot positive numbers by label.
 
     Args:
-        labels: what stands below each place.
-        lines: name to one number a label; zero is drawn at the foot, and what is not finite at the top.
-        limits: one number a label, drawn as a dashed line.
+        labels: the labels below the positions.
+        lines: one number per label for each line; zero is drawn at the bottom, and infinity and NaN at the top.
+        limits: one number per label, drawn as a dashed line.
     """
     finite = [value for line in (*lines.values(), limits) for value in line if 0 < value < math.inf]
     low = math.floor(math.log10(min(finite, default=1e-8)))
@@ -59,7 +60,7 @@ def _polyline(points: Sequence[tuple[float, float]], colour: str, extra: str = "
 
 
 def _grid(low: int, high: int) -> str:
-    """A line and a label for powers of ten, at most about eight of them."""
+    """Draw a line and a label for powers of ten, at most about eight of them."""
     step = max(1, math.ceil((high - low) / 8))
     parts = []
     for power in range(low, high + 1, step):
@@ -70,7 +71,7 @@ def _grid(low: int, high: int) -> str:
 
 
 def _names(labels: Sequence[str]) -> str:
-    """Labels below, slanted; of many, every second or third."""
+    """Draw slanted labels; of many, every second or third."""
     step = math.ceil(len(labels) / 40) or 1
     parts = []
     for place in range(0, len(labels), step):

@@ -1,8 +1,7 @@
-"""CLIP in numpy and float64: short enough to be read as its definition, and what every framework is held against.
+"""CLIP in numpy and float64: short enough to read as its definition, and the reference for every framework.
 
-After Radford et al. 2021 and the reference's modeling_clip.py. Shapes: b batch, s sequence, d hidden, h heads, k head
-width, p projection. Every function that names a stage adds it to `trace`, so that two runs can be compared stage by
-stage.
+It follows Radford et al. 2021 and transformers' modeling_clip.py. Shapes: b batch, s sequence, d hidden, h heads, k
+head width, p projection. Functions add their stages to `trace` by name, so that runs can be compared by stage.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ ACTIVATIONS["gelu_pytorch_tanh"] = ACTIVATIONS["gelu_new"]
 
 
 class Weights:
-    """A checkpoint in float64, by canonical names relative to a prefix: `weights / "text_model"` is a tower's."""
+    """A checkpoint in float64, by canonical names relative to a prefix: `weights / "text_model"` is a tower."""
 
     def __init__(self, checkpoint: Mapping[str, np.ndarray], prefix: str = "") -> None:
         self.checkpoint, self.prefix = checkpoint, prefix
@@ -56,10 +55,10 @@ def clip(
     input_ids: np.ndarray,
     attention_mask: np.ndarray | None = None,
 ) -> Trace:
-    """All stages of CLIPModel by name, in the order in which they are computed.
+    """Return all stages of CLIPModel by name, in order of computation.
 
     Args:
-        checkpoint: canonical name to array.
+        checkpoint: the arrays by canonical name.
         config: the model's configuration.
         pixel_values: `(images, channels, height, width)`.
         input_ids: `(texts, s)`.
@@ -82,11 +81,11 @@ def clip(
 
 
 def run(class_name: str, checkpoint: Mapping[str, np.ndarray], config: AnyConfig, **inputs: Any) -> Trace:
-    """All stages of any of the model classes.
+    """Return all stages of any of the model classes.
 
     Args:
-        class_name: such as "CLIPModel"; it takes the configuration that `MODEL_CLASSES` says.
-        checkpoint: canonical name to array.
+        class_name: a key of `MODEL_CLASSES`, such as "CLIPModel", which determines the type of configuration.
+        checkpoint: the arrays by canonical name.
         config: the model's configuration.
         **inputs: `pixel_values`, or `input_ids` and `attention_mask`, or all, as in `clip`.
     """
@@ -110,13 +109,13 @@ def run(class_name: str, checkpoint: Mapping[str, np.ndarray], config: AnyConfig
 
 
 def vision(weights: Weights, config: CLIPVisionConfig, pixel_values: np.ndarray, trace: Trace) -> None:
-    """The vision tower: patches, a transformer, and the class token's state."""
+    """Run the vision tower: patches, a transformer, and the class token's state."""
     states = _patches(weights, config, pixel_values, trace)
     trace["vision.pooled"] = _layer_norm(weights / "post_layernorm", config, states[:, 0])
 
 
 def _patches(weights: Weights, config: CLIPVisionConfig, pixel_values: np.ndarray, trace: Trace) -> Array:
-    """The last layer's states of a class token and of the patches."""
+    """Return the last layer's states of the class token and of the patches."""
     batch, channels, height, width = pixel_values.shape
     side = config.patch_size
     patches = pixel_values.astype(np.float64).reshape(batch, channels, height // side, side, width // side, side)
@@ -132,12 +131,12 @@ def _patches(weights: Weights, config: CLIPVisionConfig, pixel_values: np.ndarra
 def text(
     weights: Weights, config: CLIPTextConfig, input_ids: np.ndarray, attention_mask: np.ndarray | None, trace: Trace
 ) -> None:
-    """The text tower: tokens, a causal transformer, and the state at the first EOS token."""
+    """Run the text tower: tokens, a causal transformer, and the state at the first EOS token."""
     seq = input_ids.shape[1]
     tokens = weights["embeddings.token_embedding.weight"][input_ids]
     trace["text.embeddings"] = tokens + weights["embeddings.position_embedding.weight"][:seq]
-    # A key that is masked twice, as future and as padding, is further below than one that is masked once, as in the
-    # reference; so a query that may see nothing attends evenly to what is masked once.
+    # A key masked twice, as future and as padding, scores lower than one masked once, as in transformers; so a fully
+    # masked query attends uniformly to the keys masked only once.
     masked = np.triu(np.ones((seq, seq)), k=1)[None]
     if attention_mask is not None:
         masked = masked + (attention_mask == 0)[:, None, :]
@@ -201,7 +200,7 @@ def _unit(features: Array) -> Array:
 
 
 def _contrastive_loss(logits: Array) -> Array:
-    """The mean of both cross-entropies, whose right answers stand on the diagonal."""
+    """Return the mean of both cross-entropies, whose targets are on the diagonal."""
 
     def cross_entropy(rows: Array) -> Array:
         highest = rows.max(axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""A proof as one HTML file without links, to be attached, mailed and read anywhere."""
+"""The report of a verification as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ _WORST = 25  # parameters shown
 
 
 def check_target(path: str | os.PathLike[str]) -> None:
-    """Refuse a file that cannot be written, before hours go into what it is to tell.
+    """Refuse a file that cannot be written, before hours of computation.
 
     Raises:
-        OSError: it is a folder, or what it is to stand in is no folder or not open to writing.
+        OSError: the path is a folder, or its parent is not a writable folder.
     """
     target = Path(path).expanduser()
     if target.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give a file to write the report to")
     there = next(folder for folder in target.absolute().parents if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise PermissionError(f"{path} cannot be written, as {there} is no folder that is open to writing")
+        raise PermissionError(f"{path} cannot be written, as {there} is not a writable folder")
 
 
 def write_report(result: Verification, path: str | os.PathLike[str]) -> None:
-    """Write the report; a reader of the file sees all of it, or what was there before."""
+    """Write the report atomically."""
     write_text(Path(path).expanduser(), render(result))
 
 
 def render(result: Verification) -> str:
-    """The report as HTML."""
+    """Render the report as HTML."""
     title = escape(f"{result.class_name} in {result.checkpoint}")
     versions = [[*map(escape, row)] for row in result.versions.items()]
     sections = [
@@ -84,7 +84,7 @@ def _facts(result: Verification) -> str:
 
 
 def _drift(result: Verification) -> str:
-    """Relative differences from stage to stage, a line for each pair of runs, a plot for each tower."""
+    """Plot the relative differences over the stages, one line per pair of runs and one plot per tower."""
     plots = []
     for tower, title in (("vision.", "Drift through the vision tower"), ("text.", "Drift through the text tower")):
         ours = [one for one in result.comparisons if one.stage.startswith(tower) and one.group in _DRIFT_GROUPS]
@@ -128,7 +128,7 @@ def _comparisons(comparisons: Iterable[Comparison]) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are HTML already."""
+    """Render a table of cells that are HTML already."""
     titles = f"<tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr>" if head else ""
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table>{titles}{body}</table>"

@@ -1,4 +1,4 @@
-"""What came of a proof: every comparison, and what to say of them."""
+"""The result of a verification: every comparison, and the verdict."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class Verification:
-    """How runs of a model compare.
+    """The result of comparing runs of a model.
 
     Attributes:
-        checkpoint: what was run.
-        against: the checkpoint that it was held against.
+        checkpoint: the checkpoint.
+        against: the checkpoint that it was compared with.
         class_name: the model class.
-        dtype: in which the frameworks ran.
-        frameworks: their names, in the order in which they ran.
-        inputs: argument of the forward pass to where it comes from: the checkpoint whose processor made it, or "drawn".
-        configuration: field to both values, where the two checkpoints' configurations ask for another computation.
-        failures: framework to why it computed nothing: its process died, or it raised an error that no input explains.
+        dtype: the dtype in which the frameworks ran.
+        frameworks: the names of the frameworks, in the order in which they ran.
+        inputs: the origin of each argument of the forward pass: the checkpoint whose processor made it, or "drawn".
+        configuration: both values of each field in which the checkpoints' configurations ask for another computation.
+        failures: the reason for each framework that computed nothing: its process died, or it raised an internal error.
         comparisons: all stages of all pairs of runs, in order of computation.
-        versions: package or part of the machine to its version.
+        versions: the version of each package and part of the machine.
     """
 
     checkpoint: str
@@ -48,25 +48,25 @@ class Verification:
 
     @property
     def first_drift(self) -> str | None:
-        """The first stage, in order of computation, at which any two runs disagree."""
+        """First stage, in order of computation, at which any two runs disagree."""
         return next((comparison.stage for comparison in self.comparisons if not comparison.passed), None)
 
     @property
     def drifting(self) -> list[tuple[str, str]]:
-        """The pairs of runs that disagree at that stage."""
+        """Pairs of runs that disagree at that stage."""
         first = self.first_drift
         return [one.pair for one in self.comparisons if one.stage == first and not one.passed]
 
     @property
     def suspect(self) -> str | None:
-        """The one run that all of these pairs have in common; None where no single one stands out."""
+        """Run that all of these pairs have in common; None if there is no single one."""
         if len(self.drifting) < 2:
             return None
         common = set.intersection(*map(set, self.drifting))
         return common.pop() if len(common) == 1 else None
 
     def worst_of_groups(self) -> dict[str, Comparison]:
-        """Of each group of stages, the comparison that is nearest to its tolerance or furthest beyond."""
+        """Return the comparison of each group of stages that is closest to its tolerance or furthest beyond."""
         worst: dict[str, Comparison] = {}
         for comparison in self.comparisons:
             if comparison.badness > worst.setdefault(comparison.group, comparison).badness:
@@ -74,7 +74,7 @@ class Verification:
         return {group: worst[group] for group in TOLERANCES if group in worst}
 
     def verdict(self) -> str:
-        """The outcome in a sentence."""
+        """Return the verdict as a sentence."""
         if self.failures:
             return " ".join(f"{name} did not finish: {_last_line(why)}." for name, why in self.failures.items())
         first = self.first_drift
@@ -87,14 +87,14 @@ class Verification:
         return f"All {len({one.stage for one in self.comparisons})} stages agree."
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values, for JSON; what is infinite becomes None."""
+        """Return the fields as plain values, for JSON; infinity becomes None."""
         found = asdict(self)
         found["comparisons"] = [_plain(one) for one in self.comparisons]
         return {**found, "passed": self.passed, "first_drift": self.first_drift, "suspect": self.suspect}
 
 
 def in_order(comparisons: list[Comparison]) -> list[Comparison]:
-    """Comparisons of several pairs, which come pair by pair, stage by stage."""
+    """Sort comparisons, given pair by pair, by stage."""
     stages = {one.stage: place for place, one in reversed(list(enumerate(comparisons)))}
     return sorted(comparisons, key=lambda one: stages[one.stage])
 
@@ -104,6 +104,6 @@ def _last_line(text: str) -> str:
 
 
 def _plain(comparison: Comparison) -> dict[str, Any]:
-    """JSON has no infinity."""
+    """Replace infinity, which JSON lacks, by None."""
     found = {**asdict(comparison), "passed": comparison.passed}
     return {key: None if value == float("inf") else value for key, value in found.items()}

@@ -1,4 +1,4 @@
-"""The stages of one run of a model, kept on disk: however many runs are compared, one at a time is in memory."""
+"""The stages of a run of a model, stored on disk, so that only one run at a time is in memory."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _LAYER = re.compile(r".*\.layers\.\d+(?=\.)")
 
 
 class Run:
-    """What a framework computed of a checkpoint.
+    """The arrays that a framework computed from a checkpoint.
 
     Args:
-        name: what to call it, such as "torch".
-        precision: what it computed in.
-        arrays: stage to array, in order of computation.
-        folder: an empty folder to keep them in.
-        temperature: exp(logit_scale) of the checkpoint; 1 where it has none.
+        name: the name of the run, such as "torch".
+        precision: the precision of the computation.
+        arrays: the arrays by stage, in order of computation.
+        folder: an empty folder to store them in.
+        temperature: exp(logit_scale) of the checkpoint; 1 if it has none.
 
     Attributes:
-        stages: their names, in order of computation; see `clip_core.modeling.stages`. Gradients come in the order
-            in which they are computed, from the last parameter to the first.
-        largest: stage to its largest number, without sign; not finite where one is not.
+        stages: the names of the stages, in order of computation; see `clip_core.modeling.stages`. Gradients come in the
+            order of their computation, from the last parameter to the first.
+        largest: the largest absolute value of each stage; not finite if a value is not.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Run:
         self.stages = list(self._files)
 
     def __getitem__(self, stage: str) -> np.ndarray:
-        """A stage, mapped from disk."""
+        """Return a stage, mapped from disk."""
         array: np.ndarray = np.load(self._files[stage], mmap_mode="r", allow_pickle=False)
         return array
 
@@ -61,22 +61,22 @@ class Run:
         return stage in self._files
 
     def largest_gradient(self, layer: str) -> float:
-        """The largest number among the gradients of a layer, without sign.
+        """Return the largest absolute value among the gradients of a layer.
 
-        Some gradients are zero but for rounding: that of every key's bias, as a soft-max does not change where all
-        scores of a row move. What flows back through the layer tells how large the terms are that cancel.
+        Some gradients are zero up to rounding, such as those of the keys' biases, because a softmax does not depend on
+        a shift of all scores. The other gradients of the layer show the size of the terms that cancel.
         """
         found = (size for stage, size in self.largest.items() if is_gradient(stage) and layer_of(stage) == layer)
         return max(found, default=0.0)
 
 
 def is_gradient(stage: str) -> bool:
-    """Whether a stage is the gradient of a parameter."""
+    """Return True if a stage is the gradient of a parameter."""
     return stage.startswith("gradient.")
 
 
 def layer_of(stage: str) -> str:
-    """The layer of an encoder that a parameter's stage belongs to, or else its module."""
+    """Return the encoder layer that a parameter's stage belongs to, or else its module."""
     found = _LAYER.match(stage)
     return found[0] if found else stage.rpartition(".")[0]
 

@@ -1,8 +1,8 @@
-"""How far two runs of a model may lie apart, stage by stage: every tolerance of `clip-zoo verify`, with its reason.
+"""Every tolerance of `clip-zoo verify` by stage, with its reason.
 
-Rounding differs between frameworks, which take sums in other orders. The numbers are a few times what was measured on
-B/32 in full size and on a small trained model, and far below what any wrong formula does. They are never widened to
-make a run pass.
+Frameworks sum in different orders, so their rounding differs. The tolerances are a few times the differences measured
+on a full-size B/32 and on a small trained model, and far below the effect of any wrong formula. They are never
+widened to make a run pass.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import ml_dtypes
 Precision = Literal["float64", "float32", "float16", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float64", "float32", "float16", "bfloat16")  # finest first
 
-# What a difference is divided by before it is held against a tolerance:
+# The size that a difference is divided by before it is compared with a tolerance:
 ABSOLUTE = "absolute"  # nothing
 LARGEST = "of the largest"  # the largest number of the tensor; of a gradient, of all in its layer
 TEMPERATURE = "of the temperature"  # exp(logit_scale), by which errors of cosines grow in what is computed from them
@@ -26,12 +26,12 @@ STEP = "of the learning rate"
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far the numbers of a group of stages may lie apart.
+    """The tolerances of a group of stages.
 
     Attributes:
-        scale: what a difference is divided by: ABSOLUTE, LARGEST, TEMPERATURE or STEP.
-        float32: the tolerance between runs in this dtype; likewise the others.
-        float64: between two runs of the reference, which differ only by what they were given.
+        scale: the size that a difference is divided by: ABSOLUTE, LARGEST, TEMPERATURE or STEP.
+        float32: the tolerance between runs in this dtype; likewise for the others.
+        float64: the tolerance between two runs of the reference, which differ only in their inputs.
     """
 
     scale: str
@@ -41,12 +41,12 @@ class Tolerance:
     float64: float = 1e-10
 
     def of(self, precision: Precision) -> float:
-        """The tolerance between runs, the coarser of which has this precision."""
+        """Return the tolerance between runs, of which the coarser has this precision."""
         value: float = getattr(self, precision)
         return value
 
 
-# Pictures and ids are made by the same code whatever the framework; handing them over changes no number.
+# Images and ids are made by the same code for every framework, and passing them on changes nothing.
 _EXACT = Tolerance(ABSOLUTE, 0.0, 0.0, 0.0, 0.0)
 # Twelve layers of B/32 in fp32 stay below 2e-6 of the largest; fp16 has 10 bits of fraction (5e-4 a rounding) and bf16
 # has 7 (4e-3 a rounding), which add up over the layers.
@@ -93,7 +93,7 @@ _KINDS = {"gradient": "gradients", "updated": "updated parameters"}
 
 
 def group_of(stage: str) -> str:
-    """The group of the table that a stage belongs to."""
+    """Return the group of a stage in the table."""
     kind, _, rest = stage.partition(".")
     if kind in _KINDS:
         return _KINDS[kind]
@@ -105,12 +105,12 @@ def group_of(stage: str) -> str:
 
 
 def scale_of(stage: str) -> str:
-    """What the differences of a stage are divided by."""
+    """Return the size that differences of a stage are divided by."""
     # By its logarithm, the temperature moves the loss as the logits do.
     return TEMPERATURE if stage == "gradient.logit_scale" else TOLERANCES[group_of(stage)].scale
 
 
 def roundoff(precision: Precision) -> float:
-    """The distance of 1 to the next number."""
+    """Return the distance from 1 to the next number."""
     info = ml_dtypes.finfo(precision)  # type: ignore[no-untyped-call]
     return float(info.eps)

@@ -56,12 +56,12 @@ def verify(
     own_processes: bool = True,
     **options: Unpack[HubOptions],
 ) -> Verification:
-    """Run the same pictures and texts through frameworks and compare every stage.
+    """Run the same images and texts through frameworks and compare every stage.
 
     Args:
         source: a folder, file or hub id, in any format.
         against: another checkpoint of the same class; each framework's runs of the two are compared as well. It goes by
-            its own configuration and prepares pictures and texts in its own way, where it tells one.
+            its own configuration and preprocessing, if it states one.
         frameworks: names of backends, and "reference" for float64 numpy; by default all that are installed.
         dtype: of weights and computation: "fp32", "bf16", "fp16", or these as numpy names them. The reference takes
             weights rounded to it, and computes in float64.
@@ -120,7 +120,7 @@ def verify(
 
 
 def _pairs(runs: Sequence[Sequence[Run]]) -> list[tuple[Run, Run]]:
-    """Every two frameworks' runs of the first checkpoint, then each framework's runs of both."""
+    """Return the pairs of frameworks' runs of the first checkpoint, then each framework's runs of both."""
     of_first = itertools.combinations([of_framework[0] for of_framework in runs], 2)
     return [*of_first, *((own, other) for own, *others in runs for other in others)]
 
@@ -132,16 +132,16 @@ def _check_names(names: Sequence[str] | None, against: object) -> None:
     known = [REFERENCE, *backend_names()]
     for name in names:
         if name not in known:
-            raise ValueError(f"there is no framework {name!r}; there are {', '.join(known)}")
+            raise ValueError(f"framework {name!r} is not known; it is one of {', '.join(known)}")
     if len(set(names)) < (2 if against is None else 1):
         raise ValueError(f"{', '.join(names) or 'nothing'} is not enough to compare; name some of {', '.join(known)}")
 
 
 def _subjects(sources: Sequence[str | os.PathLike[str]], options: HubOptions) -> list[Subject]:
-    """The checkpoints, ready to be run.
+    """Return the checkpoints, ready to run.
 
     Raises:
-        ValueError: they are not of one class.
+        ValueError: the model classes differ.
     """
     checkpoints = [open_checkpoint(source, **options) for source in sources]
     told = [describe(checkpoint, source, **options) for checkpoint, source in zip(checkpoints, sources, strict=True)]
@@ -157,7 +157,7 @@ def _subjects(sources: Sequence[str | os.PathLike[str]], options: HubOptions) ->
             class_name=description.class_name,
             config=description.config,
             temperature=_temperature(checkpoint),
-            # What a checkpoint does not tell is done in the other's way.
+            # What a checkpoint does not state is taken from the other.
             inputs=inputs_for(description.class_name, description.config, [ways[place], *ways], told[0].config),
         )
         for place, (source, checkpoint, description) in enumerate(zip(sources, checkpoints, told, strict=True))
@@ -169,7 +169,7 @@ def _temperature(checkpoint: Checkpoint) -> float:
 
 
 def _told_otherwise(subjects: Sequence[Subject]) -> dict[str, tuple[Any, Any]]:
-    """Fields of the configurations that differ and change what is computed."""
+    """Return the fields of the configurations that differ and change the computation."""
     one, other = (computing_fields(subject.config) for subject in (subjects[0], subjects[-1]))
     return {name: (one.get(name), other.get(name)) for name in one | other if one.get(name) != other.get(name)}
 
@@ -179,7 +179,7 @@ def _machine() -> dict[str, str]:
 
 
 def _processor() -> str:
-    """The processor's name, which Linux tells in a file alone."""
+    """Return the processor's name, which Linux has in a file only."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

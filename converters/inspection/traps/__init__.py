@@ -1,1 +1,1 @@
-"""What is known to go wrong with checkpoints, as a table. Internal."""
+"""The table of known problems of checkpoints. Internal."""

@@ -1,4 +1,4 @@
-"""What the checks of a checkpoint look at."""
+"""The facts that the checks of a checkpoint use."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class Facts:
-    """What the checks look at.
+    """The facts that the checks use.
 
     Attributes:
-        source: where the checkpoint is.
+        source: the checkpoint.
         checkpoint: the weights.
         description: the configuration and the preprocessing.
-        content: config.json as it stands; empty where the configuration is from elsewhere.
-        formats: the formats that the folder holds weights in.
-        tokenizer: what the tokenizer's files say.
-        misfit: why the weights do not fit the configuration, where they do not.
-        not_finite: name to count of infinite and not-a-number values.
-        logit_scale: its value.
-        disagreeing: format to how its weights differ from those taken.
+        content: the content of config.json; empty if the configuration has another origin.
+        formats: the formats in which the folder has weights.
+        tokenizer: the facts in the tokenizer's files.
+        misfit: the reason why the weights do not fit the configuration, if they do not.
+        not_finite: the number of NaN and infinite values by tensor.
+        logit_scale: the value of the parameter.
+        disagreeing: the difference of each other format's weights from those in use.
     """
 
     source: str
@@ -43,7 +43,7 @@ class Facts:
 
     @property
     def towers(self) -> dict[str, Any]:
-        """The configurations of the towers that the model has, by "text" and "vision"."""
+        """Configurations of the model's towers, by "text" and "vision"."""
         config = self.description.config
         found = {
             "text": config if isinstance(config, CLIPTextConfig) else getattr(config, "text_config", None),
@@ -54,7 +54,7 @@ class Facts:
         return {name: tower for name, tower in found.items() if tower is not None}
 
     def stated(self, tower: str, name: str) -> Any:
-        """A field of a tower as config.json states it, and None where it does not."""
+        """Return a field of a tower as config.json states it; None if it does not."""
         if f"{tower}_config" not in self.content and f"{tower}_config_dict" not in self.content:
             return None if self.content.get("model_type") == "clip" else self.content.get(name)
         old = self.content.get(f"{tower}_config_dict") or {}

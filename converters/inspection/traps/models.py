@@ -1,4 +1,4 @@
-"""Traps in what a model is told to do: tokens, activations, heads, projection; rows of `TRAPS`."""
+"""Traps in a model's configuration: tokens, activations, heads, projection; rows of `TRAPS`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 POSITIONS = 77
 
-# A part of a checkpoint's name, and the activation that such were trained with.
+# A part of a checkpoint's name, and the activation that such checkpoints were trained with.
 _ACTIVATIONS_BY_NAME = {
     "openai": "quick_gelu",
     "dfn": "quick_gelu",
@@ -19,12 +19,12 @@ _ACTIVATIONS_BY_NAME = {
     "quickgelu": "quick_gelu",
 }
 _ACTIVATIONS_BY_NAME |= {"laion": "gelu", "datacomp": "gelu"}
-# Widths of vision towers that only others than OpenAI trained (H, g, bigG), nearly all with gelu.
+# Widths of vision towers that OpenAI did not train (H, g, bigG); nearly all use gelu.
 _LARGE_WIDTHS = {1280, 1408, 1664}
 
 
 def legacy_eos(facts: Facts) -> str | None:
-    """Pooling goes by the largest id."""
+    """Check for pooling at the largest id."""
     text = facts.towers.get("text")
     if text is None or text.eos_token_id != LARGEST_ID:
         return None
@@ -36,7 +36,7 @@ def legacy_eos(facts: Facts) -> str | None:
 
 
 def other_eos(facts: Facts) -> str | None:
-    """The tokenizer ends texts with another token."""
+    """Check for a tokenizer with another EOS token."""
     text, tokenizer = facts.towers.get("text"), facts.tokenizer
     if text is None or tokenizer is None or tokenizer.eos_token_id in {None, text.eos_token_id}:
         return None
@@ -46,7 +46,7 @@ def other_eos(facts: Facts) -> str | None:
 
 
 def pad(facts: Facts) -> str | None:
-    """Texts are padded with a token that is a word."""
+    """Check for padding with a token that is a word."""
     text, tokenizer = facts.towers.get("text"), facts.tokenizer
     pads = {None if tokenizer is None else tokenizer.pad_token_id, None if text is None else text.pad_token_id}
     if text is None or 0 not in pads:
@@ -55,7 +55,7 @@ def pad(facts: Facts) -> str | None:
 
 
 def activation_unstated(facts: Facts) -> str | None:
-    """A default decides on the activation."""
+    """Check for an activation that only the default states."""
     silent = [
         name
         for name in facts.towers
@@ -65,7 +65,7 @@ def activation_unstated(facts: Facts) -> str | None:
 
 
 def activations_differ(facts: Facts) -> str | None:
-    """The towers have different activations."""
+    """Check for towers with different activations."""
     acts = {name: tower.hidden_act for name, tower in facts.towers.items()}
     if len(set(acts.values())) < 2:
         return None
@@ -73,7 +73,7 @@ def activations_differ(facts: Facts) -> str | None:
 
 
 def activation_doubtful(facts: Facts) -> str | None:
-    """The name or the size suggests another activation."""
+    """Check for a name or size that suggests another activation."""
     name = f"{facts.source} {facts.content.get('_name_or_path') or ''}".lower()
     expected = {act for part, act in _ACTIVATIONS_BY_NAME.items() if part in name}
     acts = {tower.hidden_act for tower in facts.towers.values()}
@@ -91,20 +91,20 @@ def activation_doubtful(facts: Facts) -> str | None:
 
 
 def head_width(facts: Facts) -> str | None:
-    """Heads are not 64 wide."""
+    """Check for heads that are not 64 wide."""
     widths = {name: tower.hidden_size // tower.num_attention_heads for name, tower in facts.towers.items()}
     odd = [f"{width} in {name}" for name, width in widths.items() if width != HEAD_WIDTH]
     return f"heads are {' and '.join(odd)} wide; code that derives their number from 64 is wrong" if odd else None
 
 
 def epsilon(facts: Facts) -> str | None:
-    """Layer norms have another epsilon."""
+    """Check for another epsilon of the layer norms."""
     odd = [f"{t.layer_norm_eps} in {name}" for name, t in facts.towers.items() if t.layer_norm_eps != LAYER_NORM_EPS]
     return f"layer_norm_eps is {' and '.join(odd)}, not {LAYER_NORM_EPS}" if odd else None
 
 
 def projection(facts: Facts) -> str | None:
-    """The projection's size is not stated, or not once."""
+    """Check for a projection size that is missing, or stated inconsistently."""
     if not facts.content or not any(name.endswith("projection.weight") for name in facts.checkpoint):
         return None
     top = facts.content.get("projection_dim")
@@ -121,7 +121,7 @@ def projection(facts: Facts) -> str | None:
 
 
 def legacy_dicts(facts: Facts) -> str | None:
-    """Old fields override new ones."""
+    """Check for legacy fields that override new ones."""
     found = []
     for name in facts.towers:
         old, new = facts.content.get(f"{name}_config_dict"), facts.content.get(f"{name}_config") or {}
@@ -134,7 +134,7 @@ def legacy_dicts(facts: Facts) -> str | None:
 
 
 def vocabulary(facts: Facts) -> str | None:
-    """The tokenizer has another size."""
+    """Check for a tokenizer of another size."""
     text, tokenizer = facts.towers.get("text"), facts.tokenizer
     if text is None or tokenizer is None or tokenizer.size == text.vocab_size:
         return None
@@ -143,7 +143,7 @@ def vocabulary(facts: Facts) -> str | None:
 
 
 def positions(facts: Facts) -> str | None:
-    """Texts are of another length than 77."""
+    """Check for another maximum length than 77."""
     text = facts.towers.get("text")
     if text is None or text.max_position_embeddings == POSITIONS:
         return None
@@ -151,7 +151,7 @@ def positions(facts: Facts) -> str | None:
 
 
 def max_length(facts: Facts) -> str | None:
-    """The tokenizer cuts texts elsewhere."""
+    """Check for a tokenizer that truncates at another length."""
     text, tokenizer = facts.towers.get("text"), facts.tokenizer
     if text is None or tokenizer is None or tokenizer.max_length in {None, text.max_position_embeddings}:
         return None

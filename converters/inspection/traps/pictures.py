@@ -1,4 +1,4 @@
-"""Traps in how pictures are prepared; each check is a row of `TRAPS`."""
+"""Traps in the preprocessing of images; each check is a row of `TRAPS`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clip_core.images.processor import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 if TYPE_CHECKING:
     from converters.inspection.traps.facts import Facts
 
-# Mean and standard deviation of other families than OpenAI's, which pictures may be prepared with.
+# Mean and standard deviation of other families than OpenAI's.
 _NORMALIZATIONS = {
     "Inception's": ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5]),
     "ImageNet's": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
@@ -17,25 +17,25 @@ _NORMALIZATIONS = {
 
 
 def no_preprocessor(facts: Facts) -> str | None:
-    """Nothing tells how pictures are prepared."""
+    """Check for unknown preprocessing."""
     if "vision" not in facts.towers or facts.description.preprocessing is not None:
         return None
-    return "no preprocessor_config.json tells how pictures are prepared"
+    return "there is no preprocessor_config.json, so the preprocessing is unknown"
 
 
 def picture_size(facts: Facts) -> str | None:
-    """Pictures are prepared in another size than the model's."""
+    """Check for another image size than the model's."""
     steps, vision = facts.description.preprocessing, facts.towers.get("vision")
     if steps is None or vision is None:
         return None
     sizes = steps.crop_size if steps.do_center_crop else steps.size
     if set(sizes.values()) == {vision.image_size}:
         return None
-    return f"pictures are prepared in size {sizes}, and the model takes {vision.image_size}"
+    return f"images are resized to {sizes}, and the model takes {vision.image_size}"
 
 
 def normalization(facts: Facts) -> str | None:
-    """Pictures are normalised otherwise than OpenAI's."""
+    """Check for another normalization than OpenAI's."""
     steps = facts.description.preprocessing
     if steps is None or not steps.do_normalize:
         return None if steps is None else "pictures are not normalised"
@@ -44,15 +44,15 @@ def normalization(facts: Facts) -> str | None:
     mean, std = steps.image_mean, steps.image_std
     known = [name for name, numbers in _NORMALIZATIONS.items() if _close(mean, numbers[0]) and _close(std, numbers[1])]
     whose = f"{known[0]} mean and std, {mean} and {std}" if known else f"the mean {mean} and the std {std}"
-    return f"pictures are normalised by {whose}, not by OpenAI's"
+    return f"images are normalized by {whose}, not by OpenAI's"
 
 
 def squash(facts: Facts) -> str | None:
-    """Pictures lose their proportions."""
+    """Check for resizing that ignores the aspect ratio."""
     steps = facts.description.preprocessing
     if steps is None or not steps.do_resize or "shortest_edge" in steps.size:
         return None
-    return f"pictures are resized to {steps.size} whatever their proportions"
+    return f"images are resized to {steps.size} whatever their aspect ratio"
 
 
 def _close(one: Any, other: list[float]) -> bool:

@@ -1,6 +1,6 @@
-"""What makes a checkpoint give other numbers than expected, or fail elsewhere: a table of checks, one row each.
+"""The table of checks for checkpoints that give unexpected results, or fail in other code.
 
-To warn of another trap, write a function that takes `Facts` and returns a sentence or None, and add its row.
+To add a trap, write a function that takes `Facts` and returns a sentence or None, and add its row.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Trap(NamedTuple):
-    """A check, and the name of what it looks for."""
+    """A check and its name."""
 
     name: str
     check: Callable[[Facts], str | None]

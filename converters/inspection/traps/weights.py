@@ -15,12 +15,12 @@ LARGEST_LOGIT_SCALE = math.log(100)
 
 
 def misfit(facts: Facts) -> str | None:
-    """The weights are not those of the configuration."""
+    """Check for weights that do not fit the configuration."""
     return facts.misfit and f"it cannot be loaded: {facts.misfit}"
 
 
 def several_formats(facts: Facts) -> str | None:
-    """The folder holds more than one format."""
+    """Check for a folder with more than one format."""
     taken = facts.checkpoint.format
     others = [name for name in facts.formats if taken is None or name != taken.name]
     if not others or taken is None:
@@ -30,20 +30,20 @@ def several_formats(facts: Facts) -> str | None:
 
 
 def assumed_config(facts: Facts) -> str | None:
-    """No file tells what the model is."""
+    """Check for a configuration that no file states."""
     if facts.description.origin != FROM_SHAPES or facts.checkpoint.constants:
         return None
-    return "no file tells the activation, and heads of 64 with quick_gelu are assumed, as in OpenAI's code"
+    return "no file tells the activation; quick_gelu and heads of 64 are assumed, as in OpenAI's code"
 
 
 def constants(facts: Facts) -> str | None:
-    """Constants stand among the weights."""
+    """Check for constants among the weights."""
     found = [name for name in facts.checkpoint.constants if name.endswith("position_ids")]
-    return f"{', '.join(found)} are in the file, which are no parameters and are passed over" if found else None
+    return f"{', '.join(found)} are in the file; they are not parameters and are ignored" if found else None
 
 
 def metadata(facts: Facts) -> str | None:
-    """Return a warning if a file with metadata does not name its format there."""
+    """Check for metadata without the format."""
     format_ = facts.checkpoint.format
     if format_ is None or format_.metadata is None:
         return None
@@ -53,7 +53,7 @@ def metadata(facts: Facts) -> str | None:
 
 
 def other_names(facts: Facts) -> str | None:
-    """Tensors are named otherwise than usual in the format."""
+    """Check for tensor names that are unusual in the format."""
     checkpoint = facts.checkpoint
     renamed = [name for name in checkpoint if checkpoint.names_in_file[name] != name]
     if checkpoint.format is None:
@@ -65,11 +65,11 @@ def other_names(facts: Facts) -> str | None:
     if checkpoint.layout is not HUGGING_FACE or not renamed:
         return None
     example = renamed[0]
-    return f"{len(renamed)} tensors are named otherwise: {checkpoint.names_in_file[example]} for {example}, for one"
+    return f"{len(renamed)} tensors have unusual names: {checkpoint.names_in_file[example]} for {example}, for one"
 
 
 def not_finite(facts: Facts) -> str | None:
-    """Values are infinite or no numbers."""
+    """Check for NaN and infinity."""
     if not facts.not_finite:
         return None
     name, count = next(iter(facts.not_finite.items()))
@@ -77,19 +77,19 @@ def not_finite(facts: Facts) -> str | None:
 
 
 def logit_scale(facts: Facts) -> str | None:
-    """The temperature is below what training allows."""
+    """Check for a temperature below the limit of training."""
     if facts.logit_scale is None or facts.logit_scale <= LARGEST_LOGIT_SCALE + 1e-3:
         return None
     return f"logit_scale is {facts.logit_scale:.4f}, above the ln 100 that training clamps it to"
 
 
 def dtypes(facts: Facts) -> str | None:
-    """The weights have several dtypes."""
+    """Check for several dtypes."""
     names = {entry.dtype.name for entry in facts.checkpoint.entries.values()}
     return f"the weights have several dtypes: {', '.join(sorted(names))}" if len(names) > 1 else None
 
 
 def half(facts: Facts) -> str | None:
-    """The weights are float16."""
+    """Check for float16 weights."""
     names = {entry.dtype.name for entry in facts.checkpoint.entries.values()}
     return "the weights are float16; trained as they are, Adam makes them NaN" if "float16" in names else None
