@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from clip_core.configuration.foreign import foreign_tensors
 from clip_core.hub import find_file, list_files, require_file
 from clip_core.hub.files import read_json
-from converters.formats import FORMATS, layouts, with_variant
+from converters.formats import FORMATS, layouts
+from converters.formats.format import with_variant
 from converters.naming.names import bare_name, layout_of, to_canonical
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from clip_core.hub import HubOptions
-    from converters.formats import Format
+    from converters.formats.format import Format
     from converters.tensors import TensorEntry
 
 __all__ = ["FORMATS", "Checkpoint", "CheckpointError", "formats_in", "open_checkpoint", "with_variant"]

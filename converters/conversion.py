@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from clip_core.hub import HubOptions
     from converters.checkpoint import Checkpoint
-    from converters.formats import Format
+    from converters.formats.format import Format
 
 
 def is_folder_of(source: str | os.PathLike[str], options: HubOptions, folder: Path) -> bool:

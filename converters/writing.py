@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clip_core.hub.files import staged
-from converters.formats import with_variant
+from converters.formats.format import with_variant
 from converters.naming.names import to_file
 from converters.progress import progress
 from converters.tensors import TensorEntry
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from converters.formats import Format
+    from converters.formats.format import Format
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _BESIDE_WEIGHTS = 10**7  # bytes; headers, tokenizer and config

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from converters.formats import flax_msgpack, openai, safetensors, tf_h5, torch_reading
-from converters.formats.format import Format, with_variant
+from converters.formats.format import Format
 from converters.naming.rules import FLAX, HUGGING_FACE, OPENAI, TENSORFLOW, Layout
-
-__all__ = ["FORMATS", "Format", "format_named", "layouts", "target_names", "with_variant"]
 
 # In order of preference for a folder that holds several. Everything that depends on a format reads its row.
 FORMATS = [

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clip_core.hub import HubOptions
-    from converters.formats import Format
+    from converters.formats.format import Format
     from converters.sidecars.description import Description
     from converters.tensors import TensorEntry
 

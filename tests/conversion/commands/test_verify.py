@@ -8,6 +8,7 @@ import pytest
 
 from support.checkpoints import save_checkpoint
 from support.configs import tiny_config
+from support.messages import mentions
 
 BOTH = ["--frameworks", "reference,torch"]
 
@@ -75,19 +76,19 @@ def test_a_report_is_written_beside_the_table(run, model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "named"),
     [
-        (["--frameworks", "torch,caffe"], "there is no framework 'caffe'; there are reference, "),
-        (["--frameworks", "torch"], "torch is not enough to compare"),
-        (["--dtype", "fp8"], "dtype='fp8' is not known; give one of fp32, "),
-        (["--against", "./gone"], "'./gone' does not exist"),
+        (["--frameworks", "torch,caffe"], ["caffe", "reference"]),
+        (["--frameworks", "torch"], ["torch", "not enough"]),
+        (["--dtype", "fp8"], ["--dtype", "fp8", "fp32"]),
+        (["--against", "./gone"], ["'./gone'", "does not exist"]),
     ],
 )
-def test_bad_input_is_told_in_one_line_with_exit_code_2(run, model, arguments, message):
+def test_bad_input_is_told_in_one_line_with_exit_code_2(run, model, arguments, named):
     code, out, err = run("verify", model, *arguments)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1, err
-    assert message in err
+    assert mentions(err, *named)
 
 
 def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(run, model, tmp_path, monkeypatch):
@@ -96,4 +97,5 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(run, mo
     for target, reason in ((tmp_path, "is a folder"), (tmp_path / "file" / "report.html", "cannot be written")):
         code, out, err = run("verify", model, *BOTH, "--report", target)
         assert (code, out) == (2, "")
-        assert err.startswith(f"clip-zoo: {target} {reason}")
+        assert err.startswith("clip-zoo: --report ")
+        assert mentions(err, target, reason)

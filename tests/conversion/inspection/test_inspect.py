@@ -166,7 +166,7 @@ CASES = {
     ),
     "other mean": ("normalization", "the mean", {"image_mean": [0.1, 0.2, 0.3]}),
     "not normalised": ("normalization", "not normalised", {"do_normalize": False}),
-    "squash": ("squash", "whatever their proportions", {"size": (30, 30), "do_center_crop": False}),
+    "squash": ("squash", r"\b30\b", {"size": (30, 30), "do_center_crop": False}),
     "NaN": (
         "not finite",
         "text_projection.weight 72",
@@ -177,13 +177,13 @@ CASES = {
     "several dtypes": ("several dtypes", "float32, float64", {"arrays": lambda w: w.update(logit_scale=np.float64(1))}),
     "position ids": (
         "position ids",
-        "no parameters",
+        "text_model.embeddings.position_ids",
         {"arrays": lambda w: w.update({"text_model.embeddings.position_ids": np.arange(77)[None]})},
     ),
     "missing weights": ("does not fit", "1 missing", {"arrays": lambda w: w.pop("text_projection.weight")}),
     "prefixed names": (
         "other names",
-        "named otherwise: clip.logit_scale for logit_scale",
+        "clip.logit_scale for logit_scale",
         {"arrays": lambda w: [w.update({f"clip.{n}": w.pop(n)}) for n in list(w)]},
     ),
 }
