@@ -143,12 +143,8 @@ class CLIPTextTransformer(CLIPModule):
         self.encoder.prune_heads(heads_to_prune, self.config)
 
 
-class CLIPTextModel(CLIPPreTrainedModel):
-    """The text tower of CLIP, without projection.
-
-    Args:
-        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
-    """
+class _TextModel(CLIPPreTrainedModel):
+    """A text tower, and what `_head` makes of its outputs."""
 
     config: CLIPTextConfig
     config_class = CLIPTextConfig
@@ -217,12 +213,16 @@ class CLIPTextModel(CLIPPreTrainedModel):
         )
         return self._head(outputs)
 
-    def _head(self, outputs: BaseModelOutputWithPooling[Array]) -> ModelOutput:
-        """Return the outputs of a call, given those of the tower."""
-        return outputs
+
+class CLIPTextModel(_TextModel):
+    """The text tower of CLIP, without projection.
+
+    Args:
+        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
+    """
 
 
-class CLIPTextModelWithProjection(CLIPTextModel):
+class CLIPTextModelWithProjection(_TextModel):
     """The text tower of CLIP with the projection into the joint space.
 
     A call takes the arguments of CLIPTextModel and returns `text_embeds` `(batch, projection)`, not normalised, and

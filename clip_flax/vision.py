@@ -138,12 +138,8 @@ class CLIPVisionTransformer(CLIPModule):
         self.encoder.prune_heads(heads_to_prune, self.config)
 
 
-class CLIPVisionModel(CLIPPreTrainedModel):
-    """The vision tower of CLIP, without projection.
-
-    Args:
-        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
-    """
+class _VisionModel(CLIPPreTrainedModel):
+    """A vision tower, and what `_head` makes of its outputs."""
 
     config: CLIPVisionConfig
     config_class = CLIPVisionConfig
@@ -209,12 +205,16 @@ class CLIPVisionModel(CLIPPreTrainedModel):
         )
         return self._head(outputs)
 
-    def _head(self, outputs: BaseModelOutputWithPooling[Array]) -> ModelOutput:
-        """Return the outputs of a call, given those of the tower."""
-        return outputs
+
+class CLIPVisionModel(_VisionModel):
+    """The vision tower of CLIP, without projection.
+
+    Args:
+        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
+    """
 
 
-class CLIPVisionModelWithProjection(CLIPVisionModel):
+class CLIPVisionModelWithProjection(_VisionModel):
     """The vision tower of CLIP with the projection into the joint space.
 
     A call takes the arguments of CLIPVisionModel and returns `image_embeds` `(batch, projection)`, not normalised, and

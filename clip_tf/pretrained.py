@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
     """The base of the six model classes."""
 
+    def _head(self, outputs: Any) -> Any:
+        """Return the outputs of a tower's call, given those of the tower; with a projection, there are more."""
+        return outputs
+
     @classmethod
     def from_pretrained(
         cls,

@@ -12,7 +12,6 @@ from clip_core.modeling.inputs import check_eos, check_text_length, unknown_ids
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPTextModelOutput,
-    ModelOutput,
     as_asked,
     outputs_asked,
 )
@@ -172,14 +171,8 @@ def _first(flags: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.equal(place, seq), 0, place)
 
 
-@keras.saving.register_keras_serializable(package="clip_tf")
-class CLIPTextModel(CLIPPreTrainedModel):
-    """The text tower of CLIP, without projection.
-
-    Args:
-        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
-        **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
-    """
+class _TextModel(CLIPPreTrainedModel):
+    """A text tower, and what `_head` makes of its outputs."""
 
     config: CLIPTextConfig
     config_class = CLIPTextConfig
@@ -229,13 +222,19 @@ class CLIPTextModel(CLIPPreTrainedModel):
         )
         return as_asked(self._head(outputs), self.config, return_dict)
 
-    def _head(self, outputs: BaseModelOutputWithPooling[tf.Tensor]) -> ModelOutput:
-        """Return the outputs of a call, given those of the tower."""
-        return outputs
+
+@keras.saving.register_keras_serializable(package="clip_tf")
+class CLIPTextModel(_TextModel):
+    """The text tower of CLIP, without projection.
+
+    Args:
+        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
+        **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
+    """
 
 
 @keras.saving.register_keras_serializable(package="clip_tf")
-class CLIPTextModelWithProjection(CLIPTextModel):
+class CLIPTextModelWithProjection(_TextModel):
     """The text tower of CLIP with the projection into the joint space.
 
     A call takes the arguments of CLIPTextModel and returns `text_embeds` `(batch, projection)`, not normalised, and

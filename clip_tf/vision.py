@@ -15,7 +15,6 @@ from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPVisionModelOutput,
     ImageClassifierOutput,
-    ModelOutput,
     as_asked,
     outputs_asked,
 )
@@ -137,14 +136,8 @@ class CLIPVisionTransformer(CLIPLayer):
         self.encoder.prune_heads(heads_to_prune, self.config)
 
 
-@keras.saving.register_keras_serializable(package="clip_tf")
-class CLIPVisionModel(CLIPPreTrainedModel):
-    """The vision tower of CLIP, without projection.
-
-    Args:
-        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
-        **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
-    """
+class _VisionModel(CLIPPreTrainedModel):
+    """A vision tower, and what `_head` makes of its outputs."""
 
     config: CLIPVisionConfig
     config_class = CLIPVisionConfig
@@ -191,13 +184,19 @@ class CLIPVisionModel(CLIPPreTrainedModel):
         )
         return as_asked(self._head(outputs), self.config, return_dict)
 
-    def _head(self, outputs: BaseModelOutputWithPooling[tf.Tensor]) -> ModelOutput:
-        """Return the outputs of a call, given those of the tower."""
-        return outputs
+
+@keras.saving.register_keras_serializable(package="clip_tf")
+class CLIPVisionModel(_VisionModel):
+    """The vision tower of CLIP, without projection.
+
+    Args:
+        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
+        **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
+    """
 
 
 @keras.saving.register_keras_serializable(package="clip_tf")
-class CLIPVisionModelWithProjection(CLIPVisionModel):
+class CLIPVisionModelWithProjection(_VisionModel):
     """The vision tower of CLIP with the projection into the joint space.
 
     A call takes the arguments of CLIPVisionModel and returns `image_embeds` `(batch, projection)`, not normalised, and

@@ -12,7 +12,6 @@ from clip_core.modeling.inputs import check_eos, check_text_length, unknown_ids
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPTextModelOutput,
-    ModelOutput,
     as_asked,
     outputs_asked,
 )
@@ -159,12 +158,8 @@ class CLIPTextTransformer(nn.Module):
         self.encoder.prune_heads(heads_to_prune, self.config)
 
 
-class CLIPTextModel(CLIPPreTrainedModel):
-    """The text tower of CLIP, without projection.
-
-    Args:
-        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
-    """
+class _TextModel(CLIPPreTrainedModel):
+    """A text tower, and what `_head` makes of its outputs."""
 
     config: CLIPTextConfig
     config_class = CLIPTextConfig
@@ -203,12 +198,16 @@ class CLIPTextModel(CLIPPreTrainedModel):
         outputs = self.text_model(input_ids, attention_mask, position_ids, output_attentions, output_hidden_states)
         return as_asked(self._head(outputs), self.config, return_dict)
 
-    def _head(self, outputs: BaseModelOutputWithPooling[Tensor]) -> ModelOutput:
-        """Return the outputs of a call, given those of the tower."""
-        return outputs
+
+class CLIPTextModel(_TextModel):
+    """The text tower of CLIP, without projection.
+
+    Args:
+        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
+    """
 
 
-class CLIPTextModelWithProjection(CLIPTextModel):
+class CLIPTextModelWithProjection(_TextModel):
     """The text tower of CLIP with the projection into the joint space.
 
     A call takes the arguments of CLIPTextModel and returns `text_embeds` `(batch, projection)`, not normalised, and

@@ -15,7 +15,6 @@ from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPVisionModelOutput,
     ImageClassifierOutput,
-    ModelOutput,
     as_asked,
     outputs_asked,
 )
@@ -118,12 +117,8 @@ class CLIPVisionTransformer(nn.Module):
         self.encoder.prune_heads(heads_to_prune, self.config)
 
 
-class CLIPVisionModel(CLIPPreTrainedModel):
-    """The vision tower of CLIP, without projection.
-
-    Args:
-        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
-    """
+class _VisionModel(CLIPPreTrainedModel):
+    """A vision tower, and what `_head` makes of its outputs."""
 
     config: CLIPVisionConfig
     config_class = CLIPVisionConfig
@@ -160,12 +155,16 @@ class CLIPVisionModel(CLIPPreTrainedModel):
         outputs = self.vision_model(pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding)
         return as_asked(self._head(outputs), self.config, return_dict)
 
-    def _head(self, outputs: BaseModelOutputWithPooling[Tensor]) -> ModelOutput:
-        """Return the outputs of a call, given those of the tower."""
-        return outputs
+
+class CLIPVisionModel(_VisionModel):
+    """The vision tower of CLIP, without projection.
+
+    Args:
+        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
+    """
 
 
-class CLIPVisionModelWithProjection(CLIPVisionModel):
+class CLIPVisionModelWithProjection(_VisionModel):
     """The vision tower of CLIP with the projection into the joint space.
 
     A call takes the arguments of CLIPVisionModel and returns `image_embeds` `(batch, projection)`, not normalised, and

@@ -160,3 +160,14 @@ def test_parameters_are_counted_with_embeddings_and_without(backend):
     tables = 99 * 40 + 19 * 40 + 26 * 36 + 36 * 2 * 6 * 6
     assert model.num_parameters() == total
     assert model.num_parameters(exclude_embeddings=True) == total - tables
+
+
+# Classes
+
+
+@pytest.mark.parametrize("tower", ["Text", "Vision"])
+def test_a_tower_with_projection_is_no_tower_without_it(backend, tower):
+    plain = type(build(backend, f"CLIP{tower}Model"))
+    projecting = type(build(backend, f"CLIP{tower}ModelWithProjection"))
+    assert not issubclass(projecting, plain)
+    assert not issubclass(plain, projecting)
