@@ -6,7 +6,7 @@ import heapq
 from typing import TYPE_CHECKING, Any
 
 from clip_core.tokenization.tokenizer import CLIPTokenizerBase
-from clip_core.tokenization.unicode import END_OF_WORD, to_symbols
+from clip_core.tokenization.unicode import END_OF_TEXT, END_OF_WORD, START_OF_TEXT, to_symbols
 
 if TYPE_CHECKING:
     from clip_core.tokenization.vocabulary import StrPath
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class CLIPTokenizer(CLIPTokenizerBase):
     """Texts to ids and back, in pure Python; the ids are those of `CLIPTokenizerFast`.
 
-    Arguments as of `CLIPTokenizerBase`. As in transformers, `errors` comes third, before `unk_token`, `bos_token`,
-    `eos_token` and `pad_token` (`tokens`), and `tokenizer_file` is given by name.
+    Arguments as of `CLIPTokenizerBase`. As in transformers, `errors` comes third, and `tokenizer_file` is given by
+    name.
 
     Example:
         >>> tokenizer = CLIPTokenizer.from_pretrained("openai/clip-vit-base-patch32")  # doctest: +SKIP
@@ -29,10 +29,15 @@ class CLIPTokenizer(CLIPTokenizerBase):
         vocab_file: StrPath | None = None,
         merges_file: StrPath | None = None,
         errors: str = "replace",
-        *tokens: Any,
+        unk_token: Any = END_OF_TEXT,
+        bos_token: Any = START_OF_TEXT,
+        eos_token: Any = END_OF_TEXT,
+        pad_token: Any = END_OF_TEXT,
+        *,
         tokenizer_file: StrPath | None = None,
         **kwargs: Any,
     ) -> None:
+        tokens = unk_token, bos_token, eos_token, pad_token
         super().__init__(vocab_file, merges_file, tokenizer_file, *tokens, errors=errors, **kwargs)
         self._ranks = {pair: rank for rank, pair in enumerate(self.table.merges)}
 

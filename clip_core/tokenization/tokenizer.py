@@ -314,6 +314,6 @@ class CLIPTokenizerBase:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in _SHOWN)
+        shown = ", ".join(f"{name.removesuffix('_map')}={getattr(self, name)!r}" for name in _SHOWN)
         added = "".join(f"\n    {token_id}: {token!r}," for token_id, token in self.added_tokens_decoder.items())
         return f"{type(self).__name__}({shown}, added_tokens_decoder={{{added}\n}})"

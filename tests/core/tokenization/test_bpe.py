@@ -42,11 +42,6 @@ TOKENS = st.builds(
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    return write_vocabulary(tmp_path_factory.mktemp("vocabulary"))
-
-
-@pytest.fixture(scope="module")
 def tokenizer(files):
     return CLIPTokenizer(**files)
 

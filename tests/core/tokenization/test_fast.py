@@ -12,12 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from clip_core.tokenization.fast import CLIPTokenizerFast
-from support.vocabulary import BOS, EOS, IDS, write_vocabulary
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    return write_vocabulary(tmp_path_factory.mktemp("vocabulary"))
+from support.vocabulary import BOS, EOS, IDS
 
 
 @pytest.fixture

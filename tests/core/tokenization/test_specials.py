@@ -6,20 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from clip_core.tokenization import CLIPTokenizer
 from clip_core.tokenization.added import AddedToken
-from clip_core.tokenization.fast import CLIPTokenizerFast
-from support.vocabulary import BOS, EOS, IDS, write_vocabulary
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    return write_vocabulary(tmp_path_factory.mktemp("vocabulary"))
-
-
-@pytest.fixture(params=[CLIPTokenizer, CLIPTokenizerFast])
-def make(request, files):
-    return lambda **options: request.param(**files, **options)
+from support.vocabulary import BOS, EOS, IDS
 
 
 @pytest.fixture

@@ -8,19 +8,9 @@ import pytest
 
 from clip_core.tokenization import CLIPTokenizer
 from clip_core.tokenization.fast import CLIPTokenizerFast
-from support.vocabulary import BOS, EOS, IDS, write_openai_file, write_vocabulary
+from support.vocabulary import BOS, EOS, IDS, write_openai_file
 
 CAT, THE = IDS["cat</w>"], IDS["the</w>"]
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    return write_vocabulary(tmp_path_factory.mktemp("vocabulary"))
-
-
-@pytest.fixture(params=[CLIPTokenizer, CLIPTokenizerFast])
-def make(request, files):
-    return lambda **options: request.param(**files, **options)
 
 
 @pytest.fixture
@@ -199,6 +189,7 @@ def test_a_keyword_that_no_call_has_is_refused(tokenizer):
 
 def test_it_shows_what_it_is(tokenizer):
     shown = repr(tokenizer)
+    assert f"special_tokens={tokenizer.special_tokens_map}" in shown
     assert shown.startswith(f"{type(tokenizer).__name__}(name_or_path='', vocab_size={len(IDS)}, model_max_length=6")
     assert "AddedToken(content='<|endoftext|>'" in shown
     assert tokenizer
