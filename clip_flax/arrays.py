@@ -20,15 +20,6 @@ def from_numpy(array: np.ndarray) -> Any:
     return jnp.asarray(array)
 
 
-def to_numpy(array: Any) -> np.ndarray:
-    """Convert an array on any device to numpy.
-
-    Args:
-        array: of any shape and dtype.
-    """
-    return np.asarray(array)
-
-
 def move(array: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Move an array to a device.
 
@@ -43,4 +34,4 @@ def move(array: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return jax.device_put(array, jax.devices(device)[0] if isinstance(device, str) else device)
 
 
-framework = Framework("jax", frozenset({"jax", "jaxlib"}), from_numpy, to_numpy, move, integer=np.int32)
+framework = Framework("jax", frozenset({"jax", "jaxlib"}), from_numpy, np.asarray, move, integer=np.int32)

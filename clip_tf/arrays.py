@@ -20,15 +20,6 @@ def from_numpy(array: np.ndarray) -> Any:
     return tf.convert_to_tensor(array)
 
 
-def to_numpy(tensor: Any) -> np.ndarray:
-    """Convert a tensor on any device to numpy.
-
-    Args:
-        tensor: of any shape and dtype.
-    """
-    return np.asarray(tensor)
-
-
 def move(tensor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Move a tensor to a device.
 
@@ -43,4 +34,4 @@ def move(tensor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return tf.identity(tensor)
 
 
-framework = Framework("tf", frozenset({"tensorflow"}), from_numpy, to_numpy, move, integer=np.int32)
+framework = Framework("tf", frozenset({"tensorflow"}), from_numpy, np.asarray, move, integer=np.int32)
