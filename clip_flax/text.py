@@ -185,7 +185,7 @@ class _TextModel(CLIPPreTrainedModel):
         Raises:
             ValueError: the text is longer than the position table, or the mask's shape is not that of the ids; or
                 `params` does not fit.
-            IndexError: an id is outside the vocabulary; told where ids are known, which under `jax.jit` they are not.
+            IndexError: an id is outside the vocabulary; not raised under `jax.jit`, where ids have no values yet.
         """
         outputs = self._run(
             "forward",

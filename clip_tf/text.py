@@ -210,7 +210,7 @@ class _TextModel(CLIPPreTrainedModel):
 
         Raises:
             ValueError: the text is longer than the position table, or the mask's shape is not that of the ids.
-            IndexError: an id is outside the vocabulary; told in eager calls alone.
+            IndexError: an id is outside the vocabulary; raised in eager calls only.
         """
         outputs = self.text_model(
             input_ids,

@@ -35,7 +35,7 @@ class Prepared:
         config: the configuration, with the caller's fields in it.
         checkpoint: the weights; no tensor was read yet.
         report: how they fit. `report.matched` are the parameters to assign.
-        fresh: the parameters that start afresh, which a warning has told of.
+        fresh: the parameters that start afresh, which a warning has named.
     """
 
     config: Any

@@ -118,7 +118,7 @@ class BatchFeature(UserDict[str, Any]):
             self.convert_to_tensors(tensor_type)
 
     def __getattr__(self, name: str) -> Any:
-        # Reached only for names that are no attribute; `data` itself is missing while an object is unpickled.
+        # Reached only for names that are not attributes; `data` itself is missing while an object is unpickled.
         if name != "data" and name in self.data:
             return self.data[name]
         raise AttributeError(

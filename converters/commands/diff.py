@@ -50,7 +50,7 @@ def _lines(difference: Difference) -> Iterator[str]:
     for name, shapes in difference.shapes.items():
         yield f"shape: {name}: {shapes[0]} in A, {shapes[1]} in B"
     for name, values in difference.config.items():
-        yield f"told: {name}: {values[0]} in A, {values[1]} in B"
+        yield f"configuration: {name}: {values[0]} in A, {values[1]} in B"
     changes = sorted(difference.values.items(), key=lambda item: -item[1].absolute)
     for name, change in changes[:_SHOWN]:
         largest = f"{change.absolute:.3g} at most, {change.relative:.2%} of the largest"

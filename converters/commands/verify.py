@@ -100,7 +100,7 @@ def _table(comparisons: Iterable[Comparison]) -> Table:
 
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("stages")
-    for column in ("the worst of them", "runs"):
+    for column in ("worst stage", "runs"):
         table.add_column(column, overflow="fold")
     for column in ("largest", "relative", "tolerance", ""):
         table.add_column(column, justify="right", no_wrap=True)

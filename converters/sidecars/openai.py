@@ -49,7 +49,9 @@ def config_from_shapes(checkpoint: Checkpoint) -> CLIPConfig:
     """
     missing = [name for name in _NEEDED if name not in checkpoint]
     if missing:
-        raise ValueError(f"{checkpoint.source} holds no {', '.join(missing)}, and no config.json tells of the model")
+        raise ValueError(
+            f"{checkpoint.source} holds no {', '.join(missing)}, and there is no config.json to describe the model"
+        )
     for name, axes in _NEEDED.items():
         if len(checkpoint.shape(name)) != axes:
             raise ValueError(f"{checkpoint.source}: {name} has shape {checkpoint.shape(name)}; it needs {axes} axes")

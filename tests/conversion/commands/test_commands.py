@@ -136,7 +136,7 @@ def test_diff_exits_with_1_and_tells_names_shapes_values_and_settings(run, sourc
     code, out, _ = run("diff", source, tmp_path / "other")
     assert code == 1
     assert "values: logit_scale: 1 differ, by 0.5 at most" in out
-    assert "told: text_config.hidden_act: gelu in A, quick_gelu in B" in out
+    assert "configuration: text_config.hidden_act: gelu in A, quick_gelu in B" in out
     code, out, _ = run("diff", source, tmp_path / "other", "--json")
     found = json.loads(out)
     assert code == 1
