@@ -9,10 +9,7 @@ import shutil
 import subprocess
 import tarfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -125,6 +122,10 @@ def _unpack(package: Package, tarball: Path, target: Path) -> None:
     with tarfile.open(tarball) as tar:
         for member in tar:
             inside = member.name.partition("/")[2]  # relative to the tarball's single top-level folder
-            if inside in {"package.json", "README.md", "LICENSE"} or f"{inside}/".startswith(f"{package.inside}/"):
-                tar.extract(member.replace(name=inside), unfinished, filter="data")
+            wanted = inside in {"package.json", "README.md", "LICENSE"} or f"{inside}/".startswith(f"{package.inside}/")
+            # Written here, because Python before 3.11.4 has no filter for `tar.extract`; links are left out.
+            if wanted and member.isfile() and ".." not in Path(inside).parts and (file := tar.extractfile(member)):
+                written = unfinished / inside
+                written.parent.mkdir(parents=True, exist_ok=True)
+                written.write_bytes(file.read())
     unfinished.rename(target)
