@@ -36,6 +36,9 @@ class Encoder(Protocol):
 
         Args:
             pixel_values: preprocessed images.
+
+        Returns:
+            The embeddings, float32.
         """
         ...
 
@@ -45,6 +48,9 @@ class Encoder(Protocol):
         Args:
             input_ids: token ids.
             attention_mask: 1 for tokens, 0 for padding.
+
+        Returns:
+            The embeddings, float32.
         """
         ...
 

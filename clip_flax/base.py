@@ -48,10 +48,18 @@ class CLIPBaseModel(ModelHandles, FunctionalModel):
         self.setup(rngs_from(seed) if _do_init else None)
 
     def setup(self, rngs: nnx.Rngs | None) -> None:
-        """Make the parts of the model, for None without weights; a class of models overrides it."""
+        """Create the parts of the model; each model class overrides it.
+
+        Args:
+            rngs: random keys for the weights; None creates a model without weights.
+        """
 
     def num_parameters(self, exclude_embeddings: bool = False) -> int:
-        """Return the number of parameters; embeddings are the tables and the patch convolution."""
+        """Return the number of parameters.
+
+        Args:
+            exclude_embeddings: leave out the embedding tables and the patch convolution.
+        """
         return sum(
             math.prod(variable.get_raw_value().shape)
             for path, variable in structure_of(self).variables.items()

@@ -73,7 +73,10 @@ class FunctionalModel(CLIPModule):
         self.assign(structure_of(self).leaves(params).items())
 
     def checked_params(self, params: Mapping[str, Any] | None) -> Params:
-        """Return the given parameters as a call takes them, or for None the model's own.
+        """Return parameters in the form that a call takes.
+
+        Args:
+            params: nested parameters; None for the model's own.
 
         Raises:
             ValueError: some are missing or have another shape; or there are none.
@@ -81,7 +84,11 @@ class FunctionalModel(CLIPModule):
         return self._own_or(params, structure_of(self))
 
     def assign(self, leaves: Iterable[tuple[Path, Any]]) -> None:
-        """Set some of the parameters, by path; a model made without weights has its own from then on."""
+        """Set some of the parameters; a model created without weights has its own from then on.
+
+        Args:
+            leaves: pairs of a path and its array.
+        """
         self._is_initialized = True
         variables = structure_of(self).variables
         for path, leaf in leaves:
@@ -116,7 +123,10 @@ class FunctionalModel(CLIPModule):
         Args:
             rng: the key to draw from.
             input_shape: accepted as in the reference, and not needed.
-            params: parameters to keep; only those that they lack are drawn.
+            params: parameters to keep; only missing ones are drawn.
+
+        Returns:
+            All parameters, nested.
         """
         drawn = type(self)(self.config, input_shape, rng, self.dtype).params
         return drawn if params is None else _merged(drawn, unfreeze(params))
@@ -127,15 +137,18 @@ class FunctionalModel(CLIPModule):
         Args:
             params: nested parameters.
             mask: True for each parameter to cast, nested likewise; None casts all.
+
+        Returns:
+            The parameters, cast.
         """
         return _cast(params, jnp.bfloat16, mask)
 
     def to_fp16(self, params: Mapping[str, Any], mask: Any = None) -> Params:
-        """Cast floating-point parameters to float16; arguments as in `to_bf16`."""
+        """Cast floating-point parameters to float16. Arguments and result as of `to_bf16`."""
         return _cast(params, jnp.float16, mask)
 
     def to_fp32(self, params: Mapping[str, Any], mask: Any = None) -> Params:
-        """Cast floating-point parameters to float32; arguments as in `to_bf16`."""
+        """Cast floating-point parameters to float32. Arguments and result as of `to_bf16`."""
         return _cast(params, jnp.float32, mask)
 
     def _run(

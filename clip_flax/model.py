@@ -168,14 +168,14 @@ class CLIPModel(CLIPPreTrainedModel):
         position_ids: Array | None = None,
         dropout_rng: Array | None = None,
     ) -> Array:
-        """Compute what `get_text_features` returns, on the module's own parameters and not compiled."""
+        """Embed texts uncompiled, on the model's own parameters. Arguments and result as of `get_text_features`."""
         outputs = self.text_model(input_ids, attention_mask, position_ids, dropout_rng=dropout_rng)
         return self.text_projection(outputs.pooler_output)
 
     def image_features(
         self, pixel_values: Array, interpolate_pos_encoding: bool = False, dropout_rng: Array | None = None
     ) -> Array:
-        """Compute what `get_image_features` returns, on the module's own parameters and not compiled."""
+        """Embed images uncompiled, on the model's own parameters. Arguments and result as of `get_image_features`."""
         outputs = self.vision_model(
             pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, dropout_rng=dropout_rng
         )
@@ -193,7 +193,7 @@ class CLIPModel(CLIPPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         dropout_rng: Array | None = None,
     ) -> CLIPOutput[Array]:
-        """Compute what a call returns, on the module's own parameters and not compiled."""
+        """Run the model uncompiled, on its own parameters. Arguments and result as of `__call__`."""
         output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
         vision_rng, text_rng = (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
         vision_outputs = self.vision_model(

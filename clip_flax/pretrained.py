@@ -66,8 +66,11 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
                 `label2id` ask for a fresh classifier where the checkpoint has none. `from_pt` and `from_tf` are taken
                 and not needed.
 
+        Returns:
+            The model; `(model, params)` with `_do_init=False`, `(model, info)` with `output_loading_info`.
+
         Raises:
-            FileNotFoundError: there is no such checkpoint, or it holds no weights in a known format.
+            FileNotFoundError: there is no such checkpoint, or it has no weights in a known format.
             converters.checkpoint.CheckpointError: the checkpoint does not fit; one report names every tensor.
         """
         prepared = prepare(

@@ -207,7 +207,7 @@ class _TextModel(CLIPPreTrainedModel):
         output_hidden_states: bool | None = None,
         dropout_rng: Array | None = None,
     ) -> ModelOutput:
-        """Compute what a call returns, on the module's own parameters and not compiled."""
+        """Run the model uncompiled, on its own parameters. Arguments and result as of `__call__`."""
         outputs = self.text_model(
             input_ids, attention_mask, position_ids, output_attentions, output_hidden_states, dropout_rng
         )

@@ -199,7 +199,7 @@ class _VisionModel(CLIPPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         dropout_rng: Array | None = None,
     ) -> ModelOutput:
-        """Compute what a call returns, on the module's own parameters and not compiled."""
+        """Run the model uncompiled, on its own parameters. Arguments and result as of `__call__`."""
         outputs = self.vision_model(
             pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding, dropout_rng
         )
@@ -274,10 +274,10 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         labels: Any = None,
     ) -> ImageClassifierOutput[Array] | tuple[Any, ...]:
-        """Classify images; the other arguments are those of CLIPVisionModel.
+        """Classify images. Arguments as of `CLIPVisionModel`, and `labels`.
 
         `labels` are `(batch,)` class indices for a cross-entropy loss, `(batch, num_labels)` floats for a multi-label
-        loss, or targets of a regression. `config.problem_type` decides; where it is None, the number of labels and
+        loss, or regression targets. `config.problem_type` selects the loss; if it is None, the number of labels and
         their dtype do, as in the reference.
 
         Returns:
@@ -304,7 +304,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         dropout_rng: Array | None = None,
     ) -> ImageClassifierOutput[Array]:
-        """Compute what a call returns, on the module's own parameters and not compiled."""
+        """Run the model uncompiled, on its own parameters. Arguments and result as of `__call__`."""
         output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
         outputs = self.vision_model(
             pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding, dropout_rng

@@ -49,7 +49,12 @@ class CLIPBaseModel(ModelHandles, keras.Model):
         return super().__call__(**unpack(inspect.signature(self.call), args, kwargs))
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Return the number of parameters; embeddings are the tables and the patch convolution."""
+        """Return the number of parameters.
+
+        Args:
+            only_trainable: count only trainable parameters.
+            exclude_embeddings: leave out the embedding tables and the patch convolution.
+        """
         return sum(
             math.prod(variable.shape)
             for variable in (self.trainable_weights if only_trainable else self.weights)
@@ -74,7 +79,15 @@ class CLIPBaseModel(ModelHandles, keras.Model):
         return (layer for layer in self._flatten_layers() if isinstance(layer, CLIPEncoder))
 
     def own_loss(self, outputs: Any, targets: Any) -> tf.Tensor:  # noqa: ARG002  classes with a loss override it
-        """Return the loss that `fit` minimises if `compile` was given none."""
+        """Return the loss that `fit` minimises if `compile` was given none.
+
+        Args:
+            outputs: the model's outputs.
+            targets: the labels given to `fit`, or None.
+
+        Raises:
+            ValueError: the class has no loss of its own, or there are no labels.
+        """
         raise ValueError(f"{type(self).__name__} has no loss of its own; give one to compile(loss=...)")
 
     # What Keras asks for

@@ -42,7 +42,12 @@ class CLIPBaseModel(ModelHandles, nn.Module):
         return next(self.parameters()).device
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Return the number of parameters; embeddings are the tables and the patch convolution."""
+        """Return the number of parameters.
+
+        Args:
+            only_trainable: count only trainable parameters.
+            exclude_embeddings: leave out the embedding tables and the patch convolution.
+        """
         return sum(
             parameter.numel()
             for name, parameter in self.named_parameters()
@@ -84,6 +89,12 @@ class CLIPBaseModel(ModelHandles, nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode, or with False evaluation mode.
+
+        Args:
+            mode: True for training.
+
+        Returns:
+            The model.
 
         Raises:
             ValueError: the model was prepared for inference.

@@ -60,8 +60,11 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
                 `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`). `num_labels`, `id2label` or
                 `label2id` ask for a fresh classifier where the checkpoint has none.
 
+        Returns:
+            The model; `(model, info)` with `output_loading_info`.
+
         Raises:
-            FileNotFoundError: there is no such checkpoint, or it holds no weights in a known format.
+            FileNotFoundError: there is no such checkpoint, or it has no weights in a known format.
             converters.checkpoint.CheckpointError: the checkpoint does not fit; one report names every tensor.
         """
         prepared = prepare(

@@ -218,10 +218,10 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> ImageClassifierOutput[Tensor] | tuple[Any, ...]:
-        """Classify images; the other arguments are those of CLIPVisionModel.
+        """Classify images. Arguments as of `CLIPVisionModel`, and `labels`.
 
         `labels` are `(batch,)` class indices for a cross-entropy loss, `(batch, num_labels)` floats for a multi-label
-        loss, or targets of a regression. `config.problem_type` decides; where it is None, the number of labels and
+        loss, or regression targets. `config.problem_type` selects the loss; if it is None, the number of labels and
         their dtype do, as in the reference.
 
         Returns:

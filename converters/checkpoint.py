@@ -91,11 +91,19 @@ class Checkpoint(Mapping[str, "np.ndarray"]):
         return len(self.entries)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of a tensor, from the file's header."""
+        """Return the shape of a tensor, from the file's header.
+
+        Args:
+            name: the tensor's canonical name.
+        """
         return self.entries[name].shape
 
     def dtype(self, name: str) -> np.dtype:
-        """Return the dtype of a tensor, from the file's header."""
+        """Return the dtype of a tensor, from the file's header.
+
+        Args:
+            name: the tensor's canonical name.
+        """
         return self.entries[name].dtype
 
 

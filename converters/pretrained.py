@@ -168,12 +168,15 @@ class PushableModel(Pushable):
     """A model that can be uploaded; it has a `save_pretrained`."""
 
     def push_to_hub(self, repo_id: str, *, max_shard_size: int | str = "5GB", **kwargs: Any) -> str:
-        """Upload the model to a repository on the hub, and return the commit's address.
+        """Upload the model to a hub repository.
 
         Args:
-            repo_id: the repository, such as "user/my-clip"; made where it is missing.
+            repo_id: the repository, such as "user/my-clip"; created if missing.
             max_shard_size: as in `save_pretrained`.
             **kwargs: `token`, `commit_message`, `private`, `revision`, `create_pr`.
+
+        Returns:
+            The URL of the commit.
         """
         return self._push(repo_id, kwargs, max_shard_size=max_shard_size)
 

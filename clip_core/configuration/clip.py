@@ -261,7 +261,7 @@ class CLIPConfig(BaseConfig):
     def from_text_vision_configs(
         cls, text_config: CLIPTextConfig, vision_config: CLIPVisionConfig, **kwargs: Any
     ) -> Self:
-        """Build a configuration from copies of both towers' configurations.
+        """Return a configuration built from copies of both towers' configurations.
 
         Args:
             text_config: the text tower's configuration.

@@ -185,6 +185,9 @@ class BaseConfig(ConfigFields, Pushable, Readable):
         Args:
             config_dict: the file's content.
             **kwargs: as in `from_pretrained`.
+
+        Returns:
+            The configuration; with `return_unused_kwargs=True`, also the keywords that are not its fields.
         """
         return_unused = kwargs.pop("return_unused_kwargs", False)
         if "torch_dtype" in kwargs:
@@ -207,6 +210,9 @@ class BaseConfig(ConfigFields, Pushable, Readable):
 
         Args:
             json_file: the file.
+
+        Returns:
+            The configuration.
         """
         return cls(**read_json(json_file))
 

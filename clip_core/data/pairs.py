@@ -74,6 +74,11 @@ class StreamedPairs(ABC):
     def read(self, shard: int, start: int, stop: int) -> Iterator[Pair | Broken]:
         """Yield samples `start` to `stop` (exclusive) of a shard.
 
+        Args:
+            shard: index of the shard.
+            start: index of the first sample in the shard.
+            stop: index after the last sample.
+
         Raises:
             ValueError: if the shard cannot be read or ends before `stop`; the message names it.
         """

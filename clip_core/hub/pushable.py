@@ -20,12 +20,15 @@ def push(saveable: Any, repo_id: str, kwargs: dict[str, Any], **saving: Any) -> 
 
 
 def push_to_hub(saveable: Any, repo_id: str, **kwargs: Any) -> str:
-    """Upload the output of `save_pretrained` to a hub repository, and return the commit's URL.
+    """Upload the output of `save_pretrained` to a hub repository.
 
     Args:
         saveable: an object with `save_pretrained(folder)`.
         repo_id: the repository, such as "user/my-clip"; created if missing.
         **kwargs: the keywords of `clip_core.hub.upload_folder`.
+
+    Returns:
+        The URL of the commit.
     """
     return push(saveable, repo_id, kwargs)
 

@@ -66,6 +66,9 @@ class BaseImageProcessor(Pushable, Readable):
         Args:
             image_processor_dict: the file's content.
             **kwargs: as in `from_pretrained`.
+
+        Returns:
+            The image processor; with `return_unused_kwargs=True`, also the keywords that are not its settings.
         """
         return_unused = kwargs.pop("return_unused_kwargs", False)
         known = {*ARGUMENTS, *image_processor_dict}

@@ -181,7 +181,21 @@ class CLIPImageProcessor(BaseImageProcessor):
         data_format: Any = None,
         input_data_format: Any = None,
     ) -> np.ndarray:
-        """Resize an array; see `clip_core.images.transforms.resize`."""
+        """Resize an image, as `preprocess` does.
+
+        Args:
+            image: `(height, width, channels)` or `(channels, height, width)`, any real dtype.
+            size: the target size, as in the class.
+            resample: Pillow's resampling filter.
+            data_format: channel format of the result, as in `preprocess`.
+            input_data_format: channel format of the image, as in `preprocess`.
+
+        Returns:
+            The resized image.
+
+        Raises:
+            ValueError: if an argument is invalid.
+        """
         sizes = size_dict(size, "size", square=False)
 
         def step(pixels: np.ndarray) -> np.ndarray:
@@ -193,7 +207,20 @@ class CLIPImageProcessor(BaseImageProcessor):
     def center_crop(
         self, image: np.ndarray, size: Size, data_format: Any = None, input_data_format: Any = None
     ) -> np.ndarray:
-        """Crop the center of an array; see `clip_core.images.transforms.center_crop`."""
+        """Crop the center of an image, padding with zeros if the image is smaller.
+
+        Args:
+            image: as in `resize`.
+            size: height and width of the crop, as `crop_size` in the class.
+            data_format: as in `resize`.
+            input_data_format: as in `resize`.
+
+        Returns:
+            The crop, in the image's dtype.
+
+        Raises:
+            ValueError: if an argument is invalid.
+        """
         sizes = size_dict(size, "size", square=True)
         shape = sizes["height"], sizes["width"]
         return on_channels_last(
@@ -203,7 +230,20 @@ class CLIPImageProcessor(BaseImageProcessor):
     def rescale(
         self, image: np.ndarray, scale: float, data_format: Any = None, input_data_format: Any = None
     ) -> np.ndarray:
-        """Multiply an array by a scalar; see `clip_core.images.transforms.rescale`."""
+        """Multiply an image by a scalar.
+
+        Args:
+            image: as in `resize`.
+            scale: the factor, such as 1/255.
+            data_format: as in `resize`.
+            input_data_format: as in `resize`.
+
+        Returns:
+            The rescaled image, float32.
+
+        Raises:
+            ValueError: if an argument is invalid.
+        """
         return on_channels_last(lambda pixels: transforms.rescale(pixels, scale), image, data_format, input_data_format)
 
     def normalize(
@@ -214,7 +254,21 @@ class CLIPImageProcessor(BaseImageProcessor):
         data_format: Any = None,
         input_data_format: Any = None,
     ) -> np.ndarray:
-        """Subtract the mean and divide by the standard deviation; see `clip_core.images.transforms.normalize`."""
+        """Subtract the mean from an image and divide by the standard deviation.
+
+        Args:
+            image: as in `resize`.
+            mean: one value, or one per channel.
+            std: one value, or one per channel.
+            data_format: as in `resize`.
+            input_data_format: as in `resize`.
+
+        Returns:
+            The normalized image.
+
+        Raises:
+            ValueError: if an argument is invalid.
+        """
         return on_channels_last(
             lambda pixels: transforms.normalize(pixels, mean, std), image, data_format, input_data_format
         )

@@ -80,7 +80,11 @@ class ModelHandles:
         return getattr(*self._input_embedding())
 
     def set_input_embeddings(self, value: Any) -> None:
-        """Replace the token embedding, or for a model without a text tower the patch embedding."""
+        """Replace the token embedding, or for a model without a text tower the patch embedding.
+
+        Args:
+            value: the new embedding layer.
+        """
         setattr(*self._input_embedding(), value)
 
     def get_output_embeddings(self) -> None:

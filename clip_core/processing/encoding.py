@@ -1,4 +1,4 @@
-"""The result of a tokenizer: ids and masks by name and, from the fast one, where in the text each token stands."""
+"""The result of a tokenizer: ids and masks by name and, from the fast one, the position of each token in the text."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class TokenSpan(NamedTuple):
 
 
 class BatchEncoding(BatchFeature):
-    """`input_ids`, `attention_mask`, ... as a dict whose keys are attributes too.
+    """A dict of `input_ids`, `attention_mask` and other columns, whose keys are also attributes.
 
-    The result of the fast tokenizer also knows where in the text each token stands. Its methods take the row first and
-    then the place in it, or only the place for row 0, as in transformers.
+    The fast tokenizer's result also maps tokens to words and characters. Those methods take the row and then an index
+    in it, or only the index for row 0, as in transformers.
 
     Args:
-        data: the columns; lists, or arrays of any framework, (batch, sequence).
+        data: the columns; lists, or arrays of any framework, `(batch, sequence)`.
         encoding: one `tokenizers.Encoding` for each row.
-        tensor_type: make the columns arrays of this framework, with ids in its own integer dtype.
-        n_sequences: 2 for pairs of texts.
+        tensor_type: convert the columns to this framework's arrays, with ids in its own integer dtype.
+        n_sequences: 1 for single texts, 2 for pairs.
     """
 
     def __init__(
@@ -61,7 +61,13 @@ class BatchEncoding(BatchFeature):
         raise KeyError(f"{key!r}: without a fast tokenizer's encodings, a key is a name or a slice of rows")
 
     def convert_to_tensors(self, tensor_type: TensorType | None = None) -> Self:
-        """Convert every column to the framework's arrays, in place; with None, leave all as it is.
+        """Convert every column to a framework's arrays, in place.
+
+        Args:
+            tensor_type: the name of the framework's arrays, such as "np"; None changes nothing.
+
+        Returns:
+            This object.
 
         Raises:
             ValueError: the rows differ in length.
@@ -76,7 +82,7 @@ class BatchEncoding(BatchFeature):
 
     @property
     def encodings(self) -> list[Any] | None:
-        """The `tokenizers.Encoding` of each row; None if a fast tokenizer did not make them."""
+        """The `tokenizers.Encoding` of each row; None unless the rows come from the fast tokenizer."""
         return self._encodings
 
     @property
@@ -86,33 +92,63 @@ class BatchEncoding(BatchFeature):
 
     @property
     def n_sequences(self) -> int | None:
-        """1 for single texts, 2 for pairs, None if it is not known."""
+        """1 for single texts, 2 for pairs, None if unknown."""
         return self._n_sequences
 
     def tokens(self, batch_index: int = 0) -> list[str]:
-        """Return the tokens of a row, as they stand in the cleaned text."""
+        """Return the tokens of a row, as they stand in the cleaned text.
+
+        Args:
+            batch_index: index of the row.
+
+        Raises:
+            ValueError: the rows have no encodings, as for every method below.
+        """
         return list(self._row(batch_index).tokens)
 
     def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
-        """Return for each token of a row the number of its text in the pair; None for special tokens."""
+        """Return for each token of a row the index of its text in the pair; None for special tokens.
+
+        Args:
+            batch_index: index of the row.
+        """
         return list(self._row(batch_index).sequence_ids)
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
-        """Return for each token of a row the number of its word; None for special tokens."""
+        """Return for each token of a row the index of its word; None for special tokens.
+
+        Args:
+            batch_index: index of the row.
+        """
         return list(self._row(batch_index).word_ids)
 
     def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
-        """Return the number of a token's text in the pair."""
+        """Return the index of a token's text in the pair; None for special tokens.
+
+        Args:
+            batch_or_token_index: index of the row, or of the token if it is the only index.
+            token_index: index of the token in the row; negative counts from the end.
+        """
         row, token = self._row_and_token(batch_or_token_index, token_index)
         return _as_int(row.token_to_sequence(token))
 
     def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
-        """Return the number of a token's word."""
+        """Return the index of a token's word; None for special tokens.
+
+        Args:
+            batch_or_token_index: as in `token_to_sequence`.
+            token_index: as in `token_to_sequence`.
+        """
         row, token = self._row_and_token(batch_or_token_index, token_index)
         return _as_int(row.token_to_word(token))
 
     def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
-        """Return the characters of the text that a token covers; None for special tokens."""
+        """Return the characters of the text that a token covers; None for special tokens.
+
+        Args:
+            batch_or_token_index: as in `token_to_sequence`.
+            token_index: as in `token_to_sequence`.
+        """
         row, token = self._row_and_token(batch_or_token_index, token_index)
         span = row.token_to_chars(token)
         return None if span is None else CharSpan(*span)
@@ -120,7 +156,13 @@ class BatchEncoding(BatchFeature):
     def word_to_tokens(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> TokenSpan | None:
-        """Return the tokens of a word; None if it has none."""
+        """Return the tokens of a word; None if it has none.
+
+        Args:
+            batch_or_word_index: index of the row, or of the word if it is the only index.
+            word_index: index of the word in its text.
+            sequence_index: index of the text in a pair.
+        """
         row, word = self._row_and_place(batch_or_word_index, word_index)
         span = row.word_to_tokens(word, sequence_index)
         return None if span is None else TokenSpan(*span)
@@ -128,7 +170,13 @@ class BatchEncoding(BatchFeature):
     def word_to_chars(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> CharSpan | None:
-        """Return the characters of a word; None if there is no such word."""
+        """Return the characters of a word; None if there is no such word.
+
+        Args:
+            batch_or_word_index: as in `word_to_tokens`.
+            word_index: as in `word_to_tokens`.
+            sequence_index: as in `word_to_tokens`.
+        """
         row, word = self._row_and_place(batch_or_word_index, word_index)
         span = row.word_to_chars(word, sequence_index)
         return None if span is None else CharSpan(*span)
@@ -136,21 +184,34 @@ class BatchEncoding(BatchFeature):
     def char_to_token(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
-        """Return the token that covers a character; None if none does, as for white space."""
+        """Return the index of the token that covers a character; None if none does, as for white space.
+
+        Args:
+            batch_or_char_index: index of the row, or of the character if it is the only index.
+            char_index: index of the character in its text.
+            sequence_index: index of the text in a pair.
+        """
         row, char = self._row_and_place(batch_or_char_index, char_index)
         return _as_int(row.char_to_token(char, sequence_index))
 
     def char_to_word(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
-        """Return the number of the word that covers a character; None if none does."""
+        """Return the index of the word that covers a character; None if none does.
+
+        Args:
+            batch_or_char_index: as in `char_to_token`.
+            char_index: as in `char_to_token`.
+            sequence_index: as in `char_to_token`.
+        """
         row, char = self._row_and_place(batch_or_char_index, char_index)
         return _as_int(row.char_to_word(char, sequence_index))
 
     def _row(self, row: int) -> Any:
         if self._encodings is None:
             raise ValueError(
-                "where the tokens stand in the text is known only of what CLIPTokenizerFast returns (with clean='hf')"
+                "only CLIPTokenizerFast (with clean='hf') records which characters each token covers; this encoding "
+                "comes from another tokenizer"
             )
         return self._encodings[row]
 

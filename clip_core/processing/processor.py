@@ -186,12 +186,12 @@ class CLIPProcessor(Pushable, Readable):
         return {"processor_class": type(self).__name__}
 
     def decode(self, *args: Any, **kwargs: Any) -> str:
-        """See `CLIPTokenizer.decode`."""
+        """Return the text of token ids; see `CLIPTokenizer.decode`."""
         text: str = self.tokenizer.decode(*args, **kwargs)
         return text
 
     def batch_decode(self, *args: Any, **kwargs: Any) -> list[str]:
-        """See `CLIPTokenizer.batch_decode`."""
+        """Return the text of each row of token ids; see `CLIPTokenizer.batch_decode`."""
         texts: list[str] = self.tokenizer.batch_decode(*args, **kwargs)
         return texts
 

@@ -66,6 +66,9 @@ class ZeroShotClassifier:
             label_cache: as in the class.
             **options: hub options; see `clip_core.hub.HubOptions`.
 
+        Returns:
+            The classifier.
+
         Raises:
             FileNotFoundError: if there is no such model.
             ValueError: if the backend is unknown, or the checkpoint does not fit.
@@ -78,7 +81,7 @@ class ZeroShotClassifier:
     def embed_labels(
         self, labels: Sequence[str], templates: Sequence[str] = ("{}",), *, batch_size: int = BATCH_SIZE
     ) -> np.ndarray:
-        """Encode labels: `(labels, projection)`, float32, of unit norm.
+        """Encode labels.
 
         Several templates are averaged and the mean is normalized again (section 3.1.4 of the paper). Equal labels are
         encoded once, and large label sets are cached for as long as the weights and tokens are unchanged.
@@ -87,6 +90,9 @@ class ZeroShotClassifier:
             labels: the label names.
             templates: texts with a `{}` for the label.
             batch_size: texts to encode at a time.
+
+        Returns:
+            `(labels, projection)`, float32, of unit norm.
 
         Raises:
             ValueError: if there are no labels, a template lacks a `{}`, or a text is too long for the model.
@@ -101,7 +107,7 @@ class ZeroShotClassifier:
     def encode_texts(
         self, texts: Iterable[str], *, batch_size: int = BATCH_SIZE, truncation: bool = False
     ) -> np.ndarray:
-        """Encode texts; see `clip_core.tasks.texts.encode_texts`."""
+        """Encode texts. Arguments and result as of `clip_core.tasks.encode_texts`."""
         return encode_texts(self.encoder, self.processor, texts, batch_size=batch_size, truncation=truncation)
 
     def encode_images(
@@ -112,7 +118,7 @@ class ZeroShotClassifier:
         num_threads: int | None = None,
         on_error: Callable[[int, ValueError], object] | None = None,
     ) -> np.ndarray:
-        """Encode images; see `clip_core.tasks.images.encode_images`."""
+        """Encode images. Arguments and result as of `clip_core.tasks.encode_images`."""
         return encode_images(
             self.encoder, self.processor, images, batch_size=batch_size, num_threads=num_threads, on_error=on_error
         )

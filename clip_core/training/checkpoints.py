@@ -111,7 +111,7 @@ class RunFolder:
         return sorted(int(match[1]) for match in matches if match)
 
     def last_good(self) -> str:
-        """Describe the checkpoint that a failed run can resume from."""
+        """Return a sentence on the checkpoint that a failed run can resume from."""
         steps = self.steps()
         return f"the last good checkpoint is step {steps[-1]}" if steps else "there is no checkpoint yet"
 
@@ -130,6 +130,9 @@ class RunFolder:
         Args:
             step: the step.
 
+        Returns:
+            The checkpoint.
+
         Raises:
             ValueError: if its state is damaged.
         """
@@ -146,6 +149,9 @@ class RunFolder:
             step: number of steps done.
             state: plain values, for JSON.
             save: writes the model and the optimizer into a folder.
+
+        Returns:
+            The folder of the checkpoint.
 
         Raises:
             OSError: if it cannot be written, for example because the disk is full. No partial checkpoint is left, and

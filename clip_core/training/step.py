@@ -45,6 +45,9 @@ class Trainer(Protocol):
             pieces: this process's share: `pixel_values` `(pairs, channels, height, width)`, `input_ids` and
                 `attention_mask` `(pairs, seq)`. Only the towers run piece by piece; the loss sees the whole batch.
             learning_rate: learning rate of this step.
+
+        Returns:
+            The metrics of the step.
         """
         ...
 
