@@ -31,9 +31,6 @@ OTHERS |= {
 # Commands that a message tells to run.
 OTHERS |= {"hf auth login", "pip install flash-attn"}
 
-# Their messages are being rewritten together with them.
-PENDING = {"core/tokenization", "parity/test_tokenization.py"}
-
 TOLERANCES = {"rtol", "atol", "rel", "abs"}
 
 
@@ -71,8 +68,6 @@ def test_names_and_values_are_found_in_any_order_and_by_themselves():
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(TESTS)))
 def test_no_test_demands_the_wording_of_a_message(file):
-    if any(str(file.relative_to(TESTS)).startswith(pending) for pending in PENDING):
-        return
     found = [text for call in calls_in(file) for text in demanded(call) if PROSE.search(text)]
     assert [text for text in found if text not in OTHERS] == []
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from clip_core.tokenization.fast import CLIPTokenizerFast
+from support.messages import naming
 from support.vocabulary import BOS, EOS, IDS
 
 
@@ -41,7 +42,7 @@ def test_offsets_of_words(tokenizer):
 
 def test_openais_steps_leave_no_offsets(files):
     tokenizer = CLIPTokenizerFast(**files, clean="openai")
-    with pytest.raises(NotImplementedError, match="return_offsets_mapping needs CLIPTokenizerFast with clean='hf'"):
+    with pytest.raises(NotImplementedError, match=naming("return_offsets_mapping", CLIPTokenizerFast, "clean='hf'")):
         tokenizer("a", return_offsets_mapping=True)
 
 

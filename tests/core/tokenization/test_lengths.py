@@ -10,6 +10,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from clip_core.tokenization.lengths import Padding, Truncation, check_side, padding_name, truncation_name
+from support.messages import naming
 
 
 class Strategy(Enum):
@@ -42,14 +43,14 @@ def test_names():
 
 @pytest.mark.parametrize("value", ["longst", None, 3])
 def test_unknown_padding_is_refused(value):
-    with pytest.raises(ValueError, match=f"padding={value!r} is not known; it is True, False, 'longest'"):
+    with pytest.raises(ValueError, match=naming(f"padding={value!r}", True, False, "'longest'", "'max_length'")):
         padding_name(value)
 
 
 def test_unknown_truncation_and_side_are_refused():
-    with pytest.raises(ValueError, match="truncation='yes' is not known"):
+    with pytest.raises(ValueError, match=naming("truncation='yes'", "'only_first'")):
         truncation_name("yes")
-    with pytest.raises(ValueError, match="padding_side='up' is not known; it is 'right' or 'left'"):
+    with pytest.raises(ValueError, match=naming("padding_side='up'", "'right'", "'left'")):
         check_side("up", "padding_side")
 
 
@@ -89,17 +90,17 @@ def test_no_room_keeps_nothing():
 
 
 @pytest.mark.parametrize(
-    ("truncation", "lengths", "message"),
+    ("truncation", "lengths", "named"),
     [
-        (cut(max_length=3), (0, 0), "max_length=3 is less than the 4 special tokens"),
-        (cut("only_first"), (2, 20), r"'only_first' cannot reach max_length=10: of the 2 tokens of the first text, 16"),
-        (cut("only_second"), (20, 2), "'only_second' cannot reach"),
-        (cut("only_second"), (20, None), "'only_second' needs a pair of texts"),
-        (cut(stride=3), (20, 20), "stride=3 must be less than the 3 tokens"),
+        (cut(max_length=3), (0, 0), ("max_length=3", 4)),
+        (cut("only_first"), (2, 20), ("'only_first'", "max_length=10", 2, 16)),
+        (cut("only_second"), (20, 2), ("'only_second'", "max_length=10", 2, 16)),
+        (cut("only_second"), (20, None), ("'only_second'", "'only_first'")),
+        (cut(stride=3), (20, 20), ("stride=3", 3)),
     ],
 )
-def test_what_cannot_be_done_is_said(truncation, lengths, message):
-    with pytest.raises(ValueError, match=message):
+def test_what_cannot_be_done_is_said(truncation, lengths, named):
+    with pytest.raises(ValueError, match=naming(*named)):
         truncation.kept(*lengths, 2 if lengths[1] is None else 4)
 
 

@@ -8,6 +8,7 @@ import pytest
 from clip_core.tokenization import CLIPTokenizer
 from clip_core.tokenization.fast import CLIPTokenizerFast
 from clip_core.tokenization.rows import as_pairs
+from support.messages import naming
 from support.vocabulary import BOS, EOS, write_vocabulary
 
 
@@ -46,33 +47,33 @@ def test_words(text, text_pair, expected):
 
 
 @pytest.mark.parametrize(
-    ("text", "text_pair", "words", "message"),
+    ("text", "text_pair", "words", "named"),
     [
-        (None, None, False, "the text is NoneType 'None', not a str"),
-        (3, None, False, "the text is int '3', not a str"),
-        (b"a", None, False, "the text is bytes"),
-        (["a", None], None, False, "text 1 of the batch is NoneType 'None', not a str"),
-        ("a", 3, False, "the second text of the text is int '3', not a str"),
-        (["a"], "b", False, "text is a batch, so text_pair must be one too, not str 'b'"),
-        ([["a", "b", "c"]], None, False, "text 0 of the batch is list"),
-        ("a b", None, True, "the text is str 'a b'; with is_split_into_words=True it is a list of words"),
-        (["a", 3], None, True, "the text is int '3', not a list of str"),
+        (None, None, False, ("NoneType", "'None'", str)),
+        (3, None, False, (int, "'3'", str)),
+        (b"a", None, False, (bytes, str)),
+        (["a", None], None, False, ("text 1", "NoneType", str)),
+        ("a", 3, False, ("second", int, "'3'", str)),
+        (["a"], "b", False, ("text_pair", str, "'b'")),
+        ([["a", "b", "c"]], None, False, ("text 0", list, str)),
+        ("a b", None, True, ("is_split_into_words=True", str, "'a b'", list)),
+        (["a", 3], None, True, ("is_split_into_words=True", int, "'3'", list, str)),
     ],
 )
-def test_what_is_no_text_is_shown(text, text_pair, words, message):
-    with pytest.raises(TypeError, match=message):
+def test_what_is_no_text_is_shown(text, text_pair, words, named):
+    with pytest.raises(TypeError, match=naming(*named)):
         pairs(text, text_pair, words=words)
 
 
 def test_batches_are_not_empty_and_of_one_length():
-    with pytest.raises(ValueError, match="the batch of texts is empty"):
+    with pytest.raises(ValueError, match=naming("batch", "empty")):
         pairs([])
-    with pytest.raises(ValueError, match="text holds 1 texts, but text_pair 2"):
+    with pytest.raises(ValueError, match=naming("text", 1, "text_pair", 2)):
         pairs(["a"], ["b", "c"])
 
 
 def test_half_a_surrogate_pair_is_refused_unless_cleaning_repairs_it():
-    with pytest.raises(ValueError, match="half of a surrogate pair"):
+    with pytest.raises(ValueError, match=naming("surrogate", "U+D800")):
         pairs(["a", "b\ud800"])
     assert pairs("\ud800", surrogates=True) == ([("\ud800", None)], False)
 
@@ -138,14 +139,14 @@ def test_no_rows(tokenizer):
 
 
 @pytest.mark.parametrize(
-    ("batch", "message"),
+    ("batch", "named"),
     [
-        ({"pixel_values": [1]}, "need input_ids; given were pixel_values"),
-        ([], "a list of dicts that is not empty"),
-        ([[1, 2]], "a list of dicts that is not empty"),
-        ({"input_ids": ROWS, "labels": [1]}, r"differ in their number of rows: \{'input_ids': 2, 'labels': 1\}"),
+        ({"pixel_values": [1]}, ("input_ids", "pixel_values")),
+        ([], ("list", "dicts", "empty")),
+        ([[1, 2]], ("list", "dicts")),
+        ({"input_ids": ROWS, "labels": [1]}, ("rows", {"input_ids": 2, "labels": 1})),
     ],
 )
-def test_what_cannot_be_filled_up_is_said(tokenizer, batch, message):
-    with pytest.raises(ValueError, match=message):
+def test_what_cannot_be_filled_up_is_said(tokenizer, batch, named):
+    with pytest.raises(ValueError, match=naming(*named)):
         tokenizer.pad(batch)

@@ -15,6 +15,7 @@ from clip_core.tokenization.vocabulary import (
     read_vocabulary,
     vocabulary_contents,
 )
+from support.messages import naming
 from support.vocabulary import IDS, MERGES, write_openai_file, write_vocabulary
 
 
@@ -42,7 +43,7 @@ def test_the_signs_may_stand_in_the_pattern(content):
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "message"),
+    ("path", "value", "named"),
     [
         (["normalizer"], None, "normalizer"),
         (["normalizer", "normalizers"], [{"type": "NFC"}], "normalizer"),
@@ -60,14 +61,12 @@ def test_the_signs_may_stand_in_the_pattern(content):
         (["model", "ignore_merges"], True, "model"),
     ],
 )
-def test_other_steps_are_refused_by_name(content, path, value, message):
+def test_other_steps_are_refused_by_name(content, path, value, named):
     part = content
     for key in path[:-1]:
         part = part[key]
     part[path[-1]] = value
-    with pytest.raises(
-        ValueError, match=f"here/tokenizer.json is not that of a CLIP tokenizer: its {message}.*from_slow=True"
-    ):
+    with pytest.raises(ValueError, match=naming("here/tokenizer.json", named, "from_slow=True")):
         check_text_steps(content, "here/tokenizer.json")
 
 
@@ -132,25 +131,27 @@ def test_what_is_written_is_read_back(files):
 
 
 def test_without_files_the_error_names_those_that_would_do():
-    with pytest.raises(ValueError, match=r"vocab.json and merges.txt.*tokenizer.json.*bpe_simple_vocab_16e6.txt.gz"):
+    with pytest.raises(
+        ValueError, match=naming("vocab.json", "merges.txt", "tokenizer.json", vocabulary.OPENAI_FILES[0])
+    ):
         read_vocabulary()
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("name", "content", "named"),
     [
-        ("vocab_file", "{", "vocab.json is not valid JSON"),
-        ("vocab_file", "[]", "vocab.json holds no vocabulary"),
-        ("vocab_file", '{"a": "1"}', "vocab.json holds no vocabulary"),
-        ("vocab_file", '{"a": 1, "b": 1}', "vocab.json gives the same id to several tokens"),
-        ("merges_file", "#version: 0.2\ni n\na b c\n", r"merges.txt: merge 3 is 'a b c'; it should be two tokens"),
-        ("merges_file", "#version: 0.2\nx y\n", r"merges.txt.*'x', 'y' and 'xy'"),
-        ("merges_file", b"\xff\xfe", "merges.txt is not a merges.txt"),
+        ("vocab_file", "{", ("vocab.json", "JSON")),
+        ("vocab_file", "[]", ("vocab.json", "vocabulary")),
+        ("vocab_file", '{"a": "1"}', ("vocab.json", "vocabulary")),
+        ("vocab_file", '{"a": 1, "b": 1}', ("vocab.json", "same id")),
+        ("merges_file", "#version: 0.2\ni n\na b c\n", ("merges.txt", 3, "'a b c'")),
+        ("merges_file", "#version: 0.2\nx y\n", ("merges.txt", "'x'", "'y'", "'xy'")),
+        ("merges_file", b"\xff\xfe", ("merges.txt",)),
     ],
 )
-def test_damaged_files_are_named(files, name, content, message):
+def test_damaged_files_are_named(files, name, content, named):
     files[name].write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=naming(*named)):
         read_vocabulary(**files)
 
 
@@ -160,11 +161,11 @@ def test_damaged_files_are_named(files, name, content, message):
 def test_what_is_not_openais_file_is_refused(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"{name} is not a bpe_simple_vocab_16e6.txt.gz"):
+    with pytest.raises(ValueError, match=naming(name, "bpe_simple_vocab_16e6.txt.gz")):
         read_vocabulary(path)
 
 
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
     for path in (tmp_path / "no.gz", tmp_path / "no.txt"):
-        with pytest.raises(FileNotFoundError, match=path.name):
+        with pytest.raises(FileNotFoundError, match=naming(path.name)):
             read_vocabulary(path)
