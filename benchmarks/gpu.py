@@ -269,4 +269,7 @@ def problems(records: Records, *, rehearse: bool) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.path.insert(0, str(ROOT))  # a plain checkout is not installed
+    from clip_core.commands.streams import run
+
+    sys.exit(run(main, "gpu.py"))

@@ -22,6 +22,8 @@ from pathlib import Path
 from report import Report
 from settings import Settings
 
+from clip_core.commands.streams import run
+
 RESULTS = Path(__file__).with_name("results")
 
 # The module of each row, whose `report` measures it; imported only when selected.
@@ -100,4 +102,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main, "run.py"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import warnings
 from itertools import pairwise
 
 from cyclopts import App, CycloptsError
+
+from clip_core.commands.streams import run
 
 BAD_INPUT = 2  # the conventional exit code for usage errors
 
@@ -128,24 +129,28 @@ app.command(evaluate)
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 on success, 2 on bad input, with a one-line explanation on stderr.
 
+    A closed pipe, as in `clip-zoo verify ... | head -1`, changes no exit code.
+
     Args:
         arguments: the command line; by default `sys.argv[1:]`.
     """
     warnings.formatwarning = _one_line
+    sys.exit(run(lambda: _exit_code(arguments), "clip-zoo"))
+
+
+def _exit_code(arguments: list[str] | None) -> int:
+    """Run the command and return its exit code."""
     try:
         import clip_core._shadowing  # noqa: F401  before the first import from `converters`
 
         code = app(arguments, exit_on_error=False, print_error=False)
-    except BrokenPipeError:  # the reader closed the pipe, as in `clip-zoo ... --json | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # avoids a second complaint from Python at exit
-        code = 0
     except (CycloptsError, ValueError, OSError, ImportError) as error:
         typed = sys.argv[1:] if arguments is None else arguments
         print(f"clip-zoo: {_naming_the_option(str(error), typed)}", file=sys.stderr)  # noqa: T201
-        code = BAD_INPUT
+        return BAD_INPUT
     except KeyboardInterrupt:
-        code = 130  # the shell's code for a command ended by Ctrl-C
-    sys.exit(code if isinstance(code, int) else 0)
+        return 130  # the shell's code for a command ended by Ctrl-C
+    return code if isinstance(code, int) else 0
 
 
 def _naming_the_option(message: str, arguments: list[str]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from clip_core.commands.streams import is_lost
 from clip_core.tasks.labels import LabelFile, read_labels
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ def classify(
     batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
     with tqdm(total=len(paths), unit="image", disable=None if len(batches) > 1 else True) as bar:
         for batch in batches:
+            if is_lost():  # as in `clip-zoo classify ... --json | head`
+                break
             for answer in _answer(classifier, label_embeds, choices, batch, answers, json=json):
                 answer.labels = answer.labels[:top_k]
                 answer.truth = truths.label_of.get(Path(answer.image).name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from generate import PICTURES
 from measure import GALLERY, measure, read_rows
 
 from clip_core import CLIPConfig, ZeroShotClassifier
+from clip_core.commands.streams import run
 from clip_core.modeling.parameters import number_of_parameters
 
 if TYPE_CHECKING:
@@ -101,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main, "card.py"))

@@ -20,6 +20,7 @@ import argparse
 import io
 import json
 import multiprocessing
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from scenes import HELD_OUT, Scene, draw_scene, draw_simple_scene, painted
 from vocabulary import train_vocabulary
 
 from clip_core import CLIPConfig, CLIPImageProcessor, CLIPProcessor, CLIPTokenizer
+from clip_core.commands.streams import run
 
 PICTURES = {"simple": 16_000, "full": 96_000, "held-out": 2_000}
 _CHUNK = 1_000  # images drawn from one seed, stored in one row group
@@ -52,6 +54,16 @@ PATCH_SIZE = 16
 PROJECTION = 96
 # Per channel, over the images.
 MEAN, STD = (0.69, 0.71, 0.69), (0.25, 0.25, 0.25)
+
+
+def main() -> None:
+    """Parse the command line, and write everything."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="the folder to write to")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    write_model(options.folder / "model", options.seed)
+    write_examples(options.folder, options.seed)
 
 
 def rows(kind: str, chunk: int, count: int, seed: int) -> dict[str, list[Any]]:
@@ -142,12 +154,4 @@ def _png(scene: Scene, random: np.random.Generator) -> bytes:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path, help="the folder to write to")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    write_model(arguments.folder / "model", arguments.seed)
-    write_examples(arguments.folder, arguments.seed)
-    for kind, count in PICTURES.items():
-        write_pictures(arguments.folder, kind, count, arguments.seed)
-        print(f"{arguments.folder / kind}.parquet: {count} images")
+    sys.exit(run(main, "generate.py"))

@@ -1,0 +1,106 @@
+"""Standard output and error that may have no reader, or no room; they never end the work of a program. Internal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOT_WRITTEN = 2  # the exit code when standard output could not be written
+
+
+class _Stream:
+    """A text stream that drops what it cannot write, from the first failure on.
+
+    Args:
+        stream: the stream to write to.
+
+    Attributes:
+        failure: the first error; None while there is none.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.failure: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, or drop it.
+
+        Args:
+            text: the text.
+        """
+        if self.failure is None:
+            try:
+                self._stream.write(text)
+            except OSError as error:
+                self._fail(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered, or drop it."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        """Note the failure, and lead the descriptor nowhere, so that Python has no second complaint at exit."""
+        self.failure = self.failure or error
+        with suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+
+def run(program: Callable[[], Any], name: str) -> Any:
+    """Run a program whose exit code does not depend on a reader of what it prints, as with `program | head -1`.
+
+    Args:
+        program: returns the exit code, or raises SystemExit.
+        name: the program's name, for messages.
+
+    Returns:
+        The argument of `sys.exit`: the program's exit code, or `NOT_WRITTEN` after a message on stderr if standard
+        output failed otherwise, for example on a full disk.
+    """
+    _open_closed_descriptors()
+    before = sys.stdout, sys.stderr
+    output, errors = (_Stream(stream or _nowhere()) for stream in before)
+    sys.stdout, sys.stderr = output, errors
+    try:
+        code = program()
+    except SystemExit as end:
+        code = end.code
+    finally:
+        output.flush()
+        errors.flush()
+        sys.stdout, sys.stderr = before
+    if output.failure is None or isinstance(output.failure, BrokenPipeError):
+        return code
+    reason = output.failure.strerror or output.failure
+    with suppress(OSError):
+        print(f"{name}: standard output could not be written: {reason}", file=sys.stderr)
+    return NOT_WRITTEN
+
+
+def is_lost() -> bool:
+    """Return True once standard output has failed or lost its reader, so that more output is of no use."""
+    return getattr(sys.stdout, "failure", None) is not None
+
+
+def _open_closed_descriptors() -> None:
+    """Open descriptors 0 to 2 where the caller closed them (`>&-`): the next file would be opened in their place."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
+def _nowhere() -> Any:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123  open until the process ends
