@@ -3,7 +3,7 @@
 `eager` spells the arithmetic out and is the only one that can return the attention weights; `sdpa` calls
 `jax.nn.dot_product_attention`, on a GPU with cuDNN's FlashAttention where it supports the request.
 
-Masks, and rows that are all padding: see `clip_core.modeling.attention`.
+Masks, and queries that see no key: see `clip_core.modeling.attention`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class AttentionPlan(NamedTuple):
     implementation: str = DEFAULT_IMPLEMENTATION
     is_causal: bool = False  # causal, and no bias says so
     bias: Array | None = None  # (batch or 1, 1, seq, seq), added to the scores
-    empty_rows: Array | None = None  # (batch, 1, 1, 1) bool, the rows that are all padding
+    keyless: Array | None = None  # (batch, seq, 1, 1) bool, the queries that see no key
 
 
 def check_implementation(name: str | None) -> str:
@@ -76,10 +76,10 @@ def text_plan(implementation: str, attention_mask: Array | None, hidden_states: 
     if attention_mask.shape != (batch, seq):
         raise ValueError(f"attention_mask has shape {tuple(attention_mask.shape)}; input_ids say {(batch, seq)}")
     attended = attention_mask != 0  # (batch, seq)
-    empty = ~attended.any(axis=-1, keepdims=True)  # (batch, 1)
-    attended = attended | empty
+    keyless = attended.cumsum(axis=-1)[:, :, None, None] == 0  # (batch, seq, 1, 1)
     bias = _causal_bias(seq, dtype) + _lowest_where(~attended, dtype)[:, None, None, :]  # (batch, 1, seq, seq)
-    return AttentionPlan(implementation, bias=bias, empty_rows=empty[:, :, None, None])
+    bias = bias - _lowest_where(keyless.swapaxes(1, 2), dtype)
+    return AttentionPlan(implementation, bias=bias, keyless=keyless)
 
 
 def _causal_bias(seq: int, dtype: DTypeLike) -> Array:
@@ -148,8 +148,8 @@ def attend(
     query: Array, key: Array, value: Array, plan: AttentionPlan, *, scale: float, dropout: Dropout | None
 ) -> AttentionOutput:
     """Attend by the implementation in the plan."""
-    if plan.empty_rows is not None:
-        query = jnp.where(plan.empty_rows, jnp.zeros((), query.dtype), query)
+    if plan.keyless is not None:
+        query = jnp.where(plan.keyless, jnp.zeros((), query.dtype), query)
     return _ATTENTION[plan.implementation](query, key, value, plan, scale=scale, dropout=dropout)
 
 

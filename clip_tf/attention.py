@@ -4,7 +4,7 @@
 them: TensorFlow has no kernel for attention, and `keras.ops.dot_product_attention` computes the same products with
 `einsum`, which takes a quarter to a third longer on a CPU.
 
-Masks, and rows that are all padding: see `clip_core.modeling.attention`.
+Masks, and queries that see no key: see `clip_core.modeling.attention`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class AttentionPlan:
 
     implementation: str = DEFAULT_IMPLEMENTATION
     bias: tf.Tensor | None = None  # (batch or 1, 1, seq, seq), added to the scores
-    empty_rows: tf.Tensor | None = None  # (batch, 1, 1, 1) bool, the rows that are all padding
+    keyless: tf.Tensor | None = None  # (batch, 1, seq, 1) bool, the queries that see no key
 
 
 def check_implementation(name: str | None) -> str:
@@ -73,11 +73,11 @@ def text_plan(implementation: str, attention_mask: tf.Tensor | None, hidden_stat
         expected = tuple(hidden_states.shape[:2])
         raise ValueError(f"attention_mask has shape {tuple(attention_mask.shape)}; input_ids say {expected}")
     attended = tf.not_equal(attention_mask, tf.zeros((), attention_mask.dtype))  # (batch, seq)
-    empty = tf.logical_not(tf.reduce_any(attended, axis=-1, keepdims=True))  # (batch, 1)
-    attended = tf.logical_or(attended, empty)
+    keyless = tf.equal(tf.cumsum(tf.cast(attended, tf.int32), axis=-1), 0)[:, None, :, None]  # (batch, 1, seq, 1)
     padding_bias = _lowest_where(tf.logical_not(attended), hidden_states.dtype)
     bias = causal_bias + padding_bias[:, None, None, :]  # (batch, 1, seq, seq)
-    return AttentionPlan(implementation, bias=bias, empty_rows=empty[:, :, None, None])
+    bias = bias - _lowest_where(keyless, hidden_states.dtype)
+    return AttentionPlan(implementation, bias=bias, keyless=keyless)
 
 
 def _causal_bias(seq: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -124,8 +124,8 @@ def attend(
 ) -> AttentionOutput:
     """Attend by the implementation in the plan."""
     factor: Scale = scale
-    if plan.empty_rows is not None:
-        factor = tf.where(plan.empty_rows, tf.zeros((), query.dtype), tf.constant(scale, query.dtype))
+    if plan.keyless is not None:
+        factor = tf.where(plan.keyless, tf.zeros((), query.dtype), tf.constant(scale, query.dtype))
     return _ATTENTION[plan.implementation](query, key, value, plan, scale=factor, dropout=dropout)
 
 

@@ -4,7 +4,7 @@
 `torch.nn.functional.scaled_dot_product_attention`; `flash_attention_2` calls the kernels of FlashAttention 2, from the
 flash-attn package or from PyTorch itself.
 
-Masks, and rows that are all padding: see `clip_core.modeling.attention`. FlashAttention takes no bias. Padding tokens
+Masks, and queries that see no key: see `clip_core.modeling.attention`. FlashAttention takes no bias. Padding tokens
 leave the batch before its kernel and return as zeros after it. The hidden states of padding tokens then differ from
 those of `eager` and `sdpa`; those of attended tokens agree.
 """
@@ -68,14 +68,14 @@ class AttentionPlan(NamedTuple):
     is_causal: bool = False  # causal, and no bias says so
     bias: Tensor | None = None  # (batch or 1, 1, seq, seq), added to the scores
     unpadding: Unpadding | None = None
-    empty_rows: Tensor | None = None  # (batch, 1, 1, 1) bool, the rows that are all padding
+    keyless: Tensor | None = None  # (batch, seq, 1, 1) bool, the queries that see no key
     packing: Packing | None = None  # the states are packed; the fields above describe the padded batch
 
     def of_rows(self, start: int, stop: int) -> AttentionPlan:
         """Return the plan of part of a batch that is not unpadded."""
         bias = self.bias if self.bias is None or len(self.bias) == 1 else self.bias[start:stop]
-        empty_rows = None if self.empty_rows is None else self.empty_rows[start:stop]
-        return self._replace(bias=bias, empty_rows=empty_rows)
+        keyless = None if self.keyless is None else self.keyless[start:stop]
+        return self._replace(bias=bias, keyless=keyless)
 
 
 def check_implementation(name: str | None) -> str:
@@ -118,21 +118,25 @@ def text_plan(implementation: str, attention_mask: Tensor | None, hidden_states:
             return AttentionPlan(implementation, bias=_causal_bias(seq, hidden_states))
         return AttentionPlan(implementation, is_causal=True)
     attended = attention_mask.to(hidden_states.device) != 0  # (batch, seq)
-    empty = ~attended.any(dim=-1, keepdim=True)  # (batch, 1)
-    attended = attended | empty
-    no_row_is_empty = known is not None and known.any(axis=-1).all()
-    empty_rows = None if no_row_is_empty else empty[:, :, None, None]  # (batch, 1, 1, 1)
+    keyless = None
+    if known is None or not known[:, :1].all():
+        keyless = attended.cumsum(dim=-1)[:, :, None, None] == 0  # (batch, seq, 1, 1)
     if implementation == "flash_attention_2":
-        return AttentionPlan(implementation, is_causal=True, unpadding=_unpadding(attended), empty_rows=empty_rows)
-    lowest = torch.finfo(hidden_states.dtype).min
-    padding_bias = torch.zeros_like(attended, dtype=hidden_states.dtype).masked_fill(~attended, lowest)
-    bias = _causal_bias(seq, hidden_states) + padding_bias[:, None, None, :]  # (batch, 1, seq, seq)
-    return AttentionPlan(implementation, bias=bias, empty_rows=empty_rows)
+        unpadding = _unpadding(attended | ~attended.any(dim=-1, keepdim=True))
+        return AttentionPlan(implementation, is_causal=True, unpadding=unpadding, keyless=keyless)
+    bias = _causal_bias(seq, hidden_states) + _lowest_where(~attended, hidden_states)[:, None, None, :]
+    if keyless is not None:
+        bias = bias - _lowest_where(keyless.transpose(1, 2), hidden_states)
+    return AttentionPlan(implementation, bias=bias, keyless=keyless)  # the bias is (batch, 1, seq, seq)
 
 
 def _causal_bias(seq: int, like: Tensor) -> Tensor:
-    bias = torch.full((seq, seq), torch.finfo(like.dtype).min, dtype=like.dtype, device=like.device)
-    return bias.triu(diagonal=1)[None, None]  # (1, 1, seq, seq)
+    seen = torch.ones((seq, seq), dtype=torch.bool, device=like.device).tril()
+    return _lowest_where(~seen, like)[None, None]  # (1, 1, seq, seq)
+
+
+def _lowest_where(masked: Tensor, like: Tensor) -> Tensor:
+    return torch.zeros_like(masked, dtype=like.dtype).masked_fill(masked, torch.finfo(like.dtype).min)
 
 
 def _unpadding(attended: Tensor) -> Unpadding | None:
@@ -204,8 +208,8 @@ def attend(
         query, key, value = (plan.packing.padded(states) for states in (query, key, value))
         attended, weights = attend(query, key, value, plan._replace(packing=None), scale=scale, dropout=dropout)
         return plan.packing.packed(attended), weights
-    if plan.empty_rows is not None:
-        query = query.masked_fill(plan.empty_rows, 0.0)
+    if plan.keyless is not None:
+        query = query.masked_fill(plan.keyless, 0.0)
     return _ATTENTION[plan.implementation](query, key, value, plan, scale=scale, dropout=dropout)
 
 

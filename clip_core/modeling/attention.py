@@ -2,14 +2,16 @@
 
 Masks. The text tower is causal, and its batch may be padded. Like transformers 4.57.6 for PyTorch, implementations that
 add a bias to the scores add one for each of the two: the lowest finite value of the dtype where a key is masked. The
-sum is -inf where a key is masked twice. The diagonal is never masked twice, so no row of scores is all -inf and no row
-of weights is NaN. A query whose keys are all masked attends uniformly to the keys masked only once.
+sum is -inf where a key is masked twice.
 
-Rows that are all padding. The reference attends uniformly there, and its gradient is correct; fused kernels get the
-gradient of a row of lowest values wrong. Every backend therefore treats such a row as if it had no padding, with zeros
-for its scores. PyTorch and Flax zero the queries, because their fused kernels form the scores inside. TensorFlow has no
-fused kernel: it multiplies the scores by a scale anyway, and a scale of zero for these rows saves a pass over the
-queries.
+Queries that see no key. All tokens up to such a query are padding, as on the left of a padded text and in a row that is
+all padding. The reference adds the lowest value to its scores, which absorbs them: it attends uniformly to the keys
+masked only once, its own among them. Fused kernels get the gradient of such scores wrong, up to a factor of the number
+of keys. Every backend therefore gives these queries scores of zero and a bias of zero for the keys masked only once.
+The outputs are the reference's, no row of scores is all -inf, and no gradient reaches the query or the keys, as these
+scores are constant. PyTorch and Flax zero the queries, because their fused kernels form the scores inside. TensorFlow
+has no fused kernel: it multiplies the scores by a scale anyway, and a scale of zero for these queries saves a pass over
+them.
 """
 
 from __future__ import annotations

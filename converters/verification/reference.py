@@ -125,7 +125,7 @@ def _patches(weights: Weights, config: CLIPVisionConfig, pixel_values: np.ndarra
     states = np.concatenate([class_token, patches @ kernel.T], axis=1)  # (b, s, d)
     states = states + weights["embeddings.position_embedding.weight"]
     trace["vision.embeddings"] = _layer_norm(weights / "pre_layrnorm", config, states)
-    return _encoder(weights / "encoder", config, trace["vision.embeddings"], np.zeros(()), trace, "vision")
+    return _encoder(weights / "encoder", config, trace["vision.embeddings"], np.zeros((1, 1)), trace, "vision")
 
 
 def text(
@@ -135,8 +135,8 @@ def text(
     seq = input_ids.shape[1]
     tokens = weights["embeddings.token_embedding.weight"][input_ids]
     trace["text.embeddings"] = tokens + weights["embeddings.position_embedding.weight"][:seq]
-    # A key masked twice, as future and as padding, scores lower than one masked once, as in transformers; so a fully
-    # masked query attends uniformly to the keys masked only once.
+    # A key masked twice, as future and as padding, scores lower than one masked once, as in transformers; so a query
+    # that sees no key attends uniformly to the keys masked only once.
     masked = np.triu(np.ones((seq, seq)), k=1)[None]
     if attention_mask is not None:
         masked = masked + (attention_mask == 0)[:, None, :]
@@ -176,7 +176,8 @@ def _attention(weights: Weights, head_width: int, states: Array, bias: Array) ->
     def heads(name: str) -> Array:  # (b, h, s, k); a pruned layer has fewer heads of the same width
         return _linear(weights / name, states).reshape(batch, seq, -1, head_width).transpose(0, 2, 1, 3)
 
-    scores = heads("q_proj") @ heads("k_proj").transpose(0, 1, 3, 2) * head_width**-0.5 + bias  # (b, h, s, s)
+    sees_a_key = (bias == 0).any(axis=-1, keepdims=True)  # (b, 1, s, 1); the scores of other queries are constant
+    scores = heads("q_proj") @ heads("k_proj").transpose(0, 1, 3, 2) * (head_width**-0.5 * sees_a_key) + bias
     exponents = np.exp(scores - scores.max(axis=-1, keepdims=True))
     attention = exponents / exponents.sum(axis=-1, keepdims=True)
     attended = (attention @ heads("v_proj")).transpose(0, 2, 1, 3).reshape(batch, seq, -1)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from clip_core.modeling import attention as attention_names
+from converters.verification import reference
+from converters.verification.autodiff import Tracked, pull_back
 from support.attention_masks import BATCH, MASKS, SEQ
 from support.configs import inputs_for, tiny_config, token_ids
 from support.messages import naming
@@ -38,8 +40,6 @@ def test_sdpa_agrees_with_eager_forward_and_backward(backend, case):
     states = "last_hidden_state"
     assert np.isfinite(expected[states]).all()
     assert_close(backend, found[states], expected[states])
-    if backend.name == "torch" and case == "left padding":
-        return  # its kernel's gradients of queries that see no key are too large; models_torch leaves those queries out
     gradients = [name for name in expected if name.startswith("gradient.")]
     assert gradients
     largest = max(np.abs(expected[name]).max() for name in gradients)
@@ -48,6 +48,55 @@ def test_sdpa_agrees_with_eager_forward_and_backward(backend, case):
             np.testing.assert_allclose(found[name], expected[name], **FLOAT64, err_msg=name)
         else:
             np.testing.assert_allclose(found[name], expected[name], rtol=GRADIENTS, atol=GRADIENTS * largest)
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+@pytest.mark.parametrize("case", MASKS)
+def test_gradients_are_those_of_the_definition(backend, case, implementation):
+    """Every token counts, also those that see no key: on the left of a padded text, and in a row of padding alone."""
+    model = text_model(backend, backend.precise, implementation)
+    inputs = {"input_ids": np.random.default_rng(1).integers(1, 90, (BATCH, SEQ))}
+    if MASKS[case] is not None:
+        inputs["attention_mask"] = np.array(MASKS[case])
+    found = backend.gradients(model, inputs)
+    weights = {name: Tracked(array) for name, array in backend.weights(model).items()}
+    trace = {}
+    reference.text(
+        reference.Weights(weights) / "text_model",
+        model.config,
+        inputs["input_ids"],
+        inputs.get("attention_mask"),
+        trace,
+    )
+    outputs = [trace["text.last_hidden_state"], trace["text.pooled"]]
+    slopes = [np.linspace(-1.0, 2.0, output.value.size).reshape(output.shape) for output in outputs]
+    expected = pull_back(sum((output * slope).sum() for output, slope in zip(outputs, slopes, strict=True)))
+    largest = max(np.abs(expected[array.node]).max() for array in weights.values())
+    for name, array in weights.items():
+        tolerance = FLOAT64["rtol"] if backend.precise == "float64" else GRADIENTS
+        np.testing.assert_allclose(
+            found[f"gradient.{name}"], expected[array.node], rtol=tolerance, atol=tolerance * largest, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("case", MASKS)
+def test_queries_that_see_no_key_attend_evenly_to_keys_masked_once(backend, case):
+    mask = MASKS[case]
+    if mask is None:
+        mask = [[1] * SEQ] * BATCH
+    attention, random = backend.module("attention"), np.random.default_rng(0)
+    query, key, value = (
+        backend.tensor(random.standard_normal((BATCH, SEQ, HEADS, HEAD_DIM)), "float32") for _ in range(3)
+    )
+    states = backend.tensor(np.zeros((BATCH, SEQ, 1)), "float32")
+    plan = attention.text_plan("eager", backend.tensor(np.array(mask)), states)
+    _, weights = attention.attend(query, key, value, plan, scale=0.3, dropout=backend.no_dropout)
+    masked = np.triu(np.ones((SEQ, SEQ)), k=1) + (np.array(mask) == 0)[:, None]  # (batch, seq, seq)
+    keyless = (masked > 0).all(-1)
+    assert keyless.any() == (case in {"left padding", "a row of padding alone"})
+    once = (masked == 1) / (masked == 1).sum(-1, keepdims=True).clip(1)
+    weights = np.asarray(backend.tensor(weights, "float32")).transpose(0, 2, 1, 3)  # (batch, seq, heads, seq)
+    np.testing.assert_allclose(weights[keyless], once[keyless][:, None].repeat(HEADS, 1), **FLOAT32_OPERATION)
 
 
 def test_a_padded_text_equals_the_same_text_alone(backend):

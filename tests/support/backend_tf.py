@@ -143,6 +143,7 @@ def _scalar(output: Any) -> Any:
     tensors = [value for value in output.values() if tf.is_tensor(value)]
 
     def weighted(value: Any) -> Any:
-        return tf.reduce_sum(tf.reshape(value, -1) * tf.cast(tf.linspace(-1.0, 2.0, tf.size(value)), value.dtype))
+        slopes = tf.linspace(tf.constant(-1.0, tf.float64), tf.constant(2.0, tf.float64), tf.size(value))
+        return tf.reduce_sum(tf.reshape(value, -1) * tf.cast(slopes, value.dtype))
 
     return sum(map(weighted, tensors))

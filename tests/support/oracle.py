@@ -98,7 +98,12 @@ def scalar(output: Any) -> Any:
     import torch
 
     tensors = [value for value in output.values() if isinstance(value, torch.Tensor)]
-    return sum((value.flatten() * torch.linspace(-1.0, 2.0, value.numel())).sum() for value in tensors)
+
+    def slopes(value: Any) -> Any:
+        wide = torch.linspace(-1.0, 2.0, value.numel(), dtype=torch.float64)
+        return wide.to(torch.promote_types(value.dtype, torch.float32))
+
+    return sum((value.flatten() * slopes(value)).sum() for value in tensors)
 
 
 def torch_features(folder: str, method: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
