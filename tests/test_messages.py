@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,9 @@ OTHERS |= {
 # Commands that a message tells to run.
 OTHERS |= {"hf auth login", "pip install flash-attn"}
 
-TOLERANCES = {"rtol", "atol", "rel", "abs"}
+TOLERANCES = {"rtol", "atol", "rel", "abs", "tolerance"}
+SMALL = 0.1
+WITH_SUPPORT = sorted({*TESTS.rglob("*.py")} - {TESTS / "support" / "tolerances.py"})
 
 
 def calls_in(file: Path) -> list[ast.Call]:
@@ -47,13 +50,28 @@ def demanded(call: ast.Call) -> list[str]:
     return [constant.value for constant in constants if isinstance(constant.value, str)]
 
 
-def literal_tolerances(call: ast.Call) -> list[str]:
-    return [
-        f"{keyword.arg}={ast.unparse(keyword.value)}"
-        for keyword in call.keywords
-        if keyword.arg in TOLERANCES
-        if any(isinstance(node, ast.Constant) and isinstance(node.value, float) for node in ast.walk(keyword.value))
-    ]
+def numbers_in(node: ast.AST | None) -> list[float]:
+    constants = [one for one in ast.walk(node or ast.Module()) if isinstance(one, ast.Constant)]
+    return [one.value for one in constants if isinstance(one.value, float)]
+
+
+def defaults(arguments: ast.arguments) -> list[tuple[str, ast.expr | None]]:
+    named = [arg.arg for arg in (*arguments.posonlyargs, *arguments.args)]
+    last = zip(reversed(named), reversed(arguments.defaults), strict=False)
+    return [*last, *zip((arg.arg for arg in arguments.kwonlyargs), arguments.kw_defaults, strict=True)]
+
+
+def literal_tolerances(tree: ast.Module) -> list[str]:
+    """Tolerances that are numbers: keywords of calls, defaults of parameters, and limits of differences."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg in TOLERANCES and numbers_in(node.value):
+            found.append(ast.unparse(node))
+        elif isinstance(node, ast.arguments):
+            found += [name for name, default in defaults(node) if name in TOLERANCES and numbers_in(default)]
+        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.Lt, ast.LtE, ast.Gt, ast.GtE)):
+            found += [ast.unparse(node) for number in numbers_in(node) if 0 < number <= SMALL]
+    return found
 
 
 def test_names_and_values_are_found_in_any_order_and_by_themselves():
@@ -72,6 +90,18 @@ def test_no_test_demands_the_wording_of_a_message(file):
     assert [text for text in found if text not in OTHERS] == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(TESTS)))
+def test_a_number_in_place_of_a_tolerance_is_found():
+    written = """
+    assert abs(a - b).max() < 1e-6 * c
+    assert 0.5 > a > 0.01
+    assert_close(a, b, rtol=1e-5, atol=SMALL)
+    def same(a, tolerance=1e-5): ...
+    assert a == 1e-5 and b < 0.5 and 1 <= c
+    """
+    found = ["abs(a - b).max() < 1e-06 * c", "0.5 > a > 0.01", "rtol=1e-05", "tolerance"]
+    assert sorted(literal_tolerances(ast.parse(textwrap.dedent(written)))) == sorted(found)
+
+
+@pytest.mark.parametrize("file", WITH_SUPPORT, ids=lambda file: str(file.relative_to(TESTS)))
 def test_each_tolerance_is_a_row_of_the_table(file):
-    assert [row for call in calls_in(file) for row in literal_tolerances(call)] == []
+    assert literal_tolerances(ast.parse(file.read_text())) == []

@@ -18,7 +18,7 @@ from slopes import fit
 
 from clip_core.configuration import CLIPConfig
 from support.messages import naming
-from support.tolerances import PUBLISHED_OPERATIONS
+from support.tolerances import NAMES_APART, PUBLISHED_OPERATIONS
 
 
 def test_a_slope_is_the_exponent_of_a_power_law():
@@ -148,7 +148,7 @@ def test_relative_curves_name_each_line_at_its_end_and_need_no_legend(tmp_path, 
     )
     assert named.keys() == {"fast", "slow", "peer"}
     assert named["fast"] == pytest.approx(0.75)
-    assert abs(named["slow"] - named["peer"]) > 0.03  # both end at 1, and their names must not overlap
+    assert abs(named["slow"] - named["peer"]) > NAMES_APART  # both end at 1, and their names must not overlap
     assert (tmp_path / "ratios.png").stat().st_size > 0
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from support.messages import mentions
-from support.tolerances import PROBABILITIES
+from support.tolerances import HALF_PRECISION_PROBABILITIES, PROBABILITIES, ROUNDING
 
 TEMPLATE = "a picture of {}"
 
@@ -84,7 +84,7 @@ def test_the_library_gives_the_same_probabilities(run, cat, model):
     inputs = processor(text=labels, images=Image.open(cat), return_tensors="pt", padding=True)
     with torch.no_grad():
         probabilities = clip(**inputs).logits_per_image.softmax(dim=1)
-    assert np.abs(matrix(rows(out), labels) - probabilities.numpy()).max() < 1e-6
+    assert np.abs(matrix(rows(out), labels) - probabilities.numpy()).max() < ROUNDING
 
 
 def test_half_precision_and_batches_change_little(run, shared, model):
@@ -94,7 +94,7 @@ def test_half_precision_and_batches_change_little(run, shared, model):
     _, half, _ = run(*arguments, "--dtype", "bfloat16")
     labels = ["cat", "dog"]
     assert np.abs(matrix(rows(in_batches), labels) - matrix(rows(whole), labels)).max() < PROBABILITIES
-    assert np.abs(matrix(rows(half), labels) - matrix(rows(whole), labels)).max() < 0.1
+    assert np.abs(matrix(rows(half), labels) - matrix(rows(whole), labels)).max() < HALF_PRECISION_PROBABILITIES
 
 
 def test_several_templates_are_an_ensemble(run, cat, model):

@@ -14,7 +14,7 @@ from clip_core.modeling.parameters import MODEL_CLASSES, parameter_table
 from support.configs import inputs_for, pixel_values, tiny_config, token_ids
 from support.entries import part_of
 from support.messages import naming
-from support.tolerances import EMBEDDINGS, HIDDEN_STATES
+from support.tolerances import BFLOAT16_EMBEDDINGS, EMBEDDINGS, HIDDEN_STATES
 
 IDS, MASK = token_ids()
 
@@ -30,7 +30,7 @@ def test_the_encoder_gives_what_the_model_gives(folder, dtype):
     encoder = load_backend("flax").load(folder, device="cpu", dtype=dtype)
     images, texts = encoder.encode_images(pixel_values(3)), encoder.encode_texts(IDS, MASK)
     expected = encoder.model(IDS, pixel_values(3), MASK)
-    tolerance = 1e-2 if dtype == "bfloat16" else EMBEDDINGS  # eight bits of a number of at most one
+    tolerance = BFLOAT16_EMBEDDINGS if dtype == "bfloat16" else EMBEDDINGS
     assert encoder.model.param_dtype == jnp.dtype(dtype or "float32")
     for ours, theirs in ((images, expected.image_embeds), (texts, expected.text_embeds)):
         assert ours.dtype == np.float32

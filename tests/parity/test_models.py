@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from support.configs import CLASSES, TEXT, VISION, pixel_values, tiny_config, token_ids
-from support.tolerances import EMBEDDINGS, HIDDEN_STATES
+from support.tolerances import EMBEDDINGS, HIDDEN_STATES, ROUNDING_ALONE
 
 EVERYTHING = {"output_attentions": True, "output_hidden_states": True}
 
@@ -30,7 +30,7 @@ def assert_same(ours, reference, *, where=""):
     assert ours.keys() == reference.keys()
     # Some gradients are zero but for rounding (a key's bias shifts all scores alike); they count by the largest one.
     gradients = [np.abs(array).max() for name, array in reference.items() if name.startswith("gradient.")]
-    least = max(gradients, default=0.0) * 1e-3
+    least = max(gradients, default=0.0) * ROUNDING_ALONE
     for name, expected in reference.items():
         assert ours[name].shape == expected.shape, name
         if name.endswith("_embeds") and where == "CLIPModel":

@@ -9,6 +9,7 @@ import numpy as np
 
 import clip_tf
 from support.configs import tiny_config
+from support.tolerances import SAME_OUTPUTS
 
 
 def build(class_name: str = "CLIPModel", seed: int = 0, *, dtype: Any = None, **config: Any) -> Any:
@@ -16,7 +17,7 @@ def build(class_name: str = "CLIPModel", seed: int = 0, *, dtype: Any = None, **
     return getattr(clip_tf, class_name)(tiny_config(**{"num_labels": 3, **config}), dtype=dtype)
 
 
-def assert_close(ours: Any, expected: Any, tolerance: float = 1e-5) -> None:
+def assert_close(ours: Any, expected: Any, tolerance: float = SAME_OUTPUTS) -> None:
     """Two outputs have the same fields, and arrays that differ by no more than a part of the largest value."""
     assert list(ours) == list(expected)
     for name in expected:

@@ -119,3 +119,45 @@ PUBLISHED_OPERATIONS = {"image": 0.02, "text": 0.03}
 
 # A number that a table shows with two digits, absolute.
 SHOWN = 0.02
+
+# Embeddings in bfloat16, absolute: eight bits of a number of at most 1.
+BFLOAT16_EMBEDDINGS = 1e-2
+
+# Outputs of a tiny model in bfloat16 against float32, relative to the largest of the tensor.
+BFLOAT16_OUTPUTS = 0.05
+
+# Probabilities of a trained model in bfloat16, absolute: its logits are off by some tenths.
+HALF_PRECISION_PROBABILITIES = 0.1
+
+# The least that hidden states of half precision differ by: float32 would stay below it.
+SHOWS_HALF_PRECISION = 1e-5
+
+# Outputs of a tiny model in fp32 by the same operations, exported or saved, relative to the largest of the tensor.
+SAME_OUTPUTS = 1e-5
+
+# The proof's own tolerance where both sides are the reference, in fp64.
+PROOF_IN_FLOAT64 = 1e-10
+
+# A gradient below this part of the largest is rounding alone, as that of a key's bias: it is held against the largest.
+ROUNDING_ALONE = 1e-3
+
+# A part of the learning rate: the largest step of AdamW along a gradient that is rounding alone.
+HARDLY_MOVED = 1e-5
+
+# The least that two formulas of one name differ by, absolute: gelu and quick_gelu differ by 0.02.
+ANOTHER_FORMULA = 0.01
+
+# The least that embeddings of other inputs differ by, absolute: a hundred times what rounding does.
+OTHER_INPUTS = 1e-3
+
+# The least standard deviation of draws of dropout, which does nothing if they are all alike.
+SPREAD_OF_DRAWS = 0.1
+
+# A share of 300, absolute: three times its standard deviation.
+SHARE_OF_300 = 0.08
+
+# The share that a model which knows nothing stays below: several times chance.
+LITTLE_ABOVE_CHANCE = 0.1
+
+# The least distance of two names in a plot, in its own units: they must not overlap.
+NAMES_APART = 0.03

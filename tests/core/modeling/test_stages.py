@@ -13,7 +13,7 @@ from clip_core.modeling.outputs import (
     CLIPVisionModelOutput,
     ImageClassifierOutput,
 )
-from support.tolerances import FLOAT64_ROUNDING, ROUNDING
+from support.tolerances import FLOAT64_ROUNDING, HARDLY_MOVED, ROUNDING
 
 _TOWER = {"hidden_states": ("embedded", "first", "second"), "last_hidden_state": "last"}
 _ATTENTIONS = {"attentions": ("seen", "seen next")}
@@ -130,4 +130,4 @@ def test_the_first_step_of_adamw():
 
 def test_a_gradient_that_is_zero_but_for_rounding_hardly_moves_a_parameter():
     found = stages.adamw({"k_proj.bias": np.zeros(2)}, {"k_proj.bias": np.array([1e-9, -1e-9])})
-    assert np.abs(found["k_proj.bias"]).max() < 1e-5 * stages.LEARNING_RATE
+    assert np.abs(found["k_proj.bias"]).max() < HARDLY_MOVED * stages.LEARNING_RATE

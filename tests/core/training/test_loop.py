@@ -12,6 +12,8 @@ from clip_core.training.loop import Run
 from clip_core.training.settings import TrainSettings
 from clip_core.training.step import StepReport
 
+WAIT = 0.05  # seconds for each batch
+
 
 class SlowLoader:
     epoch = 0
@@ -21,7 +23,7 @@ class SlowLoader:
 
     def __iter__(self):
         for _ in range(3):
-            time.sleep(0.05)
+            time.sleep(WAIT)
             yield {"input_ids": np.zeros((4, 5), np.int64)}
 
 
@@ -33,4 +35,4 @@ def test_the_wait_for_data_counts_in_the_samples_per_second():
     run._save = lambda: None
     run()
     assert len(told) == 3
-    assert max(told) <= 4 / 0.05
+    assert max(told) <= 4 / WAIT
