@@ -22,7 +22,7 @@ def _version() -> str:
 
 app = App(
     name="clip-zoo",
-    help="CLIP for PyTorch, TensorFlow and Flax.",
+    help="CLIP with the same numbers in every framework.",
     version=_version,
     help_format="markdown",
     result_action="return_value",
@@ -45,9 +45,9 @@ app.command(
     help="""Convert a checkpoint into another format, with its configuration, preprocessing and tokenizer.
 
     ```
-    clip-zoo convert openai/clip-vit-base-patch32 clip-flax/ --to flax
+    clip-zoo convert openai/clip-vit-base-patch32 clip-original/ --to openai
     clip-zoo convert ViT-B-32.pt clip/ --to safetensors --dtype float16
-    clip-zoo convert clip/ clip-shards/ --to torch --max-shard-size 200MB --json
+    clip-zoo convert clip/ clip-shards/ --to safetensors --max-shard-size 200MB --json
     ```
     """,
 )
@@ -68,7 +68,7 @@ app.command(
     help="""Compare two checkpoints, across formats: names, shapes, values and configurations. Exit code 1: different.
 
     ```
-    clip-zoo diff clip/ clip-flax/flax_model.msgpack
+    clip-zoo diff clip/ ViT-B-32.pt
     ```
     """,
 )
@@ -89,7 +89,7 @@ app.command(
 
     ```
     clip-zoo verify openai/clip-vit-base-patch32 --grad --train-step --report report.html
-    clip-zoo verify clip-flax/ --against clip/ --frameworks reference,flax
+    clip-zoo verify converted/ --against clip/
     ```
     """,
 )
@@ -101,7 +101,7 @@ app.command(
 
     ```
     clip-zoo train --data pictures/ --model openai/clip-vit-base-patch32 --checkpoint-dir run/ --lr 1e-5
-    clip-zoo train --data "shards/{000..099}.tar" --model my/config.json --checkpoint-dir run/ --backend flax --resume
+    clip-zoo train --data "shards/{000..099}.tar" --model my/config.json --checkpoint-dir run/ --resume
     ```
     """,
 )
@@ -112,7 +112,7 @@ evaluate = App(
 
     ```
     clip-zoo evaluate zero-shot --data pictures/ --template-set imagenet-80
-    clip-zoo evaluate retrieval --data captioned/ --model run/step-00001000 --backend flax
+    clip-zoo evaluate retrieval --data captioned/ --model run/step-00001000
     clip-zoo evaluate probe --data train.parquet --test-data test.parquet --json
     ```
     """,

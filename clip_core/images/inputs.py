@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from clip_core.processing.batch import framework_of, to_numpy
+from clip_core.processing.frameworks import by_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -120,8 +121,8 @@ def flat_images(images: Any, name: str = "images") -> Iterator[tuple[str, Image.
     """Yield all images of a call in order, each with its name in messages, such as "images[2]".
 
     Args:
-        images: a PIL image; an array of numpy, torch, TensorFlow or JAX with 2 or 3 axes, or 4 for a batch; a path, an
-            http(s) URL, a `data:` URL or base64 text; or lists of these, at any depth.
+        images: a PIL image; an array of numpy or of a backend's framework with 2 or 3 axes, or 4 for a batch; a path,
+            an http(s) URL, a `data:` URL or base64 text; or lists of these, at any depth.
         name: the caller's name for `images`.
 
     Yields:
@@ -150,8 +151,8 @@ def flat_sources(images: Any, name: str = "images") -> Iterator[tuple[str, Sourc
         yield from _split(images, name)
     else:
         raise TypeError(
-            f"{name} is of type {type(images).__name__}; expected a PIL.Image.Image, an array of numpy, torch, "
-            "TensorFlow or JAX, a path or a URL"
+            f"{name} is of type {type(images).__name__}; expected a PIL.Image.Image, a path, a URL, or an array of "
+            f"{', '.join(sorted(by_package()))}"
         )
 
 

@@ -40,8 +40,8 @@ def verify(
     against
         Another checkpoint, such as the original of a converted one; each framework's runs of the two are compared too.
     frameworks
-        Their names with commas between them: torch, tf, flax, and reference, which is float64 numpy. By default all
-        that are installed.
+        Their names with commas between them: backends, and reference, which is float64 numpy. By default all that are
+        installed.
     dtype
         Of weights and computation: fp32, bf16 or fp16.
     grad

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -181,3 +182,20 @@ def test_clip_core_names_no_framework():
     files = sorted((ROOT / "clip_core").rglob("*.py"))
     assert len(files) > 50
     assert [(str(file), name) for file in files for name in names_in(file) if name in FRAMEWORKS] == []
+
+
+def messages_in(file):
+    """Whole string literals of a file that are not docstrings: messages, hints and the help of commands."""
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    docstrings = {id(node.body[0].value) for node in nodes if isinstance(node, documented) and ast.get_docstring(node)}
+    literals = (node for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return [node.value for node in literals if id(node) not in docstrings]
+
+
+def test_no_message_or_help_of_clip_core_names_a_framework():
+    words = (FRAMEWORKS | {"pytorch"}) - {"pt"}  # the extension of OpenAI's files too
+    messages = [(file.name, text) for file in (ROOT / "clip_core").rglob("*.py") for text in messages_in(file)]
+    assert len(messages) > 500
+    found = [(file, text) for file, text in messages if " " in text and words & set(re.findall(r"\w+", text.lower()))]
+    assert found == []

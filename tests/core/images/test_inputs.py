@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from clip_core.images.inputs import ImageFileError, find_images, flat_images, load_image, open_image
+from clip_core.processing.frameworks import by_package
 from support.messages import naming
 
 
@@ -267,7 +268,7 @@ def test_a_bad_data_address_is_an_error(text):
     ("bad", "kind"), [(None, "NoneType"), (3, "int"), ({}, "dict"), (b"bytes", "bytes"), ([[1, 2]], "int")]
 )
 def test_what_is_no_image_is_named_with_its_type_and_place(bad, kind):
-    with pytest.raises(TypeError, match=naming("images[1]", kind, "PIL.Image.Image")):
+    with pytest.raises(TypeError, match=naming("images[1]", kind, "PIL.Image.Image", *by_package())):
         list(flat_images([Image.new("RGB", (1, 1)), bad]))
 
 
