@@ -124,19 +124,19 @@ def text_plan(implementation: str, attention_mask: Tensor | None, hidden_states:
     if implementation == "flash_attention_2":
         unpadding = _unpadding(attended | ~attended.any(dim=-1, keepdim=True))
         return AttentionPlan(implementation, is_causal=True, unpadding=unpadding, keyless=keyless)
-    bias = _causal_bias(seq, hidden_states) + _lowest_where(~attended, hidden_states)[:, None, None, :]
+    bias = _causal_bias(seq, hidden_states) + _lowest_where(~attended, hidden_states.dtype)[:, None, None, :]
     if keyless is not None:
-        bias = bias - _lowest_where(keyless.transpose(1, 2), hidden_states)
+        bias = bias - _lowest_where(keyless.transpose(1, 2), hidden_states.dtype)
     return AttentionPlan(implementation, bias=bias, keyless=keyless)  # the bias is (batch, 1, seq, seq)
 
 
 def _causal_bias(seq: int, like: Tensor) -> Tensor:
     seen = torch.ones((seq, seq), dtype=torch.bool, device=like.device).tril()
-    return _lowest_where(~seen, like)[None, None]  # (1, 1, seq, seq)
+    return _lowest_where(~seen, like.dtype)[None, None]  # (1, 1, seq, seq)
 
 
-def _lowest_where(masked: Tensor, like: Tensor) -> Tensor:
-    return torch.zeros_like(masked, dtype=like.dtype).masked_fill(masked, torch.finfo(like.dtype).min)
+def _lowest_where(masked: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.zeros_like(masked, dtype=dtype).masked_fill(masked, torch.finfo(dtype).min)
 
 
 def _unpadding(attended: Tensor) -> Unpadding | None:

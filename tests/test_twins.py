@@ -44,9 +44,7 @@ ONLY_SOMEWHERE = {
         },
         "PyTorch prepares a model for inference, which runs a batch in parts": {"AttentionPlan.of_rows"},
         "JAX does not choose cuDNN's kernel by itself": {"_fits_cudnn"},
-        "PyTorch fills a bias in place, and passes a rate to the kernels that drop weights": {
-            *("_lowest_where", "CLIPAttention._dropout"),
-        },
+        "PyTorch passes a rate to the kernels that drop weights": {"CLIPAttention._dropout"},
     },
     "layers": {
         "tf.nn.gelu rounds its constants to float32": {"gelu", "gelu_tanh"},
