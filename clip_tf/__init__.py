@@ -7,6 +7,7 @@ Example:
 The names in `__all__` are public; the modules are internal.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import optree
@@ -25,13 +26,19 @@ if TYPE_CHECKING:
 
 
 def _flatten(output: Any) -> tuple[tuple[Any, ...], tuple[str, ...], tuple[str, ...]]:
-    names, values = output.__tf_flatten__()
-    return values, names, names
+    names = tuple(output)
+    return tuple(output.values()), names, names
+
+
+def _unflatten(names: tuple[str, ...], values: tuple[Any, ...], *, output_class: Any) -> Any:
+    return output_class(**dict(zip(names, values, strict=True)))
 
 
 # Keras takes outputs apart and puts them together again, in `predict` for one; it has to know their fields.
 for _output_class in OUTPUT_CLASSES:
-    optree.register_pytree_node(_output_class, _flatten, _output_class.__tf_unflatten__, namespace="keras")
+    optree.register_pytree_node(
+        _output_class, _flatten, partial(_unflatten, output_class=_output_class), namespace="keras"
+    )
 
 # The names in transformers, and those that it would have given.
 TFCLIPForImageClassification = CLIPForImageClassification

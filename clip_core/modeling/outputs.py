@@ -1,6 +1,6 @@
 """Model outputs: one set of output classes for every framework.
 
-An output is a dataclass that also reads like an ordered mapping and like a tuple, as in transformers: `output.loss`,
+An output is a dataclass, an ordered dictionary and readable like a tuple, as in transformers: `output.loss`,
 `output["loss"]`, `output[0]` and `output[:2]` all work, and every view but the attribute skips fields that are None.
 The arrays may be of any framework. The backends register the classes with their framework's trees, so that outputs pass
 through `torch.compile`, `torch.export`, `jax.jit` and `tf.function`.
@@ -8,77 +8,141 @@ through `torch.compile`, `torch.export`, `jax.jit` and `tf.function`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+    from collections.abc import Iterable
+    from dataclasses import Field
 
 Array = TypeVar("Array")
 
 
-class ModelOutput:
-    """The base of all output classes; fields that are None count as absent."""
+class ModelOutput(OrderedDict[str, Any]):
+    """The base of all output classes; fields that are None count as absent.
 
-    def _present(self) -> dict[str, Any]:
-        values = ((field.name, getattr(self, field.name)) for field in fields(self))  # type: ignore[arg-type]
-        return {name: value for name, value in values if value is not None}
+    Each field is stored twice: as an attribute, and unless it is None as an item. Fields can be changed, not removed.
+
+    Args:
+        *args: the fields in order; or a mapping of fields, or an iterable of their names and values, alone.
+        **fields: the fields by name.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Keep `__init__`, which `dataclass` would replace by one that sets each field through `__setattr__`."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" not in cls.__dict__:
+            cls.__init__ = ModelOutput.__init__  # type: ignore[method-assign]
+
+    def __init__(self, *args: Any, **fields: Any) -> None:
+        if args:
+            fields = self._by_name(args, fields)
+        attributes, set_item = self.__dict__, super().__setitem__
+        for name in self.__dataclass_fields__:
+            value = fields.pop(name, None)
+            if value is not None:
+                set_item(name, value)
+                attributes[name] = value
+        if fields:
+            raise TypeError(f"{type(self).__name__} has no field {next(iter(fields))!r}")
+
+    def _by_name(self, args: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of a call by name."""
+        if len(args) == 1 and not fields:
+            pairs = _pairs(args[0])
+            if pairs is not None:
+                return dict(pairs)
+        names = tuple(self.__dataclass_fields__)
+        if len(args) > len(names):
+            raise TypeError(f"{type(self).__name__} has {len(names)} fields, and got {len(args)} values")
+        by_name = dict(zip(names, args, strict=False))
+        for name in by_name:
+            if name in fields:
+                raise TypeError(f"{type(self).__name__} got two values for the field {name!r}")
+        return by_name | fields
 
     def to_tuple(self) -> tuple[Any, ...]:
         """Return the fields that are not None, in order; nested outputs become tuples too."""
-        return tuple(
-            value.to_tuple() if isinstance(value, ModelOutput) else value for value in self._present().values()
-        )
+        return tuple(value.to_tuple() if isinstance(value, ModelOutput) else value for value in self.values())
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with other values for some fields, as `dataclasses.replace` does.
+
+        Args:
+            **changes: the new values by the field's name.
+        """
+        return replace(self, **changes)
 
     def __getitem__(self, key: str | int | slice) -> Any:
         """Return a field by name, or by index among the fields that are not None; a slice returns a tuple."""
         if isinstance(key, str):
-            return self._present()[key]
+            return super().__getitem__(key)
         return self.to_tuple()[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if key not in {field.name for field in fields(self)}:  # type: ignore[arg-type]
+        """Set a field. Unlike an attribute, an item can be None: the loops of `tf.function` set and compare such."""
+        if key not in self.__dataclass_fields__:
             raise KeyError(f"{type(self).__name__} has no field {key!r}")
-        setattr(self, key, value)
+        super().__setattr__(key, value)
+        self._set_item(key, value)
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._present()
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name not in self.__dataclass_fields__:
+            return
+        if value is not None:
+            self._set_item(name, value)
+        elif name in self:
+            super().__delitem__(name)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._present())
+    def _set_item(self, name: str, value: Any) -> None:
+        """Set an item; a new one goes to its field's place in the order."""
+        is_new = name not in self
+        super().__setitem__(name, value)
+        if is_new:
+            names = list(self.__dataclass_fields__)
+            for later in names[names.index(name) + 1 :]:
+                if later in self:
+                    self.move_to_end(later)
 
-    def __len__(self) -> int:
-        return len(self._present())
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        others = {name: value for name, value in vars(self).items() if name not in values}
+        return type(self), tuple(values.values()), others or None
 
-    def keys(self) -> KeysView[str]:
-        """Return the names of the fields that are not None, in order."""
-        return self._present().keys()
+    def _refuse(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        raise TypeError(
+            f"the fields of a {type(self).__name__} can only be set, each by its name; to remove one, set it to None"
+        )
 
-    def values(self) -> ValuesView[Any]:
-        """Return the values of the fields that are not None, in order."""
-        return self._present().values()
+    __delitem__ = __delattr__ = clear = pop = popitem = _refuse
+    setdefault = update = _refuse
 
-    def items(self) -> ItemsView[str, Any]:
-        """Return the names and values of the fields that are not None, in order."""
-        return self._present().items()
 
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return a field by name, or `default` if it is None or unknown.
+def _pairs(value: Any) -> Iterable[tuple[str, Any]] | None:
+    """Return the names and values of fields in a mapping or an iterable of pairs; None for any other value.
 
-        Args:
-            key: name of the field.
-            default: the fallback.
-        """
-        return self._present().get(key, default)
-
-    # TensorFlow's protocol for composite values (tf.nest): None fields stay in the structure, not in the tensors.
-    def __tf_flatten__(self) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        present = self._present()
-        return tuple(present), tuple(present.values())
-
-    @classmethod
-    def __tf_unflatten__(cls, metadata: tuple[str, ...], components: tuple[Any, ...]) -> ModelOutput:
-        return cls(**dict(zip(metadata, components, strict=True)))
+    Raises:
+        ValueError: only some of the iterable's elements are pairs.
+    """
+    if isinstance(value, Mapping):
+        return value.items()
+    # An array is one value; looking for pairs in it would fetch every row from its device.
+    if hasattr(value, "shape") or not hasattr(value, "__iter__"):
+        return None
+    elements = list(value)
+    is_pair = [isinstance(one, tuple | list) and len(one) == 2 and isinstance(one[0], str) for one in elements]
+    if all(is_pair):
+        return elements
+    if is_pair[0]:
+        raise ValueError(
+            f"expected pairs of a field's name and its value, and found {elements[is_pair.index(False)]!r}"
+        )
+    return None
 
 
 @dataclass(eq=False)
