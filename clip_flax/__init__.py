@@ -1,4 +1,4 @@
-"""CLIP for Flax, on NNX: the classes of transformers' CLIP page, with its names, arguments, outputs and numbers.
+"""CLIP for Flax, on NNX: the classes of transformers' CLIP page, with its names, arguments, outputs and values.
 
 Example:
     >>> from clip_flax import CLIPModel, CLIPProcessor
@@ -25,7 +25,7 @@ from clip_flax.vision import CLIPForImageClassification, CLIPVisionModel, CLIPVi
 if TYPE_CHECKING:
     from clip_core import CLIPFeatureExtractor, CLIPImageProcessor, CLIPProcessor, CLIPTokenizer, CLIPTokenizerFast
 
-# jax.jit takes outputs apart and puts them together again, and jax.export does so in files; they have to know how.
+# jax.jit and jax.export flatten and unflatten outputs; they have to know their fields.
 for _output_class in OUTPUT_CLASSES:
     register_dataclass(_output_class, [field.name for field in fields(_output_class)], [])
     register_pytree_node_serialization(
@@ -35,7 +35,7 @@ for _output_class in OUTPUT_CLASSES:
         deserialize_auxdata=lambda _: (),
     )
 
-# The names in transformers, and those that it would have given.
+# The names in transformers, and names in its style for classes that it lacks.
 FlaxCLIPForImageClassification = CLIPForImageClassification
 FlaxCLIPModel = CLIPModel
 FlaxCLIPPreTrainedModel = CLIPPreTrainedModel

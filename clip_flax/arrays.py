@@ -13,7 +13,7 @@ def from_numpy(array: np.ndarray) -> Any:
     """Convert a numpy array to a JAX array.
 
     Args:
-        array: of any shape and dtype; JAX keeps 64-bit numbers in 32 bits by default.
+        array: any shape and dtype; JAX converts 64-bit numbers to 32 bits by default.
     """
     import jax.numpy as jnp
 

@@ -1,7 +1,7 @@
-"""Multi-head self-attention, two implementations that give the same numbers.
+"""Multi-head self-attention, in two implementations that agree.
 
-`eager` spells the arithmetic out and is the only one that can return the attention weights; `sdpa` calls
-`jax.nn.dot_product_attention`, on a GPU with cuDNN's FlashAttention where it supports the request.
+`eager` is written out and is the only one that can return the attention weights; `sdpa` calls
+`jax.nn.dot_product_attention`, on a GPU with cuDNN's FlashAttention if it supports the arguments.
 
 Masks, and queries that see no key: see `clip_core.modeling.attention`.
 """
@@ -32,10 +32,10 @@ ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa")
 
 
 class AttentionPlan(NamedTuple):
-    """The attention of a tower's layers: the implementation, and the keys each query sees. Made once for all layers."""
+    """The attention of a tower's layers: the implementation, and the keys each query sees; shared by all layers."""
 
     implementation: str = DEFAULT_IMPLEMENTATION
-    is_causal: bool = False  # causal, and no bias says so
+    is_causal: bool = False  # causal without a bias
     bias: Array | None = None  # (batch or 1, 1, seq, seq), added to the scores
     keyless: Array | None = None  # (batch, seq, 1, 1) bool, the queries that see no key
 
@@ -46,7 +46,7 @@ def check_implementation(name: str | None) -> str:
 
 
 def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_attentions: bool) -> str:
-    """Return the configured implementation, or `eager`, with one warning, where only it can return the weights."""
+    """Return the configured implementation, or `eager`, with one warning, if the weights are requested."""
     name = check_implementation(config.attn_implementation)
     if not output_attentions:
         return name
@@ -64,7 +64,7 @@ def text_plan(implementation: str, attention_mask: Array | None, hidden_states: 
 
     Args:
         implementation: the attention implementation that will follow the plan.
-        attention_mask: `(batch, seq)`, non-zero for tokens to attend to; None where nothing is padded.
+        attention_mask: `(batch, seq)`, non-zero for tokens to attend to; None if nothing is padded.
         hidden_states: `(batch, seq, hidden)`, for shape and dtype.
     """
     batch, seq, _ = hidden_states.shape
@@ -74,7 +74,9 @@ def text_plan(implementation: str, attention_mask: Array | None, hidden_states: 
             return AttentionPlan(implementation, bias=_causal_bias(seq, dtype))
         return AttentionPlan(implementation, is_causal=True)
     if attention_mask.shape != (batch, seq):
-        raise ValueError(f"attention_mask has shape {tuple(attention_mask.shape)}; input_ids say {(batch, seq)}")
+        raise ValueError(
+            f"attention_mask has shape {tuple(attention_mask.shape)}; it needs that of input_ids, {(batch, seq)}"
+        )
     attended = attention_mask != 0  # (batch, seq)
     keyless = attended.cumsum(axis=-1)[:, :, None, None] == 0  # (batch, seq, 1, 1)
     bias = _causal_bias(seq, dtype) + _lowest_where(~attended, dtype)[:, None, None, :]  # (batch, 1, seq, seq)
@@ -99,7 +101,7 @@ Dropout = Callable[[Array], Array]
 def eager_attention(
     query: Array, key: Array, value: Array, plan: AttentionPlan, *, scale: float, dropout: Dropout | None
 ) -> AttentionOutput:
-    """Attend with the arithmetic written out; the weights `(batch, heads, seq, seq)` are returned too."""
+    """Attend by the formula; also return the weights `(batch, heads, seq, seq)`."""
     scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, precision=None) * scale
     if plan.is_causal:
         scores = scores + _causal_bias(scores.shape[-1], scores.dtype)
@@ -114,9 +116,9 @@ def eager_attention(
 def sdpa_attention(
     query: Array, key: Array, value: Array, plan: AttentionPlan, *, scale: float, dropout: Dropout | None
 ) -> AttentionOutput:
-    """Attend by `jax.nn.dot_product_attention` where it supports the request, or else by `eager_attention`.
+    """Attend by `jax.nn.dot_product_attention` if it supports the arguments, otherwise by `eager_attention`.
 
-    It has no dropout, takes float16 only on a GPU, and computes the soft-max of float64 in float32, in which the lowest
+    It has no dropout, takes float16 only on a GPU, and computes the softmax of float64 in float32, in which the lowest
     number of float64 is -inf.
     """
     fits_cudnn = _fits_cudnn(query, plan)
@@ -136,7 +138,7 @@ def sdpa_attention(
 
 
 def _fits_cudnn(query: Array, plan: AttentionPlan) -> bool:
-    """Tell whether cuDNN's kernel, which JAX does not choose by itself, takes this. It gets no bias of -inf."""
+    """Return True if cuDNN's kernel, which JAX does not choose by itself, supports this. Its bias must not be -inf."""
     fits = query.dtype in (jnp.float16, jnp.bfloat16) and query.shape[-1] % 8 == 0 and query.shape[-1] <= 128
     return fits and plan.bias is None and jax.default_backend() == "gpu"
 
@@ -158,9 +160,9 @@ class CLIPAttention(nnx.Module):
 
     Args:
         config: the tower's configuration.
-        layer_index: which layer this is; `config.pruned_heads` names heads by layer.
-        rngs: keys for fresh weights; None for shapes alone.
-        dtype: of the computation.
+        layer_index: index of this layer, the key of its heads in `config.pruned_heads`.
+        rngs: keys for random weights; None for shapes only.
+        dtype: dtype of the computation.
     """
 
     def __init__(
@@ -186,7 +188,7 @@ class CLIPAttention(nnx.Module):
         Args:
             hidden_states: `(batch, seq, hidden)`.
             plan: the implementation, and the keys each query sees.
-            dropout_rng: a key, where weights are to be dropped.
+            dropout_rng: a key, to drop attention weights.
 
         Returns:
             The output `(batch, seq, hidden)`, and with `eager` the weights `(batch, heads, seq, seq)`.
@@ -204,7 +206,7 @@ class CLIPAttention(nnx.Module):
         return lambda weights: dropout(weights, rngs=rng)
 
     def prune_heads(self, heads: Iterable[int]) -> None:
-        """Remove heads, given by their place among the heads that are left."""
+        """Remove heads, given by their index among the remaining ones."""
         removed = set(heads)
         kept = [head for head in range(self.num_heads) if head not in removed]
         index = np.arange(self.num_heads * self.head_dim).reshape(self.num_heads, -1)[kept].ravel()
@@ -215,7 +217,7 @@ class CLIPAttention(nnx.Module):
 
 
 def _keep(attention: CLIPAttention, name: str, index: np.ndarray, *, axis: int) -> None:
-    """Cut a linear layer down to some of its outputs (axis 1) or inputs (axis 0)."""
+    """Reduce a linear layer to some of its outputs (axis 1) or inputs (axis 0)."""
     layer: nnx.Linear = getattr(attention, name)
     layer.kernel = nnx.Param(jnp.take(layer.kernel.get_value(), index, axis=axis))
     if axis == 1:

@@ -27,7 +27,7 @@ class ModelEncoder:
     """A CLIPModel as a `clip_core.backends.Encoder`.
 
     Args:
-        model: the model, on the device and in the dtype that are to be used.
+        model: the model, on its final device and in its final dtype.
     """
 
     def __init__(self, model: CLIPModel) -> None:
@@ -60,9 +60,9 @@ def load(
     """Load a CLIPModel for the tasks.
 
     Args:
-        source: a folder, a file or a hub id.
-        device: "cpu", "gpu", "tpu", or with a number as "gpu:1"; by default JAX's own choice.
-        dtype: of parameters and computation: "float32", "float16", "bfloat16", or "auto"; float32 by default.
+        source: a folder, file or hub id.
+        device: "cpu", "gpu", "tpu", or with a number as "gpu:1"; by default JAX's choice.
+        dtype: dtype of parameters and computation: "float32", "float16", "bfloat16", or "auto"; float32 by default.
         **options: further keywords of `CLIPModel.from_pretrained`.
 
     Raises:

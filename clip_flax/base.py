@@ -1,4 +1,4 @@
-"""The handles that every model class offers: embeddings, pruning, gradient checkpointing."""
+"""The methods of every model class: embeddings, pruning, gradient checkpointing."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class CLIPBaseModel(ModelHandles, FunctionalModel):
     """A model and its configuration.
 
     Args:
-        config: the model's configuration. A class of one tower also takes a CLIPConfig and picks its tower's.
-        input_shape: accepted as in the reference, and not needed.
-        seed: of the fresh weights: a number or a key.
-        dtype: of the computation. Fresh weights are float32 whatever it is.
-        _do_init: False for a model without weights, which are then kept outside and given as `params` to each call.
+        config: the model's configuration. A class of one tower also takes a CLIPConfig, and uses its tower's part.
+        input_shape: accepted as in the reference, and ignored.
+        seed: seed of the random weights: a number or a key.
+        dtype: dtype of the computation. Random weights are always float32.
+        _do_init: False for a model without weights, which each call then takes as `params`.
     """
 
     _check_implementation = staticmethod(check_implementation)

@@ -1,4 +1,4 @@
-"""The functional face of a model: `model.params`, and calls that are pure functions of parameters."""
+"""The functional interface of a model: `model.params`, and calls that are pure functions of parameters."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 class FunctionalModel(CLIPModule):
-    """A model that runs on its own parameters, or on those given to a call.
+    """A model that runs on its own parameters, or on those given in a call.
 
     Args:
         config: the configuration.
-        input_shape: accepted as in the reference, and not needed.
-        seed: of the fresh weights, which the model classes draw.
-        dtype: of the computation.
+        input_shape: accepted as in the reference, and ignored.
+        seed: seed of the random weights, which the model classes draw.
+        dtype: dtype of the computation.
         _do_init: False for a model without weights.
     """
 
@@ -38,7 +38,7 @@ class FunctionalModel(CLIPModule):
         self,
         config: Any,
         input_shape: Any = None,
-        seed: int | Array = 0,  # noqa: ARG002  the classes draw from it
+        seed: int | Array = 0,  # noqa: ARG002  the model classes use it
         dtype: DTypeLike = jnp.float32,
         _do_init: bool = True,
     ) -> None:
@@ -48,7 +48,7 @@ class FunctionalModel(CLIPModule):
         self._is_initialized = _do_init
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(getattr(type(self), name, None), property):  # NNX would take it for a part of the model
+        if isinstance(getattr(type(self), name, None), property):  # NNX would register it as a part of the model
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
@@ -57,11 +57,11 @@ class FunctionalModel(CLIPModule):
     def params(self) -> Params:
         """The parameters as a plain nested dict of arrays, with the names that transformers' Flax classes give them.
 
-        It is a snapshot: changing the dict changes no model. Assign it back for that; what it then holds beside the
-        model's parameters is left out.
+        It is a snapshot: to change the model, assign the changed dict back. Entries that are not parameters of the
+        model are ignored.
 
         Raises:
-            ValueError: the model was made with `_do_init=False`; or on assignment, parameters are missing or have
+            ValueError: the model was created with `_do_init=False`; or on assignment, parameters are missing or have
                 another shape.
         """
         self._check_initialized()
@@ -97,13 +97,13 @@ class FunctionalModel(CLIPModule):
     def _check_initialized(self) -> None:
         if not self._is_initialized:
             raise ValueError(
-                "a model made with _do_init=False has no params of its own; keep those that init_weights or "
-                "from_pretrained returned, and give them to each call: model(..., params=params)"
+                "a model created with _do_init=False has no params of its own; keep those that init_weights or "
+                "from_pretrained returned, and pass them to each call: model(..., params=params)"
             )
 
     @property
     def param_dtype(self) -> np.dtype:
-        """The dtype of the parameters, which is not that of the computation: that is `dtype`."""
+        """The dtype of the parameters; that of the computation is `dtype`."""
         return next(iter(structure_of(self).variables.values())).get_raw_value().dtype
 
     @property
@@ -113,16 +113,16 @@ class FunctionalModel(CLIPModule):
 
     @property
     def params_shape_tree(self) -> Params:
-        """The parameters with shapes and dtypes in place of arrays."""
+        """The shapes and dtypes of the parameters, nested likewise."""
         leaves = structure_of(self).params()
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), leaves)
 
     def init_weights(self, rng: Array, input_shape: Any = None, params: Mapping[str, Any] | None = None) -> Params:
-        """Draw fresh parameters; the model's own stay as they are.
+        """Draw random parameters; the model's own are not changed.
 
         Args:
             rng: the key to draw from.
-            input_shape: accepted as in the reference, and not needed.
+            input_shape: accepted as in the reference, and ignored.
             params: parameters to keep; only missing ones are drawn.
 
         Returns:
@@ -132,7 +132,7 @@ class FunctionalModel(CLIPModule):
         return drawn if params is None else _merged(drawn, unfreeze(params))
 
     def to_bf16(self, params: Mapping[str, Any], mask: Any = None) -> Params:
-        """Cast floating-point parameters to bfloat16; the model's own stay as they are.
+        """Cast floating-point parameters to bfloat16; the model's own are not changed.
 
         Args:
             params: nested parameters.
@@ -161,10 +161,10 @@ class FunctionalModel(CLIPModule):
         train: bool,
         **options: Any,
     ) -> Any:
-        """Run a method of the model, compiled, on its own parameters or on those given.
+        """Run a method of the model, compiled, on its own parameters or the given ones.
 
         Args:
-            method: its name. It takes the inputs, the options and `dropout_rng`.
+            method: its name; it takes the inputs, the options and `dropout_rng`.
             inputs: arrays of any library by name, or None.
             params: the parameters; None for the model's own.
             dropout_rng: a key, for dropout in training.
@@ -176,7 +176,7 @@ class FunctionalModel(CLIPModule):
         if ids is not None:
             self._check_ids(ids)
         if train and dropout_rng is None and any(config.attention_dropout > 0 for config in self._tower_configs()):
-            raise ValueError("train=True drops attention weights, and needs a key to draw them: dropout_rng=key")
+            raise ValueError("train=True with attention dropout needs a random key: pass dropout_rng=key")
         structure, rng = structure_of(self), dropout_rng if train else None
         given = self._own_or(params, structure)
         return structure.call(method, tuple(options.items()), self._read_of_config(), given, arrays, rng)
@@ -195,13 +195,13 @@ class FunctionalModel(CLIPModule):
         return [getattr(self.config, key) for key in self.config.sub_configs] or [self.config]
 
     def _read_of_config(self) -> Hashable:
-        """Return what a forward pass reads of the configuration, whose fields may change at any time."""
+        """Return the fields of the configuration that a forward pass reads, as they may change at any time."""
         fields = ("attn_implementation", "eos_token_id", "output_attentions", "output_hidden_states", "problem_type")
         return tuple(getattr(config, field) for config in (self.config, *self._tower_configs()) for field in fields)
 
 
 def _merged(drawn: Params, kept: Mapping[str, Any]) -> Params:
-    """Merge nested parameters; those in both are taken from the second."""
+    """Merge nested parameters; the second takes precedence."""
 
     def chosen(name: str, value: Any) -> Any:
         if name not in kept:

@@ -1,6 +1,6 @@
 """Layers with fresh weights, drawn with the standard deviations of transformers' CLIP.
 
-Where there is nothing to draw from, `rngs=None`, a layer has shapes in place of weights and waits for its checkpoint.
+With `rngs=None`, a layer has shapes instead of weights, and waits for its checkpoint.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def rngs_from(seed: int | jax.Array) -> nnx.Rngs:
-    """Return a stream of keys that starts at a seed or a key; a raw one of `jax.random.PRNGKey` will do."""
+    """Return a stream of keys from a seed or a key, possibly a raw one of `jax.random.PRNGKey`."""
     key = jax.random.key(seed) if isinstance(seed, int) else seed
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
@@ -30,7 +30,7 @@ def rngs_from(seed: int | jax.Array) -> nnx.Rngs:
 def linear(
     in_features: int, out_features: int, *, std: float, rngs: nnx.Rngs | None, dtype: DTypeLike, bias: bool = True
 ) -> nnx.Linear:
-    """Return a linear layer whose kernel is normal with the standard deviation `std`, and whose bias is zero."""
+    """Return a linear layer with a normal kernel of standard deviation `std` and a zero bias."""
     return nnx.Linear(
         in_features,
         out_features,
@@ -51,7 +51,7 @@ def projection(width: int, config: Any, *, rngs: nnx.Rngs | None, dtype: DTypeLi
 
 
 def embedding(num_embeddings: int, width: int, *, std: float, rngs: nnx.Rngs | None, dtype: DTypeLike) -> nnx.Embed:
-    """Return an embedding table that is normal with the standard deviation `std`."""
+    """Return a normal embedding table of standard deviation `std`."""
     return nnx.Embed(
         num_embeddings,
         width,
@@ -65,9 +65,9 @@ def embedding(num_embeddings: int, width: int, *, std: float, rngs: nnx.Rngs | N
 def patch_convolution(
     in_channels: int, width: int, patch_size: int, *, std: float, rngs: nnx.Rngs | None, dtype: DTypeLike
 ) -> nnx.Conv:
-    """Return a convolution that takes each patch once, without bias, normal with the standard deviation `std`.
+    """Return a convolution over disjoint patches, without bias, normal with standard deviation `std`.
 
-    It takes `(batch, height, width, channels)`, as every convolution of Flax.
+    It takes `(batch, height, width, channels)`, like every convolution of Flax.
     """
     return nnx.Conv(
         in_channels,
@@ -85,12 +85,12 @@ def patch_convolution(
 
 
 def normal_vector(width: int, *, std: float, rngs: nnx.Rngs | None) -> nnx.Param[jax.Array]:
-    """Return a parameter `(width,)` that is normal with the standard deviation `std`."""
+    """Return a normal parameter `(width,)` of standard deviation `std`."""
     return nnx.Param(_normal(std, rngs)(_some(rngs).params(), (width,), jnp.float32))
 
 
 def scalar(value: float, *, rngs: nnx.Rngs | None) -> nnx.Param[jax.Array]:
-    """Return a parameter `()` that starts at a value."""
+    """Return a parameter `()` with an initial value."""
     return nnx.Param(jax.ShapeDtypeStruct((), jnp.float32) if rngs is None else jnp.asarray(value, jnp.float32))
 
 
@@ -121,15 +121,15 @@ def _shape_alone(_key: Any, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Sha
 
 
 def _some(rngs: nnx.Rngs | None) -> nnx.Rngs:
-    """Return keys also if none is used: Flax's layers ask for them."""
+    """Return keys even if none is used, as Flax's layers require them."""
     return nnx.Rngs(0) if rngs is None else rngs
 
 
 class Held:
-    """Holder of a value beside a module's weights, compared by identity: NNX has to hash it.
+    """A holder of a module's value that is not a weight, compared by identity, as NNX hashes it.
 
     Args:
-        value: such as a configuration, whose fields may change.
+        value: the value, such as a configuration, whose fields may change.
     """
 
     def __init__(self, value: Any) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def quick_gelu(states: Array) -> Array:
-    """Return the approximation of GELU that OpenAI's CLIP was trained with: x * sigmoid(1.702 x)."""
+    """Return the approximation of GELU used to train OpenAI's CLIP: x * sigmoid(1.702 x)."""
     return states * jax.nn.sigmoid(1.702 * states)
 
 
@@ -50,7 +50,7 @@ class CLIPMLP(nnx.Module):
         self.fc2 = linear(config.intermediate_size, width, std=out_std, rngs=rngs, dtype=dtype)
 
     def __call__(self, hidden_states: Array) -> Array:
-        """Run over `(batch, seq, hidden)`; the shape stays."""
+        """Map `(batch, seq, hidden)` to the same shape."""
         return self.fc2(self.activation_fn(self.fc1(hidden_states)))
 
 
@@ -67,7 +67,7 @@ class CLIPEncoderLayer(nnx.Module):
         self.layer_norm2 = layer_norm(width, epsilon=epsilon, rngs=rngs, dtype=dtype)
 
     def __call__(self, hidden_states: Array, plan: AttentionPlan, dropout_rng: Array | None = None) -> AttentionOutput:
-        """Run over `(batch, seq, hidden)`; the shape stays. Eager attention returns its weights too."""
+        """Map `(batch, seq, hidden)` to the same shape. Eager attention also returns its weights."""
         attended, weights = self.self_attn(self.layer_norm1(hidden_states), plan, dropout_rng)
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
@@ -97,7 +97,7 @@ class CLIPEncoder(nnx.Module):
         output_hidden_states: bool = False,
         dropout_rng: Array | None = None,
     ) -> BaseModelOutput[Array]:
-        """Run the layers over `(batch, seq, hidden)`; attention weights are dropped where there is a key for it."""
+        """Run the layers over `(batch, seq, hidden)`; attention weights are dropped if there is a key."""
         hidden_states = inputs_embeds
         all_hidden_states = [hidden_states]
         all_attentions = []
@@ -120,10 +120,10 @@ class CLIPEncoder(nnx.Module):
     def prune_heads(
         self, heads_to_prune: Mapping[int, Iterable[int]], config: CLIPTextConfig | CLIPVisionConfig
     ) -> None:
-        """Remove heads, numbered as in the unpruned model, layer by layer, and note them in the config.
+        """Remove heads, numbered as in the unpruned model, layer by layer, and record them in the config.
 
         Raises:
-            ValueError: a layer or head does not exist, or a layer would lose its last head. Nothing is removed then.
+            ValueError: a layer or head does not exist, or a layer would lose its last head; then nothing is removed.
         """
         plan = plan_pruning(heads_to_prune, config)
         for index, (removed, pruned) in plan.items():

@@ -10,7 +10,7 @@ from jax import Array
 
 from clip_flax.tensors import at_least_float32
 
-IGNORED_LABEL = -100  # PyTorch's cross-entropy leaves it out
+IGNORED_LABEL = -100  # ignored, as by PyTorch's cross-entropy
 
 
 def contrastive_loss(logits: Array) -> Array:
@@ -26,7 +26,9 @@ def clip_loss(logits_per_text: Array) -> Array:
     """
     texts, images = logits_per_text.shape
     if texts != images:
-        raise ValueError(f"return_loss=True pairs each text with the image at its place; got {texts} and {images}")
+        raise ValueError(
+            f"return_loss=True pairs each text with the image at the same index; got {texts} texts and {images} images"
+        )
     return (contrastive_loss(logits_per_text) + contrastive_loss(logits_per_text.T)) / 2.0
 
 
@@ -36,9 +38,9 @@ def chunked_clip_loss(texts: Array, images: Array, scale: Array, chunk: int) -> 
 
     Args:
         texts: `(pairs, projection)`, of unit norm.
-        images: `(pairs, projection)`, of unit norm, each at its text's place.
-        scale: what cosines are multiplied by, a scalar.
-        chunk: rows at a time; memory grows with `chunk * pairs`, and not with the square of the pairs.
+        images: `(pairs, projection)`, of unit norm, in the order of their texts.
+        scale: the factor of the cosines, a scalar.
+        chunk: rows at a time; memory grows with `chunk * pairs`, not with the square of the pairs.
     """
     return _chunked_forward(texts, images, scale, chunk)[0]
 
@@ -64,7 +66,7 @@ def _chunked_backward(chunk: int, saved: tuple[Array, ...], of_loss: Array) -> t
     for rows, partners, row_sums in zip(*(_split(a, chunk) for a in (texts, images, over_images)), strict=True):
         cosines = jnp.matmul(rows, images.T, precision=None)  # (chunk, images)
         logits = cosines * scale
-        # The probabilities of both soft-maxes, of which the loss takes the mean.
+        # The probabilities of both softmaxes; the loss is the mean of both.
         share = (jnp.exp(logits - row_sums[:, None]) + jnp.exp(logits - over_texts)) / 2.0
         of_texts.append(jnp.matmul(share, images, precision=None) - partners)
         of_images += jnp.matmul(share.T, rows, precision=None)
@@ -87,7 +89,7 @@ def classification_loss(logits: Array, labels: Array, problem_type: str | None) 
         logits: `(batch, num_labels)`.
         labels: `(batch,)` class indices, or `(batch, num_labels)` targets.
         problem_type: "regression" (mean squared error), "single_label_classification" (cross-entropy) or
-            "multi_label_classification" (binary cross-entropy); None chooses by the number and dtype of the labels.
+            "multi_label_classification" (binary cross-entropy); None selects by the number and dtype of the labels.
     """
     num_labels = logits.shape[-1]
     logits = at_least_float32(logits)
@@ -106,7 +108,7 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
     """Return the mean of `-log softmax(logits)[label]` over `(n, classes)`, without IGNORED_LABEL: a scalar."""
     counted = labels != IGNORED_LABEL
     log_probabilities = jax.nn.log_softmax(at_least_float32(logits), axis=-1)
-    # A label that names no class picks NaN, where an index of numpy's kind would wrap around or be clamped.
+    # A label outside the classes gives NaN; plain indexing would wrap around or clamp it.
     index = jnp.where(labels < 0, logits.shape[-1], labels)[:, None]
     picked = jnp.take_along_axis(log_probabilities, index, axis=-1, mode="fill", fill_value=jnp.nan)
     return -jnp.where(counted, picked[:, 0], 0.0).sum() / counted.sum()

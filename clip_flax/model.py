@@ -36,7 +36,7 @@ class CLIPModel(CLIPPreTrainedModel):
     main_input_name = "input_ids"
 
     def setup(self, rngs: nnx.Rngs | None) -> None:
-        """Make the temperature, the towers and their projections."""
+        """Create the temperature, the towers and their projections."""
         config = self.config
         options: dict[str, Any] = {"rngs": rngs, "dtype": self.dtype}
         self.logit_scale = scalar(config.logit_scale_init_value, rngs=rngs)
@@ -61,7 +61,7 @@ class CLIPModel(CLIPPreTrainedModel):
             input_ids: `(batch, seq)` token ids.
             attention_mask: `(batch, seq)`, 1 for tokens to attend to and 0 for padding.
             position_ids: `(batch or 1, seq)`, the position of each token.
-            params: parameters to use in place of the model's.
+            params: parameters to use instead of the model's.
             dropout_rng: a key, for dropout in training.
             train: apply dropout.
             **ignored: other entries of a processor's output, dropped with a warning.
@@ -89,10 +89,10 @@ class CLIPModel(CLIPPreTrainedModel):
 
         Args:
             pixel_values: `(batch, channels, height, width)`, normalised.
-            params: parameters to use in place of the model's.
+            params: parameters to use instead of the model's.
             dropout_rng: a key, for dropout in training.
             train: apply dropout.
-            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
+            interpolate_pos_encoding: accept images of another size by interpolating the position embeddings.
             **ignored: other entries of a processor's output, dropped with a warning.
 
         Returns:
@@ -130,18 +130,18 @@ class CLIPModel(CLIPPreTrainedModel):
             pixel_values: `(images, channels, height, width)`, normalised.
             attention_mask: `(texts, seq)`, 1 for tokens to attend to and 0 for padding.
             position_ids: `(texts or 1, seq)`, the position of each token.
-            params: parameters to use in place of the model's.
+            params: parameters to use instead of the model's.
             dropout_rng: a key, for dropout in training.
             train: apply dropout.
             output_attentions: return the attention weights of all layers of both towers.
             output_hidden_states: return the hidden states of all layers of both towers.
             return_dict: False for a plain tuple.
-            return_loss: return the contrastive loss; the batch then pairs each text with the image at its place.
-            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
+            return_loss: return the contrastive loss; each text is then paired with the image at the same index.
+            interpolate_pos_encoding: accept images of another size by interpolating the position embeddings.
 
         Returns:
             `logits_per_image` `(images, texts)`, `logits_per_text` `(texts, images)`, the embeddings of unit norm,
-            and what the towers returned.
+            and the outputs of both towers.
         """
         compared = self._run(
             "forward",
@@ -202,7 +202,7 @@ class CLIPModel(CLIPPreTrainedModel):
         text_outputs = self.text_model(
             input_ids, attention_mask, position_ids, output_attentions, output_hidden_states, text_rng
         )
-        # In the parameters' dtype: where it is float32 and the towers' less, the comparison is yet in single precision.
+        # In the parameters' dtype: if those are float32, so is the comparison, whatever the towers' dtype.
         logit_scale = self.logit_scale.get_value()
         image_embeds = unit_norm(self.visual_projection(vision_outputs.pooler_output)).astype(logit_scale.dtype)
         text_embeds = unit_norm(self.text_projection(text_outputs.pooler_output)).astype(logit_scale.dtype)

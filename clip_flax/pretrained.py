@@ -1,4 +1,4 @@
-"""Loading and saving: what makes a model class a pretrained one."""
+"""Loading and saving of models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
     """The base of the six model classes."""
 
     def _head(self, outputs: Any) -> Any:
-        """Return the outputs of a tower's call, given those of the tower; with a projection, there are more."""
+        """Return the outputs of a call, given those of the tower; classes with a projection override it."""
         return outputs
 
     @classmethod
@@ -47,21 +47,21 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
 
         Args:
             pretrained_model_name_or_path: a local folder or weight file, or a hub id; None with `state_dict`.
-            dtype: of the computation: a dtype or its name, "auto" for the checkpoint's own.
-            config: a configuration, or where to read it; by default the checkpoint's `config.json`.
-            param_dtype: of the parameters, likewise; by default each keeps its own from the checkpoint, as in
-                transformers 4.57.
-            input_shape: taken as in the reference, and not needed.
-            seed: of the weights that start afresh: a number or a key.
-            _do_init: False returns `(model, params)`, a model that holds no weights and the parameters to give to each
-                call. Parameters that the checkpoint lacks are then left to `init_weights`.
-            strict: refuse a checkpoint with missing or unexpected tensors. False starts the missing ones afresh.
-            ignore_mismatched_sizes: start tensors afresh that have another shape in the checkpoint.
-            output_loading_info: return `(model, info)` with the names that were missing, unexpected and mismatched.
-            state_dict: weights by canonical name to use in place of the checkpoint's.
+            dtype: dtype of the computation, or its name, or "auto" for the checkpoint's own.
+            config: a configuration, or its source; by default the checkpoint's `config.json`.
+            param_dtype: dtype of the parameters, likewise; by default that in the checkpoint, as in transformers
+                4.57.
+            input_shape: accepted as in the reference, and ignored.
+            seed: seed of newly initialized weights: a number or a key.
+            _do_init: False returns `(model, params)`, a model without weights and the parameters to pass to each call.
+                Parameters that the checkpoint lacks are then left to `init_weights`.
+            strict: refuse a checkpoint with missing or unexpected tensors. False initializes the missing ones.
+            ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
+            output_loading_info: also return the names of missing, unexpected and mismatched parameters.
+            state_dict: weights by canonical name to use instead of the checkpoint's.
             variant: as in `model.<variant>.safetensors`.
-            use_safetensors: True for safetensors alone, False for every other format.
-            **kwargs: `attn_implementation`, any field of the configuration, and where on the hub (`revision`,
+            use_safetensors: True for safetensors only, False for every other format.
+            **kwargs: `attn_implementation`, any field of the configuration, and hub options (`revision`,
                 `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`). `num_labels`, `id2label` or
                 `label2id` ask for a fresh classifier where the checkpoint has none. `from_pt` and `from_tf` are taken
                 and not needed.
@@ -86,7 +86,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         )
         computed = check_dtype(prepared.dtype(dtype, jnp.float32))
         kept = None if param_dtype is None else check_dtype(prepared.dtype(param_dtype, None))
-        # Fresh weights have to be drawn; a model that gets all of its own from the checkpoint needs no memory before.
+        # Missing weights have to be initialized; otherwise the model needs no memory before the checkpoint is read.
         model = cls(prepared.config, input_shape, seed, computed, _do_init and bool(prepared.fresh))
         report, entries = prepared.report, prepared.checkpoint.entries
         matched = flax_entries({name: entries[name] for name in report.matched})
@@ -109,15 +109,15 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         variant: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Save config and weights in Hugging Face's layout. An interrupted save leaves the old files whole.
+        """Save config and weights in Hugging Face's layout. An interrupted save keeps the old files.
 
         Args:
-            save_directory: the folder; made where it is missing.
-            params: parameters to save in place of the model's.
+            save_directory: the folder, created if missing.
+            params: parameters to save instead of the model's.
             push_to_hub: upload the folder after saving.
-            max_shard_size: bytes, or a string such as "5GB"; larger weights go into several files and an index.
-            token: for the upload.
-            safe_serialization: False writes `flax_model.msgpack` in place of safetensors.
+            max_shard_size: bytes, or a string such as "5GB"; larger weights are split into several files with an index.
+            token: the hub token for the upload.
+            safe_serialization: False writes `flax_model.msgpack` instead of safetensors.
             is_main_process: False writes nothing, for all processes but one.
             variant: as in `model.<variant>.safetensors`.
             **kwargs: keywords of `push_to_hub`; `repo_id` defaults to the folder's name.

@@ -1,8 +1,8 @@
-"""A model taken apart once: its parameters as a nested dict, and its methods as functions of them.
+"""A model split once into its parameters, as a nested dict, and its methods, as functions of them.
 
-NNX takes a module apart and puts it together at every call of what it transforms, which costs more than a small model
-itself. Here that is done once: a call then hands the parameters, a plain nested dict, to a function compiled by
-`jax.jit`, and looks only whether any module of the model had something exchanged.
+NNX splits and merges a module at every call of a transformed function, which takes longer than a small model itself.
+Here that is done once: a call then passes the parameters, a plain nested dict, to a function compiled by `jax.jit`, and
+only checks whether a module of the model was replaced.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ _structures: WeakKeyDictionary[nnx.Module, Structure] = WeakKeyDictionary()
 
 
 class Structure:
-    """A model's structure, and its weights as they stand at any time.
+    """A model's structure, and its current weights.
 
     Args:
-        model: the model. It is not kept, only what it consists of.
+        model: the model; only its parts are kept.
 
     Attributes:
-        variables: where each parameter is kept, by its path in `params`.
+        variables: the variable of each parameter, by its path in `params`.
     """
 
     def __init__(self, model: nnx.Module) -> None:
         self._graph = nnx.graphdef(model)
         found = {path: node for path, node in nnx.iter_graph(model) if isinstance(node, nnx.Variable)}
-        self._paths = {_names(path): path for path in found}  # those of the graph have numbers in them
+        self._paths = {_names(path): path for path in found}  # paths in the graph contain numbers
         nested = unflatten({_names(path): variable for path, variable in found.items()})
-        # An order of its own for the leaves: that in which JAX flattens the nested dict.
+        # The leaves in the order in which JAX flattens the nested dict.
         self._variables, self._tree = jax.tree.flatten(nested, is_leaf=_is_variable)
         self.variables: dict[Path, nnx.Variable[Any]] = flatten(nested)
         self._shapes = {path: variable.get_raw_value().shape for path, variable in self.variables.items()}
         self._modules = [vars(module) for _, module in nnx.iter_modules(model)]
         self._parts = list(self._all_parts())
-        # Which method, its options, and what it reads of the configuration are part of what is compiled.
+        # The method, its options and the fields of the configuration are static: each combination is compiled.
         self.call = jax.jit(self._call, static_argnums=(0, 1, 2))
 
     def _all_parts(self) -> chain[Any]:
         return chain.from_iterable(map(dict.values, self._modules))
 
     def is_current(self) -> bool:
-        """Tell whether every module still holds what it held."""
+        """Return True if no module was replaced."""
         return all(starmap(operator.is_, zip_longest(self._parts, self._all_parts())))
 
     def params(self) -> Params:
@@ -63,7 +63,7 @@ class Structure:
         return jax.tree.unflatten(self._tree, [variable.get_raw_value() for variable in self._variables])
 
     def leaves(self, params: Mapping[str, Any]) -> dict[Path, Any]:
-        """Pick the model's parameters out of nested ones, by path; others are left out.
+        """Return the model's parameters among nested ones, by path; others are ignored.
 
         Raises:
             ValueError: some are missing, or have another shape than the model's.
@@ -71,19 +71,19 @@ class Structure:
         given = flatten(params)
         missing = sorted("/".join(path) for path in self.variables.keys() - given.keys())
         if missing:
-            raise ValueError(f"params lacks {', '.join(missing)}")
+            raise ValueError(f"params lacks {', '.join(missing)}; give all parameters of the model")
         faults = [
-            f"{'/'.join(path)}: {given[path].shape}, and it has to be {shape}"
+            f"{'/'.join(path)} has shape {given[path].shape} instead of {shape}"
             for path, shape in self._shapes.items()
             if given[path].shape != shape
         ]
         if faults:
-            raise ValueError(f"params of another shape: {'; '.join(faults)}")
+            raise ValueError(f"params does not fit the model: {'; '.join(faults)}")
         return {path: given[path] for path in self.variables}
 
     def accepted(self, params: Any) -> Params:
-        """Return parameters as `call` takes them; errors as in `leaves`."""
-        if jax.tree.structure(params) == self._tree:  # `call` itself looks at the shapes, once for each
+        """Return parameters in the form that `call` takes; errors as in `leaves`."""
+        if jax.tree.structure(params) == self._tree:  # `call` itself checks the shapes, once for each
             return params
         return unflatten(self.leaves(params))
 
@@ -101,7 +101,7 @@ class Structure:
 
 
 def structure_of(model: nnx.Module) -> Structure:
-    """Return a model's structure, taken apart again only if something in it was exchanged."""
+    """Return a model's structure, split again only if a module was replaced."""
     found = _structures.get(model)
     if found is None or not found.is_current():
         found = _structures[model] = Structure(model)
@@ -113,5 +113,5 @@ def _is_variable(node: Any) -> bool:
 
 
 def _names(path: tuple[Any, ...]) -> Path:
-    """Return a path with strings alone: Flax names the layers of a stack "0", "1" and so on."""
+    """Return a path of strings only: Flax names the layers of a stack "0", "1" and so on."""
     return tuple(map(str, path))

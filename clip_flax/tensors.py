@@ -1,4 +1,4 @@
-"""Between numpy and JAX, and between the nested parameters of Flax and the canonical ones."""
+"""Conversion between numpy and JAX, and between Flax's nested parameters and the canonical ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def flatten(params: Mapping[str, Any]) -> dict[Path, Any]:
 
 
 def unflatten(leaves: Mapping[Path, Any]) -> Params:
-    """Nest parameters that are given by path."""
+    """Nest parameters given by path."""
     return unflatten_dict(leaves)
 
 
@@ -40,15 +40,15 @@ def to_jax(array: np.ndarray, dtype: Any = None) -> Array:
 
 
 def adopt(array: np.ndarray) -> Array:
-    """Put an array that nothing else holds on JAX's default device; on a CPU it stays where `TensorEntry.own` put it.
+    """Put an array without other references on JAX's default device; on a CPU it shares the array's memory.
 
-    It has arrived on return: transfers that are under way would each hold what they transfer.
+    The transfer is complete on return, as pending transfers would each keep their array in memory.
     """
     return jax.device_put(array).block_until_ready()
 
 
 def to_entry(array: Any) -> TensorEntry:
-    """Wrap an array for the converters to write, which bring it to the CPU only then."""
+    """Wrap an array for the converters, which copy it to the CPU only when they write it."""
     return TensorEntry(tuple(array.shape), np.dtype(array.dtype), lambda: np.asarray(array))
 
 
@@ -56,7 +56,7 @@ def canonical_entries(params: Mapping[str, Any]) -> dict[str, TensorEntry]:
     """Return nested parameters by canonical name and in canonical layout, for the converters to write.
 
     Raises:
-        ValueError: a parameter is none of CLIP's.
+        ValueError: a parameter is not one of CLIP's.
     """
     return _canonical(params)[0]
 
@@ -71,12 +71,12 @@ def _canonical(params: Mapping[str, Any]) -> tuple[dict[str, TensorEntry], dict[
 
 
 def flax_entries(tensors: Mapping[str, TensorEntry]) -> dict[Path, TensorEntry]:
-    """Return canonical tensors by Flax's paths and in Flax's layout, not read yet."""
+    """Return canonical tensors by Flax's paths and in Flax's layout, unread."""
     return {tuple(name.split(FLAX.separator)): entry for name, entry in to_file(tensors, FLAX).items()}
 
 
 def as_array(value: Any) -> Any:
-    """Return an input as an array: JAX's arrays and None as they are, all else as numpy's."""
+    """Return an input as an array: JAX's arrays and None unchanged, all else as numpy's."""
     return value if value is None or isinstance(value, jax.Array) else np.asarray(value)
 
 
@@ -94,7 +94,7 @@ def check_dtype(dtype: Any) -> np.dtype:
     """Return a floating-point dtype, given as such or by name.
 
     Raises:
-        ValueError: no such dtype, or not one of floating point.
+        ValueError: there is no such dtype, or it is not a floating-point dtype.
     """
     try:
         found = jnp.dtype(dtype)
@@ -119,4 +119,4 @@ def devices_named(name: str | None) -> list[jax.Device]:
         return [found[int(number)]] if number else found
     except (RuntimeError, IndexError, ValueError) as error:
         there = ", ".join(f"{device.platform}:{device.id}" for device in jax.local_devices())
-        raise ValueError(f"device={name!r} is not a device of JAX here; there are {there}") from error
+        raise ValueError(f"device={name!r} is not available in JAX; give one of {there}") from error

@@ -36,7 +36,7 @@ class CLIPTextEmbeddings(nnx.Module):
 
     def __init__(self, config: CLIPTextConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:
         width = config.hidden_size
-        std = 0.02 * config.initializer_factor  # not initializer_range: the reference's number
+        std = 0.02 * config.initializer_factor  # not initializer_range: as in the reference
         self.token_embedding = embedding(config.vocab_size, width, std=std, rngs=rngs, dtype=dtype)
         self.position_embedding = embedding(config.max_position_embeddings, width, std=std, rngs=rngs, dtype=dtype)
 
@@ -49,8 +49,8 @@ class CLIPTextEmbeddings(nnx.Module):
         return self.token_embedding(input_ids) + self.position_embedding(position_ids)
 
     def check_ids(self, input_ids: np.ndarray) -> None:
-        """Refuse unknown ids, where they are known: JAX itself embeds them as NaN, and negative ones from the end."""
-        count = getattr(self.token_embedding, "num_embeddings", None)  # another module may stand in its place
+        """Refuse unknown ids, if their values are known: JAX embeds them as NaN, and negative ones from the end."""
+        count = getattr(self.token_embedding, "num_embeddings", None)  # it may have been replaced by another module
         if count is not None and input_ids.size and (input_ids.min() < 0 or input_ids.max() >= count):
             raise unknown_ids(count)
 
@@ -75,7 +75,7 @@ class CLIPTextTransformer(CLIPModule):
     ) -> BaseModelOutputWithPooling[Array]:
         """Run the tower; arguments as in CLIPTextModel."""
         if input_ids is None:
-            raise ValueError("input_ids is missing; pass the ids that the tokenizer returns, (batch, seq)")
+            raise ValueError("input_ids is missing; pass the tokenizer's ids, (batch, seq)")
         config = self.config
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
@@ -100,9 +100,9 @@ class CLIPTextTransformer(CLIPModule):
         )
 
     def trimmed(self, input_ids: Any, attention_mask: Any = None, *, train: bool = False) -> tuple[Any, Any]:
-        """Cut ids and mask down to what the pooled output depends on, if their values are known.
+        """Truncate ids and mask to the tokens that the pooled output depends on, if their values are known.
 
-        Their length is rounded up, as each is compiled for; for the same reason the batch is not cut into parts.
+        The length is rounded up, as each length is compiled; for the same reason the batch is not split.
         """
         lengths = self.lengths_to_read(input_ids, attention_mask, train=train)
         if lengths is None:
@@ -117,22 +117,22 @@ class CLIPTextTransformer(CLIPModule):
         ids, mask = known_values(input_ids), known_values(attention_mask)
         if ids is None or (mask is None) != (attention_mask is None):
             return None
-        if train and self.config.attention_dropout > 0:  # the random numbers stay those of the whole batch
+        if train and self.config.attention_dropout > 0:  # keeps the random numbers those of the whole batch
             return None
         return lengths_to_read(ids, self.eos_positions(ids), mask, self.config)
 
     def eos_positions(self, input_ids: Array) -> Array:
-        """Return the position that each row of ids `(batch, seq)` is pooled at: `(batch,)`.
+        """Return the position at which each row of ids `(batch, seq)` is pooled: `(batch,)`.
 
         At the first EOS token. A row without one is pooled at position 0, as in the reference; `check_ids` makes it an
-        error where `config.missing_eos` is "error". With the legacy `eos_token_id` 2, at the largest id.
+        error if `config.missing_eos` is "error". With the legacy `eos_token_id` 2, at the largest id.
         """
         if self.config.pools_at_largest_id:
             return input_ids.argmax(axis=-1)
         return (input_ids == self.config.eos_token_id).argmax(axis=-1)
 
     def check_ids(self, input_ids: np.ndarray) -> None:
-        """Refuse ids that cannot be right. Only their values tell, which a compiled function does not have."""
+        """Refuse invalid ids; a compiled function cannot, as it does not have their values."""
         self.embeddings.check_ids(input_ids)
         if self.config.missing_eos == "error" and not self.config.pools_at_largest_id:
             is_eos = input_ids.reshape(-1, input_ids.shape[-1]) == self.config.eos_token_id
@@ -144,14 +144,14 @@ class CLIPTextTransformer(CLIPModule):
 
 
 class _TextModel(CLIPPreTrainedModel):
-    """A text tower, and what `_head` makes of its outputs."""
+    """A text tower and the head applied to its outputs."""
 
     config: CLIPTextConfig
     config_class = CLIPTextConfig
     main_input_name = "input_ids"
 
     def setup(self, rngs: nnx.Rngs | None) -> None:
-        """Make the tower."""
+        """Create the tower."""
         self.text_model = CLIPTextTransformer(self.config, rngs=rngs, dtype=self.dtype)
 
     def __call__(
@@ -172,10 +172,10 @@ class _TextModel(CLIPPreTrainedModel):
             input_ids: `(batch, seq)` token ids, seq at most `max_position_embeddings`.
             attention_mask: `(batch, seq)`, 1 for tokens to attend to and 0 for padding.
             position_ids: `(batch or 1, seq)`, the position of each token; by default 0, 1, 2 and so on.
-            params: parameters to use in place of the model's.
+            params: parameters to use instead of the model's.
             dropout_rng: a key, for dropout in training.
             train: apply dropout.
-            output_attentions: return the attention weights of all layers (eager attention alone can).
+            output_attentions: return the attention weights of all layers (only with eager attention).
             output_hidden_states: return the hidden states of all layers.
             return_dict: False for a plain tuple.
 
@@ -183,9 +183,9 @@ class _TextModel(CLIPPreTrainedModel):
             `last_hidden_state` `(batch, seq, hidden)` and `pooler_output` `(batch, hidden)`, the state at EOS.
 
         Raises:
-            ValueError: the text is longer than the position table, or the mask's shape is not that of the ids; or
+            ValueError: the text is longer than the position table, or the mask and the ids differ in shape; or
                 `params` does not fit.
-            IndexError: an id is outside the vocabulary; not raised under `jax.jit`, where ids have no values yet.
+            IndexError: an id is outside the vocabulary; not raised under `jax.jit`, which hides the values.
         """
         outputs = self._run(
             "forward",
@@ -218,7 +218,7 @@ class CLIPTextModel(_TextModel):
     """The text tower of CLIP, without projection.
 
     Args:
-        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
+        config: a CLIPTextConfig, or a CLIPConfig, of which the text tower is used.
     """
 
 
@@ -229,16 +229,16 @@ class CLIPTextModelWithProjection(_TextModel):
     `last_hidden_state` `(batch, seq, hidden)`.
 
     Args:
-        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
+        config: a CLIPTextConfig, or a CLIPConfig, of which the text tower is used.
     """
 
     def setup(self, rngs: nnx.Rngs | None) -> None:
-        """Make the tower and its projection."""
+        """Create the tower and its projection."""
         super().setup(rngs)
         self.text_projection = projection(self.config.hidden_size, self.config, rngs=rngs, dtype=self.dtype)
 
     def _head(self, outputs: BaseModelOutputWithPooling[Array]) -> CLIPTextModelOutput[Array]:
-        """Project what the tower pooled."""
+        """Project the pooled output of the tower."""
         return CLIPTextModelOutput(
             text_embeds=self.text_projection(outputs.pooler_output),
             last_hidden_state=outputs.last_hidden_state,

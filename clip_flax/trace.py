@@ -34,11 +34,11 @@ class TracedModel:
         self.arguments = call_arguments(request, np.asarray)
 
     def stages(self) -> dict[str, np.ndarray]:
-        """Run the model forward, and return every stage."""
+        """Run the forward pass, and return every stage."""
         return {name: _array(tensor) for name, tensor in run_stages(self.model, self.arguments).items()}
 
     def backward(self) -> None:
-        """Compute the gradients of the objective: zeros for parameters that take no part in it."""
+        """Compute the gradients of the objective: zeros for unused parameters."""
 
         def value(params: Params) -> Array:
             outputs = self.model(**self.arguments, params=params)
@@ -55,7 +55,7 @@ class TracedModel:
         """Take one step of AdamW, and return every parameter."""
         names = {path: name for name, path in canonical_paths(self.model.params).items()}
         leaves = flatten(self.model.params)
-        # Parameters that got no gradient are left alone, as by every framework.
+        # Parameters without a gradient are not updated, as in every framework.
         gradients = {names[path]: leaf for path, leaf in flatten(self._gradients).items() if leaf.any()}
         taking_part = {names[path]: leaf for path, leaf in leaves.items() if names[path] in gradients}
         optimizer = optax.adamw(

@@ -1,4 +1,4 @@
-"""Training in Flax: steps of AdamW, whose gradients are those of the whole batch however it is cut."""
+"""Training in Flax: steps of AdamW, whose gradients are those of the whole batch however it is split."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def make_trainer(
     parallel: str | None = None,
     **options: Any,
 ) -> Trainer:
-    """Make a trainer; see `clip_core.backends.TrainerFactory`.
+    """Create a trainer; see `clip_core.backends.TrainerFactory`.
 
     Raises:
-        ValueError: `parallel` is given, which leaves no choice here.
+        ValueError: `parallel` is given, but there is no choice here.
     """
     if parallel is not None:
         raise ValueError(
-            f"parallel={parallel!r} is for torch; Flax spreads a batch over all devices by itself (jax.sharding), so "
-            "leave it out"
+            f"parallel={parallel!r} is for torch; Flax splits a batch over all devices by itself (jax.sharding): "
+            "omit it"
         )
     dtype = jnp.bfloat16 if settings.precision == "bf16" else jnp.float32
     devices = devices_named(device)
@@ -69,13 +69,13 @@ def make_trainer(
 
 
 class Trainer:
-    """A model that is trained; see `clip_core.training.step.Trainer`.
+    """A model in training; see `clip_core.training.step.Trainer`.
 
     Args:
-        model: the model, whose computation has the settings' precision.
-        settings: how.
-        devices: over which a batch is spread; each holds all weights. The loss is that of the whole batch, and XLA puts
-            in the exchanges between devices that this takes.
+        model: the model, which computes in the settings' precision.
+        settings: the hyperparameters.
+        devices: the devices that share a batch; each has all weights. The loss is that of the whole batch, and XLA
+            inserts the communication.
     """
 
     def __init__(self, model: CLIPModel, settings: TrainSettings, devices: Sequence[jax.Device] | None = None) -> None:
@@ -86,7 +86,7 @@ class Trainer:
         )
         if settings.batch_size % (settings.accum * mesh.size):
             raise ValueError(
-                f"batch_size={settings.batch_size} does not divide into {settings.accum} pieces on each of {mesh.size} "
+                f"batch_size={settings.batch_size} cannot be split into {settings.accum} pieces on each of {mesh.size} "
                 "devices"
             )
         self.model, self.settings = model, settings
@@ -111,7 +111,7 @@ class Trainer:
         self._norm = jax.jit(_global_norm)
 
     def step(self, pieces: Sequence[Mapping[str, np.ndarray]], learning_rate: float) -> StepReport:
-        """Train on a batch that comes in pieces; see `clip_core.training.step.Trainer.step`."""
+        """Train on a batch given in pieces; see `clip_core.training.step.Trainer.step`."""
         keys = jax.random.split(jax.random.fold_in(jax.random.key(self.settings.seed), self._steps()), len(pieces))
         batches = [jax.device_put(dict(piece), self._spread) for piece in pieces]
         if len(batches) == 1:
@@ -119,7 +119,7 @@ class Trainer:
         else:
             loss, gradients = self._in_pieces(batches, keys)
         norm = self._norm(gradients)
-        if jnp.isfinite(norm):  # else the weights stay as they are, and the loop stops
+        if jnp.isfinite(norm):  # otherwise the weights are unchanged, and the loop stops
             self.trained, self.state = self._apply(self.trained, self.state, gradients, norm, learning_rate)
             self.model.assign(self.trained.items())
         scale = flatten(self.model.params)[("logit_scale",)]
@@ -132,8 +132,8 @@ class Trainer:
     def _in_pieces(self, batches: list[dict[str, Any]], keys: Array) -> tuple[Array, Leaves]:
         """Compute the gradients of the whole batch, one piece in the towers at a time (Gao et al. 2021, GradCache).
 
-        The embeddings of all pieces are made first, without what a backward pass needs; the loss gives their gradients;
-        and each piece is run again to hand those on to the weights.
+        First embed all pieces without keeping intermediate results; then compute the gradients of their embeddings from
+        the loss; then run each piece again, to pass its gradients on to the weights.
         """
         embeds = [self._encode(self.trained, self.frozen, *piece) for piece in zip(batches, keys, strict=True)]
         images, texts = (jnp.concatenate(parts) for parts in zip(*embeds, strict=True))
@@ -191,10 +191,10 @@ class Trainer:
         return [value]
 
     def restore(self, folder: str | os.PathLike[str], steps: int) -> None:
-        """Go on from moments that `save` wrote after so many steps; the model was loaded from there."""
+        """Resume with the moments that `save` wrote after `steps` steps; the model was loaded from the same folder."""
         self.load_optimizer_state(read_moments(folder), steps)
 
-    # The moments of AdamW by canonical name, so that a run can go on in any framework.
+    # The moments of AdamW by canonical name, so that a run can resume in any framework.
 
     def optimizer_state(self) -> dict[str, TensorEntry]:
         """Return the moments, as `exp_avg.<name>` and `exp_avg_sq.<name>`, in canonical layout."""
@@ -206,7 +206,7 @@ class Trainer:
         }
 
     def load_optimizer_state(self, moments: Mapping[str, np.ndarray], steps: int) -> None:
-        """Set the moments, and how many steps they stand for."""
+        """Set the moments and the number of steps."""
         adam, *rest = self.state
         kinds = {"mu": "exp_avg", "nu": "exp_avg_sq"}
         loaded = {}

@@ -98,7 +98,7 @@ class CLIPVisionTransformer(CLIPModule):
         super().__init__(config)
         width, epsilon = config.hidden_size, config.layer_norm_eps
         self.embeddings = CLIPVisionEmbeddings(config, rngs=rngs, dtype=dtype)
-        self.pre_layrnorm = layer_norm(width, epsilon=epsilon, rngs=rngs, dtype=dtype)  # the name is the reference's
+        self.pre_layrnorm = layer_norm(width, epsilon=epsilon, rngs=rngs, dtype=dtype)  # spelled as in the reference
         self.encoder = CLIPEncoder(config, rngs=rngs, dtype=dtype)
         self.post_layernorm = layer_norm(width, epsilon=epsilon, rngs=rngs, dtype=dtype)
 
@@ -112,7 +112,7 @@ class CLIPVisionTransformer(CLIPModule):
     ) -> BaseModelOutputWithPooling[Array]:
         """Run the tower; arguments as in CLIPVisionModel."""
         if pixel_values is None:
-            raise ValueError("pixel_values is missing; pass what the image processor returns")
+            raise ValueError("pixel_values is missing; pass the image processor's result")
         config = self.config
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
@@ -139,14 +139,14 @@ class CLIPVisionTransformer(CLIPModule):
 
 
 class _VisionModel(CLIPPreTrainedModel):
-    """A vision tower, and what `_head` makes of its outputs."""
+    """A vision tower and the head applied to its outputs."""
 
     config: CLIPVisionConfig
     config_class = CLIPVisionConfig
     main_input_name = "pixel_values"
 
     def setup(self, rngs: nnx.Rngs | None) -> None:
-        """Make the tower."""
+        """Create the tower."""
         self.vision_model = CLIPVisionTransformer(self.config, rngs=rngs, dtype=self.dtype)
 
     def __call__(
@@ -164,17 +164,17 @@ class _VisionModel(CLIPPreTrainedModel):
 
         Args:
             pixel_values: `(batch, channels, height, width)`, normalised; height and width are `image_size`.
-            params: parameters to use in place of the model's.
+            params: parameters to use instead of the model's.
             dropout_rng: a key, for dropout in training.
             train: apply dropout.
-            output_attentions: return the attention weights of all layers (eager attention alone can).
+            output_attentions: return the attention weights of all layers (only with eager attention).
             output_hidden_states: return the hidden states of all layers.
             return_dict: False for a plain tuple.
-            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
+            interpolate_pos_encoding: accept images of another size by interpolating the position embeddings.
 
         Returns:
-            `last_hidden_state` `(batch, 1 + patches, hidden)` and `pooler_output` `(batch, hidden)`, the normed state
-            of the class token.
+            `last_hidden_state` `(batch, 1 + patches, hidden)` and `pooler_output` `(batch, hidden)`, the state of
+            the class token after the final layer norm.
 
         Raises:
             ValueError: the images' shape does not fit the model, or `params` does not.
@@ -210,7 +210,7 @@ class CLIPVisionModel(_VisionModel):
     """The vision tower of CLIP, without projection.
 
     Args:
-        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
+        config: a CLIPVisionConfig, or a CLIPConfig, of which the vision tower is used.
     """
 
 
@@ -221,16 +221,16 @@ class CLIPVisionModelWithProjection(_VisionModel):
     `last_hidden_state` `(batch, 1 + patches, hidden)`.
 
     Args:
-        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
+        config: a CLIPVisionConfig, or a CLIPConfig, of which the vision tower is used.
     """
 
     def setup(self, rngs: nnx.Rngs | None) -> None:
-        """Make the tower and its projection."""
+        """Create the tower and its projection."""
         super().setup(rngs)
         self.visual_projection = projection(self.config.hidden_size, self.config, rngs=rngs, dtype=self.dtype)
 
     def _head(self, outputs: BaseModelOutputWithPooling[Array]) -> CLIPVisionModelOutput[Array]:
-        """Project what the tower pooled."""
+        """Project the pooled output of the tower."""
         return CLIPVisionModelOutput(
             image_embeds=self.visual_projection(outputs.pooler_output),
             last_hidden_state=outputs.last_hidden_state,
@@ -251,7 +251,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
     main_input_name = "pixel_values"
 
     def setup(self, rngs: nnx.Rngs | None) -> None:
-        """Make the tower and the classifier."""
+        """Create the tower and the classifier."""
         config = self.config
         width, self.num_labels = config.vision_config.hidden_size, config.num_labels
         self.vision_model = CLIPVisionTransformer(config.vision_config, rngs=rngs, dtype=self.dtype)

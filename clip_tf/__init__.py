@@ -1,4 +1,4 @@
-"""CLIP for TensorFlow, on Keras 3: the classes of transformers' CLIP page, with its names, arguments and numbers.
+"""CLIP for TensorFlow, on Keras 3: the classes of transformers' CLIP page, with its names, arguments and values.
 
 Example:
     >>> from clip_tf import CLIPModel, CLIPProcessor
@@ -34,13 +34,13 @@ def _unflatten(names: tuple[str, ...], values: tuple[Any, ...], *, output_class:
     return output_class(**dict(zip(names, values, strict=True)))
 
 
-# Keras takes outputs apart and puts them together again, in `predict` for one; it has to know their fields.
+# Keras flattens and unflattens outputs, as in `predict`; it has to know their fields.
 for _output_class in OUTPUT_CLASSES:
     optree.register_pytree_node(
         _output_class, _flatten, partial(_unflatten, output_class=_output_class), namespace="keras"
     )
 
-# The names in transformers, and those that it would have given.
+# The names in transformers, and names in its style for classes that it lacks.
 TFCLIPForImageClassification = CLIPForImageClassification
 TFCLIPModel = CLIPModel
 TFCLIPPreTrainedModel = CLIPPreTrainedModel

@@ -13,7 +13,7 @@ def from_numpy(array: np.ndarray) -> Any:
     """Convert a numpy array to a tensor.
 
     Args:
-        array: of any shape and dtype.
+        array: any shape and dtype.
     """
     import tensorflow as tf
 

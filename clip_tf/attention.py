@@ -1,8 +1,8 @@
-"""Multi-head self-attention, two implementations that give the same numbers.
+"""Multi-head self-attention, in two implementations that agree.
 
-`eager` spells the arithmetic out and is the only one that returns the attention weights. `sdpa` is the same without
-them: TensorFlow has no kernel for attention, and `keras.ops.dot_product_attention` computes the same products with
-`einsum`, which takes a quarter to a third longer on a CPU.
+`eager` is the only one that returns the attention weights. `sdpa` is the same without them: TensorFlow has no kernel
+for attention, and `keras.ops.dot_product_attention` computes the same products with `einsum`, which takes a quarter to
+a third longer on a CPU.
 
 Masks, and queries that see no key: see `clip_core.modeling.attention`.
 """
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa")
 
 
-# Not a tuple: Keras would take it apart, and rejects an argument that mixes tensors with anything else.
+# Not a tuple: Keras would flatten it, and rejects arguments that mix tensors with anything else.
 @dataclass(frozen=True, eq=False)
 class AttentionPlan:
-    """The attention of a tower's layers: the implementation, and the keys each query sees. Made once for all layers."""
+    """The attention of a tower's layers: the implementation, and the keys each query sees; shared by all layers."""
 
     implementation: str = DEFAULT_IMPLEMENTATION
     bias: tf.Tensor | None = None  # (batch or 1, 1, seq, seq), added to the scores
@@ -45,7 +45,7 @@ def check_implementation(name: str | None) -> str:
 
 
 def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_attentions: bool) -> str:
-    """Return the configured implementation, or `eager`, with one warning, where only it can return the weights."""
+    """Return the configured implementation, or `eager`, with one warning, if the weights are requested."""
     name = check_implementation(config.attn_implementation)
     if not output_attentions:
         return name
@@ -63,7 +63,7 @@ def text_plan(implementation: str, attention_mask: tf.Tensor | None, hidden_stat
 
     Args:
         implementation: the attention implementation that will follow the plan.
-        attention_mask: `(batch, seq)`, non-zero for tokens to attend to; None where nothing is padded.
+        attention_mask: `(batch, seq)`, non-zero for tokens to attend to; None if nothing is padded.
         hidden_states: `(batch, seq, hidden)`, for shape and dtype.
     """
     causal_bias = _causal_bias(tf.shape(hidden_states)[1], hidden_states.dtype)
@@ -71,7 +71,9 @@ def text_plan(implementation: str, attention_mask: tf.Tensor | None, hidden_stat
         return AttentionPlan(implementation, bias=causal_bias)
     if not attention_mask.shape.is_compatible_with(hidden_states.shape[:2]):
         expected = tuple(hidden_states.shape[:2])
-        raise ValueError(f"attention_mask has shape {tuple(attention_mask.shape)}; input_ids say {expected}")
+        raise ValueError(
+            f"attention_mask has shape {tuple(attention_mask.shape)}; it needs that of input_ids, {expected}"
+        )
     attended = tf.not_equal(attention_mask, tf.zeros((), attention_mask.dtype))  # (batch, seq)
     keyless = tf.equal(tf.cumsum(tf.cast(attended, tf.int32), axis=-1), 0)[:, None, :, None]  # (batch, 1, seq, 1)
     padding_bias = _lowest_where(tf.logical_not(attended), hidden_states.dtype)
@@ -98,7 +100,7 @@ Dropout = Callable[[tf.Tensor], tf.Tensor]
 def eager_attention(
     query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, plan: AttentionPlan, *, scale: Scale, dropout: Dropout | None
 ) -> AttentionOutput:
-    """Attend with the arithmetic written out; the weights `(batch, heads, seq, seq)` are returned too."""
+    """Attend by the formula; also return the weights `(batch, heads, seq, seq)`."""
     query, key, value = (tf.transpose(states, (0, 2, 1, 3)) for states in (query, key, value))
     scores = tf.matmul(query, key, transpose_b=True) * scale  # (batch, heads, seq, seq)
     if plan.bias is not None:
@@ -134,8 +136,8 @@ class CLIPAttention(CLIPLayer):
 
     Args:
         config: the tower's configuration.
-        layer_index: which layer this is; `config.pruned_heads` names heads by layer.
-        **kwargs: what every Keras layer takes: `name`, `dtype`.
+        layer_index: index of this layer, the key of its heads in `config.pruned_heads`.
+        **kwargs: `name` and `dtype`, as for every Keras layer.
     """
 
     def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, layer_index: int, **kwargs: Any) -> None:
@@ -162,13 +164,13 @@ class CLIPAttention(CLIPLayer):
         Args:
             hidden_states: `(batch, seq, hidden)`.
             plan: the implementation, and the keys each query sees.
-            dropout_seed: `(2,)`, where weights are to be dropped.
+            dropout_seed: `(2,)`, to drop attention weights.
 
         Returns:
             The output `(batch, seq, hidden)`, and with `eager` the weights `(batch, heads, seq, seq)`.
         """
         batch, seq = hidden_states.shape[0], hidden_states.shape[1]
-        # Static where they are known, else as the graph finds them.
+        # Static sizes if known, otherwise those in the graph.
         lead = (-1 if batch is None else batch, tf.shape(hidden_states)[1] if seq is None else seq)
         heads = (*lead, self.num_heads, self.head_dim)
         query = tf.reshape(self.q_proj(hidden_states), heads)  # (batch, seq, heads, head_dim)
@@ -182,7 +184,7 @@ class CLIPAttention(CLIPLayer):
         return lambda weights: tf.nn.experimental.stateless_dropout(weights, rate=self.dropout, seed=seed)
 
     def prune_heads(self, heads: Iterable[int]) -> None:
-        """Remove heads, given by their place among the heads that are left."""
+        """Remove heads, given by their index among the remaining ones."""
         removed = set(heads)
         kept = [head for head in range(self.num_heads) if head not in removed]
         index = tf.reshape(tf.reshape(tf.range(self.num_heads * self.head_dim), (self.num_heads, -1)).numpy()[kept], -1)
@@ -193,7 +195,7 @@ class CLIPAttention(CLIPLayer):
 
 
 def _keep(attention: CLIPAttention, name: str, index: tf.Tensor, *, axis: int) -> None:
-    """Cut a linear layer down to some of its outputs (axis 1) or inputs (axis 0)."""
+    """Reduce a linear layer to some of its outputs (axis 1) or inputs (axis 0)."""
     layer: keras.layers.Dense = getattr(attention, name)
     kernel = tf.gather(layer.kernel, index, axis=axis)
     smaller = linear(*kernel.shape, std=0.0, name=layer.name, dtype=layer.dtype_policy)

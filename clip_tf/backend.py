@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class ModelEncoder:
-    """A CLIPModel as a `clip_core.backends.Encoder`. Its two towers run as graphs, made once for all shapes.
+    """A CLIPModel as a `clip_core.backends.Encoder`. Its towers run as graphs, traced once for all shapes.
 
     Args:
-        model: the model, in the dtype that is to be used.
+        model: the model, in its final dtype.
     """
 
     def __init__(self, model: CLIPModel) -> None:
@@ -73,8 +73,8 @@ def load(
     """Load a CLIPModel for the tasks.
 
     Args:
-        source: a folder, a file or a hub id.
-        device: "cpu", "gpu:0" and so on, as TensorFlow names them; by default its own choice.
+        source: a folder, file or hub id.
+        device: "cpu", "gpu:0" and so on, as TensorFlow names them; by default TensorFlow's choice.
         dtype: "float32", "float16", "bfloat16", a Keras policy such as "mixed_bfloat16", or "auto"; float32 by default.
         **options: further keywords of `CLIPModel.from_pretrained`.
     """

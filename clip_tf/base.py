@@ -1,4 +1,4 @@
-"""The handles that every model class offers: embeddings, pruning, gradient checkpointing, and what Keras asks for."""
+"""The methods of every model class: embeddings, pruning, gradient checkpointing, and those that Keras requires."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class CLIPBaseModel(ModelHandles, keras.Model):
     """A model and its configuration.
 
     Args:
-        config: the model's configuration. A class of one tower also takes a CLIPConfig and picks its tower's.
-        **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
+        config: the model's configuration. A class of one tower also takes a CLIPConfig, and uses its tower's part.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras model.
     """
 
     main_output_name: ClassVar[str]
@@ -38,10 +38,10 @@ class CLIPBaseModel(ModelHandles, keras.Model):
         self.build()
 
     def setup(self) -> None:
-        """Make the parts of the model; a class of models overrides it."""
+        """Create the parts of the model; each model class overrides it."""
 
     def build(self, input_shape: Any = None) -> None:  # noqa: ARG002  Keras passes what is known already
-        """Make the weights of all sublayers."""
+        """Create the weights of all sublayers."""
         build_sublayers(self._layers)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -79,7 +79,7 @@ class CLIPBaseModel(ModelHandles, keras.Model):
         return (layer for layer in self._flatten_layers() if isinstance(layer, CLIPEncoder))
 
     def own_loss(self, outputs: Any, targets: Any) -> tf.Tensor:  # noqa: ARG002  classes with a loss override it
-        """Return the loss that `fit` minimises if `compile` was given none.
+        """Return the loss that `fit` minimises if `compile` got none.
 
         Args:
             outputs: the model's outputs.
@@ -90,7 +90,7 @@ class CLIPBaseModel(ModelHandles, keras.Model):
         """
         raise ValueError(f"{type(self).__name__} has no loss of its own; give one to compile(loss=...)")
 
-    # What Keras asks for
+    # Methods that Keras requires
 
     def export(self, filepath: Any, format: str = "tf_saved_model", verbose: bool = True, **kwargs: Any) -> None:  # noqa: A002
         """Write the model for serving.
@@ -99,10 +99,10 @@ class CLIPBaseModel(ModelHandles, keras.Model):
         clip-zoo to run: `serving_default`, and for a CLIPModel `get_text_features` and `get_image_features`.
 
         Args:
-            filepath: the folder, or the file where the format is one.
+            filepath: the folder, or the file for formats that are one.
             format: "tf_saved_model", or another of `keras.Model.export`.
-            verbose: print where the model went.
-            **kwargs: further keywords of `keras.Model.export`, which with `input_signature` does all of it.
+            verbose: print the location of the model.
+            **kwargs: further keywords of `keras.Model.export`, which then does the export.
         """
         if format == "tf_saved_model" and not kwargs:
             export_saved_model(self, filepath, verbose=verbose)
@@ -117,21 +117,21 @@ class CLIPBaseModel(ModelHandles, keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> tf.Tensor:
-        """Return the loss of a step of `fit`: the one given to `compile`, of the main output, or the model's own."""
+        """Return the loss of a step of `fit`: the one given to `compile`, for the main output, or the model's own."""
         if self._compile_loss is None:
-            # Keras adds up the losses of several devices, and its own are scaled likewise.
+            # Keras sums the losses of several devices, and scales its own likewise.
             return self.own_loss(y_pred, y) / tf.distribute.get_strategy().num_replicas_in_sync
         return super().compute_loss(x, y, self._main_output(y_pred), sample_weight, training)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Return the metrics given to `compile`, of the main output."""
+        """Return the metrics given to `compile`, for the main output."""
         return cast("dict[str, Any]", super().compute_metrics(x, y, self._main_output(y_pred), sample_weight))
 
     def _main_output(self, outputs: Any) -> Any:
         return outputs[self.main_output_name] if hasattr(outputs, "items") else outputs
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `keras.saving` needs to rebuild the model."""
+        """Return the data from which `keras.saving` rebuilds the model."""
         towers = {key: getattr(self.config, key).attn_implementation for key in self.config.sub_configs}
         return {
             "name": self.name,

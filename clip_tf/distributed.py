@@ -1,7 +1,7 @@
-"""Training on several devices: the negatives of a pair are those of all, and the gradients are those of one device.
+"""Training on several devices: each pair has the negatives of all devices, and the gradients equal those of one.
 
-Each replica takes the loss of its own pairs against everybody's. Gathering the embeddings hands gradients back to
-whoever made them, so that the sum over the replicas is the gradient of the whole batch.
+Each replica computes the loss of its own pairs against those of all. The gradient of the gathered embeddings goes back
+to the replica that computed them, so the sum over replicas is the gradient of the whole batch.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class Replicas:
-    """The replicas of a strategy, over which a batch is spread; of one, all is as it would be without.
+    """The replicas of a strategy, over which a batch is split; a single replica changes nothing.
 
     Args:
-        strategy: of `tf.distribute`.
+        strategy: a strategy of `tf.distribute`.
 
     Attributes:
-        count: how many there are.
+        count: the number of replicas.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
@@ -34,16 +34,16 @@ class Replicas:
         self.count: int = strategy.num_replicas_in_sync
 
     def everywhere(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function, compiled, to be called once for all replicas; arguments and results are of each."""
+        """Return a compiled function that runs on all replicas; arguments and results are per replica."""
 
-        @wraps(function)  # by which TensorFlow tells one from another where it counts how often each is traced
+        @wraps(function)  # TensorFlow counts retracings by function name
         def on_replicas(*arguments: Any) -> Any:
             return self._strategy.run(function, args=arguments)
 
         return tf.function(function if self.count == 1 else on_replicas, reduce_retracing=True)
 
     def spread(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Return the arrays `(pairs, ...)` of a batch, of which each replica has a part."""
+        """Return the arrays `(pairs, ...)` of a batch, split over the replicas."""
         if self.count == 1:
             return {name: tf.convert_to_tensor(array) for name, array in batch.items()}
 
@@ -55,24 +55,24 @@ class Replicas:
         return parts
 
     def one(self, values: Any) -> Any:
-        """Return values that are the same on all replicas as tensors of the first."""
+        """Return values that are equal on all replicas as tensors of the first."""
         return tf.nest.map_structure(lambda value: self._strategy.experimental_local_results(value)[0], values)
 
     def summed(self, values: Any) -> Any:
-        """Return the sum over the replicas of tensors that each has; called on each."""
+        """Return the sum of tensors over the replicas; each replica calls it."""
         if self.count == 1:
             return values
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 
 def gathered_loss(images: tf.Tensor, texts: tf.Tensor, scale: tf.Tensor, chunk: int | None = None) -> tf.Tensor:
-    """Return this replica's share of the contrastive loss of all, by its own pairs against everybody's: a scalar.
+    """Return this replica's share of the contrastive loss, from its own pairs against those of all: a scalar.
 
     Args:
         images: `(pairs, projection)` of this replica, of unit norm.
         texts: likewise.
-        scale: what cosines are multiplied by.
-        chunk: rows of similarities that are in memory at a time; None for all of this replica's.
+        scale: the factor of the cosines.
+        chunk: rows of similarities in memory at a time; None for all of this replica's.
     """
     context = tf.distribute.get_replica_context()
     all_images, all_texts = (context.all_gather(part, axis=0) for part in (images, texts))

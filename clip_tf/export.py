@@ -15,7 +15,7 @@ Specs = dict[str, tf.TensorSpec]
 
 
 def export_saved_model(model: keras.Model, path: str | os.PathLike[str], *, verbose: bool = True) -> None:
-    """Write a SavedModel: `serving_default` is the model's call, and a CLIPModel has its `get_..._features` too.
+    """Write a SavedModel: `serving_default` is the model's call, and a CLIPModel also has its `get_..._features`.
 
     Every signature takes its inputs by name (`input_ids` and `attention_mask` int32 `(batch, seq)`, `pixel_values`
     float32 `(batch, channels, height, width)`) and returns a dict of tensors.
@@ -60,5 +60,5 @@ def _image_specs(config: Any) -> Specs:
 
 
 def _tensors(outputs: Any) -> dict[str, tf.Tensor]:
-    """Return the outputs that are single tensors; a signature returns nothing nested."""
+    """Return the outputs that are single tensors, as a signature cannot return nested ones."""
     return {name: value for name, value in outputs.items() if tf.is_tensor(value)}

@@ -1,7 +1,7 @@
-"""Layers that know their shapes, with fresh weights drawn with the standard deviations of transformers' CLIP.
+"""Layers that know their shapes, with random weights drawn with the standard deviations of transformers' CLIP.
 
-Keras makes weights when a layer is first called. Here they are there as soon as a model is, so that a checkpoint can
-be assigned: every layer states the width of its input, and `build` goes down the tree without being shown any.
+Keras creates weights when a layer is first called. Here they exist as soon as the model does, so that a checkpoint can
+be assigned: every layer states the width of its input, and `build` walks the tree without any input.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 if keras.backend.backend() != "tensorflow":
     raise ImportError(
-        f"clip_tf needs Keras on TensorFlow, and it runs on {keras.backend.backend()!r} here; set the environment "
+        f"clip_tf needs Keras on TensorFlow, but Keras runs on {keras.backend.backend()!r}; set the environment "
         'variable KERAS_BACKEND=tensorflow (or "backend": "tensorflow" in ~/.keras/keras.json) before keras is '
         "imported, or use the package of your framework: clip_torch or clip_flax"
     )
@@ -31,7 +31,7 @@ _draws: ContextVar[bool] = ContextVar("_draws", default=True)
 
 @contextmanager
 def without_drawing() -> Iterator[None]:
-    """Make layers without values in this block: their weights come from a checkpoint."""
+    """Create layers without values in this block, as their weights come from a checkpoint."""
     token = _draws.set(False)
     try:
         yield
@@ -41,22 +41,22 @@ def without_drawing() -> Iterator[None]:
 
 @keras.saving.register_keras_serializable("clip_zoo")
 class Untouched(keras.initializers.Zeros):
-    """Zeros that the system has not given any memory yet: it does so when they are written to."""
+    """Zeros for which the system allocates memory only when they are written."""
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
-        """Return the zeros, as a tensor of TensorFlow."""
+        """Return the zeros as a TensorFlow tensor."""
         return adopt(aligned(np.zeros, tuple(shape), numpy_dtype(dtype or keras.config.floatx())))
 
 
 def normal(std: float) -> Any:
-    """Return the initializer of a weight that is normal with the standard deviation `std`."""
+    """Return the initializer of a normal weight of standard deviation `std`."""
     return keras.initializers.RandomNormal(mean=0.0, stddev=std) if _draws.get() else Untouched()
 
 
 def linear(
     in_features: int, out_features: int, *, std: float, name: str, dtype: Any, bias: bool = True
 ) -> keras.layers.Dense:
-    """Return a linear layer whose kernel is normal with the standard deviation `std`, and whose bias is zero."""
+    """Return a linear layer with a normal kernel of standard deviation `std` and a zero bias."""
     layer = keras.layers.Dense(
         out_features,
         use_bias=bias,
@@ -75,7 +75,7 @@ def projection(width: int, config: Any, *, name: str, dtype: Any) -> keras.layer
 
 
 def embedding(num_embeddings: int, width: int, *, std: float, name: str, dtype: Any) -> keras.layers.Embedding:
-    """Return an embedding table that is normal with the standard deviation `std`."""
+    """Return a normal embedding table of standard deviation `std`."""
     return keras.layers.Embedding(
         num_embeddings, width, embeddings_initializer=normal(std), mask_zero=False, name=name, dtype=dtype
     )
@@ -84,9 +84,9 @@ def embedding(num_embeddings: int, width: int, *, std: float, name: str, dtype: 
 def patch_convolution(
     in_channels: int, width: int, patch_size: int, *, std: float, name: str, dtype: Any
 ) -> keras.layers.Conv2D:
-    """Return a convolution that takes each patch once, without bias, normal with the standard deviation `std`.
+    """Return a convolution over disjoint patches, without bias, normal with standard deviation `std`.
 
-    It takes `(batch, height, width, channels)`, the only order that TensorFlow convolves on a CPU.
+    It takes `(batch, height, width, channels)`, the only layout that TensorFlow can convolve on a CPU.
     """
     layer = keras.layers.Conv2D(
         width,
@@ -114,14 +114,14 @@ def _takes(layer: Any, width: int, *, rank: int) -> Any:
 
 
 class CLIPLayer(keras.layers.Layer):
-    """A layer whose sublayers can be built before its first call, and exchanged after it."""
+    """A layer whose sublayers can be built before its first call, and replaced after it."""
 
     def build(self, input_shape: Any = None) -> None:  # noqa: ARG002  Keras passes what is known already
-        """Make the weights of all sublayers."""
+        """Create the weights of all sublayers."""
         build_sublayers(self._layers)
 
     def exchange(self, name: str, layer: keras.layers.Layer) -> None:
-        """Put another layer into the place of one that this layer holds; Keras forbids to simply assign it."""
+        """Replace a sublayer, which Keras does not allow by plain assignment."""
         self._tracker.unlock()
         self._tracker.untrack(getattr(self, name))
         setattr(self, name, layer)
@@ -129,7 +129,7 @@ class CLIPLayer(keras.layers.Layer):
 
 
 def build_sublayers(layers: list[Any]) -> None:
-    """Build layers by the widths that they state."""
+    """Build layers from the widths that they state."""
     for layer in layers:
         if not layer.built:
             spec = layer.input_spec

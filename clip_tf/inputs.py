@@ -1,4 +1,4 @@
-"""Inputs of models: by keyword, in order, or all in a dict, list or tuple, as transformers' took them."""
+"""Inputs of models: by keyword, in order, or all in a dict, list or tuple, as in transformers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _TENSORS = frozenset({"input_ids", "pixel_values", "attention_mask", "position_i
 
 
 def unpack(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a call by name, with tensors for those that should be.
+    """Return the arguments of a call by name, converted to tensors.
 
     Args:
-        signature: of the method that takes them, without `self`.
-        args: as given; the first may hold all inputs, by name in a mapping or in order in a list or tuple.
+        signature: the method's signature, without `self`.
+        args: as given; the first may contain all inputs, by name in a mapping or in order in a list or tuple.
         kwargs: as given; they add to those in `args`.
 
     Raises:
@@ -35,24 +35,24 @@ def unpack(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str
     elif args and isinstance(args[0], (list, tuple)):
         args = (*args[0], *args[1:])
     if len(args) > len(names):
-        raise TypeError(f"{len(args)} inputs are given in order, and only {', '.join(names)} are taken")
+        raise TypeError(f"{len(args)} positional inputs are given, but only {', '.join(names)} are accepted")
     named |= dict(zip(names, args, strict=False))
     twice = named.keys() & kwargs.keys()
     if twice:
-        raise TypeError(f"{', '.join(sorted(twice))} is given twice")
+        raise TypeError(f"{', '.join(sorted(twice))} is given twice; give it once")
     named |= kwargs
     return {name: as_tensor(value) if name in _TENSORS else value for name, value in named.items()}
 
 
 def as_tensor(value: Any) -> Any:
-    """Turn arrays and nested lists into tensors; None, and what Keras and TensorFlow know, stay as they are."""
+    """Convert arrays and nested lists to tensors; None, and objects of Keras and TensorFlow, are kept."""
     if value is None or tf.is_tensor(value) or isinstance(value, (keras.KerasTensor, tf.Variable, keras.Variable)):
         return value
     return tf.convert_to_tensor(np.asarray(value))
 
 
 def unpacked(method: Method) -> Method:
-    """Make a method take its inputs as a model's call does."""
+    """Decorate a method to take its inputs as a model's call does."""
     signature = inspect.signature(method)
     own = signature.replace(parameters=list(signature.parameters.values())[1:])
 

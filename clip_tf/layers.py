@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def quick_gelu(states: tf.Tensor) -> tf.Tensor:
-    """Return the approximation of GELU that OpenAI's CLIP was trained with: x * sigmoid(1.702 x)."""
+    """Return the approximation of GELU used to train OpenAI's CLIP: x * sigmoid(1.702 x)."""
     return states * tf.sigmoid(1.702 * states)
 
 
-# Written out: tf.nn.gelu rounds its constants to float32, whatever the dtype.
+# Written out, as tf.nn.gelu rounds its constants to float32 in any dtype.
 def gelu(states: tf.Tensor) -> tf.Tensor:
-    """Return the product of x and the normal distribution's share below x, exactly (Hendrycks and Gimpel 2016)."""
+    """Return x times the cumulative normal distribution at x, exactly (Hendrycks and Gimpel 2016)."""
     return 0.5 * states * (1.0 + tf.math.erf(states / math.sqrt(2.0)))
 
 
@@ -60,7 +60,7 @@ class CLIPMLP(CLIPLayer):
         self.fc2 = linear(config.intermediate_size, width, std=out_std, name="fc2", dtype=dtype)
 
     def call(self, hidden_states: tf.Tensor) -> tf.Tensor:
-        """Run over `(batch, seq, hidden)`; the shape stays."""
+        """Map `(batch, seq, hidden)` to the same shape."""
         return self.fc2(self.activation_fn(self.fc1(hidden_states)))
 
 
@@ -78,7 +78,7 @@ class CLIPEncoderLayer(CLIPLayer):
     def call(
         self, hidden_states: tf.Tensor, plan: AttentionPlan, dropout_seed: tf.Tensor | None = None
     ) -> AttentionOutput:
-        """Run over `(batch, seq, hidden)`; the shape stays. Eager attention returns its weights too."""
+        """Map `(batch, seq, hidden)` to the same shape. Eager attention also returns its weights."""
         attended, weights = self.self_attn(self.layer_norm1(hidden_states), plan=plan, dropout_seed=dropout_seed)
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
@@ -89,8 +89,8 @@ class CLIPEncoder(CLIPLayer):
     """A stack of encoder layers.
 
     Attributes:
-        gradient_checkpointing: recompute each layer in the backward pass of training instead of keeping what is
-            inside; set by `gradient_checkpointing_enable`.
+        gradient_checkpointing: recompute each layer in the backward pass of training instead of keeping its
+            intermediate results; set by `gradient_checkpointing_enable`.
     """
 
     def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, **kwargs: Any) -> None:
@@ -132,7 +132,7 @@ class CLIPEncoder(CLIPLayer):
         )
 
     def _dropout_seed(self, *, training: bool) -> tf.Tensor | None:
-        """Return a seed drawn outside of the layer, so that a layer run twice drops the same weights."""
+        """Return a seed drawn outside the layer, so that rerunning the layer drops the same weights."""
         if self.seeds is None or not training:
             return None
         return tf.cast(tf.convert_to_tensor(self.seeds.next()), tf.int64)
@@ -140,10 +140,10 @@ class CLIPEncoder(CLIPLayer):
     def prune_heads(
         self, heads_to_prune: Mapping[int, Iterable[int]], config: CLIPTextConfig | CLIPVisionConfig
     ) -> None:
-        """Remove heads, numbered as in the unpruned model, layer by layer, and note them in the config.
+        """Remove heads, numbered as in the unpruned model, layer by layer, and record them in the config.
 
         Raises:
-            ValueError: a layer or head does not exist, or a layer would lose its last head. Nothing is removed then.
+            ValueError: a layer or head does not exist, or a layer would lose its last head; then nothing is removed.
         """
         plan = plan_pruning(heads_to_prune, config)
         for index, (removed, pruned) in plan.items():
@@ -152,7 +152,7 @@ class CLIPEncoder(CLIPLayer):
 
 
 def _recomputed(run: Callable[[tf.Tensor], AttentionOutput], hidden_states: tf.Tensor) -> AttentionOutput:
-    """Run a layer without keeping its inner states for the backward pass; TensorFlow takes only tensors out of it."""
+    """Run a layer without keeping its intermediate results; TensorFlow only lets tensors out of such a call."""
 
     def tensors(states: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return tuple(tensor for tensor in run(states) if tensor is not None)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from clip_tf.tensors import at_least_float32
 
-IGNORED_LABEL = -100  # PyTorch's cross-entropy leaves it out
+IGNORED_LABEL = -100  # ignored, as by PyTorch's cross-entropy
 
 
 def contrastive_loss(logits: tf.Tensor) -> tf.Tensor:
@@ -21,11 +21,13 @@ def clip_loss(logits_per_text: tf.Tensor) -> tf.Tensor:
     """Return the mean of the contrastive losses over texts and over images, given `(texts, images)`: a scalar.
 
     Raises:
-        ValueError: the numbers of texts and images differ, and the graph knows them.
+        ValueError: the numbers of texts and images differ, if the graph knows them.
     """
     texts, images = logits_per_text.shape
     if None not in {texts, images} and texts != images:
-        raise ValueError(f"return_loss=True pairs each text with the image at its place; got {texts} and {images}")
+        raise ValueError(
+            f"return_loss=True pairs each text with the image at the same index; got {texts} texts and {images} images"
+        )
     return (contrastive_loss(logits_per_text) + contrastive_loss(tf.transpose(logits_per_text))) / 2.0
 
 
@@ -34,9 +36,9 @@ def chunked_clip_loss(texts: tf.Tensor, images: tf.Tensor, scale: tf.Tensor, chu
 
     Args:
         texts: `(pairs, projection)`, of unit norm.
-        images: `(pairs, projection)`, of unit norm, each at its text's place.
-        scale: what cosines are multiplied by, a scalar.
-        chunk: rows at a time; memory grows with `chunk * pairs`, and not with the square of the pairs.
+        images: `(pairs, projection)`, of unit norm, in the order of their texts.
+        scale: the factor of the cosines, a scalar.
+        chunk: rows at a time; memory grows with `chunk * pairs`, not with the square of the pairs.
     """
 
     def loss(texts: tf.Tensor, images: tf.Tensor, scale: tf.Tensor) -> tuple[tf.Tensor, Any]:
@@ -54,7 +56,7 @@ def chunked_clip_loss(texts: tf.Tensor, images: tf.Tensor, scale: tf.Tensor, chu
                 part = slice(start, start + chunk)
                 cosines = tf.matmul(texts[part], images, transpose_b=True)  # (chunk, images)
                 logits = cosines * scale
-                # The probabilities of both soft-maxes, of which the loss takes the mean.
+                # The probabilities of both softmaxes; the loss is the mean of both.
                 share = (tf.exp(logits - over_images[part, None]) + tf.exp(logits - over_texts)) / 2.0
                 of_texts.append(tf.matmul(share, images) - images[part])
                 of_images += tf.matmul(share, texts[part], transpose_a=True)
@@ -75,7 +77,7 @@ def classification_loss(logits: tf.Tensor, labels: tf.Tensor, problem_type: str 
         logits: `(batch, num_labels)`.
         labels: `(batch,)` class indices, or `(batch, num_labels)` targets.
         problem_type: "regression" (mean squared error), "single_label_classification" (cross-entropy) or
-            "multi_label_classification" (binary cross-entropy); None chooses by the number and dtype of the labels.
+            "multi_label_classification" (binary cross-entropy); None selects by the number and dtype of the labels.
     """
     num_labels = logits.shape[-1]
     logits, labels = at_least_float32(logits), tf.convert_to_tensor(labels)

@@ -25,7 +25,7 @@ class CLIPModel(CLIPPreTrainedModel):
 
     Args:
         config: a CLIPConfig.
-        **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras model.
     """
 
     config: CLIPConfig
@@ -34,7 +34,7 @@ class CLIPModel(CLIPPreTrainedModel):
     main_output_name = "logits_per_image"
 
     def setup(self) -> None:
-        """Make the towers and their projections."""
+        """Create the towers and their projections."""
         config, dtype = self.config, self.dtype_policy
         text, vision = config.text_config, config.vision_config
         self.text_model = CLIPTextTransformer(text, name="text_model", dtype=dtype)
@@ -43,9 +43,9 @@ class CLIPModel(CLIPPreTrainedModel):
         self.text_projection = projection(text.hidden_size, config, name="text_projection", dtype=dtype)
 
     def build(self, input_shape: Any = None) -> None:
-        """Make the weights."""
+        """Create the weights."""
         start = keras.initializers.Constant(self.config.logit_scale_init_value)
-        # Never cast down: the embeddings are compared in full precision.
+        # Never cast to half precision, as embeddings are compared in full precision.
         self.logit_scale = self.add_weight(shape=(), initializer=start, name="logit_scale", autocast=False)
         super().build(input_shape)
 
@@ -57,20 +57,20 @@ class CLIPModel(CLIPPreTrainedModel):
         position_ids: tf.Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,  # noqa: ARG002  an array is returned whatever it says
+        return_dict: bool | None = None,  # noqa: ARG002  the result is always an array
         training: bool = False,
         **ignored: Any,
     ) -> tf.Tensor:
         """Embed texts in the joint space.
 
         Args:
-            input_ids: `(batch, seq)` token ids; here a dict, list or tuple may hold all inputs.
+            input_ids: `(batch, seq)` token ids; or a dict, list or tuple of all inputs.
             attention_mask: `(batch, seq)`, 1 for tokens to attend to and 0 for padding.
             position_ids: `(batch or 1, seq)`, the position of each token.
-            output_attentions: accepted as in the reference, and without effect on the result.
+            output_attentions: accepted as in the reference, without effect.
             output_hidden_states: likewise.
             return_dict: likewise.
-            training: apply dropout, and recompute layers where gradient checkpointing is on.
+            training: apply dropout, and recompute layers if gradient checkpointing is on.
             **ignored: other entries of a processor's output, dropped with a warning.
 
         Returns:
@@ -93,7 +93,7 @@ class CLIPModel(CLIPPreTrainedModel):
         pixel_values: tf.Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,  # noqa: ARG002  an array is returned whatever it says
+        return_dict: bool | None = None,  # noqa: ARG002  the result is always an array
         training: bool = False,
         interpolate_pos_encoding: bool = False,
         **ignored: Any,
@@ -101,13 +101,12 @@ class CLIPModel(CLIPPreTrainedModel):
         """Embed images in the joint space.
 
         Args:
-            pixel_values: `(batch, channels, height, width)`, normalised; here a dict, list or tuple may hold all
-                inputs.
-            output_attentions: accepted as in the reference, and without effect on the result.
+            pixel_values: `(batch, channels, height, width)`, normalised; or a dict, list or tuple of all inputs.
+            output_attentions: accepted as in the reference, without effect.
             output_hidden_states: likewise.
             return_dict: likewise.
-            training: apply dropout, and recompute layers where gradient checkpointing is on.
-            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
+            training: apply dropout, and recompute layers if gradient checkpointing is on.
+            interpolate_pos_encoding: accept images of another size by interpolating the position embeddings.
             **ignored: other entries of a processor's output, dropped with a warning.
 
         Returns:
@@ -139,21 +138,20 @@ class CLIPModel(CLIPPreTrainedModel):
         """Compare every image with every text.
 
         Args:
-            input_ids: `(texts, seq)` token ids. Here a dict, list or tuple may hold all inputs, by name or in this
-                order.
+            input_ids: `(texts, seq)` token ids; or a dict, list or tuple of all inputs, by name or in this order.
             pixel_values: `(images, channels, height, width)`, normalised.
             attention_mask: `(texts, seq)`, 1 for tokens to attend to and 0 for padding.
             position_ids: `(texts or 1, seq)`, the position of each token.
-            return_loss: return the contrastive loss; the batch then pairs each text with the image at its place.
+            return_loss: return the contrastive loss; each text is then paired with the image at the same index.
             output_attentions: return the attention weights of all layers of both towers.
             output_hidden_states: return the hidden states of all layers of both towers.
             return_dict: False for a plain tuple.
-            training: apply dropout, and recompute layers where gradient checkpointing is on.
-            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
+            training: apply dropout, and recompute layers if gradient checkpointing is on.
+            interpolate_pos_encoding: accept images of another size by interpolating the position embeddings.
 
         Returns:
             `logits_per_image` `(images, texts)`, `logits_per_text` `(texts, images)`, the embeddings of unit norm,
-            and what the towers returned.
+            and the outputs of both towers.
         """
         output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
         vision_outputs = self.vision_model(
@@ -171,7 +169,7 @@ class CLIPModel(CLIPPreTrainedModel):
             output_hidden_states=output_hidden_states,
             training=training,
         )
-        # In the variables' dtype: a mixed policy computes the towers in half precision, and the comparison in single.
+        # In the variables' dtype: with a mixed policy, the towers run in half precision and the comparison in single.
         image_embeds = tf.cast(unit_norm(self.visual_projection(vision_outputs.pooler_output)), self.variable_dtype)
         text_embeds = tf.cast(unit_norm(self.text_projection(text_outputs.pooler_output)), self.variable_dtype)
         logits_per_text = tf.matmul(text_embeds, image_embeds, transpose_b=True) * tf.exp(self.logit_scale)
@@ -187,7 +185,7 @@ class CLIPModel(CLIPPreTrainedModel):
         return as_asked(compared, self.config, return_dict)
 
     def own_loss(self, outputs: CLIPOutput[tf.Tensor], targets: Any) -> tf.Tensor:  # noqa: ARG002  pairs need no label
-        """Return the loss that `fit` minimises if `compile` was given none: that of `call` with `return_loss=True`."""
+        """Return the loss that `fit` minimises if `compile` got none: that of `call` with `return_loss=True`."""
         return clip_loss(outputs.logits_per_text)
 
 

@@ -1,4 +1,4 @@
-"""Loading and saving: what makes a model class a pretrained one."""
+"""Loading and saving of models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
     """The base of the six model classes."""
 
     def _head(self, outputs: Any) -> Any:
-        """Return the outputs of a tower's call, given those of the tower; with a projection, there are more."""
+        """Return the outputs of a call, given those of the tower; classes with a projection override it."""
         return outputs
 
     @classmethod
@@ -44,21 +44,21 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         use_safetensors: bool | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Load a model, on the device that TensorFlow chooses or `tf.device` says.
+        """Load a model, on the device that TensorFlow chooses or that of `tf.device`.
 
         Args:
             pretrained_model_name_or_path: a local folder or weight file, or a hub id; None with `state_dict`.
-            config: a configuration, or where to read it; by default the checkpoint's `config.json`.
-            dtype: of weights and computation: a dtype or its name, a Keras policy such as "mixed_bfloat16", "auto" for
-                the checkpoint's own dtype; by default Keras' global policy, which is float32 unless set.
-            torch_dtype: the older name of `dtype`.
-            strict: refuse a checkpoint with missing or unexpected tensors. False starts the missing ones afresh.
-            ignore_mismatched_sizes: start tensors afresh that have another shape in the checkpoint.
-            output_loading_info: return `(model, info)` with the names that were missing, unexpected and mismatched.
-            state_dict: weights by canonical name to use in place of the checkpoint's.
+            config: a configuration, or its source; by default the checkpoint's `config.json`.
+            dtype: dtype of weights and computation, or its name; a Keras policy such as "mixed_bfloat16"; or "auto" for
+                the checkpoint's own dtype. By default Keras' global policy, which is float32 unless set.
+            torch_dtype: the deprecated name of `dtype`.
+            strict: refuse a checkpoint with missing or unexpected tensors. False initializes the missing ones.
+            ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
+            output_loading_info: also return the names of missing, unexpected and mismatched parameters.
+            state_dict: weights by canonical name to use instead of the checkpoint's.
             variant: as in `model.<variant>.safetensors`.
-            use_safetensors: True for safetensors alone, False for every other format.
-            **kwargs: `attn_implementation`, any field of the configuration, and where on the hub (`revision`,
+            use_safetensors: True for safetensors only, False for every other format.
+            **kwargs: `attn_implementation`, any field of the configuration, and hub options (`revision`,
                 `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`). `num_labels`, `id2label` or
                 `label2id` ask for a fresh classifier where the checkpoint has none. `from_pt` and `from_flax` are
                 taken and not needed.
@@ -82,7 +82,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             **kwargs,
         )
         policy = check_dtype(prepared.dtype(torch_dtype if dtype is None else dtype, keras.config.dtype_policy()))
-        # Fresh weights have to be drawn; a model that gets all of its own from the checkpoint need not.
+        # Missing weights have to be initialized; otherwise all come from the checkpoint.
         with nullcontext() if prepared.fresh else without_drawing():
             model = cls(prepared.config, dtype=policy)
         checkpoint, report = prepared.checkpoint, prepared.report
@@ -104,16 +104,16 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         push_to_hub: bool = False,
         **kwargs: Any,
     ) -> None:
-        """Save config and weights in Hugging Face's layout. An interrupted save leaves the old files whole.
+        """Save config and weights in Hugging Face's layout. An interrupted save keeps the old files.
 
         Args:
-            save_directory: the folder; made where it is missing.
-            saved_model: also `export` to `saved_model/<version>` in it.
-            version: of that export, as TensorFlow Serving counts them.
+            save_directory: the folder, created if missing.
+            saved_model: also `export` to `saved_model/<version>` in the folder.
+            version: version of that export, for TensorFlow Serving.
             is_main_process: False writes nothing, for all processes but one.
-            state_dict: weights by canonical name to save in place of the model's.
-            max_shard_size: bytes, or a string such as "5GB"; larger weights go into several files and an index.
-            safe_serialization: False writes `tf_model.h5` in place of safetensors.
+            state_dict: weights by canonical name to save instead of the model's.
+            max_shard_size: bytes, or a string such as "5GB"; larger weights are split into several files with an index.
+            safe_serialization: False writes `tf_model.h5` instead of safetensors.
             variant: as in `model.<variant>.safetensors`.
             push_to_hub: upload the folder after saving.
             **kwargs: keywords of `push_to_hub`; `repo_id` defaults to the folder's name.

@@ -1,4 +1,4 @@
-"""Between numpy and Keras variables, by the canonical names of `clip_core.modeling.parameters`."""
+"""Conversion between numpy and Keras variables, by the canonical names of `clip_core.modeling.parameters`."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Parameter(NamedTuple):
     transform: str = AS_IT_IS
 
     def entry(self) -> TensorEntry:
-        """Return the canonical tensor for the converters to write; it is copied to the CPU only then."""
+        """Return the canonical tensor for the converters, which copy it to the CPU only when they write it."""
         shape, dtype = tuple(self.variable.shape), numpy_dtype(self.variable.dtype)
         stored = TensorEntry(shape, dtype, self.variable.value.numpy)
         parts = from_stored(stored, self.transform)
-        assert parts is not None  # noqa: S101  for the type checker; the variable has the layout of its transform
+        assert parts is not None  # noqa: S101  for the type checker; the variable's layout fits its transform
         return parts[0]
 
     def read(self) -> np.ndarray:
@@ -49,14 +49,14 @@ class Parameter(NamedTuple):
         return self.canonical(self.variable.value.numpy())
 
     def canonical(self, array: np.ndarray) -> np.ndarray:
-        """Return values laid out as the variable, such as its gradient, in canonical layout."""
+        """Return values in the variable's layout, such as its gradient, in canonical layout."""
         (canonical,) = TRANSFORMS[self.transform].from_file(array)
         return canonical if self.transform == AS_IT_IS else np.ascontiguousarray(canonical)
 
     def take(self, entry: TensorEntry) -> None:
         """Assign a tensor of a checkpoint, in the variable's dtype and without an intermediate copy.
 
-        A tensor that its file stores in the variable's layout is read as it is.
+        A tensor stored in the variable's layout is read without transposing.
         """
         stored = to_stored([entry], self.transform)
         self.variable.assign(adopt(stored.own(numpy_dtype(self.variable.dtype))))
@@ -68,8 +68,8 @@ class Parameter(NamedTuple):
 
 
 def adopt(array: np.ndarray) -> tf.Tensor:
-    """Turn an array that nothing else holds into a CPU tensor, which stays where `TensorEntry.own` put it."""
-    if array.ctypes.data % ALIGNMENT:  # TensorFlow ends the process where it is to compute with such
+    """Convert an array without other references to a CPU tensor that shares its memory."""
+    if array.ctypes.data % ALIGNMENT:  # TensorFlow crashes on unaligned memory
         return tf.constant(array)
     carrier = array if array.dtype.isbuiltin == 1 else array.view(f"u{array.itemsize}")  # DLPack has no bfloat16
     tensor = tf.experimental.dlpack.from_dlpack(carrier.__dlpack__())
@@ -77,7 +77,7 @@ def adopt(array: np.ndarray) -> tf.Tensor:
 
 
 def parameter(model: Any, name: str) -> Parameter:
-    """Return a parameter by its canonical name, found by going down the tree of layers."""
+    """Return a parameter by its canonical name, found by walking the tree of layers."""
     *path, kind = name.split(".")
     layer = model
     for segment in path:
@@ -119,7 +119,7 @@ def check_dtype(dtype: Any) -> keras.dtype_policies.DTypePolicy:
     """Return a Keras policy for a dtype, its name, or a policy such as "mixed_bfloat16".
 
     Raises:
-        ValueError: no such dtype, or not one of floating point.
+        ValueError: there is no such dtype, or it is not a floating-point dtype.
     """
     if isinstance(dtype, keras.dtype_policies.DTypePolicy):
         return dtype
@@ -138,7 +138,7 @@ def check_dtype(dtype: Any) -> keras.dtype_policies.DTypePolicy:
 
 
 def on_device(device: str | None) -> AbstractContextManager[Any]:
-    """Place variables and operations of a block on a device by TensorFlow's name or "cuda"; None lets it choose.
+    """Place variables and operations of a block on a device, by TensorFlow's name or "cuda"; None lets it choose.
 
     Raises:
         ValueError: there is no such device.
@@ -149,5 +149,5 @@ def on_device(device: str | None) -> AbstractContextManager[Any]:
     there = tf.config.list_logical_devices(kind.upper())
     if int(number or 0) >= len(there):
         names = ", ".join(found.name.removeprefix("/device:").lower() for found in tf.config.list_logical_devices())
-        raise ValueError(f"device={device!r} is none that TensorFlow has here; there are {names}")
+        raise ValueError(f"device={device!r} is not available in TensorFlow; give one of {names}")
     return tf.device(there[int(number or 0)].name)

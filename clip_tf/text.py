@@ -34,7 +34,7 @@ class CLIPTextEmbeddings(CLIPLayer):
     def __init__(self, config: CLIPTextConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         width, dtype = config.hidden_size, self.dtype_policy
-        std = 0.02 * config.initializer_factor  # not initializer_range: the reference's number
+        std = 0.02 * config.initializer_factor  # not initializer_range: as in the reference
         self.token_embedding = embedding(config.vocab_size, width, std=std, name="token_embedding", dtype=dtype)
         self.position_embedding = embedding(
             config.max_position_embeddings, width, std=std, name="position_embedding", dtype=dtype
@@ -50,8 +50,8 @@ class CLIPTextEmbeddings(CLIPLayer):
         return self.token_embedding(input_ids) + self.position_embedding(position_ids)
 
     def check_ids(self, input_ids: tf.Tensor) -> None:
-        """Refuse unknown ids, where they are known: TensorFlow itself embeds them as zeros on a GPU."""
-        count = getattr(self.token_embedding, "input_dim", None)  # another layer may stand in its place
+        """Refuse unknown ids, if their values are known: TensorFlow embeds them as zeros on a GPU."""
+        count = getattr(self.token_embedding, "input_dim", None)  # it may have been replaced by another layer
         if count is None or not tf.executing_eagerly():
             return
         if tf.reduce_any(tf.logical_or(input_ids < 0, input_ids >= count)):
@@ -82,7 +82,7 @@ class CLIPTextTransformer(CLIPLayer):
     ) -> BaseModelOutputWithPooling[tf.Tensor]:
         """Run the tower; arguments as in CLIPTextModel."""
         if input_ids is None:
-            raise ValueError("input_ids is missing; pass the ids that the tokenizer returns, (batch, seq)")
+            raise ValueError("input_ids is missing; pass the tokenizer's ids, (batch, seq)")
         config = self.config
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
@@ -142,12 +142,12 @@ class CLIPTextTransformer(CLIPLayer):
         ids, mask = known_values(input_ids), known_values(attention_mask)
         if input_ids is None or ids is None or (mask is None) != (attention_mask is None):
             return None
-        if training and self.config.attention_dropout > 0:  # the random numbers stay those of the whole batch
+        if training and self.config.attention_dropout > 0:  # keeps the random numbers those of the whole batch
             return None
         return lengths_to_read(ids, self.eos_positions(input_ids).numpy(), mask, self.config)
 
     def eos_positions(self, input_ids: tf.Tensor) -> tf.Tensor:
-        """Return the position that each row of ids `(batch, seq)` is pooled at: `(batch,)`.
+        """Return the position at which each row of ids `(batch, seq)` is pooled: `(batch,)`.
 
         At the first EOS token. A row without one is pooled at position 0, as in the reference, or is an error where
         `config.missing_eos` is "error" and the call is eager. With the legacy `eos_token_id` 2, at the largest id.
@@ -165,14 +165,14 @@ class CLIPTextTransformer(CLIPLayer):
 
 
 def _first(flags: tf.Tensor) -> tf.Tensor:
-    """Return where each row `(batch, seq)` has its first set flag, or 0; tf.argmax does not promise the first."""
+    """Return the index of the first True in each row `(batch, seq)`, or 0; tf.argmax does not guarantee the first."""
     seq = tf.shape(flags)[-1]
     place = tf.reduce_min(tf.where(flags, tf.range(seq), seq), axis=-1)
     return tf.where(tf.equal(place, seq), 0, place)
 
 
 class _TextModel(CLIPPreTrainedModel):
-    """A text tower, and what `_head` makes of its outputs."""
+    """A text tower and the head applied to its outputs."""
 
     config: CLIPTextConfig
     config_class = CLIPTextConfig
@@ -180,7 +180,7 @@ class _TextModel(CLIPPreTrainedModel):
     main_output_name = "pooler_output"
 
     def setup(self) -> None:
-        """Make the tower."""
+        """Create the tower."""
         self.text_model = CLIPTextTransformer(self.config, name="text_model", dtype=self.dtype_policy)
 
     def call(
@@ -196,20 +196,20 @@ class _TextModel(CLIPPreTrainedModel):
         """Encode texts.
 
         Args:
-            input_ids: `(batch, seq)` token ids, seq at most `max_position_embeddings`. Here a dict, list or tuple may
-                hold all inputs, by name or in this order.
+            input_ids: `(batch, seq)` token ids, seq at most `max_position_embeddings`. Or a dict, list or tuple
+                of all inputs, by name or in this order.
             attention_mask: `(batch, seq)`, 1 for tokens to attend to and 0 for padding.
             position_ids: `(batch or 1, seq)`, the position of each token; by default 0, 1, 2 and so on.
-            output_attentions: return the attention weights of all layers (eager attention alone can).
+            output_attentions: return the attention weights of all layers (only with eager attention).
             output_hidden_states: return the hidden states of all layers.
             return_dict: False for a plain tuple.
-            training: apply dropout, and recompute layers where gradient checkpointing is on.
+            training: apply dropout, and recompute layers if gradient checkpointing is on.
 
         Returns:
             `last_hidden_state` `(batch, seq, hidden)` and `pooler_output` `(batch, hidden)`, the state at EOS.
 
         Raises:
-            ValueError: the text is longer than the position table, or the mask's shape is not that of the ids.
+            ValueError: the text is longer than the position table, or the mask and the ids differ in shape.
             IndexError: an id is outside the vocabulary; raised in eager calls only.
         """
         outputs = self.text_model(
@@ -228,8 +228,8 @@ class CLIPTextModel(_TextModel):
     """The text tower of CLIP, without projection.
 
     Args:
-        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
-        **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
+        config: a CLIPTextConfig, or a CLIPConfig, of which the text tower is used.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras model.
     """
 
 
@@ -241,20 +241,20 @@ class CLIPTextModelWithProjection(_TextModel):
     `last_hidden_state` `(batch, seq, hidden)`.
 
     Args:
-        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
-        **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
+        config: a CLIPTextConfig, or a CLIPConfig, of which the text tower is used.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras model.
     """
 
     main_output_name = "text_embeds"
 
     def setup(self) -> None:
-        """Make the tower and its projection."""
+        """Create the tower and its projection."""
         super().setup()
         width, dtype = self.config.hidden_size, self.dtype_policy
         self.text_projection = projection(width, self.config, name="text_projection", dtype=dtype)
 
     def _head(self, outputs: BaseModelOutputWithPooling[tf.Tensor]) -> CLIPTextModelOutput[tf.Tensor]:
-        """Project what the tower pooled."""
+        """Project the pooled output of the tower."""
         return CLIPTextModelOutput(
             text_embeds=self.text_projection(outputs.pooler_output),
             last_hidden_state=outputs.last_hidden_state,

@@ -33,7 +33,7 @@ class TracedModel:
         self._named = parameters(self.model, parameter_table(self.model.config, request.class_name))
 
     def stages(self) -> dict[str, np.ndarray]:
-        """Run the model forward, and return every stage."""
+        """Run the forward pass, and return every stage."""
         return {name: _array(tensor) for name, tensor in run_stages(self.model, self.arguments).items()}
 
     def backward(self) -> None:
@@ -45,7 +45,7 @@ class TracedModel:
             if weights is not None:
                 value = tf.reduce_sum(value * tf.cast(weights, value.dtype))
         found = tape.gradient(value, [parameter.variable.value for parameter in self._named.values()])
-        # Those of embedding tables come as slices.
+        # Gradients of embedding tables are slices.
         gradients = zip(self._named, found, strict=True)
         self._gradients = {name: tf.convert_to_tensor(gradient) for name, gradient in gradients if gradient is not None}
 
@@ -60,7 +60,7 @@ class TracedModel:
             learning_rate=stages.LEARNING_RATE,
             beta_1=stages.BETA_1,
             beta_2=stages.BETA_2,
-            # Keras adds epsilon before it corrects for the bias of the second moment, others after.
+            # Keras adds epsilon before the bias correction of the second moment, others after.
             epsilon=stages.EPSILON * (1 - stages.BETA_2) ** 0.5,
             weight_decay=stages.WEIGHT_DECAY,
         )

@@ -1,4 +1,4 @@
-"""Training in TensorFlow: steps of AdamW, whose gradients are those of the whole batch however it is cut."""
+"""Training in TensorFlow: steps of AdamW, whose gradients are those of the whole batch however it is split."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def make_trainer(
     parallel: str | None = None,
     **options: Any,
 ) -> Trainer:
-    """Make a trainer; see `clip_core.backends.TrainerFactory`.
+    """Create a trainer; see `clip_core.backends.TrainerFactory`.
 
     Raises:
-        ValueError: `parallel` is given, which leaves no choice here.
+        ValueError: `parallel` is given, but there is no choice here.
     """
     if parallel is not None:
         raise ValueError(
-            f"parallel={parallel!r} is for torch; TensorFlow spreads a batch over all GPUs by itself "
-            "(tf.distribute.MirroredStrategy), so leave it out"
+            f"parallel={parallel!r} is for torch; TensorFlow splits a batch over all GPUs by itself "
+            "(tf.distribute.MirroredStrategy): omit it"
         )
     keras.utils.set_random_seed(settings.seed)
     policy = keras.dtype_policies.get("mixed_bfloat16" if settings.precision == "bf16" else "float32")
@@ -58,17 +58,17 @@ def make_trainer(
 
 
 class Trainer:
-    """A model that is trained; see `clip_core.training.step.Trainer`.
+    """A model in training; see `clip_core.training.step.Trainer`.
 
-    Made in the scope of a `tf.distribute` strategy, it trains on that strategy's replicas: a batch is spread over them,
-    and the loss is that of the whole batch.
+    Created in the scope of a `tf.distribute` strategy, it trains on that strategy's replicas: a batch is split over
+    them, and the loss is that of the whole batch.
 
     Args:
-        model: the model. Its dtype policy is that of the settings' precision.
-        settings: how.
+        model: the model, whose dtype policy has the settings' precision.
+        settings: the hyperparameters.
 
     Raises:
-        ValueError: the batch does not divide among replicas.
+        ValueError: the batch size is not a multiple of the number of replicas and pieces.
     """
 
     def __init__(self, model: CLIPModel, settings: TrainSettings) -> None:
@@ -78,7 +78,7 @@ class Trainer:
         self.replicas = Replicas(self.strategy)
         if settings.batch_size % (settings.accum * self.replicas.count):
             raise ValueError(
-                f"batch_size={settings.batch_size} does not divide into {settings.accum} pieces on each of "
+                f"batch_size={settings.batch_size} cannot be split into {settings.accum} pieces on each of "
                 f"{self.replicas.count} devices"
             )
         if settings.gradient_checkpointing:
@@ -98,7 +98,7 @@ class Trainer:
             [found.variable for name, found in self.trained.items() if not decays(name)]
         )
         self.optimizer.build(self.variables)
-        # Keras adds epsilon before it corrects for the bias of the second moment, others after; so it changes by step.
+        # Keras adds epsilon before the bias correction of the second moment, others after; so it depends on the step.
         self.optimizer.epsilon = tf.Variable(settings.epsilon, trainable=False)
         everywhere = self.replicas.everywhere
         self._value_and_gradients = everywhere(self._whole)
@@ -109,12 +109,12 @@ class Trainer:
         self._apply = tf.function(self._update_everywhere)
 
     def step(self, pieces: Sequence[Mapping[str, np.ndarray]], learning_rate: float) -> StepReport:
-        """Train on a batch that comes in pieces; see `clip_core.training.step.Trainer.step`."""
+        """Train on a batch given in pieces; see `clip_core.training.step.Trainer.step`."""
         batches = [self.replicas.spread(piece) for piece in pieces]
         found = self._value_and_gradients(batches[0]) if len(batches) == 1 else self._in_pieces(batches)
         loss, gradients = self.replicas.one(found)
         norm = tf.linalg.global_norm(gradients)
-        if tf.math.is_finite(norm):  # else the weights stay as they are, and the loop stops
+        if tf.math.is_finite(norm):  # otherwise the weights are unchanged, and the loop stops
             limit = self.settings.max_grad_norm
             scale = 1.0 if limit is None else tf.minimum(limit / norm, 1.0)
             done = int(self.optimizer.iterations.numpy())
@@ -133,8 +133,8 @@ class Trainer:
     def _in_pieces(self, batches: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
         """Compute the gradients of the whole batch, one piece in the towers at a time (Gao et al. 2021, GradCache).
 
-        The embeddings of all pieces are made first, without what a backward pass needs; the loss gives their gradients;
-        and each piece is run again to hand those on to the weights.
+        First embed all pieces without keeping intermediate results; then compute the gradients of their embeddings from
+        the loss; then run each piece again, to pass its gradients on to the weights.
         """
         states, embeds = [], []
         for batch in batches:
@@ -142,12 +142,12 @@ class Trainer:
             embeds.append(self._encode(batch))
         loss, gradients, total = self._head(embeds)
         for batch, state, of_embeds in zip(batches, states, gradients, strict=True):
-            self._set_random_state(state)  # the same dropout again
+            self._set_random_state(state)  # repeats the dropout
             total = self._hand_on(batch, of_embeds, total)
         return self._total((loss, total))
 
     def _head_gradients(self, embeds: list[list[tf.Tensor]]) -> tuple[tf.Tensor, list[Any], list[tf.Tensor]]:
-        """Return the loss, and its gradients by the embeddings of each piece and by the weights it reads."""
+        """Return the loss, and its gradients by the embeddings of each piece and by the weights it uses."""
         sizes = [tf.shape(images)[0] for images, _ in embeds]
         images, texts = (tf.concat(parts, axis=0) for parts in zip(*embeds, strict=True))
         with tf.GradientTape() as tape:
@@ -183,7 +183,7 @@ class Trainer:
     def _update_everywhere(self, gradients: list[tf.Tensor], scale: tf.Tensor) -> None:
         if self.replicas.count == 1:
             self._update(gradients, scale)
-        else:  # Keras adds up what the replicas have, which is the same on all
+        else:  # Keras sums over the replicas, which are equal
             self.strategy.run(self._update, args=(gradients, scale / self.replicas.count))
 
     def _update(self, gradients: list[tf.Tensor], scale: tf.Tensor) -> None:
@@ -200,7 +200,7 @@ class Trainer:
         return [variable.value for variable in self.variables]
 
     def _dense(self, gradients: list[Any]) -> list[tf.Tensor]:
-        """Return gradients as tensors: those of tables come as slices, and a missing one is zero."""
+        """Return gradients as tensors: those of embedding tables are slices, and a missing one is zero."""
         return [
             tf.zeros_like(variable.value) if gradient is None else tf.convert_to_tensor(gradient)
             for variable, gradient in zip(self.variables, gradients, strict=True)
@@ -216,17 +216,17 @@ class Trainer:
         return [value]
 
     def restore(self, folder: str | os.PathLike[str], steps: int) -> None:
-        """Go on from moments that `save` wrote after so many steps; the model was loaded from there."""
+        """Resume with the moments that `save` wrote after `steps` steps; the model was loaded from the same folder."""
         self.load_optimizer_state(read_moments(folder), steps)
 
-    # The moments of AdamW by canonical name, so that a run can go on in any framework.
+    # The moments of AdamW by canonical name, so that a run can resume in any framework.
 
     def optimizer_state(self) -> dict[str, TensorEntry]:
         """Return the moments, as `exp_avg.<name>` and `exp_avg_sq.<name>`, in canonical layout."""
         return {name: found.entry() for name, found in self._moments().items()}
 
     def load_optimizer_state(self, moments: Mapping[str, np.ndarray], steps: int) -> None:
-        """Set the moments, and how many steps they stand for."""
+        """Set the moments and the number of steps."""
         for name, found in self._moments().items():
             if name in moments:
                 found.assign(moments[name])

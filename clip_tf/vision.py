@@ -47,7 +47,7 @@ class CLIPVisionEmbeddings(CLIPLayer):
         )
 
     def build(self, input_shape: Any = None) -> None:
-        """Make the weights."""
+        """Create the weights."""
         width = self.patch_embedding.filters
         self.class_embedding = self.add_weight(
             shape=(width,), initializer=self.class_initializer, name="class_embedding"
@@ -96,7 +96,7 @@ class CLIPVisionTransformer(CLIPLayer):
         self.config = config
         width, epsilon, dtype = config.hidden_size, config.layer_norm_eps, self.dtype_policy
         self.embeddings = CLIPVisionEmbeddings(config, name="embeddings", dtype=dtype)
-        # The name is the reference's.
+        # Spelled as in the reference.
         self.pre_layrnorm = layer_norm(width, epsilon=epsilon, name="pre_layrnorm", dtype=dtype)
         self.encoder = CLIPEncoder(config, name="encoder", dtype=dtype)
         self.post_layernorm = layer_norm(width, epsilon=epsilon, name="post_layernorm", dtype=dtype)
@@ -111,7 +111,7 @@ class CLIPVisionTransformer(CLIPLayer):
     ) -> BaseModelOutputWithPooling[tf.Tensor]:
         """Run the tower; arguments as in CLIPVisionModel."""
         if pixel_values is None:
-            raise ValueError("pixel_values is missing; pass what the image processor returns")
+            raise ValueError("pixel_values is missing; pass the image processor's result")
         config = self.config
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
@@ -137,7 +137,7 @@ class CLIPVisionTransformer(CLIPLayer):
 
 
 class _VisionModel(CLIPPreTrainedModel):
-    """A vision tower, and what `_head` makes of its outputs."""
+    """A vision tower and the head applied to its outputs."""
 
     config: CLIPVisionConfig
     config_class = CLIPVisionConfig
@@ -145,7 +145,7 @@ class _VisionModel(CLIPPreTrainedModel):
     main_output_name = "pooler_output"
 
     def setup(self) -> None:
-        """Make the tower."""
+        """Create the tower."""
         self.vision_model = CLIPVisionTransformer(self.config, name="vision_model", dtype=self.dtype_policy)
 
     def call(
@@ -160,17 +160,17 @@ class _VisionModel(CLIPPreTrainedModel):
         """Encode images.
 
         Args:
-            pixel_values: `(batch, channels, height, width)`, normalised; height and width are `image_size`. Here a
-                dict, list or tuple may hold all inputs.
-            output_attentions: return the attention weights of all layers (eager attention alone can).
+            pixel_values: `(batch, channels, height, width)`, normalised; height and width are `image_size`. Or a
+                dict, list or tuple of all inputs.
+            output_attentions: return the attention weights of all layers (only with eager attention).
             output_hidden_states: return the hidden states of all layers.
             return_dict: False for a plain tuple.
-            training: apply dropout, and recompute layers where gradient checkpointing is on.
-            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
+            training: apply dropout, and recompute layers if gradient checkpointing is on.
+            interpolate_pos_encoding: accept images of another size by interpolating the position embeddings.
 
         Returns:
-            `last_hidden_state` `(batch, 1 + patches, hidden)` and `pooler_output` `(batch, hidden)`, the normed state
-            of the class token.
+            `last_hidden_state` `(batch, 1 + patches, hidden)` and `pooler_output` `(batch, hidden)`, the state of
+            the class token after the final layer norm.
 
         Raises:
             ValueError: the images' shape does not fit the model.
@@ -190,8 +190,8 @@ class CLIPVisionModel(_VisionModel):
     """The vision tower of CLIP, without projection.
 
     Args:
-        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
-        **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
+        config: a CLIPVisionConfig, or a CLIPConfig, of which the vision tower is used.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras model.
     """
 
 
@@ -203,20 +203,20 @@ class CLIPVisionModelWithProjection(_VisionModel):
     `last_hidden_state` `(batch, 1 + patches, hidden)`.
 
     Args:
-        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
-        **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
+        config: a CLIPVisionConfig, or a CLIPConfig, of which the vision tower is used.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras model.
     """
 
     main_output_name = "image_embeds"
 
     def setup(self) -> None:
-        """Make the tower and its projection."""
+        """Create the tower and its projection."""
         super().setup()
         width, dtype = self.config.hidden_size, self.dtype_policy
         self.visual_projection = projection(width, self.config, name="visual_projection", dtype=dtype)
 
     def _head(self, outputs: BaseModelOutputWithPooling[tf.Tensor]) -> CLIPVisionModelOutput[tf.Tensor]:
-        """Project what the tower pooled."""
+        """Project the pooled output of the tower."""
         return CLIPVisionModelOutput(
             image_embeds=self.visual_projection(outputs.pooler_output),
             last_hidden_state=outputs.last_hidden_state,
@@ -231,7 +231,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
 
     Args:
         config: a CLIPConfig; `num_labels` is the number of classes, and 0 leaves the classifier out.
-        **kwargs: what every Keras model takes: `name`, `dtype`, `trainable`.
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras model.
     """
 
     config: CLIPConfig
@@ -240,7 +240,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
     main_output_name = "logits"
 
     def setup(self) -> None:
-        """Make the tower and the classifier."""
+        """Create the tower and the classifier."""
         config, dtype = self.config, self.dtype_policy
         width, self.num_labels = config.vision_config.hidden_size, config.num_labels
         self.vision_model = CLIPVisionTransformer(config.vision_config, name="vision_model", dtype=dtype)
@@ -250,7 +250,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
             if config.num_labels > 0
             else keras.layers.Identity(name="classifier", dtype=dtype)
         )
-        self.vision_model.post_layernorm.trainable = False  # it takes no part, and Keras would warn at every step
+        self.vision_model.post_layernorm.trainable = False  # unused, and Keras would warn at every step
 
     def call(
         self,
@@ -289,9 +289,9 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         return as_asked(classified, self.config, return_dict)
 
     def own_loss(self, outputs: ImageClassifierOutput[tf.Tensor], targets: Any) -> tf.Tensor:
-        """Return the loss that `fit` minimises if `compile` was given none: that of `call` with these labels."""
+        """Return the loss that `fit` minimises if `compile` got none: that of `call` with these labels."""
         if outputs.loss is not None:
             return outputs.loss
         if targets is None:
-            raise ValueError("there are no labels to learn from; give fit(x, y), or labels among the inputs")
+            raise ValueError("there are no labels; call fit(x, y), or give labels among the inputs")
         return classification_loss(outputs.logits, targets, self.config.problem_type)

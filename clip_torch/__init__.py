@@ -1,4 +1,4 @@
-"""CLIP for PyTorch: the classes of transformers' CLIP page, with its names, arguments, outputs and numbers.
+"""CLIP for PyTorch: the classes of transformers' CLIP page, with its names, arguments, outputs and values.
 
 Example:
     >>> from clip_torch import CLIPModel, CLIPProcessor
@@ -23,7 +23,7 @@ from clip_torch.vision import CLIPForImageClassification, CLIPVisionModel, CLIPV
 if TYPE_CHECKING:
     from clip_core import CLIPFeatureExtractor, CLIPImageProcessor, CLIPProcessor, CLIPTokenizer, CLIPTokenizerFast
 
-# torch.export takes outputs apart and puts them together again, and torch.export.save writes their names down.
+# torch.export flattens and unflattens outputs, and torch.export.save stores their names.
 for _output_class in OUTPUT_CLASSES:
     register_dataclass(_output_class, serialized_type_name=f"clip_core.outputs.{_output_class.__name__}")
 

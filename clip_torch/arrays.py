@@ -13,7 +13,7 @@ def from_numpy(array: np.ndarray) -> Any:
     """Convert a numpy array to a tensor.
 
     Args:
-        array: of any shape and dtype that torch has, bfloat16 included.
+        array: any shape, and any dtype of torch, including bfloat16.
     """
     import torch
 
@@ -24,10 +24,10 @@ def from_numpy(array: np.ndarray) -> Any:
 
 
 def to_numpy(tensor: Any) -> np.ndarray:
-    """Convert a tensor on any device to numpy, bfloat16 included.
+    """Convert a tensor on any device to numpy, including bfloat16.
 
     Args:
-        tensor: of any shape and dtype.
+        tensor: any shape and dtype.
     """
     import torch
 
@@ -49,7 +49,7 @@ def move(tensor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """
     import torch
 
-    if not tensor.is_floating_point():  # ids in half precision would lose their values
+    if not tensor.is_floating_point():  # half precision cannot represent ids
         args = tuple(arg for arg in args if not isinstance(arg, torch.dtype))
         kwargs = {key: arg for key, arg in kwargs.items() if key != "dtype"}
     return tensor.to(*args, **kwargs) if args or kwargs else tensor

@@ -1,12 +1,12 @@
-"""Multi-head self-attention, three implementations that give the same numbers.
+"""Multi-head self-attention, in three implementations that agree.
 
-`eager` spells the arithmetic out and is the only one that can return the attention weights; `sdpa` calls
+`eager` is written out and is the only one that can return the attention weights; `sdpa` calls
 `torch.nn.functional.scaled_dot_product_attention`; `flash_attention_2` calls the kernels of FlashAttention 2, from the
 flash-attn package or from PyTorch itself.
 
-Masks, and queries that see no key: see `clip_core.modeling.attention`. FlashAttention takes no bias. Padding tokens
-leave the batch before its kernel and return as zeros after it. The hidden states of padding tokens then differ from
-those of `eager` and `sdpa`; those of attended tokens agree.
+Masks, and queries that see no key: see `clip_core.modeling.attention`. FlashAttention takes no bias: padding
+tokens are removed before its kernel, and come back as zeros. Their hidden states then differ from those of `eager` and
+`sdpa`; those of attended tokens agree.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ class Unpadding(NamedTuple):
 
 
 class AttentionPlan(NamedTuple):
-    """The attention of a tower's layers: the implementation, and the keys each query sees. Made once for all layers."""
+    """The attention of a tower's layers: the implementation, and the keys each query sees; shared by all layers."""
 
     implementation: str = DEFAULT_IMPLEMENTATION
-    is_causal: bool = False  # causal, and no bias says so
+    is_causal: bool = False  # causal without a bias
     bias: Tensor | None = None  # (batch or 1, 1, seq, seq), added to the scores
     unpadding: Unpadding | None = None
     keyless: Tensor | None = None  # (batch, seq, 1, 1) bool, the queries that see no key
-    packing: Packing | None = None  # the states are packed; the fields above describe the padded batch
+    packing: Packing | None = None  # set if the states are packed; the fields above describe the padded batch
 
     def of_rows(self, start: int, stop: int) -> AttentionPlan:
         """Return the plan of part of a batch that is not unpadded."""
@@ -82,12 +82,12 @@ def check_implementation(name: str | None) -> str:
     """Return the attention implementation by name; see `known_implementation`."""
     known = known_implementation(name, ATTENTION_IMPLEMENTATIONS)
     if known == FLASH_ATTENTION:
-        kernels()  # when the model is made, as torch.compile would have to look through an import
+        kernels()  # at construction, as torch.compile cannot trace an import
     return known
 
 
 def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_attentions: bool) -> str:
-    """Return the configured implementation, or `eager`, with one warning, where only it can return the weights."""
+    """Return the configured implementation, or `eager`, with one warning, if the weights are requested."""
     name = check_implementation(config.attn_implementation)
     if not output_attentions:
         return name
@@ -106,12 +106,14 @@ def text_plan(implementation: str, attention_mask: Tensor | None, hidden_states:
 
     Args:
         implementation: the attention implementation that will follow the plan.
-        attention_mask: `(batch, seq)`, non-zero for tokens to attend to; None where nothing is padded.
+        attention_mask: `(batch, seq)`, non-zero for tokens to attend to; None if nothing is padded.
         hidden_states: `(batch, seq, hidden)`, for shape, dtype and device.
     """
     batch, seq, _ = hidden_states.shape
     if attention_mask is not None and attention_mask.shape != (batch, seq):
-        raise ValueError(f"attention_mask has shape {tuple(attention_mask.shape)}; input_ids say {(batch, seq)}")
+        raise ValueError(
+            f"attention_mask has shape {tuple(attention_mask.shape)}; it needs that of input_ids, {(batch, seq)}"
+        )
     known = None if attention_mask is None else known_values(attention_mask != 0)
     if attention_mask is None or (known is not None and known.all()):
         if implementation == "eager":
@@ -140,7 +142,7 @@ def _lowest_where(masked: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _unpadding(attended: Tensor) -> Unpadding | None:
-    """Return how to unpad a batch `(batch, seq)`, bool; None where nothing is padded, which a GPU tells only now."""
+    """Return the unpadding of a batch `(batch, seq)`, bool; None if nothing is padded, which a GPU reports only now."""
     if attended.shape[0] == 0:
         return None
     lengths = attended.sum(dim=-1, dtype=torch.int32)  # (batch,)
@@ -158,12 +160,12 @@ AttentionOutput = tuple[Tensor, Tensor | None]
 def eager_attention(
     query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, *, scale: float, dropout: float
 ) -> AttentionOutput:
-    """Attend with the arithmetic written out; the weights `(batch, heads, seq, seq)` are returned too."""
+    """Attend by the formula; also return the weights `(batch, heads, seq, seq)`."""
     query, key, value = (states.transpose(1, 2) for states in (query, key, value))  # (batch, heads, seq, head_dim)
     scores = torch.matmul(query, key.transpose(-1, -2)) * scale  # (batch, heads, seq, seq)
     if plan.bias is not None:
         scores = scores + plan.bias
-    # The soft-max is taken in fp32 at least, as in the reference; fp64 stays, as its lowest number is -inf in fp32.
+    # Softmax in fp32 at least, as in the reference; fp64 is kept, as its lowest number is -inf in fp32.
     weights = scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
     weights = F.dropout(weights, p=dropout)
     return torch.matmul(weights, value).transpose(1, 2), weights
@@ -183,7 +185,7 @@ def sdpa_attention(
 def flash_attention(
     query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, *, scale: float, dropout: float
 ) -> AttentionOutput:
-    """Attend by FlashAttention 2; a padded batch is unpadded to sequences of their own length."""
+    """Attend by FlashAttention 2; a padded batch is unpadded first."""
     options: dict[str, Any] = {"is_causal": plan.is_causal, "scale": scale, "dropout": dropout}
     if plan.unpadding is None:
         return flash_full(query, key, value, **options), None
@@ -218,7 +220,7 @@ class CLIPAttention(nn.Module):
 
     Args:
         config: the tower's configuration.
-        layer_index: which layer this is; `config.pruned_heads` names heads by layer.
+        layer_index: index of this layer, the key of its heads in `config.pruned_heads`.
     """
 
     def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, layer_index: int) -> None:
@@ -256,7 +258,7 @@ class CLIPAttention(nn.Module):
         return self.out_proj(attended.flatten(-2)), weights
 
     def prune_heads(self, heads: Iterable[int]) -> None:
-        """Remove heads, given by their place among the heads that are left."""
+        """Remove heads, given by their index among the remaining ones."""
         removed = set(heads)
         kept = [head for head in range(self.num_heads) if head not in removed]
         index = torch.arange(self.num_heads * self.head_dim, device=self.q_proj.weight.device)
@@ -268,7 +270,7 @@ class CLIPAttention(nn.Module):
 
 
 def _keep(attention: CLIPAttention, name: str, index: Tensor, *, axis: int) -> None:
-    """Cut a linear layer down to some of its outputs (axis 0) or inputs (axis 1)."""
+    """Reduce a linear layer to some of its outputs (axis 0) or inputs (axis 1)."""
     layer: nn.Linear = getattr(attention, name)
     layer.weight = nn.Parameter(layer.weight.detach().index_select(axis, index), layer.weight.requires_grad)
     if axis == 0:

@@ -27,7 +27,7 @@ class ModelEncoder:
     """A CLIPModel as a `clip_core.backends.Encoder`.
 
     Args:
-        model: the model, on the device and in the dtype that are to be used.
+        model: the model, on its final device and in its final dtype.
     """
 
     def __init__(self, model: CLIPModel) -> None:
@@ -41,7 +41,7 @@ class ModelEncoder:
     @torch.inference_mode()
     def encode_texts(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
         """Embed ids and mask `(batch, seq)` with unit norm: `(batch, projection)`, float32."""
-        if self.model.device.type != "cpu":  # where the model would await the values to know how far to read
+        if self.model.device.type != "cpu":  # there the model would wait for the values, to see how far to read
             known = torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
             lengths = self.model.text_model.lengths_to_read(*known)
             input_ids, attention_mask = trimmed(input_ids, attention_mask, lengths)
@@ -69,8 +69,8 @@ def load(
     """Load a CLIPModel for the tasks.
 
     Args:
-        source: a folder, a file or a hub id.
-        device: "cpu", "cuda" and so on; by default the accelerator with most memory, or else the CPU.
+        source: a folder, file or hub id.
+        device: "cpu", "cuda" and so on; by default the accelerator with most memory, otherwise the CPU.
         dtype: "float32", "float16", "bfloat16", or "auto"; float32 by default.
         **options: further keywords of `CLIPModel.from_pretrained`.
     """

@@ -1,4 +1,4 @@
-"""The handles that every model class offers: dtype and device, embeddings, pruning, gradient checkpointing."""
+"""The methods of every model class: dtype and device, embeddings, pruning, gradient checkpointing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class CLIPBaseModel(ModelHandles, nn.Module):
     """A model and its configuration.
 
     Args:
-        config: the model's configuration. A class of one tower also takes a CLIPConfig and picks its tower's.
+        config: the model's configuration. A class of one tower also takes a CLIPConfig, and uses its tower's part.
     """
 
     _check_implementation = staticmethod(check_implementation)
@@ -68,19 +68,19 @@ class CLIPBaseModel(ModelHandles, nn.Module):
     # Inference
 
     def prepare_for_inference(self) -> Self:
-        """Lay the model out for inference on this CPU: some fifth less time, for one image or text and for many.
+        """Optimize the model in place for inference on this CPU: about a fifth faster, for one input and for many.
 
-        A model in bfloat16 stays so, and takes some half of float32's time where the CPU multiplies it (with AMX).
+        A model in bfloat16 keeps its dtype, and takes about half the time of float32 on a CPU with AMX.
 
-        In place, and for good: a prepared model gives the same outputs within rounding (1e-5 in float32), and can no
-        longer be trained, saved, pruned, moved or differentiated. Nothing happens to one that is prepared already.
+        This cannot be undone. A prepared model has the same outputs up to rounding (1e-5 in float32), but can no longer
+        be trained, saved, pruned, moved or differentiated. Preparing it again has no effect.
 
         Returns:
             The model, in evaluation mode.
 
         Raises:
-            ValueError: it is not in float32 on a CPU, nor in bfloat16 on one that multiplies it; this build of PyTorch
-                is without oneDNN; or adapters are in it that were not merged.
+            ValueError: it is not on a CPU in float32, or in bfloat16 with support by the CPU; this build of PyTorch
+                lacks oneDNN; or it has adapters that were not merged.
         """
         check_preparable(self)
         prepare(self)

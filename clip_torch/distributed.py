@@ -1,7 +1,7 @@
-"""Training on several processes: the negatives of a pair are those of all, and the gradients are those of one process.
+"""Training on several processes: each pair has the negatives of all processes, and the gradients equal those of one.
 
-Each process takes the loss of its own pairs against everybody's. Gathering the embeddings hands gradients back to
-whoever made them, so that the mean over the processes, which DDP takes, is the gradient of the whole batch.
+Each process computes the loss of its own pairs against those of all. The gradient of the gathered embeddings goes back
+to the process that computed them, so the mean over processes, as DDP takes it, is the gradient of the whole batch.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ if TYPE_CHECKING:
 
 
 def check_parallel(parallel: str | None) -> None:
-    """Check that the way to train on several processes has what it needs.
+    """Check the strategy for training on several processes.
 
     Raises:
-        ValueError: there is no such way; or it is "fsdp", and there is one process.
+        ValueError: there is no such strategy; or it is "fsdp", and there is only one process.
     """
     if parallel not in {None, "ddp", "fsdp"}:
-        raise ValueError(f"parallel={parallel!r} is not known; it is one of ddp, fsdp")
+        raise ValueError(f"parallel={parallel!r} is unknown; give ddp or fsdp")
     if parallel == "fsdp" and int(os.environ.get("WORLD_SIZE", "1")) < 2:
         raise ValueError(
-            "parallel='fsdp' spreads the weights over processes, and there is one; start several: "
+            "parallel='fsdp' shards the weights over processes, but there is only one; start several: "
             "torchrun --nproc_per_node=2 -m clip_core.cli train ..."
         )
 
 
 def join_processes(device: torch.device) -> None:
-    """Join the processes that `torchrun` started; nothing where there is one."""
+    """Join the processes that `torchrun` started, if there are several."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
         if device.type == "cuda":
-            torch.cuda.set_device(device)  # which is where objects are exchanged
+            torch.cuda.set_device(device)  # objects are exchanged there
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
 
 def local_device() -> str:
-    """Return the device of this process: of several on one machine each has its own GPU; else the roomiest there is."""
+    """Return the device of this process: its own GPU if there are several processes, otherwise "auto"."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else "cpu"
     return "auto"
 
 
 def process_index() -> int:
-    """Return the place of this process among those that train together."""
+    """Return the index of this process among those that train together."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
@@ -65,9 +65,9 @@ def process_count() -> int:
 
 
 class Towers(nn.Module):
-    """Both towers and their projections as one module, for DDP, which looks at what a module's call returns.
+    """Both towers and their projections as one module, for DDP, which follows the outputs of a module's call.
 
-    The temperature is not part of it: the loss uses it, and DDP would wait for its gradient in vain.
+    The temperature is not part of it: only the loss uses it, so DDP would wait for its gradient in vain.
     """
 
     def __init__(self, model: CLIPModel) -> None:
@@ -83,13 +83,13 @@ class Towers(nn.Module):
 
 
 class Replicated:
-    """The towers with all their weights on every process; DDP averages the gradients where there are several.
+    """The towers with all weights on every process; DDP averages the gradients of several processes.
 
     Args:
         towers: the towers.
 
     Attributes:
-        towers: to be called where gradients are wanted.
+        towers: the module to call for a pass with gradients.
     """
 
     def __init__(self, towers: Towers) -> None:
@@ -110,16 +110,16 @@ class Replicated:
         return torch.nn.utils.get_total_norm(gradients)
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors as they are to be saved: by the first process, and every process calls this."""
+        """Return whole tensors for the first process to save; every process must call this."""
         return dict(tensors)
 
     def placed(self, tensor: Tensor, parameter: Tensor) -> Tensor:
-        """Return a whole tensor as the parameter is kept."""
+        """Return a whole tensor in the form of the parameter."""
         return tensor.to(parameter.device).clone()
 
 
 class _Gather(torch.autograd.Function):
-    """The rows of all processes, one behind another; a row's gradient is the sum of what all make of it."""
+    """The rows of all processes, concatenated; a row's gradient is the sum over all processes."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:  # noqa: ARG004  the signature is PyTorch's
@@ -140,8 +140,8 @@ def gathered_loss(images: Tensor, texts: Tensor, scale: Tensor, chunk: int | Non
     Args:
         images: `(pairs, projection)` of this process, of unit norm.
         texts: likewise.
-        scale: what cosines are multiplied by.
-        chunk: rows of similarities that are in memory at a time; None for all of this process's.
+        scale: the factor of the cosines.
+        chunk: rows of similarities in memory at a time; None for all of this process's.
     """
     all_images, all_texts = (_Gather.apply(part.contiguous()) for part in (images, texts))
     right = torch.arange(len(images), device=images.device) + process_index() * len(images)
@@ -172,7 +172,7 @@ def mean_over_processes(tensor: Tensor) -> Tensor:
 
 
 def gathered_objects(value: Any) -> list[Any]:
-    """Return a plain value of every process, in their order."""
+    """Return the plain values of all processes, in order."""
     values = [value] * process_count()
     if process_count() > 1:
         distributed.all_gather_object(values, value)

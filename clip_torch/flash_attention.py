@@ -1,8 +1,7 @@
 """FlashAttention 2 (Dao 2023): the flash-attn package, or PyTorch's own build of the same kernels.
 
-The package is used where it is installed. Otherwise full batches go to the flash kernel behind
-`scaled_dot_product_attention` and padded ones to `torch.nn.attention.varlen.varlen_attn`, which PyTorch has from 2.10
-and which supports no dropout.
+The package is used if installed. Otherwise full batches use the flash kernel behind `scaled_dot_product_attention`, and
+padded ones `torch.nn.attention.varlen.varlen_attn`, which needs PyTorch 2.10 and does not support dropout.
 """
 
 from __future__ import annotations
@@ -19,26 +18,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _REQUESTED = "attn_implementation='flash_attention_2'"
-_ALIGNMENT = 8  # PyTorch's kernels need the size of a head to be a multiple of this; flash-attn pads by itself
+_ALIGNMENT = 8  # PyTorch's kernels need a head size that is a multiple of this; flash-attn pads by itself
 _MAX_HEAD_DIM = 256
 _MIN_CAPABILITY = (8, 0)  # Ampere
 
 
 class Kernels(NamedTuple):
-    """The kernels that this environment has; None for those that are missing."""
+    """The kernels in this environment; None for missing ones."""
 
     package_full: Callable[..., Tensor] | None
     package_varlen: Callable[..., Tensor] | None
     torch_varlen: Callable[..., Any] | None
-    takes_scale: bool  # torch_varlen does, and a window in place of `is_causal`: from PyTorch 2.11
+    takes_scale: bool  # torch_varlen takes a scale, and a window instead of `is_causal`: from PyTorch 2.11
 
 
 _found: Kernels | None = None
 
 
 def kernels() -> Kernels:
-    """Return the kernels, which are looked for once. An installed flash-attn that does not import counts as missing."""
-    global _found  # noqa: PLW0603  torch.compile reads a global as a constant, and warns of functools.cache
+    """Return the kernels, after one search. An installed flash-attn that fails to import counts as missing."""
+    global _found  # noqa: PLW0603  torch.compile treats a global as a constant, but warns about functools.cache
     if _found is None:
         try:
             from flash_attn import flash_attn_func, flash_attn_varlen_func
@@ -93,13 +92,13 @@ def flash_varlen(
     scale: float,
     dropout: float,
 ) -> Tensor:
-    """Attend within sequences of different lengths, which follow each other without padding.
+    """Attend within sequences of different lengths, concatenated without padding.
 
     Args:
         query: `(tokens, heads, head_dim)`, float16 or bfloat16, on a CUDA device.
         key: like `query`.
         value: like `query`.
-        cumulative_lengths: `(batch + 1,)` int32, where each sequence starts, and the number of tokens.
+        cumulative_lengths: `(batch + 1,)` int32, the start of each sequence, then the number of tokens.
         max_length: the length of the longest sequence.
         is_causal: hide the keys that follow a query.
         scale: the factor of the scores.
@@ -110,7 +109,7 @@ def flash_varlen(
 
     Raises:
         ImportError: no kernel is installed.
-        ValueError: the kernel does not support these tensors, or PyTorch's is asked for dropout.
+        ValueError: the kernel does not support these tensors, or dropout is requested of PyTorch's.
     """
     check_flash_attention(query)
     bounds = (cumulative_lengths, cumulative_lengths, max_length, max_length)
@@ -119,8 +118,8 @@ def flash_varlen(
         return package(query, key, value, *bounds, dropout_p=dropout, softmax_scale=scale, causal=is_causal)
     if dropout:
         raise ValueError(
-            f"{_REQUESTED} with attention_dropout={dropout} and a padded batch needs the flash-attn package, because "
-            "PyTorch's own kernel supports no dropout: install flash-attn, set attention_dropout=0, or use 'sdpa'"
+            f"{_REQUESTED} with attention_dropout={dropout} and a padded batch needs the flash-attn package, as "
+            "PyTorch's own kernel has no dropout: install flash-attn, set attention_dropout=0, or use 'sdpa'"
         )
     query, key, value, head_dim = _aligned(query, key, value)
     attend, factor = _torch_varlen(query.shape[-1], is_causal=is_causal, scale=scale)
@@ -137,36 +136,35 @@ def check_flash_attention(query: Tensor) -> None:
     """
     if query.device.type != "cuda":
         raise ValueError(
-            f"{_REQUESTED} needs a CUDA device, and the model is on {query.device}; move it with model.to('cuda'), "
+            f"{_REQUESTED} needs a CUDA device, but the model is on {query.device}; move it with model.to('cuda'), "
             "or use 'sdpa'"
         )
     if query.dtype not in (torch.float16, torch.bfloat16):
         raise ValueError(
-            f"{_REQUESTED} needs float16 or bfloat16, and got {query.dtype}; load the model with dtype=torch.float16, "
-            "or run it under torch.autocast('cuda')"
+            f"{_REQUESTED} needs float16 or bfloat16, but the model is in {query.dtype}; load it with "
+            "dtype=torch.float16, or run it under torch.autocast('cuda')"
         )
     if query.shape[-1] > _MAX_HEAD_DIM:
         raise ValueError(
-            f"{_REQUESTED} supports heads of up to {_MAX_HEAD_DIM} elements, and this model's have "
-            f"{query.shape[-1]}; use 'sdpa'"
+            f"{_REQUESTED} supports a head size up to {_MAX_HEAD_DIM}, but this model has {query.shape[-1]}; use 'sdpa'"
         )
     if kernels().package_full is None and kernels().torch_varlen is None:
         raise ImportError(
             f"{_REQUESTED} needs PyTorch 2.10 or newer (found {torch.__version__}) or the flash-attn package: "
             "pip install flash-attn --no-build-isolation; or use 'sdpa'"
         )
-    if torch.compiler.is_compiling():  # the driver cannot be asked within a graph
+    if torch.compiler.is_compiling():  # a graph cannot query the driver
         return
     capability = torch.cuda.get_device_capability(query.device)
     if capability < _MIN_CAPABILITY:
         raise ValueError(
-            f"{_REQUESTED} needs a GPU of compute capability 8.0 (Ampere) or newer, and {query.device} has "
+            f"{_REQUESTED} needs a GPU of compute capability 8.0 (Ampere) or newer, but {query.device} has "
             f"{'.'.join(map(str, capability))}; use 'sdpa'"
         )
 
 
 def _aligned(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Pad the heads with zeros to the kernels' alignment, and return how many elements each had."""
+    """Pad the heads with zeros to the kernels' alignment, and return their original size."""
     head_dim = query.shape[-1]
     missing = -head_dim % _ALIGNMENT
     if missing:
@@ -177,17 +175,17 @@ def _aligned(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor,
 def _sdpa_flash(query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
     """Call the operation behind `scaled_dot_product_attention`'s flash backend.
 
-    The public `sdpa_kernel` would choose it too, but by flags of the whole process: a model that runs in another thread
-    at that moment would find its own kernels switched off.
+    The public `sdpa_kernel` would select it through flags of the whole process, and so switch off the kernels of a
+    model running in another thread.
     """
     return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, **options)[0]  # noqa: SLF001
 
 
 def _torch_varlen(head_dim: int, *, is_causal: bool, scale: float) -> tuple[Callable[..., Tensor], float]:
-    """Return PyTorch's kernel for sequences of different lengths, and the factor of the query it is called with."""
+    """Return PyTorch's kernel for sequences of different lengths, and the factor to scale its query by."""
     found = kernels()
-    assert found.torch_varlen is not None  # noqa: S101  check_flash_attention has seen to it
+    assert found.torch_varlen is not None  # noqa: S101  ensured by check_flash_attention
     if found.takes_scale:
         return partial(found.torch_varlen, scale=scale, window_size=(-1, 0 if is_causal else -1)), 1.0
-    # PyTorch 2.10 divides by the root of the head's size, padding included.
+    # PyTorch 2.10 divides by the root of the padded head size.
     return partial(found.torch_varlen, is_causal=is_causal), scale * head_dim**0.5

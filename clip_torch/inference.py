@@ -1,12 +1,12 @@
-"""Encoders and patch embeddings laid out for inference on a CPU.
+"""Encoders and patch embeddings optimized for inference on a CPU.
 
-One product makes queries, keys and values; activations and the residual are added within products; and the weights lie
-in the blocks that oneDNN's kernels read, where otherwise each call would rearrange them. That last is most of the gain
-for one image or text, as weights are then read more often than inputs. A large batch goes through the layers in
-parts: what lies between two layers then stays in the caches, and in memory that the allocator keeps, where it would
-return that of a large tensor to the system and fetch other pages for the next.
+One product computes queries, keys and values; activations and residuals are fused into products; and the weights are
+stored in the blocked layout of oneDNN's kernels, instead of being rearranged by each call. For one image or text, where
+reading the weights dominates, that layout is most of the gain. A large batch runs through the layers in parts, whose
+intermediate results stay in the caches and are reused by the allocator, which would return large tensors to the system
+and fetch new pages for the next.
 
-In bfloat16 all is the same, and some twice as fast on a CPU that multiplies it (measured with AMX).
+All of this holds in bfloat16, at about twice the speed on a CPU with AMX.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from clip_torch.attention import AttentionOutput, AttentionPlan
 
-# oneDNN's name and algorithm of an activation, and a factor on what goes in, which is taken back behind it.
+# oneDNN's name and algorithm of an activation, and a factor of its input, which is divided out of its output.
 _FUSED = {
     "gelu": ("gelu", "none", 1.0),
     "gelu_new": ("gelu", "tanh", 1.0),
@@ -37,30 +37,30 @@ _FUSED = {
 }
 _FUSED_FUNCTIONS = {ACTIVATION_FUNCTIONS[name]: fused for name, fused in _FUSED.items()}
 
-# The linear layers whose weights are taken.
+# The linear layers to pack.
 _TAKEN: dict[type[nn.Module], tuple[str, ...]] = {
     CLIPAttention: ("q_proj", "k_proj", "v_proj", "out_proj"),
     CLIPMLP: ("fc1", "fc2"),
 }
 
-# How many tokens go through the layers together: of fewer, products run at a lower rate; and the 12 MB that a layer of
-# ViT-B/32 makes of as many are reused, where 64 images' 39 MB were other pages each time, 140,000 faults in all.
+# Tokens that go through the layers together. With fewer, products are slower. A layer of ViT-B/32 needs 12 MB for them,
+# which the allocator reuses; the 39 MB for 64 images were new pages each time, 140,000 page faults in all.
 TOKENS_AT_ONCE = 1024
 
 
 class PackedLinear(nn.Module):
-    """A linear layer in oneDNN's layout, with an activation or a sum behind it in the same kernel.
+    """A linear layer in oneDNN's layout, fused with an activation or a sum.
 
     Args:
         weight: `(out, in)`, float32 or bfloat16.
         bias: `(out,)`, or None.
-        activation: oneDNN's name of it.
+        activation: oneDNN's name of the activation.
         algorithm: its variant.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: str = "none", algorithm: str = "") -> None:
         super().__init__()
-        # Private in torch, and what the frozen graphs of torch.compile call (torch/_inductor/fx_passes).
+        # Private in torch, but called by the frozen graphs of torch.compile (torch/_inductor/fx_passes).
         self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())  # noqa: SLF001
         self._bias = None if bias is None else bias.detach()
         self._activation: tuple[str, list[float], str] = (activation, [], algorithm)
@@ -73,12 +73,12 @@ class PackedLinear(nn.Module):
         return cast("Tensor", linear.binary(states, residual, self._packed, self._bias, "add"))
 
     def unpacked(self) -> dict[str, Tensor]:
-        """Return the weight and the bias in memory of their own."""
+        """Return copies of the weight and the bias in the usual layout."""
         weight = {"weight": self._packed.to_dense()}
         return weight if self._bias is None else weight | {"bias": self._bias}
 
     def __deepcopy__(self, _: dict[int, Any]) -> PackedLinear:
-        """Return itself: nothing can change it, and torch cannot copy oneDNN's layout."""
+        """Return itself: it is immutable, and torch cannot copy oneDNN's layout."""
         return self
 
     def __getstate__(self) -> NoReturn:
@@ -87,10 +87,10 @@ class PackedLinear(nn.Module):
 
 
 class PackedPatchEmbedding(nn.Module):
-    """A convolution whose steps are as wide as its kernel, which is a linear layer on patches.
+    """A convolution whose stride equals its kernel size: a linear layer on patches.
 
     Args:
-        convolution: whose weight is taken.
+        convolution: the layer to pack.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
@@ -99,7 +99,7 @@ class PackedPatchEmbedding(nn.Module):
         self.linear = PackedLinear(convolution.weight.flatten(1), convolution.bias)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """Map `(batch, channels, height, width)` to `(batch, hidden, rows, columns)`; less than a patch is cut off."""
+        """Map `(batch, channels, height, width)` to `(batch, hidden, rows, columns)`; partial patches are cut off."""
         rows, columns = (length // self.side for length in pixel_values.shape[2:])
         pixels = pixel_values[:, :, : rows * self.side, : columns * self.side]
         pixels = pixels.unflatten(2, (rows, self.side)).unflatten(4, (columns, self.side))
@@ -108,10 +108,10 @@ class PackedPatchEmbedding(nn.Module):
 
 
 class PreparedEncoderLayer(nn.Module):
-    """A CLIPEncoderLayer without gradients, laid out for inference.
+    """A CLIPEncoderLayer without gradients, optimized for inference.
 
     Args:
-        layer: whose weights are taken.
+        layer: the layer to pack.
     """
 
     def __init__(self, layer: CLIPEncoderLayer) -> None:
@@ -142,21 +142,21 @@ class PreparedEncoderLayer(nn.Module):
 
     @property
     def self_attn(self) -> NoReturn:
-        """Attention heads, which pruning asks for."""
+        """Attention heads, which pruning requests."""
         refuse("prune its heads")
 
     def state_dict(self, *_: Any, **__: Any) -> NoReturn:
-        """Refuse: no other library knows these weights."""
+        """Refuse, as no other library can read these weights."""
         refuse("save it")
 
 
 class PreparedEncoder(CLIPEncoder):
-    """A CLIPEncoder without gradients, laid out for inference.
+    """A CLIPEncoder without gradients, optimized for inference.
 
-    Its layers are replaced one by one, so that weights are in memory once, and a layer's twice at most.
+    Its layers are replaced one by one, so at most one layer's weights are in memory twice.
 
     Args:
-        encoder: whose layers are taken.
+        encoder: the encoder whose layers to pack.
     """
 
     def __init__(self, encoder: CLIPEncoder) -> None:
@@ -202,7 +202,7 @@ def _joined(parts: list[BaseModelOutput[Tensor]]) -> BaseModelOutput[Tensor]:
 
 
 def prepare(model: nn.Module) -> None:
-    """Replace what is laid out otherwise for inference; nothing that was replaced already."""
+    """Replace the modules of a model that have an optimized form, unless they were replaced already."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, CLIPEncoder) and not isinstance(child, PreparedEncoder):
@@ -220,10 +220,10 @@ def parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def check_change(change: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:
-    """Refuse a change of a prepared model's tensors, such as a move; a change that leaves them as they are passes.
+    """Refuse a change of a prepared model's tensors, such as a move; one without effect passes.
 
     Raises:
-        ValueError: they would not be in this dtype on a CPU any more.
+        ValueError: they would no longer be in this dtype on a CPU.
     """
     changed = change(torch.empty(0, dtype=dtype))
     if changed.device.type != "cpu" or changed.dtype != dtype:
@@ -234,18 +234,17 @@ def check_preparable(model: nn.Module) -> None:
     """Refuse a model that oneDNN's kernels cannot run.
 
     Raises:
-        ValueError: it is on another device than a CPU; it is not in one of float32 and, where the CPU multiplies that,
-            bfloat16; oneDNN is not in this build of PyTorch; or an adapter such as LoRA's, or anything else, stands in
-            the place of a layer whose weight would be taken.
+        ValueError: it is not on a CPU; it is not in float32, or in bfloat16 with support by the CPU; this build of
+            PyTorch lacks oneDNN; or a layer to pack was replaced, as by a LoRA adapter.
     """
     if not torch.backends.mkldnn.is_available():
-        raise ValueError("this build of PyTorch is without oneDNN, whose kernels a prepared model runs on")
+        raise ValueError("this build of PyTorch lacks oneDNN, whose kernels a prepared model uses")
     for name, module in model.named_modules():
         for child in _TAKEN.get(type(module), ()):
             kind = type(getattr(module, child))
             if kind is not nn.Linear:
                 raise ValueError(
-                    f"{name}.{child} is a {kind.__name__}, not a Linear, and may compute more than its weight tells; "
+                    f"{name}.{child} is a {kind.__name__}, not a Linear, so its weight may not be all it uses; "
                     "merge adapters into the model first (PEFT: merge_and_unload())"
                 )
     named = dict(model.named_parameters())
@@ -253,22 +252,22 @@ def check_preparable(model: nn.Module) -> None:
     for name, parameter in named.items():
         if parameter.device.type != "cpu" or parameter.dtype not in (torch.float32, torch.bfloat16):
             raise ValueError(
-                f"{name} is in {parameter.dtype} on {parameter.device}, and inference is prepared for float32 or "
-                "bfloat16 on a CPU alone; elsewhere use model.compile(mode='reduce-overhead')"
+                f"{name} is in {parameter.dtype} on {parameter.device}, but inference can be prepared only for "
+                "float32 or bfloat16 on a CPU; elsewhere use model.compile(mode='reduce-overhead')"
             )
         if parameter.dtype != dtype:
             raise ValueError(
-                f"{name} is in {parameter.dtype} and others in {dtype}; use one of them: model.to({dtype})"
+                f"{name} is in {parameter.dtype} and others in {dtype}; convert all to one: model.to({dtype})"
             )
     if dtype == torch.bfloat16 and not multiplies_bfloat16():
-        raise ValueError("this CPU does not multiply bfloat16 (AVX-512 or AMX); prepare the model in float32")
+        raise ValueError("this CPU lacks instructions for bfloat16 (AVX-512 or AMX); prepare the model in float32")
 
 
 def multiplies_bfloat16() -> bool:
-    """Tell whether oneDNN has kernels for bfloat16 on this CPU."""
+    """Return True if oneDNN has kernels for bfloat16 on this CPU."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
 
 
 def refuse(what: str) -> NoReturn:
-    """Raise the error that says what a prepared model can no longer do."""
+    """Raise the error of an operation that a prepared model does not support."""
     raise ValueError(f"prepare_for_inference() has changed this model; to {what}, load it again")

@@ -1,8 +1,8 @@
-"""Layers with fresh weights, drawn with the standard deviations of transformers' CLIP.
+"""Layers with random weights, drawn with the standard deviations of transformers' CLIP.
 
-PyTorch's own initialisation is skipped, and on the meta device, where a model waits for its checkpoint, ours too.
-(`torch.nn.utils.skip_init` skips it as well, but makes a layer on the meta device first, draws there and moves it: 84
-ms for the layers of ViT-B/32, where these take 9.)
+PyTorch's own initialization is skipped, and so is ours on the meta device, where a model waits for its checkpoint.
+(`torch.nn.utils.skip_init` creates a layer on the meta device, initializes it there and moves it: 84 ms for the layers
+of ViT-B/32, compared with 9 ms here.)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Layer = TypeVar("Layer", nn.Linear, nn.Embedding, nn.Conv2d)
 
 
 def linear(in_features: int, out_features: int, *, std: float, bias: bool = True) -> nn.Linear:
-    """Return a linear layer whose weight is normal with the standard deviation `std`, and whose bias is zero."""
+    """Return a linear layer with a normal weight of standard deviation `std` and a zero bias."""
     return _drawn(_empty(nn.Linear, in_features, out_features, bias=bias), std)
 
 
@@ -26,17 +26,17 @@ def projection(width: int, config: Any) -> nn.Linear:
 
 
 def embedding(num_embeddings: int, width: int, *, std: float) -> nn.Embedding:
-    """Return an embedding table that is normal with the standard deviation `std`."""
+    """Return a normal embedding table of standard deviation `std`."""
     return _drawn(_empty(nn.Embedding, num_embeddings, width), std)
 
 
 def patch_convolution(in_channels: int, width: int, patch_size: int, *, std: float) -> nn.Conv2d:
-    """Return a convolution that takes each patch once, without bias, normal with the standard deviation `std`."""
+    """Return a convolution over disjoint patches, without bias, normal with standard deviation `std`."""
     return _drawn(_empty(nn.Conv2d, in_channels, width, kernel_size=patch_size, stride=patch_size, bias=False), std)
 
 
 def normal_vector(width: int, *, std: float) -> nn.Parameter:
-    """Return a parameter `(width,)` that is normal with the standard deviation `std`."""
+    """Return a normal parameter `(width,)` of standard deviation `std`."""
     vector = torch.empty(width)
     # On the meta device `normal_` imports PyTorch's compiler, and with it triton, which crashes beside TensorFlow.
     return nn.Parameter(vector if vector.is_meta else vector.normal_(std=std))
@@ -44,14 +44,14 @@ def normal_vector(width: int, *, std: float) -> nn.Parameter:
 
 class _Undrawn:
     def reset_parameters(self) -> None:
-        """Leave the parameters as they are; a layer calls this when it is made."""
+        """Skip the initialization, which a layer calls when it is created."""
 
 
 _UNDRAWN = {layer: type(layer.__name__, (_Undrawn, layer), {}) for layer in (nn.Linear, nn.Embedding, nn.Conv2d)}
 
 
 def _empty(layer_class: type[Layer], *sizes: int, **options: Any) -> Layer:
-    """Return a layer of exactly this class, which quantization looks for, with arbitrary parameters."""
+    """Return an uninitialized layer of exactly this class, as quantization requires."""
     layer: Layer = _UNDRAWN[layer_class](*sizes, **options)
     layer.__class__ = layer_class
     return layer

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 def quick_gelu(states: Tensor) -> Tensor:
-    """Return the approximation of GELU that OpenAI's CLIP was trained with: x * sigmoid(1.702 x)."""
+    """Return the approximation of GELU used to train OpenAI's CLIP: x * sigmoid(1.702 x)."""
     scaled = 1.702 * states
     if torch.is_grad_enabled():
         return states * torch.sigmoid(scaled)
-    # In one tensor in place of three: these are the largest there are, and a CPU's allocator returns and fetches the
+    # In one tensor instead of three: these are the largest of all, and a CPU's allocator returns and fetches the
     # pages of each.
     return scaled.sigmoid_().mul_(states)
 
@@ -56,7 +56,7 @@ class CLIPMLP(nn.Module):
         )
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """Run over `(batch, seq, hidden)`; the shape stays."""
+        """Map `(batch, seq, hidden)` to the same shape."""
         return self.fc2(self.activation_fn(self.fc1(hidden_states)))
 
 
@@ -71,7 +71,7 @@ class CLIPEncoderLayer(nn.Module):
         self.layer_norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, hidden_states: Tensor, plan: AttentionPlan) -> AttentionOutput:
-        """Run over `(batch, seq, hidden)`; the shape stays. Eager attention returns its weights too."""
+        """Map `(batch, seq, hidden)` to the same shape. Eager attention also returns its weights."""
         attended, weights = self.self_attn(self.layer_norm1(hidden_states), plan)
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
@@ -82,8 +82,8 @@ class CLIPEncoder(nn.Module):
     """A stack of encoder layers.
 
     Attributes:
-        gradient_checkpointing: recompute each layer in the backward pass of training instead of keeping what is
-            inside; set by `gradient_checkpointing_enable`.
+        gradient_checkpointing: recompute each layer in the backward pass of training instead of keeping its
+            intermediate results; set by `gradient_checkpointing_enable`.
     """
 
     def __init__(self, config: CLIPTextConfig | CLIPVisionConfig) -> None:
@@ -124,10 +124,10 @@ class CLIPEncoder(nn.Module):
     def prune_heads(
         self, heads_to_prune: Mapping[int, Iterable[int]], config: CLIPTextConfig | CLIPVisionConfig
     ) -> None:
-        """Remove heads, numbered as in the unpruned model, layer by layer, and note them in the config.
+        """Remove heads, numbered as in the unpruned model, layer by layer, and record them in the config.
 
         Raises:
-            ValueError: a layer or head does not exist, or a layer would lose its last head. Nothing is removed then.
+            ValueError: a layer or head does not exist, or a layer would lose its last head; then nothing is removed.
         """
         plan = plan_pruning(heads_to_prune, config)
         for index, (removed, pruned) in plan.items():

@@ -21,18 +21,20 @@ def clip_loss(logits_per_text: Tensor) -> Tensor:
         ValueError: the numbers of texts and images differ.
     """
     texts, images = logits_per_text.shape
-    # A compiler that knows neither number would have to ask here; it lets the cross-entropy refuse.
+    # While compiling, the sizes may be symbolic; then the cross-entropy raises instead.
     if not torch.compiler.is_compiling() and texts != images:
-        raise ValueError(f"return_loss=True pairs each text with the image at its place; got {texts} and {images}")
+        raise ValueError(
+            f"return_loss=True pairs each text with the image at the same index; got {texts} texts and {images} images"
+        )
     return (contrastive_loss(logits_per_text) + contrastive_loss(logits_per_text.t())) / 2.0
 
 
 class _ChunkedClipLoss(torch.autograd.Function):
-    """The contrastive loss by rows of texts, whose similarities are made anew for the backward pass."""
+    """The contrastive loss by rows of texts, whose similarities are recomputed in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, texts: Tensor, images: Tensor, scale: Tensor, chunk: int) -> Tensor:
-        # Filled in place: what outlives a chunk and is made between two of them keeps their memory from being reused.
+        # Filled in place: tensors that outlive a chunk would prevent the reuse of memory between chunks.
         over_images, over_texts = texts.new_empty(len(texts)), texts.new_full((len(images),), -torch.inf)
         for start in range(0, len(texts), chunk):
             part = slice(start, start + chunk)
@@ -52,7 +54,7 @@ class _ChunkedClipLoss(torch.autograd.Function):
             part = slice(start, start + ctx.chunk)
             cosines = texts[part] @ images.t()  # (chunk, images)
             logits = cosines * scale
-            # The probabilities of both soft-maxes, of which the loss takes the mean.
+            # The probabilities of both softmaxes; the loss is the mean of both.
             share = ((logits - over_images[part, None]).exp() + (logits - over_texts).exp()) / 2.0
             of_texts[part] += share @ images
             of_images += share.t() @ texts[part]
@@ -66,9 +68,9 @@ def chunked_clip_loss(texts: Tensor, images: Tensor, scale: Tensor, chunk: int) 
 
     Args:
         texts: `(pairs, projection)`, of unit norm.
-        images: `(pairs, projection)`, of unit norm, each at its text's place.
-        scale: what cosines are multiplied by, a scalar.
-        chunk: rows at a time; memory grows with `chunk * pairs`, and not with the square of the pairs.
+        images: `(pairs, projection)`, of unit norm, in the order of their texts.
+        scale: the factor of the cosines, a scalar.
+        chunk: rows at a time; memory grows with `chunk * pairs`, not with the square of the pairs.
     """
     loss: Tensor = _ChunkedClipLoss.apply(texts, images, scale, chunk)
     return loss
@@ -81,7 +83,7 @@ def classification_loss(logits: Tensor, labels: Tensor, problem_type: str | None
         logits: `(batch, num_labels)`.
         labels: `(batch,)` class indices, or `(batch, num_labels)` targets.
         problem_type: "regression" (mean squared error), "single_label_classification" (cross-entropy) or
-            "multi_label_classification" (binary cross-entropy); None chooses by the number and dtype of the labels.
+            "multi_label_classification" (binary cross-entropy); None selects by the number and dtype of the labels.
     """
     num_labels = logits.shape[-1]
     labels = labels.to(logits.device)

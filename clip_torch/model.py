@@ -65,7 +65,7 @@ class CLIPModel(CLIPPreTrainedModel):
 
         Args:
             pixel_values: `(batch, channels, height, width)`, normalised.
-            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
+            interpolate_pos_encoding: accept images of another size by interpolating the position embeddings.
             **ignored: other entries of a processor's output, dropped with a warning as in the reference.
 
         Returns:
@@ -95,15 +95,15 @@ class CLIPModel(CLIPPreTrainedModel):
             pixel_values: `(images, channels, height, width)`, normalised.
             attention_mask: `(texts, seq)`, 1 for tokens to attend to and 0 for padding.
             position_ids: `(texts or 1, seq)`, the position of each token.
-            return_loss: return the contrastive loss; the batch then pairs each text with the image at its place.
+            return_loss: return the contrastive loss; each text is then paired with the image at the same index.
             output_attentions: return the attention weights of all layers of both towers.
             output_hidden_states: return the hidden states of all layers of both towers.
-            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
+            interpolate_pos_encoding: accept images of another size by interpolating the position embeddings.
             return_dict: False for a plain tuple.
 
         Returns:
             `logits_per_image` `(images, texts)`, `logits_per_text` `(texts, images)`, the embeddings of unit norm,
-            and what the towers returned.
+            and the outputs of both towers.
         """
         output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
         vision_outputs = self.vision_model(

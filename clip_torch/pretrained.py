@@ -1,4 +1,4 @@
-"""Loading and saving: what makes a model class a pretrained one."""
+"""Loading and saving of models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
     """The base of the six model classes."""
 
     def _head(self, outputs: Any) -> Any:
-        """Return the outputs of a tower's call, given those of the tower; with a projection, there are more."""
+        """Return the outputs of a call, given those of the tower; classes with a projection override it."""
         return outputs
 
     @classmethod
@@ -41,22 +41,22 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         use_safetensors: bool | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Load a model, in evaluation mode. The weights are views of the mapped file until something changes them.
+        """Load a model, in evaluation mode. The weights are views of the memory-mapped file until they are changed.
 
         Args:
             pretrained_model_name_or_path: a local folder or weight file, or a hub id; None with `state_dict`.
-            config: a configuration, or where to read it; by default the checkpoint's `config.json`.
-            dtype: of the floating-point weights: a dtype or its name, "auto" for the checkpoint's own; float32 by
-                default, as in transformers 4.57.
-            torch_dtype: the older name of `dtype`.
+            config: a configuration, or its source; by default the checkpoint's `config.json`.
+            dtype: dtype of the floating-point weights, or its name, or "auto" for the checkpoint's own; by default
+                float32, as in transformers 4.57.
+            torch_dtype: the deprecated name of `dtype`.
             device_map: the device to load to: a device, {"": device}, or "auto" for the accelerator with most memory.
-            strict: refuse a checkpoint with missing or unexpected tensors. False starts the missing ones afresh.
-            ignore_mismatched_sizes: start tensors afresh that have another shape in the checkpoint.
-            output_loading_info: return `(model, info)` with the names that were missing, unexpected and mismatched.
-            state_dict: weights to use in place of the checkpoint's.
+            strict: refuse a checkpoint with missing or unexpected tensors. False initializes the missing ones.
+            ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
+            output_loading_info: also return the names of missing, unexpected and mismatched parameters.
+            state_dict: weights to use instead of the checkpoint's.
             variant: as in `model.<variant>.safetensors`.
-            use_safetensors: True for safetensors alone, False for every other format.
-            **kwargs: `attn_implementation`, any field of the configuration, and where on the hub (`revision`,
+            use_safetensors: True for safetensors only, False for every other format.
+            **kwargs: `attn_implementation`, any field of the configuration, and hub options (`revision`,
                 `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`). `num_labels`, `id2label` or
                 `label2id` ask for a fresh classifier where the checkpoint has none.
 
@@ -80,7 +80,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         )
         wanted = check_dtype(prepared.dtype(torch_dtype if dtype is None else dtype, torch.get_default_dtype()))
         device = torch.device("cpu") if device_map is None else check_device(device_map)
-        # Fresh weights have to be drawn; a model that gets all of its own from the checkpoint needs no memory before.
+        # Missing weights have to be initialized; otherwise the model needs no memory before the checkpoint is read.
         with torch.device("cpu" if prepared.fresh else "meta"):
             model = cls(prepared.config)
         checkpoint, report = prepared.checkpoint, prepared.report
@@ -103,18 +103,18 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         push_to_hub: bool = False,
         **kwargs: Any,
     ) -> None:
-        """Save config and weights in Hugging Face's layout. An interrupted save leaves the old files whole.
+        """Save config and weights in Hugging Face's layout. An interrupted save keeps the old files.
 
         Args:
-            save_directory: the folder; made where it is missing.
+            save_directory: the folder, created if missing.
             is_main_process: False writes nothing, for all processes but one.
-            state_dict: weights to save in place of the model's, such as those gathered from several processes.
-            max_shard_size: bytes, or a string such as "5GB"; larger weights go into several files and an index.
-            safe_serialization: False writes `pytorch_model.bin` in place of safetensors.
+            state_dict: weights to save instead of the model's, such as those gathered from several processes.
+            max_shard_size: bytes, or a string such as "5GB"; larger weights are split into several files with an index.
+            safe_serialization: False writes `pytorch_model.bin` instead of safetensors.
             variant: as in `model.<variant>.safetensors`.
             push_to_hub: upload the folder after saving.
             **kwargs: keywords of `push_to_hub`; `repo_id` defaults to the folder's name. `save_function` and
-                `save_peft_format`, which training scripts for transformers pass, are taken and not needed.
+                `save_peft_format` of training scripts for transformers are accepted and ignored.
         """
         weights = self.state_dict() if state_dict is None else state_dict
         save(

@@ -1,6 +1,6 @@
-"""Weights spread over processes (FSDP2): each keeps a part of every tensor, and a layer is whole only while it runs.
+"""Weights sharded over processes (FSDP2): each keeps a part of every tensor, and gathers a layer only while it runs.
 
-Imported where it is asked for: PyTorch's part of it takes most of a second to load.
+Imported only when used: PyTorch's FSDP takes most of a second to load.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ class Sharded:
 
     Args:
         towers: the towers, with the same weights on every process. Their parameters are replaced by the parts.
-        precision: of the computation. In bf16 the layers' weights travel so too; gradients are averaged in float32.
+        precision: precision of the computation. In bf16 the layers' weights are also gathered in bf16; gradients are
+            averaged in float32.
 
     Attributes:
-        towers: to be called where gradients are wanted.
+        towers: the module to call for a pass with gradients.
     """
 
     def __init__(self, towers: Towers, precision: Precision) -> None:
@@ -40,8 +41,8 @@ class Sharded:
         layers = [module for module in towers.modules() if isinstance(module, CLIPEncoderLayer)]
         policy = MixedPrecisionPolicy()
         if precision == "bf16":
-            # What autocast rounds before each product travels rounded, and the numbers are those of one process. Norms
-            # it takes as they are, so these go by themselves; the root has the embeddings.
+            # Weights that autocast rounds before each product are gathered rounded, so results equal those of one
+            # process. Autocast does not round norms, so these are separate; the root has the embeddings.
             fully_shard([norm for layer in layers for norm in (layer.layer_norm1, layer.layer_norm2)], mesh=mesh)
             policy = MixedPrecisionPolicy(torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
         for layer in layers:
@@ -50,7 +51,7 @@ class Sharded:
         fully_shard(towers, mesh=mesh)
 
     def added_up(self, *, is_last: bool) -> AbstractContextManager[Any]:  # noqa: ARG002  as its twin's
-        """Wrap the backward pass of a piece of a batch: each process hands on its gradients, and none keeps all."""
+        """Wrap the backward pass of a piece of a batch: gradients are reduced at once, and no process keeps all."""
         return nullcontext()
 
     def own_part(self, tensor: Tensor) -> Tensor:
@@ -66,10 +67,10 @@ class Sharded:
         return (squares + rest.square()).sqrt()
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors as they are to be saved: by the first process, and every process calls this.
+        """Return whole tensors for the first process to save; every process must call this.
 
         Returns:
-            All of them on the first process's CPU, one after another; nothing on the others.
+            All of them on the first process's CPU; nothing on the others.
         """
         gathered = {}
         for name, tensor in tensors.items():
@@ -79,7 +80,7 @@ class Sharded:
         return gathered
 
     def placed(self, tensor: Tensor, parameter: Tensor) -> Tensor:
-        """Return a whole tensor, the same on every process, as the parameter is kept."""
+        """Return a whole tensor, the same on every process, sharded like the parameter."""
         tensor = tensor.to(parameter.device)
         if not isinstance(parameter, DTensor):
             return tensor.clone()

@@ -1,4 +1,4 @@
-"""Between numpy and torch, without a copy where memory can be shared."""
+"""Conversion between numpy and torch, without a copy if memory can be shared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from converters.tensors import TensorEntry
 
-# Dtypes that numpy knows only through ml_dtypes travel as integers of their width.
+# Dtypes that numpy has only through ml_dtypes are passed as integers of their width.
 _EXTENSION_DTYPES = {
     np.dtype(ml_dtypes.bfloat16): (np.uint16, torch.bfloat16),
     np.dtype(ml_dtypes.float8_e4m3fn): (np.uint8, torch.float8_e4m3fn),
@@ -38,21 +38,21 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
 
 
 def known_values(tensor: Tensor) -> np.ndarray | None:
-    """Return the values of an input; None if a compiler or transformation hides them, or reading awaits a device."""
+    """Return the values of an input; None if a compiler or transformation hides them, or they are not on the CPU."""
     if torch.compiler.is_compiling() or type(tensor) is not Tensor:
         return None
-    if torch.jit.is_tracing():  # type: ignore[attr-defined]  # documented, and not exported by name
+    if torch.jit.is_tracing():  # type: ignore[attr-defined]  # documented, but not exported by name
         return None
     if tensor.device.type != "cpu":
         return None
     try:
         return tensor.numpy()
-    except RuntimeError:  # inside torch.vmap, which says so in no other way
+    except RuntimeError:  # inside torch.vmap, which cannot be detected otherwise
         return None
 
 
 def to_entry(tensor: Tensor) -> TensorEntry:
-    """Wrap a tensor for the converters to write, which bring it to the CPU only then."""
+    """Wrap a tensor for the converters, which copy it to the CPU only when they write it."""
     carrier = torch.empty(0, dtype=tensor.dtype)
     return TensorEntry(tuple(tensor.shape), to_numpy(carrier).dtype, lambda: to_numpy(tensor.contiguous()))
 
@@ -61,7 +61,7 @@ def check_dtype(dtype: str | torch.dtype) -> torch.dtype:
     """Return a floating-point dtype, given as such or by name.
 
     Raises:
-        ValueError: no such dtype, or not one of floating point.
+        ValueError: there is no such dtype, or it is not a floating-point dtype.
     """
     name = dtype.removeprefix("torch.") if isinstance(dtype, str) else dtype
     found = getattr(torch, name, None) if isinstance(name, str) else name
@@ -71,15 +71,15 @@ def check_dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 
 def check_device(device: Any) -> torch.device:
-    """Return the device of a `device_map`: a device, its name or index, {"": device}, or "auto" for the roomiest.
+    """Return the device of a `device_map`: a device, its name or index, {"": device}, or "auto".
 
     Raises:
-        ValueError: it names no device, or one that is not there, or spreads the model over several.
+        ValueError: it is not a device, the device is missing, or the model would be split over several.
     """
     if isinstance(device, dict):
         if set(device) != {""}:
             raise ValueError(
-                f"device_map={device!r} spreads the model over devices; CLIP fits on one: give that device"
+                f"device_map={device!r} splits the model over devices, which is not supported; give a single device"
             )
         device = device[""]
     if device == "auto":
@@ -90,9 +90,9 @@ def check_device(device: Any) -> torch.device:
         raise ValueError(f"device_map={device!r} is not a device; give 'cpu', 'cuda', 'cuda:1' or 'auto'") from error
     try:
         torch.empty(0, device=found)
-    except (AssertionError, ImportError, RuntimeError) as error:  # each kind of device says it in its own way
+    except (AssertionError, ImportError, RuntimeError) as error:  # each kind of device raises its own error
         reason = str(error).partition("\n")[0]
-        raise ValueError(f"device_map={device!r} cannot be used here ({reason}); give 'cpu' or 'auto'") from error
+        raise ValueError(f"device_map={device!r} is not available ({reason}); give 'cpu' or 'auto'") from error
     return found
 
 

@@ -33,7 +33,7 @@ class CLIPTextEmbeddings(nn.Module):
 
     def __init__(self, config: CLIPTextConfig) -> None:
         super().__init__()
-        std = 0.02 * config.initializer_factor  # not initializer_range: the reference's number
+        std = 0.02 * config.initializer_factor  # not initializer_range: as in the reference
         self.token_embedding = embedding(config.vocab_size, config.hidden_size, std=std)
         self.position_embedding = embedding(config.max_position_embeddings, config.hidden_size, std=std)
 
@@ -71,7 +71,7 @@ class CLIPTextTransformer(nn.Module):
     ) -> BaseModelOutputWithPooling[Tensor]:
         """Run the tower; arguments as in CLIPTextModel."""
         if input_ids is None:
-            raise ValueError("input_ids is missing; pass the ids that the tokenizer returns, (batch, seq)")
+            raise ValueError("input_ids is missing; pass the tokenizer's ids, (batch, seq)")
         config = self.config
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
@@ -136,14 +136,14 @@ class CLIPTextTransformer(nn.Module):
         mask = None if attention_mask is None else known_values(attention_mask != 0)
         if input_ids is None or ids is None or (mask is None) != (attention_mask is None):
             return None
-        if self.training and self.config.attention_dropout > 0:  # the random numbers stay those of the whole batch
+        if self.training and self.config.attention_dropout > 0:  # keeps the random numbers those of the whole batch
             return None
         return lengths_to_read(ids, self.eos_positions(input_ids).numpy(), mask, self.config)
 
     def eos_positions(self, input_ids: Tensor) -> Tensor:
-        """Return the position that each row of ids `(batch, seq)` is pooled at: `(batch,)`.
+        """Return the position at which each row of ids `(batch, seq)` is pooled: `(batch,)`.
 
-        At the first EOS token. A row without one is pooled at position 0, as in the reference, or is an error where
+        At the first EOS token. A row without one is pooled at position 0, as in the reference, or is an error if
         `config.missing_eos` is "error". With the legacy `eos_token_id` 2, at the largest id.
         """
         if self.config.pools_at_largest_id:
@@ -159,7 +159,7 @@ class CLIPTextTransformer(nn.Module):
 
 
 class _TextModel(CLIPPreTrainedModel):
-    """A text tower, and what `_head` makes of its outputs."""
+    """A text tower and the head applied to its outputs."""
 
     config: CLIPTextConfig
     config_class = CLIPTextConfig
@@ -184,7 +184,7 @@ class _TextModel(CLIPPreTrainedModel):
             input_ids: `(batch, seq)` token ids, seq at most `max_position_embeddings`.
             attention_mask: `(batch, seq)`, 1 for tokens to attend to and 0 for padding.
             position_ids: `(batch or 1, seq)`, the position of each token; by default 0, 1, 2 and so on.
-            output_attentions: return the attention weights of all layers (eager attention alone can).
+            output_attentions: return the attention weights of all layers (only with eager attention).
             output_hidden_states: return the hidden states of all layers.
             return_dict: False for a plain tuple.
 
@@ -192,7 +192,7 @@ class _TextModel(CLIPPreTrainedModel):
             `last_hidden_state` `(batch, seq, hidden)` and `pooler_output` `(batch, hidden)`, the state at EOS.
 
         Raises:
-            ValueError: the text is longer than the position table, or the mask's shape is not that of the ids.
+            ValueError: the text is longer than the position table, or the mask and the ids differ in shape.
             IndexError: an id is outside the vocabulary.
         """
         outputs = self.text_model(input_ids, attention_mask, position_ids, output_attentions, output_hidden_states)
@@ -203,7 +203,7 @@ class CLIPTextModel(_TextModel):
     """The text tower of CLIP, without projection.
 
     Args:
-        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
+        config: a CLIPTextConfig, or a CLIPConfig, of which the text tower is used.
     """
 
 
@@ -214,7 +214,7 @@ class CLIPTextModelWithProjection(_TextModel):
     `last_hidden_state` `(batch, seq, hidden)`.
 
     Args:
-        config: a CLIPTextConfig, or a CLIPConfig whose text tower is meant.
+        config: a CLIPTextConfig, or a CLIPConfig, of which the text tower is used.
     """
 
     def __init__(self, config: Any) -> None:
@@ -222,7 +222,7 @@ class CLIPTextModelWithProjection(_TextModel):
         self.text_projection = projection(self.config.hidden_size, self.config)
 
     def _head(self, outputs: BaseModelOutputWithPooling[Tensor]) -> CLIPTextModelOutput[Tensor]:
-        """Project what the tower pooled."""
+        """Project the pooled output of the tower."""
         return CLIPTextModelOutput(
             text_embeds=self.text_projection(outputs.pooler_output),
             last_hidden_state=outputs.last_hidden_state,

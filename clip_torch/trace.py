@@ -33,7 +33,7 @@ class TracedModel:
 
     @torch.no_grad()
     def stages(self) -> dict[str, np.ndarray]:
-        """Run the model forward, and return every stage."""
+        """Run the forward pass, and return every stage."""
         return {name: _array(tensor) for name, tensor in run_stages(self.model, self.arguments).items()}
 
     def backward(self) -> None:
@@ -55,7 +55,7 @@ class TracedModel:
             {"params": [tensor for name, tensor in named.items() if decays(name) is decayed], "weight_decay": decay}
             for decayed, decay in ((True, stages.WEIGHT_DECAY), (False, 0.0))
         ]
-        # Parameters that got no gradient are left alone, as by every framework.
+        # Parameters without a gradient are not updated, as in every framework.
         betas = (stages.BETA_1, stages.BETA_2)
         torch.optim.AdamW(groups, lr=stages.LEARNING_RATE, betas=betas, eps=stages.EPSILON).step()
         return {name: _array(parameter) for name, parameter in named.items()}

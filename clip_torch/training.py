@@ -1,4 +1,4 @@
-"""Training in PyTorch: steps of AdamW, whose gradients are those of the whole batch however it is cut."""
+"""Training in PyTorch: steps of AdamW, whose gradients are those of the whole batch however it is split."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def make_trainer(
     parallel: str | None = None,
     **options: Any,
 ) -> Trainer:
-    """Make a trainer; see `clip_core.backends.TrainerFactory`.
+    """Create a trainer; see `clip_core.backends.TrainerFactory`.
 
     Raises:
-        ValueError: `parallel` is neither "ddp", which is what several processes do by default, nor "fsdp"; or it is
-            "fsdp", and there is one process.
+        ValueError: `parallel` is neither "ddp", the default for several processes, nor "fsdp"; or it is "fsdp", and
+            there is only one process.
     """
     check_parallel(parallel)
     place = check_device(device or local_device())
@@ -65,12 +65,12 @@ def make_trainer(
 
 
 class Trainer:
-    """A model that is trained; see `clip_core.training.step.Trainer`.
+    """A model in training; see `clip_core.training.step.Trainer`.
 
     Args:
-        model: the model, on the device that it is to be trained on.
-        settings: how.
-        parallel: of several processes, "fsdp" gives each a part of all weights; by default each has all.
+        model: the model, on the device to train on.
+        settings: the hyperparameters.
+        parallel: "fsdp" shards the weights over several processes; by default each process has all.
     """
 
     def __init__(self, model: CLIPModel, settings: TrainSettings, parallel: str | None = None) -> None:
@@ -88,7 +88,7 @@ class Trainer:
         )
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Return the optimizer's groups. The tensors of a group are updated in one go and have to be of one type."""
+        """Return the optimizer's groups. Each group is updated in one call, so its tensors need the same type."""
         groups: dict[tuple[bool, type[Tensor]], list[Tensor]] = {}
         for name, tensor in self.trained.items():
             groups.setdefault((decays(name), type(tensor)), []).append(tensor)
@@ -98,7 +98,7 @@ class Trainer:
         ]
 
     def step(self, pieces: Sequence[Mapping[str, np.ndarray]], learning_rate: float) -> StepReport:
-        """Train on a batch that comes in pieces; see `clip_core.training.step.Trainer.step`."""
+        """Train on a batch given in pieces; see `clip_core.training.step.Trainer.step`."""
         self.optimizer.zero_grad(set_to_none=True)
         batches = [self._on_device(piece) for piece in pieces]
         loss = mean_over_processes(self._whole(batches[0]) if len(batches) == 1 else self._in_pieces(batches))
@@ -108,7 +108,7 @@ class Trainer:
         self._clip(norm)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        if torch.isfinite(norm):  # else the weights stay as they are, and the loop stops
+        if torch.isfinite(norm):  # otherwise the weights are unchanged, and the loop stops
             self.optimizer.step()
         with torch.no_grad():
             self.model.logit_scale.clamp_(0.0, LARGEST_LOGIT_SCALE)
@@ -124,8 +124,8 @@ class Trainer:
     def _in_pieces(self, batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
         """Compute the gradients of the whole batch, one piece in the towers at a time (Gao et al. 2021, GradCache).
 
-        The embeddings of all pieces are made first, without what a backward pass needs; the loss gives their gradients;
-        and each piece is run again to hand those on to the weights.
+        First embed all pieces without keeping intermediate results; then compute the gradients of their embeddings from
+        the loss; then run each piece again, to pass its gradients on to the weights.
         """
         states = []
         with torch.no_grad(), self._precision():
@@ -139,7 +139,7 @@ class Trainer:
         sizes = [len(batch["input_ids"]) for batch in batches]
         gradients = zip(images.grad.split(sizes), texts.grad.split(sizes), strict=True)  # type: ignore[union-attr]
         for batch, state, of_embeds in zip(batches, states, gradients, strict=True):
-            _set_random_state(self.model.device, state)  # the same dropout again
+            _set_random_state(self.model.device, state)  # repeats the dropout
             with self.spread.added_up(is_last=batch is batches[-1]):
                 with self._precision():
                     again = self.spread.towers(batch)
@@ -181,10 +181,10 @@ class Trainer:
         return gathered_objects(value)
 
     def restore(self, folder: str | os.PathLike[str], steps: int) -> None:
-        """Go on from moments that `save` wrote after so many steps; the model was loaded from there."""
+        """Resume with the moments that `save` wrote after `steps` steps; the model was loaded from the same folder."""
         self.load_optimizer_state(read_moments(folder), steps)
 
-    # The moments of AdamW by canonical name, so that a run can go on in any framework.
+    # The moments of AdamW by canonical name, so that a run can resume in any framework.
 
     def optimizer_state(self) -> dict[str, TensorEntry]:
         """Return the moments as `exp_avg.<name>` and `exp_avg_sq.<name>`, canonically. Every process calls it."""
@@ -197,7 +197,7 @@ class Trainer:
         return {name: to_entry(tensor) for name, tensor in self.spread.whole(moments).items()}
 
     def load_optimizer_state(self, moments: Mapping[str, np.ndarray], steps: int) -> None:
-        """Set the moments, and how many steps they stand for."""
+        """Set the moments and the number of steps."""
         for name, tensor in self.trained.items():
             if f"exp_avg.{name}" in moments:
                 state = {
@@ -207,7 +207,7 @@ class Trainer:
 
 
 def _spread(towers: Towers, settings: TrainSettings, parallel: str | None) -> Replicated | Sharded:
-    """Return the towers in the form that several processes hold."""
+    """Return the towers, replicated or sharded over the processes."""
     if parallel != "fsdp":
         return Replicated(towers)
     from clip_torch.sharding import Sharded

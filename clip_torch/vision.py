@@ -80,7 +80,7 @@ class CLIPVisionTransformer(nn.Module):
         super().__init__()
         self.config = config
         self.embeddings = CLIPVisionEmbeddings(config)
-        self.pre_layrnorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)  # the name is the reference's
+        self.pre_layrnorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)  # spelled as in the reference
         self.encoder = CLIPEncoder(config)
         self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
@@ -93,7 +93,7 @@ class CLIPVisionTransformer(nn.Module):
     ) -> BaseModelOutputWithPooling[Tensor]:
         """Run the tower; arguments as in CLIPVisionModel."""
         if pixel_values is None:
-            raise ValueError("pixel_values is missing; pass what the image processor returns")
+            raise ValueError("pixel_values is missing; pass the image processor's result")
         config = self.config
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
@@ -118,7 +118,7 @@ class CLIPVisionTransformer(nn.Module):
 
 
 class _VisionModel(CLIPPreTrainedModel):
-    """A vision tower, and what `_head` makes of its outputs."""
+    """A vision tower and the head applied to its outputs."""
 
     config: CLIPVisionConfig
     config_class = CLIPVisionConfig
@@ -140,14 +140,14 @@ class _VisionModel(CLIPPreTrainedModel):
 
         Args:
             pixel_values: `(batch, channels, height, width)`, normalised; height and width are `image_size`.
-            output_attentions: return the attention weights of all layers (eager attention alone can).
+            output_attentions: return the attention weights of all layers (only with eager attention).
             output_hidden_states: return the hidden states of all layers.
-            interpolate_pos_encoding: take images of another size by interpolating the position embeddings.
+            interpolate_pos_encoding: accept images of another size by interpolating the position embeddings.
             return_dict: False for a plain tuple.
 
         Returns:
-            `last_hidden_state` `(batch, 1 + patches, hidden)` and `pooler_output` `(batch, hidden)`, the normed state
-            of the class token.
+            `last_hidden_state` `(batch, 1 + patches, hidden)` and `pooler_output` `(batch, hidden)`, the state of
+            the class token after the final layer norm.
 
         Raises:
             ValueError: the images' shape does not fit the model.
@@ -160,7 +160,7 @@ class CLIPVisionModel(_VisionModel):
     """The vision tower of CLIP, without projection.
 
     Args:
-        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
+        config: a CLIPVisionConfig, or a CLIPConfig, of which the vision tower is used.
     """
 
 
@@ -171,7 +171,7 @@ class CLIPVisionModelWithProjection(_VisionModel):
     `last_hidden_state` `(batch, 1 + patches, hidden)`.
 
     Args:
-        config: a CLIPVisionConfig, or a CLIPConfig whose vision tower is meant.
+        config: a CLIPVisionConfig, or a CLIPConfig, of which the vision tower is used.
     """
 
     def __init__(self, config: Any) -> None:
@@ -179,7 +179,7 @@ class CLIPVisionModelWithProjection(_VisionModel):
         self.visual_projection = projection(self.config.hidden_size, self.config)
 
     def _head(self, outputs: BaseModelOutputWithPooling[Tensor]) -> CLIPVisionModelOutput[Tensor]:
-        """Project what the tower pooled."""
+        """Project the pooled output of the tower."""
         return CLIPVisionModelOutput(
             image_embeds=self.visual_projection(outputs.pooler_output),
             last_hidden_state=outputs.last_hidden_state,
