@@ -1,4 +1,4 @@
-"""Checkpoint formats and name rules. Numpy is the only currency here; no framework is imported.
+"""Checkpoint formats and name rules. Arrays are numpy; no framework is imported.
 
 The names in `__all__` are public; the modules are internal.
 """

@@ -35,7 +35,7 @@ class CheckpointError(ValueError):
 
 
 class Checkpoint(Mapping[str, "np.ndarray"]):
-    """A mapping from canonical name to array, which is read when it is asked for; shapes and dtypes cost nothing.
+    """A mapping from canonical name to array. Arrays are read on access; shapes and dtypes come from the header.
 
     Args:
         entries: the tensors by their names in the files, in the layout of any format.
@@ -58,14 +58,14 @@ class Checkpoint(Mapping[str, "np.ndarray"]):
         entries: Mapping[str, TensorEntry],
         source: str,
         files: Sequence[Path] = (),
-        format: Format | None = None,  # noqa: A002  it is what it is
+        format: Format | None = None,  # noqa: A002  a keyword of the public API
     ) -> None:
         self.source = source
         self.files = list(files)
         self.format = format
         family = foreign_tensors(entries)
         if family is not None:
-            raise CheckpointError(f"{source} is not a CLIP that clip-zoo knows but {family}")
+            raise CheckpointError(f"{source} is not a CLIP checkpoint but {family}")
         try:
             self.layout = layout_of(entries, layouts())
             self.entries, self.names_in_file = to_canonical(entries, self.layout)
@@ -75,7 +75,7 @@ class Checkpoint(Mapping[str, "np.ndarray"]):
 
     @property
     def format_name(self) -> str:
-        """Name of the format, with that of the layout where the format's libraries expect another."""
+        """Name of the format, followed by that of the layout if it is not the format's own."""
         if self.format is None:
             return "state dict"
         has_own = self.layout is self.format.layout
@@ -112,10 +112,10 @@ def open_checkpoint(
     *,
     variant: str | None = None,
     use_safetensors: bool | None = None,
-    format: str | None = None,  # noqa: A002  it is what it is
+    format: str | None = None,  # noqa: A002  a keyword of the public API
     **options: Unpack[HubOptions],
 ) -> Checkpoint:
-    """Open a checkpoint for reading, in any format, single file or sharded; no tensor is read yet.
+    """Open a checkpoint for reading, in any format, single file or sharded. No tensor is read yet.
 
     Args:
         source: a local folder or weight file, or a hub id.
@@ -123,14 +123,14 @@ def open_checkpoint(
         use_safetensors: True for safetensors only, False for every other format, None for any. If a folder holds
             several formats, the first of `FORMATS` is used; `Checkpoint.format` names it.
         format: the name of the format in `FORMATS` to use.
-        **options: where on the hub; see `clip_core.hub.HubOptions`.
+        **options: hub options; see `clip_core.hub.HubOptions`.
 
     Returns:
         The checkpoint, whose tensors are read on access.
 
     Raises:
         FileNotFoundError: the source has no weights in a known format.
-        CheckpointError: a file is damaged, an index names a missing tensor or file, or the model is not a CLIP.
+        CheckpointError: a file is damaged, an index names a missing tensor or file, or the model is not CLIP.
     """
     path = Path(source).expanduser()
     if path.is_file() and (path.suffix != ".json" or path.name.endswith(_INDEX)):
@@ -160,7 +160,7 @@ def _nested(source: str | os.PathLike[str], names: set[str]) -> str:
     """Return a hint for a local folder with weights one level down, as sentence-transformers saves them."""
     folder = Path(source).expanduser()
     found = sorted({path.parent.name for path in folder.glob("*/*") if path.name in names}) if folder.is_dir() else []
-    return f". Weights are in its {', '.join(found)}: give that as subfolder" if found else ""
+    return f". There are weights in its subfolder {', '.join(found)}: pass it as subfolder" if found else ""
 
 
 def _open_file(
@@ -202,7 +202,9 @@ def _read_shards(
     content = read_json(index)
     weight_map = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
-        raise CheckpointError(f"{index} holds no weight_map; it should map each tensor to its shard")
+        raise CheckpointError(
+            f"{index} has no valid weight_map, which maps each tensor to its shard; download it again"
+        )
     layout = layout_of(weight_map, layouts())
     entries: dict[str, TensorEntry] = {}
     files = []
@@ -210,14 +212,14 @@ def _read_shards(
         path = find_file(source, shard, **options)
         if path is None:
             raise CheckpointError(
-                f"{index.name} names {shard}, which {source} does not hold; the checkpoint is incomplete"
+                f"{index.name} names {shard}, which is missing from {source}; the checkpoint is incomplete"
             )
         files.append(path)
-        # TensorFlow's index puts more before the names than the shards do.
+        # TensorFlow's index has longer prefixes than the shards.
         in_shard = {bare_name(layout, name): (name, entry) for name, entry in _read(path, format_).items()}
         for name in (name for name, file in weight_map.items() if file == shard):
             if bare_name(layout, name) not in in_shard:
-                raise CheckpointError(f"{index.name} says that {name} is in {shard}, and it is not")
+                raise CheckpointError(f"{index.name} lists {name} in {shard}, but it is not there")
             name_in_shard, entry = in_shard[bare_name(layout, name)]
             entries[name_in_shard] = entry
     return entries, [*files, index]

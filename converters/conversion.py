@@ -1,4 +1,4 @@
-"""Conversion of checkpoints between formats, one tensor at a time; the target never holds half a checkpoint."""
+"""Conversion of checkpoints between formats, one tensor at a time; the target never contains a partial checkpoint."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
 
 
 def is_folder_of(source: str | os.PathLike[str], options: HubOptions, folder: Path) -> bool:
-    """Return True if the target is the source's own folder, whose other files belong to the weights already."""
+    """Return True if the target is the source's own folder, which already has the files beside the weights."""
     place, rest = beside(source, options)
     own = Path(place).expanduser() / (rest.get("subfolder") or "")
     return own.is_dir() and folder.is_dir() and own.samefile(folder)
 
 
 def whole(folder: Path) -> AbstractContextManager[Path]:
-    """Return the folder to write to; a missing one gets its name only when it is complete."""
+    """Return the folder to write to; a new one gets its name only when it is complete."""
     return nullcontext(folder) if folder.exists() else new_folder(folder)
 
 
 def check_target(folder: Path, format_: Format, texts: Mapping[str, str], notes: list[str], *, overwrite: bool) -> None:
-    """Refuse a target that is not a folder, or has other weights or texts that may not be replaced.
+    """Refuse a target that is not a folder, or has other weights or texts, unless `overwrite` is set.
 
     Args:
         folder: the target.
@@ -54,7 +54,7 @@ def check_target(folder: Path, format_: Format, texts: Mapping[str, str], notes:
 
     Raises:
         NotADirectoryError: the target or one of its parents is a file.
-        FileExistsError: the folder holds such files, and `overwrite` is not given.
+        FileExistsError: the folder has such files, and `overwrite` is False.
     """
     there_is = next(path for path in (folder, *folder.parents) if path.exists())
     if not there_is.is_dir():
@@ -62,14 +62,16 @@ def check_target(folder: Path, format_: Format, texts: Mapping[str, str], notes:
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     other = [name for each in FORMATS if each is not format_ for name in there if name in each.candidates(None)]
     if other:
-        notes.append(f"{folder} also holds {', '.join(other)}; clip-zoo inspect says which is taken, and if they agree")
+        notes.append(
+            f"{folder} also contains {', '.join(other)}; clip-zoo inspect shows which is read, and whether they agree"
+        )
     if overwrite:
         return
     replaced = weight_files(format_.file)
     taken = [name for name in there if replaced.fullmatch(name)]
     taken += [name for name, text in texts.items() if (folder / name).exists() and not _holds(folder / name, text)]
     if taken:
-        raise FileExistsError(f"{folder} holds {', '.join(sorted(taken))} already; pass --overwrite to replace that")
+        raise FileExistsError(f"{folder} already contains {', '.join(sorted(taken))}; pass --overwrite to replace")
 
 
 def _holds(path: Path, text: str) -> bool:
@@ -113,24 +115,24 @@ def convert(
     overwrite: bool = False,
     **options: Unpack[HubOptions],
 ) -> Conversion:
-    """Convert a checkpoint; the target is complete in the end, or unchanged.
+    """Convert a checkpoint; if it fails, the target is unchanged.
 
     Args:
         source: a folder, file or hub id, in any format.
         target: the folder to write to, created if missing.
         to: the name of a format that `clip-zoo formats` lists as written.
-        dtype: the dtype of the floating-point weights; by default each keeps its own.
+        dtype: the dtype of the floating-point weights; by default it is kept.
         max_shard_size: bytes, or a string such as "5GB"; larger weights are split into several files. 5GB by default
             for formats whose libraries read shards.
         overwrite: replace existing files.
-        **options: where in the source or on the hub; see `clip_core.hub.HubOptions`.
+        **options: hub options; see `clip_core.hub.HubOptions`.
 
     Returns:
-        The files written, and notes on what the format cannot hold.
+        The files written, and notes on what is missing.
 
     Raises:
-        ValueError: the source is damaged or not a CLIP, or the target's library would compute something else.
-        FileExistsError: the target has such files, and `overwrite` is not given.
+        ValueError: the source is damaged or not CLIP, or the target's library would compute something else.
+        FileExistsError: the target has such files, and `overwrite` is False.
         OSError: the target cannot be written, or the disk is full.
     """
     format_ = _target_format(to, max_shard_size)
@@ -167,12 +169,12 @@ def convert(
 
 def _target_format(to: str, max_shard_size: int | str | None) -> Format:
     if to not in target_names():
-        raise ValueError(f"to={to!r} is not a format that can be written; it is one of {', '.join(target_names())}")
+        raise ValueError(f"to={to!r} is not a format that can be written; give one of {', '.join(target_names())}")
     format_ = format_named(to)
     if max_shard_size is not None:
         parse_size(max_shard_size)
         if not format_.sharded:
-            raise ValueError(f"{format_.libraries} reads one file only; leave max_shard_size out for {to}")
+            raise ValueError(f"{format_.libraries} reads one file only; omit max_shard_size for {to}")
     return format_
 
 
@@ -186,7 +188,7 @@ def _with_dtype(checkpoint: Checkpoint, dtype: str | None) -> dict[str, TensorEn
     if dtype is None:
         return dict(checkpoint.entries)
     if dtype not in DTYPES:
-        raise ValueError(f"dtype={dtype!r} is not a dtype of weights; it is one of {', '.join(DTYPES)}")
+        raise ValueError(f"dtype={dtype!r} is not a dtype for weights; give one of {', '.join(DTYPES)}")
     return {name: _cast(name, tensor, DTYPES[dtype]) for name, tensor in checkpoint.entries.items()}
 
 
@@ -201,7 +203,9 @@ def _cast(name: str, tensor: TensorEntry, dtype: np.dtype) -> TensorEntry:
         overflown = np.isfinite(array) & ~np.isfinite(converted)
         if overflown.any():
             largest = np.abs(array[overflown].astype(np.float64)).max()
-            raise CheckpointError(f"{name} holds {largest:.4g}, which is more than {dtype} can; take another dtype")
+            raise CheckpointError(
+                f"{name} has the value {largest:.4g}, which exceeds the range of {dtype}; choose another dtype"
+            )
         return converted
 
     stored = tensor.stored and tensor.stored._replace(entry=_cast(name, tensor.stored.entry, dtype))

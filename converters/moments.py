@@ -32,7 +32,7 @@ def read_moments(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """
     path = Path(folder) / MOMENTS_NAME
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no {MOMENTS_NAME}, so training cannot go on from there")
+        raise FileNotFoundError(f"{folder} has no {MOMENTS_NAME}; training can only resume from a checkpoint with one")
     try:
         return {name: entry.load() for name, entry in safetensors.read(path).items()}
     except ValueError as error:

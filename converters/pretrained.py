@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from converters.naming.matching import LoadReport
     from converters.tensors import TensorEntry
 
-# Keywords that training scripts for transformers pass when they save, and that are not needed.
+# Keywords of saving in training scripts for transformers; accepted and ignored.
 _NOT_NEEDED_TO_SAVE = ("save_function", "save_peft_format")
 
 
 @dataclass
 class Prepared:
-    """A checkpoint that fits a model, before the model is there.
+    """A checkpoint that fits a model, before the model is created.
 
     Attributes:
         config: the configuration, with the caller's fields in it.
         checkpoint: the weights; no tensor was read yet.
-        report: how they fit. `report.matched` are the parameters to assign.
-        fresh: the parameters that start afresh, which a warning has named.
+        report: the comparison of both. `report.matched` are the parameters to assign.
+        fresh: the parameters to initialize, already named in a warning.
     """
 
     config: Any
@@ -72,25 +72,25 @@ def prepare(
     Args:
         model_class: the class, which has a `config_class`.
         source: a local folder or weight file, or a hub id; None with `tensors` and `config`.
-        config: a configuration, or where to read it; by default what stands beside the weights.
-        tensors: weights to use in place of the source's.
+        config: a configuration, or its source; by default the one beside the weights.
+        tensors: weights to use instead of the source's.
         strict: refuse missing and unexpected tensors.
-        ignore_mismatched_sizes: start tensors afresh that have another shape in the checkpoint.
+        ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
         variant: as in `model.<variant>.safetensors`.
-        use_safetensors: True for safetensors alone, False for every other format.
-        **kwargs: fields of the configuration, and where on the hub; see `clip_core.hub.HubOptions`.
+        use_safetensors: True for safetensors only, False for every other format.
+        **kwargs: fields of the configuration, and hub options; see `clip_core.hub.HubOptions`.
 
     Raises:
-        FileNotFoundError: there is no such checkpoint, or it holds no weights in a known format.
+        FileNotFoundError: there is no such checkpoint, or it has no weights in a known format.
         CheckpointError: the checkpoint does not fit; one report names every tensor.
-        TypeError: a keyword is none of these.
+        TypeError: a keyword is unknown.
     """
     hub = split_hub_options(kwargs)
     new_head = not {"num_labels", "id2label", "label2id"}.isdisjoint(kwargs)
     if source is None and (tensors is None or config is None):
         raise ValueError(
-            "pretrained_model_name_or_path=None needs both config and state_dict; otherwise give a folder, a file or "
-            "a hub id to load from"
+            "pretrained_model_name_or_path=None needs both config and state_dict; otherwise give a folder, file or "
+            "hub id to load from"
         )
     config = _resolve_config(model_class, source if config is None else config, hub, kwargs)
     if tensors is not None:
@@ -109,7 +109,7 @@ def prepare(
         new_head=new_head,
     )
     if fresh:
-        warnings.warn(f"{name}: fresh weights for {', '.join(fresh)}; train them before use", stacklevel=3)
+        warnings.warn(f"{name}: newly initialized: {', '.join(fresh)}; train them before use", stacklevel=3)
     return Prepared(config, checkpoint, report, fresh)
 
 
@@ -118,7 +118,7 @@ def save(
     folder: str | os.PathLike[str],
     tensors: Mapping[str, TensorEntry],
     *,
-    format: str,  # noqa: A002  it is what it is
+    format: str,  # noqa: A002  a keyword of the public API
     dtype: str,
     is_main_process: bool = True,
     max_shard_size: int | str = "5GB",
@@ -130,19 +130,19 @@ def save(
 
     Args:
         model: the model, which has a `config`.
-        folder: where to; made where it is missing.
+        folder: the folder, created if missing.
         tensors: the weights by canonical name.
         format: the file format, by its name in `converters.formats.FORMATS`.
-        dtype: of the weights, for the configuration to tell.
+        dtype: dtype of the weights, stated in the configuration.
         is_main_process: False writes nothing, for all processes but one.
-        max_shard_size: bytes, or a string such as "5GB"; larger weights go into several files and an index.
+        max_shard_size: bytes, or a string such as "5GB"; larger weights are split into several files with an index.
         variant: as in `model.<variant>.safetensors`.
         push_to_hub: upload the folder after saving.
         **kwargs: keywords of `clip_core.hub.upload_folder`; `repo_id` defaults to the folder's name.
 
     Raises:
-        TypeError: a keyword is none of these.
-        OSError: the folder cannot be written to, or has too little room.
+        TypeError: a keyword is unknown.
+        OSError: the folder cannot be written, or the disk has too little free space.
     """
     for name in _NOT_NEEDED_TO_SAVE:
         kwargs.pop(name, None)
@@ -165,7 +165,7 @@ def save(
 
 
 class PushableModel(Pushable):
-    """A model that can be uploaded; it has a `save_pretrained`."""
+    """A mixin that uploads a model with `save_pretrained`."""
 
     def push_to_hub(self, repo_id: str, *, max_shard_size: int | str = "5GB", **kwargs: Any) -> str:
         """Upload the model to a hub repository.
@@ -182,11 +182,11 @@ class PushableModel(Pushable):
 
 
 def _resolve_config(model_class: type[Any], given: Any, hub: Any, kwargs: dict[str, Any]) -> Any:
-    """Return the configuration, given or read, with the caller's fields in it."""
+    """Return the configuration, given or read, updated with the caller's fields."""
     if isinstance(given, (str, Path)):
         config, unused = config_from_pretrained(model_class.config_class, given, **hub, **kwargs)
     else:
-        config = copy.deepcopy(given)  # the caller's own stays as it is
+        config = copy.deepcopy(given)  # the caller's own is not changed
         unused = {name: value for name, value in kwargs.items() if not hasattr(config, name)}
         config.update({name: value for name, value in kwargs.items() if name not in unused})
     if unused:

@@ -1,4 +1,4 @@
-"""A progress bar on stderr for long work, on a terminal only."""
+"""A progress bar on stderr for long operations, on a terminal only."""
 
 from __future__ import annotations
 

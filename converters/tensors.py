@@ -1,4 +1,4 @@
-"""Tensors of a file that are read only when asked for."""
+"""Tensors of a file that are read on access only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-# Bytes. JAX and TensorFlow adopt memory aligned to this, and copy the rest.
+# Bytes. JAX and TensorFlow use memory with this alignment directly, and copy any other.
 ALIGNMENT = 64
 
 
@@ -22,7 +22,7 @@ class Stored(NamedTuple):
     Attributes:
         entry: the tensor as the file stores it.
         transform: the name in `converters.naming.transforms.TRANSFORMS` of the way from canonical to stored.
-        part: the index of the canonical tensor among those that the stored one holds.
+        part: the index of the canonical tensor among those in the stored one.
     """
 
     entry: TensorEntry
@@ -40,8 +40,8 @@ class TensorEntry:
         load: returns the array. It may be a map of the file: writing to it changes memory, never the file.
         fill: writes the values into a contiguous array of this shape and dtype without an intermediate copy; None if
             only `load` can read them.
-        stored: the tensor as the file stores it, if the file's layout is not the canonical one. A reader that wants
-            the file's layout takes this one, and nothing is transposed.
+        stored: the tensor as the file stores it, if the file's layout is not the canonical one. A reader of the same
+            layout uses it without transposing.
     """
 
     shape: tuple[int, ...]
@@ -58,7 +58,7 @@ class TensorEntry:
     def own(self, dtype: np.dtype | None = None) -> np.ndarray:
         """Read the values into new, aligned memory that a framework can adopt.
 
-        A map of the file would not do: its pages would be resident beside the framework's copy of them.
+        A memory map would keep its pages resident beside the framework's copy of them.
 
         Args:
             dtype: the dtype to cast to; the tensor's own by default.
@@ -74,7 +74,7 @@ class TensorEntry:
 def rearranged(
     shape: tuple[int, ...], parts: Sequence[TensorEntry], arrange: Callable[[Sequence[np.ndarray]], np.ndarray]
 ) -> TensorEntry:
-    """Return the entry of a tensor that `arrange` makes of others, as a view if possible."""
+    """Return the entry of a tensor that `arrange` builds from others, as a view if possible."""
     return TensorEntry(
         shape,
         parts[0].dtype,
@@ -86,7 +86,7 @@ def rearranged(
 def aligned(
     allocate: Callable[[int, type[np.uint8]], np.ndarray], shape: tuple[int, ...], dtype: np.dtype
 ) -> np.ndarray:
-    """Allocate an array that frameworks can adopt, by numpy's `empty` or `zeros`."""
+    """Allocate an array that frameworks can use without copying, by numpy's `empty` or `zeros`."""
     size = math.prod(shape) * dtype.itemsize
     memory = allocate(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
@@ -94,7 +94,7 @@ def aligned(
     return array
 
 
-_STRIPE = 16  # rows; a stripe of both arrays stays in the processor's cache
+_STRIPE = 16  # rows; a stripe of both arrays fits the processor's cache
 
 
 def in_order(array: np.ndarray) -> np.ndarray:
@@ -107,7 +107,7 @@ def in_order(array: np.ndarray) -> np.ndarray:
 
 
 def put(array: np.ndarray, target: np.ndarray) -> None:
-    """Copy values into `target`; a column-major matrix two to three times as fast as numpy does."""
+    """Copy values into `target`; for a column-major matrix, two to three times as fast as numpy."""
     if not _in_columns(array):
         target[...] = array
         return

@@ -65,7 +65,7 @@ def save_weights(
     variant: str | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Write weights atomically, as a single file or shards, and remove the ones that they replace.
+    """Write weights atomically, as a single file or shards, and remove those they replace.
 
     Args:
         folder: the folder, created if missing.
@@ -114,11 +114,11 @@ def check_free_space(folder: str | os.PathLike[str], size: int) -> None:
         place = place.parent
     free = shutil.disk_usage(place).free
     if free < size + _BESIDE_WEIGHTS:
-        raise OSError(f"{folder}: the weights take {size / 1e6:,.0f} MB, and only {free / 1e6:,.0f} MB are free there")
+        raise OSError(f"{folder}: the weights need {size / 1e6:,.0f} MB, but only {free / 1e6:,.0f} MB are free")
 
 
 def _watched(tensor: TensorEntry, advance: Callable[[int], object]) -> TensorEntry:
-    """Return the tensor with a `load` that advances a bar."""
+    """Return the tensor with a `load` that advances the progress bar."""
 
     def load() -> np.ndarray:
         advance(tensor.nbytes)

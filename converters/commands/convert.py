@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 
 def _help_of_to() -> str:
-    """Return the help of `--to`, which lists the formats as they are when help is asked for."""
+    """Return the help of `--to`, with the formats registered when the help is shown."""
     from converters.formats import target_names
 
     *names, last = target_names()
@@ -31,7 +31,7 @@ def convert(
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Convert a checkpoint into another format; the target is complete in the end, or unchanged.
+    """Convert a checkpoint into another format; if it fails, the target is unchanged.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def convert(
     target
         The folder to write to, created if missing.
     dtype
-        The dtype of the weights: float32, float16, bfloat16 or float64; by default each keeps its own.
+        The dtype of the weights: float32, float16, bfloat16 or float64; by default it is kept.
     max_shard_size
         A size such as 500MB or 5GB; larger weights are split into several files.
     subfolder

@@ -53,11 +53,11 @@ def _lines(difference: Difference) -> Iterator[str]:
         yield f"configuration: {name}: {values[0]} in A, {values[1]} in B"
     changes = sorted(difference.values.items(), key=lambda item: -item[1].absolute)
     for name, change in changes[:_SHOWN]:
-        largest = f"{change.absolute:.3g} at most, {change.relative:.2%} of the largest"
+        largest = f"{change.absolute:.3g} at most, {change.relative:.2%} of the largest value"
         yield f"values: {name}: {change.count} differ, by {largest}"
     if len(changes) > _SHOWN:
-        yield f"values: ... and of {len(changes) - _SHOWN} more tensors"
+        yield f"values: ... and {len(changes) - _SHOWN} more tensors"
     if difference.dtypes:
         name, dtypes = next(iter(difference.dtypes.items()))
-        yield f"dtype: of {len(difference.dtypes)} tensors; {name}: {dtypes[0]} in A, {dtypes[1]} in B"
-    yield f"{difference.identical} tensors hold the same numbers" + ("" if difference else "; nothing differs")
+        yield f"dtype: {len(difference.dtypes)} tensors differ; {name}: {dtypes[0]} in A, {dtypes[1]} in B"
+    yield f"{difference.identical} tensors are identical" + ("" if difference else "; nothing differs")

@@ -9,12 +9,12 @@ from cyclopts import Parameter
 
 
 def formats(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
-    """List the formats that can be read and written, in order of preference for a folder that holds several.
+    """List the formats that can be read and written; a folder with several is read in the first of them.
 
     Parameters
     ----------
     json
-        Print a JSON list in place of a table.
+        Print a JSON list instead of a table.
     """
     from converters.formats import FORMATS
 

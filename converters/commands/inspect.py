@@ -1,4 +1,4 @@
-"""`clip-zoo inspect`: the facts about a checkpoint, and the traps in it."""
+"""`clip-zoo inspect`: describe a checkpoint, and warn of known traps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def inspect(
     values: Annotated[bool, Parameter(name="--hash", negative="--no-hash")] = True,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Inspect a checkpoint, and warn of each trap in it.
+    """Describe a checkpoint, and warn of known traps.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def inspect(
     revision
         A branch, tag or commit on the hub.
     values
-        Read the weights too: for a hash that is the same in every format, for NaN, and to compare several formats in
+        Also read the weights: for a hash that is the same in every format, for NaN, and to compare several formats in
         one folder.
     json
         Print a JSON object instead of text.
@@ -66,7 +66,7 @@ def _rows(result: Inspection) -> Iterator[tuple[str, Any]]:
     yield "parameters", f"{result.parameters:,}"
     yield "dtypes", ", ".join(result.dtypes)
     for name, value in (result.preprocessing or {"unknown": ""}).items():
-        yield f"pictures: {name}", value
+        yield f"images: {name}", value
     for name, size in result.files.items():
         yield f"file {name}", f"{size:,} bytes"
     if result.sha256 is not None:

@@ -31,29 +31,29 @@ def verify(
     all_stages: Annotated[bool, Parameter(name="--all", negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Run the same images and texts through each framework and compare every stage; the exit code is 1 on a failure.
+    """Run the same images and texts through each framework and compare every stage; exit code 1 if they disagree.
 
     Parameters
     ----------
     checkpoint
         A folder, a weight file or a hub id, in any format.
     against
-        Another checkpoint, such as the original of a converted one; each framework's runs of the two are compared too.
+        Another checkpoint, such as the original of a converted one; each framework runs both, to compare them.
     frameworks
-        Their names with commas between them: backends, and reference, which is float64 numpy. By default all that are
+        A comma-separated list of backends, and reference, which is float64 numpy. By default all that are
         installed.
     dtype
-        Of weights and computation: fp32, bf16 or fp16.
+        The dtype of weights and computation: fp32, bf16 or fp16.
     grad
-        Compare the gradients of every parameter too.
+        Also compare the gradients of every parameter.
     train_step
-        Compare every parameter after one step of AdamW too, and the gradients.
+        Also compare the gradients, and every parameter after one step of AdamW.
     report
-        Write a report to this HTML file, with the drift from layer to layer as a plot.
+        Write an HTML report to this file, with a plot of the drift from layer to layer.
     all_stages
-        Show every stage of every pair, and not the worst of each group alone.
+        Show every stage of every pair, not only the worst of each group.
     json
-        Print a JSON object in place of the table.
+        Print a JSON object instead of the table.
     """
     from converters.verification.report import check_target, write_report
     from converters.verification.verify import verify as verify_checkpoint
@@ -81,7 +81,7 @@ def _print(result: Verification, *, all_stages: bool) -> None:
     compared = "" if result.against is None else f" against {result.against}"
     console.print(f"{result.class_name} in {result.checkpoint}{compared}: {ran}, {result.dtype}")
     for name, origin in result.inputs.items():
-        console.print(f"{name}: {origin if origin == 'drawn' else f'by the processor of {origin}'}")
+        console.print(f"{name}: {origin if origin == 'drawn' else f'from the processor of {origin}'}")
     shown = result.comparisons if all_stages else list(result.worst_of_groups().values())
     if shown:
         console.print(_table(shown))
@@ -91,7 +91,7 @@ def _print(result: Verification, *, all_stages: bool) -> None:
         if one.fault is not None:
             console.print(f"{one.stage}: {one.fault}")
     for name, (value, other) in result.configuration.items():
-        console.print(f"configuration: {name} is {value} here and {other} there")
+        console.print(f"configuration: {name} is {value} in the first checkpoint and {other} in the second")
     console.print(result.verdict())
 
 
@@ -99,10 +99,10 @@ def _table(comparisons: Iterable[Comparison]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("stages")
-    for column in ("worst stage", "runs"):
+    table.add_column("group")
+    for column in ("stage", "runs"):
         table.add_column(column, overflow="fold")
-    for column in ("largest", "relative", "tolerance", ""):
+    for column in ("max difference", "relative", "tolerance", ""):
         table.add_column(column, justify="right", no_wrap=True)
     for one in comparisons:
         numbers = (f"{one.absolute:.1e}", f"{one.relative:.1e}", f"{one.tolerance:.0e}")

@@ -6,7 +6,7 @@ from converters.formats import flax_msgpack, openai, safetensors, tf_h5, torch_r
 from converters.formats.format import Format
 from converters.naming.rules import FLAX, HUGGING_FACE, OPENAI, TENSORFLOW, Layout
 
-# In order of preference for a folder that holds several. Everything that depends on a format reads its row.
+# A folder with several formats is read in the first of them. Everything that depends on a format reads its row.
 FORMATS = [
     Format(
         "safetensors",
@@ -93,7 +93,7 @@ def format_named(name: str) -> Format:
     for format_ in FORMATS:
         if format_.name == name:
             return format_
-    raise ValueError(f"format={name!r} is not known; it is one of {', '.join(format_.name for format_ in FORMATS)}")
+    raise ValueError(f"format={name!r} is unknown; give one of {', '.join(format_.name for format_ in FORMATS)}")
 
 
 def target_names() -> list[str]:

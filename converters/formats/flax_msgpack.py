@@ -32,18 +32,18 @@ _Tree = dict[str, Any]
 
 
 def read(path: Path) -> dict[str, TensorEntry]:
-    """Return the tensors of a file, mapped, by their names joined with "/".
+    """Return the tensors of a file, memory-mapped, by their names joined with "/".
 
     Raises:
-        ValueError: the file is not MessagePack, is truncated, or holds something other than arrays.
+        ValueError: the file is not MessagePack, is truncated, or contains anything but arrays.
     """
     file = MappedFile(path)
     try:
         tree = walk(file.part(0, file.size))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"not a whole MessagePack file ({error}); download or save it again") from error
+        raise ValueError(f"not a complete MessagePack file ({error}); download or save it again") from error
     if not isinstance(tree, dict):
-        raise ValueError("it does not hold a map of parameters, as Flax's files do")  # noqa: TRY004  the file is wrong
+        raise ValueError("it is not a map of parameters, as Flax's files are")  # noqa: TRY004  the file is wrong
     return dict(_leaves(tree, "", file))
 
 
@@ -86,7 +86,7 @@ def _array(name: str, extension: Extension, file: MappedFile) -> TensorEntry:
             raise ValueError(f"{name} is not an array in Flax's encoding")
     dtype = _dtype(name, dtype_name)
     if math.prod(shape) * dtype.itemsize != content.end - content.start:
-        raise ValueError(f"{name} has shape {shape} and {content.end - content.start} bytes, which do not match")
+        raise ValueError(f"{name} has shape {shape} but {content.end - content.start} bytes, which do not match")
 
     start, end = extension.start + content.start, extension.start + content.end
 
@@ -101,7 +101,7 @@ def _array_in_pieces(name: str, tree: _Tree, file: MappedFile) -> TensorEntry:
     pieces = [_array(name, tree["chunks"][str(number)], file) for number in range(len(tree["chunks"]))]
     shape = tuple(tree["shape"][str(number)] for number in range(len(tree["shape"])))
     if math.prod(shape) != sum(math.prod(piece.shape) for piece in pieces) or not pieces:
-        raise ValueError(f"{name} has shape {shape}, and its pieces have another size")
+        raise ValueError(f"{name} has shape {shape}, but the size of its pieces does not match")
 
     def load() -> np.ndarray:
         return np.concatenate([piece.load().reshape(-1) for piece in pieces]).reshape(shape)
@@ -120,7 +120,7 @@ def _dtype(name: str, dtype_name: str) -> np.dtype:
     try:
         return np.dtype(getattr(ml_dtypes, dtype_name, dtype_name))
     except TypeError as error:
-        raise ValueError(f"{name} has dtype {dtype_name!r}, which is not known") from error
+        raise ValueError(f"{name} has the unknown dtype {dtype_name!r}") from error
 
 
 def _write_tree(file: BinaryIO, tree: _Tree) -> None:

@@ -1,4 +1,4 @@
-"""The description of a checkpoint format: all that the rest of the package knows of it."""
+"""The description of a checkpoint format: everything that the rest of the package knows about it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Format:
         libraries: the libraries that read the files, besides clip-zoo.
         companions: the files beside the weights, by their name in `converters.sidecars.companions.COMPANIONS`.
         sharded: True if those libraries read a checkpoint in several files.
-        written: False for a format that is only read, as newer files have another.
+        written: False for a legacy format that is only read.
         index_name: turns the name of a tensor in the file into its name in the index.
         metadata: returns the metadata of a file, in which transformers expects the key `format`; None if the format
             has no metadata.
@@ -50,7 +50,7 @@ class Format:
 
     @property
     def is_safetensors(self) -> bool:
-        """True if the files are safetensors, whatever names the tensors have."""
+        """True if the files are safetensors, whatever the names of the tensors."""
         return self.file.endswith(".safetensors")
 
     def candidates(self, variant: str | None) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""A file whose parts are mapped into memory, each for as long as its arrays live, or read into arrays."""
+"""A file whose parts are memory-mapped, each for as long as its arrays live, or read into arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# Parts within the same stretch of bytes share one map, as each map holds a file descriptor.
+# Parts within the same stretch of bytes share one map, as each map occupies a file descriptor.
 _STRETCH = 2**26
 
 
@@ -23,7 +23,7 @@ class MappedFile:
 
     One map of the whole file would keep every touched page resident. A map per stretch releases its pages with the last
     array in it, so streaming through a checkpoint needs little more memory than the largest tensor. The file is opened
-    once, so a file that replaces it later is not mixed up with it.
+    once, so replacing it later has no effect.
 
     Args:
         path: the file.
@@ -33,14 +33,14 @@ class MappedFile:
         self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         weakref.finalize(self, os.close, self._descriptor)
         self.size = os.fstat(self._descriptor).st_size
-        self._reading = Lock()  # the descriptor has one position
+        self._reading = Lock()  # the descriptor has a single position
         self._maps: weakref.WeakValueDictionary[tuple[int, int], mmap.mmap] = weakref.WeakValueDictionary()
 
     def part(self, start: int, end: int) -> np.ndarray:
         """Return the bytes from `start` up to `end` as uint8, copy on write: changes do not reach the file.
 
         Raises:
-            ValueError: the file ends before.
+            ValueError: the file ends earlier.
         """
         self._check(end)
         if start >= end:
@@ -56,7 +56,7 @@ class MappedFile:
         """Fill a contiguous array with the bytes from `start` on, without mapping the file.
 
         Raises:
-            ValueError: the file ends before.
+            ValueError: the file ends earlier.
         """
         rest = array.reshape(-1).view(np.uint8).data
         self._check(start + len(rest))
@@ -65,9 +65,9 @@ class MappedFile:
             while rest:
                 count = file.readinto(rest)  # the system reads at most 2 GiB at once
                 if not count:
-                    raise ValueError(f"it was cut short to {file.tell()} bytes while it was read")
+                    raise ValueError(f"it was truncated to {file.tell()} bytes while being read")
                 rest = rest[count:]
 
     def _check(self, end: int) -> None:
         if end > self.size:
-            raise ValueError(f"it ends after {self.size} bytes, and {end} are announced")
+            raise ValueError(f"it is truncated: it has {self.size} bytes, and its header announces {end}")

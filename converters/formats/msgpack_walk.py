@@ -15,8 +15,8 @@ class Extension(NamedTuple):
 
     Attributes:
         code: the extension's type; None for binary content.
-        start: where its bytes start.
-        end: where they end.
+        start: offset of its first byte.
+        end: offset after its last byte.
     """
 
     code: int | None
@@ -24,7 +24,7 @@ class Extension(NamedTuple):
     end: int
 
 
-# First byte: what follows, and how many bytes give its length.
+# First byte: the kind of value, and the number of bytes that encode its length.
 _SIZED = {
     0xC4: ("binary", 1),
     0xC5: ("binary", 2),
@@ -40,9 +40,9 @@ _SIZED = {
     0xDE: ("map", 2),
     0xDF: ("map", 4),
 }
-# First bytes that hold the size themselves: from, up to, and what follows.
+# First bytes that encode the size themselves: range, and kind of value.
 _SMALL = ((0x80, 0x90, "map"), (0x90, 0xA0, "array"), (0xA0, 0xC0, "text"))
-# First byte of a number, a truth value or nothing: how many bytes follow it.
+# First byte of a number, a boolean or nil: the number of bytes that follow.
 _PLAIN = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8}
 _PLAIN |= {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
 
@@ -58,7 +58,7 @@ def walk(data: np.ndarray) -> Any:
     except IndexError as error:
         raise ValueError(f"it ends inside a value ({error})") from error
     if end != len(data):
-        raise ValueError(f"{len(data) - end} bytes stand behind its end")
+        raise ValueError(f"{len(data) - end} bytes follow its end")
     return value
 
 
@@ -69,7 +69,7 @@ def _value(data: np.ndarray, start: int) -> tuple[Any, int]:
         for _ in range(size):
             key, start = _value(data, start)
             if not isinstance(key, str | int):
-                raise ValueError("a map has a key that is not a name")  # noqa: TRY004  the file is wrong
+                raise ValueError("a map has a key that is not a string")  # noqa: TRY004  the file is wrong
             items[str(key)], start = _value(data, start)
         return items, start
     if kind == "array":
@@ -80,7 +80,7 @@ def _value(data: np.ndarray, start: int) -> tuple[Any, int]:
         return values, start
     end = start + size + (kind == "extension")
     if end > len(data):
-        raise ValueError(f"it ends after {len(data)} bytes, and at least {end} are announced")
+        raise ValueError(f"it is truncated: it has {len(data)} bytes, and at least {end} are announced")
     if kind == "extension":
         return Extension(int(data[start : start + 1].view("i1")[0]), start + 1, end), end
     if kind == "binary":
@@ -100,6 +100,6 @@ def _head(data: np.ndarray, start: int) -> tuple[str, int, int]:
     for low, high, kind in _SMALL:
         if low <= first < high:
             return kind, first - low, start + 1
-    if first < 0x80 or first >= 0xE0 or first in _PLAIN:  # a small number, or what _PLAIN says
+    if first < 0x80 or first >= 0xE0 or first in _PLAIN:  # a small number, or a kind in _PLAIN
         return "plain", 1 + _PLAIN.get(first, 0), start
-    raise ValueError(f"it holds the byte {first:#x}, which is not used")
+    raise ValueError(f"it contains the byte {first:#x}, which MessagePack does not use")

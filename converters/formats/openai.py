@@ -1,6 +1,6 @@
-"""OpenAI's plain state dict: a PyTorch file with three numbers beside the weights, by which it is recognized.
+"""OpenAI's plain state dict: a PyTorch file, recognized by the three numbers beside the weights.
 
-OpenAI's archives are TorchScript, which only PyTorch writes; `converters.formats.torch_reading` reads them.
+OpenAI's archives are TorchScript, which only PyTorch can write; `converters.formats.torch_reading` reads them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The safetensors format: eight bytes of header length, a JSON header, and the tensors.
 
-The library checks the header of a file. The tensors are mapped into memory, while the library would copy them, and
-written one at a time, while the library wants all of them at once.
+The library checks the header. Here tensors are memory-mapped, while the library would copy them, and written one at a
+time, while the library needs all of them in memory.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LENGTH_BYTES = 8
 
 
 def read(path: Path) -> dict[str, TensorEntry]:
-    """Return the tensors of a file, mapped. Metadata is not needed.
+    """Return the tensors of a file, memory-mapped. Metadata is ignored.
 
     Raises:
         ValueError: the file is not in the format, is truncated, or has a dtype that numpy lacks.
@@ -95,7 +95,7 @@ def _checked_header(path: Path) -> _Header:
         with safe_open(path, framework="np"):  # checks the header: lengths, offsets, holes, the file's end
             pass
     except SafetensorError as error:
-        raise ValueError(f"not a whole safetensors file ({error}); download or save it again") from error
+        raise ValueError(f"not a complete safetensors file ({error}); download or save it again") from error
     with path.open("rb") as file:
         size = int.from_bytes(file.read(_LENGTH_BYTES), "little")
         tensors = json.loads(file.read(size))

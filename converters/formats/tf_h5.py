@@ -1,7 +1,7 @@
-"""`tf_model.h5`, as transformers' TensorFlow classes write it: HDF5 in the way of Keras 2.
+"""`tf_model.h5`, as transformers' TensorFlow classes write it: HDF5 in the layout of Keras 2.
 
-A single file holds a group for each layer of the model (for CLIP, `clip`), whose attribute `weight_names` lists the
-tensors under it; a shard holds the tensors alone, and its attribute `layer_names` lists them.
+A single file has a group for each layer of the model (for CLIP, `clip`), whose attribute `weight_names` lists its
+tensors. A shard has the tensors only, listed in its attribute `layer_names`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LARGEST_ATTRIBUTE = 64512
 
 
 def read(path: Path) -> dict[str, TensorEntry]:
-    """Return the tensors of a single file or shard; contiguous ones are mapped.
+    """Return the tensors of a single file or shard; contiguous ones are memory-mapped.
 
     Raises:
         ValueError: the file is not HDF5, or is truncated.
@@ -42,7 +42,7 @@ def read(path: Path) -> dict[str, TensorEntry]:
         with h5py.File(path, "r") as file:
             return _entries(file, path)
     except (OSError, RuntimeError, KeyError, TypeError) as error:
-        raise ValueError(f"not a whole HDF5 file ({error}); download or save it again") from error
+        raise ValueError(f"not a complete HDF5 file ({error}); download or save it again") from error
 
 
 def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
@@ -53,7 +53,7 @@ def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
         tensors: by their names in TensorFlow's layout, such as "text_model/embeddings/token_embedding/weight".
 
     Raises:
-        ValueError: a dtype has no place in the format.
+        ValueError: the format lacks a dtype.
     """
     import h5py
 
@@ -131,7 +131,7 @@ def _entries(file: h5py.File, path: Path) -> dict[str, TensorEntry]:
 def _entry(dataset: h5py.Dataset, path: Path, mapped: MappedFile) -> TensorEntry:
     name, shape, dtype, start = dataset.name, dataset.shape, dataset.dtype, dataset.id.get_offset()
     size = dataset.id.get_storage_size()
-    if start is None or not dtype.isnative or size != dataset.size * dtype.itemsize:  # in pieces, or compressed
+    if start is None or not dtype.isnative or size != dataset.size * dtype.itemsize:  # chunked or compressed
         return TensorEntry(shape, dtype.newbyteorder("="), lambda: _read_one(path, name))
 
     def load() -> np.ndarray:

@@ -1,7 +1,7 @@
 """PyTorch's files (`torch.save`), read without PyTorch and without running code from a pickle.
 
-A file is a pickle with its tensors as raw storages: in a zip archive since PyTorch 1.6, before that one after another
-in the same file. OpenAI's archives are TorchScript, whose pickle holds modules. The unpickler knows only tensors, plain
+A file is a pickle with its tensors as raw storages: in a zip archive since PyTorch 1.6, and concatenated in one file
+before that. The pickle in OpenAI's TorchScript archives contains modules. The unpickler admits only tensors, plain
 containers and modules without their code, so a file cannot run code.
 """
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 __all__ = ["read", "write"]
 
-# The first pickle in a file of before PyTorch 1.6.
+# The first pickle in a file from before PyTorch 1.6.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
-# The local header of a zip member: 30 bytes, then its name and extra field, whose lengths stand at 26 and 28.
+# The local header of a zip member: 30 bytes, then its name and extra field, whose lengths are at 26 and 28.
 _LOCAL_HEADER_SIZE, _LOCAL_HEADER_LENGTHS = 30, slice(26, 30)
 
 
 @dataclass
 class _Storage:
-    """A storage that the pickle refers to, and the position of its bytes once that is known."""
+    """A storage that the pickle refers to, and the position of its bytes once known."""
 
     key: str
     dtype: np.dtype
@@ -45,24 +45,24 @@ class _Storage:
     size: int = 0
 
     def of(self, count: int) -> MappedFile:
-        """Return the file, if the storage is in it and holds at least `count` values.
+        """Return the file, if the storage is in it and has at least `count` values.
 
         Raises:
             ValueError: the storage is missing or too small.
         """
         if self.file is None:
-            raise ValueError(f"the storage {self.key} is not in the file")
+            raise ValueError(f"the storage {self.key} is missing from the file")
         there = self.size // self.dtype.itemsize
         if count > there:
-            raise ValueError(f"the storage {self.key} holds {there} values, and a tensor in it needs {count}")
+            raise ValueError(f"the storage {self.key} has {there} values, but a tensor in it needs {count}")
         return self.file
 
 
 def read(path: Path) -> dict[str, TensorEntry]:
-    """Return the tensors of a state dict, also one nested under "state_dict" or "model", or of a TorchScript module.
+    """Return the tensors of a state dict, possibly nested under "state_dict" or "model", or of a TorchScript module.
 
     Raises:
-        ValueError: the file is not one of PyTorch's, is truncated, or holds something other than tensors.
+        ValueError: the file is not PyTorch's, is truncated, or contains anything but tensors.
     """
     try:
         value = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
@@ -78,12 +78,12 @@ def read(path: Path) -> dict[str, TensorEntry]:
         RecursionError,
         zipfile.BadZipFile,
     ) as error:
-        raise ValueError(f"not a whole file of PyTorch weights ({error}); download or save it again") from error
+        raise ValueError(f"not a complete file of PyTorch weights ({error}); download or save it again") from error
     for wrapper in ("state_dict", "model"):
         if isinstance(value, dict) and isinstance(value.get(wrapper), dict):
             value = value[wrapper]
     if not isinstance(value, dict):
-        raise ValueError(f"it holds a {type(value).__name__}; a state dict is expected")  # noqa: TRY004  the file is wrong
+        raise ValueError(f"it contains a {type(value).__name__}, but must contain a state dict")  # noqa: TRY004  the file is wrong
     return {name: tensor for name, tensor in value.items() if isinstance(tensor, TensorEntry)}
 
 
@@ -91,15 +91,15 @@ def _read_zip(path: Path) -> Any:
     mapped = MappedFile(path)
     try:
         return _read_archive(path, mapped)
-    except (NotImplementedError, OSError) as error:  # a place before the file's start, a method that zip has not
-        raise ValueError(f"not a whole file of PyTorch weights ({error}); download or save it again") from error
+    except (NotImplementedError, OSError) as error:  # an offset before the file's start, or an unknown compression
+        raise ValueError(f"not a complete file of PyTorch weights ({error}); download or save it again") from error
 
 
 def _read_archive(path: Path, mapped: MappedFile) -> Any:
     with zipfile.ZipFile(path) as archive:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if not pickles:
-            raise ValueError("the archive holds no data.pkl")
+            raise ValueError("the archive has no data.pkl")
         folder = pickles[0].removesuffix("data.pkl")
         starts = {info.filename: info for info in archive.infolist()}
 
@@ -122,7 +122,7 @@ def _read_legacy(path: Path) -> Any:
 
     with path.open("rb") as file:
         if _Unpickler(file).load() != _LEGACY_MAGIC:
-            raise ValueError("it does not begin as PyTorch's files do")
+            raise ValueError("it does not begin like PyTorch's files")
         _Unpickler(file).load()  # the protocol's version
         _Unpickler(file).load()  # byte order and sizes of the machine that wrote it
         value = _Unpickler(file, remember).load()
@@ -151,7 +151,7 @@ def _attributes(module: _ScriptModule, prefix: str) -> Iterator[tuple[str, Tenso
 
 
 class _Unpickler(pickle.Unpickler):
-    """An unpickler that admits only tensors, their storages, and plain containers."""
+    """An unpickler that admits only tensors, their storages and plain containers."""
 
     def __init__(self, file: BinaryIO | io.BytesIO, on_storage: Callable[[_Storage], None] | None = None) -> None:
         super().__init__(file, encoding="utf-8")
@@ -171,9 +171,7 @@ class _Unpickler(pickle.Unpickler):
         if module == "torch.jit._pickle":
             return _first  # marks lists of one type
         if (module, name) not in known:
-            raise ValueError(
-                f"it holds {module}.{name}, which is not a tensor; such a file could run code and is refused"
-            )
+            raise ValueError(f"it contains {module}.{name}, which is not a tensor; loading it could run code")
         return known[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
@@ -188,9 +186,9 @@ class _Unpickler(pickle.Unpickler):
 
 def _tensor(storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> TensorEntry:
     numbers = (offset, *shape, *stride)
-    # A negative one would lead out of the storage, into whatever lies before it in memory.
+    # A negative value would lead out of the storage, into the memory before it.
     if len(shape) != len(stride) or not all(isinstance(number, int) and number >= 0 for number in numbers):
-        raise ValueError(f"it holds a tensor of shape {shape}, stride {stride} and offset {offset}, which cannot be")
+        raise ValueError(f"it contains a tensor of the impossible shape {shape}, stride {stride} and offset {offset}")
 
     width = storage.dtype.itemsize
     last = sum((length - 1) * step for length, step in zip(shape, stride, strict=True))

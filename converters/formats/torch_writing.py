@@ -38,7 +38,7 @@ STORAGE_DTYPES = {
 
 _STORAGES = {dtype: name for name, dtype in STORAGE_DTYPES.items()}
 
-# Where the bytes of a tensor may start, as in `torch.save`.
+# The alignment of each tensor's bytes, as in `torch.save`.
 _ALIGNMENT = 64
 
 # The local header of a zip member is 30 bytes and its name, then extra fields: the one of members of 4 GB and more, and
@@ -50,7 +50,7 @@ def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
     """Write a state dict, one tensor in memory at a time; see `clip_core.hub.files.staged` for doing it atomically.
 
     Raises:
-        ValueError: a dtype has no storage in PyTorch's files.
+        ValueError: PyTorch's files lack a storage for a dtype.
     """
     for name, tensor in tensors.items():
         if tensor.dtype not in _STORAGES:
@@ -67,7 +67,7 @@ def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
 
 
 def _write_member(file: BinaryIO, archive: zipfile.ZipFile, name: str, content: bytes | memoryview) -> None:
-    info = zipfile.ZipInfo(name)  # without the time, so that the same tensors make the same file
+    info = zipfile.ZipInfo(name)  # no timestamp, so that equal tensors give equal files
     info.file_size = len(content)
     is_large = info.file_size * 1.05 > zipfile.ZIP64_LIMIT  # as zipfile decides
     head = file.tell() + _LOCAL_HEADER + len(name) + _PADDING_HEAD + is_large * _ZIP64_FIELD
@@ -78,7 +78,7 @@ def _write_member(file: BinaryIO, archive: zipfile.ZipFile, name: str, content: 
 
 
 def _pickled(tensors: Mapping[str, TensorEntry]) -> bytes:
-    """Return the pickle of `{name: tensor}`, where each tensor is rebuilt from the storage of its number."""
+    """Return the pickle of `{name: tensor}`, in which each tensor refers to a storage by number."""
     out = io.BytesIO()
     out.write(pickle.PROTO + b"\x02" + pickle.EMPTY_DICT + pickle.MARK)
     for number, (name, tensor) in enumerate(tensors.items()):
@@ -92,10 +92,10 @@ def _pickled(tensors: Mapping[str, TensorEntry]) -> bytes:
         )
         arguments = (
             _tuple(*storage) + pickle.BINPERSID,
-            _integer(0),  # where it starts in its storage
+            _integer(0),  # offset in its storage
             _tuple(*map(_integer, tensor.shape)),
             _tuple(*map(_integer, strides)),
-            pickle.NEWFALSE,  # needs no gradient
+            pickle.NEWFALSE,  # requires_grad
             _global("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE,  # hooks
         )
         out.write(_text(name) + _global("torch._utils", "_rebuild_tensor_v2") + _tuple(*arguments) + pickle.REDUCE)

@@ -85,19 +85,21 @@ def diff(a: str | os.PathLike[str], b: str | os.PathLike[str], **options: Unpack
     Args:
         a: a folder, file or hub id, in any format.
         b: another one.
-        **options: where on the hub; see `clip_core.hub.HubOptions`.
+        **options: hub options; see `clip_core.hub.HubOptions`.
 
     Returns:
         The differences; falsy if there are none.
 
     Raises:
-        ValueError: a checkpoint is damaged, or not a CLIP.
+        ValueError: a checkpoint is damaged, or not CLIP.
     """
     checkpoints = [open_checkpoint(source, **options) for source in (a, b)]
-    told = [_told(checkpoint, source, options) for checkpoint, source in zip(checkpoints, (a, b), strict=True)]
+    stated = [_stated(checkpoint, source, options) for checkpoint, source in zip(checkpoints, (a, b), strict=True)]
     difference = compare(*checkpoints)
-    common = sorted(told[0].keys() & told[1].keys())
-    difference.config = {name: (told[0][name], told[1][name]) for name in common if told[0][name] != told[1][name]}
+    common = sorted(stated[0].keys() & stated[1].keys())
+    difference.config = {
+        name: (stated[0][name], stated[1][name]) for name in common if stated[0][name] != stated[1][name]
+    }
     return difference
 
 
@@ -125,15 +127,15 @@ def _compare_tensor(name: str, a: Checkpoint, b: Checkpoint, difference: Differe
         difference.identical += 1
 
 
-def _told(checkpoint: Checkpoint, source: str | os.PathLike[str], options: HubOptions) -> dict[str, Any]:
+def _stated(checkpoint: Checkpoint, source: str | os.PathLike[str], options: HubOptions) -> dict[str, Any]:
     """Return the fields of configuration and preprocessing that change the computation."""
     try:
         description = describe(checkpoint, source, **options)
     except FileNotFoundError:
         return {}  # only the weights can be compared
     steps = description.preprocessing
-    of_pictures = {} if steps is None else {f"preprocessing.{name}": getattr(steps, name) for name in ARGUMENTS}
-    return {**computing_fields(description.config), **of_pictures}
+    of_images = {} if steps is None else {f"preprocessing.{name}": getattr(steps, name) for name in ARGUMENTS}
+    return {**computing_fields(description.config), **of_images}
 
 
 def computing_fields(config: AnyConfig) -> dict[str, Any]:
@@ -145,6 +147,6 @@ def computing_fields(config: AnyConfig) -> dict[str, Any]:
         fields["hidden_act"] = TANH_GELU[0]
     for key in config.sub_configs:
         tower = computing_fields(getattr(config, key))
-        tower.pop("projection_dim")  # of a full model, the top level's counts
+        tower.pop("projection_dim")  # in a full model, the top level's applies
         fields |= {f"{key}.{name}": value for name, value in tower.items()}
     return fields

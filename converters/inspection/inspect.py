@@ -60,7 +60,7 @@ class Inspection:
         files: the size of each weight file in bytes.
         class_name: the model class.
         config_from: the file of the configuration, or its other origin.
-        towers: "text" and "vision", each with its fields in words.
+        towers: "text" and "vision", each with its main fields.
         projection_dim: the width of the joint space; None for a model without projection.
         parameters: the number of parameter values.
         dtypes: the number of values of each dtype.
@@ -94,16 +94,16 @@ def inspect(source: str | os.PathLike[str], *, values: bool = True, **options: U
 
     Args:
         source: a folder, file or hub id, in any format.
-        values: read the weights too, to hash them, to find NaN and infinity, and to compare several formats in one
-            folder. Otherwise only headers and configurations are read.
-        **options: where in the source or on the hub; see `clip_core.hub.HubOptions`.
+        values: also read the weights, to hash them, find NaN and infinity, and compare several formats in one folder.
+            Otherwise only headers and configurations are read.
+        **options: hub options; see `clip_core.hub.HubOptions`.
 
     Returns:
         The facts and the warnings.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        ValueError: the checkpoint is damaged, or not a CLIP; the message names its family.
+        ValueError: the checkpoint is damaged, or not CLIP; the message names its family.
     """
     checkpoint = open_checkpoint(source, **options)
     description = describe(checkpoint, source, **options)
@@ -122,7 +122,7 @@ def inspect(source: str | os.PathLike[str], *, values: bool = True, **options: U
 
 @dataclass
 class WeightScan:
-    """The findings of reading all values.
+    """The result of reading all values.
 
     Attributes:
         sha256: the hash of the weights, in hexadecimal.
@@ -164,7 +164,7 @@ def _facts(
         fit(checkpoint, description.config, description.class_name, advice="")
     except CheckpointError as error:
         misfit = str(error)
-    # A file that was given by name has no alternatives.
+    # A file given by name has no alternatives.
     formats = [format_.name for format_ in formats_in(folder, **rest)] if folder == source else []
     return Facts(
         source=str(source),
@@ -210,7 +210,7 @@ def _tower(config: Any) -> dict[str, Any]:
 def _disagreeing(
     source: str | os.PathLike[str], taken: Checkpoint, formats: list[str], **options: Unpack[HubOptions]
 ) -> dict[str, str]:
-    """Return the differences of each further format in the folder whose weights are not those of `taken`."""
+    """Return the differences between `taken` and each other format in the folder, if there are any."""
     found = {}
     for name in formats:
         if taken.format is not None and name == taken.format.name:
@@ -223,5 +223,5 @@ def _disagreeing(
         if difference:
             first = next(iter([*difference.only_in_a, *difference.only_in_b, *difference.shapes, *difference.values]))
             count = sum(map(len, (difference.only_in_a, difference.only_in_b, difference.shapes, difference.values)))
-            found[name] = f"{count} tensors differ, {first} for one"
+            found[name] = f"{count} tensors differ, such as {first}"
     return found

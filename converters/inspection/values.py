@@ -1,4 +1,4 @@
-"""Comparing the values of large arrays block by block, in float64, without a float64 copy of the whole."""
+"""Comparison of large arrays in float64, block by block, without a float64 copy of the whole."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from clip_core.modeling.parameters import AnyConfig
 
 _ADVICE = (
-    "\nIf that is meant, pass strict=False to start missing parameters afresh and ignore unexpected ones, "
-    "ignore_mismatched_sizes=True for those of another shape."
+    "\nIf this is intended, pass strict=False to initialize missing parameters and ignore unexpected ones, "
+    "ignore_mismatched_sizes=True to initialize those of another shape."
 )
 _SHOWN = 20  # names of each kind in a message; a foreign checkpoint would print hundreds
 
@@ -67,19 +67,19 @@ def fit(
     new_head: bool = False,
     advice: str = _ADVICE,
 ) -> tuple[LoadReport, list[str]]:
-    """Compare a checkpoint with a model class, and raise one error that lists everything that does not fit.
+    """Compare a checkpoint with a model class; one error lists everything that does not fit.
 
     Args:
         checkpoint: the checkpoint; no tensor is read.
-        config: the model's configuration. Its `projection_dim` is taken from the weight where no file stated it.
+        config: the model's configuration. Its `projection_dim` comes from the weight if no file states it.
         class_name: the model class.
-        strict: False starts missing parameters afresh and ignores unexpected tensors.
-        ignore_mismatched_sizes: start those afresh that have another shape in the checkpoint.
-        new_head: start a classifier afresh that the checkpoint does not hold.
-        advice: the end of the message where it does not fit.
+        strict: False initializes missing parameters and ignores unexpected tensors.
+        ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
+        new_head: initialize a classifier that the checkpoint lacks.
+        advice: the end of the error's message.
 
     Returns:
-        The report, and the parameters that start afresh.
+        The report, and the parameters to initialize.
 
     Raises:
         CheckpointError: the checkpoint does not fit.
@@ -114,7 +114,7 @@ def match(table: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint) -> LoadR
 
 
 def _adopt_projection(config: AnyConfig, checkpoint: Checkpoint) -> None:
-    """Take `projection_dim` from the weight if neither file nor caller stated it."""
+    """Take `projection_dim` from the weight if neither file nor caller states it."""
     if config.projection_dim_stated:
         return
     for name in ("text_projection.weight", "visual_projection.weight"):

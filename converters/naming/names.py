@@ -1,8 +1,8 @@
 """Translation between the names in files and the canonical names.
 
 The canonical names are those of the PyTorch `state_dict` of transformers 4.57 (`text_model.encoder.layers.0...`).
-Files have them under the prefixes of a larger model (`clip.`, `model.`, DDP's `module.`, `torch.compile`'s
-`_orig_mod.`), and transformers 5.6 writes a single tower without its `text_model.` (issue 44431 there).
+Files may add the prefixes of a larger model (`clip.`, `model.`, DDP's `module.`, `torch.compile`'s `_orig_mod.`), and
+transformers 5.6 writes a single tower without its `text_model.` (its issue 44431).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Rule(NamedTuple):
     """A row with the words in braces filled in, for one tensor of a file.
 
     Attributes:
-        canonical: the canonical names of the parameters that the tensor holds, in order.
+        canonical: the canonical names of the parameters stored in the tensor, in order.
         in_file: the name in the file.
         transform: the name of the transform of the values.
     """
@@ -35,7 +35,7 @@ class Rule(NamedTuple):
 
 
 def layout_of(names: Iterable[str], layouts: Sequence[Layout]) -> Layout:
-    """Return the layout that explains most of the names in a file, the first of those that explain as many.
+    """Return the layout that explains most of the names in a file; the first on a tie.
 
     Args:
         names: the names in the file.
@@ -56,7 +56,7 @@ def layout_of(names: Iterable[str], layouts: Sequence[Layout]) -> Layout:
 
 
 def bare_name(layout: Layout, name: str) -> str:
-    """Return a name in a file without the model and scope names before it and the suffix after it."""
+    """Return a name in a file without its model and scope prefixes and its suffix."""
     if layout is HUGGING_FACE:
         return name
     name = name.removesuffix(layout.suffix)
@@ -72,10 +72,10 @@ def bare_name(layout: Layout, name: str) -> str:
 def to_canonical(entries: Mapping[str, TensorEntry], layout: Layout) -> tuple[dict[str, TensorEntry], dict[str, str]]:
     """Return the tensors of a file by canonical name, and the name in the file of each.
 
-    Tensors that the table does not know keep their names, for the caller to report.
+    Tensors missing from the table keep their names, for the caller to report.
 
     Raises:
-        ValueError: two tensors of the file mean the same parameter, or one has an impossible shape.
+        ValueError: two tensors of the file are the same parameter, or one has an impossible shape.
     """
     if layout is HUGGING_FACE:
         in_file = canonical_names(entries)
@@ -90,7 +90,7 @@ def to_canonical(entries: Mapping[str, TensorEntry], layout: Layout) -> tuple[di
         parts = {source: entry} if rule is None else _from_file(rule, source, entry)
         for name, part in parts.items():
             if name in found:
-                raise ValueError(f"{in_file[name]} and {source} both mean {name}; keep one of them")
+                raise ValueError(f"{in_file[name]} and {source} are both {name}; keep only one")
             found[name], in_file[name] = part, source
     return found, in_file
 
@@ -107,7 +107,7 @@ def to_file(tensors: Mapping[str, TensorEntry], layout: Layout) -> dict[str, Ten
     for name in tensors:
         rule = _rule_of_canonical_name(layout, name)
         if rule is None:
-            raise ValueError(f"{layout.name}'s layout has no place for {name}")
+            raise ValueError(f"{layout.name}'s layout cannot store {name}")
         missing = [part for part in rule.canonical if part not in tensors]
         if missing:
             raise ValueError(f"{layout.name}'s layout stores {name} together with {missing[0]}, which is missing")
@@ -118,7 +118,7 @@ def to_file(tensors: Mapping[str, TensorEntry], layout: Layout) -> dict[str, Ten
 def _from_file(rule: Rule, source: str, entry: TensorEntry) -> dict[str, TensorEntry]:
     parts = from_stored(entry, rule.transform)
     if parts is None:
-        raise ValueError(f"{source} has shape {entry.shape}, which {', '.join(rule.canonical)} cannot have")
+        raise ValueError(f"{source} has shape {entry.shape}, which is impossible for {', '.join(rule.canonical)}")
     return dict(zip(rule.canonical, parts, strict=True))
 
 
@@ -154,7 +154,7 @@ def _filled(row: Row, match: re.Match[str]) -> Rule:
 
 @cache
 def _pattern(pattern: str) -> re.Pattern[str]:
-    pieces = re.split(r"\{(\w+)\}", pattern)  # text and words in turn
+    pieces = re.split(r"\{(\w+)\}", pattern)  # text and words alternate
     return re.compile(
         "".join(f"(?P<{piece}>{WORDS[piece]})" if place % 2 else re.escape(piece) for place, piece in enumerate(pieces))
     )
@@ -176,7 +176,7 @@ ROOTS = frozenset({"text_model", "vision_model", "text_projection", "visual_proj
 _TOWER_SEGMENTS = frozenset({"embeddings", "encoder", "final_layer_norm", "pre_layrnorm", "post_layernorm"})
 _TELLTALES = {"token_embedding": "text_model", "patch_embedding": "vision_model"}
 
-# Position indices that old checkpoints carry: constants, not parameters.
+# Position indices in old checkpoints: constants, not parameters.
 _CONSTANTS = (".position_ids",)
 
 
@@ -184,7 +184,7 @@ def canonical_names(names: Iterable[str]) -> dict[str, str]:
     """Return the name in the file by canonical name, without constants; unknown names stay as they are.
 
     Raises:
-        ValueError: two names in the file mean the same parameter.
+        ValueError: two names in the file are the same parameter.
     """
     names = [name for name in names if not f".{name}".endswith(_CONSTANTS)]
     towers = _flat_towers(names)
@@ -192,7 +192,7 @@ def canonical_names(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         canonical = _canonical_name(name, towers)
         if canonical in found:
-            raise ValueError(f"{found[canonical]} and {name} both mean {canonical}; keep one of them")
+            raise ValueError(f"{found[canonical]} and {name} are both {canonical}; keep only one")
         found[canonical] = name
     return found
 
@@ -209,7 +209,7 @@ def _canonical_name(name: str, towers: dict[str, str]) -> str:
 
 
 def _flat_towers(names: Iterable[str]) -> dict[str, str]:
-    """Return the prefixes of a tower that is stored without its name, with the name of the tower."""
+    """Return the prefixes of towers stored without their name, each with the tower's name."""
     towers = {}
     for name in names:
         segments = name.split(".")

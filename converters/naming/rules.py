@@ -1,7 +1,7 @@
 """The names of CLIP's parameters in each library's files: tables of rows, read in both directions.
 
-A layout is a table of rows. A row has the canonical name, or several if one tensor of the file holds them together; the
-name in the file; and the transform of the values. Words in braces stand for one of a few words, the same on both sides.
+A layout is a table of rows. A row has the canonical name, or several if the file stores them as one tensor; the name in
+the file; and the transform of the values. Words in braces stand for one of a few words, the same on both sides.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Row:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Canonical names, also of a row with one."""
+        """Canonical names, as a tuple even if there is one."""
         return (self.canonical,) if isinstance(self.canonical, str) else self.canonical
 
 
@@ -167,7 +167,7 @@ OPENAI = Layout(
         Row("visual_projection.weight", "visual.proj", "transpose"),
     ),
     separator=".",
-    # Numbers and masks that OpenAI's archives keep beside the weights.
+    # Numbers and masks beside the weights in OpenAI's archives.
     constants=("attn_mask", "input_resolution", "context_length", "vocab_size"),
 )
 

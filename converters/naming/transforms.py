@@ -1,7 +1,7 @@
 """Named transforms between the canonical layout of a tensor and the layout in a file.
 
-A transform turns the canonical tensors of one row of rules, in order, into the one tensor of the file, and back. It is
-exact: it moves values and computes nothing.
+A transform turns the canonical tensors of one row of rules into the one tensor of the file, and back. It is exact: it
+moves values and computes nothing.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ TRANSFORMS = {
 
 
 def from_stored(entry: TensorEntry, transform: str) -> list[TensorEntry] | None:
-    """Return the canonical tensors that a tensor of a file holds; each remembers the file's layout.
+    """Return the canonical tensors stored in a tensor of a file; each remembers the file's layout.
 
     Args:
         entry: the tensor as the file stores it.
@@ -110,7 +110,7 @@ def from_stored(entry: TensorEntry, transform: str) -> list[TensorEntry] | None:
 def to_stored(parts: Sequence[TensorEntry], transform: str) -> TensorEntry:
     """Return canonical tensors as a file with this transform stores them.
 
-    Tensors that come from a file of the same layout are returned as that file stores them: nothing is transposed.
+    Tensors from a file of the same layout are returned as stored, without transposing.
 
     Args:
         parts: the canonical tensors of one row of rules, in order.

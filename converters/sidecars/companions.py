@@ -49,7 +49,7 @@ class Companions:
         texts: returns configuration and preprocessing by file name, from the description, the tensors and the names of
             the libraries.
         tokenizer: "needed" if the libraries read a tokenizer's files, "optional" if they can do without, "none" if
-            they bring their own tokenizer.
+            they have their own.
     """
 
     texts: Callable[[Description, Mapping[str, TensorEntry], str], dict[str, str]]
@@ -71,7 +71,7 @@ def model_files(
         ValueError: the target's library would compute something else, or preprocess images differently.
     """
     if description.preprocessing is None and "Text" not in description.class_name:
-        notes.append(f"the source holds no {PREPROCESSOR_NAME}, so none is written: the preprocessing is unknown")
+        notes.append(f"the source has no {PREPROCESSOR_NAME}, so none is written; the preprocessing is unknown")
     return COMPANIONS[format_.companions].texts(description, tensors, format_.libraries)
 
 
@@ -95,7 +95,7 @@ def tokenizer_files(
     paths = {name: find_file(source, name, **options) for name in TOKENIZER_FILES}
     texts = {name: _text(path) for name, path in paths.items() if path is not None}
     if not texts and companions.tokenizer == "needed":
-        notes.append("the source holds no tokenizer, so none is written")
+        notes.append("the source has no tokenizer, so none is written")
     return texts
 
 
@@ -141,7 +141,7 @@ COMPANIONS = {
 
 def _whole_model(description: Description, libraries: str) -> CLIPConfig:
     if not isinstance(description.config, CLIPConfig) or description.class_name != "CLIPModel":
-        raise ValueError(f"{libraries} knows whole models only, and the source holds a {description.class_name}")
+        raise ValueError(f"{libraries} loads full models only, but the source is a {description.class_name}")
     return description.config
 
 

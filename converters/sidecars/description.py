@@ -59,7 +59,7 @@ def describe(checkpoint: Checkpoint, source: str | os.PathLike[str], **options: 
     Args:
         checkpoint: the weights.
         source: the folder, file or hub id that they came from.
-        **options: where on the hub; see `clip_core.hub.HubOptions`.
+        **options: hub options; see `clip_core.hub.HubOptions`.
 
     Raises:
         FileNotFoundError: there is no configuration, and the weights do not imply one.
@@ -127,7 +127,7 @@ def class_of(checkpoint: Checkpoint, architectures: Iterable[str]) -> str:
         if needed <= roots:
             return class_name
     shown = ", ".join(list(checkpoint)[:3]) or "nothing"
-    raise CheckpointError(f"{checkpoint.source} holds neither tower of CLIP; it holds {shown} and so on")
+    raise CheckpointError(f"{checkpoint.source} contains neither tower of CLIP; its tensors are {shown} and so on")
 
 
 def _from_open_clip(path: Any, checkpoint: Checkpoint) -> Description:
@@ -145,7 +145,7 @@ def _from_open_clip(path: Any, checkpoint: Checkpoint) -> Description:
 
 def _open_clip_config(content: Any) -> CLIPConfig:
     if not isinstance(content, dict) or not isinstance(content.get("model_cfg"), dict):
-        raise ValueError("it lacks model_cfg, which open_clip's configurations have")  # noqa: TRY004  the file is at fault
+        raise ValueError("it lacks model_cfg, as open_clip's configurations have")  # noqa: TRY004  the file is at fault
     return config_from_open_clip(content["model_cfg"])
 
 
@@ -153,9 +153,9 @@ def _from_shapes(checkpoint: Checkpoint) -> Description:
     from converters.sidecars.preprocessing import openai_preprocessing
 
     config = config_from_shapes(checkpoint)
-    if not any(name.endswith("input_resolution") for name in checkpoint.constants):  # which OpenAI's files hold
+    if not any(name.endswith("input_resolution") for name in checkpoint.constants):  # which OpenAI's files contain
         warnings.warn(
-            f"{checkpoint.source} is assumed to be one of OpenAI's, with quick_gelu and heads of 64, as no file says "
+            f"{checkpoint.source} is assumed to be OpenAI's, with quick_gelu and heads of width 64, as no file says "
             "otherwise; if open_clip trained it, put its open_clip_config.json beside it",
             stacklevel=3,
         )

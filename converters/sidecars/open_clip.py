@@ -1,4 +1,4 @@
-"""open_clip's `model_cfg` to a configuration and back: tables of fields, and of values that mean another model."""
+"""open_clip's `model_cfg` to a configuration and back: tables of fields, and of values of other architectures."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _VISION = {
 }
 _HEAD_WIDTH = 64  # open_clip's default for the vision tower
 
-# The names of one formula.
+# Names of the same formula.
 TANH_GELU = ("gelu_pytorch_tanh", "gelu_new")
 
-# open_clip's field: the value that leaves the architecture CLIP's own. Another means a model that is not run here.
+# open_clip's field: its value in CLIP. Any other value is another architecture, which clip-zoo does not run.
 _BLOCK: dict[str, Any] = {"ls_init_value": None, "block_type": None, "qk_norm": False, "scaled_cosine_attn": False}
 _BLOCK |= {"scale_heads": False, "scale_attn_inner": False, "scale_attn": False, "scale_fc": False}
 _PLAIN_TEXT = _BLOCK | {
@@ -50,7 +50,7 @@ _PLAIN_VISION = _BLOCK | {
 }
 _PLAIN_MODEL: dict[str, Any] = {"init_logit_bias": None, "multimodal_cfg": None, "nonscalar_logit_scale": False}
 
-# Fields that change nothing of the model as it is run here: of training, of tokenizing, of what only others read.
+# Fields that do not change the forward pass: they concern training, the tokenizer or other libraries.
 _NO_MATTER_TEXT = {"final_ln_after_pool", "hf_model_pretrained", "hf_pooler_type", "hf_proj_type", "hf_tokenizer_name"}
 _NO_MATTER_TEXT |= {"output_tokens", "pad_id", "tokenizer_kwargs", "tokenizer_mode"}
 _NO_MATTER_VISION = {"attn_pooler_heads", "attn_pooler_queries", "final_ln_after_pool", "output_tokens"}
@@ -58,7 +58,7 @@ _NO_MATTER_VISION |= {"patch_dropout", "pos_embed_type", "timm_drop", "timm_drop
 _NO_MATTER_VISION |= {"timm_pool", "timm_proj", "timm_proj_bias"}
 _NO_MATTER_MODEL = {"cast_dtype", "custom_text", "output_dict"}
 
-# What a field with another than its plain value makes of the model.
+# The architecture behind a field with another value.
 _MEANING = {
     "timm_model_name": "an image tower of timm's",
     "hf_model_name": "a text tower of transformers'",
@@ -75,7 +75,7 @@ def config_from_open_clip(model_cfg: Mapping[str, Any]) -> CLIPConfig:
     """
     for field in ("embed_dim", "text_cfg", "vision_cfg"):
         if field not in model_cfg:
-            raise ValueError(f"model_cfg holds no {field}")
+            raise ValueError(f"model_cfg lacks {field}")
     text, vision = (_table(model_cfg, "model_cfg", tower) for tower in ("text_cfg", "vision_cfg"))
     of_model = {"embed_dim", "text_cfg", "vision_cfg", "quick_gelu", "init_logit_scale"}
     _check(model_cfg, "model_cfg", _PLAIN_MODEL, of_model | _NO_MATTER_MODEL)
@@ -126,10 +126,10 @@ def open_clip_from_config(config: CLIPConfig) -> dict[str, Any]:
 
 def _check(given: Mapping[str, Any], where: str, plain: Mapping[str, Any], known: set[str]) -> None:
     for field, value in given.items():
-        if field in known or value == plain.get(field, None):  # None stands for a default everywhere
+        if field in known or value == plain.get(field, None):  # None is a default everywhere
             continue
         meaning = _MEANING.get(field, "an architecture that is not CLIP's own")
-        raise ValueError(f"{where}.{field} is {value!r}: {meaning}; use open_clip for it")
+        raise ValueError(f"{where}.{field} is {value!r}: {meaning}; load it with open_clip")
 
 
 def _fields(given: Mapping[str, Any], where: str, table: Mapping[str, Any], *, quick_gelu: bool) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _fields(given: Mapping[str, Any], where: str, table: Mapping[str, Any], *, q
     }
     norm_kwargs = _table(given, where, "norm_kwargs")
     if norm_kwargs.keys() - {"eps"}:
-        raise ValueError(f"{where}.norm_kwargs is {norm_kwargs!r}; only eps is known")
+        raise ValueError(f"{where}.norm_kwargs is {norm_kwargs!r}; only eps is supported")
     mlp_ratio = _number(given.get("mlp_ratio", float(MLP_RATIO)), f"{where}.mlp_ratio")
     return {
         **fields,
@@ -160,12 +160,12 @@ def _activation(act_kwargs: Mapping[str, Any], where: str, *, quick_gelu: bool) 
 
 def _heads(width: int, head_width: Any) -> int:
     if width % _whole(head_width, "vision_cfg.head_width"):
-        raise ValueError(f"vision_cfg.head_width is {head_width}, which does not divide the width, {width}")
+        raise ValueError(f"vision_cfg.head_width is {head_width}, which does not divide the width {width}")
     return int(width // head_width)
 
 
 def _table(given: Mapping[str, Any], where: str, field: str) -> Mapping[str, Any]:
-    """Return a field that holds fields; no fields for None."""
+    """Return a field that is an object; an empty one for None."""
     value = given.get(field)
     if value is None and field.endswith("_kwargs"):
         return {}
@@ -176,7 +176,9 @@ def _table(given: Mapping[str, Any], where: str, field: str) -> Mapping[str, Any
 
 def _whole(value: Any, where: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{where} is {value!r}; a tower that is a transformer on squares has a whole number there")
+        raise ValueError(
+            f"{where} is {value!r}; it must be an integer of 1 or more, as in a vision transformer on square images"
+        )
     return value
 
 
@@ -193,8 +195,8 @@ def _pooling(text: Mapping[str, Any], vocab_size: int) -> dict[str, Any]:
     eos_id = text.get("eos_id", LARGEST_ID)
     if pool_type != "eos" or eos_id == LARGEST_ID:
         raise ValueError(
-            f"text_cfg.pool_type is {pool_type!r}{f' with eos_id {eos_id}' * (pool_type == 'eos')}: pooling that is "
-            "not CLIP's own; use open_clip for it"
+            f"text_cfg.pool_type is {pool_type!r}{f' with eos_id {eos_id}' * (pool_type == 'eos')}: a pooling "
+            "that CLIP does not use; load it with open_clip"
         )
     return {"bos_token_id": None, "eos_token_id": eos_id, "pad_token_id": text.get("pad_id", 0)}
 
@@ -211,8 +213,8 @@ def _tower(config: CLIPTextConfig | CLIPVisionConfig, table: Mapping[str, Any]) 
         tower["act_kwargs"] = {"approximate": "tanh"}
     elif config.hidden_act not in {"gelu", "quick_gelu"}:
         raise ValueError(
-            f"open_clip cannot run this model: {config.base_config_key}.hidden_act is {config.hidden_act!r}; it knows "
-            "gelu, gelu_pytorch_tanh and quick_gelu"
+            f"open_clip cannot run this model: {config.base_config_key}.hidden_act is {config.hidden_act!r}; it "
+            "supports gelu, gelu_pytorch_tanh and quick_gelu"
         )
     return tower
 

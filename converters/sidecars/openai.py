@@ -22,11 +22,11 @@ HEAD_WIDTH = 64
 LAYER_NORM_EPS = 1e-5
 MLP_RATIO = 4
 
-# The tokenizer of OpenAI's CLIP: its size, and where a text starts and ends, which is the largest id.
+# The tokenizer of OpenAI's CLIP: its size, and the ids of BOS and EOS, the latter being the largest.
 VOCAB_SIZE, BOS_TOKEN_ID, EOS_TOKEN_ID = 49408, 49406, 49407
 PAD_TOKEN_ID = 0
 
-# The legacy value of `eos_token_id` for a model that pools at the largest id, whichever token that is.
+# The legacy `eos_token_id` of a model that pools at the largest id, whichever token that is.
 LARGEST_ID = 2
 
 # The tensors whose shapes determine the configuration, with their numbers of axes.
@@ -45,22 +45,22 @@ def config_from_shapes(checkpoint: Checkpoint) -> CLIPConfig:
     """Return the configuration that OpenAI's code would give these weights.
 
     Raises:
-        ValueError: a needed tensor is missing, or has a shape that the code does not know.
+        ValueError: a tensor is missing, or has an unsupported shape.
     """
     missing = [name for name in _NEEDED if name not in checkpoint]
     if missing:
         raise ValueError(
-            f"{checkpoint.source} holds no {', '.join(missing)}, and there is no config.json to describe the model"
+            f"{checkpoint.source} lacks {', '.join(missing)}, and there is no config.json to describe the model"
         )
     for name, axes in _NEEDED.items():
         if len(checkpoint.shape(name)) != axes:
-            raise ValueError(f"{checkpoint.source}: {name} has shape {checkpoint.shape(name)}; it needs {axes} axes")
+            raise ValueError(f"{checkpoint.source}: {name} has shape {checkpoint.shape(name)}, but needs {axes} axes")
     tokens, positions, _, patches, places, _, projection = map(checkpoint.shape, _NEEDED)
     vocab_size, text_width = tokens
     width, channels, patch_size, _ = patches
     grid = math.isqrt(max(places[0] - 1, 0))
     if grid < 1 or grid**2 + 1 != places[0]:
-        raise ValueError(f"{checkpoint.source}: {places[0]} positions are not a square of patches plus a class token")
+        raise ValueError(f"{checkpoint.source}: {places[0]} positions are not one class token plus a square of patches")
     return CLIPConfig(
         text_config={
             **_tower(checkpoint, "text_model", text_width),
@@ -94,14 +94,14 @@ def check_openai(config: CLIPConfig) -> None:
     """Refuse a configuration that OpenAI's code would run differently.
 
     Raises:
-        ValueError: a field has another value than the code assumes; one message names them all.
+        ValueError: a field differs from what that code assumes; one message names all such fields.
     """
     faults = [*_faults(config.text_config), *_faults(config.vision_config)]
     if not pools_at_largest_id(config.text_config):
         eos, largest = config.text_config.eos_token_id, config.text_config.vocab_size - 1
-        faults.append(f"text_config.eos_token_id is {eos}, and OpenAI's code pools at the largest id, {largest}")
+        faults.append(f"text_config.eos_token_id is {eos}, but OpenAI's code pools at the largest id, {largest}")
     if config.vision_config.num_channels != 3:
-        faults.append(f"vision_config.num_channels is {config.vision_config.num_channels} in place of 3")
+        faults.append(f"vision_config.num_channels is {config.vision_config.num_channels} instead of 3")
     if faults:
         raise ValueError(f"OpenAI's code cannot run this model: {'; '.join(faults)}")
 
@@ -109,8 +109,8 @@ def check_openai(config: CLIPConfig) -> None:
 def _tower(checkpoint: Checkpoint, tower: str, width: int) -> dict[str, int | float | str]:
     if width % HEAD_WIDTH:
         raise ValueError(
-            f"{checkpoint.source}: the {tower} is {width} wide, which heads of {HEAD_WIDTH}, as OpenAI's code takes "
-            "them, do not divide; put the model's config.json or open_clip_config.json beside the weights"
+            f"{checkpoint.source}: the width of the {tower}, {width}, is not a multiple of OpenAI's head width, "
+            "{HEAD_WIDTH}; put the model's config.json or open_clip_config.json beside the weights"
         )
     layers = {name.split(".")[3] for name in checkpoint if name.startswith(f"{tower}.encoder.layers.")}
     return {
@@ -133,4 +133,4 @@ def _faults(config: CLIPTextConfig | CLIPVisionConfig) -> Iterator[str]:
     }
     for field, value in wanted.items():
         if getattr(config, field) != value:
-            yield f"{config.base_config_key}.{field} is {getattr(config, field)!r} in place of {value!r}"
+            yield f"{config.base_config_key}.{field} is {getattr(config, field)!r} instead of {value!r}"

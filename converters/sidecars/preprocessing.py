@@ -1,6 +1,6 @@
 """Translation of the preprocessing between `preprocessor_config.json`, open_clip's `preprocess_cfg` and OpenAI's code.
 
-The common form is `CLIPImageProcessor`, which also reads the forms of old files.
+The common form is `CLIPImageProcessor`, which also reads old files.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 from clip_core.images.processor import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, CLIPImageProcessor
 from clip_core.images.settings import ARGUMENTS
 
-# open_clip's interpolation to Pillow's filter. "random" draws one in training, and is bicubic otherwise.
+# open_clip's interpolation to Pillow's filter. "random" picks one in training, and is bicubic otherwise.
 _FILTERS = {"bilinear": 2, "random": 3, "bicubic": 3}
 
-# The size is not read: open_clip always takes the model's.
+# The size is not read: open_clip always uses the model's.
 _KNOWN = {"size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color"}
 
 
@@ -34,13 +34,13 @@ def preprocessing_from_open_clip(preprocess_cfg: Mapping[str, Any], image_size: 
         raise ValueError(f"preprocess_cfg is {preprocess_cfg!r}; it must be an object")  # noqa: TRY004  the file is at fault
     unknown = preprocess_cfg.keys() - _KNOWN
     if unknown:
-        raise ValueError(f"preprocess_cfg holds {', '.join(sorted(unknown))}, which is not known")
+        raise ValueError(f"preprocess_cfg has the unknown fields {', '.join(sorted(unknown))}")
     if preprocess_cfg.get("mode") not in {None, "RGB"}:
         raise ValueError(f"preprocess_cfg.mode is {preprocess_cfg['mode']!r}; only RGB images are supported")
     interpolation = preprocess_cfg.get("interpolation") or "bicubic"
     resize_mode = preprocess_cfg.get("resize_mode") or "shortest"
     if interpolation not in _FILTERS:
-        raise ValueError(f"preprocess_cfg.interpolation is {interpolation!r}; one of {', '.join(_FILTERS)} is known")
+        raise ValueError(f"preprocess_cfg.interpolation is {interpolation!r}; supported are {', '.join(_FILTERS)}")
     if resize_mode not in {"shortest", "squash"}:
         raise ValueError(f"preprocess_cfg.resize_mode is {resize_mode!r}; 'shortest' and 'squash' are supported")
     is_squashed = resize_mode == "squash"
@@ -59,23 +59,23 @@ def open_clip_from_preprocessing(processor: CLIPImageProcessor, image_size: int)
     """Return the `preprocess_cfg` with which open_clip preprocesses images as the processor does.
 
     Raises:
-        ValueError: open_clip cannot; the message names the field.
+        ValueError: open_clip cannot do so; the message names the field.
     """
     _check_steps(processor, "open_clip", do_resize=True, do_rescale=True, do_normalize=True)
     squares = {"height": image_size, "width": image_size}
     is_squashed = processor.size == squares
     if not is_squashed and processor.size != {"shortest_edge": image_size}:
-        raise ValueError(f"open_clip resizes to the model's {image_size} pixels, and size is {processor.size}")
+        raise ValueError(f"open_clip resizes to the model's {image_size} pixels, but size is {processor.size}")
     crops_square = processor.do_center_crop and processor.crop_size == squares
     if not crops_square and (processor.do_center_crop or not is_squashed):
         raise ValueError(
-            f"open_clip cuts out the model's {image_size} pixels, and do_center_crop is {processor.do_center_crop} "
+            f"open_clip crops to the model's {image_size} pixels, but do_center_crop is {processor.do_center_crop} "
             f"with crop_size {processor.crop_size}"
         )
     names = {number: name for name, number in _FILTERS.items()}
     if processor.resample not in names:
         known = ", ".join(f"{number} ({name})" for number, name in names.items())
-        raise ValueError(f"open_clip has no filter {processor.resample!r}; resample is one of {known}")
+        raise ValueError(f"open_clip lacks the filter resample={processor.resample!r}; it has {known}")
     return {
         "mean": _numbers({"mean": processor.image_mean}, "mean", OPENAI_CLIP_MEAN),
         "std": _numbers({"std": processor.image_std}, "std", OPENAI_CLIP_STD),
@@ -88,11 +88,11 @@ def check_openai_preprocessing(processor: CLIPImageProcessor, image_size: int) -
     """Refuse preprocessing that differs from OpenAI's code.
 
     Raises:
-        ValueError: a field differs; one message names them all.
+        ValueError: a field differs; one message names all such fields.
     """
     wanted = openai_preprocessing(image_size)
     faults = [
-        f"{field} is {getattr(processor, field)!r} in place of {getattr(wanted, field)!r}"
+        f"{field} is {getattr(processor, field)!r} instead of {getattr(wanted, field)!r}"
         for field in ARGUMENTS
         if field != "do_convert_rgb" and not _alike(getattr(processor, field), getattr(wanted, field))
     ]
@@ -103,9 +103,9 @@ def check_openai_preprocessing(processor: CLIPImageProcessor, image_size: int) -
 def _check_steps(processor: CLIPImageProcessor, library: str, **wanted: bool) -> None:
     for field, value in wanted.items():
         if getattr(processor, field) != value:
-            raise ValueError(f"{library} cannot prepare pictures with {field}={getattr(processor, field)!r}")
+            raise ValueError(f"{library} cannot preprocess images with {field}={getattr(processor, field)!r}")
     if not _alike(processor.rescale_factor, 1 / 255):
-        raise ValueError(f"{library} cannot prepare pictures with rescale_factor={processor.rescale_factor!r}")
+        raise ValueError(f"{library} cannot preprocess images with rescale_factor={processor.rescale_factor!r}")
 
 
 def _alike(one: Any, other: Any) -> bool:
@@ -118,13 +118,13 @@ def _alike(one: Any, other: Any) -> bool:
 
 
 def _numbers(given: Mapping[str, Any], field: str, default: list[float]) -> list[float]:
-    """Return one number per channel, of three."""
+    """Return three numbers, one per channel."""
     value = given.get(field)
     if value is None:
         return list(default)
     numbers = list(value) if isinstance(value, list | tuple) else [value] * 3
     if len(numbers) != 3 or not all(isinstance(number, int | float) for number in numbers):
-        raise ValueError(f"preprocess_cfg.{field} is {value!r}; it must be one number per channel, of three")
+        raise ValueError(f"preprocess_cfg.{field} is {value!r}; it must be three numbers, one per channel")
     if field == "std" and 0 in numbers:
-        raise ValueError(f"preprocess_cfg.std is {value!r}, and values cannot be divided by 0")
+        raise ValueError(f"preprocess_cfg.std is {value!r}; it must not contain 0")
     return [float(number) for number in numbers]

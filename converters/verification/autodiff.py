@@ -1,4 +1,4 @@
-"""Gradients of plain numpy code, by arrays that record their computation.
+"""Gradients of plain numpy code, through arrays that record their computation.
 
 `verification.reference` is written for arrays. Given `Tracked` weights, it builds a graph, along which `pull_back` goes
 from a result to the weights. Only operations that the reference uses have a rule; numpy raises TypeError for others.
@@ -41,7 +41,7 @@ ELEMENTWISE: dict[np.ufunc, Sequence[Callable[..., Any]]] = {
     np.tanh: (lambda y, a: 1 - y**2,),
     erf: (lambda y, a: 2 / math.sqrt(math.pi) * np.exp(-(a**2)),),
 }
-_COMPARISONS = {np.greater, np.less, np.equal}  # they give plain arrays
+_COMPARISONS = {np.greater, np.less, np.equal}  # their results are plain arrays
 
 _numbers = count()
 
@@ -51,7 +51,7 @@ class Node:
 
     Attributes:
         parents: the steps of its inputs, each with the function that turns the step's gradient into the input's.
-        number: a number higher than those of all earlier steps.
+        number: a serial number, higher than those of all earlier steps.
     """
 
     def __init__(self, parents: Sequence[tuple[Node, Pull]]) -> None:
@@ -59,7 +59,7 @@ class Node:
 
 
 class Tracked(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array that records its computation. Gradients end at one that is made from a plain array.
+    """An array that records its computation. Gradients stop at one made from a plain array.
 
     Args:
         value: the array; computed in float64.
@@ -113,7 +113,7 @@ class Tracked(np.lib.mixins.NDArrayOperatorsMixin):
     def astype(self, dtype: Any) -> Tracked:
         """Return the array itself, as everything here is float64."""
         if dtype != np.float64:
-            raise TypeError(f"gradients are taken in float64, not in {dtype}")
+            raise TypeError(f"gradients are computed in float64, not in {dtype}")
         return self
 
     def reshape(self, *shape: int) -> Tracked:
@@ -165,7 +165,7 @@ def pull_back(result: Tracked, slope: Array | float = 1.0) -> dict[Node, Array]:
 
 
 def _step(result: Array, inputs: Sequence[Any], pulls: Sequence[Pull]) -> Tracked:
-    """Return the result, with the way back to the tracked inputs."""
+    """Return the result, linked to the tracked inputs."""
     return Tracked(result, [(x.node, pull) for x, pull in zip(inputs, pulls, strict=False) if isinstance(x, Tracked)])
 
 
@@ -195,7 +195,7 @@ FUNCTIONS: Mapping[Any, Callable[..., Tracked]] = {
 def _matmul_pulls(a: Array, b: Array) -> list[Pull]:
     """Return the derivatives of a product of matrices, or of stacks of them, `(..., n, m) @ (..., m, k)`."""
     if min(a.ndim, b.ndim) < 2:
-        raise TypeError("gradients of a product with a vector are not taken")
+        raise TypeError("the gradient of a product with a vector is not supported")
     stacked: list[Pull] = [
         lambda slope: _unbroadcast(slope @ b.swapaxes(-1, -2), a.shape),
         lambda slope: _unbroadcast(a.swapaxes(-1, -2) @ slope, b.shape),

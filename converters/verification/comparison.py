@@ -40,7 +40,7 @@ class Comparison:
         relative: `absolute` divided by the size that `scale` names.
         scale: the reference size of the tolerance; see `converters.verification.tolerances`.
         tolerance: the limit of `relative`.
-        fault: the reason why the two cannot be compared, if there is one.
+        fault: the reason why the two cannot be compared; None if they can.
     """
 
     stage: str
@@ -59,7 +59,7 @@ class Comparison:
 
     @property
     def badness(self) -> float:
-        """Ratio of the difference to the tolerance; above 1 it is too large."""
+        """Ratio of the difference to the tolerance; above 1 fails."""
         if self.relative == 0:
             return 0.0 if self.fault is None else math.inf
         return self.relative / self.tolerance if self.tolerance else math.inf
@@ -87,13 +87,13 @@ def _difference(stage: str, a: Run, b: Run) -> tuple[float, str | None]:
         # An unused parameter has no gradient in some frameworks, and zeros in others.
         if is_gradient(stage):
             return max(run.largest[stage] for run in (a, b) if stage in run), None
-        return math.inf, f"{without[0]} has no such stage"
+        return math.inf, f"{without[0]} lacks this stage"
     one, other = a[stage], b[stage]
     if one.shape != other.shape:
-        return math.inf, f"{a.name} has the shape {one.shape}, {b.name} {other.shape}"
+        return math.inf, f"{a.name} has shape {one.shape}, but {b.name} has {other.shape}"
     for run in (a, b):
         if not np.isfinite(run.largest[stage]):
-            return math.inf, f"{run.name} has numbers that are not finite"
+            return math.inf, f"{run.name} has NaN or infinite values"
     return change_between(one, other).absolute, None
 
 

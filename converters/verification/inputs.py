@@ -1,4 +1,4 @@
-"""The images and texts that `clip-zoo verify` runs: always the same, and generated without files."""
+"""The images and texts that `clip-zoo verify` runs: always the same, generated without files."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ TEXTS = (
     "A photograph of an old lighthouse on a cliff above the sea, in the evening light of a day in late October",
     "one more word " * 400,
 )
-_SIZES = ((320, 240), (200, 333), (64, 64), (640, 481))  # width and height: wide, high, small, large
+_SIZES = ((320, 240), (200, 333), (64, 64), (640, 481))  # width and height: wide, tall, small, large
 _BLANK = 2  # the blank image, whose pixels near zero make a layer norm's epsilon matter
 _MEAN_COLOUR = (122, 116, 104)  # of OpenAI's preprocessing
 
-DRAWN = "drawn"  # stands for the name of a checkpoint if no file states the preprocessing
+DRAWN = "drawn"  # in place of a checkpoint's name if no file states the preprocessing
 
 
 def pictures() -> list[Image.Image]:
-    """Return RGB images, as many as texts: gradients, edges, waves of all lengths, noise, and a blank image."""
+    """Return RGB images, one per text: gradients, edges, waves of all lengths, noise, and a blank image."""
     return [_picture(width, height, seed) for seed, (width, height) in enumerate(_SIZES)]
 
 
@@ -54,8 +54,8 @@ class Inputs:
     """The arguments of a forward pass, for any framework.
 
     Attributes:
-        image_processor: makes `pixel_values` from the images; None if there are none, or they are drawn at random.
-        tokenizer: makes `input_ids` and `attention_mask` from the texts; None likewise.
+        image_processor: turns the images into `pixel_values`; None if there are none, or they are drawn at random.
+        tokenizer: turns the texts into `input_ids` and `attention_mask`; None likewise.
         max_length: the maximum length of a text in tokens.
         drawn: the arguments that are drawn at random.
         origin: the checkpoint whose processor makes each argument, or DRAWN.
@@ -100,9 +100,8 @@ def inputs_for(class_name: str, config: Any, preparations: list[Preparation], dr
     Args:
         class_name: the model class.
         config: the configuration.
-        preparations: the checkpoint's own preprocessing, then those of others to use for what it does not state.
-        drawn_for: the configuration for random inputs; that of the checkpoint it is compared with, so that both get the
-            same inputs.
+        preparations: the checkpoint's own preprocessing, then fallbacks for what it does not state.
+        drawn_for: the configuration for random inputs; the same for both checkpoints, so that their inputs agree.
     """
     inputs = Inputs()
     if class_name == "CLIPModel" or "Text" not in class_name:

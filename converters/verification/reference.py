@@ -94,7 +94,7 @@ def run(class_name: str, checkpoint: Mapping[str, np.ndarray], config: AnyConfig
         return clip(checkpoint, settings, **inputs)
     trace: Trace = {}
     weights = Weights(checkpoint)
-    if class_name == "CLIPForImageClassification":  # by the mean of the patches, not by the class token
+    if class_name == "CLIPForImageClassification":  # from the mean of the patches, not the class token
         states = _patches(weights / "vision_model", settings.vision_config, inputs["pixel_values"], trace)
         mean = states[:, 1:].mean(axis=1)
         trace["logits"] = _linear(weights / "classifier", mean) if settings.num_labels else mean
@@ -102,7 +102,7 @@ def run(class_name: str, checkpoint: Mapping[str, np.ndarray], config: AnyConfig
         text(weights / "text_model", settings, inputs["input_ids"], inputs.get("attention_mask"), trace)
     else:
         vision(weights / "vision_model", settings, inputs["pixel_values"], trace)
-    if class_name.endswith("WithProjection"):  # which shows in place of what it projects
+    if class_name.endswith("WithProjection"):  # the projection replaces the pooled state
         tower, kind, projection = ("text", "text", "text") if "Text" in class_name else ("vision", "image", "visual")
         trace[f"{kind}_features"] = trace.pop(f"{tower}.pooled") @ weights[f"{projection}_projection.weight"].T
     return trace

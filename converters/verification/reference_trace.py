@@ -1,4 +1,4 @@
-"""The reference beside the backends: a checkpoint run in numpy and float64, with gradients and a step of training."""
+"""The reference in the role of a backend: a checkpoint run in numpy and float64, with gradients and a training step."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _DTYPES: dict[str, Any] = {
     "float16": np.float16,
     "bfloat16": ml_dtypes.bfloat16,
 }
-# What is minimised: the first of these that is a stage. See `clip_core.modeling.stages.objective`.
+# The objective is the first of these that is a stage. See `clip_core.modeling.stages.objective`.
 _OBJECTIVES = ("loss", "text_embeds", "text_features", "image_features", "logits", "text.pooled", "vision.pooled")
 
 
 class RoundedWeights(Mapping[str, Any]):
-    """A checkpoint as a model of some dtype holds it, in float64 and not kept in memory.
+    """A checkpoint rounded to a dtype, as float64 arrays that are not kept in memory.
 
     Args:
         checkpoint: canonical name to array.
-        dtype: what to round to.
+        dtype: the dtype to round to.
     """
 
     def __init__(self, checkpoint: Checkpoint, dtype: str) -> None:
@@ -53,7 +53,7 @@ class RoundedWeights(Mapping[str, Any]):
 
 
 class TrackedWeights(RoundedWeights):
-    """The same for gradients: what was used is kept, in `used`."""
+    """The same for gradients: weights that were used are kept in `used`."""
 
     def __init__(self, checkpoint: Checkpoint, dtype: str) -> None:
         super().__init__(checkpoint, dtype)
@@ -69,7 +69,7 @@ class TracedReference:
     """The reference as a `clip_core.modeling.tracing.Traced`, in float64 after rounding the weights to a dtype.
 
     Args:
-        request: the checkpoint, and the inputs. Its `dtype` is what the weights are rounded to.
+        request: the checkpoint and the inputs. The weights are rounded to its `dtype`.
     """
 
     def __init__(self, request: TraceRequest) -> None:
@@ -80,7 +80,7 @@ class TracedReference:
         self._weights: Any = weights_class(self._prepared.checkpoint, request.dtype)
 
     def stages(self) -> dict[str, np.ndarray]:
-        """Run the model forward, and return every stage."""
+        """Run the forward pass, and return every stage."""
         request = self.request
         run: Any = reference.run(request.class_name, self._weights, self._prepared.config, **request.inputs)
         self._run = run

@@ -38,7 +38,7 @@ def check_target(path: str | os.PathLike[str]) -> None:
     """
     target = Path(path).expanduser()
     if target.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give a file to write the report to")
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file for the report")
     there = next(folder for folder in target.absolute().parents if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise PermissionError(f"{path} cannot be written, as {there} is not a writable folder")
@@ -56,7 +56,7 @@ def render(result: Verification) -> str:
     sections = [
         f'<h1>{title}</h1><p class="{_class(result.passed)}">{escape(result.verdict())}</p>',
         _facts(result),
-        f"<h2>The worst of each group</h2>{_comparisons(result.worst_of_groups().values())}",
+        f"<h2>Worst stage of each group</h2>{_comparisons(result.worst_of_groups().values())}",
         _drift(result),
         _worst_parameters(result),
         f"<h2>Versions and hardware</h2>{_table([], versions)}",
@@ -70,14 +70,14 @@ def render(result: Verification) -> str:
 def _facts(result: Verification) -> str:
     rows = [["frameworks", ", ".join(result.frameworks)], ["dtype", result.dtype]]
     if result.against is not None:
-        rows.append(["held against", result.against])
+        rows.append(["compared with", result.against])
     rows += [
-        [name, origin if origin == "drawn" else f"by the processor of {origin}"]
+        [name, origin if origin == "drawn" else f"from the processor of {origin}"]
         for name, origin in result.inputs.items()
     ]
     rows += [[name, f"did not finish: {why.strip()}"] for name, why in result.failures.items()]
     rows += [
-        [f"configuration: {name}", f"{one} and {other}: they differ"]
+        [f"configuration: {name}", f"{one} in the first checkpoint, {other} in the second"]
         for name, (one, other) in result.configuration.items()
     ]
     return _table([], [[*map(escape, row)] for row in rows])
@@ -90,7 +90,7 @@ def _drift(result: Verification) -> str:
         ours = [one for one in result.comparisons if one.stage.startswith(tower) and one.group in _DRIFT_GROUPS]
         if ours:
             plots.append(
-                f"<h2>{title}</h2><p>Largest difference, as a part of the largest number.</p>{_plot(ours, tower)}"
+                f"<h2>{title}</h2><p>Largest difference relative to the largest value.</p>{_plot(ours, tower)}"
             )
     return "".join(plots)
 
@@ -113,11 +113,11 @@ def _worst_parameters(result: Verification) -> str:
     if not ours:
         return ""
     worst = sorted(ours, key=lambda one: -one.badness)[:_WORST]
-    return "<h2>The worst parameters</h2>" + _comparisons(worst)
+    return "<h2>Worst parameters</h2>" + _comparisons(worst)
 
 
 def _comparisons(comparisons: Iterable[Comparison]) -> str:
-    head = ["group", "stage", "runs", "largest", "relative", "tolerance", "of what", ""]
+    head = ["group", "stage", "runs", "max difference", "relative", "tolerance", "scale", ""]
     rows = []
     for one in comparisons:
         numbers = [f"{one.absolute:.2e}", f"{one.relative:.2e}", f"{one.tolerance:.0e}"]

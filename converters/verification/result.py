@@ -22,10 +22,10 @@ class Verification:
         dtype: the dtype in which the frameworks ran.
         frameworks: the names of the frameworks, in the order in which they ran.
         inputs: the origin of each argument of the forward pass: the checkpoint whose processor made it, or "drawn".
-        configuration: both values of each field in which the checkpoints' configurations ask for another computation.
-        failures: the reason for each framework that computed nothing: its process died, or it raised an internal error.
+        configuration: both values of each field that differs between the checkpoints and changes the computation.
+        failures: the reason why a framework did not finish: its process died, or it raised an internal error.
         comparisons: all stages of all pairs of runs, in order of computation.
-        versions: the version of each package and part of the machine.
+        versions: the version of each package, and the hardware.
     """
 
     checkpoint: str
@@ -41,7 +41,7 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """True if every framework ran, all runs agree at all stages, and the configurations ask for the same."""
+        """True if every framework ran, all runs agree at all stages, and so do the configurations."""
         return (
             not self.failures and not self.configuration and all(comparison.passed for comparison in self.comparisons)
         )
@@ -66,7 +66,7 @@ class Verification:
         return common.pop() if len(common) == 1 else None
 
     def worst_of_groups(self) -> dict[str, Comparison]:
-        """Return the comparison of each group of stages that is closest to its tolerance or furthest beyond."""
+        """Return for each group of stages the comparison with the largest ratio to its tolerance."""
         worst: dict[str, Comparison] = {}
         for comparison in self.comparisons:
             if comparison.badness > worst.setdefault(comparison.group, comparison).badness:
@@ -80,10 +80,10 @@ class Verification:
         first = self.first_drift
         if first is not None:
             pairs = ", ".join(" and ".join(pair) for pair in self.drifting)
-            alone = f"; {self.suspect} stands alone" if self.suspect else ""
+            alone = f"; {self.suspect} is the outlier" if self.suspect else ""
             return f"The first stage that drifts is {first}: {pairs} differ{alone}."
         if self.configuration:
-            return "All stages agree, but the configurations ask for different computations."
+            return "All stages agree, but the configurations differ in fields that change the computation."
         return f"All {len({one.stage for one in self.comparisons})} stages agree."
 
     def to_dict(self) -> dict[str, Any]:

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 REFERENCE = "reference"
 
-# What a user can put right: the caller raises these again. Anything else is a fault of the framework that ran.
+# Errors that a user can correct; the caller raises them again. Any other is a fault of the framework.
 _BAD_REQUESTS = (ImportError, OSError, ValueError)
 
 
 class Subject(NamedTuple):
-    """A checkpoint and what is needed to run it. `label` goes before the framework's name in that of a run."""
+    """A checkpoint and what is needed to run it. `label` is the prefix of a run's name, before the framework."""
 
     source: str | os.PathLike[str]
     label: str
@@ -48,7 +48,7 @@ class Job:
     Attributes:
         framework: the name of a backend, or "reference".
         subjects: the checkpoints.
-        dtype: of weights and computation.
+        dtype: dtype of weights and computation.
         folder: an existing folder for the arrays.
         keywords: further keywords of the backend's `trace`.
     """
@@ -123,20 +123,20 @@ def _run(framework: _Framework, subject: Subject, job: Job) -> Run:
     inputs = subject.inputs.arrays(framework.return_tensors)
     if "input_ids" in inputs:
         _check_ids(inputs["input_ids"], subject)
-    with np.errstate(all="ignore"):  # what is not finite shows in the comparison
+    with np.errstate(all="ignore"):  # the comparison reports values that are not finite
         stages = framework.trace(subject.source, inputs, class_name=subject.class_name, dtype=job.dtype, **job.keywords)
     precision = "float64" if job.framework == REFERENCE else job.dtype
     own_folder = Path(tempfile.mkdtemp(dir=job.folder))
     run = Run(subject.label + job.framework, precision, {**inputs, **stages}, own_folder, subject.temperature)
     del stages
-    gc.collect()  # models hold references to themselves
+    gc.collect()  # models contain reference cycles
     return run
 
 
 def _check_ids(input_ids: np.ndarray, subject: Subject) -> None:
-    """Refuse ids that the model has no embedding for; frameworks differ in what they do then."""
+    """Refuse ids without an embedding, which each framework treats differently."""
     size = getattr(subject.config, "text_config", subject.config).vocab_size  # type: ignore[union-attr]
     if input_ids.max() >= size:
         raise ValueError(
-            f"{subject.source}: its tokenizer makes the id {input_ids.max()}, and the model has {size} embeddings"
+            f"{subject.source}: its tokenizer produces the id {input_ids.max()}, but the model has {size} embeddings"
         )

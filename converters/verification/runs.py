@@ -31,7 +31,7 @@ class Run:
     Attributes:
         stages: the names of the stages, in order of computation; see `clip_core.modeling.stages`. Gradients come in the
             order of their computation, from the last parameter to the first.
-        largest: the largest absolute value of each stage; not finite if a value is not.
+        largest: the largest absolute value of each stage; NaN or infinite if a value is.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class Run:
     def largest_gradient(self, layer: str) -> float:
         """Return the largest absolute value among the gradients of a layer.
 
-        Some gradients are zero up to rounding, such as those of the keys' biases, because a softmax does not depend on
-        a shift of all scores. The other gradients of the layer show the size of the terms that cancel.
+        Some gradients are zero up to rounding, such as those of the keys' biases, because softmax is invariant to a
+        shift of all scores. The layer's other gradients give the size of the terms that cancel.
         """
         found = (size for stage, size in self.largest.items() if is_gradient(stage) and layer_of(stage) == layer)
         return max(found, default=0.0)

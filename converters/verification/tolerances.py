@@ -15,13 +15,13 @@ import ml_dtypes
 Precision = Literal["float64", "float32", "float16", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float64", "float32", "float16", "bfloat16")  # finest first
 
-# The size that a difference is divided by before it is compared with a tolerance:
+# The size that a difference is divided by before its comparison with a tolerance:
 ABSOLUTE = "absolute"  # nothing
-LARGEST = "of the largest"  # the largest number of the tensor; of a gradient, of all in its layer
-TEMPERATURE = "of the temperature"  # exp(logit_scale), by which errors of cosines grow in what is computed from them
-# The most that the first step of Adam moves a parameter by, but for weight decay; where that is less than one rounding
-# of the tensor's largest number, as in half precision, that rounding.
-STEP = "of the learning rate"
+LARGEST = "largest value"  # that of the tensor; for a gradient, that of all gradients in its layer
+TEMPERATURE = "temperature"  # exp(logit_scale), which scales the errors of cosines
+# The largest possible change in Adam's first step, apart from weight decay; or one rounding of the tensor's largest
+# value if that is more, as in half precision.
+STEP = "learning rate"
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Tolerance:
     float64: float = 1e-10
 
     def of(self, precision: Precision) -> float:
-        """Return the tolerance between runs, of which the coarser has this precision."""
+        """Return the tolerance between runs, given the coarser precision of the two."""
         value: float = getattr(self, precision)
         return value
 
 
-# Images and ids are made by the same code for every framework, and passing them on changes nothing.
+# The same code prepares images and ids for every framework.
 _EXACT = Tolerance(ABSOLUTE, 0.0, 0.0, 0.0, 0.0)
 # Twelve layers of B/32 in fp32 stay below 2e-6 of the largest; fp16 has 10 bits of fraction (5e-4 a rounding) and bf16
 # has 7 (4e-3 a rounding), which add up over the layers.
@@ -58,17 +58,17 @@ TOLERANCES: dict[str, Tolerance] = {
     "token ids": _EXACT,
     "embeddings": _STATES,
     "hidden states": _STATES,
-    # Probabilities, whose largest is near 1.
+    # Probabilities, of which the largest is near 1.
     "attentions": _STATES,
     "pooled": _STATES,
-    # What is projected, and not normalised yet, or scored by a classifier.
+    # Projections before normalization, and logits of a classifier.
     "projected": _STATES,
     # Of unit norm: 1e-5 is what users of the three frameworks are promised; 2e-7 is usual.
     "unit-norm embeddings": Tolerance(ABSOLUTE, float32=1e-5, float16=2e-3, bfloat16=1e-2),
     # Cosines times the temperature, and a mean of log-sums of them: their errors are at most twice the embeddings'.
     "logits": Tolerance(TEMPERATURE, float32=1e-5, float16=4e-3, bfloat16=2e-2),
     "loss": Tolerance(TEMPERATURE, float32=1e-5, float16=4e-3, bfloat16=2e-2),
-    # They pass the layers twice, and begin as differences of probabilities: 2e-5 was measured.
+    # They traverse the layers twice, and start as differences of probabilities: 2e-5 was measured.
     "gradients": Tolerance(LARGEST, float32=1e-4, float16=5e-2, bfloat16=4e-1),
     # 5e-4 was measured; a step without weight decay is 2e-4 times the parameter away, which is 20 times the tolerance
     # for a parameter of 1. In half precision the last bit of a parameter is about a step, and the sign of small
@@ -106,7 +106,7 @@ def group_of(stage: str) -> str:
 
 def scale_of(stage: str) -> str:
     """Return the size that differences of a stage are divided by."""
-    # By its logarithm, the temperature moves the loss as the logits do.
+    # Through its logarithm, the temperature affects the loss as the logits do.
     return TEMPERATURE if stage == "gradient.logit_scale" else TOLERANCES[group_of(stage)].scale
 
 

@@ -1,7 +1,7 @@
-"""The proof that frameworks, or checkpoints, give the same numbers: every stage of each run compared with the others.
+"""The proof that frameworks, or checkpoints, compute the same values: every stage of each run is compared.
 
-Each framework runs in a process of its own, one after the other, because some crash beside others: with triton
-installed, PyTorch does after TensorFlow. What a run computed waits on disk, so the largest run alone sets the memory.
+Each framework runs in its own process, one after the other, because some crash beside others: with triton installed,
+PyTorch does after TensorFlow. Results are kept on disk, so peak memory is that of the largest run.
 """
 
 from __future__ import annotations
@@ -60,27 +60,27 @@ def verify(
 
     Args:
         source: a folder, file or hub id, in any format.
-        against: another checkpoint of the same class; each framework's runs of the two are compared as well. It goes by
-            its own configuration and preprocessing, if it states one.
+        against: another checkpoint of the same class; each framework's runs of the two are also compared. It uses
+            its own configuration and preprocessing, if stated.
         frameworks: names of backends, and "reference" for float64 numpy; by default all that are installed.
-        dtype: of weights and computation: "fp32", "bf16", "fp16", or these as numpy names them. The reference takes
-            weights rounded to it, and computes in float64.
-        gradients: compare the gradients of every parameter, too.
-        train_step: compare every parameter after one step of AdamW, and the gradients.
-        own_processes: give each framework a process of its own, whose death is a failure of that framework alone.
-            False runs all of them in this process, where a debugger reaches them.
-        **options: where on the hub; see `clip_core.hub.HubOptions`.
+        dtype: dtype of weights and computation: "fp32", "bf16", "fp16", or numpy's names. The reference rounds the
+            weights to it, and computes in float64.
+        gradients: also compare the gradients of every parameter.
+        train_step: also compare the gradients, and every parameter after one step of AdamW.
+        own_processes: run each framework in its own process, so that a crash fails that framework only. False runs
+            all of them in this process, for debugging.
+        **options: hub options; see `clip_core.hub.HubOptions`.
 
     Returns:
         The comparisons of all stages, and the verdict.
 
     Raises:
         ValueError: a framework or dtype is unknown, there are no two runs to compare, or a checkpoint is damaged.
-        ImportError: a framework that was asked for is not installed.
+        ImportError: a requested framework is not installed.
         FileNotFoundError: there is no such checkpoint.
     """
     if dtype not in DTYPES:
-        raise ValueError(f"dtype={dtype!r} is not known; give one of {', '.join(DTYPES)}")
+        raise ValueError(f"dtype={dtype!r} is unknown; give one of {', '.join(DTYPES)}")
     _check_names(frameworks, against)
     subjects = _subjects([source] if against is None else [source, against], options)
     result = Verification(
@@ -90,7 +90,7 @@ def verify(
         dtype=DTYPES[dtype],
         frameworks=[],
         inputs=subjects[0].inputs.origin,
-        configuration=_told_otherwise(subjects),
+        configuration=_differing_fields(subjects),
         versions={"python": platform.python_version()},
     )
     keywords = {"gradients": gradients or train_step, "train_step": train_step, **options}
@@ -132,9 +132,11 @@ def _check_names(names: Sequence[str] | None, against: object) -> None:
     known = [REFERENCE, *backend_names()]
     for name in names:
         if name not in known:
-            raise ValueError(f"framework {name!r} is not known; it is one of {', '.join(known)}")
+            raise ValueError(f"framework {name!r} is unknown; give some of {', '.join(known)}")
     if len(set(names)) < (2 if against is None else 1):
-        raise ValueError(f"{', '.join(names) or 'nothing'} is not enough to compare; name some of {', '.join(known)}")
+        raise ValueError(
+            f"{', '.join(names) or 'nothing'} is not enough to compare; give at least two of {', '.join(known)}"
+        )
 
 
 def _subjects(sources: Sequence[str | os.PathLike[str]], options: HubOptions) -> list[Subject]:
@@ -144,12 +146,17 @@ def _subjects(sources: Sequence[str | os.PathLike[str]], options: HubOptions) ->
         ValueError: the model classes differ.
     """
     checkpoints = [open_checkpoint(source, **options) for source in sources]
-    told = [describe(checkpoint, source, **options) for checkpoint, source in zip(checkpoints, sources, strict=True)]
-    if told[0].class_name != told[-1].class_name:
+    descriptions = [
+        describe(checkpoint, source, **options) for checkpoint, source in zip(checkpoints, sources, strict=True)
+    ]
+    if descriptions[0].class_name != descriptions[-1].class_name:
         raise ValueError(
-            f"{sources[0]} is a {told[0].class_name} and {sources[-1]} a {told[-1].class_name}; they cannot be compared"
+            f"{sources[0]} is a {descriptions[0].class_name} and {sources[-1]} a "
+            f"{descriptions[-1].class_name}; they cannot be compared"
         )
-    ways = [preparation(source, description, **options) for source, description in zip(sources, told, strict=True)]
+    ways = [
+        preparation(source, description, **options) for source, description in zip(sources, descriptions, strict=True)
+    ]
     return [
         Subject(
             source=source,
@@ -157,10 +164,10 @@ def _subjects(sources: Sequence[str | os.PathLike[str]], options: HubOptions) ->
             class_name=description.class_name,
             config=description.config,
             temperature=_temperature(checkpoint),
-            # What a checkpoint does not state is taken from the other.
-            inputs=inputs_for(description.class_name, description.config, [ways[place], *ways], told[0].config),
+            # A checkpoint falls back on the other's preprocessing.
+            inputs=inputs_for(description.class_name, description.config, [ways[place], *ways], descriptions[0].config),
         )
-        for place, (source, checkpoint, description) in enumerate(zip(sources, checkpoints, told, strict=True))
+        for place, (source, checkpoint, description) in enumerate(zip(sources, checkpoints, descriptions, strict=True))
     ]
 
 
@@ -168,7 +175,7 @@ def _temperature(checkpoint: Checkpoint) -> float:
     return float(np.exp(checkpoint["logit_scale"].astype(np.float64))) if "logit_scale" in checkpoint else 1.0
 
 
-def _told_otherwise(subjects: Sequence[Subject]) -> dict[str, tuple[Any, Any]]:
+def _differing_fields(subjects: Sequence[Subject]) -> dict[str, tuple[Any, Any]]:
     """Return the fields of the configurations that differ and change the computation."""
     one, other = (computing_fields(subject.config) for subject in (subjects[0], subjects[-1]))
     return {name: (one.get(name), other.get(name)) for name in one | other if one.get(name) != other.get(name)}
@@ -179,7 +186,7 @@ def _machine() -> dict[str, str]:
 
 
 def _processor() -> str:
-    """Return the processor's name, which Linux has in a file only."""
+    """Return the processor's name, which Linux states only in a file."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

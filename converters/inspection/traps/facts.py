@@ -24,10 +24,10 @@ class Facts:
         content: the content of config.json; empty if the configuration has another origin.
         formats: the formats in which the folder has weights.
         tokenizer: the facts in the tokenizer's files.
-        misfit: the reason why the weights do not fit the configuration, if they do not.
+        misfit: the reason why the weights do not fit the configuration; None if they fit.
         not_finite: the number of NaN and infinite values by tensor.
         logit_scale: the value of the parameter.
-        disagreeing: the difference of each other format's weights from those in use.
+        disagreeing: the difference between each other format's weights and those in use.
     """
 
     source: str
@@ -54,7 +54,7 @@ class Facts:
         return {name: tower for name, tower in found.items() if tower is not None}
 
     def stated(self, tower: str, name: str) -> Any:
-        """Return a field of a tower as config.json states it; None if it does not."""
+        """Return a field of a tower from config.json; None if it is not stated."""
         if f"{tower}_config" not in self.content and f"{tower}_config_dict" not in self.content:
             return None if self.content.get("model_type") == "clip" else self.content.get(name)
         old = self.content.get(f"{tower}_config_dict") or {}

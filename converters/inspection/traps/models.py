@@ -19,7 +19,7 @@ _ACTIVATIONS_BY_NAME = {
     "quickgelu": "quick_gelu",
 }
 _ACTIVATIONS_BY_NAME |= {"laion": "gelu", "datacomp": "gelu"}
-# Widths of vision towers that OpenAI did not train (H, g, bigG); nearly all use gelu.
+# Widths of vision towers that OpenAI never trained (H, g, bigG); nearly all use gelu.
 _LARGE_WIDTHS = {1280, 1408, 1664}
 
 
@@ -28,10 +28,10 @@ def legacy_eos(facts: Facts) -> str | None:
     text = facts.towers.get("text")
     if text is None or text.eos_token_id != LARGEST_ID:
         return None
-    said = "eos_token_id is the legacy 2, which pools at the largest id of a row"
+    said = "eos_token_id is the legacy 2, which pools each text at its largest id"
     added = 0 if facts.tokenizer is None else facts.tokenizer.added
     if text.vocab_size > VOCAB_SIZE or added:
-        return f"{said}; tokens were added, whose ids are larger than that of EOS, and a text with one is pooled at it"
+        return f"{said}; added tokens have larger ids than EOS, so a text with one is pooled at the wrong token"
     return said
 
 
@@ -42,7 +42,7 @@ def other_eos(facts: Facts) -> str | None:
         return None
     if text.eos_token_id == LARGEST_ID:
         return None
-    return f"eos_token_id is {text.eos_token_id}, and the tokenizer ends texts with {tokenizer.eos_token_id}"
+    return f"eos_token_id is {text.eos_token_id}, but the tokenizer ends texts with {tokenizer.eos_token_id}"
 
 
 def pad(facts: Facts) -> str | None:
@@ -61,7 +61,11 @@ def activation_unstated(facts: Facts) -> str | None:
         for name in facts.towers
         if facts.content and "hidden_act" not in facts.content and not facts.stated(name, "hidden_act")
     ]
-    return f"config.json states no hidden_act for {' and '.join(silent)}; quick_gelu is the default" if silent else None
+    return (
+        f"config.json does not state hidden_act for {' and '.join(silent)}; quick_gelu is the default"
+        if silent
+        else None
+    )
 
 
 def activations_differ(facts: Facts) -> str | None:
@@ -78,7 +82,7 @@ def activation_doubtful(facts: Facts) -> str | None:
     expected = {act for part, act in _ACTIVATIONS_BY_NAME.items() if part in name}
     acts = {tower.hidden_act for tower in facts.towers.values()}
     if len(expected) == 1 and not acts & expected:
-        return f"hidden_act is {acts.pop()}, and checkpoints of this name were trained with {expected.pop()}"
+        return f"hidden_act is {acts.pop()}, but checkpoints with this name were trained with {expected.pop()}"
     vision = facts.towers.get("vision")
     if (
         not expected
@@ -86,7 +90,9 @@ def activation_doubtful(facts: Facts) -> str | None:
         and vision.hidden_size in _LARGE_WIDTHS
         and vision.hidden_act == "quick_gelu"
     ):
-        return "hidden_act is quick_gelu; of towers this wide, LAION's have gelu, and DFN's and MetaCLIP's quick_gelu"
+        return (
+            "hidden_act is quick_gelu; LAION's towers of this width use gelu, and those of DFN and MetaCLIP quick_gelu"
+        )
     return None
 
 
@@ -94,7 +100,11 @@ def head_width(facts: Facts) -> str | None:
     """Check for heads that are not 64 wide."""
     widths = {name: tower.hidden_size // tower.num_attention_heads for name, tower in facts.towers.items()}
     odd = [f"{width} in {name}" for name, width in widths.items() if width != HEAD_WIDTH]
-    return f"heads are {' and '.join(odd)} wide; code that derives their number from 64 is wrong" if odd else None
+    return (
+        f"heads have width {' and '.join(odd)}; code that assumes 64 computes the wrong number of heads"
+        if odd
+        else None
+    )
 
 
 def epsilon(facts: Facts) -> str | None:
@@ -111,12 +121,12 @@ def projection(facts: Facts) -> str | None:
     towers = {f"{name}_config": facts.stated(name, "projection_dim") for name in facts.towers}
     stated = {name: size for name, size in towers.items() if size is not None}
     if top is None and not stated:
-        return "projection_dim is stated nowhere; the weight's own size is taken, where other code takes 512"
+        return "projection_dim is not stated; clip-zoo uses the weight's size, other code assumes 512"
     wrong = {name: size for name, size in stated.items() if top is not None and size != top}
     if wrong:
-        return f"projection_dim is {top} at the top level and {wrong} in the towers; the top level's counts"
+        return f"projection_dim is {top} at the top level but {wrong} in the towers; the top level applies"
     if not stated:
-        return f"projection_dim {top} stands at the top level alone; a tower loaded by itself elsewhere takes 512"
+        return f"projection_dim {top} is stated only at the top level; other code that loads a single tower assumes 512"
     return None
 
 
@@ -134,26 +144,26 @@ def legacy_dicts(facts: Facts) -> str | None:
 
 
 def vocabulary(facts: Facts) -> str | None:
-    """Check for a tokenizer of another size."""
+    """Check for a tokenizer whose size is not `vocab_size`."""
     text, tokenizer = facts.towers.get("text"), facts.tokenizer
     if text is None or tokenizer is None or tokenizer.size == text.vocab_size:
         return None
     fails = "; its last ids have no embedding" if tokenizer.size > text.vocab_size else ""
-    return f"vocab_size is {text.vocab_size}, and the tokenizer has {tokenizer.size} ids{fails}"
+    return f"vocab_size is {text.vocab_size}, but the tokenizer has {tokenizer.size} ids{fails}"
 
 
 def positions(facts: Facts) -> str | None:
-    """Check for another maximum length than 77."""
+    """Check for a maximum length other than 77."""
     text = facts.towers.get("text")
     if text is None or text.max_position_embeddings == POSITIONS:
         return None
-    return f"texts have up to {text.max_position_embeddings} tokens, not {POSITIONS}"
+    return f"texts can have {text.max_position_embeddings} tokens, not {POSITIONS}"
 
 
 def max_length(facts: Facts) -> str | None:
-    """Check for a tokenizer that truncates at another length."""
+    """Check for a tokenizer that truncates to another length."""
     text, tokenizer = facts.towers.get("text"), facts.tokenizer
     if text is None or tokenizer is None or tokenizer.max_length in {None, text.max_position_embeddings}:
         return None
     positions = text.max_position_embeddings
-    return f"the tokenizer cuts texts at {tokenizer.max_length}, and the model has {positions} positions"
+    return f"the tokenizer truncates texts to {tokenizer.max_length} tokens, but the model has {positions} positions"

@@ -43,7 +43,7 @@ TRAPS = (
     Trap("positions", models.positions),
     Trap("text length", models.max_length),
     Trap("no preprocessor", pictures.no_preprocessor),
-    Trap("picture size", pictures.picture_size),
+    Trap("image size", pictures.picture_size),
     Trap("normalization", pictures.normalization),
     Trap("squash", pictures.squash),
     Trap("not finite", weights.not_finite),

@@ -25,15 +25,15 @@ def several_formats(facts: Facts) -> str | None:
     others = [name for name in facts.formats if taken is None or name != taken.name]
     if not others or taken is None:
         return None
-    differ = "; ".join(f"{name} holds other weights: {how}" for name, how in facts.disagreeing.items())
-    return f"the folder also holds {', '.join(others)}; {taken.name} is taken" + (f", and {differ}" if differ else "")
+    differ = "; ".join(f"{name} has other weights: {how}" for name, how in facts.disagreeing.items())
+    return f"the folder also contains {', '.join(others)}; {taken.name} is read" + (f", and {differ}" if differ else "")
 
 
 def assumed_config(facts: Facts) -> str | None:
     """Check for a configuration that no file states."""
     if facts.description.origin != FROM_SHAPES or facts.checkpoint.constants:
         return None
-    return "no file tells the activation; quick_gelu and heads of 64 are assumed, as in OpenAI's code"
+    return "no file states the activation; quick_gelu and heads of width 64 are assumed, as in OpenAI's code"
 
 
 def constants(facts: Facts) -> str | None:
@@ -49,7 +49,7 @@ def metadata(facts: Facts) -> str | None:
         return None
     weights = [path for path in facts.checkpoint.files if path.suffix != ".json"]
     silent = [path.name for path in weights if "format" not in format_.metadata(path)]
-    return f"{', '.join(silent)} has no format in its metadata; transformers refuses that" if silent else None
+    return f"{', '.join(silent)} has no format in its metadata; transformers refuses such a file" if silent else None
 
 
 def other_names(facts: Facts) -> str | None:
@@ -65,7 +65,7 @@ def other_names(facts: Facts) -> str | None:
     if checkpoint.layout is not HUGGING_FACE or not renamed:
         return None
     example = renamed[0]
-    return f"{len(renamed)} tensors have unusual names: {checkpoint.names_in_file[example]} for {example}, for one"
+    return f"{len(renamed)} tensors have unusual names, such as {checkpoint.names_in_file[example]} for {example}"
 
 
 def not_finite(facts: Facts) -> str | None:
@@ -73,11 +73,11 @@ def not_finite(facts: Facts) -> str | None:
     if not facts.not_finite:
         return None
     name, count = next(iter(facts.not_finite.items()))
-    return f"{len(facts.not_finite)} tensors hold NaN or infinity; {name} {count} times"
+    return f"{len(facts.not_finite)} tensors contain NaN or infinity; {name} {count} times"
 
 
 def logit_scale(facts: Facts) -> str | None:
-    """Check for a temperature below the limit of training."""
+    """Check for a temperature below the limit used in training."""
     if facts.logit_scale is None or facts.logit_scale <= LARGEST_LOGIT_SCALE + 1e-3:
         return None
     return f"logit_scale is {facts.logit_scale:.4f}, above the ln 100 that training clamps it to"
@@ -92,4 +92,4 @@ def dtypes(facts: Facts) -> str | None:
 def half(facts: Facts) -> str | None:
     """Check for float16 weights."""
     names = {entry.dtype.name for entry in facts.checkpoint.entries.values()}
-    return "the weights are float16; trained as they are, Adam makes them NaN" if "float16" in names else None
+    return "the weights are float16; training them with Adam in float16 gives NaN" if "float16" in names else None

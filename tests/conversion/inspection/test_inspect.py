@@ -157,7 +157,7 @@ CASES = {
     "projections disagree": ("projection", "the top level's counts", {"config": plain({"projection_dim": 7})}),
     "legacy dicts": ("legacy config dicts", r"overrides text_config \(hidden_act\)", {"change": legacy}),
     "positions": ("positions", "up to 19 tokens", {"config": plain({"max_position_embeddings": 19})}),
-    "picture size": ("picture size", "the model takes 30", {"size": 32, "crop_size": 32}),
+    "image size": ("image size", "the model takes 30", {"size": 32, "crop_size": 32}),
     "Inception": ("normalization", "Inception's", {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}),
     "ImageNet": (
         "normalization",

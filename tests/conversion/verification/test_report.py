@@ -18,7 +18,7 @@ EVIL = '<script>alert("x")</script>&'
 
 
 def comparison(stage, group, relative=1e-7, pair=("reference", "torch"), **changes):
-    fields = {"absolute": 2 * relative, "relative": relative, "scale": "of the largest", "tolerance": 1e-5}
+    fields = {"absolute": 2 * relative, "relative": relative, "scale": "largest value", "tolerance": 1e-5}
     return Comparison(stage, group, pair, **{**fields, **changes})
 
 
