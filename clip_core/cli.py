@@ -1,4 +1,4 @@
-"""The command `clip-zoo`. Each subcommand is a module of its own, imported when it is called."""
+"""The command `clip-zoo`. Each subcommand is its own module, imported when called."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ app = App(
     help_format="markdown",
     result_action="return_value",
 )
-# A command's module is imported only when the command is called, so its summary for the overview stands here.
+# A command's module is imported only when the command is called, so its summary in the overview is repeated here.
 app.command(
     "clip_core.commands.classify:classify",
     name="classify",
@@ -154,7 +154,7 @@ def _exit_code(arguments: list[str] | None) -> int:
 
 
 def _naming_the_option(message: str, arguments: list[str]) -> str:
-    """Name the option that an error is about, where the library names its own argument, or only the value.
+    """Name the option that an error is about, if the message has the library's argument or only the value.
 
     Args:
         message: the error's message.

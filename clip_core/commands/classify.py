@@ -200,24 +200,24 @@ def _print_table(answers: list[Answer]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    told = [answer for answer in answers if answer.truth is not None]
+    labelled = [answer for answer in answers if answer.truth is not None]
     names = _short_names([answer.image for answer in answers])
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("image", overflow="fold", no_wrap=True)
     for place in range(len(answers[0].labels)):
         table.add_column("most likely" if place == 0 else f"{place + 1}.", overflow="fold")
-    if told:
+    if labelled:
         table.add_column("correct?", overflow="fold")
     for name, answer in zip(names, answers, strict=True):
         cells = [f"{probability:6.1%} {label}" for label, probability in answer.labels]
         verdict = "" if answer.truth is None else "yes" if _is_right(answer) else f"no, {answer.truth}"
         # As Text: rich would parse square brackets in a plain string as markup.
-        table.add_row(*map(Text, (name, *cells, *([verdict] if told else []))))
+        table.add_row(*map(Text, (name, *cells, *([verdict] if labelled else []))))
     console = Console()
     console.print(table)
-    if told:
-        right = sum(map(_is_right, told))
-        console.print(f"{right} of {len(told)} correct ({right / len(told):.1%})", highlight=False)
+    if labelled:
+        right = sum(map(_is_right, labelled))
+        console.print(f"{right} of {len(labelled)} correct ({right / len(labelled):.1%})", highlight=False)
 
 
 def _short_names(paths: list[str]) -> list[str]:

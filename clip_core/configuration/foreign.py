@@ -52,11 +52,11 @@ TELLTALES = (
     ("ls_1.gamma", "an open_clip model with layer scale", _OPEN_CLIP),
     ("cls_emb", "an open_clip model whose text tower has a class token", _OPEN_CLIP),
     ("vision_model.head.", "SigLIP, which has another loss, pooling and tokenizer", "transformers.SiglipModel"),
-    ("logit_bias", "SigLIP or a model of its kind, which has another loss", "transformers or open_clip_torch"),
+    ("logit_bias", "SigLIP or a similar model, which has another loss", "transformers or open_clip_torch"),
     ("text_model.encoder.layer.", "Chinese CLIP, or another model with BERT as text tower", "transformers"),
     ("text_model.roberta.", "AltCLIP", "transformers.AltCLIPModel"),
     ("qformer.", "BLIP-2", "transformers.Blip2Model"),
-    ("self_attn.qkv.", "BLIP or a model of its kind", "transformers"),
+    ("self_attn.qkv.", "BLIP or a similar model", "transformers"),
 )
 
 
@@ -77,7 +77,7 @@ def foreign_family(config: Mapping[str, Any]) -> str | None:
 
 
 def foreign_tensors(names: Iterable[str]) -> str | None:
-    """Return the family that a checkpoint's tensors belong to, with what loads it; None for CLIP.
+    """Describe the foreign family that a checkpoint's tensors belong to, and its loader; None for CLIP.
 
     Args:
         names: the names of the tensors in the file.
@@ -86,7 +86,7 @@ def foreign_tensors(names: Iterable[str]) -> str | None:
     for telltale, what, loader in TELLTALES:
         found = next((name for name in names if f".{telltale}" in name), None)
         if found is not None:
-            return f"{what}, as its tensor {found[1:]} tells; load it with {loader}"
+            return f"{what}, according to its tensor {found[1:]}; load it with {loader}"
     return None
 
 

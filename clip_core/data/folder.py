@@ -116,14 +116,14 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _check_paired(where: Path, pictures: list[str], captions: list[str], unpaired: Unpaired) -> None:
     """Report everything without a counterpart: the counts, and the first names of each kind."""
-    told = [
+    faults = [
         f"{kind}: {len(names)} ({', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)})"
         for kind, names in (("images without a caption", pictures), ("captions without an image", captions))
         if names
     ]
-    if not told:
+    if not faults:
         return
-    message = f"{where}: {'; '.join(told)}"
+    message = f"{where}: {'; '.join(faults)}"
     if unpaired == "error":
         raise ValueError(f"{message}. Add the missing files, or pass unpaired='skip' to leave these out")
     _logger.warning("%s; left out", message)

@@ -113,7 +113,7 @@ class _Run:
                 self._put(in_flight.popleft(), value)
         except Exception as error:  # noqa: BLE001  re-raised in the caller's thread
             for number in in_flight:
-                self._put(number, WorkerError(_told(worker.process, error)))
+                self._put(number, WorkerError(_reason(worker.process, error)))
 
     def values(self) -> Iterator[Any]:
         """Yield the values in order as they arrive."""
@@ -180,7 +180,7 @@ class _SourceError:
         self.error = error
 
 
-def _told(process: subprocess.Popen[bytes], error: Exception) -> str:
+def _reason(process: subprocess.Popen[bytes], error: Exception) -> str:
     """Return the reason that a worker's value is missing."""
     if not isinstance(error, (EOFError, BrokenPipeError)):
         return "".join(traceback.format_exception(error))

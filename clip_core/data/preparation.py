@@ -123,10 +123,10 @@ class Preparation:
         """Return the arrays of a chunk's good entries, and the reasons for the others."""
         read = [self._read(entry, chunk.epoch) for entry in chunk.entries]
         outcomes = iter(self._rows([sample for sample in read if isinstance(sample, _Sample)]))
-        told = [next(outcomes) if isinstance(sample, _Sample) else sample for sample in read]
-        rows = [outcome for outcome in told if isinstance(outcome, Row)]
+        results = [next(outcomes) if isinstance(sample, _Sample) else sample for sample in read]
+        rows = [outcome for outcome in results if isinstance(outcome, Row)]
         return Prepared(
-            [outcome.key if isinstance(outcome, Row) else outcome for outcome in told],
+            [outcome.key if isinstance(outcome, Row) else outcome for outcome in results],
             {name: np.stack([row.arrays[name] for row in rows]) for name in (rows[0].arrays if rows else ())},
             [row.length for row in rows],
         )

@@ -42,7 +42,7 @@ def open_pairs(
             - a folder of images, with captions beside them (cat.jpg, cat.txt) or in a metadata.jsonl, .csv or .tsv;
             - such a table;
             - WebDataset shards (.tar, .tar.gz), or Parquet files with embedded image bytes: a path, a pattern such
-              as "train-{000..099}.tar" or "data/*.parquet", a list of those, or the folder that holds them;
+              as "train-{000..099}.tar" or "data/*.parquet", a list of those, or the folder that contains them;
             - a `datasets.Dataset`, or any object with `len` and integer indexing; a `datasets.IterableDataset`, or
               any re-iterable object; rows are dictionaries;
             - a return value of this function.

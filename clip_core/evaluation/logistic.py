@@ -82,7 +82,7 @@ def optimizer() -> Callable[..., Any]:
     """Return SciPy's `minimize`.
 
     Raises:
-        ImportError: if SciPy is not installed; the message tells how to install it.
+        ImportError: if SciPy is not installed; the message says how to install it.
     """
     try:
         from scipy.optimize import minimize

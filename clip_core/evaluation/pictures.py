@@ -74,7 +74,7 @@ def embed_pictures(
         num_workers=workers,
         max_broken=len(pairs),  # never exceeded: the caller reports them
     )
-    told = 0
+    reported = 0
     with closing(loader):
         for batch in loader:
             embeds.append(classifier.encoder.encode_images(batch["pixel_values"]))
@@ -83,8 +83,8 @@ def embed_pictures(
             fingerprints += [hashlib.sha256(picture).digest() for picture in batch["pixel_values"]]
             if tell is not None:
                 done = len(keys) + len(loader.broken)
-                tell(done - told)
-                told = done
+                tell(done - reported)
+                reported = done
         broken = loader.broken
     if not keys:
         raise ValueError(f"none of the {len(pairs)} samples can be used{_listed(broken)}")

@@ -1,4 +1,4 @@
-"""The handles that every model class offers in every backend, as far as they need no framework."""
+"""The methods that every model class has in every backend, as far as they need no framework."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class ModelHandles:
 
     @classmethod
     def _own_config(cls, config: Any) -> Any:
-        """Return the configuration of this class: the one given, or its tower's out of a CLIPConfig.
+        """Return the configuration for this class: the given one, or its tower's part of a CLIPConfig.
 
         Raises:
-            TypeError: it is of another class.
-            ValueError: no attention implementation has the name it asks for.
+            TypeError: it is of another class, and not a CLIPConfig.
+            ValueError: its attention implementation is unknown.
         """
         config = own_config(config, cls.config_class, cls.__name__)
         for part in (config, *(getattr(config, key) for key in config.sub_configs)):
@@ -55,10 +55,10 @@ class ModelHandles:
         """Change the attention implementation of the model.
 
         Args:
-            attn_implementation: one for all; or a dict that tells the towers apart, as in {"text_config": "eager"}.
+            attn_implementation: one for all; or a dict with one per tower, as in {"text_config": "eager"}.
 
         Raises:
-            ValueError: no implementation has this name; nothing is changed then.
+            ValueError: the implementation is unknown; then nothing is changed.
         """
         check = self._check_implementation
         if isinstance(attn_implementation, dict):
@@ -70,7 +70,7 @@ class ModelHandles:
     # Embeddings
 
     def _input_embedding(self) -> tuple[Any, str]:
-        """Return the module that holds the input embedding, and its name there."""
+        """Return the module with the input embedding, and its attribute there."""
         if hasattr(self, "text_model"):
             return self.text_model.embeddings, "token_embedding"
         return self.vision_model.embeddings, "patch_embedding"  # type: ignore[attr-defined]
@@ -88,21 +88,21 @@ class ModelHandles:
         setattr(*self._input_embedding(), value)
 
     def get_output_embeddings(self) -> None:
-        """Return None: CLIP has no output embedding. Libraries for fine-tuning ask for it."""
+        """Return None, as CLIP has no output embedding; fine-tuning libraries call this."""
 
     def resize_token_embeddings(
         self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
     ) -> Any:
-        """Grow or cut the token embedding, and note the new `vocab_size` in the configuration.
+        """Extend or truncate the token embedding, and update `vocab_size` in the configuration.
 
         Args:
-            new_num_tokens: the new number of tokens, `len(tokenizer)` after tokens were added; None to keep it.
+            new_num_tokens: the new number of tokens, such as `len(tokenizer)` after adding tokens; None to keep it.
             pad_to_multiple_of: round the number up to a multiple of this.
-            mean_resizing: start new rows at the mean of the old (Hewitt 2021), where transformers draws them next to
-                it; otherwise draw them as a fresh model does.
+            mean_resizing: initialize new rows with the mean of the old (Hewitt 2021), whereas transformers draws them
+                around it; otherwise draw them as in a new model.
 
         Returns:
-            The embedding, which is also in its place in the model.
+            The embedding, which is already set in the model.
 
         Raises:
             TypeError: the model has no text tower.
@@ -121,7 +121,7 @@ class ModelHandles:
     # Pruning
 
     def prune_heads(self, heads_to_prune: Mapping[Any, Any]) -> None:
-        """Remove attention heads for good, and note them in the configuration.
+        """Remove attention heads permanently, and record them in the configuration.
 
         Args:
             heads_to_prune: layer index to heads, numbered as in the unpruned model. For a CLIPModel, one such mapping
@@ -137,7 +137,7 @@ class ModelHandles:
     # Training
 
     def gradient_checkpointing_enable(self) -> None:
-        """Recompute each layer in the backward pass instead of keeping its inner states: less memory, more time."""
+        """Recompute each layer in the backward pass instead of storing its activations: less memory, more time."""
         for encoder in self._encoders():
             encoder.gradient_checkpointing = True
 

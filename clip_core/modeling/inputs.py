@@ -1,6 +1,6 @@
-"""Checks of a model's inputs, alike in every backend.
+"""Checks of a model's inputs, the same in every backend.
 
-A size is None where a graph does not know it; such a size passes.
+A size is None if a graph does not know it; such a size is accepted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def check_text_length(seq: int | None, longest: int) -> None:
     """
     if seq is not None and seq > longest:
         raise ValueError(
-            f"the text is {seq} tokens long and the model has {longest} positions (max_position_embeddings); "
+            f"the text has {seq} tokens, but the model has {longest} positions (max_position_embeddings); "
             f"call the tokenizer with truncation=True, max_length={longest}"
         )
 
@@ -28,7 +28,7 @@ def check_text_length(seq: int | None, longest: int) -> None:
 def unknown_ids(vocab_size: int) -> IndexError:
     """Return the error for ids outside the vocabulary."""
     return IndexError(
-        f"input_ids holds an id outside the vocabulary of {vocab_size} tokens; "
+        f"input_ids contains an id outside the vocabulary of {vocab_size} tokens; "
         "if tokens were added to the tokenizer, call model.resize_token_embeddings(len(tokenizer))"
     )
 
@@ -37,16 +37,16 @@ def check_eos(has_eos: Iterable[bool], eos_token_id: int) -> None:
     """Refuse rows of ids without an EOS token.
 
     Args:
-        has_eos: for each row, whether it holds one.
+        has_eos: for each row, True if it contains one.
         eos_token_id: the token's id.
 
     Raises:
-        ValueError: a row holds none.
+        ValueError: a row contains none.
     """
     without = [row for row, found in enumerate(has_eos) if not found]
     if without:
         raise ValueError(
-            f"rows {without} of input_ids hold no EOS token (id {eos_token_id}); "
+            f"rows {without} of input_ids have no EOS token (id {eos_token_id}); "
             "truncate with the tokenizer, which keeps it"
         )
 
@@ -57,29 +57,29 @@ def check_pixel_shape(
     """Refuse images that do not fit the model.
 
     Args:
-        shape: of `pixel_values`, which should be `(batch, channels, height, width)`.
-        num_channels: the channels the model takes.
+        shape: shape of `pixel_values`, which should be `(batch, channels, height, width)`.
+        num_channels: number of channels the model takes.
         image_size: the height and width the model takes.
         patch_size: the height and width of a patch.
-        interpolate: take images of another size too, as `interpolate_pos_encoding=True` does.
+        interpolate: also accept images of another size, as `interpolate_pos_encoding=True` does.
 
     Raises:
         ValueError: the shape does not fit.
     """
     if len(shape) != 4 or (shape[1] is not None and shape[1] != num_channels):
         raise ValueError(
-            f"pixel_values has shape {tuple(shape)}; it has to be (batch, channels, height, width), "
+            f"pixel_values has shape {tuple(shape)}; it must be (batch, channels, height, width), "
             f"here (batch, {num_channels}, {image_size}, {image_size})"
         )
     height, width = shape[2:]
     if interpolate and (height is None or width is None):
-        raise ValueError("interpolate_pos_encoding=True needs images whose height and width the graph knows")
+        raise ValueError("interpolate_pos_encoding=True needs images of a height and width known to the graph")
     for side in (height, width):
         if side is None:
             continue
         if not interpolate and side != image_size:
             raise ValueError(
-                f"the images are {height} x {width} and the model takes {image_size} x {image_size}; "
+                f"the images are {height} x {width}, but the model takes {image_size} x {image_size}; "
                 "resize them with the image processor, or pass interpolate_pos_encoding=True"
             )
         if side < patch_size:
@@ -92,10 +92,10 @@ def warn_of_ignored(method: str, ignored: Mapping[str, Any], *, stacklevel: int 
     """Warn that a method of CLIPModel ignores some keywords.
 
     Args:
-        method: its name.
+        method: the method's name.
         ignored: the keywords.
         stacklevel: as in `warnings.warn`; 3 points at the method's caller.
     """
     if ignored:
         names = ", ".join(map(repr, ignored))
-        warnings.warn(f"CLIPModel.{method} does not take {names}; ignored", stacklevel=stacklevel)
+        warnings.warn(f"CLIPModel.{method} ignores {names}, which it does not take", stacklevel=stacklevel)

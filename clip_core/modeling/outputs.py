@@ -274,7 +274,7 @@ def as_asked(output: ModelOutput, config: Any, return_dict: bool | None) -> Any:
 
 
 def outputs_asked(config: Any, output_attentions: bool | None, output_hidden_states: bool | None) -> tuple[bool, bool]:
-    """Return whether to return attention weights and hidden states; for None the configuration decides."""
+    """Return both flags, with the configuration's value for None."""
     return (
         config.output_attentions if output_attentions is None else output_attentions,
         config.output_hidden_states if output_hidden_states is None else output_hidden_states,

@@ -1,6 +1,6 @@
-"""Tracing a model: every stage of a run by name, and on request the gradients and a step of training.
+"""Tracing of a model: every stage of a run by name, and on request the gradients and a training step.
 
-A backend implements `Traced`. The arguments of a trace, and the order of its results, stand here once.
+A backend implements `Traced`. The arguments of a trace and the order of its results are defined here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class TraceRequest:
     """The model to trace, and its inputs; see `clip_core.backends.Tracer`.
 
     Attributes:
-        differentiated: gradients will be asked for.
+        differentiated: True if gradients will be requested.
     """
 
     source: str | os.PathLike[str]
@@ -36,10 +36,10 @@ class TraceRequest:
 
 
 class Traced(Protocol):
-    """A model that is traced. Parameters go by their canonical names."""
+    """A model being traced. Parameters have their canonical names."""
 
     def stages(self) -> dict[str, np.ndarray]:
-        """Run the model forward, and return every stage."""
+        """Run the forward pass, and return every stage."""
         ...
 
     def backward(self) -> None:
@@ -84,7 +84,7 @@ def tracer(load: Callable[[TraceRequest], Traced]) -> Tracer:
 
 
 def call_arguments(request: TraceRequest, to_tensor: Callable[[np.ndarray], Any]) -> dict[str, Any]:
-    """Return the arguments of the model's call, which computes a loss where texts and images pair up."""
+    """Return the arguments of the model's call, which computes a loss if texts and images pair up."""
     arguments = {name: to_tensor(np.asarray(array)) for name, array in request.inputs.items()}
     if request.class_name == "CLIPModel" and len(arguments["input_ids"]) == len(arguments["pixel_values"]):
         arguments["return_loss"] = True
@@ -95,7 +95,7 @@ def run_stages(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Run a backend's model, and return the tensor of every stage.
 
     Args:
-        model: of one of the six classes.
+        model: an instance of one of the six classes.
         arguments: see `call_arguments`.
     """
     class_name = type(model).__name__
@@ -110,7 +110,7 @@ def run_stages(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _attentions(model: Any, arguments: Mapping[str, Any]) -> Any:
-    """Run eager attention, which alone returns its weights; all other stages come from the default."""
+    """Run the model with eager attention, which returns its weights; all other stages come from the default."""
     implementation = model.config.attn_implementation
     model.set_attn_implementation("eager")
     try:

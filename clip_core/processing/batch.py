@@ -1,6 +1,6 @@
 """Named arrays in the caller's framework, as tokenizers, image processors and processors return them. Internal.
 
-The frameworks are those of `clip_core.processing.frameworks`; each is imported only by the call that asks for it.
+The frameworks are those of `clip_core.processing.frameworks`; each is imported only by a call that requests it.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class BatchFeature(UserDict[str, Any]):
         """Move every array to a device, in place.
 
         Each framework takes its own devices: a name, an object of its own, and in PyTorch all arguments of
-        `torch.Tensor.to`, where a dtype changes only floating-point tensors. Numpy arrays stay as they are.
+        `torch.Tensor.to`, where a dtype changes only floating-point tensors. Numpy arrays are not changed.
 
         Args:
             *args: the device.

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class CharSpan(NamedTuple):
-    """Characters of a text, from `start` up to but without `end`."""
+    """Characters of a text, from `start` to `end` (exclusive)."""
 
     start: int
     end: int
 
 
 class TokenSpan(NamedTuple):
-    """Tokens of a row, from `start` up to but without `end`."""
+    """Tokens of a row, from `start` to `end` (exclusive)."""
 
     start: int
     end: int
@@ -96,7 +96,7 @@ class BatchEncoding(BatchFeature):
         return self._n_sequences
 
     def tokens(self, batch_index: int = 0) -> list[str]:
-        """Return the tokens of a row, as they stand in the cleaned text.
+        """Return the tokens of a row.
 
         Args:
             batch_index: index of the row.
@@ -232,7 +232,7 @@ def _as_array(name: str, value: Any, integer: type[np.integer[Any]]) -> Any:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(
-            f"{name} cannot be made a tensor: the rows differ in length; pass padding=True, and truncation=True for "
-            "texts that are longer than the model takes"
+            f"{name} cannot be converted to a tensor: the rows differ in length; pass padding=True, and "
+            "truncation=True for texts longer than the model takes"
         ) from error
     return array.astype(integer) if array.size == 0 or array.dtype.kind in "iub" else array

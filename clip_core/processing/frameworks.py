@@ -34,8 +34,8 @@ class Framework:
         from_numpy: converts a numpy array.
         to_numpy: converts an array, on any device, to numpy.
         move: moves an array to a device, given the positional and keyword arguments of `BatchFeature.to`.
-        integer: the dtype that token ids have in the framework.
-        is_default: True for the framework whose backend runs a model when none is named.
+        integer: the dtype of token ids in the framework.
+        is_default: True for the framework whose backend runs a model by default.
     """
 
     name: str

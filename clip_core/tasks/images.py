@@ -62,7 +62,7 @@ def encode_images(
         Embeddings of unit norm `(images, projection)`, float32.
 
     Raises:
-        ValueError: if an image cannot be read or processed (the message names its index and path), or there is none.
+        ValueError: if an image cannot be read or processed (the message names its index and path), or there are none.
     """
     batches = encode_image_batches(
         encoder, processor, images, batch_size=batch_size, num_threads=num_threads, on_error=on_error
@@ -115,7 +115,7 @@ def _encoded(
     on_error: Callable[[int, ValueError], object] | None,
 ) -> Iterator[EncodedBatch]:
     batch: dict[int, np.ndarray] = {}
-    with closing(pixels):  # and so stop the threads, however this ends
+    with closing(pixels):  # stops the threads in any case
         for place, outcome in enumerate(pixels):
             if isinstance(outcome, np.ndarray):
                 batch[place] = outcome

@@ -193,8 +193,10 @@ def check_config(checkpoint: RunCheckpoint, config: CLIPConfig) -> None:
         del was["projection_dim"], now["projection_dim"]
     changed = [name for name in sorted(was | now) if was.get(name) != now.get(name)]
     if changed:
-        told = ", ".join(f"{name} was {was.get(name)!r} and is now {now.get(name)!r}" for name in changed)
-        raise ValueError(f"{checkpoint.folder} belongs to another model: {told}; pass the same --model to resume")
+        differences = ", ".join(f"{name} was {was.get(name)!r} and is now {now.get(name)!r}" for name in changed)
+        raise ValueError(
+            f"{checkpoint.folder} belongs to another model: {differences}; pass the same --model to resume"
+        )
 
 
 def _model_fields(config: CLIPConfig) -> dict[str, Any]:

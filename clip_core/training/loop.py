@@ -80,8 +80,10 @@ class Run:
             if (was := checkpoint.state["settings"].get(name, value)) != value
         }
         if changed:
-            told = ", ".join(f"{name} was {was!r} and is now {now!r}" for name, (was, now) in changed.items())
-            raise ValueError(f"{checkpoint.folder} belongs to another run: {told}; use the same settings to resume")
+            differences = ", ".join(f"{name} was {was!r} and is now {now!r}" for name, (was, now) in changed.items())
+            raise ValueError(
+                f"{checkpoint.folder} belongs to another run: {differences}; use the same settings to resume"
+            )
         self.loader.load_state_dict(own_state(checkpoint.state["loader"], self.loader))
         self.trainer.restore(checkpoint.folder, checkpoint.step)
         self.step = checkpoint.step
