@@ -1,4 +1,4 @@
-"""Benchmark targets: the value asked for, the value measured, and the margin of a miss."""
+"""Benchmark targets: the required value, the measured value, and the margin of a miss."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ class Goal:
 
 def at_most(what: str, measured: float | Ratio, limit: float, unit: str = "", why: str = "") -> Goal:
     """Return a target with an upper limit."""
-    return Goal(what, *_told(measured), "at most", limit, unit, why)
+    return Goal(what, *_median_and_interval(measured), "at most", limit, unit, why)
 
 
 def at_least(what: str, measured: float | Ratio, limit: float, unit: str = "", why: str = "") -> Goal:
     """Return a target with a lower limit."""
-    return Goal(what, *_told(measured), "at least", limit, unit, why)
+    return Goal(what, *_median_and_interval(measured), "at least", limit, unit, why)
 
 
 def from_record(record: Mapping[str, Any]) -> Goal:
@@ -79,7 +79,7 @@ def from_record(record: Mapping[str, Any]) -> Goal:
     return Goal(**fields | {"interval": record["interval"] and tuple(record["interval"])})
 
 
-def _told(measured: float | Ratio) -> tuple[float, tuple[float, float] | None]:
+def _median_and_interval(measured: float | Ratio) -> tuple[float, tuple[float, float] | None]:
     return (measured.median, measured.interval) if isinstance(measured, Ratio) else (measured, None)
 
 

@@ -234,7 +234,7 @@ def ratio(measurements: Mapping[str, Measurement], ours: str, peer: str) -> Rati
 
 
 def ratios(timed: Sequence[Timed], ours: str, peer: str) -> list[tuple[Timed, Ratio]]:
-    """Return our time over the peer's where both were measured, from their duel if there was one."""
+    """Return our time over the peer's for cases in which both were measured, from their duel if there was one."""
     found = []
     for one in timed:
         measured = one.duels.get((ours, peer)) or one.duels.get((peer, ours)) or one.measurements

@@ -56,10 +56,10 @@ def _processor() -> str:
 
 
 def _name() -> str:
-    told = re.search(r"^model name\s*:\s*(.+)$", _CPU.read_text(), re.MULTILINE) if _CPU.exists() else None
-    return told.group(1) if told else platform.processor() or platform.machine()
+    match = re.search(r"^model name\s*:\s*(.+)$", _CPU.read_text(), re.MULTILINE) if _CPU.exists() else None
+    return match.group(1) if match else platform.processor() or platform.machine()
 
 
 def _memory() -> str:
-    told = re.search(r"^MemTotal:\s*(\d+) kB$", _MEMORY.read_text(), re.MULTILINE) if _MEMORY.exists() else None
-    return f"{int(told.group(1)) / 1024**2:.0f} GB" if told else "unknown"
+    match = re.search(r"^MemTotal:\s*(\d+) kB$", _MEMORY.read_text(), re.MULTILINE) if _MEMORY.exists() else None
+    return f"{int(match.group(1)) / 1024**2:.0f} GB" if match else "unknown"

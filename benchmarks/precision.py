@@ -3,7 +3,7 @@
 Models prepared for inference in float32 and bfloat16, and one with linear layers in int8 by PyTorch's dynamic
 quantization, take turns in one process on random weights of ViT-B/32's size. The loss of accuracy is measured on
 trained checkpoints: the demo model, on 2,000 images of colour-shape pairs absent from its training; and, if its folder
-lies beside the project, a small CLIP trained on emoji, on 32 drawings by a vendor it never saw.
+is beside the project's, a small CLIP trained on emoji, on 32 drawings by a vendor it never saw.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def report(settings: Settings) -> Report:
     checkpoints.write_random(folder, CLIPConfig(**fields))
     written = Report("precision", "Lower precision on the CPU", __doc__ or "", quick=settings.quick)
     if not multiplies_bfloat16():
-        written.notes.append("bfloat16 was left out: this CPU does not multiply it.")
+        written.notes.append("bfloat16 was left out: this CPU lacks instructions for it.")
     timed = speed(folder, settings)
     kept = accuracy(settings)
     written.tables = [speed_table(timed), *(accuracy_table(title, found) for title, found in kept.items())]

@@ -2,8 +2,8 @@
 
 The slow image processor of transformers, whose values ours reproduce, is single-threaded. Its fast one has different
 values and needs torchvision; if that is not installed, its arithmetic stands in for it: torch's resizing of bytes, the
-crop and the fused normalization, without transformers' overhead. Images are synthetic; if a folder of photographs lies
-beside the project, they get a row of their own.
+crop and the fused normalization, without transformers' overhead. Images are synthetic; if there is a folder of
+photographs beside the project's, they get their own row.
 
 The last rows continue to embeddings, with ViT-B/32 and random weights on all threads: comparing `encode_images` with
 the model alone shows how busy the model is kept.

@@ -74,10 +74,10 @@ class Report:
 
     def content(self) -> dict[str, Any]:
         """Return the content of the JSON file."""
-        told = ("name", "title", "description", "date", "quick", "machine", "versions", "measurements", "notes")
+        keys = ("name", "title", "description", "date", "quick", "machine", "versions", "measurements", "notes")
         goals = [dataclasses.asdict(goal) | {"reached": goal.reached} for goal in self.goals]
         tables = [dataclasses.asdict(table) for table in self.tables]
-        return {key: getattr(self, key) for key in told} | {"tables": tables, "goals": goals}
+        return {key: getattr(self, key) for key in keys} | {"tables": tables, "goals": goals}
 
     @classmethod
     def read(cls, path: Path) -> Report:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class UnavailableError(RuntimeError):
-    """A row that needs something this machine does not have."""
+    """An error for a row that needs something this machine lacks."""
 
 
 @dataclass(frozen=True)

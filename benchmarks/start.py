@@ -84,10 +84,10 @@ def import_rows(backend: str, repeats: int) -> list[dict[str, Any]]:
     programs = {BARE[backend]: PROGRAM.format(bare=BARE[backend], statement="pass")}
     programs |= {one: PROGRAM.format(bare=BARE[backend], statement=one) for one in statements(backend)}
     runs = in_turns({name: partial(run, "-c", program) for name, program in programs.items()}, repeats)
-    return [row(name, done, list(map(told, done))) for name, done in runs.items()]
+    return [row(name, done, list(map(seconds_of, done))) for name, done in runs.items()]
 
 
-def told(done: Run) -> tuple[float, float]:
+def seconds_of(done: Run) -> tuple[float, float]:
     """Parse wall and CPU seconds from the last line of the output."""
     wall, processor = map(float, done.output.splitlines()[-1].split())
     return wall, processor
@@ -130,8 +130,8 @@ def row(name: str, done: list[Run], over: list[tuple[float, float]]) -> dict[str
 
 def cells(row: dict[str, Any]) -> list[str]:
     """Return the cells of the row."""
-    told = (row[key] for key in ("wall_over_bare", "processor", "processor_over_bare"))
-    return [f"`{row['name']}`", f"{row['wall']:.2f} (±{row['spread']:.0%})", *(f"{seconds:.2f}" for seconds in told)]
+    rest = (row[key] for key in ("wall_over_bare", "processor", "processor_over_bare"))
+    return [f"`{row['name']}`", f"{row['wall']:.2f} (±{row['spread']:.0%})", *(f"{seconds:.2f}" for seconds in rest)]
 
 
 def goals(found: list[dict[str, Any]]) -> list[Goal]:

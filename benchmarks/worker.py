@@ -70,8 +70,8 @@ class Server:
         if hasattr(self.model, "memory"):
             found: dict[str, Any] = self.model.memory()
             return found
-        told = _STATUS.read_text()
-        now, peak = (int(told.partition(f"{key}:")[2].split()[0]) * _KIB for key in ("VmRSS", "VmHWM"))
+        status = _STATUS.read_text()
+        now, peak = (int(status.partition(f"{key}:")[2].split()[0]) * _KIB for key in ("VmRSS", "VmHWM"))
         return {"now": now, "peak": peak}
 
     def release(self) -> dict[str, Any]:

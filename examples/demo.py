@@ -30,15 +30,15 @@ NOT_INSTALLED = 3  # the exit code of a framework's own process
 
 
 def classify_alone(framework: str, arguments: list[str]) -> list[list[float]] | None:
-    """Classify in a process of its own, because some frameworks crash beside others.
+    """Classify in a separate process, because some frameworks crash beside others.
 
     Args:
-        framework: the name of its backend.
-        arguments: those of this program.
+        framework: name of the backend.
+        arguments: arguments of this program.
 
     Returns:
-        Probabilities `(images, labels)`; None if the framework is not installed, or if its process failed, which stderr
-        then tells.
+        Probabilities `(images, labels)`; None if the framework is not installed, or if its process failed, as reported
+        on stderr.
     """
     program = [sys.executable, __file__, *arguments, "--only", framework]
     process = subprocess.run(program, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603  this program
@@ -46,7 +46,7 @@ def classify_alone(framework: str, arguments: list[str]) -> list[list[float]] | 
         found: list[list[float]] = json.loads(process.stdout.splitlines()[-1])
         return found
     if process.returncode != NOT_INSTALLED:
-        print(f"{framework}: its process ended with exit code {process.returncode}", file=sys.stderr)
+        print(f"{framework}: the process ended with exit code {process.returncode}", file=sys.stderr)
     return None
 
 
@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("pictures", type=Path, help="a folder")
     parser.add_argument("--labels", type=Path, required=True, help="a file of labels to choose from")
     parser.add_argument("--template", default="{}", help="a text with {} for the label")
-    parser.add_argument("--only", metavar="BACKEND", help="classify with this one alone, and print numbers")
+    parser.add_argument("--only", metavar="BACKEND", help="classify with this backend only, and print JSON")
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
     if not Path(options.model, "config.json").exists() and options.model.startswith((".", "/", "~")):

@@ -29,7 +29,7 @@ _AT_ONCE = 8  # workers started in parallel
 _SECONDS_TO_START = 30.0  # import PyTorch and transformers, and load ViT-L/14, in that many workers at once
 _SECONDS_TO_PREPARE = 2.0  # inputs and outputs pass through files
 INDUCTOR, XLA = 75.0, 40.0  # to compile ViT-L/14 for one shape
-_PATIENCE = 150.0  # a later answer will never come
+_PATIENCE = 150.0  # seconds after which no answer is expected
 _PRODUCTS = 50  # matrix products per turn of the yardstick, so that it takes about as long as a model's turn
 _SLOWEST_RATE = 5e13  # FLOP/s in half precision, far below any GPU since Ampere
 _LAUNCHES = 0.04  # seconds in which even a slow CPU launches the kernels of both towers
@@ -126,9 +126,9 @@ class Comparison:
         for record in records.values():
             report.versions |= record["versions"]
             for name, why in record["left_out"].items():
-                told = f"{self.title}: {name} was left out: {why.strip().splitlines()[-1]}"
-                if told not in report.notes:
-                    report.notes.append(told)
+                note = f"{self.title}: {name} was left out: {why.strip().splitlines()[-1]}"
+                if note not in report.notes:
+                    report.notes.append(note)
         self.write(self.title, timed, records, report)
 
 

@@ -25,7 +25,7 @@ LABELS = (64,)
 
 
 def cases() -> list[Case]:
-    """Return images, and unpadded texts: cuDNN's kernel gets no padding."""
+    """Return images, and unpadded texts: cuDNN's kernel does not support padding."""
     images = [Case(pictures(n), "images", {"pixel_values": checkpoints.pictures(n)}, {"batch": n}) for n in IMAGES]
     full = {n: {"input_ids": checkpoints.texts(n)["input_ids"]} for n in LABELS}
     return images + [Case(f"{n} texts without padding", "texts", ids, {"batch": n}) for n, ids in full.items()]

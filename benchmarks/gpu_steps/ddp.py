@@ -51,7 +51,7 @@ class DistributedStep:
             for way, found in record["ways"].items():
                 cells = [milliseconds(found["median"], found["spread"]), f"{found['peak'] / MEGABYTE:.0f}"]
                 rows.append([f"{way}, {name}, {record['backend']}", *cells])
-            what = "gradients under DDP and without it: largest difference, relative to the largest gradient"
+            what = "gradients with and without DDP: largest difference, relative to the largest gradient"
             report.goals.append(at_most(what, record["difference"], _GRADIENTS))
         report.tables.append(Table(["a training step", "ms", "peak MB"], rows, self.title))
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _FOLDER = ROOT / "tests" / "gpu"
 _SECONDS = {"test_compiled.py": 150.0, "test_flax.py": 120.0}  # they compile
 _OTHERWISE = 60.0
-_TOLD = 2000  # characters of a failure
+_SHOWN = 2000  # characters of a failure
 _OUTCOMES = ("passed", "failing", "skipped")
 
 
@@ -51,8 +51,8 @@ class Suite:
         report.tables.append(Table(["tests/gpu", *_OUTCOMES], rows, self.title))
         for name, record in records.items():
             report.notes += [f"{name}: {failure.strip().splitlines()[-1]}" for failure in record["failures"]]
-            report.goals.append(at_most(f"{name}: tests that fail", record["failing"], 0))
-            report.goals.append(at_least(f"{name}: tests that pass", record["passed"], 1))
+            report.goals.append(at_most(f"{name}: failed tests", record["failing"], 0))
+            report.goals.append(at_least(f"{name}: passed tests", record["passed"], 1))
 
 
 def _run_file(name: str, job: Job) -> Record:
@@ -78,7 +78,7 @@ def read_junit(path: Path) -> Record:
         problem = next((found for tag in ("failure", "error") if (found := case.find(tag)) is not None), None)
         if problem is not None:
             failed += 1
-            failures.append(f"{case.get('name')}: {(problem.text or problem.get('message') or 'error')[-_TOLD:]}")
+            failures.append(f"{case.get('name')}: {(problem.text or problem.get('message') or 'error')[-_SHOWN:]}")
         skipped += case.find("skipped") is not None
     total = sum(1 for _ in suite.iter("testcase"))
     return {"passed": total - failed - skipped, "failing": failed, "skipped": skipped, "failures": failures}

@@ -1,7 +1,7 @@
 """Tables of transformers' CLIP page: ViT-L/14 in float16 with each attention implementation, beside transformers 5.
 
-Texts have 77 tokens. The page's own figures, from another GPU, stand beside ours. Each run's device memory is measured
-too.
+Texts have 77 tokens. The page's own figures, from another GPU, are shown beside ours. Each run's device memory is also
+measured.
 """
 
 from __future__ import annotations
@@ -111,8 +111,10 @@ def write(class_name: str, timed: list[Timed], records: Mapping[str, Record], re
     rows = []
     for one in timed:
         found = [one.measurements.get(name) for name in names]
-        told = [f"{1e3 * seconds:.0f}" for seconds in page.SECONDS[class_name][one.case.name]]
-        rows.append([one.case.name, *(milliseconds(each.median, each.spread) if each else "" for each in found), *told])
+        published = [f"{1e3 * seconds:.0f}" for seconds in page.SECONDS[class_name][one.case.name]]
+        rows.append(
+            [one.case.name, *(milliseconds(each.median, each.spread) if each else "" for each in found), *published]
+        )
     report.tables.append(Table(["ms", *names, *there], rows, class_name))
     memory = list(records.values())[-1]["memory"]
     cells = [f"{memory[name] / MEGABYTE:.0f}" if name in memory else "" for name in names]

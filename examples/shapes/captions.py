@@ -22,11 +22,11 @@ _PLACES = {
     "bottom": ("at the bottom", "in the lower part"),
 }
 # Content of sentences, with probabilities: most of a scene, its coloured shape only, or the colour or shape only. A
-# detailed sentence can be told apart from all others without the shape, so the others have to teach shapes.
+# detailed sentence differs from all others without the shape, so the others have to teach shapes.
 USUAL = {"much": 0.4, "both": 0.35, "colour": 0.1, "shape": 0.15}
 SIMPLE = {"both": 0.8, "colour": 0.05, "shape": 0.15}
 # Probability that a detailed sentence omits the colour, or the shape, so that each is also learned without the other.
-_UNTOLD = {"colour": 0.1, "shape": 0.1}
+_OMITTED = {"colour": 0.1, "shape": 0.1}
 _OPENINGS = ("", "", "", "a picture of ", "a drawing of ", "this is ", "there is ")
 
 
@@ -53,22 +53,22 @@ def names() -> list[str]:
     return [name(colour, shape) for colour in COLOURS for shape in SHAPES]
 
 
-def caption(scene: Scene, random: np.random.Generator, told: Mapping[str, float] = USUAL) -> str:
+def caption(scene: Scene, random: np.random.Generator, content: Mapping[str, float] = USUAL) -> str:
     """Return a random sentence about a scene: often its colour and shape, and random further details.
 
     Args:
         scene: the scene.
         random: the generator.
-        told: probabilities of each kind of content; see `USUAL`.
+        content: probabilities of each kind of content; see `USUAL`.
     """
     opening = _OPENINGS[int(random.integers(len(_OPENINGS)))]
-    what = random.choice(list(told), p=list(told.values()))
+    what = random.choice(list(content), p=list(content.values()))
     if not scene.colour and what in {"both", "colour"}:
         what = "shape"
     size = _one_of(random, _SIZE_WORDS[scene.size]) if what == "much" and random.random() < 0.6 else ""
-    untold = random.choice(["", *_UNTOLD], p=[1 - sum(_UNTOLD.values()), *_UNTOLD.values()]) if what == "much" else ""
-    colour = "" if what == "shape" or untold == "colour" else scene.colour
-    noun = "shape" if what == "colour" or untold == "shape" else scene.shape
+    omitted = random.choice(["", *_OMITTED], p=[1 - sum(_OMITTED.values()), *_OMITTED.values()]) if what == "much" else ""
+    colour = "" if what == "shape" or omitted == "colour" else scene.colour
+    noun = "shape" if what == "colour" or omitted == "shape" else scene.shape
     counted = opening.endswith("is ") or random.random() < 0.75
     things = _things(scene, (size, colour), noun, counted=counted)
     if what != "much":

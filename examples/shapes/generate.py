@@ -80,9 +80,9 @@ def rows(kind: str, chunk: int, count: int, seed: int) -> dict[str, list[Any]]:
         scenes = [draw_scene(random, HELD_OUT) for _ in range(count)]
         texts: list[Any] = [full_caption(scene) for scene in scenes]
     else:
-        drawn, told = (draw_simple_scene, SIMPLE) if kind == "simple" else (draw_scene, USUAL)
+        drawn, content = (draw_simple_scene, SIMPLE) if kind == "simple" else (draw_scene, USUAL)
         scenes = [_sometimes_painted(drawn(random), random) for _ in range(count)]
-        texts = [[caption(scene, random, told) for _ in range(_CAPTIONS)] for scene in scenes]
+        texts = [[caption(scene, random, content) for _ in range(_CAPTIONS)] for scene in scenes]
     return {
         "image": [_png(scene, random) for scene in scenes],
         "text": texts,

@@ -9,7 +9,7 @@ from fresh import Run, run
 
 def test_an_import_is_timed_within_its_process_from_when_the_framework_is_there():
     program = start.PROGRAM.format(bare="import time; time.sleep(0.5)", statement="print('said'); time.sleep(0.2)")
-    wall, processor = start.told(run("-c", program))
+    wall, processor = start.seconds_of(run("-c", program))
     assert 0.2 < wall < 0.45
     assert 0 <= processor < wall
 
