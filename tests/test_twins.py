@@ -59,7 +59,7 @@ ONLY_SOMEWHERE = {
             *("CLIPTextTransformer.check_ids", "CLIPTextTransformer.trimmed", "CLIPTextTransformer.pooled"),
         },
         "Flax compiles another method than the one that is called": {"_TextModel.forward"},
-        "tf.argmax does not promise the first": {"_first"},
+        "tf.argmax does not guarantee the first": {"_first"},
     },
     "vision": {
         "Keras makes a layer's own weights in `build`": {"CLIPVisionEmbeddings.build"},

@@ -102,7 +102,7 @@ def _table(comparisons: Iterable[Comparison]) -> Table:
     table.add_column("group")
     for column in ("stage", "runs"):
         table.add_column(column, overflow="fold")
-    for column in ("max difference", "relative", "tolerance", ""):
+    for column in ("absolute", "relative", "tolerance", ""):
         table.add_column(column, justify="right", no_wrap=True)
     for one in comparisons:
         numbers = (f"{one.absolute:.1e}", f"{one.relative:.1e}", f"{one.tolerance:.0e}")

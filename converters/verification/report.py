@@ -117,7 +117,7 @@ def _worst_parameters(result: Verification) -> str:
 
 
 def _comparisons(comparisons: Iterable[Comparison]) -> str:
-    head = ["group", "stage", "runs", "max difference", "relative", "tolerance", "scale", ""]
+    head = ["group", "stage", "runs", "absolute", "relative", "tolerance", "scale", ""]
     rows = []
     for one in comparisons:
         numbers = [f"{one.absolute:.2e}", f"{one.relative:.2e}", f"{one.tolerance:.0e}"]

@@ -49,7 +49,7 @@ def test_a_second_format_can_be_put_beside_the_first_and_is_told_of(tmp_path):
     arrays = save_checkpoint(tmp_path / "source", tiny_config())
     convert(tmp_path / "source", tmp_path / "target", "flax")
     result = convert(tmp_path / "source", tmp_path / "target", "tf")
-    assert any("also holds flax_model.msgpack" in note for note in result.notes)
+    assert any("also contains flax_model.msgpack" in note for note in result.notes)
     assert_same(open_checkpoint(tmp_path / "target", format="tf"), arrays)
     assert_same(open_checkpoint(tmp_path / "target", format="flax"), arrays)
 

@@ -101,7 +101,7 @@ def test_pictures_of_another_size_come_as_before():
 
 def test_bfloat16_is_as_near_prepared_as_not():
     if not inference.multiplies_bfloat16():
-        pytest.skip("this CPU does not multiply bfloat16")
+        pytest.skip("this CPU lacks instructions for bfloat16")
     inputs, model = inputs_of("CLIPModel"), build()
     with torch.inference_mode():
         expected = model(**inputs).logits_per_image

@@ -43,7 +43,7 @@ def test_convert_tells_what_it_wrote(run, source, tmp_path):
     assert code == 0
     assert "safetensors to flax" in out
     assert "  flax_model.msgpack\n" in out
-    assert err == "note: the source holds no tokenizer, so none is written\n"
+    assert err == "note: the source has no tokenizer, so none is written\n"
     assert_same(open_checkpoint(tmp_path / "flax").entries, open_checkpoint(source).entries)
 
 
@@ -69,7 +69,7 @@ def test_convert_overwrites_only_when_asked(run, source, tmp_path):
     before = {path.name: path.stat().st_mtime_ns for path in target.iterdir()}
     code, _, err = run("convert", source, target, "--to", "tf")
     assert code == 2
-    assert "holds tf_model.h5 already; pass --overwrite" in one_line(err)
+    assert "already contains tf_model.h5; pass --overwrite" in one_line(err)
     assert {path.name: path.stat().st_mtime_ns for path in target.iterdir()} == before
     assert run("convert", source, target, "--to", "tf", "--overwrite")[0] == 0
 

@@ -51,7 +51,7 @@ def test_a_failure_names_the_first_stage_and_exits_with_1(run, model, faulty):
     code, out, _ = run("verify", faulty, "--against", model, *BOTH)
     assert code == 1
     assert "FAIL" in out
-    assert "configuration: text_config.hidden_act is quick_gelu here and gelu there" in out
+    assert "configuration: text_config.hidden_act is quick_gelu in the first checkpoint and gelu in the second" in out
     assert out.splitlines()[-1] == (
         "The first stage that drifts is text.layers.0: reference and against reference, torch and against torch differ."
     )

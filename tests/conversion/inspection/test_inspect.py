@@ -146,17 +146,17 @@ def nowhere(content):
 
 
 CASES = {
-    "legacy eos": ("legacy eos", "the largest id of a row$", {"config": plain({"eos_token_id": 2})}),
+    "legacy eos": ("legacy eos", "at its largest id$", {"config": plain({"eos_token_id": 2})}),
     "pad 0": ("pad 0", '"!"', {"config": plain({"pad_token_id": 0})}),
     "activation unstated": ("activation unstated", "text and vision", {"change": without("hidden_act")}),
     "activations differ": ("activations differ", "gelu in text", {"config": plain({"hidden_act": "gelu"})}),
     "head width": ("head width", "16 in text", {"config": plain({"num_attention_heads": 8})}),
     "epsilon": ("layer norm epsilon", "1e-06 in vision", {"config": plain({}, {"layer_norm_eps": 1e-6})}),
-    "projection at the top": ("projection", "24 stands at the top level alone", {"change": projections}),
-    "projection nowhere": ("projection", "stated nowhere", {"change": nowhere}),
-    "projections disagree": ("projection", "the top level's counts", {"config": plain({"projection_dim": 7})}),
+    "projection at the top": ("projection", "24 is stated only at the top level", {"change": projections}),
+    "projection nowhere": ("projection", "not stated", {"change": nowhere}),
+    "projections disagree": ("projection", "the top level applies", {"config": plain({"projection_dim": 7})}),
     "legacy dicts": ("legacy config dicts", r"overrides text_config \(hidden_act\)", {"change": legacy}),
-    "positions": ("positions", "up to 19 tokens", {"config": plain({"max_position_embeddings": 19})}),
+    "positions": ("positions", "19 tokens", {"config": plain({"max_position_embeddings": 19})}),
     "image size": ("image size", "the model takes 30", {"size": 32, "crop_size": 32}),
     "Inception": ("normalization", "Inception's", {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}),
     "ImageNet": (
@@ -165,7 +165,7 @@ CASES = {
         {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]},
     ),
     "other mean": ("normalization", "the mean", {"image_mean": [0.1, 0.2, 0.3]}),
-    "not normalised": ("normalization", "not normalised", {"do_normalize": False}),
+    "not normalized": ("normalization", "not normalized", {"do_normalize": False}),
     "squash": ("squash", r"\b30\b", {"size": (30, 30), "do_center_crop": False}),
     "NaN": (
         "not finite",
@@ -200,7 +200,7 @@ def test_a_trap_is_told_and_nothing_else(tmp_path, case):
 def test_legacy_eos_with_added_tokens(tmp_path):
     save(tmp_path, plain({"eos_token_id": 2, "vocab_size": 101}))
     tokenizer(tmp_path, added=2)
-    assert "tokens were added" in inspect(tmp_path).warnings["legacy eos"]
+    assert "added tokens" in inspect(tmp_path).warnings["legacy eos"]
 
 
 @pytest.mark.parametrize(
@@ -208,8 +208,8 @@ def test_legacy_eos_with_added_tokens(tmp_path):
     [
         ({"size": 120}, "vocabulary", "has 120 ids; its last ids have no embedding"),
         ({"size": 97}, "vocabulary", "has 97 ids$"),
-        ({"eos_token": "t5"}, "eos of the tokenizer", "97, and the tokenizer ends texts with 5"),
-        ({"model_max_length": 64}, "text length", "cuts texts at 64, and the model has 77"),
+        ({"eos_token": "t5"}, "eos of the tokenizer", "97, but the tokenizer ends texts with 5"),
+        ({"model_max_length": 64}, "text length", "texts to 64 tokens, but the model has 77"),
         ({"pad_token": {"content": "t0"}}, "pad 0", '"!"'),
     ],
 )
@@ -251,9 +251,9 @@ def test_two_formats_in_one_folder(tmp_path):
     save(tmp_path, to="torch")
     found = inspect(tmp_path)
     assert found.formats == ["safetensors", "torch"]
-    assert found.warnings == {"several formats": "the folder also holds torch; safetensors is taken"}
+    assert found.warnings == {"several formats": "the folder also contains torch; safetensors is read"}
     save(tmp_path, to="torch", arrays=lambda weights: weights["logit_scale"].fill(3))
-    assert "torch holds other weights: 1 tensors differ, logit_scale" in inspect(tmp_path).warnings["several formats"]
+    assert "torch has other weights: 1 tensors differ, such as logit_scale" in inspect(tmp_path).warnings["several formats"]
     (tmp_path / "pytorch_model.bin").write_bytes(b"cut")
     assert "cannot be read as torch" in inspect(tmp_path).warnings["several formats"]
     assert inspect(tmp_path / "model.safetensors").warnings == {}  # asked for by its name, it competes with none

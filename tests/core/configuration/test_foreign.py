@@ -39,9 +39,9 @@ FAMILIES = [
 @pytest.mark.parametrize(("name", "family"), FAMILIES)
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_a_family_is_named_with_its_telltale_and_what_loads_it(name, family, prefix):
-    told = foreign_tensors(["logit_scale", prefix + name])
-    assert family in told
-    assert f"as its tensor {prefix}{name} tells; load it with" in told
+    family_and_loader = foreign_tensors(["logit_scale", prefix + name])
+    assert family in family_and_loader
+    assert f"its tensor {prefix}{name}; load it with" in family_and_loader
 
 
 def test_every_telltale_is_tried():
