@@ -2,8 +2,8 @@
 #   PYTHON   the interpreter to create it with      (3.11 or newer; found automatically)
 #   VENV     its folder                             (.venv)
 #   TORCH, TORCH_BACKEND     the PyTorch to install, and its build: cpu, auto (this machine's GPU), cu130 and so on
-#   WORKERS  the number of test processes, each with three frameworks and some 6 GB     (2; 0 runs all in pytest's own)
-#   MODEL, IMAGES, LABELS, TEMPLATE    what make demo runs on
+#   WORKERS  the number of test processes, each with three frameworks and about 6 GB    (2; 0 runs all in pytest's own)
+#   MODEL, IMAGES, LABELS, TEMPLATE    the inputs of make demo
 
 VENV ?= .venv
 TORCH ?= torch==2.13.0
@@ -75,7 +75,7 @@ $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; install it, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# The build asked for, where pip finds it by its local version; otherwise uv, which knows where PyTorch keeps them.
+# The requested build, if pip finds it by its local version; otherwise through uv, which knows PyTorch's indexes.
 $(VENV)/installed-torch: | $(VENV)/bin/python
 	@$(BIN)/python -c 'import torch' 2>/dev/null \
 		|| $(PIP) '$(TORCH)+$(TORCH_BACKEND)' 2>/dev/null \
