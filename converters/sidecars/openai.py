@@ -110,7 +110,7 @@ def _tower(checkpoint: Checkpoint, tower: str, width: int) -> dict[str, int | fl
     if width % HEAD_WIDTH:
         raise ValueError(
             f"{checkpoint.source}: the width of the {tower}, {width}, is not a multiple of OpenAI's head width, "
-            "{HEAD_WIDTH}; put the model's config.json or open_clip_config.json beside the weights"
+            f"{HEAD_WIDTH}; put the model's config.json or open_clip_config.json beside the weights"
         )
     layers = {name.split(".")[3] for name in checkpoint if name.startswith(f"{tower}.encoder.layers.")}
     return {
