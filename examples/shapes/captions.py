@@ -66,7 +66,9 @@ def caption(scene: Scene, random: np.random.Generator, content: Mapping[str, flo
     if not scene.colour and what in {"both", "colour"}:
         what = "shape"
     size = _one_of(random, _SIZE_WORDS[scene.size]) if what == "much" and random.random() < 0.6 else ""
-    omitted = random.choice(["", *_OMITTED], p=[1 - sum(_OMITTED.values()), *_OMITTED.values()]) if what == "much" else ""
+    omitted = (
+        random.choice(["", *_OMITTED], p=[1 - sum(_OMITTED.values()), *_OMITTED.values()]) if what == "much" else ""
+    )
     colour = "" if what == "shape" or omitted == "colour" else scene.colour
     noun = "shape" if what == "colour" or omitted == "shape" else scene.shape
     counted = opening.endswith("is ") or random.random() < 0.75

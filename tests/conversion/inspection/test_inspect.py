@@ -253,7 +253,10 @@ def test_two_formats_in_one_folder(tmp_path):
     assert found.formats == ["safetensors", "torch"]
     assert found.warnings == {"several formats": "the folder also contains torch; safetensors is read"}
     save(tmp_path, to="torch", arrays=lambda weights: weights["logit_scale"].fill(3))
-    assert "torch has other weights: 1 tensors differ, such as logit_scale" in inspect(tmp_path).warnings["several formats"]
+    assert (
+        "torch has other weights: 1 tensors differ, such as logit_scale"
+        in inspect(tmp_path).warnings["several formats"]
+    )
     (tmp_path / "pytorch_model.bin").write_bytes(b"cut")
     assert "cannot be read as torch" in inspect(tmp_path).warnings["several formats"]
     assert inspect(tmp_path / "model.safetensors").warnings == {}  # asked for by its name, it competes with none

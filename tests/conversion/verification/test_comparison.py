@@ -130,6 +130,8 @@ def test_the_first_stage_that_drifts_is_the_first_of_any_pair(run):
     found = verification([comparison for pair in pairs for comparison in compare(*pair)])
     assert (found.first_drift, found.suspect) == ("text.layers.1", "c")
     assert found.drifting == [("a", "c"), ("b", "c")]
-    assert found.verdict() == ("The first stage that drifts is text.layers.1: a and c, b and c differ; c is the outlier.")
+    assert found.verdict() == (
+        "The first stage that drifts is text.layers.1: a and c, b and c differ; c is the outlier."
+    )
     worst = found.worst_of_groups()["hidden states"]
     assert (worst.stage, worst.pair) == ("text.layers.2", ("a", "c"))
