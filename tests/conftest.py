@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # TensorFlow prints its start-up to stderr; nothing there helps a test.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# XLA takes seconds for what a tiny model computes in microseconds; what was compiled once, here or in a program that a
-# test starts, is not compiled again.
+# XLA compiles for seconds what a tiny model computes in microseconds; compiled programs are cached, also for programs
+# that a test starts.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
@@ -27,7 +27,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of pictures and the trained checkpoint that stands beside the repository, where there is one."""
+    """The folder beside the repository with images and a trained checkpoint, if there is one."""
     folder = Path(__file__).parents[2] / "shared"
     if not folder.is_dir():
         pytest.skip("needs ../shared (pictures and a trained checkpoint), which is not part of the repository")
@@ -36,7 +36,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def oracle() -> Iterator[Oracle]:
-    """transformers 4.57.6 in a process of its own."""
+    """transformers 4.57.6 in a separate process."""
     from support.oracle import Oracle
 
     process = Oracle()
@@ -46,7 +46,7 @@ def oracle() -> Iterator[Oracle]:
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
-    """Runs clip-zoo in this process, offline: exit code, stdout, stderr."""
+    """A function that runs clip-zoo in this process, offline, and returns exit code, stdout and stderr."""
     from clip_core.cli import main
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -63,7 +63,7 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
 
 @pytest.fixture(scope="session")
 def run_program() -> Callable[..., str]:
-    """Runs a program in a fresh interpreter that finds ours and what supports the tests; gives what it prints."""
+    """A function that runs a program in a fresh interpreter with our packages, and returns its output."""
     root = Path(__file__).parents[1]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (root, root / "tests")))}
 

@@ -1,4 +1,4 @@
-"""The declared API: it can be imported, it is documented, and the documentation mentions nothing else of ours."""
+"""The declared API: it is importable and documented, and the docs mention nothing else of ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who imports whom: each package is imported alone, in a fresh interpreter, and what came along is looked at."""
+"""Imports between packages: each is imported alone in a fresh interpreter, to see what else is loaded."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_importing_all_of_a_package_loads_nothing_of_the_floors_above_or_beside(
 
 
 def loaded_by_itself(package: str) -> set[str]:
-    """What a package's framework imports of the others of its own accord: TensorFlow looks for JAX."""
+    """The other frameworks that a package's framework imports by itself: TensorFlow looks for JAX."""
     return modules_after("import keras") if package == "clip_tf" else set()
 
 

@@ -1,4 +1,4 @@
-"""What tests demand of messages and of numbers: names and values, not wording, and tolerances of one table."""
+"""Requirements on tests: names and values of messages rather than wording, and tolerances from one table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILES = sorted(TESTS.rglob("test_*.py"))
 # Three words in a row, of two letters or more.
 PROSE = re.compile(r"\b[A-Za-z]{2,} [a-z]{2,} [a-z]{2,}\b")
 
-# What is run or raised elsewhere, and so comes in the words of others.
+# Messages of other libraries or of stand-ins, matched by wording.
 OTHERS = {"Failed to decode frame 0", "ValueError: no such stage", "OSError: broken is no checkpoint"}
 OTHERS |= {
     "ValueError: math domain error",
@@ -29,7 +29,7 @@ OTHERS |= {
     "File too large",
 }
 
-# Commands that a message tells to run.
+# Commands that a message suggests.
 OTHERS |= {"hf auth login", "pip install flash-attn"}
 
 TOLERANCES = {"rtol", "atol", "rel", "abs", "tolerance"}

@@ -1,6 +1,6 @@
 """The three backends are twins: the same files, classes, functions and parameters, by the same names.
 
-What differs stands below, with its reason, and nothing else may.
+Permitted differences are listed below, each with its reason.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TWINS = (
 
 # The method behind `model(...)`.
 CALLS = {"clip_torch": "forward", "clip_tf": "call", "clip_flax": "__call__"}
-# What a framework passes through a model: a mode in Keras; in Flax a mode, parameters and keys.
+# Arguments specific to a framework: a mode in Keras; in Flax a mode, parameters and keys.
 OWN_PARAMETERS = {
     "clip_torch": set(),
     "clip_tf": {"training", "dropout_seed"},
@@ -105,9 +105,9 @@ ONLY_SOMEWHERE = {
         },
     },
 }
-# Only the public definitions of these are alike: the rest follows how a framework trains.
+# Only the public definitions of these are the same: the rest depends on how a framework trains.
 PUBLIC_ALONE = ("training",)
-# Constructors: Keras and Flax build the parts in `setup`, after or before which their weights are made.
+# Constructors: Keras and Flax create the parts in `setup`, and the weights after or before it.
 CONSTRUCTORS = ("__init__", "setup")
 
 # Parameters that differ beside those of a framework's own, by definition.

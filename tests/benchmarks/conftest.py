@@ -1,4 +1,4 @@
-"""The benchmarks are programs and no package; their modules are found as they find each other."""
+"""Fixtures for benchmarks, which are programs rather than a package; tests import their modules as they do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An adapter for `benchmarks/worker.py` that needs no framework: it doubles, and fails when told to."""
+"""An adapter for `benchmarks/worker.py` without a framework: it doubles its input, and fails on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs in processes of their own: what they print, what they take, and in which order they run."""
+"""Programs in separate processes: their output, their cost and their order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was asked of the rows that measure in this process or in fresh ones."""
+"""Targets of the rows that measure in this process or in fresh ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The measurements on a GPU: what is planned, what is kept when they are cut off, and what is made of them."""
+"""GPU measurements: planning, resuming after an interruption, and reporting."""
 
 from __future__ import annotations
 

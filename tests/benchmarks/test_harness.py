@@ -1,4 +1,4 @@
-"""Two functions in one process, turn by turn, and what a run is timed with."""
+"""Two functions timed in turns in one process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def test_both_run_as_often_and_the_peer_is_named():
     turns = []
     row = compare("texts", lambda: turns.append("ours"), lambda: turns.append("peer"), peer_name="theirs", fewest=3)
     assert turns.count("ours") == turns.count("peer")
-    assert len(row.ratio.rounds) == 25  # as many as there ever are, of what takes next to nothing
+    assert len(row.ratio.rounds) == 25  # the maximum, as the work takes almost no time
     assert (row.name, row.peer, list(row.measurements)) == ("texts", "theirs", ["ours", "peer"])
 
 

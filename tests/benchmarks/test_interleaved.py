@@ -1,4 +1,4 @@
-"""Turns, and the outputs that are compared before them."""
+"""Turns, after a comparison of the outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CASE = Case("one picture", "images", {"pixel_values": np.zeros((1, 3, 2, 2))}, {
 
 
 class Recorded:
-    """Runs nothing: it says what it was told to, and writes down when it was its turn."""
+    """A runner that runs nothing: it returns given times, and records its turns."""
 
     def __init__(self, name, turns, seconds=1.0, embeds=(0.6, 0.8)):
         self.name, self.turns, self.seconds, self.embeds = name, turns, seconds, embeds

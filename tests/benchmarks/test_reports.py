@@ -1,4 +1,4 @@
-"""Reports, slopes, goals and what else is computed of measurements."""
+"""Reports, slopes, targets and other values computed from measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows: what they run, and what they make of measurements."""
+"""The rows: the work they measure, and the values they compute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a start costs over the bare framework or interpreter."""
+"""Startup time above the bare framework or interpreter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Libraries in processes of their own: the protocol, and what is told when one fails."""
+"""Libraries in separate processes: the protocol, and the error if one fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening a checkpoint: which file is taken, shards, and what a broken one is told."""
+"""Opening a checkpoint: the choice of a file, shards, and errors for damaged ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Converting: every format to every format, every class, shards and dtypes, with every bit."""
+"""Converting: every format to every format, every class, shards and dtypes, bit for bit."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_second_format_can_be_put_beside_the_first_and_is_told_of(tmp_path):
 
 @pytest.mark.parametrize("by_file", [True, False])
 def test_a_second_format_can_be_put_beside_its_own_source(tmp_path, by_file):
-    """What stands beside the weights is theirs already and stays as it is, to the last space."""
+    """The files beside the weights belong to them already, and are not changed."""
     arrays = save_checkpoint(tmp_path, tiny_config(), steps=OPENAI_STEPS)
     for name in ("config.json", "preprocessor_config.json"):
         (tmp_path / name).write_text((tmp_path / name).read_text() + "\n")

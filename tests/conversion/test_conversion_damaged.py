@@ -1,4 +1,4 @@
-"""Sources that are not what they should be: one clear error that names file and key, and nothing written."""
+"""Damaged sources: one clear error that names file and key, and nothing written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays are brought in order, and into memory that a framework takes over: the same values, one behind another."""
+"""Arrays in contiguous memory that a framework can adopt, with the same values."""
 
 from __future__ import annotations
 

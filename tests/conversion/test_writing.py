@@ -1,4 +1,4 @@
-"""Writing weights: shards, names, and files that an interruption leaves whole."""
+"""Writing weights: shards, names, and files that an interruption leaves intact."""
 
 from __future__ import annotations
 

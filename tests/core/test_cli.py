@@ -1,4 +1,4 @@
-"""The command clip-zoo classify, on real pictures with a trained checkpoint and on bad input."""
+"""The command clip-zoo classify, on real images with a trained checkpoint and on bad input."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def rows(out):
 
 
 def matrix(answers, labels):
-    """Probabilities `(pictures, labels)` out of JSON lines that hold every label."""
+    """Return the probabilities `(images, labels)` in JSON lines with every label."""
     found = [{entry["label"]: entry["probability"] for entry in row["labels"]} for row in answers]
     return np.array([[row[label] for label in labels] for row in found])
 

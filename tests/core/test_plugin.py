@@ -1,4 +1,4 @@
-"""A fourth backend is a plug-in: a toy in numpy, from a package and an entry point of its own, and no word of ours."""
+"""A fourth backend is a plug-in: a toy in numpy, from its own package and entry point, without a change to our code."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class ToyArray(np.ndarray):
 
 @pytest.fixture
 def toy(tmp_path):
-    """Runs a program in an interpreter in which the toy is installed, and gives what it prints."""
+    """A function that runs a program in an interpreter with the toy installed, and returns its output."""
     site = tmp_path / "site"
     (site / "toy").mkdir(parents=True)
     (site / "toy" / "__init__.py").write_text("import toy_framework\n")
@@ -160,7 +160,7 @@ print(sorted({{"toy", "torch", "tensorflow", "jax", "keras", "flax"}} & sys.modu
     assert toy("-c", program) == "[]\n"
 
 
-# Names of frameworks, their packages and arrays, which a backend alone may say.
+# Names of frameworks, their packages and arrays, which only a backend may contain.
 FRAMEWORKS = {"torch", "tensorflow", "tf", "keras", "jax", "jaxlib", "flax", "pt"}
 
 

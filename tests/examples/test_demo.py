@@ -1,4 +1,4 @@
-"""`make demo` gives each framework a process of its own, and tells what became of it."""
+"""`make demo` runs each framework in a separate process, and reports failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The emoji example, on stand-in packages: what is fetched is checked, and what is written trains a model."""
+"""The emoji example, on stand-in packages: downloads are verified, and the written data train a model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ spec.loader.exec_module(prepare)
 
 NAMES = {"1F600": "grinning face", "1F1EB-1F1F7": "flag: France", "0031-FE0F-20E3": "keycap: 1", "2764": "red heart"}
 TAGS = {"1F600": ["happy", "smile", "face"], "2764": ["love"]}
-# Each vendor spells code points in a way of its own, and draws one emoji that another does not.
+# Each vendor spells code points in its own way, and draws one emoji that another does not.
 CODES = {
     packages.GOOGLE: ("1f600.png", "1f1eb-1f1f7.png", "0031-fe0f-20e3.png", "2764-fe0f.png", "1f601.png"),
     packages.MICROSOFT: ("1f600.webp", "1f1eb-1f1f7.webp", "31-fe0f-20e3.webp", "2764-fe0f.webp"),

@@ -1,4 +1,4 @@
-"""The scenes of the examples: what is drawn is what is said, and what training never sees is held out."""
+"""The scenes of the examples: captions describe the drawings, and held-out pairs are absent from training."""
 
 from __future__ import annotations
 

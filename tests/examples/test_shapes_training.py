@@ -1,4 +1,4 @@
-"""What `make demo-checkpoint` draws, trains, measures and tells, and what it left in the repository."""
+"""`make demo-checkpoint`: drawing, training, measuring and the model card, and its result in the repository."""
 
 from __future__ import annotations
 

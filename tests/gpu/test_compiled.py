@@ -1,4 +1,4 @@
-"""On a CUDA device: models compiled whole, and replayed as CUDA graphs."""
+"""On a CUDA device: fully compiled models, and CUDA graphs."""
 
 from __future__ import annotations
 

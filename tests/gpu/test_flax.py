@@ -34,7 +34,7 @@ def inputs(class_name, *, padded=True):
 
 @pytest.fixture(autouse=True)
 def exact_single_precision():
-    """A GPU multiplies float32 with the fraction of float16 unless it is told otherwise."""
+    """A GPU multiplies float32 in TF32 by default."""
     with jax.default_matmul_precision("highest"):
         yield
 

@@ -1,4 +1,4 @@
-"""On a CUDA device: weights that load straight to it."""
+"""On a CUDA device: weights loaded directly to it."""
 
 from __future__ import annotations
 

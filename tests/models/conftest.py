@@ -1,4 +1,4 @@
-"""Models that several tests read, each built once."""
+"""Models shared by several tests, each built once."""
 
 from __future__ import annotations
 

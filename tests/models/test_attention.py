@@ -1,4 +1,4 @@
-"""The attention implementations give the same numbers, forward and backward, under every mask."""
+"""The attention implementations agree, forward and backward, under every mask."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_the_bias_is_made_once_for_all_layers(backend):
     mask[0, -1] = 0
     plan = attention.text_plan("sdpa", backend.tensor(mask), backend.tensor(np.zeros((BATCH, SEQ, 4)), "float32"))
     assert tuple(plan.bias.shape) == (BATCH, 1, SEQ, SEQ)
-    assert not getattr(plan, "is_causal", False)  # the bias says it already
+    assert not getattr(plan, "is_causal", False)  # already in the bias
 
 
 @pytest.mark.parametrize("class_name", ["CLIPTextModel", "CLIPVisionModel"])

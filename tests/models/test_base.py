@@ -1,4 +1,4 @@
-"""The handles: embeddings, pruning, gradient checkpointing, counts."""
+"""Methods of every model: embeddings, pruning, gradient checkpointing, counts."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_pruned_head_counts_as_one_that_adds_nothing(backend, tmp_path):
                 weight[:, head * width : (head + 1) * width] = 0
             backend.assign(silenced, name, weight)
     inputs = inputs_for("CLIPModel")
-    backend.forward(model, inputs)  # what was compiled before is of no use after
+    backend.forward(model, inputs)  # functions compiled before are useless after
     model.prune_heads(pruned)
     assert model.config.text_config.pruned_heads == {0: [1, 4], 2: [0]}
     assert backend.weights(model)["text_model.encoder.layers.0.self_attn.q_proj.weight"].shape == (24, 40)

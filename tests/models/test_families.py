@@ -1,4 +1,4 @@
-"""Checkpoints as families publish them, made small: each loads with what is peculiar to it."""
+"""Checkpoints as published by each family, made small: each loads with its peculiarities."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def save(backend, folder, class_name, config, changes=None):
 
 
 def test_a_projection_that_stands_only_at_the_top_level(backend, tmp_path):
-    """laion L/14 and H/14: the towers' parts are silent, and 512 would be wrong."""
+    """laion L/14 and H/14: the towers' parts do not state the size, and 512 would be wrong."""
     changes = {"text_config.projection_dim": None, "vision_config.projection_dim": None}
     save(backend, tmp_path, "CLIPModel", tiny_config(projection_dim=17), changes)
     text = backend.load("CLIPTextModelWithProjection", tmp_path)
@@ -106,7 +106,7 @@ def test_a_projection_that_stands_nowhere(backend, tmp_path):
 
 
 def test_the_text_encoder_of_stable_diffusion_2_in_its_subfolder(backend, tmp_path):
-    """A text tower alone, cut short, whose pad token is 0 and whose eos is the legacy 2."""
+    """A single text tower, truncated, whose pad token is 0 and whose eos is the legacy 2."""
     config = tiny_config({"num_hidden_layers": 2, "eos_token_id": 2, "pad_token_id": 0}).text_config
     save(backend, tmp_path / "text_encoder", "CLIPTextModel", config)
     model = backend.load("CLIPTextModel", tmp_path, subfolder="text_encoder")
@@ -139,14 +139,14 @@ def test_long_texts_and_large_pictures(backend, tmp_path):
 
 
 def test_nearly_empty_parts_mean_the_references_defaults():
-    """fashion-clip: what a config.json leaves out is ViT-B/32."""
+    """fashion-clip: fields missing from config.json are those of ViT-B/32."""
     config = CLIPConfig.from_dict({"model_type": "clip", "text_config": {}, "vision_config": {"dropout": 0.0}})
     assert number_of_parameters(config, "CLIPModel") == 151_277_313
     assert config.text_config.hidden_act == config.vision_config.hidden_act == "quick_gelu"
 
 
 def test_squash_resize_has_no_crop(tmp_path):
-    """DFN5B-H-378: both sides to the size, whatever the picture's shape."""
+    """DFN5B-H-378: both sides are resized, whatever the image's shape."""
     settings = {"size": {"height": 30, "width": 30}, "do_center_crop": False, "crop_size": 30}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
     picture = np.zeros((20, 90, 3), np.uint8)

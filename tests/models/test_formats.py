@@ -1,4 +1,4 @@
-"""A checkpoint loads in every backend whatever format it comes in, and computes the same."""
+"""A checkpoint loads in every backend from any format, and computes the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading holds the weights once, whatever the framework: no copy of the file beside them, and none drawn before."""
+"""Loading needs memory for the weights once, in every framework: no copy of the file, and no initialization."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from converters.formats.safetensors import write
 from converters.tensors import TensorEntry
 from support.configs import tiny_config
 
-# A program of its own, as its peak would otherwise be that of whatever ran before in the same process. What is loaded
-# first costs what loading costs whatever the size. Weights in pages that are not in memory yet are looked at.
+# A separate program, as earlier work in the same process would determine its peak. A small model is loaded first, for
+# costs independent of size. Weights are read, so that their pages are in memory.
 PROGRAM = """
 import sys
 from support.backends import BACKENDS
@@ -49,13 +49,13 @@ def checkpoints(tmp_path_factory):
     """A small one, a large one, and the large one's size."""
     folder = tmp_path_factory.mktemp("checkpoints")
     save_ones(folder / "small", tiny_config())
-    # A third is one table, so that a second copy of it alone would show; the rest is laid out anew for two frameworks.
+    # A third is one table, so that a second copy of it alone would show; the rest is transposed for two frameworks.
     text = {"vocab_size": 24_000, "hidden_size": 640, "intermediate_size": 2560, "num_hidden_layers": 6}
     return folder / "small", folder / "large", save_ones(folder / "large", tiny_config(text))
 
 
-# What it costs in Python and in the framework whatever the weights: Keras' layers and variables take the most, and what
-# a tensor leaves in the allocator that was laid out anew. Measured: 2 to 14 MB, which the tenth mostly covers already.
+# Fixed cost in Python and the framework: Keras' layers and variables take the most, and memory that a transposed tensor
+# leaves in the allocator. Measured: 2 to 14 MB, which the tenth mostly covers already.
 BESIDE_WEIGHTS = 10e6
 
 

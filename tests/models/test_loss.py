@@ -1,4 +1,4 @@
-"""The losses against their formulas, and what they refuse."""
+"""The losses against their formulas, and their errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def log_softmax(rows):
 
 
 def classification(backend, labels, logits=LOGITS, problem_type=None):
-    """The loss of a classifier, and its gradient in the logits."""
+    """The loss of a classifier, and its gradient by the logits."""
     loss = backend.module("loss").classification_loss
     return backend.value_and_gradient(lambda tensor: loss(tensor, backend.tensor(labels), problem_type), logits)
 

@@ -25,11 +25,11 @@ def assert_equal(backend, one, other):
 
 @pytest.fixture
 def folder(backend, saved, tmp_path):
-    """A saved CLIPModel that the test may change."""
+    """A saved CLIPModel that a test may change."""
     return shutil.copytree(saved(backend), tmp_path / "model")
 
 
-# What is saved
+# Saving
 
 
 @pytest.mark.parametrize("options", [{}, {"safe_serialization": False}, {"max_shard_size": "40KB"}])
@@ -111,7 +111,7 @@ def test_flattened_towers_load(backend, built, tmp_path, class_name, tower):
     assert_equal(backend, backend.load(class_name, tmp_path), built(backend, class_name))
 
 
-# What does not fit
+# Checkpoints that do not fit
 
 
 @pytest.mark.parametrize("class_name", [name for name in MODEL_CLASSES if name != "CLIPForImageClassification"])
@@ -187,7 +187,7 @@ def test_a_config_may_be_given_in_place_of_the_files(backend, built, folder):
     loaded = backend.load("CLIPModel", folder, config=config, output_hidden_states=True)
     assert loaded.config.output_hidden_states
     assert loaded.config.text_config.hidden_act == "relu"
-    assert not config.output_hidden_states  # the caller's own stays as it is
+    assert not config.output_hidden_states  # the caller's own is not changed
     (folder / "config.json").rename(folder / "other.json")
     assert_equal(backend, backend.load("CLIPModel", folder, config=folder / "other.json"), built(backend))
 

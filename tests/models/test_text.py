@@ -1,4 +1,4 @@
-"""The text tower: where it pools, and what it refuses."""
+"""The text tower: its pooling, and its errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text features: what cannot change them is not read, and they are those of the whole input."""
+"""Text features: tokens that cannot affect them are not read, and the result is that of the whole input."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def holes():
 
 
 def attended_behind_eos():
-    """In one row nothing but what is behind EOS is attended to."""
+    """In one row, only tokens after EOS are attended to."""
     ids, mask = padded([5, 6, 5, 7])
     mask[2] = np.arange(SEQ) > 8
     return ids, mask
@@ -92,7 +92,7 @@ BATCHES = {
 
 @pytest.fixture
 def lengths_run(monkeypatch):
-    """Notes the shape of the ids in every run of the text tower."""
+    """A recorder of the shape of the ids in every run of the text tower."""
 
     def watch(model):
         shapes, cls = [], type(model.text_model.embeddings)
@@ -221,7 +221,7 @@ def test_gradients_are_those_of_the_whole_input(backend, model_of):
     assert found.keys() == expected.keys()
     assert len(found) >= 16 + 5  # of the layer, the embeddings, the last norm and the projection
     for name, gradient in expected.items():
-        if "k_proj" in name and "bias" in name:  # it moves all of a query's scores alike: nothing but rounding
+        if "k_proj" in name and "bias" in name:  # it shifts all scores of a query equally: only rounding
             continue
         assert np.abs(found[name] - gradient).max() <= HIDDEN_STATES * np.abs(gradient).max(), name
         if "position_embedding" in name and "vision" not in name:
@@ -240,7 +240,7 @@ def test_an_encoder_reads_up_to_the_longest_text_too(backend, lengths_run):
     ids, mask = padded([4, 6, 3])
     shapes, encoder = lengths_run(model), encoder_of(backend, model)
     found = encoder.encode_texts(ids, mask)
-    # The graph of TensorFlow's is made once for all shapes.
+    # TensorFlow's graph is traced once for all shapes.
     assert shapes == {"torch": [(3, 6)], "tf": [(None, None)], "flax": [(3, 8)]}[backend.name]
     assert np.abs(found - embeds(backend, model, input_ids=ids, attention_mask=mask)).max() < SAME_EMBEDDINGS
     if backend.name == "tf":

@@ -1,4 +1,4 @@
-"""The vision tower: what it takes, and what it refuses."""
+"""The vision tower: its inputs, and its errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention in float64, what is compiled for an implementation, and dropout that goes by a key."""
+"""Attention in float64, compilation per implementation, and dropout with a key."""
 
 from __future__ import annotations
 
@@ -81,4 +81,4 @@ def test_the_mask_is_made_once_for_all_layers():
     assert AttentionPlan().bias is None
     prepared = text_plan("sdpa", jnp.ones((BATCH, SEQ)), jnp.zeros((BATCH, SEQ, 4)))
     assert prepared.bias.shape == (BATCH, 1, SEQ, SEQ)
-    assert not prepared.is_causal  # the bias says it already
+    assert not prepared.is_causal  # already in the bias

@@ -1,4 +1,4 @@
-"""Flax behind the tasks and behind the proof: what the entry point names."""
+"""Flax behind the tasks and the verification: the functions of the entry point."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_trace_holds_every_stage_gradient_and_step(class_name, tmp_path):
     gradients, updated = part("gradient."), part("updated.")
     table = parameter_table(config, class_name)
     assert {name: array.shape for name, array in updated.items()} == table
-    # A classifier does without the pooled state.
+    # A classifier does not use the pooled state.
     unused = {f"vision_model.post_layernorm.{kind}" for kind in ("weight", "bias")}
     assert table.keys() - gradients.keys() == (unused if class_name == "CLIPForImageClassification" else set())
     before = {name: entry.load() for name, entry in clip_flax.tensors.canonical_entries(model.params).items()}

@@ -1,4 +1,4 @@
-"""The handles that are Flax's alone: recomputation under jax.grad, and seeds."""
+"""Methods specific to Flax: recomputation under jax.grad, and seeds."""
 
 from __future__ import annotations
 

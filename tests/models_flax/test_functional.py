@@ -38,7 +38,7 @@ def model_and_inputs(class_name, batch=4, **config):
     return model, inputs_for(class_name, batch)
 
 
-# Compiling is most of what the tests of transformations take.
+# Compiling is most of the time of the tests of transformations.
 ONE_LAYER = {"text": {"num_hidden_layers": 1}, "vision": {"num_hidden_layers": 1}}
 
 

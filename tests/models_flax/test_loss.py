@@ -1,4 +1,4 @@
-"""The contrastive loss in half precision, and labels that name no class."""
+"""The contrastive loss in half precision, and labels outside the classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention is what Keras computes, under every mask."""
+"""Attention agrees with Keras' own, under every mask."""
 
 from __future__ import annotations
 

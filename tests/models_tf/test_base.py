@@ -1,4 +1,4 @@
-"""The handles that are Keras' alone: fitting a resized model, counts, and transformers' names."""
+"""Methods specific to Keras: fitting a resized model, counts, and transformers' names."""
 
 from __future__ import annotations
 

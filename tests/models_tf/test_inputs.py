@@ -1,4 +1,4 @@
-"""The forms in which a model takes its inputs, as transformers' TensorFlow classes did, and what it refuses."""
+"""The forms of a model's inputs, as in transformers' TensorFlow classes, and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Keras and TensorFlow do with a model: graphs, XLA, fit, mixed precision, saving, exporting, several devices."""
+"""A model under Keras and TensorFlow: graphs, XLA, fit, mixed precision, saving, exporting, several devices."""
 
 from __future__ import annotations
 

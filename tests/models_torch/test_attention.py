@@ -43,13 +43,13 @@ def assert_same(found, expected):
 @pytest.mark.parametrize("kernels", flash_kernels.KERNELS)
 @pytest.mark.parametrize("case", MASKS)
 def test_flash_attention_agrees_with_eager_forward_and_backward(case, kernels, heads, monkeypatch):
-    """The kernels need a GPU; all that surrounds them is ours and runs here, unpadding and all."""
+    """The kernels need a GPU; everything around them, such as unpadding, is ours and runs here."""
     flash_kernels.install(kernels, monkeypatch)
     assert_same(run("flash_attention_2", MASKS[case], heads), run("eager", MASKS[case], heads))
 
 
 def test_a_full_batch_is_not_unpadded(monkeypatch):
-    """On a GPU it takes a look at the mask to know; here the look that a CPU gives it for nothing is taken away."""
+    """On a GPU, knowing this requires reading the mask; here the free read on a CPU is disabled."""
     monkeypatch.setattr("clip_torch.attention.known_values", lambda tensor: None)
     full, padded = torch.ones(2, 6), torch.tensor([[1] * 6, [1] * 4 + [0] * 2])
     states = torch.zeros(2, 6, 8)
@@ -64,7 +64,7 @@ def test_the_mask_is_made_once_for_all_layers():
     mask[0, -1] = 0
     prepared = text_plan("sdpa", mask, torch.zeros(BATCH, SEQ, 4))
     assert prepared.bias.shape == (BATCH, 1, SEQ, SEQ)
-    assert not prepared.is_causal  # the bias says it already
+    assert not prepared.is_causal  # already in the bias
     assert prepared.keyless is None  # every query sees a key
     mask[0], mask[1, :2] = 0, 0
     keyless = text_plan("sdpa", mask, torch.zeros(BATCH, SEQ, 4)).keyless

@@ -1,4 +1,4 @@
-"""The handles that are PyTorch's alone: hooks, dtype and device, and adapters from PEFT."""
+"""Methods specific to PyTorch: hooks, dtype and device, and adapters from PEFT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What FlashAttention 2 needs, and what is said where it is missing."""
+"""The requirements of FlashAttention 2, and the error for each missing one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that is prepared for inference gives the same outputs, and says what it can no longer do."""
+"""A model prepared for inference gives the same outputs, and refuses operations that it no longer supports."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_a_build_without_onednn_is_told(monkeypatch):
 
 @pytest.mark.parametrize("name", ["self_attn.v_proj", "mlp.fc1"])
 def test_a_layer_that_adds_to_its_weight_is_refused(name):
-    class Adapted(torch.nn.Linear):  # as PEFT's has the base layer's weight, and computes more than it
+    class Adapted(torch.nn.Linear):  # as PEFT's adapter, which has the base layer's weight but computes more
         def forward(self, states):
             return super().forward(states) + 1
 

@@ -1,4 +1,4 @@
-"""Layers with fresh weights: exactly torch's classes, drawn once, and on the meta device not at all."""
+"""Layers with random weights: exactly torch's classes, drawn once, and not at all on the meta device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MADE = {
 
 @pytest.mark.parametrize("layer_class", MADE)
 def test_a_layer_is_exactly_of_torchs_class(layer_class):
-    """Dynamic quantization, and our own preparing for inference, look for the class itself."""
+    """Dynamic quantization and our preparation for inference require the exact class."""
     layer = MADE[layer_class]()
     assert type(layer) is layer_class
     assert layer.weight.std().item() == pytest.approx(0.3, rel=MANY_DRAWN_WEIGHTS)

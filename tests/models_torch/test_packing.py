@@ -1,4 +1,4 @@
-"""Texts of mixed lengths go through the layers without their padding, and come out as they would with it."""
+"""Texts of mixed lengths run through the layers without their padding, with the same results."""
 
 from __future__ import annotations
 

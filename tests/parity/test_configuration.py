@@ -1,4 +1,4 @@
-"""Configurations equal the reference's, field by field, however they are made; files go both ways."""
+"""Configurations equal the reference's, field by field, however they are created; files are exchanged both ways."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ every_config = pytest.mark.parametrize(("config_class", "content"), EVERY.values
 
 
 def compared(fields, like=None):
-    """Fields without those that differ on purpose; with `like`, those alone that it has too."""
+    """Return the fields except those that differ on purpose; with `like`, only those that it has too."""
     return {
         key: compared(value, like and like[key]) if key.endswith("_config") else value
         for key, value in fields.items()

@@ -1,4 +1,4 @@
-"""In half precision every step is in the dtype that the reference takes it in; one in another shows in the bits."""
+"""In half precision every step has the reference's dtype; any other would change bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The image processor against transformers' slow one: the same shapes, dtypes and, to the last bit, numbers."""
+"""The image processor against transformers' slow one: the same shapes, dtypes and, bit for bit, values."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def reference(oracle):
 
 
 def assert_same(reference, images, arguments=(), **options):
-    """Our answer is the reference's; where that is an error, ours is one too."""
+    """Our result equals the reference's; if that is an error, so is ours."""
     expected = reference("preprocess", images=images, arguments=dict(arguments), options=options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -78,7 +78,7 @@ def assert_same(reference, images, arguments=(), **options):
 
 
 def random_picture(rng, mode, height, width):
-    """A picture of Pillow of any mode, with noise."""
+    """A Pillow image of any mode, with noise."""
     rgba = Image.fromarray(rng.integers(0, 256, (height, width, 4), dtype=np.uint8))
     if mode.startswith("P "):
         picture = rgba.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE)
@@ -97,7 +97,7 @@ def random_picture(rng, mode, height, width):
 
 
 def random_images(rng):
-    """One to three images of one kind, and how their arrays are laid out."""
+    """One to three images of one kind, and the layout of their arrays."""
     edges = (1, 2, 3, 4, 5, 16, 17, 29, 30, 31, 32, 33, 47, 64, 65)
     shapes = [tuple(int(edge) for edge in rng.choice(edges, 2)) for _ in range(rng.integers(1, 4))]
     if rng.random() < 0.5:

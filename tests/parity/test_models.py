@@ -28,7 +28,7 @@ def inputs_for(class_name, *, mask=True, channels=2, size=30, batch=4):
 
 def assert_same(ours, reference, *, where=""):
     assert ours.keys() == reference.keys()
-    # Some gradients are zero but for rounding (a key's bias shifts all scores alike); they count by the largest one.
+    # Some gradients are zero up to rounding (a key's bias shifts all scores equally); compare relative to the largest.
     gradients = [np.abs(array).max() for name, array in reference.items() if name.startswith("gradient.")]
     least = max(gradients, default=0.0) * ROUNDING_ALONE
     for name, expected in reference.items():

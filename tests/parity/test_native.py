@@ -1,4 +1,4 @@
-"""transformers' TensorFlow and Flax classes, live: our twins give their outputs, from files of either side."""
+"""transformers' TensorFlow and Flax classes, live: ours give the same outputs, from files of either side."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def inputs_for(class_name):
 
 
 def config_for(class_name):
-    # Its Flax classes know pictures of three channels only when they are told of no others.
+    # Its Flax classes assume images of three channels unless the input shape says otherwise.
     config = tiny_config({}, {"num_channels": 3})
     return config.text_config if "Text" in class_name else config.vision_config if "Vision" in class_name else config
 
@@ -76,7 +76,7 @@ def test_the_arguments_of_a_call_are_its_own_in_its_order_with_its_defaults(orac
     ours = [(name, None if p.default is p.empty else repr(p.default)) for name, p in ours.items()]
     given = {name for name, _ in theirs}
     assert [(name, default) for name, default in ours if name in given] == [
-        # What has no default there may have one here: then it is an error of our own that names what is missing.
+        # An argument without a default there may have one here, with our own error for the missing value.
         (name, default or dict(ours)[name])
         for name, default in theirs
     ]

@@ -1,4 +1,4 @@
-"""Flax as the shared suite sees it; see `support.backends`."""
+"""Flax for the shared suite; see `support.backends`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class FlaxBackend:
             return output["loss"] if "loss" in output else _scalar(output), output
 
         gradients, output = jax.grad(objective, has_aux=True)(model.params)
-        # What the objective does not depend on has a gradient of zeros here, and none in PyTorch.
+        # Parameters that the objective does not depend on have zero gradients here, and none in PyTorch.
         named = {name: array for name, array in _canonical(gradients).items() if array.any()}
         return flatten(output) | {f"gradient.{name}": array for name, array in named.items()}
 

@@ -1,4 +1,4 @@
-"""TensorFlow as the shared suite sees it; see `support.backends`."""
+"""TensorFlow for the shared suite; see `support.backends`."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class TensorFlowBackend:
         arrays = flatten(output)
         for (name, parameter), gradient in zip(found.items(), gradients, strict=True):
             if gradient is not None:
-                # Those of tables are sparse.
+                # Gradients of embedding tables are sparse.
                 arrays[f"gradient.{name}"] = parameter.canonical(tf.convert_to_tensor(gradient).numpy())
         return arrays
 

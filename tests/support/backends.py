@@ -1,4 +1,4 @@
-"""The backends as the shared suite sees them: models by class name, numpy in, flat dictionaries of numpy out."""
+"""The backends for the shared suite: models by class name, numpy in, flat dictionaries of numpy out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TorchBackend:
     embedding_size = "num_embeddings"
 
     def build(self, class_name: str, config: Any, seed: int = 0, dtype: str = "float32") -> Any:
-        """Build a model with fresh weights, in evaluation mode."""
+        """Build a model with random weights, in evaluation mode."""
         import torch
 
         import clip_torch
@@ -40,7 +40,7 @@ class TorchBackend:
         return getattr(clip_torch, class_name)(config).to(getattr(torch, dtype)).eval()
 
     def load(self, class_name: str, source: Any, *, seed: int = 0, **options: Any) -> Any:
-        """Load a model; `seed` is of the weights that start afresh."""
+        """Load a model; `seed` is that of newly initialized weights."""
         import torch
 
         import clip_torch
@@ -78,7 +78,7 @@ class TorchBackend:
         return torch_outputs(model, inputs, options)
 
     def train(self, model: Any, inputs: dict[str, np.ndarray], seed: int, **options: Any) -> dict[str, np.ndarray]:
-        """Return the outputs in training mode; `seed` is of dropout."""
+        """Return the outputs in training mode; `seed` is that of dropout."""
         import torch
 
         torch.manual_seed(seed)
@@ -89,7 +89,7 @@ class TorchBackend:
     def gradients(
         self, model: Any, inputs: dict[str, np.ndarray], *, dropout_seed: int | None = None, **options: Any
     ) -> dict[str, np.ndarray]:
-        """Return outputs and gradients of the loss or of `support.oracle.scalar`; a seed of dropout means training."""
+        """Return outputs and gradients of the loss or of `support.oracle.scalar`; a seed implies training."""
         import torch
 
         if dropout_seed is not None:
@@ -106,7 +106,7 @@ class TorchBackend:
         return value.detach().numpy(), tensor.grad.numpy()
 
     def call(self, method: Any, inputs: dict[str, np.ndarray], **options: Any) -> np.ndarray:
-        """A method of a model that returns one array."""
+        """Return the result of a model's method that returns one array."""
         import torch
 
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Whole checkpoints, made small: weights in a format of choice, and what stands beside them."""
+"""Small complete checkpoints: weights in any format, and the files beside them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ANY_CONFIG = ("safetensors", "torch", "tf", "flax", "open_clip")
 ALL_FORMATS = (*ANY_CONFIG, "openai")
 
-# A picture's way in the odd configuration: nothing of it is a default.
+# Preprocessing for the odd configuration: no value is a default.
 ODD_STEPS: dict[str, Any] = {
     "size": {"height": 30, "width": 30},
     "do_center_crop": False,
@@ -33,12 +33,12 @@ ODD_STEPS: dict[str, Any] = {
     "image_std": [0.375, 0.5, 0.75],
 }
 
-# The way that OpenAI's code prepares pictures for `openai_config`.
+# OpenAI's preprocessing for `openai_config`.
 OPENAI_STEPS: dict[str, Any] = {"size": {"shortest_edge": 30}, "crop_size": 30}
 
 
 def odd_config(**top: Any) -> CLIPConfig:
-    """The tiny odd configuration with pictures of three channels, which open_clip's code wants."""
+    """The tiny odd configuration with images of three channels, as open_clip's code requires."""
     return tiny_config({}, {"num_channels": 3}, **top)
 
 
@@ -72,7 +72,7 @@ def save_checkpoint(
     """Write random weights as safetensors, their config.json and, with `steps`, a preprocessor_config.json.
 
     Returns:
-        The weights, which are exact in float16, so that casts there and back change nothing.
+        The weights, which are exact in float16, so that casts to it and back are exact.
     """
     arrays = random_arrays(config, class_name, np.float16)
     arrays = {name: array.astype(dtype) for name, array in arrays.items()}
@@ -100,7 +100,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def with_values(folder: Path, **changes: np.ndarray) -> None:
-    """Write a folder's weights again with others in places; `logit_scale`, or `visual_projection__weight` for a dot."""
+    """Rewrite a folder's weights with some replaced, named as in `logit_scale` or `visual_projection__weight`."""
     from safetensors.numpy import load_file, save_file
 
     arrays = load_file(folder / "model.safetensors")
@@ -109,5 +109,5 @@ def with_values(folder: Path, **changes: np.ndarray) -> None:
 
 
 def pairs(formats: tuple[str, ...]) -> list[Any]:
-    """Every format to every format, itself too, as cases of a test."""
+    """Every format to every format, including itself, as cases of a test."""
     return [pytest.param(one, other, id=f"{one} to {other}") for one in formats for other in formats]

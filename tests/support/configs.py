@@ -64,7 +64,7 @@ def tiny_config(text: dict[str, Any] | None = None, vision: dict[str, Any] | Non
 
 
 def pixel_values(batch: int = 3, size: int = 30, channels: int = 2, seed: int = 0) -> np.ndarray:
-    """Pictures `(batch, channels, size, size)`, float32."""
+    """Images `(batch, channels, size, size)`, float32."""
     return np.random.default_rng(seed).standard_normal((batch, channels, size, size)).astype(np.float32)
 
 

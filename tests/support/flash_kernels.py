@@ -1,7 +1,7 @@
 """Stand-ins for the kernels of FlashAttention 2 that run on a CPU, in any dtype, one sequence at a time.
 
-They take what the kernels' documentation says and nothing else, so that all that surrounds the kernels is tested
-without a GPU.
+They accept exactly the documented arguments of the kernels, so that everything around the kernels is tested without a
+GPU.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KERNELS = ("flash-attn", "torch 2.10", "torch 2.11")
 
 
 def install(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let clip_torch call the stand-ins for some kernels, which are one of `KERNELS`."""
+    """Let clip_torch call the stand-ins for some kernels, one of `KERNELS`."""
     monkeypatch.setattr(flash_attention, "check_flash_attention", _check)
     monkeypatch.setattr(flash_attention, "_found", None)
     monkeypatch.setattr(flash_attention, "_sdpa_flash", _sdpa_flash)
@@ -32,7 +32,7 @@ def install(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def package() -> types.ModuleType:
-    """Return what stands in for the flash-attn package."""
+    """Return a stand-in for the flash-attn package."""
     module = types.ModuleType("flash_attn")
     module.flash_attn_func, module.flash_attn_varlen_func = _flash_attn_func, _flash_attn_varlen_func
     return module

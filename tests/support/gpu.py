@@ -1,6 +1,6 @@
 """Models and inputs of the tests for a GPU.
 
-With `CLIP_ZOO_REHEARSE=1` they run on a CPU, so that a rehearsal finds what would break on a rented machine.
+With `CLIP_ZOO_REHEARSE=1` they run on a CPU, so that a rehearsal finds errors before a GPU is rented.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def config(text: dict[str, Any] | None = None, vision: dict[str, Any] | None = N
 
 
 def arrays(class_name: str, *, empty_row: bool = False) -> dict[str, np.ndarray]:
-    """Return the inputs of a model class: six padded texts, six pictures, or both."""
+    """Return the inputs of a model class: six padded texts, six images, or both."""
     ids, mask = token_ids(6)
     if empty_row:
         mask[2] = 0

@@ -1,7 +1,7 @@
 """A stand-in for the Hugging Face hub on this machine, and a process that uses our code against it.
 
-huggingface_hub reads where the hub is, and whether it may be asked, once when it is imported; so a client is a process
-of its own with its own environment.
+huggingface_hub reads the hub's address and its offline mode once, on import; so a client is a separate process with its
+own environment.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class HubClient:
 
 
 class HubClientError(Exception):
-    """What went wrong in the client: the exception's type and message."""
+    """An error in the client: the exception's type and message."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(f"{kind}: {message}")

@@ -1,4 +1,4 @@
-"""A model whose embeddings a test chooses, behind a processor that is a real one."""
+"""A model with chosen embeddings, behind a real processor."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class KnownEncoder:
-    """An `Encoder`: a picture's red, at its centre, and a text's tokens say what the embedding is.
+    """An `Encoder` whose embeddings depend on an image's red, at its centre, or a text's tokens.
 
     Args:
-        processor: that pictures and texts came through.
+        processor: the processor of images and texts.
         images: embeddings by red, from 0 to 255.
         texts: embeddings by text.
     """

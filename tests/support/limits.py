@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """Within, no file of this process may have more than so many bytes: writing further fails in the middle."""
+    """Limit the size of every file that this process writes in the block; a larger write fails halfway."""
     resource = pytest.importorskip("resource", reason="Windows knows no limit of a process")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def peak() -> int:
-    """The most resident memory that this process has held, in bytes; on Linux alone."""
+    """Return this process's peak resident memory in bytes; Linux only."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024

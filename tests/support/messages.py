@@ -1,4 +1,4 @@
-"""What a test demands of a message: the names and values in it, in any order, and none of its wording."""
+"""Requirements on messages: the names and values in them, in any order, but not the wording."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def naming(*things: object) -> str:
-    r"""Return a pattern for `match=` that finds a message in which each of `things` stands by itself.
+    r"""Return a pattern for `match=` that matches a message in which each of `things` appears as a whole word.
 
     A class counts by its name and anything else by its `str`, so a value that a message quotes is given as its `repr`.
     Neither a longer word nor a longer number holds a shorter one: `8` is not found in `80`, `v8` or `1.8`.
@@ -21,7 +21,7 @@ def naming(*things: object) -> str:
 
 
 def mentions(message: str, *things: object) -> bool:
-    """Return whether each of `things` stands by itself in a message, as in `naming`."""
+    """Return True if each of `things` appears as a whole word in a message, as in `naming`."""
     return re.search(naming(*things), message) is not None
 
 

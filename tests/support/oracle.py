@@ -1,4 +1,4 @@
-"""The reference, transformers 4.57.6, in a process of its own.
+"""The reference, transformers 4.57.6, in a separate process.
 
 The process imports transformers once and answers calls over a pipe; a call names a function of this file, or
 `module.function` of another in this folder, and gives numpy arrays and plain values. So nothing that transformers does
@@ -117,7 +117,7 @@ def torch_features(folder: str, method: str, inputs: dict[str, np.ndarray]) -> n
 
 
 def loads_without_remark(folder: str, model_class: str, **options: Any) -> dict[str, list[Any]]:
-    """What `output_loading_info` of the reference says of a folder that we saved."""
+    """Return the reference's `output_loading_info` for a folder that we saved."""
     import transformers
 
     _, info = getattr(transformers, model_class).from_pretrained(folder, output_loading_info=True, **options)
@@ -125,7 +125,7 @@ def loads_without_remark(folder: str, model_class: str, **options: Any) -> dict[
 
 
 def save_reference(folder: str, model_class: str, *, seed: int = 0, dtype: str = "float32", **options: Any) -> None:
-    """Give a folder that holds a config.json random weights, saved by the reference."""
+    """Add random weights, saved by the reference, to a folder with a config.json."""
     import torch
     import transformers
 

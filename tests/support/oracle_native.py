@@ -17,7 +17,7 @@ def _class(library: str, class_name: str) -> Any:
 
 
 def _shapes(library: str, config: Any) -> dict[str, Any]:
-    """What Flax's classes have to be told to initialise at another size than 224."""
+    """The arguments with which Flax's classes initialize at a size other than 224."""
     vision = getattr(config, "vision_config", config)
     if library != "Flax" or not hasattr(vision, "image_size"):
         return {}

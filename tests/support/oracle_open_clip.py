@@ -1,4 +1,4 @@
-"""open_clip, as PyPI's open_clip_torch holds it; see `support.oracle`."""
+"""open_clip, from PyPI's open_clip_torch; see `support.oracle`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _package() -> Any:
 
 
 def embed(folder: str, pixel_values: np.ndarray, input_ids: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What open_clip makes of a folder: its unit embeddings, and how it would prepare pictures."""
+    """Return open_clip's result for a folder: unit-norm embeddings, and its preprocessing."""
     open_clip = _package()
     model = open_clip.create_model(f"local-dir:{folder}").eval()
     return _embeddings(model, pixel_values, input_ids), open_clip.get_model_preprocess_cfg(model)

@@ -1,4 +1,4 @@
-"""OpenAI's own code, as PyPI's clip-anytorch holds it; see `support.oracle`."""
+"""OpenAI's own code, from PyPI's clip-anytorch; see `support.oracle`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _package() -> Any:
 
 
 def embed(path: str, pixel_values: np.ndarray, input_ids: np.ndarray) -> dict[str, np.ndarray]:
-    """What `clip.load` makes of a file, run on pictures and texts; its embeddings are made unit vectors."""
+    """Return the embeddings, of unit norm, that a model from `clip.load` computes for images and texts."""
     model, _ = _package().load(path, device="cpu")
     return _embeddings(model, pixel_values, input_ids)
 

@@ -1,4 +1,4 @@
-"""What the reference's image processor and joint processor answer; run in its process, see `support.oracle`."""
+"""Results of the reference's image processor and joint processor; runs in its process, see `support.oracle`."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def image_step(name: str, arguments: dict[str, Any]) -> np.ndarray:
 
 
 def image_processor_file(arguments: dict[str, Any]) -> str:
-    """What the reference writes for these arguments."""
+    """Return the file that the reference writes for these arguments."""
     from transformers import CLIPImageProcessor
 
     return CLIPImageProcessor(**arguments).to_json_string()
 
 
 def loaded_image_processor(folder: str, options: dict[str, Any], class_name: str = "CLIPImageProcessor") -> str:
-    """What the reference reads from a folder, as it would write it."""
+    """Return the settings that the reference reads from a folder, as it would write them."""
     import transformers
 
     return getattr(transformers, class_name).from_pretrained(folder, **options).to_json_string()
@@ -49,7 +49,7 @@ def save_processor(source: str, folder: str, **options: Any) -> list[str]:
 
 
 def process(folder: str, arguments: dict[str, Any], tokenizer: dict[str, Any]) -> dict[str, Any] | str:
-    """What a checkpoint's processor returns for a call, in order, or the error that it raises."""
+    """Return the result of a checkpoint's processor for a call, in order, or the error that it raises."""
     from transformers import CLIPImageProcessor, CLIPProcessor, CLIPTokenizerFast
 
     processor = CLIPProcessor(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-# What transformers 4.1x and 4.2x wrote into each tower, whatever the model.
+# Fields that transformers 4.1x and 4.2x wrote into each tower of every model.
 INHERITED: dict[str, Any] = {
     "_name_or_path": "",
     "add_cross_attention": False,
@@ -354,7 +354,7 @@ VISION_CONFIGS: dict[str, dict[str, Any]] = {
     },
 }
 
-# Every one, with the class that its file is read by.
+# All of them, with the class that reads the file.
 REAL_CONFIGS = (
     {name: ("CLIPConfig", content) for name, content in FULL_CONFIGS.items()}
     | {name: ("CLIPTextConfig", content) for name, content in TEXT_CONFIGS.items()}

@@ -1,4 +1,4 @@
-"""Empty modules in place of packages that a peer imports at its top and that its model code does without.
+"""Empty modules instead of packages that a peer imports but its model code does not use.
 
 torchvision from PyPI comes with the CUDA build of PyTorch, and setuptools has no pkg_resources any more. What is
 compared here is models and files; how pictures are prepared is tested against transformers.
@@ -25,7 +25,7 @@ _NAMES = (
 
 
 class Anything:
-    """A class that can be made of anything, and stands for any name of a module."""
+    """A class that accepts any arguments, and stands in for any name of a module."""
 
     BICUBIC = BILINEAR = None
 
@@ -34,7 +34,7 @@ class Anything:
 
 @contextmanager
 def stand_ins() -> Iterator[None]:
-    """The empty modules, while a peer is imported; what asks for the real ones later finds them absent as before."""
+    """Provide the empty modules while a peer is imported; later imports find the packages missing as before."""
     import transformers  # noqa: F401  which looks for torchvision, so it comes first
 
     for name in _NAMES:

@@ -1,4 +1,4 @@
-"""Texts that tokenizers stumble over: pieces to draw from, and lines made of them, the same each time."""
+"""Texts that are hard for tokenizers: pieces to draw from, and reproducible lines of them."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def build(class_name: str = "CLIPModel", seed: int = 0, *, dtype: Any = None, **
 
 
 def assert_close(ours: Any, expected: Any, tolerance: float = SAME_OUTPUTS) -> None:
-    """Two outputs have the same fields, and arrays that differ by no more than a part of the largest value."""
+    """Check that two outputs have the same fields, and arrays equal within a fraction of the largest value."""
     assert list(ours) == list(expected)
     for name in expected:
         if hasattr(expected[name], "shape"):

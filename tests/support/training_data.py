@@ -1,4 +1,4 @@
-"""A small processor, and pictures with captions to load by it."""
+"""A small processor, and images with captions to load with it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LENGTH = 12  # tokens in a row
 
 
 def make_processor(folder: Path, size: int = 8) -> CLIPProcessor:
-    """A processor for pictures of `size` pixels, whose vocabulary is written into a folder."""
+    """Return a processor for images of `size` pixels, with its vocabulary in a folder."""
     return CLIPProcessor(
         CLIPImageProcessor(size=size, crop_size=size),
         CLIPTokenizerFast(**write_vocabulary(folder), model_max_length=LENGTH),
@@ -31,7 +31,7 @@ def make_processor(folder: Path, size: int = 8) -> CLIPProcessor:
 
 
 def picture(number: int, size: tuple[int, int] = (12, 10)) -> Image.Image:
-    """A picture of one colour that tells its number, apart from a mark that tells left from right."""
+    """Return an image of one colour that encodes its number, with a mark that distinguishes left from right."""
     image = Image.new("RGB", size, (number % 256, 100, 200))
     image.putpixel((0, 0), (0, 0, 0))
     return image
@@ -45,7 +45,7 @@ def picture_bytes(number: int) -> bytes:
 
 
 def write_folder(folder: Path, count: int) -> Path:
-    """A folder of `count` pictures with captions beside them."""
+    """Write a folder of `count` images with captions beside them."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         (folder / f"{number:03}.png").write_bytes(picture_bytes(number))

@@ -1,4 +1,4 @@
-"""A small vocabulary: all bytes, some merges, the two signs; and where a real one is."""
+"""A small vocabulary: all bytes, some merges, the two special tokens; and the path of a real one."""
 
 from __future__ import annotations
 

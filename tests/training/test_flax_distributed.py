@@ -1,4 +1,4 @@
-"""Eight devices train as one: the same losses, and the same weights at the end."""
+"""Eight devices train like one: the same losses, and the same final weights."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_eight_devices_train_as_one(run_program, start, tmp_path):
     for accum in (1, 2):
         reports, together = train(run_program, start, tmp_path / f"eight{accum}", 8, accum)
         np.testing.assert_allclose(reports, expected, rtol=LOSS_AFTER_STEPS)
-        for name in (name for name in alone if not name.endswith("k_proj.bias")):  # which rounding alone moves
+        for name in (name for name in alone if not name.endswith("k_proj.bias")):  # changed only by rounding
             np.testing.assert_allclose(together[name], alone[name], **FLOAT32_GRADIENTS, err_msg=name)
 
 

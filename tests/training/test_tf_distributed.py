@@ -1,4 +1,4 @@
-"""Two devices under MirroredStrategy train as one: the same losses, and the same weights at the end."""
+"""Two devices under MirroredStrategy train like one: the same losses, and the same final weights."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_two_devices_train_as_one(run_program, start, tmp_path):
     for name, found in zip(("two", "pieces"), others, strict=True):
         np.testing.assert_allclose(found, expected, rtol=LOSS_AFTER_STEPS, err_msg=name)
         together = open_checkpoint(tmp_path / name)
-        for key in (key for key in alone if not key.endswith("k_proj.bias")):  # which rounding alone moves
+        for key in (key for key in alone if not key.endswith("k_proj.bias")):  # changed only by rounding
             np.testing.assert_allclose(together[key], alone[key], **FLOAT32_GRADIENTS, err_msg=f"{name}: {key}")
 
 

@@ -1,4 +1,4 @@
-"""Two processes under torchrun train as one: the same losses, and the same weights at the end, resumed or not."""
+"""Two processes under torchrun train like one: the same losses, and the same final weights, resumed or not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from support.vocabulary import write_vocabulary
 
 PAIRS, STEPS, STOPPED = 8, 3, 2
 
-# Name to how processes share the model, and the settings.
+# Name to the strategy and the settings.
 CASES = {
     "ddp": ("ddp", {}),
     "ddp-pieces": (None, {"accum": 2}),
@@ -44,7 +44,7 @@ CASES = {
     "fsdp-bf16": ("fsdp", {"precision": "bf16"}),
 }
 
-# What runs on each process, of which there are two.
+# The program of each of the two processes.
 PROGRAM = """
 import json, shutil, sys
 from pathlib import Path
@@ -97,7 +97,7 @@ def write_start(folder):
 
 
 def write_data(folder):
-    """Twelve pictures with captions, a config and a processor; gives the options of a run of six steps over them."""
+    """Twelve images with captions, a config and a processor; returns the options of a run of six steps over them."""
     data, model = folder / "data", folder / "model"
     data.mkdir()
     model.mkdir()
@@ -128,7 +128,7 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory, request):
-    """The folder of what two processes did, and the options of the runs there."""
+    """The folder of the runs of two processes, and their options."""
     folder, root = tmp_path_factory.mktemp("together"), request.config.rootpath
     write_start(folder / "start")
     options = write_data(folder)
@@ -158,7 +158,7 @@ def test_two_processes_train_as_one(together, tmp_path, name):
     for read in (open_checkpoint, read_moments):
         expected, found = read(tmp_path), read(folder / name)
         assert set(found) == set(expected)
-        for key in (key for key in expected if not key.endswith("k_proj.bias")):  # which rounding alone moves
+        for key in (key for key in expected if not key.endswith("k_proj.bias")):  # changed only by rounding
             np.testing.assert_allclose(found[key], expected[key], **FLOAT32_GRADIENTS, err_msg=key)
 
 

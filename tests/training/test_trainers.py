@@ -1,4 +1,4 @@
-"""Training in every framework: the same losses step by step, whatever the batch is cut into, killed or not."""
+"""Training in every framework: the same losses step by step, however the batch is split, interrupted or not."""
 
 from __future__ import annotations
 
@@ -131,12 +131,12 @@ def test_a_run_goes_on_in_any_framework(first, second, start, torch_losses, tmp_
     np.testing.assert_allclose(losses, torch_losses[4:10], rtol=LOSS_ACROSS_FRAMEWORKS)
 
 
-# The command, on pictures.
+# The command, on images.
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Twenty-four pictures of plain colours with captions, and a model's folder to start from."""
+    """Twenty-four images of plain colours with captions, and a model's folder to start from."""
     folder = tmp_path_factory.mktemp("data")
     random = np.random.default_rng(0)
     rows = []
@@ -192,7 +192,7 @@ def test_a_run_that_was_killed_goes_on_with_the_losses_of_one_that_was_not(data,
     other = subprocess.run(command(data, killed, "--resume", "--lr", "1"), capture_output=True, text=True, check=False)
     assert other.returncode == 2
     assert mentions(other.stderr, killed, "lr", 0.0005, 1.0)
-    assert log.read_bytes() == logged  # what is refused loses nothing
+    assert log.read_bytes() == logged  # a refusal loses nothing
     subprocess.run(command(data, killed, "--resume"), check=True, capture_output=True)
     assert losses_of(killed) == losses_of(whole)
     last = max(path for path in killed.iterdir() if path.name.startswith("step-"))

@@ -1,4 +1,4 @@
-"""The commands on checkpoints: what they print, their JSON, their exit codes, and one line for bad input."""
+"""The commands on checkpoints: output, JSON, exit codes, and one line for bad input."""
 
 from __future__ import annotations
 

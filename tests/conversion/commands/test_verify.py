@@ -21,7 +21,7 @@ def model(tmp_path):
 
 @pytest.fixture
 def faulty(model):
-    """The same weights, told to go with another activation in the text tower."""
+    """The same weights, with another activation in the text tower's configuration."""
     folder = model.parent / "faulty"
     save_checkpoint(folder, tiny_config({"hidden_act": "quick_gelu"}))
     return folder

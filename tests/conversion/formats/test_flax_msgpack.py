@@ -1,4 +1,4 @@
-"""Flax's MessagePack files: the same bytes as the library's own, and only arrays come out."""
+"""Flax's MessagePack files: the same bytes as the library's own, and only arrays are read."""
 
 from __future__ import annotations
 

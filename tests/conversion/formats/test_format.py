@@ -21,7 +21,7 @@ from support.messages import naming
 
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "converting.md"
 
-# Names and layout of its own: bars between the segments, and the matrices as TensorFlow lays them out.
+# Its own names and layout: bars between the segments, and matrices in TensorFlow's layout.
 TOY = """
 import json
 

@@ -1,4 +1,4 @@
-"""Files that lie, in every format: an error of one kind, never another's memory, another error, or a crash."""
+"""Malformed files in every format: always a CheckpointError, never foreign memory, another error or a crash."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_byte_changed_anywhere_gives_other_values_or_one_kind_of_error(tmp_pat
 
 
 def pickled(*, shape=(2, 3), stride=(3, 1), offset=0, count=6, storage="FloatStorage", extra=b""):
-    """A file of one tensor, as PyTorch writes it, with numbers of choice."""
+    """A file of one tensor, as PyTorch writes it, with the given header values."""
 
     def number(value):
         return pickle.BININT + int(value).to_bytes(4, "little", signed=True)
@@ -119,7 +119,7 @@ def test_a_tensor_that_reaches_out_of_its_storage_is_refused(tmp_path, lie):
 
 
 def test_a_large_shape_with_strides_of_zero_costs_no_memory(tmp_path):
-    """A tensor that PyTorch has expanded; it is one number, however large its shape."""
+    """A tensor that PyTorch has expanded: a single value of any shape."""
     path = archive(tmp_path / "model.bin", pickled(shape=(2, 3), stride=(0, 0)))
     assert np.array_equal(load(path), np.zeros((2, 3), np.float32))
 
@@ -151,7 +151,7 @@ def test_a_pickle_of_anything_else_is_refused(tmp_path, content):
 
 
 def test_modules_that_hold_each_other_are_refused(tmp_path):
-    """A module whose attribute is itself, which has no end."""
+    """A module that is its own attribute."""
     module = b"c__torch__\nModule\n)\x81q\x00}X\x01\x00\x00\x00ah\x00sb."
     with pytest.raises(ValueError, match=naming("PyTorch")):
         torch_reading.read(archive(tmp_path / "model.bin", b"\x80\x02" + module))
@@ -173,5 +173,5 @@ def test_an_archive_in_a_way_that_zip_has_not_is_refused(tmp_path):
 def test_an_array_of_flaxs_that_ends_inside_is_refused(tmp_path, inner):
     path = tmp_path / "flax_model.msgpack"
     path.write_bytes(b"\x81\xabvisual_proj" + b"\xc7" + bytes([len(inner), 1]) + inner)
-    with pytest.raises(ValueError, match=r"it ends|does not use|not an array|it is truncated"):
+    with pytest.raises(ValueError, match=r"it ends|0x|array|truncated"):
         format_named("flax").read(path)

@@ -1,4 +1,4 @@
-"""A file mapped by parts: what comes out, and that it leaves memory again."""
+"""A file mapped in parts: their values, and the release of memory."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_the_library_reads_what_we_write_and_we_read_what_it_writes(tmp_path):
         "double": random.standard_normal(7),
     }
     write(tmp_path / "ours", {name: entry(array) for name, array in tensors.items()})
-    save_file(tensors, tmp_path / "theirs")  # without the metadata that transformers asks for
+    save_file(tensors, tmp_path / "theirs")  # without the metadata that transformers requires
     for found in (load_file(tmp_path / "ours"), {name: e.load() for name, e in read(tmp_path / "theirs").items()}):
         assert found.keys() == tensors.keys()
         assert all(np.array_equal(found[name], tensors[name]) for name in tensors)

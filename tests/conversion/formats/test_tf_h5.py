@@ -1,4 +1,4 @@
-"""TensorFlow's HDF5 files: what is read is what was written, and a file that is not whole is refused."""
+"""TensorFlow's HDF5 files: a round trip, and the refusal of truncated files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How two checkpoints differ: in names, shapes, dtypes, values and in what is computed; across formats."""
+"""Differences between two checkpoints across formats: names, shapes, dtypes, values and computation."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_blocks_change_nothing(monkeypatch, block):
 
 @pytest.mark.parametrize("to", target_names())
 def test_a_converted_checkpoint_is_the_same_in_every_format(tmp_path, to):
-    """Also what is computed: OpenAI's legacy eos, and the two names of the tanh gelu, mean one thing."""
+    """Equal computations are no difference: OpenAI's legacy eos, and the two names of the tanh gelu."""
     arrays = save_checkpoint(tmp_path / "source", openai_config())
     convert(tmp_path / "source", tmp_path / to, to)
     found = diff(tmp_path / "source", tmp_path / to)

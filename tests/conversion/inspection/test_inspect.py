@@ -1,4 +1,4 @@
-"""Inspecting a checkpoint: what is told of it, the hash, and a warning for each trap and for no other."""
+"""Inspecting a checkpoint: the facts, the hash, and exactly one warning for each trap."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ def test_two_formats_in_one_folder(tmp_path):
     )
     (tmp_path / "pytorch_model.bin").write_bytes(b"cut")
     assert "cannot be read as torch" in inspect(tmp_path).warnings["several formats"]
-    assert inspect(tmp_path / "model.safetensors").warnings == {}  # asked for by its name, it competes with none
+    assert inspect(tmp_path / "model.safetensors").warnings == {}  # given by name, it has no alternatives
 
 
 def test_openais_file_alone(tmp_path):

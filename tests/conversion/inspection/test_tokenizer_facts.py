@@ -1,4 +1,4 @@
-"""What is read off a tokenizer's files, in each of the forms that they come in."""
+"""The facts in a tokenizer's files, in each of their forms."""
 
 from __future__ import annotations
 

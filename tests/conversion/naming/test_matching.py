@@ -1,4 +1,4 @@
-"""One report tells everything that does not fit."""
+"""One report lists everything that does not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of every Hugging Face layout come out canonical."""
+"""Names of every Hugging Face layout are translated to the canonical ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each transform goes both ways without changing a bit, and tells shapes without touching values."""
+"""Each transform is exact in both directions, and computes shapes without reading values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands beside converted weights: carried, never assumed, and refused where the target's library would differ."""
+"""The files beside converted weights: converted, never assumed, and refused if the target's library would differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands beside the weights: which file is read, what it makes, and what a damaged one is told."""
+"""The files beside the weights: which one is read, its content, and the error for a damaged one."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_openais_own_files_are_described_by_their_shapes(tmp_path):
 
 @pytest.mark.parametrize("numbers", [[], ["attn_mask"]])
 def test_what_may_be_open_clips_is_taken_for_openais_with_a_warning(tmp_path, numbers):
-    """The same names with gelu would be run wrong, and nothing in the file tells."""
+    """The same names with gelu would run wrong, and nothing in the file shows it."""
     save_openai(tmp_path, numbers=numbers)
     with pytest.warns(UserWarning, match=naming("OpenAI", "quick_gelu", "open_clip_config.json")):
         assert described(tmp_path).origin == FROM_SHAPES

@@ -1,4 +1,4 @@
-"""open_clip's model_cfg to a configuration and back; what is not CLIP's own architecture is named."""
+"""open_clip's model_cfg to a configuration and back; other architectures are named."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_what_a_tower_leaves_out_is_open_clips_default():
 
 @pytest.mark.parametrize(("model_cfg", "mlp", "heads"), [(VIT_BIGG_14, 8192, 16), (VIT_G_14, 6144, 16)])
 def test_heads_and_mlps_of_the_large_models(model_cfg, mlp, heads):
-    """Head widths of 104 and 88, and MLPs that are no whole multiple of the width."""
+    """Head widths of 104 and 88, and MLPs that are not an integer multiple of the width."""
     found = config_from_open_clip(model_cfg).vision_config
     assert (found.intermediate_size, found.num_attention_heads) == (mlp, heads)
     there = open_clip_from_config(config_from_open_clip(model_cfg))
@@ -126,7 +126,7 @@ def test_the_odd_configuration_goes_there_and_back():
 )
 @settings(max_examples=150, deadline=None)
 def test_any_configuration_goes_there_and_back(width, mlp, eps, act, eos):
-    """Above all the MLP's width, which open_clip keeps as a ratio and cuts off."""
+    """Above all the MLP's width, which open_clip stores as a ratio and truncates."""
     tower = {"hidden_act": act, "layer_norm_eps": eps, "intermediate_size": mlp, "num_attention_heads": 1}
     config = tiny_config(
         {"hidden_size": width, "eos_token_id": eos, **tower}, {"hidden_size": width, "num_channels": 3, **tower}
@@ -135,7 +135,7 @@ def test_any_configuration_goes_there_and_back(width, mlp, eps, act, eos):
     for part in ("text_config", "vision_config"):
         for field in (*tower, "hidden_size"):
             assert getattr(getattr(found, part), field) == getattr(getattr(config, part), field)
-    assert found.text_config.eos_token_id == {2: 2, 97: 97, 98: 2}[eos]  # 98 is the largest, as is meant by 2
+    assert found.text_config.eos_token_id == {2: 2, 97: 97, 98: 2}[eos]  # 98 is the largest, which 2 stands for
 
 
 OTHER_ARCHITECTURES = [

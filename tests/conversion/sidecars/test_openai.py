@@ -1,4 +1,4 @@
-"""What OpenAI's code takes from shapes, and what it would run otherwise."""
+"""The configuration that OpenAI's code derives from shapes, and models that it would run differently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How pictures are prepared, to and from open_clip's preprocess_cfg and OpenAI's code."""
+"""Preprocessing, to and from open_clip's preprocess_cfg and OpenAI's code."""
 
 from __future__ import annotations
 

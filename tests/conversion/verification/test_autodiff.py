@@ -1,4 +1,4 @@
-"""Each rule is what central differences say, and all that has no rule is refused."""
+"""Each rule agrees with central differences, and operations without a rule are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Differences are taken in the right measure, and what cannot be compared is a fault and no number."""
+"""Differences have the right scale, and runs that cannot be compared are a fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pictures and texts of the proof: the same each time, and fit to bring faults to light."""
+"""The images and texts of the verification: reproducible, and able to expose faults."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_arrays_are_the_same_by_way_of_every_framework(config, own, return_tenso
         assert isinstance(array, np.ndarray)
         np.testing.assert_array_equal(array, plain[name])
     ids, mask = found["input_ids"], found["attention_mask"]
-    assert ids.shape == (4, config.text_config.max_position_embeddings)  # the longest is cut to what fits
+    assert ids.shape == (4, config.text_config.max_position_embeddings)  # the longest is truncated
     assert ids[-1, -1] == EOS
     assert mask[0].sum() < mask[1].sum() <= mask[-1].sum() == ids.shape[1]
 

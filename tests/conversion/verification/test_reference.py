@@ -57,4 +57,4 @@ def test_the_stages_come_in_the_order_of_computation():
     names = list(reference.clip(weights, config, pixel_values(2), token_ids()[0]))
     assert names[0] == "vision.embeddings"
     assert names.index("vision.pooled") < names.index("text.embeddings") < names.index("text.layers.2")
-    assert names[-1] == "logits_per_image"  # no loss: two pictures, four texts
+    assert names[-1] == "logits_per_image"  # no loss: two images, four texts

@@ -1,4 +1,4 @@
-"""The report is one file without links, says what was found, and escapes what it was given."""
+"""The report is one file without links, contains the results, and escapes its inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each framework runs in a process of its own; what becomes of that process is that framework's result."""
+"""Each framework runs in a separate process, whose failure is that framework's result."""
 
 from __future__ import annotations
 

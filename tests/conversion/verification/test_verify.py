@@ -1,4 +1,4 @@
-"""The proof passes on what agrees, finds each fault that is planted, and names the stage where it first shows."""
+"""The verification passes if runs agree, finds each planted fault, and names the first stage that shows it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def checkpoint(tmp_path):
 
 
 def edited(source, weights=None, config=None):
-    """A copy of a checkpoint with other weights, or other words in its config.json."""
+    """A copy of a checkpoint with changed weights or config.json."""
     folder = source.parent / "edited"
     shutil.copytree(source, folder)
     if weights is not None:
@@ -106,7 +106,7 @@ def test_half_precision_agrees_within_its_own_tolerances(checkpoint, dtype):
     result = verify(checkpoint, frameworks=BOTH, dtype=dtype)
     assert result.passed, result.verdict()
     assert max(c.absolute for c in result.comparisons if c.group == "hidden states") > SHOWS_HALF_PRECISION
-    # The loss of random weights says nothing of gradients here: its embeddings are nearly alike, so that they cancel.
+    # The loss of random weights is useless for gradients here: its embeddings are nearly equal, so they cancel.
     save_checkpoint(checkpoint / "text", tiny_config({**TEXT, **SAME}), "CLIPTextModel")
     result = verify(checkpoint / "text", frameworks=BOTH, dtype=dtype, train_step=True)
     assert result.passed, result.verdict()

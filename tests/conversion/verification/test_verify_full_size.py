@@ -1,4 +1,4 @@
-"""B/32 in full size, with gradients and a step of training: the same in every framework, and the reference's."""
+"""Full-size B/32, with gradients and a training step: all frameworks agree with the reference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NUMBERS = 151_277_313  # as OpenAI's B/32 has them
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """Fresh weights; biases and norms are moved off the zeros and ones that they start at."""
+    """Random weights; biases and norms are moved away from their initial zeros and ones."""
     torch.manual_seed(0)
     model = clip_torch.CLIPModel(CLIPConfig())
     assert model.num_parameters() == NUMBERS

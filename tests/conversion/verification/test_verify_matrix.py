@@ -1,4 +1,4 @@
-"""Every framework computes the same of every class from every format."""
+"""All frameworks compute the same for every class from every format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.checkpoints import odd_config, openai_config, save_checkpoint
 FRAMEWORKS = [REFERENCE, "torch", "tf", "flax"]
 PAIRS = 6
 
-# The layouts of OpenAI and open_clip hold both towers or nothing.
+# The layouts of OpenAI and open_clip need both towers.
 CASES = [
     *((class_name, to) for class_name in MODEL_CLASSES for to in ("torch", "tf", "flax")),
     ("CLIPModel", "open_clip"),
@@ -51,7 +51,7 @@ def test_a_class_from_a_format(class_name, to, tmp_path):
     convert(source, converted, to)
     result = verify(converted, frameworks=FRAMEWORKS)
     assert result.passed, result.verdict()
-    # And it is what was converted that all of them compute.
+    # And all of them compute the same as the converted checkpoint's original.
     same = verify(converted, against=source, frameworks=[REFERENCE])
     assert same.passed, same.verdict()
     assert all(one.absolute == 0 for one in same.comparisons)

@@ -1,4 +1,4 @@
-"""Configurations: fields, files, legacy layouts, and a clear refusal of what is no CLIP."""
+"""Configurations: fields, files, legacy layouts, and a clear refusal of other models."""
 
 from __future__ import annotations
 

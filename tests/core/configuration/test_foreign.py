@@ -1,4 +1,4 @@
-"""What is no CLIP is named by its tensors, with what loads it; CLIP in any layout is not."""
+"""Models other than CLIP are recognized by their tensors, and their loader is named; CLIP in any layout is accepted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.configs import tiny_config
 from support.entries import random_entries
 from support.messages import naming
 
-# A tensor that the family's published files hold, and what it is to be called.
+# A tensor in the family's published files, and the family's name.
 FAMILIES = [
     ("visual.layer1.0.conv1.weight", "RN50 family"),
     ("visual.trunk.blocks.0.attn.qkv.weight", "timm"),  # open_clip's SigLIP and DFN

@@ -1,4 +1,4 @@
-"""Random crops: always of the size asked for, of the parts that they may be of, and the same from the same numbers."""
+"""Random crops: the requested size, the permitted parts of the image, and the same for the same random numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NEAREST = Image.Resampling.NEAREST
 
 
 def gradient(width, height):
-    """A picture whose red tells the column and whose green tells the row."""
+    """An image whose red encodes the column and whose green encodes the row."""
     columns, rows = np.meshgrid(np.arange(width), np.arange(height))
     return Image.fromarray(np.stack([columns, rows, 0 * rows], -1).astype(np.uint8))
 

@@ -1,4 +1,4 @@
-"""A generator that is run ahead gives the same values and errors, and is closed in time."""
+"""A generator run ahead gives the same values and errors, and is closed in time."""
 
 from __future__ import annotations
 

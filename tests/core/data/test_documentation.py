@@ -1,4 +1,4 @@
-"""The examples of docs/data.md run as they stand, one after another."""
+"""The examples of docs/data.md run unchanged, one after another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures in a folder, with captions beside them or in a table, and what has no counterpart."""
+"""Images in a folder, with captions beside them or in a table, and files without a counterpart."""
 
 from __future__ import annotations
 

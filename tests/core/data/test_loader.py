@@ -193,7 +193,7 @@ def test_broken_samples_are_counted_told_and_skipped(processor, folder, tmp_path
     assert keys(taken(loader, 1)) == ["000", "002"]
     assert [sample.key for sample in loader.broken] == [str(tmp_path / "001.png")]
     assert keys(taken(loader)) == ["005"]
-    assert len(loader.broken) == 3  # to be told after the epoch, and forgotten with the next
+    assert len(loader.broken) == 3  # reported after the epoch, and reset with the next
     assert keys(taken(loader, 1)) == ["000", "002"]
     assert len(loader.broken) == 1
     warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
@@ -378,7 +378,7 @@ def test_workers_do_not_import_the_main_script_load_no_framework_and_die_with_th
 
 
 def is_alive(pid):
-    """Whether a process runs; one that has ended and was not waited for does not."""
+    """Return True if a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -22,7 +22,7 @@ class Numbers(IndexedPairs):
 
 
 class Shards(StreamedPairs):
-    """Shards of consecutive numbers; takes down what is read."""
+    """Shards of consecutive numbers that record reads."""
 
     def __init__(self, *sizes):
         self._sizes = sizes

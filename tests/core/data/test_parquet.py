@@ -1,4 +1,4 @@
-"""Parquet files with the bytes of pictures, as pyarrow and the datasets library write them."""
+"""Parquet files with the bytes of images, as pyarrow and the datasets library write them."""
 
 from __future__ import annotations
 

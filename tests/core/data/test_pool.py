@@ -1,4 +1,4 @@
-"""Worker processes: values in order, a bounded number ahead, errors with their place, and no worker left behind."""
+"""Worker processes: values in order, a bounded number ahead, errors with their origin, and no worker left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pair becomes what the model's own processor makes of it, or a reason why not."""
+"""A pair becomes the output of the model's own processor, or the reason why it cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets that are objects: those of the datasets library, lists of dictionaries, and what can be iterated over."""
+"""Data sets that are objects: those of the datasets library, lists of dictionaries, and iterables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tar shards as the webdataset library writes them; cut off, damaged and counted."""
+"""Tar shards as the webdataset library writes them; truncated, damaged and counted."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_shard_that_is_cut_off_anywhere_is_told_with_the_place(shards, tmp_pat
 
 
 def assert_reading_stops(path):
-    """Where a sizes.json vouches for a shard, the cut is found in reading it."""
+    """If a sizes.json states a shard's size, truncation is found while reading."""
     (path.parent / "sizes.json").write_text(json.dumps({path.name: 5}))
     with pytest.raises(ValueError, match=naming(path)):
         list(ShardPairs([path]).read(0, 0, 5))

@@ -1,4 +1,4 @@
-"""`open_pairs` recognises what it is given, and refuses what it does not know."""
+"""`open_pairs` recognizes every source, and refuses any other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of file names and captions, and what is wrong with them, by file and line."""
+"""Tables of file names and captions, and errors with file and line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command clip-zoo evaluate: in every framework what a loop over single pictures finds, and bad input."""
+"""The command clip-zoo evaluate: in every framework the result of a loop over single images, and bad input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EACH = 3
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A model with fresh weights and a processor, in a folder."""
+    """A model with random weights and a processor, in a folder."""
     import torch
 
     import clip_torch
@@ -38,7 +38,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """A folder of a folder for each class, with a caption beside each picture."""
+    """A folder with a subfolder for each class, and a caption beside each image."""
     root, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
     for name in NAMES:
         colour = random.integers(0, 235, 3)
@@ -53,7 +53,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def similarities(model, pictures):
-    """A function from texts to the similarities of all pictures, in order of their names: `(pictures, texts)`."""
+    """A function from texts to the similarities of all images, in order of their names: `(images, texts)`."""
     import torch
 
     from clip_torch import CLIPModel

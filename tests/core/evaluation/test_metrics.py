@@ -1,4 +1,4 @@
-"""Ranks and what is counted from them, on matrices made by hand and against definitions written out."""
+"""Ranks and metrics, on matrices made by hand and against explicit definitions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_of_several_right_answers_the_best_counts_and_the_others_do_not_stand_in
 def test_a_tie_goes_against_the_model():
     assert ranks(np.ones((2, 4)), [0, 3]).tolist() == [4, 4]
     assert ranks(np.array([[0.5, 0.5, 0.1]]), [0]).tolist() == [2]
-    # Right answers that are equal are no mistakes of each other.
+    # Equal correct answers do not compete with each other.
     assert ranks(np.array([[0.5, 0.5, 0.1]]), np.array([[True, True, False]])).tolist() == [1]
 
 
@@ -43,7 +43,7 @@ def test_random_scores_give_what_sorting_gives():
     right[np.arange(40), random.integers(0, 9, 40)] = True
     expected = []
     for row, is_right in zip(scores, right, strict=True):
-        # From the highest score down; of equal ones the wrong first; wrong ones before the first right one count.
+        # In descending order of score, wrong answers first on a tie; count the wrong ones before the first correct one.
         order = sorted(range(9), key=lambda place: (-row[place], is_right[place]))
         expected.append(next(place for place, one in enumerate(order) if is_right[one]) + 1)
     assert ranks(scores, right).tolist() == expected

@@ -1,4 +1,4 @@
-"""The linear probe: its regression against other ways to the same optimum, its sweep, its parts."""
+"""The linear probe: its regression against other routes to the same optimum, its sweep and its splits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def clusters(count, noise, seed=0, classes=4, features=6):
 
 
 def objective(weights, features, truths, strength):
-    """What is minimized, written out a row at a time."""
+    """The objective, one row at a time."""
     total = 0.5 * strength * (weights[:-1] ** 2).sum()
     for row, truth in zip(features, truths, strict=True):
         scores = row @ weights[:-1] + weights[-1]
@@ -130,7 +130,7 @@ def test_parts_that_cannot_be_are_refused(truths, share, named):
         stratified(np.array(truths), share, 0, "test")
 
 
-# On pictures.
+# On images.
 
 
 @pytest.fixture(scope="module")

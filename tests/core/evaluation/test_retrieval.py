@@ -1,4 +1,4 @@
-"""Retrieval with embeddings that a test chooses: what belongs together is right, and nothing counts twice."""
+"""Retrieval with chosen embeddings: matches are correct, and duplicates count once."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_several_captions_of_a_picture_are_all_right(processor):
     report = retrieval.evaluate(classifier, rows(["a", "b", "a"], "c"))
     assert (report.pictures, report.texts, report.pairs) == (2, 3, 3)
     assert report.image_to_text.recall[1] == 1  # "a" is enough
-    # "b" is as far from both pictures: a tie is no hit.
+    # "b" is equally far from both images: a tie is not a hit.
     assert report.text_to_image.recall[1] == pytest.approx(2 / 3)
 
 
@@ -91,7 +91,7 @@ def test_a_picture_that_comes_again_is_one_picture(processor, tmp_path):
     report = retrieval.evaluate(classifier, tmp_path)
     assert (report.pictures, report.texts, report.pairs) == (2, 3, 3)
     assert report.image_to_text.recall[1] == report.text_to_image.recall[1] == 1
-    assert classifier.encoder.image_batches == [3]  # a file is read once, whatever it is captioned with
+    assert classifier.encoder.image_batches == [3]  # a file is read once, whatever its captions
 
 
 def test_long_texts_are_cut_and_counted(processor):
@@ -124,7 +124,7 @@ def test_what_cannot_be_read_is_left_out_and_named(processor, tmp_path, workers,
 
 
 class OneName(IndexedPairs):
-    """Samples that all have the same name, as those of two shards may."""
+    """Samples that all have the same name, as in two shards."""
 
     def __len__(self):
         return 3

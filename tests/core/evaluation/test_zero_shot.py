@@ -1,4 +1,4 @@
-"""Zero-shot classification with embeddings that a test chooses, from every kind of source."""
+"""Zero-shot classification with chosen embeddings, from every kind of source."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def rows(*labels):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Folders of two, one and one pictures, numbered as their reds are."""
+    """Folders of two, one and one images, numbered by their reds."""
     for number, place in enumerate(("big_cat/0", "big_cat/deeper/1", "ox/2", "tin_can/3")):
         path = tmp_path / "pictures" / f"{place}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A save that is interrupted, in whatever way, leaves the old files whole."""
+"""An interrupted save leaves the old files intact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files from a folder, a file or the hub, and one clear line for each way in which there is none."""
+"""Files from a folder, a file or the hub, and a one-line error for each way in which they can be missing."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def offline_client(server, tmp_path_factory):
 @pytest.fixture(scope="module")
 def unreachable_client(tmp_path_factory):
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and not listened to: a connection is refused
+        taken.bind(("127.0.0.1", 0))  # nothing listens there, so connections are refused
         client = HubClient(f"http://127.0.0.1:{taken.getsockname()[1]}", tmp_path_factory.mktemp("unreachable"))
         yield client
         client.close()
@@ -73,7 +73,7 @@ def unreachable_client(tmp_path_factory):
 
 @pytest.fixture
 def hub(client, tmp_path):
-    """Calls on a cache of the test's own."""
+    """Calls with a cache of the test's own."""
     return lambda function, *args, **options: client(function, *args, cache_dir=str(tmp_path / "cache"), **options)
 
 

@@ -1,4 +1,4 @@
-"""Image processors are read from the files of every age, and written so that nothing is lost."""
+"""Image processors read from files of every age, and written without loss."""
 
 from __future__ import annotations
 

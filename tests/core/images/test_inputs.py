@@ -1,4 +1,4 @@
-"""Whatever may be called images becomes a flat list of pictures and arrays, and what may not is named."""
+"""Every form of images becomes a flat list of images and arrays; anything else is named in an error."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def path(tmp_path):
 
 @pytest.fixture(scope="module")
 def address():
-    """A web server that has one picture, at /red.png, and one page of text."""
+    """A web server with one image, at /red.png, and one page of text."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):

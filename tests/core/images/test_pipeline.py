@@ -1,4 +1,4 @@
-"""Images go through one at a time, by whichever way is shorter, with the same result."""
+"""Images are processed one at a time, by the shorter of two routes, with the same result."""
 
 from __future__ import annotations
 

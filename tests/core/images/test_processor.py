@@ -1,4 +1,4 @@
-"""The image processor as its users meet it. Its numbers are held to the reference's in tests/parity."""
+"""The image processor's interface; tests/parity compares its values with the reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Products of matrices give the bytes that Pillow's loops give, of every part of every size."""
+"""Matrix products give the same bytes as Pillow's loops, for every part and size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def noise(*shape, seed=0):
 
 
 def extremes(*shape, seed=0):
-    """Black and white alone, which overshoot the most."""
+    """Black and white only, which overshoot the most."""
     return 255 * np.random.default_rng(seed).integers(0, 2, shape, dtype=np.uint8)
 
 
@@ -86,7 +86,7 @@ def test_the_strips_in_which_an_image_is_read_do_not_show(monkeypatch, strip, ne
     np.testing.assert_array_equal(ours(Image.fromarray(image), new_shape), by_pillow(image, new_shape))
 
 
-@pytest.mark.parametrize("few", [0, 1])  # all in doubt are taken again together, or one by one
+@pytest.mark.parametrize("few", [0, 1])  # doubtful sums are recomputed together, or one by one
 @pytest.mark.parametrize("kind", [noise, chessboard])
 def test_sums_in_doubt_are_taken_again(monkeypatch, few, kind):
     monkeypatch.setattr(resampling, "_FEW", few)
@@ -131,7 +131,7 @@ def test_no_input_is_read_that_no_wanted_output_is_made_of():
 
 @pytest.fixture
 def unchecked():
-    """Pillow will be checked anew, and after the test again."""
+    """The check of Pillow runs again, and once more after the test."""
     resampling._checked_with_pillow.cache_clear()
     yield
     resampling._checked_with_pillow.cache_clear()

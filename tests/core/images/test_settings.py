@@ -1,4 +1,4 @@
-"""Arguments are checked where they are needed, and applied in order."""
+"""Arguments are checked when needed, and applied in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each step against Pillow and against arithmetic written out."""
+"""Each step against Pillow and against explicit arithmetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention implementations are chosen by name, and what they cannot do is said once."""
+"""Attention implementations are selected by name, and their limits are warned of once."""
 
 from __future__ import annotations
 

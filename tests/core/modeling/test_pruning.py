@@ -1,4 +1,4 @@
-"""A request to prune is checked whole before anything is removed."""
+"""A request to prune is validated completely before anything is removed."""
 
 from __future__ import annotations
 

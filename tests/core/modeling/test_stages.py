@@ -1,4 +1,4 @@
-"""Stages are named alike for every class, in the order of computation, and one objective is chosen of each output."""
+"""Stages have the same names for every class, in order of computation, and each output has one objective."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a batch of texts is read, and in which parts."""
+"""The number of tokens read of a batch of texts, and its split into parts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_row_is_read_up_to_where_it_is_pooled():
 
 def test_a_row_that_looks_behind_where_it_is_pooled_is_read_whole():
     mask = np.array([[0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 0, 0]])
-    assert lengths(mask=mask).tolist() == [6, 5, 1]  # all padding: even attention to what came before
+    assert lengths(mask=mask).tolist() == [6, 5, 1]  # all padding: uniform attention to the tokens before
 
 
 def test_a_mask_hides_nothing_where_only_what_is_behind_is_masked():
@@ -86,7 +86,7 @@ def test_parts_hold_every_row_once_and_cost_least(seed):
     assert sorted(np.concatenate([part.rows for part in parts]).tolist()) == list(range(12))
     assert all(rows[part.rows].max() == part.length for part in parts)
     order = np.sort(rows)
-    # Every way to cut the rows in order of length.
+    # Every way to split the rows in order of length.
     cuts = ([0, *(place + 1 for place in range(11) if chosen >> place & 1), 12] for chosen in range(2**11))
     least = min(sum(TOKENS_PER_RUN + (end - start) * order[end - 1] for start, end in pairwise(cut)) for cut in cuts)
     assert cost(parts) == least

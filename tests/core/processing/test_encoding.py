@@ -1,4 +1,4 @@
-"""A tokenizer's result: a dict of columns, and of the fast one, where in the text each token stands."""
+"""A tokenizer's result: a dict of columns, and with the fast one, the position of each token in the text."""
 
 from __future__ import annotations
 

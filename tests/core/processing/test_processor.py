@@ -1,4 +1,4 @@
-"""The joint processor sends each keyword where it belongs, and its two parts are read and written together."""
+"""The joint processor routes each keyword, and reads and writes its two parts together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PICTURE = Image.new("RGB", (30, 20), (10, 100, 200))
 
 
 class Tokenizer:
-    """Takes down what it is called with."""
+    """A recorder of its calls."""
 
     model_input_names = ("input_ids", "attention_mask")
 

@@ -1,4 +1,4 @@
-"""Images of any number go through in order, a few at a time, and one that cannot be read is named or left out."""
+"""Any number of images are encoded in order, a few at a time; an unreadable one is named or left out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.messages import mentions, naming
 
 
 class Means:
-    """An encoder whose embeddings tell the pictures apart: the mean of each channel."""
+    """An encoder whose embeddings identify images: the mean of each channel."""
 
     def __init__(self):
         self.batches = []
@@ -33,7 +33,7 @@ def encoder():
 
 @pytest.fixture
 def processor():
-    """The joint processor's calls with images alone, which need no tokenizer."""
+    """The joint processor's calls with images only, which need no tokenizer."""
     image_processor = CLIPImageProcessor(size=16, crop_size=12)
     tokenizer = type("NoTokenizer", (), {"model_input_names": ["input_ids"]})()
     return CLIPProcessor(image_processor, tokenizer)
@@ -45,7 +45,7 @@ def noise(*shape, seed=0):
 
 @pytest.fixture
 def images(tmp_path):
-    """Seven: paths, texts that are paths, pictures and arrays."""
+    """Seven images: paths, strings that are paths, images and arrays."""
     arrays = [noise(20 + seed, 30, 3, seed=seed) for seed in range(7)]
     for place in (1, 4):
         Image.fromarray(arrays[place]).save(tmp_path / f"{place}.png")

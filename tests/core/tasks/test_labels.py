@@ -1,4 +1,4 @@
-"""Kept embeddings: found again by content alone, and never believed unseen."""
+"""Cached embeddings: found by content only, and always validated."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_memory_keeps_the_last_few(compute):
     cache = LabelCache()
     for number in [*range(8), 0, 8, 0, 2]:
         assert np.array_equal(cache.get(f"{number}", 3, compute), EMBEDS)
-    assert compute.calls == 9  # the ninth took the place of the one that was used least lately
+    assert compute.calls == 9  # the ninth replaced the least recently used one
     cache.get("1", 3, compute)
     assert compute.calls == 10
 

@@ -1,4 +1,4 @@
-"""Embedding many texts: in order, each once, in batches of similar length, a window at a time."""
+"""Embedding many texts: in order, each once, in batches of similar length within a window."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST = 21
 
 
 class Words:
-    """Encoder and processor in one: a text is as many tokens as it has words, and its embedding is made of its ids."""
+    """Encoder and processor in one: each word is a token, and the embedding is computed from the ids."""
 
     tokenizer = SimpleNamespace(model_max_length=LONGEST, pad_token_id=0)
 

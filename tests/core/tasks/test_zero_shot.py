@@ -15,7 +15,7 @@ from support.messages import naming
 
 
 class Letters:
-    """Encoder and processor in one: a text is the unit vector of its first letter, a picture that of its red."""
+    """Encoder and processor in one: a text is the unit vector of its first letter, an image that of its red."""
 
     tokenizer = SimpleNamespace(model_max_length=7, pad_token_id=0)
 

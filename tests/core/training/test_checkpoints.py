@@ -1,4 +1,4 @@
-"""Checkpoints of a run are whole or not there, and the last few are kept."""
+"""Checkpoints of a run are complete or absent, and the last few are kept."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def processor(tmp_path_factory):
 
 
 def loaders(processor, count, rows=ROWS, batch_size=4):
-    """Those of all processes, which take four pairs together."""
+    """The loaders of all processes, which take four pairs together."""
     share = batch_size // count
     return [
         PairLoader(rows, processor, batch_size=share, process_index=index, process_count=count)
@@ -38,7 +38,7 @@ def loaders(processor, count, rows=ROWS, batch_size=4):
 
 
 def stopped(processor, count, batches, rows=ROWS):
-    """What a run of so many processes wrote after so many batches."""
+    """The state that a run of several processes wrote after some batches."""
     states = []
     for loader in loaders(processor, count, rows):
         taken(loader, batches)

@@ -1,4 +1,4 @@
-"""`clip-zoo train` tells what is wrong with what it is given, before a framework is loaded."""
+"""`clip-zoo train` reports bad input before a framework is loaded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def train(run, model, tmp_path, monkeypatch):
-    """Runs the command on some data; gives the exit code and what it tells."""
+    """A function that runs the command on some data, and returns the exit code and stderr."""
     monkeypatch.setitem(sys.modules, "clip_torch.backend", None)  # nothing here gets as far
 
     def call(data, *more, config="config.json"):

@@ -60,7 +60,7 @@ def test_a_line_that_finds_the_disk_full_is_an_error_that_names_the_file(tmp_pat
 
 
 def scalars(folder):
-    """What TensorFlow reads in the event files of a folder: step to values by name; of two for a step, the later."""
+    """Return the values in a folder's event files as TensorFlow reads them, by step; the later of two for a step."""
     import tensorflow as tf
 
     found = {}
@@ -86,7 +86,7 @@ def test_tensorboard_has_the_numbers_of_each_step(tmp_path):
 
 
 class StandInRun:
-    """What `wandb.init` returns, of which it keeps what it was told."""
+    """A stand-in for the result of `wandb.init` that records its calls."""
 
     def __init__(self, **options):
         self.options, self.logged, self.is_over = options, [], False
@@ -112,5 +112,5 @@ def test_wandb_has_the_numbers_of_each_step_and_finds_a_resumed_run_again(tmp_pa
     assert first.options | {"resume": "allow"} == resumed.options
     assert (first.options["name"], first.options["resume"], first.options["config"]) == ("run", None, {"lr": 0.5})
     assert first.options["dir"] == str(tmp_path / "a" / "run")
-    # Runs of folders of one name are two, and so is a run that starts afresh.
+    # Folders of the same name are different runs, and so is a new run in the same folder.
     assert len({run.options["id"] for run in (first, other, anew)}) == 3

@@ -1,4 +1,4 @@
-"""What a run tells of its steps."""
+"""A run's report of its steps."""
 
 from __future__ import annotations
 

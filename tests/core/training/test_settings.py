@@ -1,4 +1,4 @@
-"""Settings of a run are checked before anything else happens, by name and value."""
+"""A run's settings are validated first, by name and value."""
 
 from __future__ import annotations
 
