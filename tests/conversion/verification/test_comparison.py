@@ -90,7 +90,7 @@ def test_another_shape_a_missing_stage_and_what_is_not_finite_are_faults(run):
     found = {comparison.stage: comparison for comparison in compare(a, b)}
     assert found["loss"].fault == "b lacks this stage"
     assert found["logits"].fault == "a lacks this stage"
-    assert found["text.pooled"].fault == "a has the shape (2,), b (1, 2)"
+    assert found["text.pooled"].fault == "a has shape (2,), but b has (1, 2)"
     assert found["image_embeds"].fault == "a has NaN or infinite values"
     assert found["text_embeds"].fault == "b has NaN or infinite values"
     for comparison in found.values():
