@@ -15,6 +15,7 @@ import clip_core
 import clip_core._shadowing  # before the first import from `converters`
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from clip_core.modeling.outputs import OUTPUT_CLASSES
+from clip_torch.bridge import from_transformers, to_transformers
 from clip_torch.model import CLIPModel
 from clip_torch.pretrained import CLIPPreTrainedModel
 from clip_torch.text import CLIPTextModel, CLIPTextModelWithProjection
@@ -43,6 +44,8 @@ __all__ = [
     "CLIPVisionConfig",
     "CLIPVisionModel",
     "CLIPVisionModelWithProjection",
+    "from_transformers",
+    "to_transformers",
 ]
 
 

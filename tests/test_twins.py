@@ -170,3 +170,26 @@ def test_twins_define_the_same(file):
 
 def test_twins_name_their_parameters_alike():
     assert set().union(*map(differing, TWINS)) == OTHER_PARAMETERS.keys()
+
+
+# Names that a package declares for its users beside those of the others, by reason.
+PUBLIC_SOMEWHERE = {
+    "libraries that demand transformers' own classes are PyTorch's, and so is transformers 5; variables of its Keras 2 "
+    "and arrays of its Linen models cannot be shared with ours": {"to_transformers", "from_transformers"},
+    "transformers has these bases in Flax alone": {"CLIPTextPreTrainedModel", "CLIPVisionPreTrainedModel"},
+}
+
+
+def declared(backend: str) -> set[str]:
+    """Return the names in a package's `__all__`, without the prefixes of transformers' classes."""
+    (names,) = (
+        ast.literal_eval(node.value)
+        for node in ast.parse((ROOT / backend / "__init__.py").read_text()).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
+    return {name.removeprefix("TF").removeprefix("Flax") for name in names}
+
+
+def test_twins_declare_the_same_names():
+    torch, tf, flax = map(declared, BACKENDS)
+    assert (torch | tf | flax) - (torch & tf & flax) == set().union(*PUBLIC_SOMEWHERE.values())
