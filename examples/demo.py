@@ -68,7 +68,7 @@ def show(paths: list[Path], labels: list[str], truths: dict[str, str], found: di
         paths: paths of the images.
         labels: the labels to choose from.
         truths: the known true labels, by file name.
-        found: by framework, the probabilities `(pictures, labels)`.
+        found: by framework, the probabilities `(images, labels)`.
     """
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("image")

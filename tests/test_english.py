@@ -83,5 +83,5 @@ def test_docstrings_open_with_an_imperative_or_a_noun(folder):
         ("`x` as numpy.", False),
     ],
 )
-def test_an_imperative_is_told_from_other_openings(docstring, expected):
+def test_an_imperative_is_distinguished_from_other_openings(docstring, expected):
     assert opens_with_imperative(docstring) is expected

@@ -38,7 +38,7 @@ OWN_PARAMETERS = {
 # Definitions that not every backend has, by file and reason.
 ONLY_SOMEWHERE = {
     "attention": {
-        "FlashAttention 2 is in PyTorch alone, and takes packed tokens": {
+        "only PyTorch has FlashAttention 2, which takes packed tokens": {
             *("Packing", "Packing.of", "Packing.padded", "Packing.packed", "Unpadding"),
             *("_unpadding", "flash_attention"),
         },
@@ -53,24 +53,24 @@ ONLY_SOMEWHERE = {
         },
     },
     "text": {
-        "PyTorch alone packs the tokens of a part": {"CLIPTextTransformer._packed"},
+        "only PyTorch packs the tokens of a part": {"CLIPTextTransformer._packed"},
         "PyTorch's embedding refuses unknown ids by itself": {"CLIPTextEmbeddings.check_ids"},
         "Flax reads values before a call is compiled, and trims the batch there": {
             *("CLIPTextTransformer.check_ids", "CLIPTextTransformer.trimmed", "CLIPTextTransformer.pooled"),
         },
-        "Flax compiles another method than the one that is called": {"_TextModel.forward"},
+        "Flax compiles a separate method, not the one that is called": {"_TextModel.forward"},
         "tf.argmax does not guarantee the first": {"_first"},
     },
     "vision": {
-        "Keras makes a layer's own weights in `build`": {"CLIPVisionEmbeddings.build"},
-        "Keras fits a model by its own loss": {"CLIPForImageClassification.own_loss"},
-        "Flax compiles another method than the one that is called": {
+        "Keras creates a layer's own weights in `build`": {"CLIPVisionEmbeddings.build"},
+        "Keras fits a model with its own loss": {"CLIPForImageClassification.own_loss"},
+        "Flax compiles a separate method, not the one that is called": {
             *("_VisionModel.forward", "CLIPForImageClassification.forward"),
         },
     },
     "model": {
-        "Keras makes a layer's own weights in `build`": {"CLIPModel.build"},
-        "Keras fits a model by its own loss": {"CLIPModel.own_loss"},
+        "Keras creates a layer's own weights in `build`": {"CLIPModel.build"},
+        "Keras fits a model with its own loss": {"CLIPModel.own_loss"},
         "Flax compiles other methods than those that are called": {
             *("CLIPModel.text_features", "CLIPModel.image_features", "CLIPModel.forward"),
         },
@@ -91,7 +91,7 @@ ONLY_SOMEWHERE = {
             *("CLIPBaseModel.enable_input_require_grads", "CLIPBaseModel.disable_input_require_grads"),
         },
         "torch.utils.checkpoint has keywords": {"CLIPBaseModel.gradient_checkpointing_enable"},
-        "what Keras calls": {
+        "methods that Keras calls": {
             *("CLIPBaseModel.build", "CLIPBaseModel.__call__", "CLIPBaseModel.own_loss", "CLIPBaseModel.export"),
             *("CLIPBaseModel.compute_loss", "CLIPBaseModel.compute_metrics", "CLIPBaseModel._main_output"),
             *("CLIPBaseModel.get_config", "CLIPBaseModel.from_config"),

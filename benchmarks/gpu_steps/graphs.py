@@ -32,7 +32,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "ours graph": (LIBRARIES["ours"], {"compiled": "graph"}),
     "ours compiled": (LIBRARIES["ours"], {"compiled": "inductor"}),
 }
-SMALL = {"CLIPTextModel": ("4 texts",), "CLIPVisionModel": ("1 picture",), "CLIPModel": ("1 picture, 4 texts",)}
+SMALL = {"CLIPTextModel": ("4 texts",), "CLIPVisionModel": ("1 image",), "CLIPModel": ("1 image, 4 texts",)}
 TIMES_AS_FAST = 3.0
 
 

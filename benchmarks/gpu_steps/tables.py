@@ -67,7 +67,7 @@ def full_cases() -> list[Case]:
 
 def pictures(number: int) -> str:
     """Return the number with its noun."""
-    return f"{number} picture{'s' * (number > 1)}"
+    return f"{number} image{'s' * (number > 1)}"
 
 
 def write_padded(title: str, timed: list[Timed], records: Mapping[str, Record], report: Report) -> None:  # noqa: ARG001

@@ -63,7 +63,7 @@ def classification(score: Callable[[slice], np.ndarray], truths: np.ndarray, nam
 
     Args:
         score: returns `(rows, classes)` for a slice of the images; higher means more likely.
-        truths: `(pictures,)`, the class index of each image.
+        truths: `(images,)`, the class index of each image.
         names: names of the classes.
 
     Raises:

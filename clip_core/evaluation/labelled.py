@@ -59,7 +59,7 @@ class Classes(NamedTuple):
 
     Attributes:
         names: names of the classes.
-        truths: `(pictures,)`, the class index of each image.
+        truths: `(images,)`, the class index of each image.
     """
 
     names: list[str]
@@ -99,7 +99,7 @@ def classes_of(labels: Sequence[str], given: LabelFile | None = None) -> Classes
     """Return the classes behind the labels of images.
 
     Args:
-        labels: `(pictures,)`, as the data has them.
+        labels: `(images,)`, as the data has them.
         given: the classes to choose from. A label of the data is one of its names, with underscores for spaces; or one
             of its keys; or the index of a name, from 0. By default the classes are the sorted labels of the data, with
             spaces for underscores.

@@ -27,7 +27,7 @@ class Pictures:
     """Encoded images, in the order of the data.
 
     Attributes:
-        embeds: `(pictures, projection)`, float32, of unit norm.
+        embeds: `(images, projection)`, float32, of unit norm.
         texts: the captions of each image; for labelled images, the label.
         fingerprints: one per image; equal for images with equal pixels after processing.
         broken: the samples that could not be used.

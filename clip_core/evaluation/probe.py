@@ -133,10 +133,10 @@ def from_embeddings(
     """Fit and evaluate a linear probe from embeddings.
 
     Args:
-        train_embeds: `(training pictures, projection)`.
-        train_truths: `(training pictures,)`, the class index of each image.
-        test_embeds: `(test pictures, projection)`.
-        test_truths: `(test pictures,)`, the class index of each image.
+        train_embeds: `(training images, projection)`.
+        train_truths: `(training images,)`, the class index of each image.
+        test_embeds: `(test images, projection)`.
+        test_truths: `(test images,)`, the class index of each image.
         names: names of the classes, by index.
         seed: seed of the validation split.
         broken: samples already left out.

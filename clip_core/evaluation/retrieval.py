@@ -140,7 +140,7 @@ def from_embeddings(
     """Evaluate both directions from embeddings.
 
     Args:
-        image_embeds: `(pictures, projection)` of unit norm.
+        image_embeds: `(images, projection)` of unit norm.
         text_embeds: `(texts, projection)` of unit norm.
         matches: the matching pairs; every image and every text has at least one.
 
@@ -197,7 +197,7 @@ def _direction(queries: np.ndarray, candidates: np.ndarray, of_query: np.ndarray
 
 
 def _distinct(pictures: Pictures) -> tuple[np.ndarray, np.ndarray]:
-    """Return the embeddings of distinct images, and the row among them of each image: `(pictures,)`."""
+    """Return the embeddings of distinct images, and the row among them of each image: `(images,)`."""
     kinds: dict[bytes, int] = {}
     rows = np.array([kinds.setdefault(fingerprint, len(kinds)) for fingerprint in pictures.fingerprints])
     _, firsts = np.unique(rows, return_index=True)

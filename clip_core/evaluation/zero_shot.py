@@ -105,9 +105,9 @@ def from_embeddings(
     """Compute the accuracies from embeddings.
 
     Args:
-        image_embeds: `(pictures, projection)` of unit norm.
+        image_embeds: `(images, projection)` of unit norm.
         label_embeds: `(classes, projection)` of unit norm.
-        truths: `(pictures,)`, the class index of each image.
+        truths: `(images,)`, the class index of each image.
         names: names of the classes.
 
     Raises:

@@ -125,7 +125,7 @@ def test_nothing_is_begun_that_may_not_end_in_time(tmp_path, monkeypatch):
     assert not late.ran
 
 
-def test_a_report_tells_what_is_recorded_and_can_be_resumed(tmp_path):
+def test_a_report_shows_the_records_and_can_be_resumed(tmp_path):
     records = {"toy": {"a": {"value": 1}, "b": {"failed": "trace\nbroke"}}, "of another version": {"x": {"value": 2}}}
     made = gpu.written(records, [Toy()], "H100")
     assert made.notes == ["Toy, b: broke", "toy a"]
@@ -136,7 +136,7 @@ def test_a_report_tells_what_is_recorded_and_can_be_resumed(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gpu.json", "gpu.md"]
 
 
-def test_a_step_that_cannot_be_told_keeps_its_numbers(tmp_path):
+def test_a_step_that_cannot_be_reported_keeps_its_records(tmp_path):
     class Speechless(Toy):
         def describe(self, records, report):
             raise KeyError("renamed")
@@ -147,7 +147,7 @@ def test_a_step_that_cannot_be_told_keeps_its_numbers(tmp_path):
     assert made.measurements == [{"step": "toy", "unit": "a", "value": 1}]
 
 
-def test_numbers_of_different_code_are_told():
+def test_records_of_different_code_are_noted():
     made = gpu.written({"toy": {"a": {"code": "1"}, "b": {"code": "2"}}}, [Toy()], "H100")
     assert mentions(made.notes[0], 2, "code")
 
@@ -207,7 +207,7 @@ def record(step, unit, **seconds):
 
 
 def test_a_table_stands_beside_the_pages_figures():
-    found = record("vision", "1 picture", ours_eager=0.002, ours_FA2=0.003, transformers_5_eager=0.001)
+    found = record("vision", "1 image", ours_eager=0.002, ours_FA2=0.003, transformers_5_eager=0.001)
     made = gpu.written(found, STEPS, "H100")
     times, memory = made.tables
     cells = dict(zip(times.columns, times.rows[0], strict=True))
@@ -217,16 +217,16 @@ def test_a_table_stands_beside_the_pages_figures():
 
 
 def test_the_better_graph_has_to_be_three_times_as_fast():
-    found = record("graphs-vision", "1 picture", transformers_5_sdpa=6.0, ours_graph=3.0, ours_compiled=1.5)
+    found = record("graphs-vision", "1 image", transformers_5_sdpa=6.0, ours_graph=3.0, ours_compiled=1.5)
     (goal,) = gpu.written(found, STEPS, "H100").goals
     assert (goal.measured, goal.limit, goal.reached) == (4.0, 3.0, True)
 
 
 def test_large_batches_are_held_against_the_rate_of_the_same_round():
-    found = record("large", "256 pictures", torch=2.0, torch_compiled=1.0, flax=4.0, matmul=0.5)
-    found["large"]["256 pictures"] |= {"flops": 6e12, "yardstick_flops": 4e12}
+    found = record("large", "256 images", torch=2.0, torch_compiled=1.0, flax=4.0, matmul=0.5)
+    found["large"]["256 images"] |= {"flops": 6e12, "yardstick_flops": 4e12}
     made = gpu.written(found, STEPS, "H100")
-    assert made.tables[0].rows[1] == ["torch compiled, 256 pictures", "6", "8", "75%"]
+    assert made.tables[0].rows[1] == ["torch compiled, 256 images", "6", "8", "75%"]
     assert [(goal.measured, goal.reached) for goal in made.goals] == [(0.75, True), (pytest.approx(0.1875), False)]
 
 
@@ -239,7 +239,7 @@ def test_what_a_rehearsal_lacks_is_a_problem():
 
 def test_small_batches_alone_are_replayed_as_graphs(small_pictures, tmp_path):
     names = [unit.name for class_name in tables.CASES for unit in graphs(class_name).units(Job(tmp_path))]
-    assert names == ["4 texts", "1 picture", "1 picture, 4 texts"]
+    assert names == ["4 texts", "1 image", "1 image, 4 texts"]
 
 
 def test_pytests_results_are_counted(tmp_path):
@@ -259,7 +259,7 @@ def test_a_file_whose_tests_fail_misses_its_goal():
     assert made.notes == ["test_flax.py: far", "test_flax.py: b"]
 
 
-def test_without_a_gpu_nothing_is_measured_and_it_is_no_failure(monkeypatch, capsys, tmp_path):
+def test_without_a_gpu_nothing_is_measured_and_that_is_not_a_failure(monkeypatch, capsys, tmp_path):
     cuda = SimpleNamespace(is_available=lambda: False)
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, __version__="9.9"))
     with pytest.raises(UnavailableError, match=r"9\.9"):

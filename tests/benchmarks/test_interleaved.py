@@ -80,7 +80,7 @@ def test_without_the_reference_nothing_is_timed():
         ),  # by the temperature: 1 / (1 / 0.07)
     ],
 )
-def test_outputs_that_differ_are_told_with_how_far(outputs, named):
+def test_outputs_that_differ_are_reported_with_the_difference(outputs, named):
     reference = {"image_embeds": np.array([[0.6, 0.8]]), "logits_per_image": np.array([[13.0]])}
     with pytest.raises(DifferentOutputsError, match=naming(*named)):
         check_same("ours", outputs, "theirs", reference)

@@ -55,7 +55,7 @@ def test_forward_says_which_goals_were_missed():
     assert goals["images 1, ours-prepared-torch over ONNX Runtime"].limit == 1.1
     assert goals["images 16, ours-prepared-torch over ONNX Runtime"].reached
     assert not goals["texts 16, ours-tf over transformers 4.57.6"].reached
-    # 16 pictures of 8.8 GFLOP in a second are 141 GFLOP/s, and 17.2 GFLOP in 0.115 s are 149.
+    # 16 images of 8.8 GFLOP in a second are 141 GFLOP/s, and 17.2 GFLOP in 0.115 s are 149.
     assert goals["images 16, ours-prepared-torch: share of sgemm's rate"].measured == pytest.approx(0.94, abs=SHOWN)
     assert forward.notes(FORWARD, {}) == ["sgemm of 2048 x 2048: 149 GFLOP/s on these threads."]
     assert len(goals) == 8
@@ -146,7 +146,7 @@ def test_growth_changes_one_thing_at_a_time():
     assert growth.fields("batch of texts", 5, quick=True) == TINY
 
 
-def test_a_row_that_fails_is_told_and_writes_nothing(monkeypatch, capsys, tmp_path):
+def test_a_row_that_fails_is_reported_and_writes_nothing(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(forward, "report", lambda settings: 1 / 0)
     assert not run.run_row(5, options(tmp_path))
     assert "ZeroDivisionError" in capsys.readouterr().err

@@ -45,13 +45,13 @@ def test_the_peak_of_memory_is_that_since_the_reset(worker):
     assert worker.memory()["peak"] < held
 
 
-def test_an_error_is_told_with_its_reason_and_the_worker_goes_on(worker):
+def test_an_error_is_reported_with_its_reason_and_the_worker_continues(worker):
     with pytest.raises(WorkerError, match=naming("doubling", "prepare", "ValueError: no such stage")):
         worker.prepare("impossible", EMBEDS)
     assert worker.prepare("double", EMBEDS)["image_embeds"].shape == (1, 2)
 
 
-def test_a_worker_that_ends_is_told_with_its_last_words():
+def test_a_worker_that_ends_is_reported_with_its_last_output():
     with (
         Worker("doubling", DOUBLING, checkpoint="any") as fatal,
         pytest.raises(WorkerError, match=naming("doubling", "prepare", 3, "a library that prints")),
@@ -59,7 +59,7 @@ def test_a_worker_that_ends_is_told_with_its_last_words():
         fatal.prepare("fatal", EMBEDS)
 
 
-def test_a_library_that_does_not_load_is_told():
+def test_a_library_that_does_not_load_is_reported():
     with pytest.raises(WorkerError, match=naming("doubling", "OSError: broken is no checkpoint")):
         Worker("doubling", DOUBLING, checkpoint="broken")
 

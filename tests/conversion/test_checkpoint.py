@@ -86,7 +86,7 @@ def test_a_subfolder_is_looked_in(tmp_path):
     assert open_checkpoint(tmp_path, subfolder="text_encoder")["logit_scale"] == 5
 
 
-def test_a_folder_without_weights_is_told_what_is_looked_for(tmp_path):
+def test_the_error_for_a_folder_without_weights_names_the_expected_files(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match=naming("model.safetensors", "pytorch_model.bin", "config.json")):
         open_checkpoint(tmp_path)

@@ -45,7 +45,7 @@ def test_an_existing_target_is_replaced_only_when_asked(tmp_path):
     assert open_checkpoint(tmp_path / "target").shape("text_projection.weight") == (24, 40)
 
 
-def test_a_second_format_can_be_put_beside_the_first_and_is_told_of(tmp_path):
+def test_a_second_format_beside_the_first_is_noted(tmp_path):
     arrays = save_checkpoint(tmp_path / "source", tiny_config())
     convert(tmp_path / "source", tmp_path / "target", "flax")
     result = convert(tmp_path / "source", tmp_path / "target", "tf")
@@ -229,7 +229,7 @@ def test_a_value_that_a_dtype_cannot_hold_is_refused_by_name_and_nothing_is_writ
     convert(tmp_path / "source", tmp_path / "target", "torch", dtype="bfloat16")
 
 
-def test_what_is_not_finite_already_is_no_overflow(tmp_path):
+def test_infinity_in_the_source_is_not_an_overflow(tmp_path):
     save_checkpoint(tmp_path / "source", tiny_config())
     with_values(tmp_path / "source", logit_scale=np.array(np.inf, np.float32))
     convert(tmp_path / "source", tmp_path / "target", "torch", dtype="float16")
@@ -262,7 +262,7 @@ def test_of_two_formats_in_a_folder_the_result_says_which_was_taken(tmp_path):
     assert open_checkpoint(tmp_path / "target")["logit_scale"] != 4
 
 
-def test_weights_under_other_names_than_their_formats_are_told_as_such(tmp_path):
+def test_weights_with_the_names_of_another_format_are_reported(tmp_path):
     """transformers' TensorFlow classes write safetensors too, with their own names."""
     from converters.naming.names import to_file
     from converters.naming.rules import TENSORFLOW

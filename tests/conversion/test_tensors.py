@@ -20,7 +20,7 @@ def test_a_transposed_matrix_is_the_same_in_rows(shape, dtype):
     assert np.array_equal(ordered, matrix.T)
 
 
-def test_what_is_in_order_is_not_copied():
+def test_contiguous_arrays_are_not_copied():
     matrix = np.ones((3, 4))
     assert in_order(matrix) is matrix
 

@@ -33,7 +33,7 @@ def test_sizes(size, count):
 
 
 @pytest.mark.parametrize("size", [0, -5, "", "5", "GB", "5 gigabytes", "0MB", None, 1.5])
-def test_what_is_no_size_is_refused_with_an_example(size):
+def test_an_invalid_size_is_refused_with_an_example(size):
     with pytest.raises(ValueError, match="5GB"):
         parse_size(size)
 

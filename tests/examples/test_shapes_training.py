@@ -113,7 +113,7 @@ def test_a_model_that_knows_nothing_is_measured_as_chance(tmp_path):
     assert results.text_to_image < LITTLE_ABOVE_CHANCE
 
 
-def test_the_card_tells_what_was_measured():
+def test_the_card_contains_the_measurements():
     told = (CHECKPOINT / "README.md").read_text()
     results = measure.Results(**json.loads((CHECKPOINT / "results.json").read_text()))
     for share in (results.colour, results.shape, results.both, results.text_to_image, results.image_to_text):

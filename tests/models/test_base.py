@@ -166,7 +166,7 @@ def test_parameters_are_counted_with_embeddings_and_without(backend):
 
 
 @pytest.mark.parametrize("tower", ["Text", "Vision"])
-def test_a_tower_with_projection_is_no_tower_without_it(backend, tower):
+def test_a_tower_with_projection_is_not_a_subclass_of_one_without(backend, tower):
     plain = type(build(backend, f"CLIP{tower}Model"))
     projecting = type(build(backend, f"CLIP{tower}ModelWithProjection"))
     assert not issubclass(projecting, plain)

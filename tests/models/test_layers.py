@@ -30,5 +30,5 @@ def test_an_activation_is_its_formula(backend, name):
     assert np.abs(backend.activation(name, X) - FORMULAS[name]).max() < FLOAT64_OPERATION["atol"]
 
 
-def test_the_two_gelus_are_told_apart(backend):
+def test_the_two_gelus_differ(backend):
     assert np.abs(backend.activation("gelu", X) - backend.activation("quick_gelu", X)).max() > ANOTHER_FORMULA

@@ -115,7 +115,7 @@ def test_bfloat16_is_as_near_prepared_as_not():
         plain.float()
 
 
-def test_a_cpu_without_bfloat16_and_a_mixture_are_told(monkeypatch):
+def test_a_cpu_without_bfloat16_and_mixed_dtypes_are_refused(monkeypatch):
     model = build().to(torch.bfloat16)
     monkeypatch.setattr(inference, "multiplies_bfloat16", lambda: False)
     with pytest.raises(ValueError, match=naming("CPU", "bfloat16", "float32")):
@@ -191,7 +191,7 @@ def test_other_dtypes_are_refused_before_anything_changes():
     assert not any(isinstance(module, (PackedLinear, PreparedEncoderLayer)) for module in model.modules())
 
 
-def test_a_build_without_onednn_is_told(monkeypatch):
+def test_a_build_without_onednn_is_refused(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     with pytest.raises(ValueError, match=naming("oneDNN")):
         build().prepare_for_inference()
@@ -224,7 +224,7 @@ def test_a_packed_layer_is_a_linear_layer_on_any_number_of_axes():
         np.testing.assert_allclose(packed(states, residual).numpy(), expected + residual.numpy(), **FLOAT32_OPERATION)
 
 
-def test_its_weights_can_still_be_told_apart():
+def test_its_weights_still_have_a_fingerprint():
     model, other = build(), build()
     other.text_model.encoder.layers[0].self_attn.v_proj.weight.data[1, 2] += 1e-3
     keys = [ModelEncoder(one.prepare_for_inference()).text_fingerprint() for one in (model, build(), other)]

@@ -113,7 +113,7 @@ def test_bf16_trains_with_weights_in_float32(framework, start, tmp_path):
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_gradients_that_are_no_numbers_change_nothing(framework, start, tmp_path):
+def test_gradients_that_are_not_finite_change_nothing(framework, start, tmp_path):
     trainer = load_backend(framework).train(start, TrainSettings(**SETTINGS), device=None)
     broken = batch() | {"pixel_values": np.full((PAIRS, 2, 30, 30), np.nan, np.float32)}
     assert not np.isfinite(trainer.step([broken], 1e-3).loss)

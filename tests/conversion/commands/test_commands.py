@@ -38,7 +38,7 @@ def one_line(err):
     return err
 
 
-def test_convert_tells_what_it_wrote(run, source, tmp_path):
+def test_convert_lists_the_files_it_wrote(run, source, tmp_path):
     code, out, err = run("convert", source, tmp_path / "flax", "--to", "flax")
     assert code == 0
     assert "safetensors to flax" in out

@@ -84,7 +84,7 @@ def test_a_report_is_written_beside_the_table(run, model, tmp_path):
         (["--against", "./gone"], ["'./gone'", "does not exist"]),
     ],
 )
-def test_bad_input_is_told_in_one_line_with_exit_code_2(run, model, arguments, named):
+def test_bad_input_gives_one_line_and_exit_code_2(run, model, arguments, named):
     code, out, err = run("verify", model, *arguments)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1, err

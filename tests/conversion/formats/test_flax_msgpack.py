@@ -96,7 +96,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path, content):
         ({"a": {"__msgpack_chunked_array__": True, "shape": {"0": 3}, "chunks": {}}}, ["a", (3,)]),
     ],
 )
-def test_what_is_no_array_is_refused_by_name(tmp_path, tree, named):
+def test_values_other_than_arrays_are_refused_by_name(tmp_path, tree, named):
     (tmp_path / "model").write_bytes(msgpack.packb(tree))
     with pytest.raises(ValueError, match=naming(*named)):
         flax_msgpack.read(tmp_path / "model")

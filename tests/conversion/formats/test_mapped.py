@@ -37,7 +37,7 @@ def test_an_empty_file(tmp_path):
     assert MappedFile(tmp_path / "empty").part(0, 0).size == 0
 
 
-def test_what_lies_behind_the_end_is_refused(file):
+def test_reading_beyond_the_end_is_refused(file):
     whole = MappedFile(file)
     with pytest.raises(ValueError, match=naming(16384, 16385)):
         whole.part(0, 16385)

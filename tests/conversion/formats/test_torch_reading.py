@@ -63,7 +63,7 @@ def test_tensors_equal_those_of_torch_load(tmp_path, zipped, wrapper):
         assert np.ascontiguousarray(array).tobytes() == as_bits(tensor).tobytes(), name
 
 
-def test_entries_that_are_no_tensors_are_left_out(tmp_path):
+def test_entries_other_than_tensors_are_left_out(tmp_path):
     torch.save({"weight": torch.ones(2), "version": 3, "names": ["a"]}, tmp_path / "model.bin")
     assert list(read(tmp_path / "model.bin")) == ["weight"]
 

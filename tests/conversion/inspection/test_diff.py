@@ -44,7 +44,7 @@ def test_names_that_only_one_has():
     assert found
 
 
-def test_other_shapes_are_told_and_their_values_not_compared():
+def test_different_shapes_are_reported_and_their_values_not_compared():
     found = one_tensor(np.zeros((2, 3)), np.ones((3, 2)))
     assert found.shapes == {NAME: ((2, 3), (3, 2))}
     assert not found.values
@@ -65,7 +65,7 @@ def test_the_tensor_that_differs_most_is_named():
     assert found.identical == 1
 
 
-def test_another_dtype_with_the_same_numbers_is_told_and_is_no_difference():
+def test_another_dtype_with_the_same_values_is_reported_but_not_a_difference():
     found = one_tensor(np.array([0.5, 2.0], np.float32), np.array([0.5, 2.0], ml_dtypes.bfloat16))
     assert found.dtypes == {NAME: ("float32", "bfloat16")}
     assert not found
@@ -90,12 +90,12 @@ def test_rounding_to_another_dtype_is_a_difference():
         ([0.0], [1.0], 1.0),
     ],
 )
-def test_what_is_no_number_differs_from_one_without_end_and_not_from_itself(first, second, absolute):
+def test_nan_differs_from_infinity_but_not_from_itself(first, second, absolute):
     found = one_tensor(first, second)
     assert found.values[NAME].absolute == absolute if absolute is not None else not found
 
 
-def test_no_number_with_other_bits_is_no_number_all_the_same():
+def test_nan_with_other_bits_is_still_nan():
     first, second = np.array([math.nan, 1.0]), np.array([math.nan, 1.0])
     second.view(np.uint64)[0] += 1
     assert not one_tensor(first, second)

@@ -77,7 +77,7 @@ def tokenizer(folder, size=98, added=0, **settings):
     (folder / "tokenizer_config.json").write_text(json.dumps(content))
 
 
-def test_what_is_told_of_a_checkpoint(tmp_path):
+def test_the_facts_about_a_checkpoint(tmp_path):
     found = inspect(save(tmp_path, tiny_config({}, {"num_channels": 3})))
     assert (found.format, found.formats, found.layout) == ("safetensors", ["safetensors"], "Hugging Face")
     assert (found.class_name, found.config_from, found.projection_dim) == ("CLIPModel", "config.json", 24)
@@ -190,7 +190,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_trap_is_told_and_nothing_else(tmp_path, case):
+def test_each_trap_gives_exactly_one_warning(tmp_path, case):
     name, text, made = CASES[case]
     found = inspect(save(tmp_path, **made)).warnings
     assert list(found) == [name]
@@ -302,5 +302,5 @@ print(loaded & {{"torch", "tensorflow", "keras", "jax", "flax", "transformers"}}
     assert run.stdout == "set()\n"
 
 
-def test_names_of_traps_are_told_apart():
+def test_names_of_traps_are_unique():
     assert len({trap.name for trap in TRAPS}) == len(TRAPS)

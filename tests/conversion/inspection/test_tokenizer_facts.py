@@ -38,7 +38,7 @@ def test_no_limit_is_none(tmp_path):
     assert tokenizer_facts(tmp_path).max_length is None
 
 
-def test_a_file_that_is_no_object_is_refused_by_name(tmp_path):
+def test_a_file_that_is_not_an_object_is_refused_by_name(tmp_path):
     write(tmp_path, vocab=[1, 2])
     with pytest.raises(ValueError, match=naming("vocab.json", "JSON")):
         tokenizer_facts(tmp_path)

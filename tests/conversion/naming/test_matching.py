@@ -33,7 +33,7 @@ def test_a_whole_checkpoint_fits(shapes):
     assert str(report) == ""
 
 
-def test_the_other_tower_is_no_fault(shapes):
+def test_the_other_tower_is_not_a_fault(shapes):
     report, _ = fit(checkpoint(shapes), tiny_config().text_config, "CLIPTextModel")
     assert "vision_model.pre_layrnorm.weight" in report.other_parts
     assert "vision_model.pre_layrnorm.weight" in report.loading_info()["unexpected_keys"]
@@ -59,7 +59,7 @@ def test_a_long_list_is_cut(shapes):
         fit(checkpoint({f"block.{number}": (1,) for number in range(98)}), tiny_config(), "CLIPModel")
 
 
-def test_what_is_pardoned_starts_afresh(shapes):
+def test_parameters_that_options_excuse_are_initialized(shapes):
     del shapes["logit_scale"]
     shapes |= {"lora_A": (2, 2), "text_projection.weight": (7, 40)}
     _, fresh = fit(checkpoint(shapes), tiny_config(), "CLIPModel", strict=False, ignore_mismatched_sizes=True)

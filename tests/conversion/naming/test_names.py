@@ -32,7 +32,7 @@ def entries():
         (HUGGING_FACE, "module.clip.{}"),
     ],
 )
-def test_what_stands_around_the_names_falls_away(entries, layout, change):
+def test_prefixes_and_suffixes_of_names_are_removed(entries, layout, change):
     in_file = {change.format(name): tensor for name, tensor in to_file(entries, layout).items()}
     assert layout_of(in_file, layouts()) is layout
     assert_same(to_canonical(in_file, layout)[0], entries)
@@ -53,7 +53,7 @@ def test_the_text_tower_of_open_clip_may_stand_under_its_own_name(entries):
     assert_same(to_canonical(in_file, OPENAI)[0], entries)
 
 
-def test_numbers_and_masks_beside_openais_weights_are_no_parameters(entries):
+def test_numbers_and_masks_beside_openais_weights_are_not_parameters(entries):
     extra = {name: entry(np.array(224)) for name in ("input_resolution", "context_length", "vocab_size")}
     extra["transformer.resblocks.0.attn_mask"] = entry(np.zeros((19, 19), np.float32))
     assert_same(to_canonical({**to_file(entries, OPENAI), **extra}, OPENAI)[0], entries)
@@ -81,7 +81,7 @@ def test_a_shape_that_cannot_be_is_refused_by_name(entries, name, shape):
         to_canonical({**in_file, name: entry(np.zeros(shape, np.float32))}, OPENAI)
 
 
-def test_what_a_layout_has_no_place_for_is_refused_by_name(entries):
+def test_a_tensor_that_a_layout_cannot_store_is_refused_by_name(entries):
     with pytest.raises(ValueError, match=naming("OpenAI", "classifier.weight")):
         to_file({**entries, "classifier.weight": entry(np.zeros((3, 36), np.float32))}, OPENAI)
 
@@ -137,7 +137,7 @@ def test_a_flattened_tower_with_its_projection_beside_it():
     assert list(canonical_names(flat)) == names
 
 
-def test_position_ids_of_old_checkpoints_are_no_parameters():
+def test_position_ids_of_old_checkpoints_are_not_parameters():
     names = ["text_model.embeddings.position_ids", "vision_model.embeddings.position_ids", "embeddings.position_ids"]
     assert canonical_names([*names, "logit_scale"]) == {"logit_scale": "logit_scale"}
 

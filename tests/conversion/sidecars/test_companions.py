@@ -83,7 +83,7 @@ def test_a_tokenizer_that_is_not_in_utf_8_is_named(tmp_path):
         convert(tmp_path / "source", tmp_path / "target", "flax")
 
 
-def test_what_the_source_lacks_is_said_and_not_made_up(tmp_path):
+def test_files_that_the_source_lacks_are_noted_and_not_invented(tmp_path):
     save_checkpoint(tmp_path / "source", tiny_config())
     notes = " ".join(convert(tmp_path / "source", tmp_path / "target", "flax").notes)
     assert "no preprocessor_config.json, so none is written" in notes

@@ -223,7 +223,7 @@ def test_where_nothing_tells_config_json_is_asked_for(tmp_path):
         described(tmp_path)
 
 
-def test_an_index_is_no_configuration(tmp_path):
+def test_an_index_is_not_a_configuration(tmp_path):
     save_checkpoint(tmp_path, tiny_config(), max_shard_size="50KB")
     config, _ = config_from_pretrained(CLIPConfig, tmp_path / "model.safetensors.index.json")
     assert config.text_config.eos_token_id == 97

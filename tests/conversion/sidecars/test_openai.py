@@ -78,7 +78,7 @@ def test_a_tensor_that_would_tell_and_is_not_there_is_named(name):
         ("visual_projection__weight", (), ["visual_projection.weight", ()]),
     ],
 )
-def test_a_shape_that_is_none_of_its_code_is_named(name, shape, named):
+def test_a_shape_that_its_code_does_not_support_is_named(name, shape, named):
     with pytest.raises(ValueError, match=naming(*named)):
         config_from_shapes(checkpoint_of(openai_config(), **{name: shape}))
 

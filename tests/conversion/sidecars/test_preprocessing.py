@@ -125,6 +125,6 @@ def test_everything_that_openais_code_would_do_otherwise_is_in_one_message():
         assert f"{field} is " in str(caught.value)
 
 
-def test_the_rounding_of_a_file_is_no_difference():
+def test_rounding_in_a_file_is_not_a_difference():
     mean = [round(number, 7) for number in OPENAI_CLIP_MEAN]
     check_openai_preprocessing(CLIPImageProcessor(size=30, crop_size=30, image_mean=mean, do_convert_rgb=False), 30)

@@ -119,12 +119,12 @@ def test_equal_maxima_share_the_gradient():
     ],
     ids=["a function", "a reduction", "an output", "an exponent", "another library's", "a vector", "a narrower dtype"],
 )
-def test_what_has_no_rule_is_refused(function):
+def test_an_operation_without_a_rule_is_refused(function):
     with pytest.raises(TypeError):
         function(Tracked(np.eye(2)))
 
 
-def test_what_takes_no_part_has_no_gradient():
+def test_unused_inputs_have_no_gradient():
     used, idle = Tracked(np.ones(2)), Tracked(np.ones(2))
     found = pull_back((used * 2).sum())
     assert used.node in found

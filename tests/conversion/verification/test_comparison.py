@@ -84,7 +84,7 @@ def test_the_coarser_precision_tells_the_tolerance(run, precisions):
     assert one(compare(a, b)).tolerance == TOLERANCES["hidden states"].float16
 
 
-def test_another_shape_a_missing_stage_and_what_is_not_finite_are_faults(run):
+def test_another_shape_a_missing_stage_and_nan_are_faults(run):
     a = run("a", loss=1.0, text__pooled=[1.0, 2.0], image_embeds=[np.nan, 1.0], text_embeds=[1.0])
     b = run("b", text__pooled=[[1.0, 2.0]], image_embeds=[0.0, 1.0], text_embeds=[np.inf], logits=[1.0])
     found = {comparison.stage: comparison for comparison in compare(a, b)}

@@ -64,7 +64,7 @@ def test_a_class_gets_what_it_takes(config, own, class_name, names):
         assert list(inputs_for(class_name, part, [preparation], part).arrays("np")) == names
 
 
-def test_what_is_silent_is_taken_from_the_next_and_then_drawn(config, own):
+def test_missing_preprocessing_is_taken_from_the_next_or_drawn(config, own):
     assert inputs_for("CLIPModel", config, [SILENT, own], config).origin == {
         "pixel_values": "own/",
         "input_ids": "own/",

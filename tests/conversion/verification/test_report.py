@@ -68,7 +68,7 @@ class Reader(HTMLParser):
         self.text.append(data)
 
 
-def test_it_tells_verdict_table_worst_parameters_and_versions(result):
+def test_it_contains_verdict_table_worst_parameters_and_versions(result):
     read = Reader(render(result))
     assert read.open == []  # every tag is closed
     text = " ".join(read.text)

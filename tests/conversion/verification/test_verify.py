@@ -64,7 +64,7 @@ def names(result):
     return {comparison.stage for comparison in result.comparisons}
 
 
-def test_what_agrees_passes_with_gradients_and_a_step(checkpoint):
+def test_equal_checkpoints_pass_with_gradients_and_a_step(checkpoint):
     result = verify(checkpoint, frameworks=BOTH, gradients=True, train_step=True)
     assert result.passed
     assert (result.first_drift, result.suspect) == (None, None)
@@ -145,7 +145,7 @@ def test_a_fault_in_a_copy_is_found_where_it_first_shows(checkpoint, fault):
     assert list(result.configuration) == fields
 
 
-def test_a_fault_that_no_number_shows_is_told_from_the_configuration(checkpoint):
+def test_a_fault_without_a_numerical_difference_is_found_in_the_configuration(checkpoint):
     copy = edited(checkpoint, config={"text_config": {"missing_eos": "error"}})
     result = verify(copy, against=checkpoint, frameworks=BOTH)
     assert result.first_drift is None
@@ -239,7 +239,7 @@ def test_without_a_processor_pictures_and_texts_are_drawn(tmp_path):
     assert result.inputs == {"pixel_values": DRAWN, "input_ids": DRAWN}
 
 
-def test_what_one_checkpoint_does_not_tell_is_done_in_the_others_way(checkpoint):
+def test_a_checkpoint_without_preprocessing_uses_the_others(checkpoint):
     weights = checkpoint.parent / "weights"
     weights.mkdir()
     for name in ("config.json", "model.safetensors"):
@@ -283,7 +283,7 @@ def test_two_classes_cannot_be_compared(checkpoint, tmp_path):
         verify(checkpoint, against=tmp_path / "text", frameworks=BOTH)
 
 
-def test_a_tokenizer_beyond_the_vocabulary_is_told(checkpoint):
+def test_a_tokenizer_beyond_the_vocabulary_is_reported(checkpoint):
     save_checkpoint(checkpoint, tiny_config({}, {"num_channels": 3}))
     with pytest.raises(ValueError, match=naming("tokenizer", 99)):
         verify(checkpoint, frameworks=BOTH)
