@@ -72,7 +72,7 @@ def peers(backend: str) -> Load:
 
 
 def bare(_backend: str) -> Load:
-    """Return plain safetensors loading, assigned to a module without memory of its own."""
+    """Return plain safetensors loading, assigned to a module on the meta device."""
     import torch
     from safetensors.torch import load_file
 

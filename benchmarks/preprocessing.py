@@ -6,7 +6,7 @@ crop and the fused normalization, without transformers' overhead. Images are syn
 photographs beside the project's, they get their own row.
 
 The last rows continue to embeddings, with ViT-B/32 and random weights on all threads: comparing `encode_images` with
-the model alone shows how busy the model is kept.
+the model alone shows how busy the model is.
 """
 
 from __future__ import annotations

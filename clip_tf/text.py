@@ -113,7 +113,7 @@ class CLIPTextTransformer(CLIPLayer):
         position_ids: tf.Tensor | None = None,
         **options: Any,
     ) -> tf.Tensor:
-        """Return the pooled output alone, `(batch, hidden)`, without reading tokens that cannot change it.
+        """Return only the pooled output, `(batch, hidden)`, without reading tokens that cannot change it.
 
         In eager calls, and without `position_ids`; otherwise every token is read. See `clip_core.modeling.trimming`.
         The options are those of `call`.

@@ -97,7 +97,7 @@ class CLIPTextTransformer(nn.Module):
     def pooled(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
     ) -> Tensor:
-        """Return the pooled output alone, `(batch, hidden)`, without reading tokens that cannot change it.
+        """Return only the pooled output, `(batch, hidden)`, without reading tokens that cannot change it.
 
         In eager calls on the CPU, and without `position_ids`; otherwise every token is read. See
         `clip_core.modeling.trimming`.

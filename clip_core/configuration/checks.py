@@ -15,7 +15,7 @@ PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_class
 
 
 def dtype_name(dtype: Any) -> str | None:
-    """Return the name of a dtype of torch, numpy, jax or TensorFlow, such as "float16"; a name is returned as it is.
+    """Return the name of a dtype of torch, numpy, jax or TensorFlow, such as "float16"; a name is returned unchanged.
 
     Args:
         dtype: the dtype or its name; None returns None.

@@ -50,7 +50,7 @@ class ConfigFields:
     base_config_key: ClassVar[str] = ""
     sub_configs: ClassVar[dict[str, type[ConfigFields]]] = {}
 
-    # False if the file did not state projection_dim; a loader may then go by the weight's shape.
+    # False if the file did not state projection_dim; a loader may then use the weight's shape.
     projection_dim_stated: bool = True
 
     def __init__(

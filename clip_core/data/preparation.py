@@ -92,7 +92,7 @@ class Preparation:
     Attributes:
         processor: the model's processor.
         max_length: tokens per row; longer captions are truncated.
-        augmentation: applied to images in place of the processor's resizing and cropping; None to use those.
+        augmentation: applied to images instead of the processor's resizing and cropping; None to use those.
         seed: seed of the random choices.
     """
 

@@ -1,6 +1,6 @@
 """Worker process: reads a function and then its arguments from standard input, and writes the return values.
 
-It is a program of its own rather than a `multiprocessing` worker, which would import the caller's main script and the
+It is a separate program rather than a `multiprocessing` worker, which would import the caller's main script and the
 framework with it. It ends when its standard input closes, that is, when its parent ends for any reason. Objects travel
 through the pipes pickled, with array memory sent as is.
 """

@@ -107,7 +107,7 @@ def _pictures(paths: Iterable[Path]) -> list[Path]:
     files = {path for path in paths if path.suffix.lower() in endings and path.is_file()}
     by_place: dict[Path, Path] = {}
     for path in sorted(files, key=lambda path: (len(path.parts), path)):
-        by_place.setdefault(path.parent.resolve() / path.name, path)  # a link to a file has a name of its own
+        by_place.setdefault(path.parent.resolve() / path.name, path)  # a link to a file has its own name
     return sorted(by_place.values())
 
 

@@ -98,7 +98,7 @@ def adamw(parameters: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndarr
     updated = {}
     for name, value in parameters.items():
         gradient = gradients.get(name)
-        if gradient is None:  # a parameter outside the computation is left alone
+        if gradient is None:  # a parameter outside the computation is not updated
             updated[name] = value
             continue
         decayed = value * (1 - LEARNING_RATE * WEIGHT_DECAY * decays(name))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Format:
     """A checkpoint format: its files, how to read and write them, and what its library expects.
 
-    `layout` is used for writing only. A reader goes by the names in the file, since every library writes safetensors.
+    `layout` is used for writing only. A reader detects it from the names in the file, as every library writes
+    safetensors.
 
     Attributes:
         name: the name by which users select the format.

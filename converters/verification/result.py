@@ -80,8 +80,8 @@ class Verification:
         first = self.first_drift
         if first is not None:
             pairs = ", ".join(" and ".join(pair) for pair in self.drifting)
-            alone = f"; {self.suspect} is the outlier" if self.suspect else ""
-            return f"The first stage that drifts is {first}: {pairs} differ{alone}."
+            outlier = f"; {self.suspect} is the outlier" if self.suspect else ""
+            return f"The first stage that drifts is {first}: {pairs} differ{outlier}."
         if self.configuration:
             return "All stages agree, but the configurations differ in fields that change the computation."
         return f"All {len({one.stage for one in self.comparisons})} stages agree."

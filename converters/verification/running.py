@@ -1,4 +1,4 @@
-"""One framework's runs of the checkpoints, in this process or in one of its own."""
+"""One framework's runs of the checkpoints, in this process or a separate one."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ def run(job: Job) -> Ran:
     """
     framework = _framework(job.framework)
     runs = [_run(framework, subject, job) for subject in job.subjects]
-    # PyTorch's version is a class of its own, and unpickling it would import PyTorch.
+    # PyTorch's version has a special class, and unpickling it would import PyTorch.
     return Ran(runs, {package: str(version) for package, version in framework.versions().items()})
 
 
 def run_alone(job: Job) -> Ran:
-    """Run a job in a process of its own.
+    """Run a job in a separate process.
 
     Raises:
         ImportError: the framework is not installed.

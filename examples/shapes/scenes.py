@@ -54,7 +54,7 @@ class Scene:
         position: position of the group.
         ground: name of the background colour.
         texture: texture of the background.
-        paint: an unnamed RGB colour in place of a named one; `colour` is then empty.
+        paint: an unnamed RGB colour instead of a named one; `colour` is then empty.
     """
 
     colour: str
@@ -80,7 +80,7 @@ def draw_scene(random: np.random.Generator, pairs: tuple[tuple[str, str], ...] =
 def painted(scene: Scene, random: np.random.Generator) -> Scene:
     """Return the scene in an unnamed colour, far from its background's and from its shape's held-out colour.
 
-    From named colours alone a model learns shapes colour by colour, and never the held-out pairs.
+    From only named colours a model learns shapes colour by colour, and never the held-out pairs.
     """
     held_out = next(COLOURS[colour] for colour, shape in HELD_OUT if shape == scene.shape)
     while True:

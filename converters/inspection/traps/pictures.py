@@ -52,7 +52,7 @@ def squash(facts: Facts) -> str | None:
     steps = facts.description.preprocessing
     if steps is None or not steps.do_resize or "shortest_edge" in steps.size:
         return None
-    return f"images are resized to {steps.size} whatever their aspect ratio"
+    return f"images are resized to {steps.size} regardless of their aspect ratio"
 
 
 def _close(one: Any, other: list[float]) -> bool:
