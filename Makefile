@@ -34,7 +34,7 @@ demo-checkpoint: $(VENV)/installed-train
 
 ## test: the whole suite
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 ## check: lint, format and types
 check: $(VENV)/installed-test

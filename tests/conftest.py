@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
     from support.oracle import Oracle
 
+# Each test process has its share of the processors: threads that outnumber them wait for each other, which takes
+# longer than what a tiny model computes.
+PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // PROCESSES)))
+
 # TensorFlow prints its start-up to stderr; nothing there helps a test.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -23,6 +29,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+# The files that take longest, which start first, so that no process is left alone with one at the end.
+SLOW = (
+    "training/test_trainers.py",
+    "models/test_base.py",
+    "test_one_process.py",
+    "models/test_attention.py",
+    "models/test_text_features.py",
+    "parity/test_models.py",
+    "training/test_flax_distributed.py",
+    "training/test_torch_distributed.py",
+    "training/test_tf_distributed.py",
+)
 
 
 @pytest.fixture(scope="session")
@@ -82,3 +101,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from support.backends import BACKENDS
 
         metafunc.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow files first, then the files with the most tests; within a file the order stays."""
+    places = {str(Path(__file__).parent / name): place for place, name in enumerate(SLOW)}
+    counts = Counter(str(item.path) for item in items)
+    first = {path: index for index, path in enumerate(counts)}
+
+    def place(item: pytest.Item) -> tuple[int, int, int]:
+        path = str(item.path)
+        return places.get(path, len(SLOW)), -counts[path], first[path]
+
+    items.sort(key=place)

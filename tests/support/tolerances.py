@@ -161,3 +161,6 @@ LITTLE_ABOVE_CHANCE = 0.1
 
 # The least distance of two names in a plot, in its own units: they must not overlap.
 NAMES_APART = 0.03
+
+# The least that a step of training moves an output, absolute: more than rounding does.
+MOVED_BY_TRAINING = 1e-5
