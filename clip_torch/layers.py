@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
+from torch.jit import is_tracing  # type: ignore[attr-defined]  # documented, and not exported by name
 from torch.nn import functional as F
 
 from clip_core.modeling.outputs import BaseModelOutput
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 def quick_gelu(states: Tensor) -> Tensor:
     """Return the approximation of GELU used to train OpenAI's CLIP: x * sigmoid(1.702 x)."""
     scaled = 1.702 * states
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() or is_tracing():  # a trace is run with and without gradients
         return states * torch.sigmoid(scaled)
     # In one tensor instead of three: these are the largest of all, and a CPU's allocator returns and fetches the
     # pages of each.

@@ -225,6 +225,17 @@ def test_data_parallel_gathers_outputs(monkeypatch):
     assert_nested(scatter_gather.gather(replicas, "cpu"), np.ones((3, 3)))
 
 
+def test_accelerate_casts_outputs_to_float32_and_finds_their_batch_size():
+    import torch
+
+    operations = pytest.importorskip("accelerate.utils.operations", reason="accelerate is not installed")
+    output = nested(torch.ones(2, 3, dtype=torch.bfloat16))
+    cast = operations.convert_to_fp32(output)
+    assert_nested(cast, np.ones((2, 3)))
+    assert {leaf.dtype for leaf in (cast[0], *cast.vision_model_output.hidden_states)} == {torch.float32}
+    assert operations.find_batch_size(output) == 2
+
+
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_tf_function_returns_outputs(jit_compile):
     import tensorflow as tf
