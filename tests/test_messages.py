@@ -32,6 +32,15 @@ OTHERS |= {
 # Commands that a message suggests.
 OTHERS |= {"hf auth login", "pip install flash-attn"}
 
+# What examples write, code, and the name of a warning.
+OTHERS |= {"does not fit"}
+OTHERS |= {
+    "a small orange star on the left",
+    "from transformers import ",
+    'clip-zoo classify cat.jpg --labels "a cat" "a dog"',
+}
+
+ENDS = {"startswith", "endswith"}
 TOLERANCES = {"rtol", "atol", "rel", "abs", "tolerance"}
 SMALL = 0.1
 WITH_SUPPORT = sorted({*TESTS.rglob("*.py")} - {TESTS / "support" / "tolerances.py"})
@@ -45,9 +54,22 @@ def demanded(call: ast.Call) -> list[str]:
     """The literal text that a call demands of a message."""
     patterns: list[ast.expr] = [keyword.value for keyword in call.keywords if keyword.arg == "match"]
     if isinstance(call.func, ast.Name) and call.func.id in {"naming", "mentions"}:
-        patterns += call.args
+        patterns += call.args[call.func.id == "mentions" :]  # whose first is the message
     constants = [node for pattern in patterns for node in ast.walk(pattern) if isinstance(node, ast.Constant)]
     return [constant.value for constant in constants if isinstance(constant.value, str)]
+
+
+def looked_for(tree: ast.Module) -> list[str]:
+    """The literal text that an assertion looks for in another text."""
+    asserted = [node for one in ast.walk(tree) if isinstance(one, ast.Assert) for node in ast.walk(one.test)]
+    sought: list[ast.expr] = []
+    for node in asserted:
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)):
+            sought.append(node.left)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ENDS:
+            sought += node.args
+    texts = [part for text in sought for part in ast.walk(text) if isinstance(part, ast.Constant)]
+    return [part.value for part in texts if isinstance(part.value, str)]
 
 
 def numbers_in(node: ast.AST | None) -> list[float]:
@@ -86,8 +108,20 @@ def test_names_and_values_are_found_in_any_order_and_by_themselves():
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(TESTS)))
 def test_no_test_demands_the_wording_of_a_message(file):
-    found = [text for call in calls_in(file) for text in demanded(call) if PROSE.search(text)]
+    found = [text for call in calls_in(file) for text in demanded(call)] + looked_for(ast.parse(file.read_text()))
+    found = [text for text in found if PROSE.search(text)]
     assert [text for text in found if text not in OTHERS] == []
+
+
+def test_prose_that_is_looked_for_is_found():
+    written = """
+    assert "three words here" in out
+    assert x and f"of {x} three words there" not in out
+    assert out.endswith("three words more")
+    assert "three words of data" == out
+    """
+    found = [text for text in looked_for(ast.parse(textwrap.dedent(written))) if PROSE.search(text)]
+    assert found == ["three words here", " three words there", "three words more"]
 
 
 def test_a_number_in_place_of_a_tolerance_is_found():

@@ -18,6 +18,7 @@ from random_texts import Words, batch_after_batch, caption_lengths, padded, word
 
 import clip_torch
 from clip_core.configuration import CLIPConfig
+from support.messages import mentions
 from support.tolerances import ROUNDING
 
 
@@ -58,7 +59,7 @@ def test_pictures_ask_for_twice_the_slow_way_and_once_the_fast_one_on_as_many_th
     assert not asked("32 of 640 x 480, 1 thread", preprocessing.FAST)
     assert not asked("32 JPEG files of 640 x 480", preprocessing.SLOW)
     missed = preprocessing.goals(row("640 x 480", 1.0, 1.5, preprocessing.SLOW), 0.7)
-    assert str(missed[0]).endswith("missed by 25% (Pillow's resizing alone takes 0.70 of our time)")
+    assert mentions(str(missed[0]), "25%", "Pillow's", "0.70")
 
 
 def test_texts_ask_for_more_where_there_is_more_padding():

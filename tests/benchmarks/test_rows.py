@@ -20,6 +20,7 @@ from report import Report
 from settings import Settings
 
 from clip_core.configuration import CLIPConfig
+from support.messages import mentions
 from support.tolerances import ROUNDING, SHOWN
 
 if TYPE_CHECKING:
@@ -57,13 +58,15 @@ def test_forward_says_which_goals_were_missed():
     assert not goals["texts 16, ours-tf over transformers 4.57.6"].reached
     # 16 images of 8.8 GFLOP in a second are 141 GFLOP/s, and 17.2 GFLOP in 0.115 s are 149.
     assert goals["images 16, ours-prepared-torch: share of sgemm's rate"].measured == pytest.approx(0.94, abs=SHOWN)
-    assert forward.notes(FORWARD, {}) == ["sgemm of 2048 x 2048: 149 GFLOP/s on these threads."]
+    (note,) = forward.notes(FORWARD, {})
+    assert mentions(note, "sgemm", "2048 x 2048", "149 GFLOP/s")
     assert len(goals) == 8
 
 
 def test_forward_makes_a_table_and_a_plot(tmp_path):
     text = str(forward.table(FORWARD, "images"))
-    assert "| ms at batch | 1 | 16 |" in text
+    header = next(line for line in text.splitlines() if line.startswith("|"))
+    assert [cell.strip() for cell in header.split("|")[2:-1]] == ["1", "16"]
     assert "| ours-torch | 120 (±0%) | 1200 (±0%) |" in text
     forward.draw([one.record() for one in FORWARD], tmp_path / "forward.png")
     assert (tmp_path / "forward.png").stat().st_size > 0
@@ -98,13 +101,13 @@ def test_forward_counts_the_misses_beside_those_of_equal_programs():
     sure, unsure = Ratio((1.2,) * 5), Ratio((0.9, 1.0, 1.05, 1.1))
     names = ("ours-tf over transformers", "ours-flax over transformers", "ours-prepared-torch over transformers")
     found = [at_most(name, ratio, 1.0) for name in names for ratio in (sure, unsure)]
-    assert forward.beyond_the_noise(found).startswith("2 of 4 models as loaded are significantly slower")
+    assert mentions(forward.beyond_the_noise(found), "2 of 4", "transformers")
 
 
 def test_forward_says_of_a_miss_where_the_ratio_lies():
     told = [str(goal) for goal in forward.goals(FORWARD, CLIPConfig())]
     missed = next(line for line in told if line.startswith("images 1, ours-torch over transformers"))
-    assert missed.endswith("target at most 1, measured 1.2 (1.2 to 1.2): missed by 20%")
+    assert mentions(missed, "at most 1", 1.2, "(1.2 to 1.2)", "20%")
 
 
 def test_forward_holds_every_goal_against_rounds_of_two(monkeypatch):

@@ -17,7 +17,7 @@ from converters.inspection.inspect import inspect
 from converters.naming.rules import HUGGING_FACE
 from converters.sidecars.companions import COMPANIONS
 from support.checkpoints import ODD_STEPS, odd_config, save_checkpoint
-from support.messages import naming
+from support.messages import mentions, naming
 
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "converting.md"
 
@@ -113,8 +113,8 @@ def test_a_row_is_enough_for_from_pretrained(tmp_path, folder):
 
 def test_a_row_is_enough_for_the_commands(run, folder, toy):
     assert "format toy " in printed(run("inspect", folder))
-    assert "toy model.toy .toy yes yes nothing else" in printed(run("formats"))
-    assert "openai or toy." in printed(run("convert", "--help"))
+    assert printed(run("formats")).partition("toy model.toy ")[2].split()[:3] == [".toy", "yes", "yes"]
+    assert mentions(printed(run("convert", "--help")), "toy")
     FORMATS.remove(toy)
     assert "toy" not in printed(run("convert", "--help"))
     FORMATS.append(toy)
@@ -126,8 +126,8 @@ def test_the_documentation_lists_every_format_that_is_written():
         for one in FORMATS
         if one.written
     ]
-    text = DOCUMENTATION.read_text()
-    assert "\n".join(["| name | file | also read by | shards |", "|---|---|---|---|", *rows, "", ""]) in text
+    head = ["| name | file | also read by | shards |", "|---|---|---|---|"]
+    assert "\n".join([*head, *rows, "", ""]) in DOCUMENTATION.read_text()
 
 
 def test_the_rows():

@@ -21,7 +21,7 @@ from converters.inspection.traps.table import TRAPS
 from converters.writing import save_weights
 from support.configs import tiny_config
 from support.entries import entry, part_of, random_arrays
-from support.messages import naming
+from support.messages import mentions, naming
 
 # Without a trap: as OpenAI's are, but small.
 PLAIN_TEXT = {
@@ -200,7 +200,7 @@ def test_each_trap_gives_exactly_one_warning(tmp_path, case):
 def test_legacy_eos_with_added_tokens(tmp_path):
     save(tmp_path, plain({"eos_token_id": 2, "vocab_size": 101}))
     tokenizer(tmp_path, added=2)
-    assert "added tokens" in inspect(tmp_path).warnings["legacy eos"]
+    assert mentions(inspect(tmp_path).warnings["legacy eos"], "added")
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_no_preprocessor(tmp_path):
 def test_safetensors_without_metadata(tmp_path):
     save(tmp_path)
     save_file({name: np.array(array) for name, array in random_arrays(plain()).items()}, tmp_path / "model.safetensors")
-    assert "transformers refuses" in inspect(tmp_path).warnings["no format metadata"]
+    assert mentions(inspect(tmp_path).warnings["no format metadata"], "model.safetensors", "transformers")
 
 
 def test_two_formats_in_one_folder(tmp_path):
@@ -251,14 +251,13 @@ def test_two_formats_in_one_folder(tmp_path):
     save(tmp_path, to="torch")
     found = inspect(tmp_path)
     assert found.formats == ["safetensors", "torch"]
-    assert found.warnings == {"several formats": "the folder also contains torch; safetensors is read"}
+    assert list(found.warnings) == ["several formats"]
+    assert mentions(found.warnings["several formats"], "torch", "safetensors")
+    assert not mentions(found.warnings["several formats"], "weights")
     save(tmp_path, to="torch", arrays=lambda weights: weights["logit_scale"].fill(3))
-    assert (
-        "torch has other weights: 1 tensors differ, such as logit_scale"
-        in inspect(tmp_path).warnings["several formats"]
-    )
+    assert mentions(inspect(tmp_path).warnings["several formats"], "weights", "1 tensors", "logit_scale")
     (tmp_path / "pytorch_model.bin").write_bytes(b"cut")
-    assert "cannot be read as torch" in inspect(tmp_path).warnings["several formats"]
+    assert mentions(inspect(tmp_path).warnings["several formats"], tmp_path / "pytorch_model.bin", "torch")
     assert inspect(tmp_path / "model.safetensors").warnings == {}  # given by name, it has no alternatives
 
 
@@ -266,7 +265,7 @@ def test_openais_file_alone(tmp_path):
     config = plain({"vocab_size": 49408, "eos_token_id": 49407})
     convert(save(tmp_path / "source", config), tmp_path / "openai", "openai")
     found = inspect(tmp_path / "openai")
-    assert found.config_from.startswith("the shapes of the weights")
+    assert mentions(found.config_from, "shapes", "OpenAI's")
     assert found.towers["vision"]["activation"] == "quick_gelu"
     assert list(found.warnings) == ["pad 0"]
 

@@ -13,6 +13,7 @@ from converters.verification.comparison import compare
 from converters.verification.result import Verification, in_order
 from converters.verification.runs import Run
 from converters.verification.tolerances import TOLERANCES, group_of
+from support.messages import mentions
 
 Q_BIAS, K_BIAS, OTHER_LAYER = (
     f"gradient.text_model.encoder.layers.{name}.bias"
@@ -88,11 +89,12 @@ def test_another_shape_a_missing_stage_and_nan_are_faults(run):
     a = run("a", loss=1.0, text__pooled=[1.0, 2.0], image_embeds=[np.nan, 1.0], text_embeds=[1.0])
     b = run("b", text__pooled=[[1.0, 2.0]], image_embeds=[0.0, 1.0], text_embeds=[np.inf], logits=[1.0])
     found = {comparison.stage: comparison for comparison in compare(a, b)}
-    assert found["loss"].fault == "b lacks this stage"
-    assert found["logits"].fault == "a lacks this stage"
-    assert found["text.pooled"].fault == "a has shape (2,), but b has (1, 2)"
-    assert found["image_embeds"].fault == "a has NaN or infinite values"
-    assert found["text_embeds"].fault == "b has NaN or infinite values"
+    named = {"loss": ("b", "stage"), "logits": ("a", "stage"), "text.pooled": ("a", (2,), "b", (1, 2))}
+    named |= {"image_embeds": ("a", "NaN"), "text_embeds": ("b", "NaN")}
+    assert found.keys() == named.keys()
+    for stage, names in named.items():
+        assert mentions(found[stage].fault, *names)
+        assert found[stage].fault.startswith(names[0])
     for comparison in found.values():
         assert (comparison.absolute, comparison.badness, comparison.passed) == (math.inf, math.inf, False)
 
@@ -130,8 +132,6 @@ def test_the_first_stage_that_drifts_is_the_first_of_any_pair(run):
     found = verification([comparison for pair in pairs for comparison in compare(*pair)])
     assert (found.first_drift, found.suspect) == ("text.layers.1", "c")
     assert found.drifting == [("a", "c"), ("b", "c")]
-    assert found.verdict() == (
-        "The first stage that drifts is text.layers.1: a and c, b and c differ; c is the outlier."
-    )
+    assert mentions(found.verdict(), "text.layers.1", "a and c, b and c", "c is")
     worst = found.worst_of_groups()["hidden states"]
     assert (worst.stage, worst.pair) == ("text.layers.2", ("a", "c"))

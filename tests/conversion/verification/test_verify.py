@@ -22,7 +22,7 @@ from converters.writing import save_weights
 from support.checkpoints import ODD_STEPS, save_checkpoint
 from support.configs import tiny_config
 from support.entries import entry
-from support.messages import naming
+from support.messages import mentions, naming
 from support.tolerances import PROOF_IN_FLOAT64, SHOWS_HALF_PRECISION
 from support.vocabulary import BOS, EOS, TOKENS, write_vocabulary
 
@@ -169,7 +169,8 @@ def test_one_layer_less_is_a_stage_that_is_missing(checkpoint):
     missing = [
         c.fault for c in result.comparisons if c.stage == "text.layers.2" and c.pair == ("torch", "against torch")
     ]
-    assert missing == ["torch lacks this stage"]
+    (fault,) = missing
+    assert mentions(fault, "torch", "stage")
     assert result.first_drift == "text.last_hidden_state"
 
 
@@ -179,7 +180,7 @@ def test_a_number_that_is_not_finite_is_a_fault(checkpoint):
 
     result = verify(edited(checkpoint, spoilt), frameworks=BOTH)
     assert result.first_drift == "text.layers.1"
-    assert any("NaN or infinite" in (c.fault or "") for c in result.comparisons)
+    assert any(mentions(c.fault or "", "NaN") for c in result.comparisons)
     json.dumps(result.to_dict(), allow_nan=False)
 
 

@@ -12,7 +12,7 @@ from converters.formats import layouts
 from converters.naming.names import to_file
 from support.configs import tiny_config
 from support.entries import random_entries
-from support.messages import naming
+from support.messages import mentions, naming
 
 # A tensor in the family's published files, and the family's name.
 FAMILIES = [
@@ -41,7 +41,7 @@ FAMILIES = [
 def test_a_family_is_named_with_its_telltale_and_what_loads_it(name, family, prefix):
     family_and_loader = foreign_tensors(["logit_scale", prefix + name])
     assert family in family_and_loader
-    assert f"its tensor {prefix}{name}; load it with" in family_and_loader
+    assert mentions(family_and_loader, f"{prefix}{name}", "load")
 
 
 def test_every_telltale_is_tried():
