@@ -1,7 +1,7 @@
-"""The bridge to transformers' own classes, for libraries that ask for them by `isinstance`.
+"""Conversion to and from transformers' own classes, for libraries that require them by `isinstance`.
 
-A model and its counterpart share their parameters. Configurations, tokenizers and processors hold no tensors: they are
-copied through the files that both libraries read.
+A model and its counterpart share their parameters. Configurations, tokenizers and processors have no tensors: they are
+copied through files that both libraries read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MODELS = {
 }
 _CONFIGS = ("CLIPConfig", "CLIPTextConfig", "CLIPVisionConfig")
 _TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
-# transformers 5 has one on Pillow, whose values are ours, and one on torchvision.
+# transformers 5 has one on Pillow, with our values, and one on torchvision.
 _IMAGE_PROCESSORS = ("CLIPImageProcessor", "CLIPImageProcessorPil", "CLIPImageProcessorFast")
 _KNOWN = (*_MODELS, *_CONFIGS, *_TOKENIZERS, *_IMAGE_PROCESSORS, "CLIPProcessor")
 
@@ -49,7 +49,7 @@ def to_transformers(thing: Any) -> Any:
     """Return the counterpart in transformers of a model, configuration, tokenizer, image processor or processor.
 
     A model and its counterpart share their parameters: training one trains the other. The counterpart has the same
-    modes, attention implementation and gradient checkpointing; hooks stay behind.
+    modes, attention implementation and gradient checkpointing; hooks are not copied.
 
     Args:
         thing: an object of one of our classes.
@@ -59,7 +59,7 @@ def to_transformers(thing: Any) -> Any:
         transformers has it.
 
     Raises:
-        ImportError: transformers is not installed, or is a release that the bridge does not know.
+        ImportError: transformers is not installed, or is an unsupported release.
         TypeError: transformers has no such class.
         ValueError: the counterpart cannot do what the object does.
     """
@@ -88,7 +88,7 @@ def from_transformers(thing: Any) -> Any:
     """Return our counterpart of a model, configuration, tokenizer, image processor or processor of transformers.
 
     A model and its counterpart share their parameters: training one trains the other. The counterpart has the same
-    modes, attention implementation and gradient checkpointing; hooks stay behind.
+    modes, attention implementation and gradient checkpointing; hooks are not copied.
 
     Args:
         thing: an object of one of transformers' CLIP classes.
@@ -97,7 +97,7 @@ def from_transformers(thing: Any) -> Any:
         The object of our class of the same name; of `CLIPTokenizerFast` for any tokenizer on the `tokenizers` library.
 
     Raises:
-        ImportError: transformers is not installed, or is a release that the bridge does not know.
+        ImportError: transformers is not installed, or is an unsupported release.
         TypeError: we have no such class.
         ValueError: the counterpart cannot do what the object does.
     """
@@ -147,12 +147,12 @@ def _known_class(thing: Any, packages: tuple[str, ...]) -> str:
 
 
 def _check_plain(model: Any) -> None:
-    """Refuse a model that was changed in ways that transformers' CLIP does not know."""
+    """Refuse a model with changes that transformers' CLIP does not support."""
     if model._is_prepared:  # noqa: SLF001  our own
         raise ValueError("the model was prepared for inference; load it again, and pass that")
     config = model.config
     if any(part.pruned_heads for part in (config, *(getattr(config, key) for key in config.sub_configs))):
-        raise ValueError("heads of the model were pruned, which transformers' CLIP cannot be")
+        raise ValueError("heads of the model were pruned, which transformers' CLIP does not support")
 
 
 def _undrawn(library: Any) -> Any:
@@ -165,7 +165,7 @@ def _undrawn(library: Any) -> Any:
 
 
 def _sharing(source: Any, make: Callable[[], Any]) -> Any:
-    """Make a model and put the parameters of another into it, with the modes of its modules."""
+    """Create a model with the parameters of another, and the modes of its modules."""
     with torch.device("meta"):
         target = make()
     rename = _renaming(source, target)
@@ -185,7 +185,7 @@ def _sharing(source: Any, make: Callable[[], Any]) -> Any:
 
 
 def _renaming(source: nn.Module, target: nn.Module) -> Callable[[str], str]:
-    """Return the function from the names of one model to those of the other.
+    """Return a function that maps the names of one model to those of the other.
 
     Since transformers 5.17, a tower without a head has no prefix there.
     """
@@ -200,7 +200,7 @@ def _renaming(source: nn.Module, target: nn.Module) -> Callable[[str], str]:
 def _check_fit(given: dict[str, nn.Parameter], wanted: dict[str, nn.Parameter], class_name: str) -> None:
     shapes, expected = ({name: tuple(one.shape) for name, one in names.items()} for names in (given, wanted))
     faults = [
-        f"{name} is {shapes.get(name, 'missing')} in place of {expected.get(name, 'nothing')}"
+        f"{name} is {shapes.get(name, 'missing')} instead of {expected.get(name, 'nothing')}"
         for name in sorted(shapes.keys() | expected.keys())
         if shapes.get(name) != expected.get(name)
     ]
@@ -212,7 +212,7 @@ def _check_fit(given: dict[str, nn.Parameter], wanted: dict[str, nn.Parameter], 
 
 
 def _place_positions(model: nn.Module) -> None:
-    """Make the position numbers of the embeddings, which are no parameters and so were not shared."""
+    """Create the position ids of the embeddings, which are not parameters and so were not shared."""
     for module in model.modules():
         positions = dict(module.named_buffers(recurse=False)).get("position_ids")
         if positions is not None:
@@ -236,7 +236,7 @@ def _config_from(config: Any, config_class: type[Any]) -> Any:
 
 
 def _with_handles(target: Any, source: Any) -> Any:
-    """Add to a configuration what another has and no file states."""
+    """Copy to a configuration the settings that files do not state."""
     target.name_or_path = source.name_or_path
     target._attn_implementation = source._attn_implementation  # noqa: SLF001  the name in both libraries
     for key in source.sub_configs:
@@ -249,7 +249,7 @@ def _with_handles(target: Any, source: Any) -> Any:
 
 
 def _through_files(thing: Any, target_class: Any, **settings: Any) -> Any:
-    """Return an object of another class that reads what this one writes."""
+    """Return an object of another class, read from the files that this one writes."""
     with tempfile.TemporaryDirectory(prefix="clip-zoo-bridge-") as folder:
         thing.save_pretrained(folder)
         copy = target_class.from_pretrained(folder, **settings)
