@@ -20,9 +20,22 @@ if TYPE_CHECKING:
     from clip_core.training.settings import TrainSettings
     from clip_core.training.step import Trainer
 
-__all__ = ["Backend", "Encoder", "Loader", "Tracer", "TrainerFactory", "backend_names", "load_backend"]
+__all__ = [
+    "Backend",
+    "BrokenLibraryError",
+    "Encoder",
+    "Loader",
+    "Tracer",
+    "TrainerFactory",
+    "backend_names",
+    "load_backend",
+]
 
 GROUP = "clip_zoo.backends"
+
+
+class BrokenLibraryError(ImportError):
+    """A library that is installed and fails to import."""
 
 
 class Encoder(Protocol):
@@ -161,6 +174,12 @@ def backend_names() -> list[str]:
     return sorted({point.name for point in entry_points(group=GROUP)})
 
 
+def own_packages() -> set[str]:
+    """Return the names of our packages and of those that backends come in."""
+    modules = ["clip_core", "converters", *(point.module for point in entry_points(group=GROUP))]
+    return {module.partition(".")[0] for module in modules}
+
+
 def load_backend(name: str) -> Backend:
     """Return a backend by name, importing its framework.
 
@@ -170,6 +189,7 @@ def load_backend(name: str) -> Backend:
     Raises:
         ValueError: if no backend has this name.
         ImportError: if its framework is not installed.
+        BrokenLibraryError: if it is installed and fails to import.
     """
     found = [point for point in entry_points(group=GROUP) if point.name == name]
     if not found:
@@ -180,4 +200,6 @@ def load_backend(name: str) -> Backend:
         raise ImportError(
             f"the backend {name!r} needs {error.name}, which is not installed: pip install 'clip-zoo[{name}]'"
         ) from error
+    except Exception as error:
+        raise BrokenLibraryError(f"the backend {name!r} fails to import: {type(error).__name__}: {error}") from error
     return backend

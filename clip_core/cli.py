@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import traceback
 import warnings
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ from cyclopts import App, CycloptsError
 from clip_core.commands.streams import run
 
 BAD_INPUT = 2  # the conventional exit code for usage errors
+BROKEN_LIBRARY = 3
 
 
 def _version() -> str:
@@ -145,12 +147,34 @@ def _exit_code(arguments: list[str] | None) -> int:
 
         code = app(arguments, exit_on_error=False, print_error=False)
     except (CycloptsError, ValueError, OSError, ImportError) as error:
+        if (library := _failed_import(error)) is not None:
+            told = f"{library} is installed and fails to import; reinstall it, or another release: {error}"
+            print(f"clip-zoo: {told}", file=sys.stderr)  # noqa: T201
+            return BROKEN_LIBRARY
         typed = sys.argv[1:] if arguments is None else arguments
         print(f"clip-zoo: {_naming_the_option(str(error), typed)}", file=sys.stderr)  # noqa: T201
         return BAD_INPUT
     except KeyboardInterrupt:
         return 130  # the shell's code for a command ended by Ctrl-C
     return code if isinstance(code, int) else 0
+
+
+def _failed_import(error: BaseException) -> str | None:
+    """Return the name of the library whose import raised an error, other than for being absent; None if none did.
+
+    A library built for another release of numpy raises a ValueError, for example, and one without its shared objects an
+    OSError.
+    """
+    from clip_core.backends import BrokenLibraryError, own_packages
+
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ModuleNotFoundError):
+        frames = [frame for frame, _ in traceback.walk_tb(cause.__traceback__) if frame.f_code.co_name == "<module>"]
+        name = frames[-1].f_globals["__name__"].partition(".")[0] if frames else None
+        if name is not None and (name not in own_packages() or isinstance(error, BrokenLibraryError)):
+            return str(name)
+        cause = cause.__cause__
+    return None
 
 
 def _naming_the_option(message: str, arguments: list[str]) -> str:

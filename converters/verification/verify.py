@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from clip_core.backends import backend_names
+from clip_core.backends import BrokenLibraryError, backend_names
 from clip_core.data.pool import WorkerFailedError
 from converters.checkpoint import open_checkpoint
 from converters.inspection.diff import computing_fields
@@ -101,6 +101,8 @@ def verify(
             job = Job(name, subjects, DTYPES[dtype], Path(folder), keywords)
             try:
                 ran = run_alone(job) if own_processes else run(job)
+            except BrokenLibraryError as error:
+                result.failures[name] = str(error)
             except ImportError:
                 if frameworks is not None:
                     raise

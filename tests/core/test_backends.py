@@ -38,3 +38,13 @@ def test_an_unknown_name_is_told_the_known_ones(installed):
 def test_a_missing_framework_is_named_with_the_command_that_installs_it(installed):
     with pytest.raises(ImportError, match=naming("a_framework_that_is_missing", "pip install 'clip-zoo[broken]'")):
         backends.load_backend("broken")
+
+
+@pytest.mark.parametrize("error", ["ValueError", "OSError", "ImportError", "RuntimeError"])
+def test_a_framework_that_fails_to_import_is_not_a_missing_one(monkeypatch, tmp_path, error):
+    (tmp_path / "a_broken_framework.py").write_text(f"raise {error}('numpy.dtype size changed')")
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("odd", "a_broken_framework:backend", backends.GROUP)
+    monkeypatch.setattr(backends, "entry_points", lambda group: [point])
+    with pytest.raises(backends.BrokenLibraryError, match=naming("'odd'", error, "numpy.dtype size changed")):
+        backends.load_backend("odd")

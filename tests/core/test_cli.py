@@ -346,3 +346,14 @@ def test_an_option_is_blamed_only_for_its_own_value():
     assert _naming_the_option("dtype='odd' is not a dtype", typed) == "--dtype odd is not a dtype"
     assert _naming_the_option("'gone' is neither a folder", typed) == "--model gone: 'gone' is neither a folder"
     assert _naming_the_option("there is a fault", typed) == "there is a fault"
+
+
+@pytest.mark.parametrize("error", ["ValueError", "OSError", "ImportError"])
+def test_a_library_that_fails_to_import_is_not_called_bad_input(tmp_path, error):
+    (tmp_path / "h5py.py").write_text(f"raise {error}('numpy.dtype size changed')")
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"}
+    command = [sys.executable, "-m", "clip_core.cli", "convert", CHECKPOINT, tmp_path / "out", "--to", "tf"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=root)
+    assert (ran.returncode, ran.stdout) == (3, "")
+    assert mentions(one_line(ran.stderr), "h5py", "numpy.dtype size changed")

@@ -80,6 +80,15 @@ def test_a_death_is_the_result_of_the_framework_that_died(checkpoint, plug_in, b
     assert result.to_dict()["failures"] == result.failures
 
 
+def test_a_framework_that_fails_to_import_is_reported_and_not_left_out(checkpoint, plug_in, tmp_path):
+    plug_in("pass")
+    (tmp_path / "site" / "broken_backend.py").write_text("raise OSError('libcudart.so.12 is missing')")
+    result = verify(checkpoint, frameworks=["reference", "broken"])
+    assert list(result.failures) == ["broken"]
+    assert "libcudart.so.12" in result.failures["broken"]
+    assert not result.passed
+
+
 @pytest.mark.parametrize("error", ["ValueError", "OSError", "ImportError"])
 def test_bad_input_is_the_same_error_as_in_this_process(checkpoint, plug_in, error):
     plug_in(f"raise {error}('no such thing: 4711')")
