@@ -45,6 +45,7 @@ class CLIPBaseModel(ModelHandles, FunctionalModel):
         _do_init: bool = True,
     ) -> None:
         super().__init__(self._own_config(config), input_shape, seed, dtype, _do_init)
+        self.name_or_path = self.config.name_or_path
         self.setup(rngs_from(seed) if _do_init else None)
 
     def setup(self, rngs: nnx.Rngs | None) -> None:

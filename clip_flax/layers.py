@@ -86,7 +86,7 @@ class CLIPEncoder(nnx.Module):
         self.layers = nnx.List(
             CLIPEncoderLayer(config, index, rngs=rngs, dtype=dtype) for index in range(config.num_hidden_layers)
         )
-        self.gradient_checkpointing = False
+        self.gradient_checkpointing = config.gradient_checkpointing
 
     def __call__(
         self,

@@ -92,8 +92,11 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         matched = flax_entries({name: entries[name] for name in report.matched})
         leaves = ((path, adopt(entry.own(kept))) for path, entry in matched.items())
         if not _do_init:
-            return model, unflatten(dict(leaves))
+            params = dict(leaves)
+            prepared.note_dtype(next(iter(params.values())).dtype)
+            return model, unflatten(params)
         model.assign(leaves)
+        prepared.note_dtype(model.param_dtype)
         return (model, report.loading_info()) if output_loading_info else model
 
     def save_pretrained(

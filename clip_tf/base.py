@@ -34,6 +34,7 @@ class CLIPBaseModel(ModelHandles, keras.Model):
     def __init__(self, config: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config: Any = self._own_config(config)
+        self.name_or_path = self.config.name_or_path
         self.setup()
         self.build()
 

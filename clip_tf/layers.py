@@ -99,7 +99,7 @@ class CLIPEncoder(CLIPLayer):
             CLIPEncoderLayer(config, index, name=f"layers_{index}", dtype=self.dtype_policy)
             for index in range(config.num_hidden_layers)
         ]
-        self.gradient_checkpointing = False
+        self.gradient_checkpointing = config.gradient_checkpointing
         self.seeds = keras.random.SeedGenerator() if config.attention_dropout > 0 else None
 
     def call(

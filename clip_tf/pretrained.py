@@ -85,6 +85,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         # Missing weights have to be initialized; otherwise all come from the checkpoint.
         with nullcontext() if prepared.fresh else without_drawing():
             model = cls(prepared.config, dtype=policy)
+        prepared.note_dtype(model.variable_dtype)
         checkpoint, report = prepared.checkpoint, prepared.report
         for name, found in parameters(model, report.matched).items():
             found.take(checkpoint.entries[name])

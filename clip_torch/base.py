@@ -29,6 +29,7 @@ class CLIPBaseModel(ModelHandles, nn.Module):
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.config: Any = self._own_config(config)
+        self.name_or_path = self.config.name_or_path  # PEFT reads it from the instance's `__dict__`
         self._embedding_hook: torch.utils.hooks.RemovableHandle | None = None
 
     @property

@@ -90,8 +90,8 @@ class CLIPEncoder(nn.Module):
     def __init__(self, config: CLIPTextConfig | CLIPVisionConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(CLIPEncoderLayer(config, index) for index in range(config.num_hidden_layers))
-        self.gradient_checkpointing = False
-        self.gradient_checkpointing_options: dict[str, Any] = {}
+        self.gradient_checkpointing = config.gradient_checkpointing
+        self.gradient_checkpointing_options: dict[str, Any] = {"use_reentrant": False}
 
     def forward(
         self,

@@ -30,6 +30,7 @@ class CLIPModel(CLIPPreTrainedModel):
 
     def __init__(self, config: CLIPConfig) -> None:
         super().__init__(config)
+        config = self.config
         self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale_init_value))
         self.text_model = CLIPTextTransformer(config.text_config)
         self.vision_model = CLIPVisionTransformer(config.vision_config)

@@ -79,6 +79,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             **kwargs,
         )
         wanted = check_dtype(prepared.dtype(torch_dtype if dtype is None else dtype, torch.get_default_dtype()))
+        prepared.note_dtype(wanted)
         device = torch.device("cpu") if device_map is None else check_device(device_map)
         # Missing weights have to be initialized; otherwise the model needs no memory before the checkpoint is read.
         with torch.device("cpu" if prepared.fresh else "meta"):

@@ -201,6 +201,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
 
     def __init__(self, config: CLIPConfig) -> None:
         super().__init__(config)
+        config = self.config
         width = config.vision_config.hidden_size
         self.num_labels = config.num_labels
         self.vision_model = CLIPVisionTransformer(config.vision_config)

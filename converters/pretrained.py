@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clip_core.configuration.given import own_config
 from clip_core.hub import split_hub_options
 from clip_core.hub.pushable import Pushable, upload_saved
 from converters.checkpoint import Checkpoint, open_checkpoint
@@ -53,6 +54,15 @@ class Prepared:
             return self.config.dtype
         floating = [found for name in self.checkpoint if (found := self.checkpoint.dtype(name)).kind not in "biu"]
         return max(floating, key=lambda found: found.itemsize).name
+
+    def note_dtype(self, dtype: Any) -> None:
+        """Note the dtype of the loaded weights in the configuration and those of its towers.
+
+        Args:
+            dtype: of any framework, or its name.
+        """
+        for part in (self.config, *(getattr(self.config, key) for key in self.config.sub_configs)):
+            part.dtype = dtype
 
 
 def prepare(
@@ -186,7 +196,8 @@ def _resolve_config(model_class: type[Any], given: Any, hub: Any, kwargs: dict[s
     if isinstance(given, (str, Path)):
         config, unused = config_from_pretrained(model_class.config_class, given, **hub, **kwargs)
     else:
-        config = copy.deepcopy(given)  # the caller's own is not changed
+        # The caller's own is not changed.
+        config = own_config(copy.deepcopy(given), model_class.config_class, model_class.__name__)
         unused = {name: value for name, value in kwargs.items() if not hasattr(config, name)}
         config.update({name: value for name, value in kwargs.items() if name not in unused})
     if unused:

@@ -255,6 +255,8 @@ class CLIPConfig(BaseConfig):
         self.initializer_factor = 1.0  # regardless of the file, as in transformers
         if attn_implementation is not None:
             self.attn_implementation = attn_implementation
+        if self.gradient_checkpointing:
+            self.text_config.gradient_checkpointing = self.vision_config.gradient_checkpointing = True
         self.validate()
 
     @classmethod
@@ -298,23 +300,3 @@ class CLIPConfig(BaseConfig):
         check_float(self, "initializer_factor", minimum=0)
         self.text_config.validate()
         self.vision_config.validate()
-
-
-def own_config(config: Any, config_class: type[Any], class_name: str) -> Any:
-    """Return the configuration for a model class: as given, or a tower's part of a CLIPConfig.
-
-    Args:
-        config: the configuration given.
-        config_class: the configuration class that the model takes.
-        class_name: name of the model class, for the message.
-
-    Raises:
-        TypeError: if it is neither.
-    """
-    if isinstance(config, CLIPConfig) and config_class is not CLIPConfig:
-        tower = getattr(config, config_class.base_config_key)
-        # Re-read rather than reused: the projection in a full model has the top level's size.
-        config = config_class.from_dict(config.to_dict(), attn_implementation=tower.attn_implementation)
-    if not isinstance(config, config_class):
-        raise TypeError(f"{class_name} takes a {config_class.__name__}, not a {type(config).__name__}")
-    return config

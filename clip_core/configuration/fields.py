@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from clip_core.configuration.checks import check_labels, dtype_name, with_int_keys
+from clip_core.configuration.inherited import INHERITED, InheritedFields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Specific to this process, not to the model: in no dict and no file.
 _NOT_SERIALIZED = ("_commit_hash", "_attention", "projection_dim_stated")
@@ -15,8 +19,10 @@ _NOT_SERIALIZED = ("_commit_hash", "_attention", "projection_dim_stated")
 # own name from `__dict__`.
 _SERIALIZED_AS = {"_dtype": "dtype"}
 
+_BOOLS = {**dict.fromkeys(("true", "1", "y", "yes"), True), **dict.fromkeys(("false", "0", "n", "no"), False)}
 
-class ConfigFields:
+
+class ConfigFields(InheritedFields):
     """The fields shared by all configurations.
 
     Args:
@@ -40,7 +46,7 @@ class ConfigFields:
         name_or_path: the source of the model.
         attn_implementation: the attention implementation; None for the backend's default. Not written to files.
         transformers_version: the version that wrote the file, if any.
-        **kwargs: kept as attributes and written back.
+        **kwargs: kept as attributes and written back; among them the fields of `InheritedFields`.
 
     Raises:
         ValueError: if a field is invalid; the message names it, its value and the valid values.
@@ -52,6 +58,9 @@ class ConfigFields:
 
     # False if the file did not state projection_dim; a loader may then use the weight's shape.
     projection_dim_stated: bool = True
+
+    # The commit of the hub that the file was read from.
+    _commit_hash: str | None = None
 
     def __init__(
         self,
@@ -99,7 +108,7 @@ class ConfigFields:
         self.transformers_version = transformers_version
         kwargs.pop("model_type", None)  # determined by the class
         for key, value in kwargs.items():
-            if hasattr(type(self), key) and not self._has_field(key):
+            if key != "_commit_hash" and hasattr(type(self), key) and not self._has_field(key):
                 raise ValueError(f"{type(self).__name__}: {key}={value!r} would shadow a class attribute; rename it")
             setattr(self, key, value)
 
@@ -173,6 +182,17 @@ class ConfigFields:
     # The name in transformers.
     _attn_implementation = attn_implementation
 
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> ConfigFields:
+        """Return the text tower's configuration, or for a tower its own.
+
+        Args:
+            decoder: as in transformers, where a text tower counts as one.
+            encoder: True without `decoder` finds no text encoder, and returns the configuration itself.
+        """
+        has_text = "text_config" in self.sub_configs and (decoder == encoder or decoder)
+        text_config: ConfigFields = self.text_config if has_text else self  # type: ignore[attr-defined]
+        return text_config
+
     def _set_labels(
         self, id2label: Mapping[Any, str] | None, label2id: dict[str, int] | None, num_labels: int | None
     ) -> None:
@@ -209,6 +229,31 @@ class ConfigFields:
                 setattr(self, key, value)
         self.validate()
 
+    def update_from_string(self, update_str: str) -> None:
+        """Set fields from a string, each converted to the type of its present value.
+
+        Args:
+            update_str: such as "num_hidden_layers=10,attention_dropout=0.2,return_dict=false,hidden_act=gelu".
+
+        Raises:
+            ValueError: if there is no such field, or a field is now invalid.
+            TypeError: if a field's present value is not a number, a bool or a string.
+        """
+        pairs = dict(part.split("=", 1) for part in update_str.split(","))
+        self.update({name: self._converted(name, text) for name, text in pairs.items()})
+
+    def _converted(self, name: str, text: str) -> Any:
+        if not hasattr(self, name):
+            raise ValueError(f"{type(self).__name__} has no field {name!r}")
+        present = getattr(self, name)
+        if isinstance(present, bool):
+            if text.lower() not in _BOOLS:
+                raise ValueError(f"{name}={text!r} is invalid; it must be true or false")
+            return _BOOLS[text.lower()]
+        if not isinstance(present, int | float | str):
+            raise TypeError(f"{name}={text!r}: its present value is {present!r}, not a number, a bool or a string")
+        return type(present)(text)
+
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as a new dict, those of the towers as nested dicts."""
         fields = {
@@ -218,6 +263,11 @@ class ConfigFields:
         }
         return {**fields, "model_type": self.model_type}
 
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the fields, those of `InheritedFields` included."""
+        own = (_SERIALIZED_AS.get(key, key) for key in self.__dict__ if key not in _NOT_SERIALIZED)
+        return iter(dict.fromkeys((*own, *INHERITED)))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, type(self)) and self.to_dict() == other.to_dict()
 
@@ -225,4 +275,5 @@ class ConfigFields:
 
     def _has_field(self, name: str) -> bool:
         descriptor = getattr(type(self), name, None)
-        return name in self.__dict__ or (isinstance(descriptor, property) and descriptor.fset is not None)
+        is_set = name in self.__dict__ or name in INHERITED
+        return is_set or (isinstance(descriptor, property) and descriptor.fset is not None)

@@ -14,6 +14,7 @@ from clip_core.hub import require_file, split_hub_options
 from clip_core.hub.files import read_json, write_text
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.hub.readable import Readable
+from clip_core.hub.repository import commit_of
 
 if TYPE_CHECKING:
     import os
@@ -125,6 +126,9 @@ def _refuse_others(content: Mapping[str, Any], wanted: str, config_class: type[C
         )
 
 
+# Fields that say where a model came from or how to train it: in `to_dict`, and in no file.
+_OF_THIS_PROCESS = ("_name_or_path", "gradient_checkpointing")
+
 # Fields common to all configurations, with defaults; a file holds only those that differ.
 _COMMON_DEFAULTS: dict[str, Any] = {
     "architectures": None,
@@ -161,9 +165,12 @@ class BaseConfig(ConfigFields, Pushable, Readable):
                 "checkpoint?"
             )
         try:
-            return cls.from_dict(content, **keywords)
+            result = cls.from_dict(content, **keywords)
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from error
+        config = result[0] if isinstance(result, tuple) else result
+        config._commit_hash = content.get("_commit_hash")  # noqa: SLF001  its name in transformers
+        return result
 
     @classmethod
     def get_config_dict(
@@ -171,12 +178,15 @@ class BaseConfig(ConfigFields, Pushable, Readable):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the unprocessed content of a config.json, and the keywords that are not hub options.
 
+        A file from the hub comes with its `_commit_hash`.
+
         Args:
             pretrained_model_name_or_path: a local folder, the file itself, or a hub id.
             **kwargs: hub options and others.
         """
-        options = split_hub_options(kwargs)
-        return read_config(pretrained_model_name_or_path, **options), kwargs
+        path = require_file(pretrained_model_name_or_path, CONFIG_NAME, **split_hub_options(kwargs))
+        commit = commit_of(path)
+        return read_config(path) | ({} if commit is None else {"_commit_hash": commit}), kwargs
 
     @classmethod
     def from_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> Any:
@@ -221,7 +231,8 @@ class BaseConfig(ConfigFields, Pushable, Readable):
     def to_diff_dict(self) -> dict[str, Any]:
         """Return the fields to write to a file: the model's own, and common ones that differ from their defaults."""
         fields = self.to_dict()
-        del fields["_name_or_path"]
+        for key in _OF_THIS_PROCESS:
+            fields.pop(key, None)
         for key in self.sub_configs:
             fields[key] = getattr(self, key).to_diff_dict()
         own_defaults = type(self)().to_dict()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,16 @@ def first_in_repository(repo_id: str, names: Sequence[str], options: HubOptions)
         at_revision = "" if revision in {None, "main"} else f" at revision {revision!r}"
         raise FileNotFoundError(f"{repo_id!r}{at_revision} is neither a local folder nor in the cache, and {reason}")
     return None, reason
+
+
+def commit_of(path: Path) -> str | None:
+    """Return the commit that a file in the download cache is of; None for any other file.
+
+    Args:
+        path: such as ".../snapshots/<commit>/config.json".
+    """
+    found = re.search(r"snapshots/([0-9a-f]{40})/", path.as_posix())
+    return None if found is None else found[1]
 
 
 def files_in_repository(repo_id: str, options: HubOptions) -> list[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from clip_core.configuration.clip import own_config
+from clip_core.configuration.given import own_config
 from clip_core.modeling.embeddings import new_vocab_size, warn_of_legacy_pooling
 from clip_core.modeling.pruning import heads_by_tower
 
@@ -17,12 +17,14 @@ class ModelHandles:
 
     Attributes:
         config_class: the configuration that the class takes.
+        name_or_path: the source of the configuration.
     """
 
     config_class: ClassVar[type[Any]]
     base_model_prefix = "clip"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
+    name_or_path: str
 
     if TYPE_CHECKING:
         config: Any
@@ -37,19 +39,16 @@ class ModelHandles:
     def _own_config(cls, config: Any) -> Any:
         """Return the configuration for this class: the given one, or its tower's part of a CLIPConfig.
 
+        It then names the attention implementation that was chosen.
+
         Raises:
             TypeError: it is of another class, and not a CLIPConfig.
             ValueError: its attention implementation is unknown.
         """
         config = own_config(config, cls.config_class, cls.__name__)
         for part in (config, *(getattr(config, key) for key in config.sub_configs)):
-            cls._check_implementation(part.attn_implementation)
+            part.attn_implementation = {"": cls._check_implementation(part.attn_implementation)}
         return config
-
-    @property
-    def name_or_path(self) -> str:
-        """The source of the configuration."""
-        return cast("str", self.config.name_or_path)
 
     def set_attn_implementation(self, attn_implementation: str | dict[str, str]) -> None:
         """Change the attention implementation of the model.

@@ -171,3 +171,28 @@ def test_a_tower_with_projection_is_not_a_subclass_of_one_without(backend, tower
     projecting = type(build(backend, f"CLIP{tower}ModelWithProjection"))
     assert not issubclass(projecting, plain)
     assert not issubclass(plain, projecting)
+
+
+# The configuration
+
+
+@pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPTextModel"])
+def test_the_configuration_of_a_model_names_its_attention_implementation(backend, class_name):
+    config = build(backend, class_name).config
+    parts = [config, *(getattr(config, key) for key in config.sub_configs)]
+    assert {part._attn_implementation for part in parts} == {"sdpa"}
+    config = build(backend, class_name, attn_implementation="eager").config
+    assert config._attn_implementation == config.get_text_config()._attn_implementation == "eager"
+
+
+def test_gradient_checkpointing_in_a_configuration(backend):
+    assert build(backend, "CLIPModel", gradient_checkpointing=True).is_gradient_checkpointing
+    assert build(backend, gradient_checkpointing=True).is_gradient_checkpointing
+    assert not build(backend).is_gradient_checkpointing
+
+
+def test_a_model_states_its_source_in_an_attribute_of_its_own(backend):
+    model = build(backend, "CLIPModel", name_or_path="somewhere")
+    assert vars(model)["name_or_path"] == model.config.name_or_path == "somewhere"
+    model.name_or_path = "elsewhere"
+    assert model.name_or_path == "elsewhere"

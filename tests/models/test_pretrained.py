@@ -167,6 +167,17 @@ def test_mismatched_sizes_are_an_error_unless_ignored(backend, saved):
 # Options
 
 
+@pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPVisionModel"])
+def test_the_configuration_of_a_loaded_model_states_the_dtype_of_its_weights(backend, saved, class_name):
+    option = "param_dtype" if backend.name == "flax" else "dtype"
+    for dtype in (None, "float16", "auto"):
+        model = backend.load(class_name, saved(backend), **{option: dtype})
+        config, found = model.config, set(backend.dtypes(model).values())
+        parts = [config, *(getattr(config, key) for key in config.sub_configs)]
+        assert {part.dtype for part in parts} == {part.torch_dtype for part in parts} == found
+        assert found == {dtype if dtype == "float16" else "float32"}
+
+
 @pytest.mark.parametrize("dtype", ["int8", "float17", "integer", 3])
 def test_a_dtype_that_is_none_is_refused(backend, saved, dtype):
     dtype = backend.integer_dtype() if dtype == "integer" else dtype

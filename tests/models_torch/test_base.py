@@ -51,6 +51,18 @@ def test_input_gradients_can_be_asked_for_and_dropped(ids):
     assert not model(ids).pooler_output.requires_grad
 
 
+def test_adapters_of_peft_name_the_model_they_were_trained_on(ids, tmp_path):
+    peft = pytest.importorskip("peft", reason="PEFT is not installed")
+    build().save_pretrained(tmp_path / "base")
+    base = clip_torch.CLIPTextModel.from_pretrained(tmp_path / "base")
+    lora = peft.get_peft_model(base, peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    lora.save_pretrained(tmp_path / "adapter")
+    found = peft.PeftConfig.from_pretrained(tmp_path / "adapter").base_model_name_or_path
+    assert found == str(tmp_path / "base")
+    loaded = peft.PeftModel.from_pretrained(clip_torch.CLIPTextModel.from_pretrained(found), tmp_path / "adapter")
+    torch.testing.assert_close(loaded(ids).pooler_output, lora.eval()(ids).pooler_output)
+
+
 def test_peft_finds_our_modules_by_the_references_names(ids):
     peft = pytest.importorskip("peft", reason="PEFT is not installed")
     model = build("CLIPTextModel")

@@ -125,6 +125,18 @@ def test_a_tower_out_of_a_full_file_is_the_full_models_with_its_projection(oracl
         assert compared(ours) == compared(alone, ours)
 
 
+@pytest.mark.parametrize("config_class", ["CLIPConfig", "CLIPTextConfig", "CLIPVisionConfig"])
+def test_every_attribute_that_generic_code_reads_has_the_references_value(oracle, config_class):
+    theirs, names = oracle("config_attributes", config_class=config_class)
+    ours = getattr(clip_core, config_class)()
+    for key in ours.sub_configs or ():
+        assert key in names
+    del theirs["sub_configs"]
+    assert len(theirs) > 60
+    assert {name: getattr(ours, name) for name in theirs} == theirs
+    assert {name for name in names if not name.startswith("_")} - set(ours) == set()
+
+
 def test_overrides(oracle, tmp_path):
     folder = write(tmp_path, FULL_CONFIGS["openai B/32"])
     overrides = {

@@ -170,6 +170,17 @@ def config_fields(
     return config.to_dict()
 
 
+def config_attributes(config_class: str) -> tuple[dict[str, Any], list[str]]:
+    """The public attributes of one of the reference's configurations with plain values, and what iteration gives."""
+    import transformers
+
+    config = getattr(transformers, config_class)()
+    names = [name for name in dir(config) if not name.startswith("_") and name != "torch_dtype"]
+    values = {name: getattr(config, name) for name in names}
+    plain = (bool, int, float, str, list, dict, type(None))
+    return {name: value for name, value in values.items() if isinstance(value, plain)}, list(config)
+
+
 def save_config(config_class: str, content: dict[str, Any], folder: str) -> None:
     """Save one of the reference's configurations, made of fields."""
     import transformers

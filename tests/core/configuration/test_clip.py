@@ -86,6 +86,46 @@ class TestFields:
         config.torch_dtype = np.dtype("float64")
         assert config.dtype == "float64"
 
+    def test_text_configuration(self):
+        config = CLIPConfig()
+        assert config.get_text_config() is config.get_text_config(decoder=True) is config.text_config
+        assert config.get_text_config(encoder=True) is config
+        assert config.text_config.get_text_config() is config.text_config
+        assert config.vision_config.get_text_config() is config.vision_config
+
+    def test_iteration_over_the_names_of_fields(self):
+        names = list(CLIPConfig(note=1))
+        assert {"text_config", "dtype", "note", "is_encoder_decoder"} < set(names)
+        assert len(names) == len(set(names))
+        assert "quantization_config" not in CLIPConfig()
+
+    def test_updates_from_a_string(self):
+        config = CLIPTextConfig(note="a")
+        config.update_from_string(
+            "num_hidden_layers=3,attention_dropout=0.5,return_dict=n,torchscript=1,hidden_act=gelu,note=b=c,top_k=7"
+        )
+        assert (config.num_hidden_layers, config.attention_dropout, config.hidden_act) == (3, 0.5, "gelu")
+        assert (config.return_dict, config.torchscript, config.note, config.top_k) == (False, True, "b=c", 7)
+        with pytest.raises(ValueError, match=naming(CLIPTextConfig, "'depth'")):
+            config.update_from_string("depth=3")
+        with pytest.raises(ValueError, match=naming("return_dict='maybe'")):
+            config.update_from_string("return_dict=maybe")
+        with pytest.raises(ValueError, match=naming("num_hidden_layers=0")):
+            config.update_from_string("num_hidden_layers=0")
+        with pytest.raises(TypeError, match=naming("id2label='x'")):
+            config.update_from_string("id2label=x")
+
+    def test_the_commit_of_a_file_from_the_hub(self, tmp_path):
+        commit = "0123456789abcdef" * 2 + "01234567"
+        folder = tmp_path / "models--user--clip" / "snapshots" / commit
+        CLIPConfig().save_pretrained(folder)
+        CLIPConfig().save_pretrained(tmp_path)
+        assert CLIPConfig.from_pretrained(folder)._commit_hash == commit
+        assert CLIPTextConfig.from_pretrained(folder, return_unused_kwargs=True)[0]._commit_hash == commit
+        assert CLIPConfig.get_config_dict(folder)[0]["_commit_hash"] == commit
+        assert CLIPConfig.from_pretrained(tmp_path)._commit_hash is CLIPConfig()._commit_hash is None
+        assert CLIPConfig.from_pretrained(folder) == CLIPConfig()
+
     def test_dtype_of_any_framework(self):
         import jax.numpy as jnp
         import torch
