@@ -30,8 +30,11 @@ __all__ = ["FORMATS", "Checkpoint", "CheckpointError", "formats_in", "open_check
 _INDEX = ".index.json"
 
 
-class CheckpointError(ValueError):
-    """An error for a checkpoint that cannot be read, or does not fit the model."""
+class CheckpointError(ValueError, RuntimeError):
+    """An error for a checkpoint that cannot be read, or does not fit the model.
+
+    It is a RuntimeError as well, as PyTorch's and transformers' errors for weights that do not fit are.
+    """
 
 
 class Checkpoint(Mapping[str, "np.ndarray"]):

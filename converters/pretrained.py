@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip_core.configuration.given import own_config
 from clip_core.hub import split_hub_options
+from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.pushable import Pushable, upload_saved
 from converters.checkpoint import Checkpoint, open_checkpoint
 from converters.formats import format_named
@@ -19,13 +21,23 @@ from converters.sidecars.description import config_from_pretrained
 from converters.writing import save_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from converters.naming.matching import LoadReport
     from converters.tensors import TensorEntry
 
 # Keywords of saving in training scripts for transformers; accepted and ignored.
 _NOT_NEEDED_TO_SAVE = ("save_function", "save_peft_format")
+
+
+def _one_dtype(by_part: Mapping[str, Any]) -> Any:
+    """Return the dtype of a dict such as {"": "float16"}; None for an empty one."""
+    if not by_part:
+        return None
+    if "" not in by_part or any(dtype != by_part[""] for dtype in by_part.values()):
+        raise ValueError(
+            f"dtype={dict(by_part)!r} names several dtypes, and a model is loaded in one; give that, and cast a tower "
+            "of the loaded model"
+        )
+    return by_part[""]
 
 
 @dataclass
@@ -45,7 +57,15 @@ class Prepared:
     fresh: list[str]
 
     def dtype(self, dtype: Any, default: Any) -> Any:
-        """Return the dtype to load in: as given, `default` for None, and the checkpoint's own for "auto"."""
+        """Return the dtype to load in: as given, `default` for None, and the checkpoint's own for "auto".
+
+        A dict by tower, as transformers takes it, has to name one dtype for all.
+
+        Raises:
+            ValueError: if a dict names several dtypes.
+        """
+        if isinstance(dtype, Mapping):
+            dtype = _one_dtype(dtype)
         if dtype is None:
             return default
         if dtype != "auto":
@@ -96,6 +116,7 @@ def prepare(
         TypeError: a keyword is unknown.
     """
     hub = split_hub_options(kwargs)
+    refuse_loader_keywords(kwargs, model_class.__name__)
     new_head = not {"num_labels", "id2label", "label2id"}.isdisjoint(kwargs)
     if source is None and (tensors is None or config is None):
         raise ValueError(
@@ -200,6 +221,8 @@ def _resolve_config(model_class: type[Any], given: Any, hub: Any, kwargs: dict[s
         config = own_config(copy.deepcopy(given), model_class.config_class, model_class.__name__)
         unused = {name: value for name, value in kwargs.items() if not hasattr(config, name)}
         config.update({name: value for name, value in kwargs.items() if name not in unused})
+    if unused.get("dtype", "") in (None, "auto", {}):  # Flax has other names for what it would ask for
+        del unused["dtype"]
     if unused:
         raise TypeError(f"{model_class.__name__}.from_pretrained does not take {', '.join(unused)}")
     return config

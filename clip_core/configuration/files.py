@@ -207,6 +207,8 @@ class BaseConfig(ConfigFields, Pushable, Readable):
             fields.pop("projection_dim", None)
         config = cls(**{**fields, "attn_implementation": kwargs.pop("attn_implementation", None)})
         overrides = {key: value for key, value in kwargs.items() if config._has_field(key)}
+        if isinstance(overrides.get("dtype"), Mapping) or str(overrides.get("dtype")) == "auto":
+            del overrides["dtype"]  # a way to load a model, not the dtype of one
         config.update(overrides)
         if "projection_dim" not in fields.keys() | overrides.keys():
             config.projection_dim_stated = False

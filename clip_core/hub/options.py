@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
 
 class HubOptions(TypedDict, total=False):
@@ -28,16 +29,19 @@ class HubOptions(TypedDict, total=False):
     force_download: bool
 
 
-# Keywords passed by code written for transformers that no longer have a meaning.
+# Keywords passed by code written for transformers that have no meaning here, whatever their value.
 _OBSOLETE = frozenset(
     {
         "_commit_hash",
         "_fast_init",
         "_from_auto",
         "_from_pipeline",
+        "adapter_name",
+        "code_revision",
         "from_flax",
         "from_pt",
         "from_tf",
+        "generation_config",
         "low_cpu_mem_usage",
         "mirror",
         "proxies",
@@ -47,9 +51,45 @@ _OBSOLETE = frozenset(
     }
 )
 
+# Keywords of transformers' loaders that ask for something unless they are empty -> what does it here.
+LOADER_KEYWORDS = {
+    "adapter_kwargs": "load adapters into the model with PEFT",
+    "device_mesh": "distribute the loaded model with PyTorch",
+    "distributed_config": "distribute the loaded model with PyTorch",
+    "gguf_file": "convert the file to safetensors first",
+    "key_mapping": "rename the tensors and pass them as state_dict",
+    "load_in_4bit": "quantize the loaded model, such as with torchao",
+    "load_in_8bit": "quantize the loaded model, such as with torchao",
+    "max_memory": "a model is loaded onto one device, which device_map names",
+    "offload_buffers": "a model is loaded onto one device, which device_map names",
+    "offload_folder": "a model is loaded onto one device, which device_map names",
+    "offload_state_dict": "weights are read from the mapped file, without a copy to put aside",
+    "quantization_config": "quantize the loaded model, such as with torchao",
+    "tp_plan": "distribute the loaded model with PyTorch",
+    "tp_size": "distribute the loaded model with PyTorch",
+    "use_flash_attention_2": 'pass attn_implementation="flash_attention_2"',
+    "use_kernels": "choose a kernel with attn_implementation",
+}
+
+
+def refuse_loader_keywords(kwargs: Mapping[str, Any], class_name: str) -> None:
+    """Check that no keyword asks for what transformers' loaders do and this one does not.
+
+    Args:
+        kwargs: the keywords of a call, without the hub options.
+        class_name: name of the class that is loaded, for the message.
+
+    Raises:
+        TypeError: if one does; the message says what to do instead.
+    """
+    for name in LOADER_KEYWORDS.keys() & kwargs.keys():
+        raise TypeError(f"{class_name}.from_pretrained does not take {name}={kwargs[name]!r}; {LOADER_KEYWORDS[name]}")
+
 
 def split_hub_options(kwargs: dict[str, Any]) -> HubOptions:
-    """Remove the hub options from `kwargs` in place and return them; obsolete keywords of transformers are dropped.
+    """Remove the hub options from `kwargs` in place and return them.
+
+    Keywords of transformers that have no meaning here, or ask for nothing, are dropped.
 
     Args:
         kwargs: the keywords of a call.
@@ -60,7 +100,8 @@ def split_hub_options(kwargs: dict[str, Any]) -> HubOptions:
     Raises:
         ValueError: if both `token` and its old name `use_auth_token` are given, and differ.
     """
-    for name in _OBSOLETE & kwargs.keys():
+    empty = {name for name in LOADER_KEYWORDS.keys() & kwargs.keys() if not kwargs[name]}
+    for name in (_OBSOLETE & kwargs.keys()) | empty:
         del kwargs[name]
     old_token = kwargs.pop("use_auth_token", None)
     if old_token is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from clip_core.hub import find_file, require_file, split_hub_options
 from clip_core.hub.files import read_json, staged
+from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.pushable import upload_saved
 from clip_core.tokenization.added import as_added_token
 from clip_core.tokenization.specials import ADDITIONAL, NAMES
@@ -59,6 +60,8 @@ def from_pretrained(cls: type[Any], /, pretrained_model_name_or_path: StrPath, *
         ValueError: a file is damaged, or is not that of a CLIP tokenizer.
     """
     source, options = pretrained_model_name_or_path, split_hub_options(kwargs)
+    if "gguf_file" in kwargs:
+        refuse_loader_keywords(kwargs, cls.__name__)
     kwargs.pop("use_fast", None)  # transformers' AutoTokenizer chooses a class by it; this is one
 
     def find(name: str) -> Path | None:

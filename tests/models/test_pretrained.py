@@ -226,3 +226,27 @@ def test_a_keyword_that_nothing_takes_is_named(backend, built, saved, tmp_path):
 def test_transformers_obsolete_keywords_are_taken(backend, saved):
     obsolete = {"low_cpu_mem_usage": True, "trust_remote_code": False, "resume_download": True, "from_pt": True}
     backend.load("CLIPModel", saved(backend), **obsolete)
+
+
+# Keywords of transformers' loaders
+
+
+def test_keywords_that_ask_for_nothing_are_taken(backend, saved):
+    nothing = {"offload_folder": None, "max_memory": None, "key_mapping": {}, "tp_plan": None, "torch_dtype": None}
+    model = backend.load("CLIPTextModel", saved(backend), **nothing, gguf_file=None, adapter_kwargs={}, state_dict=None)
+    assert set(backend.dtypes(model).values()) == {"float32"}
+
+
+def test_keywords_that_ask_for_something_are_refused_by_name(backend, saved):
+    for name in ("key_mapping", "quantization_config"):
+        with pytest.raises(TypeError, match=naming("CLIPModel", f"{name}={{'a': 1}}")):
+            backend.load("CLIPModel", saved(backend), **{name: {"a": 1}})
+
+
+def test_a_dict_of_dtypes_names_one_for_all(backend, saved):
+    option = "param_dtype" if backend.name == "flax" else "dtype"
+    for dtypes, expected in (({}, "float32"), ({"": "float16", "text_config": "float16"}, "float16")):
+        model = backend.load("CLIPModel", saved(backend), **{option: dtypes})
+        assert set(backend.dtypes(model).values()) == {expected}
+    with pytest.raises(ValueError, match=naming("'text_config': 'float16'")):
+        backend.load("CLIPModel", saved(backend), **{option: {"text_config": "float16"}})

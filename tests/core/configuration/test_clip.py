@@ -115,6 +115,12 @@ class TestFields:
         with pytest.raises(TypeError, match=naming("id2label='x'")):
             config.update_from_string("id2label=x")
 
+    def test_a_way_to_choose_a_dtype_is_not_a_dtype(self, tmp_path):
+        CLIPConfig(dtype="float16").save_pretrained(tmp_path)
+        for asked in ("auto", {"": "float32"}):
+            config, unused = CLIPConfig.from_pretrained(tmp_path, torch_dtype=asked, return_unused_kwargs=True)
+            assert (config.dtype, unused) == ("float16", {"dtype": asked})
+
     def test_the_commit_of_a_file_from_the_hub(self, tmp_path):
         commit = "0123456789abcdef" * 2 + "01234567"
         folder = tmp_path / "models--user--clip" / "snapshots" / commit

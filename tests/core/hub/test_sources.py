@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from clip_core.hub import check_file_name, find_file, list_files, require_file, split_hub_options
+from clip_core.hub.options import LOADER_KEYWORDS, refuse_loader_keywords
 from support.hub_server import TOKEN, HubClient, HubClientError, HubServer
 from support.messages import mentions, naming
 
@@ -187,6 +188,20 @@ class TestOptions:
         kwargs = {"proxies": {}, "resume_download": True, "_from_auto": True, "trust_remote_code": False, "x": 1}
         assert split_hub_options(kwargs) == {}
         assert kwargs == {"x": 1}
+
+    def test_keywords_that_ask_for_nothing_are_dropped(self):
+        empty = {"offload_folder": None, "key_mapping": {}, "load_in_8bit": False, "gguf_file": "", "tp_plan": None}
+        kwargs = {**empty, "adapter_name": "default", "code_revision": "main", "x": None}
+        assert split_hub_options(kwargs) == {}
+        assert kwargs == {"x": None}
+
+    @pytest.mark.parametrize("name", LOADER_KEYWORDS)
+    def test_keywords_that_ask_for_something_are_refused_by_name(self, name):
+        kwargs = {name: "auto"}
+        assert split_hub_options(kwargs) == {}
+        with pytest.raises(TypeError, match=naming("CLIPModel", f"{name}='auto'", LOADER_KEYWORDS[name])):
+            refuse_loader_keywords(kwargs, "CLIPModel")
+        refuse_loader_keywords({"x": 1}, "CLIPModel")
 
     def test_old_name_of_token(self):
         assert split_hub_options({"use_auth_token": "t"}) == {"token": "t"}
