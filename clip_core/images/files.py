@@ -6,11 +6,11 @@ import copy
 import json
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from clip_core.hub import find_file, require_file
+from clip_core.hub import find_file, require_file, split_hub_options
 from clip_core.hub.files import read_json, write_text
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.hub.readable import Readable
@@ -73,7 +73,7 @@ class BaseImageProcessor(Pushable, Readable):
         return_unused = kwargs.pop("return_unused_kwargs", False)
         known = {*ARGUMENTS, *image_processor_dict}
         overrides = {key: value for key, value in kwargs.items() if key in known}
-        unused = {key: value for key, value in kwargs.items() if key not in known}
+        unused = {key: value for key, value in kwargs.items() if key not in known and value is not None}
         processor = cls(**{**image_processor_dict, **overrides})
         if return_unused:
             return processor, unused
@@ -81,6 +81,28 @@ class BaseImageProcessor(Pushable, Readable):
             names = ", ".join(sorted(unused.keys() - _IGNORED_KEYWORDS))
             warnings.warn(f"{cls.__name__} ignores unknown keywords: {names}", stacklevel=3)
         return processor
+
+    @classmethod
+    def from_json_file(cls, json_file: str | os.PathLike[str]) -> Self:
+        """Read an image processor from a JSON file of its own settings.
+
+        Args:
+            json_file: the file.
+        """
+        return cls(**read_json(json_file))
+
+    @classmethod
+    def get_image_processor_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the unprocessed settings of a source, and the keywords that are not hub options.
+
+        Args:
+            pretrained_model_name_or_path: a local folder, the file itself, or a hub id.
+            **kwargs: hub options and others.
+        """
+        options = split_hub_options(kwargs)
+        return read_image_processor(pretrained_model_name_or_path, **options)[1], kwargs
 
     # Writing
 

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from clip_core.hub.files import staged
+from clip_core.hub.files import staged, write_text
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.hub.readable import Readable
 from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME
@@ -94,7 +94,10 @@ class CLIPProcessor(Pushable, Readable):
         KeysView(pixel_values, input_ids, attention_mask)
     """
 
+    # The parts, and the names of their classes in transformers.
     attributes: ClassVar[list[str]] = ["image_processor", "tokenizer"]
+    image_processor_class: ClassVar[tuple[str, str]] = ("CLIPImageProcessor", "CLIPImageProcessorFast")
+    tokenizer_class: ClassVar[str] = "AutoTokenizer"
 
     def __init__(self, image_processor: Any = None, tokenizer: Any = None, *, feature_extractor: Any = None) -> None:
         if feature_extractor is not None:
@@ -174,16 +177,39 @@ class CLIPProcessor(Pushable, Readable):
                 self.image_processor._processor_class = type(self).__name__  # noqa: SLF001
                 self.image_processor.save_pretrained(staging)
             else:
-                content = {**self.to_dict(), "image_processor": json.loads(self.image_processor.to_json_string())}
-                text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-                (staging / PROCESSOR_NAME).write_text(text, encoding="utf-8")
+                (staging / PROCESSOR_NAME).write_text(self.to_json_string(legacy_serialization=False), encoding="utf-8")
         if push_to_hub:
             upload_saved(save_directory, **kwargs)
         return [] if legacy_serialization else [str(Path(save_directory) / PROCESSOR_NAME)]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the processor's own settings, without those of its two parts."""
-        return {"processor_class": type(self).__name__}
+    def to_dict(self, legacy_serialization: bool = True) -> dict[str, Any]:
+        """Return the processor's own settings.
+
+        Args:
+            legacy_serialization: leave out those of the image processor; False adds them.
+        """
+        own = {"processor_class": type(self).__name__}
+        return own if legacy_serialization else {**own, "image_processor": self.image_processor.to_dict()}
+
+    def to_json_string(self, legacy_serialization: bool = True) -> str:
+        """Return `to_dict` as JSON.
+
+        Args:
+            legacy_serialization: as in `to_dict`.
+        """
+        content = self.to_dict()
+        if not legacy_serialization:
+            content["image_processor"] = json.loads(self.image_processor.to_json_string())  # arrays as lists
+        return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+    def to_json_file(self, json_file_path: str | os.PathLike[str], legacy_serialization: bool = True) -> None:
+        """Write `to_json_string` to a file, atomically.
+
+        Args:
+            json_file_path: the file.
+            legacy_serialization: as in `to_dict`.
+        """
+        write_text(json_file_path, self.to_json_string(legacy_serialization))
 
     def decode(self, *args: Any, **kwargs: Any) -> str:
         """Return the text of token ids; see `CLIPTokenizer.decode`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clip_core.images.processor import CLIPImageProcessor
+from clip_core.images.processor import CLIPImageProcessor, CLIPImageProcessorFast
 from support.messages import naming
 
 OLD = {
@@ -178,3 +178,23 @@ def test_uploads_hold_the_file(monkeypatch, tmp_path):
         ({"shortest_edge": 25}, "it", {"create_pr": True}),
         ({"shortest_edge": 25}, "me/other", {}),
     ]
+
+
+def test_a_file_of_settings_is_read_and_written_by_itself(tmp_path):
+    CLIPImageProcessor(size=40, image_mean=np.float32(0.5)).to_json_file(tmp_path / "a.json")
+    read = CLIPImageProcessor.from_json_file(tmp_path / "a.json")
+    assert (read.size, read.image_mean) == ({"shortest_edge": 40}, 0.5)
+    assert read.to_json_string() == (tmp_path / "a.json").read_text()
+    content, unused = CLIPImageProcessor.get_image_processor_dict(tmp_path / "a.json", token=None, crop_size=3)
+    assert content == json.loads(read.to_json_string())
+    assert unused == {"crop_size": 3}
+
+
+def test_keywords_of_loaders_that_ask_for_nothing_bring_no_warning(tmp_path):
+    CLIPImageProcessor().save_pretrained(tmp_path)
+    CLIPImageProcessor.from_pretrained(tmp_path, gguf_file=None, device_map=None, trust_remote_code=False)
+
+
+def test_the_fast_processors_name_is_an_alias():
+    assert CLIPImageProcessorFast is CLIPImageProcessor
+    assert CLIPImageProcessorFast().to_dict()["image_processor_type"] == "CLIPImageProcessor"

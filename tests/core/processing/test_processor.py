@@ -202,3 +202,11 @@ def test_uploads_hold_the_files_of_both(processor, monkeypatch, tmp_path):
     assert processor.push_to_hub("me/it", private=True) == "address"
     processor.save_pretrained(tmp_path / "it", push_to_hub=True, create_pr=True)
     assert uploads == [(files, "me/it", {"private": True}), (files, "it", {"create_pr": True})]
+
+
+def test_its_own_settings_as_json(processor, tmp_path):
+    assert json.loads(processor.to_json_string()) == processor.to_dict() == {"processor_class": "CLIPProcessor"}
+    processor.to_json_file(tmp_path / "processor_config.json", legacy_serialization=False)
+    content = json.loads((tmp_path / "processor_config.json").read_text())
+    assert content["image_processor"] == json.loads(processor.image_processor.to_json_string())
+    assert processor.to_dict(legacy_serialization=False)["image_processor"] == processor.image_processor.to_dict()
