@@ -13,15 +13,19 @@ from clip_core._lazy import names_on_demand
 
 if TYPE_CHECKING:
     from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
-    from clip_core.images import CLIPFeatureExtractor, CLIPImageProcessor
-    from clip_core.processing import CLIPProcessor
+    from clip_core.images import CLIPFeatureExtractor, CLIPImageProcessor, CLIPImageProcessorFast
+    from clip_core.processing import BatchFeature, CLIPProcessor
     from clip_core.tasks import ZeroShotClassifier
-    from clip_core.tokenization import CLIPTokenizer, CLIPTokenizerFast
+    from clip_core.tokenization import AddedToken, BatchEncoding, CLIPTokenizer, CLIPTokenizerFast
 
 __all__ = [
+    "AddedToken",
+    "BatchEncoding",
+    "BatchFeature",
     "CLIPConfig",
     "CLIPFeatureExtractor",
     "CLIPImageProcessor",
+    "CLIPImageProcessorFast",
     "CLIPProcessor",
     "CLIPTextConfig",
     "CLIPTokenizer",
@@ -34,9 +38,13 @@ __all__ = [
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {
+        "AddedToken": "tokenization",
+        "BatchEncoding": "tokenization",
+        "BatchFeature": "processing",
         "CLIPConfig": "configuration",
         "CLIPFeatureExtractor": "images",
         "CLIPImageProcessor": "images",
+        "CLIPImageProcessorFast": "images",
         "CLIPProcessor": "processing",
         "CLIPTextConfig": "configuration",
         "CLIPTokenizer": "tokenization",

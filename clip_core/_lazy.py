@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -24,3 +25,43 @@ def names_on_demand(package: str, modules: Mapping[str, str]) -> tuple[Callable[
         return module if modules[name] == name else getattr(module, name)
 
     return get, lambda: sorted(modules)
+
+
+# What code for CLIP imports from transformers, and the backends do not have -> what to use.
+_ELSEWHERE = {
+    "AutoConfig": "use CLIPConfig, CLIPTextConfig or CLIPVisionConfig",
+    "AutoFeatureExtractor": "use CLIPImageProcessor",
+    "AutoImageProcessor": "use CLIPImageProcessor",
+    "AutoModel": "use CLIPModel",
+    "AutoModelForImageClassification": "use CLIPForImageClassification",
+    "AutoModelForZeroShotImageClassification": "use CLIPModel, or clip_core.ZeroShotClassifier",
+    "AutoProcessor": "use CLIPProcessor",
+    "AutoTokenizer": "use CLIPTokenizerFast or CLIPTokenizer",
+    "CLIPOnnxConfig": "export the model with torch.onnx.export",
+    "PreTrainedModel": "use CLIPPreTrainedModel",
+    "PreTrainedTokenizer": "use CLIPTokenizer",
+    "PreTrainedTokenizerFast": "use CLIPTokenizerFast",
+    "PretrainedConfig": "use CLIPConfig, CLIPTextConfig or CLIPVisionConfig",
+    "ProcessorMixin": "use CLIPProcessor",
+    "Trainer": "import it from transformers, which trains these models, or use clip-zoo train",
+    "TrainingArguments": "import it from transformers, or use clip-zoo train",
+    "pipeline": "use clip_core.ZeroShotClassifier, or give model and processor to the one of transformers",
+}
+
+
+def missing_name(package: str, name: str) -> Exception:
+    """Return the error for a name that a backend does not have: for one of transformers', what to use instead.
+
+    An ImportError, because Python replaces the message of an AttributeError in `from package import name`.
+
+    Args:
+        package: the backend.
+        name: the name.
+    """
+    kind = re.match(r"(TF|Flax)(?=CLIP|Auto)", name)
+    instead = _ELSEWHERE.get(name.removeprefix(kind[0]) if kind else name)
+    if instead is None and kind and f"clip_{kind[0].lower()}" != package:
+        instead = f"import it from clip_{kind[0].lower()}"
+    if instead is None:
+        return AttributeError(f"module {package!r} has no attribute {name!r}")
+    return ImportError(f"{package} has no {name}; {instead}", name=package)

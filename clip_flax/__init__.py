@@ -15,6 +15,7 @@ from jax.tree_util import register_dataclass
 
 import clip_core
 import clip_core._shadowing  # before the first import from `converters`
+from clip_core._lazy import missing_name
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from clip_core.modeling.outputs import OUTPUT_CLASSES
 from clip_flax.model import CLIPModel
@@ -23,7 +24,17 @@ from clip_flax.text import CLIPTextModel, CLIPTextModelWithProjection
 from clip_flax.vision import CLIPForImageClassification, CLIPVisionModel, CLIPVisionModelWithProjection
 
 if TYPE_CHECKING:
-    from clip_core import CLIPFeatureExtractor, CLIPImageProcessor, CLIPProcessor, CLIPTokenizer, CLIPTokenizerFast
+    from clip_core import (
+        AddedToken,
+        BatchEncoding,
+        BatchFeature,
+        CLIPFeatureExtractor,
+        CLIPImageProcessor,
+        CLIPImageProcessorFast,
+        CLIPProcessor,
+        CLIPTokenizer,
+        CLIPTokenizerFast,
+    )
 
 # jax.jit and jax.export flatten and unflatten outputs; they have to know their fields.
 for _output_class in OUTPUT_CLASSES:
@@ -47,10 +58,14 @@ FlaxCLIPVisionModelWithProjection = CLIPVisionModelWithProjection
 FlaxCLIPVisionPreTrainedModel = CLIPPreTrainedModel
 
 __all__ = [
+    "AddedToken",
+    "BatchEncoding",
+    "BatchFeature",
     "CLIPConfig",
     "CLIPFeatureExtractor",
     "CLIPForImageClassification",
     "CLIPImageProcessor",
+    "CLIPImageProcessorFast",
     "CLIPModel",
     "CLIPPreTrainedModel",
     "CLIPProcessor",
@@ -77,7 +92,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Load tokenizers and processors on first use: models do not need them."""
     if name not in __all__:
-        raise AttributeError(f"module 'clip_flax' has no attribute {name!r}")
+        raise missing_name(__name__, name)
     return getattr(clip_core, name)
 
 

@@ -14,6 +14,7 @@ import optree
 
 import clip_core
 import clip_core._shadowing  # before the first import from `converters`
+from clip_core._lazy import missing_name
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from clip_core.modeling.outputs import OUTPUT_CLASSES
 from clip_tf.model import CLIPModel
@@ -22,7 +23,17 @@ from clip_tf.text import CLIPTextModel, CLIPTextModelWithProjection
 from clip_tf.vision import CLIPForImageClassification, CLIPVisionModel, CLIPVisionModelWithProjection
 
 if TYPE_CHECKING:
-    from clip_core import CLIPFeatureExtractor, CLIPImageProcessor, CLIPProcessor, CLIPTokenizer, CLIPTokenizerFast
+    from clip_core import (
+        AddedToken,
+        BatchEncoding,
+        BatchFeature,
+        CLIPFeatureExtractor,
+        CLIPImageProcessor,
+        CLIPImageProcessorFast,
+        CLIPProcessor,
+        CLIPTokenizer,
+        CLIPTokenizerFast,
+    )
 
 
 def _flatten(output: Any) -> tuple[tuple[Any, ...], tuple[str, ...], tuple[str, ...]]:
@@ -50,10 +61,14 @@ TFCLIPVisionModel = CLIPVisionModel
 TFCLIPVisionModelWithProjection = CLIPVisionModelWithProjection
 
 __all__ = [
+    "AddedToken",
+    "BatchEncoding",
+    "BatchFeature",
     "CLIPConfig",
     "CLIPFeatureExtractor",
     "CLIPForImageClassification",
     "CLIPImageProcessor",
+    "CLIPImageProcessorFast",
     "CLIPModel",
     "CLIPPreTrainedModel",
     "CLIPProcessor",
@@ -78,7 +93,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Load tokenizers and processors on first use: models do not need them."""
     if name not in __all__:
-        raise AttributeError(f"module 'clip_tf' has no attribute {name!r}")
+        raise missing_name(__name__, name)
     return getattr(clip_core, name)
 
 

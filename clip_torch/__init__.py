@@ -13,6 +13,7 @@ from torch.export import register_dataclass
 
 import clip_core
 import clip_core._shadowing  # before the first import from `converters`
+from clip_core._lazy import missing_name
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from clip_core.modeling.outputs import OUTPUT_CLASSES
 from clip_torch.bridge import from_transformers, to_transformers
@@ -22,17 +23,31 @@ from clip_torch.text import CLIPTextModel, CLIPTextModelWithProjection
 from clip_torch.vision import CLIPForImageClassification, CLIPVisionModel, CLIPVisionModelWithProjection
 
 if TYPE_CHECKING:
-    from clip_core import CLIPFeatureExtractor, CLIPImageProcessor, CLIPProcessor, CLIPTokenizer, CLIPTokenizerFast
+    from clip_core import (
+        AddedToken,
+        BatchEncoding,
+        BatchFeature,
+        CLIPFeatureExtractor,
+        CLIPImageProcessor,
+        CLIPImageProcessorFast,
+        CLIPProcessor,
+        CLIPTokenizer,
+        CLIPTokenizerFast,
+    )
 
 # torch.export flattens and unflattens outputs, and torch.export.save stores their names.
 for _output_class in OUTPUT_CLASSES:
     register_dataclass(_output_class, serialized_type_name=f"clip_core.outputs.{_output_class.__name__}")
 
 __all__ = [
+    "AddedToken",
+    "BatchEncoding",
+    "BatchFeature",
     "CLIPConfig",
     "CLIPFeatureExtractor",
     "CLIPForImageClassification",
     "CLIPImageProcessor",
+    "CLIPImageProcessorFast",
     "CLIPModel",
     "CLIPPreTrainedModel",
     "CLIPProcessor",
@@ -52,7 +67,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Load tokenizers and processors on first use: models do not need them."""
     if name not in __all__:
-        raise AttributeError(f"module 'clip_torch' has no attribute {name!r}")
+        raise missing_name(__name__, name)
     return getattr(clip_core, name)
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from clip_core._lazy import names_on_demand
 
 if TYPE_CHECKING:
-    from clip_core.images.processor import CLIPFeatureExtractor, CLIPImageProcessor
+    from clip_core.images.processor import CLIPFeatureExtractor, CLIPImageProcessor, CLIPImageProcessorFast
 
 __all__ = [
     "CLIPFeatureExtractor",
     "CLIPImageProcessor",
+    "CLIPImageProcessorFast",
 ]
 
 __getattr__, __dir__ = names_on_demand(
@@ -22,5 +23,6 @@ __getattr__, __dir__ = names_on_demand(
     {
         "CLIPFeatureExtractor": "processor",
         "CLIPImageProcessor": "processor",
+        "CLIPImageProcessorFast": "processor",
     },
 )

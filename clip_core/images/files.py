@@ -88,6 +88,9 @@ class BaseImageProcessor(Pushable, Readable):
 
         Args:
             json_file: the file.
+
+        Returns:
+            An instance of the class.
         """
         return cls(**read_json(json_file))
 

@@ -274,6 +274,10 @@ class CLIPImageProcessor(BaseImageProcessor):
         )
 
 
+# An alias: one class, with the values of transformers' slow processor, and no second one on torchvision.
+CLIPImageProcessorFast = CLIPImageProcessor
+
+
 class CLIPFeatureExtractor(CLIPImageProcessor):
     """The deprecated name of `CLIPImageProcessor`."""
 

@@ -11,11 +11,13 @@ from clip_core._lazy import names_on_demand
 
 if TYPE_CHECKING:
     from clip_core.processing.encoding import BatchEncoding
+    from clip_core.tokenization.added import AddedToken
     from clip_core.tokenization.bpe import CLIPTokenizer
     from clip_core.tokenization.fast import CLIPTokenizerFast
 
-__all__ = ["BatchEncoding", "CLIPTokenizer", "CLIPTokenizerFast"]
+__all__ = ["AddedToken", "BatchEncoding", "CLIPTokenizer", "CLIPTokenizerFast"]
 
 __getattr__, __dir__ = names_on_demand(
-    __name__, {"BatchEncoding": "rows", "CLIPTokenizer": "bpe", "CLIPTokenizerFast": "fast"}
+    __name__,
+    {"AddedToken": "added", "BatchEncoding": "rows", "CLIPTokenizer": "bpe", "CLIPTokenizerFast": "fast"},
 )

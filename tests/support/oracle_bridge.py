@@ -117,7 +117,7 @@ def states() -> dict[str, Any]:
     ours.vision_model.requires_grad_(False)
     ours.set_attn_implementation({"text_config": "eager", "vision_config": "sdpa"})
     ours.gradient_checkpointing_enable()
-    ours.config.name_or_path = "somewhere/clip"
+    ours.name_or_path = ours.config.name_or_path = "somewhere/clip"
     theirs = clip_torch.to_transformers(ours)
     back = clip_torch.from_transformers(theirs)
     tower = _made("CLIPTextModel").train()
