@@ -7,6 +7,7 @@ import sys
 import traceback
 import warnings
 from itertools import pairwise
+from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
@@ -192,6 +193,8 @@ def _naming_the_option(message: str, arguments: list[str]) -> str:
         message = re.sub(pattern, f"{option} {value}".replace("\\", r"\\"), message)
     if any(option in message for option, _ in typed):
         return message
+    # A path is shown without the ./ that was typed.
+    typed += [(option, str(Path(value))) for option, value in typed if str(Path(value)) != value]
     quoted = [(option, value) for option, value in typed if repr(value) in message]
     bare = [(option, value) for option, value in typed if message.startswith((f"{value}:", f"{value} "))]
     for option, value in (*quoted, *bare):

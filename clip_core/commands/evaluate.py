@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from clip_core.commands.options import check_least
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -55,9 +57,7 @@ class Running:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        for name, value, least in (("--batch-size", self.batch_size, 1), ("--workers", self.workers, 0)):
-            if value < least:
-                raise ValueError(f"{name} {value}: give an integer of {least} or more")
+        check_least(batch_size=(self.batch_size, 1), workers=(self.workers, 0))
         if not self.model.strip():
             raise ValueError("--model is empty; give a local folder or a hub id")
 
@@ -234,6 +234,9 @@ def probe(
     from clip_core.evaluation.logistic import optimizer
 
     optimizer()  # fails early if SciPy is missing
+    check_least(seed=(seed, 0))
+    if not 0 < test_share < 1:
+        raise ValueError(f"--test-share {test_share}: give a number between 0 and 1")
     labels, running = labels or Labels(), running or Running()
     sources = [labels.open(one) for one in (data, test_data) if one]
     classifier = running.classifier()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from clip_core.commands.options import check_least
+
 if TYPE_CHECKING:
     from clip_core.data import PairLoader
     from clip_core.data.pairs import Pairs
@@ -117,6 +119,7 @@ def train(
     from clip_core.training.loop import Run
     from clip_core.training.settings import TrainSettings
 
+    check_least(workers=(workers, 0), max_broken=(max_broken, 0), save_every=(save_every, 1), keep=(keep, 1))
     settings = TrainSettings(
         batch_size=batch_size,
         epochs=epochs,

@@ -78,13 +78,15 @@ class LabelCache:
         folder: the cache folder, created if missing; None for memory only.
 
     Raises:
-        NotADirectoryError: if the folder is a file.
+        NotADirectoryError: if the folder, or one above it, is a file.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
-        if self.folder is not None and self.folder.exists() and not self.folder.is_dir():
-            raise NotADirectoryError(f"label_cache={str(folder)!r} is a file; give a folder")
+        places = [] if self.folder is None else [self.folder, *self.folder.parents]
+        there = next((place for place in places if place.exists()), None)
+        if there is not None and not there.is_dir():
+            raise NotADirectoryError(f"label_cache={str(folder)!r}: {there} is a file; give a folder")
         self._kept: OrderedDict[str, np.ndarray] = OrderedDict()
 
     def get(self, key: str, count: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
