@@ -9,7 +9,7 @@ Masks, and queries that see no key: see `clip_core.modeling.attention`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,8 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from clip_core.modeling.attention import DEFAULT_IMPLEMENTATION, known_implementation, warn_of_eager
-from clip_flax.initialization import linear
+from clip_flax.initialization import CLIPModule, linear
+from clip_flax.plan import AttentionPlan, causal_bias, given_plan
 from clip_flax.tensors import at_least_float32
 
 if TYPE_CHECKING:
@@ -27,70 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
-
-ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa")
-
-
-class AttentionPlan(NamedTuple):
-    """The attention of a tower's layers: the implementation, and the keys each query sees; shared by all layers."""
-
-    implementation: str = DEFAULT_IMPLEMENTATION
-    is_causal: bool = False  # causal without a bias
-    bias: Array | None = None  # (batch or 1, 1, seq, seq), added to the scores
-    keyless: Array | None = None  # (batch, seq, 1, 1) bool, the queries that see no key
-
-
-def check_implementation(name: str | None) -> str:
-    """Return the attention implementation by name; see `known_implementation`."""
-    return known_implementation(name, ATTENTION_IMPLEMENTATIONS)
-
-
-def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_attentions: bool) -> str:
-    """Return the configured implementation, or `eager`, with one warning, if the weights are requested."""
-    name = check_implementation(config.attn_implementation)
-    if not output_attentions:
-        return name
-    warn_of_eager(name)
-    return "eager"
-
-
-def vision_plan(implementation: str) -> AttentionPlan:
-    """Plan attention in which every patch sees every patch."""
-    return AttentionPlan(implementation)
-
-
-def text_plan(implementation: str, attention_mask: Array | None, hidden_states: Array) -> AttentionPlan:
-    """Plan causal attention that leaves out the padding in `attention_mask`.
-
-    Args:
-        implementation: the attention implementation that will follow the plan.
-        attention_mask: `(batch, seq)`, non-zero for tokens to attend to; None if nothing is padded.
-        hidden_states: `(batch, seq, hidden)`, for shape and dtype.
-    """
-    batch, seq, _ = hidden_states.shape
-    dtype = hidden_states.dtype
-    if attention_mask is None:
-        if implementation == "eager":
-            return AttentionPlan(implementation, bias=_causal_bias(seq, dtype))
-        return AttentionPlan(implementation, is_causal=True)
-    if attention_mask.shape != (batch, seq):
-        raise ValueError(
-            f"attention_mask has shape {tuple(attention_mask.shape)}; it needs that of input_ids, {(batch, seq)}"
-        )
-    attended = attention_mask != 0  # (batch, seq)
-    keyless = attended.cumsum(axis=-1)[:, :, None, None] == 0  # (batch, seq, 1, 1)
-    bias = _causal_bias(seq, dtype) + _lowest_where(~attended, dtype)[:, None, None, :]  # (batch, 1, seq, seq)
-    bias = bias - _lowest_where(keyless.swapaxes(1, 2), dtype)
-    return AttentionPlan(implementation, bias=bias, keyless=keyless)
-
-
-def _causal_bias(seq: int, dtype: DTypeLike) -> Array:
-    seen = jnp.tril(jnp.ones((seq, seq), bool))
-    return _lowest_where(~seen, dtype)[None, None]  # (1, 1, seq, seq)
-
-
-def _lowest_where(masked: Array, dtype: DTypeLike) -> Array:
-    return jnp.where(masked, jnp.finfo(dtype).min, jnp.zeros((), dtype))
 
 
 # The two implementations. query, key, value and the output are (batch, seq, heads, head_dim).
@@ -104,7 +40,7 @@ def eager_attention(
     """Attend by the formula; also return the weights `(batch, heads, seq, seq)`."""
     scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, precision=None) * scale
     if plan.is_causal:
-        scores = scores + _causal_bias(scores.shape[-1], scores.dtype)
+        scores = scores + causal_bias(scores.shape[-1], scores.dtype)
     if plan.bias is not None:
         scores = scores + plan.bias
     weights = jax.nn.softmax(at_least_float32(scores), axis=-1).astype(query.dtype)
@@ -155,7 +91,7 @@ def attend(
     return _ATTENTION[plan.implementation](query, key, value, plan, scale=scale, dropout=dropout)
 
 
-class CLIPAttention(nnx.Module):
+class CLIPAttention(CLIPModule):
     """Multi-head self-attention with biased projections (Vaswani et al. 2017).
 
     Args:
@@ -168,11 +104,13 @@ class CLIPAttention(nnx.Module):
     def __init__(
         self, config: CLIPTextConfig | CLIPVisionConfig, layer_index: int, *, rngs: nnx.Rngs | None, dtype: DTypeLike
     ) -> None:
-        width = config.hidden_size
+        super().__init__(config)
+        width = self.embed_dim
         self.head_dim = width // config.num_attention_heads
         self.num_heads = config.num_attention_heads - len(config.pruned_heads.get(layer_index, ()))
         self.scale = self.head_dim**-0.5
         self.dropout = config.attention_dropout
+        self.is_causal = False  # as in the reference: the masks tell
 
         in_std = width**-0.5 * (2 * config.num_hidden_layers) ** -0.5 * config.initializer_factor
         out_std = width**-0.5 * config.initializer_factor
@@ -182,24 +120,39 @@ class CLIPAttention(nnx.Module):
         self.q_proj = linear(width, inner, std=in_std, rngs=rngs, dtype=dtype)
         self.out_proj = linear(inner, width, std=out_std, rngs=rngs, dtype=dtype)
 
-    def __call__(self, hidden_states: Array, plan: AttentionPlan, dropout_rng: Array | None = None) -> AttentionOutput:
+    def __call__(
+        self,
+        hidden_states: Array,
+        attention_mask: Array | None = None,
+        causal_attention_mask: Array | None = None,
+        output_attentions: bool = False,
+        plan: AttentionPlan | None = None,
+        dropout_rng: Array | None = None,
+    ) -> AttentionOutput:
         """Attend within each sequence.
 
         Args:
             hidden_states: `(batch, seq, hidden)`.
-            plan: the implementation, and the keys each query sees.
+            attention_mask: a mask as in `given_bias`; None if nothing is padded.
+            causal_attention_mask: likewise; None if every token sees every token.
+            output_attentions: return the attention weights.
+            plan: the implementation, and the keys each query sees, in place of the masks.
             dropout_rng: a key, to drop attention weights.
 
         Returns:
-            The output `(batch, seq, hidden)`, and with `eager` the weights `(batch, heads, seq, seq)`.
+            The output `(batch, seq, hidden)`, and the weights `(batch, heads, seq, seq)` or None.
         """
+        if plan is None:
+            masks = (attention_mask, causal_attention_mask)
+            plan = given_plan(self.config, masks, hidden_states, output_attentions=output_attentions)
         heads = (*hidden_states.shape[:2], self.num_heads, self.head_dim)
         query = self.q_proj(hidden_states).reshape(heads)  # (batch, seq, heads, head_dim)
         key = self.k_proj(hidden_states).reshape(heads)
         value = self.v_proj(hidden_states).reshape(heads)
         dropout = None if dropout_rng is None or self.dropout == 0 else self._dropout(dropout_rng)
         attended, weights = attend(query, key, value, plan, scale=self.scale, dropout=dropout)
-        return self.out_proj(attended.reshape(*heads[:2], self.num_heads * self.head_dim)), weights
+        attended = self.out_proj(attended.reshape(*heads[:2], self.num_heads * self.head_dim))
+        return attended, weights if output_attentions else None
 
     def _dropout(self, rng: Array) -> Dropout:
         dropout = nnx.Dropout(rate=self.dropout, deterministic=False)

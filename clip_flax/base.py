@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from clip_core.modeling.handles import ModelHandles
-from clip_flax.attention import check_implementation
 from clip_flax.functional import FunctionalModel
 from clip_flax.initialization import embedding, rngs_from
 from clip_flax.layers import CLIPEncoder
+from clip_flax.plan import check_implementation
 from clip_flax.structure import structure_of
 
 if TYPE_CHECKING:

@@ -126,7 +126,7 @@ def _some(rngs: nnx.Rngs | None) -> nnx.Rngs:
 
 
 class Held:
-    """A holder of a module's value that is not a weight, compared by identity, as NNX hashes it.
+    """A holder of a module's value that is not a weight, compared by the identity of that value, as NNX hashes it.
 
     Args:
         value: the value, such as a configuration, whose fields may change.
@@ -134,6 +134,12 @@ class Held:
 
     def __init__(self, value: Any) -> None:
         self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Held) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
 
 
 class CLIPModule(nnx.Module):
@@ -146,3 +152,22 @@ class CLIPModule(nnx.Module):
     def config(self) -> Any:
         """The configuration."""
         return self._config.value
+
+    @property
+    def embed_dim(self) -> int:
+        """The width of the hidden states."""
+        return int(self.config.hidden_size)
+
+
+class CLIPEmbeddings(CLIPModule):
+    """A module with a table of position embeddings."""
+
+    @property
+    def num_positions(self) -> int:
+        """The number of positions."""
+        return int(self.position_embedding.num_embeddings)
+
+    @property
+    def position_ids(self) -> jax.Array:
+        """The positions, `(1, positions)`."""
+        return jnp.arange(self.num_positions)[None]

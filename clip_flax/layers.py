@@ -9,10 +9,11 @@ import jax
 from flax import nnx
 from jax import Array
 
-from clip_core.modeling.outputs import BaseModelOutput
+from clip_core.modeling.outputs import BaseModelOutput, outputs_asked
 from clip_core.modeling.pruning import plan_pruning
-from clip_flax.attention import AttentionOutput, AttentionPlan, CLIPAttention
-from clip_flax.initialization import layer_norm, linear
+from clip_flax.attention import CLIPAttention
+from clip_flax.initialization import CLIPModule, layer_norm, linear
+from clip_flax.plan import AttentionPlan, given_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -54,27 +55,41 @@ class CLIPMLP(nnx.Module):
         return self.fc2(self.activation_fn(self.fc1(hidden_states)))
 
 
-class CLIPEncoderLayer(nnx.Module):
+class CLIPEncoderLayer(CLIPModule):
     """One pre-norm transformer layer."""
 
     def __init__(
         self, config: CLIPTextConfig | CLIPVisionConfig, layer_index: int, *, rngs: nnx.Rngs | None, dtype: DTypeLike
     ) -> None:
-        width, epsilon = config.hidden_size, config.layer_norm_eps
+        super().__init__(config)
+        width, epsilon = self.embed_dim, config.layer_norm_eps
         self.self_attn = CLIPAttention(config, layer_index, rngs=rngs, dtype=dtype)
         self.layer_norm1 = layer_norm(width, epsilon=epsilon, rngs=rngs, dtype=dtype)
         self.mlp = CLIPMLP(config, rngs=rngs, dtype=dtype)
         self.layer_norm2 = layer_norm(width, epsilon=epsilon, rngs=rngs, dtype=dtype)
 
-    def __call__(self, hidden_states: Array, plan: AttentionPlan, dropout_rng: Array | None = None) -> AttentionOutput:
-        """Map `(batch, seq, hidden)` to the same shape. Eager attention also returns its weights."""
-        attended, weights = self.self_attn(self.layer_norm1(hidden_states), plan, dropout_rng)
+    def __call__(
+        self,
+        hidden_states: Array,
+        attention_mask: Array | None = None,
+        causal_attention_mask: Array | None = None,
+        output_attentions: bool = False,
+        plan: AttentionPlan | None = None,
+        dropout_rng: Array | None = None,
+    ) -> tuple[Array, ...]:
+        """Map `(batch, seq, hidden)` to the same shape; arguments as in CLIPAttention.
+
+        Returns:
+            The states, and with `output_attentions` the weights.
+        """
+        states, masks = self.layer_norm1(hidden_states), (attention_mask, causal_attention_mask)
+        attended, weights = self.self_attn(states, *masks, output_attentions, plan, dropout_rng)
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
-        return hidden_states, weights
+        return (hidden_states,) if weights is None else (hidden_states, weights)
 
 
-class CLIPEncoder(nnx.Module):
+class CLIPEncoder(CLIPModule):
     """A stack of encoder layers.
 
     Attributes:
@@ -83,6 +98,7 @@ class CLIPEncoder(nnx.Module):
     """
 
     def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:
+        super().__init__(config)
         self.layers = nnx.List(
             CLIPEncoderLayer(config, index, rngs=rngs, dtype=dtype) for index in range(config.num_hidden_layers)
         )
@@ -91,26 +107,30 @@ class CLIPEncoder(nnx.Module):
     def __call__(
         self,
         inputs_embeds: Array,
-        plan: AttentionPlan,
-        *,
-        output_attentions: bool = False,
-        output_hidden_states: bool = False,
+        attention_mask: Array | None = None,
+        causal_attention_mask: Array | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        plan: AttentionPlan | None = None,
         dropout_rng: Array | None = None,
     ) -> BaseModelOutput[Array]:
-        """Run the layers over `(batch, seq, hidden)`; attention weights are dropped if there is a key."""
+        """Run the layers over `(batch, seq, hidden)`; masks, plan and key as in CLIPAttention."""
+        output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
+        if plan is None:
+            masks = (attention_mask, causal_attention_mask)
+            plan = given_plan(self.config, masks, inputs_embeds, output_attentions=output_attentions)
         hidden_states = inputs_embeds
         all_hidden_states = [hidden_states]
         all_attentions = []
         for index, layer in enumerate(self.layers):
             rng = None if dropout_rng is None else jax.random.fold_in(dropout_rng, index)
-            run = partial(layer, plan=plan, dropout_rng=rng)
+            run = partial(layer, output_attentions=output_attentions, plan=plan, dropout_rng=rng)
             if self.gradient_checkpointing:
                 run = jax.checkpoint(run)
-            hidden_states, weights = run(hidden_states)
+            hidden_states, *weights = run(hidden_states)
             if output_hidden_states:
                 all_hidden_states.append(hidden_states)
-            if output_attentions:
-                all_attentions.append(weights)
+            all_attentions += weights
         return BaseModelOutput(
             last_hidden_state=hidden_states,
             hidden_states=tuple(all_hidden_states) if output_hidden_states else None,

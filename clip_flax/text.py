@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax import Array
 
 from clip_core.configuration import CLIPTextConfig
-from clip_core.modeling.inputs import check_eos, check_text_length, unknown_ids
+from clip_core.modeling.handles import TextTowerHandles
+from clip_core.modeling.inputs import check_eos, check_text_length, text_length, unknown_ids
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPTextModelOutput,
@@ -19,34 +19,40 @@ from clip_core.modeling.outputs import (
     outputs_asked,
 )
 from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, rounded
-from clip_flax.attention import choose_implementation, text_plan
-from clip_flax.initialization import CLIPModule, embedding, layer_norm, projection
+from clip_flax.initialization import CLIPEmbeddings, CLIPModule, embedding, layer_norm, projection
 from clip_flax.layers import CLIPEncoder
+from clip_flax.plan import choose_implementation, text_plan
 from clip_flax.pretrained import CLIPPreTrainedModel
 from clip_flax.tensors import known_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from flax import nnx
     from numpy.typing import DTypeLike
 
 
-class CLIPTextEmbeddings(nnx.Module):
+class CLIPTextEmbeddings(CLIPEmbeddings):
     """Token embeddings plus learned position embeddings."""
 
     def __init__(self, config: CLIPTextConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:
-        width = config.hidden_size
+        super().__init__(config)
+        width = self.embed_dim
         std = 0.02 * config.initializer_factor  # not initializer_range: as in the reference
         self.token_embedding = embedding(config.vocab_size, width, std=std, rngs=rngs, dtype=dtype)
         self.position_embedding = embedding(config.max_position_embeddings, width, std=std, rngs=rngs, dtype=dtype)
 
-    def __call__(self, input_ids: Array, position_ids: Array | None = None) -> Array:
-        """Embed ids `(batch, seq)` at their positions `(batch or 1, seq)`: `(batch, seq, hidden)`."""
-        seq, longest = input_ids.shape[-1], self.position_embedding.num_embeddings
-        check_text_length(seq, longest)
-        if position_ids is None:
-            position_ids = jnp.arange(seq)[None]
-        return self.token_embedding(input_ids) + self.position_embedding(position_ids)
+    def __call__(
+        self, input_ids: Array | None = None, position_ids: Array | None = None, inputs_embeds: Array | None = None
+    ) -> Array:
+        """Embed ids `(batch, seq)` at their positions `(batch or 1, seq)`: `(batch, seq, hidden)`.
+
+        `inputs_embeds` `(batch, seq, hidden)` take the place of the tokens' embeddings.
+        """
+        seq = text_length(input_ids, inputs_embeds)
+        check_text_length(seq, self.position_embedding.num_embeddings)
+        tokens = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
+        return tokens + self.position_embedding(jnp.arange(seq)[None] if position_ids is None else position_ids)
 
     def check_ids(self, input_ids: np.ndarray) -> None:
         """Refuse unknown ids, if their values are known: JAX embeds them as NaN, and negative ones from the end."""
@@ -55,7 +61,7 @@ class CLIPTextEmbeddings(nnx.Module):
             raise unknown_ids(count)
 
 
-class CLIPTextTransformer(CLIPModule):
+class CLIPTextTransformer(TextTowerHandles, CLIPModule):
     """The text tower without a head."""
 
     def __init__(self, config: CLIPTextConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:
@@ -84,9 +90,9 @@ class CLIPTextTransformer(CLIPModule):
         implementation = choose_implementation(config, output_attentions=output_attentions)
         encoded = self.encoder(
             hidden_states,
-            text_plan(implementation, attention_mask, hidden_states),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
+            plan=text_plan(implementation, attention_mask, hidden_states),
             dropout_rng=dropout_rng,
         )
         last_hidden_state = self.final_layer_norm(encoded.last_hidden_state)

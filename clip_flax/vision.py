@@ -21,8 +21,8 @@ from clip_core.modeling.outputs import (
     as_asked,
     outputs_asked,
 )
-from clip_flax.attention import choose_implementation, vision_plan
 from clip_flax.initialization import (
+    CLIPEmbeddings,
     CLIPModule,
     embedding,
     layer_norm,
@@ -33,6 +33,7 @@ from clip_flax.initialization import (
 )
 from clip_flax.layers import CLIPEncoder
 from clip_flax.loss import classification_loss
+from clip_flax.plan import choose_implementation, vision_plan
 from clip_flax.pretrained import CLIPPreTrainedModel
 
 if TYPE_CHECKING:
@@ -41,11 +42,12 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 
-class CLIPVisionEmbeddings(nnx.Module):
+class CLIPVisionEmbeddings(CLIPEmbeddings):
     """A class token and patch embeddings, plus learned position embeddings."""
 
     def __init__(self, config: CLIPVisionConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:
-        width, factor = config.hidden_size, config.initializer_factor
+        super().__init__(config)
+        width, factor = self.embed_dim, config.initializer_factor
         self.image_size, self.patch_size = config.image_size, config.patch_size
         self.num_channels = config.num_channels
         self.num_patches = (config.image_size // config.patch_size) ** 2
@@ -57,7 +59,7 @@ class CLIPVisionEmbeddings(nnx.Module):
         )
         self.position_embedding = embedding(self.num_patches + 1, width, std=std, rngs=rngs, dtype=dtype)
 
-    def __call__(self, pixel_values: Array, *, interpolate_pos_encoding: bool = False) -> Array:
+    def __call__(self, pixel_values: Array, interpolate_pos_encoding: bool = False) -> Array:
         """Embed images `(batch, channels, height, width)`: `(batch, 1 + patches, hidden)`."""
         shape = pixel_values.shape
         check_pixel_shape(
@@ -67,12 +69,11 @@ class CLIPVisionEmbeddings(nnx.Module):
         pixel_values = pixel_values.astype(self.dtype).transpose(0, 2, 3, 1)  # channels last
         patches = self.patch_embedding(pixel_values)  # (batch, rows, cols, hidden)
         patches = patches.reshape(batch, -1, patches.shape[-1])  # (batch, patches, hidden)
-        class_token = self.class_embedding.get_value().astype(patches.dtype)
-        class_token = jnp.broadcast_to(class_token, (batch, 1, patches.shape[-1]))
-        embeddings = jnp.concatenate([class_token, patches], axis=1)
+        class_token = jnp.broadcast_to(self.class_embedding.get_value(), (batch, 1, self.embed_dim))
+        embeddings = jnp.concatenate([class_token.astype(patches.dtype), patches], axis=1)
         if interpolate_pos_encoding and (height, width) != (self.image_size, self.image_size):
             return embeddings + self.interpolated_positions(height, width)
-        return embeddings + self.position_embedding(jnp.arange(self.num_patches + 1)[None])
+        return embeddings + self.position_embedding(self.position_ids)
 
     def interpolated_positions(self, height: int, width: int) -> Array:
         """Interpolate the position embeddings to another image size, bicubically: `(1, 1 + patches, hidden)`.
@@ -80,7 +81,7 @@ class CLIPVisionEmbeddings(nnx.Module):
         After DINO (facebookresearch/dino, vision_transformer.py), as in the reference: the grid is resized to the
         number of whole patches, with half-pixel centres, and the class token's embedding is kept.
         """
-        table = self.position_embedding(jnp.arange(self.num_patches + 1))
+        table = self.position_embedding(self.position_ids)[0]
         side = math.isqrt(self.num_patches)
         grid = table[1:].reshape(side, side, -1)  # (side, side, hidden)
         down, across = (
@@ -120,9 +121,9 @@ class CLIPVisionTransformer(CLIPModule):
         implementation = choose_implementation(config, output_attentions=output_attentions)
         encoded = self.encoder(
             self.pre_layrnorm(hidden_states),
-            vision_plan(implementation),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
+            plan=vision_plan(implementation),
             dropout_rng=dropout_rng,
         )
         last_hidden_state: Any = encoded.last_hidden_state

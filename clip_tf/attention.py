@@ -10,13 +10,12 @@ Masks, and queries that see no key: see `clip_core.modeling.attention`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tensorflow as tf
 
-from clip_core.modeling.attention import DEFAULT_IMPLEMENTATION, known_implementation, warn_of_eager
 from clip_tf.initialization import CLIPLayer, linear
+from clip_tf.plan import AttentionPlan, given_plan
 from clip_tf.tensors import at_least_float32
 
 if TYPE_CHECKING:
@@ -25,70 +24,6 @@ if TYPE_CHECKING:
     import keras
 
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
-
-ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa")
-
-
-# Not a tuple: Keras would flatten it, and rejects arguments that mix tensors with anything else.
-@dataclass(frozen=True, eq=False)
-class AttentionPlan:
-    """The attention of a tower's layers: the implementation, and the keys each query sees; shared by all layers."""
-
-    implementation: str = DEFAULT_IMPLEMENTATION
-    bias: tf.Tensor | None = None  # (batch or 1, 1, seq, seq), added to the scores
-    keyless: tf.Tensor | None = None  # (batch, 1, seq, 1) bool, the queries that see no key
-
-
-def check_implementation(name: str | None) -> str:
-    """Return the attention implementation by name; see `known_implementation`."""
-    return known_implementation(name, ATTENTION_IMPLEMENTATIONS)
-
-
-def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_attentions: bool) -> str:
-    """Return the configured implementation, or `eager`, with one warning, if the weights are requested."""
-    name = check_implementation(config.attn_implementation)
-    if not output_attentions:
-        return name
-    warn_of_eager(name)
-    return "eager"
-
-
-def vision_plan(implementation: str) -> AttentionPlan:
-    """Plan attention in which every patch sees every patch."""
-    return AttentionPlan(implementation)
-
-
-def text_plan(implementation: str, attention_mask: tf.Tensor | None, hidden_states: tf.Tensor) -> AttentionPlan:
-    """Plan causal attention that leaves out the padding in `attention_mask`.
-
-    Args:
-        implementation: the attention implementation that will follow the plan.
-        attention_mask: `(batch, seq)`, non-zero for tokens to attend to; None if nothing is padded.
-        hidden_states: `(batch, seq, hidden)`, for shape and dtype.
-    """
-    causal_bias = _causal_bias(tf.shape(hidden_states)[1], hidden_states.dtype)
-    if attention_mask is None:
-        return AttentionPlan(implementation, bias=causal_bias)
-    if not attention_mask.shape.is_compatible_with(hidden_states.shape[:2]):
-        expected = tuple(hidden_states.shape[:2])
-        raise ValueError(
-            f"attention_mask has shape {tuple(attention_mask.shape)}; it needs that of input_ids, {expected}"
-        )
-    attended = tf.not_equal(attention_mask, tf.zeros((), attention_mask.dtype))  # (batch, seq)
-    keyless = tf.equal(tf.cumsum(tf.cast(attended, tf.int32), axis=-1), 0)[:, None, :, None]  # (batch, 1, seq, 1)
-    padding_bias = _lowest_where(tf.logical_not(attended), hidden_states.dtype)
-    bias = causal_bias + padding_bias[:, None, None, :]  # (batch, 1, seq, seq)
-    bias = bias - _lowest_where(keyless, hidden_states.dtype)
-    return AttentionPlan(implementation, bias=bias, keyless=keyless)
-
-
-def _causal_bias(seq: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    seen = tf.linalg.band_part(tf.ones((seq, seq), tf.bool), -1, 0)
-    return _lowest_where(tf.logical_not(seen), dtype)[None, None]  # (1, 1, seq, seq)
-
-
-def _lowest_where(masked: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    return tf.where(masked, tf.constant(dtype.min, dtype), tf.zeros((), dtype))
 
 
 # The two implementations. query, key, value and the output are (batch, seq, heads, head_dim).
@@ -142,11 +77,13 @@ class CLIPAttention(CLIPLayer):
 
     def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, layer_index: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        width = config.hidden_size
+        self.config = config
+        self.embed_dim = width = config.hidden_size
         self.head_dim = width // config.num_attention_heads
         self.num_heads = config.num_attention_heads - len(config.pruned_heads.get(layer_index, ()))
         self.scale = self.head_dim**-0.5
         self.dropout = config.attention_dropout
+        self.is_causal = False  # as in the reference: the masks tell
 
         in_std = width**-0.5 * (2 * config.num_hidden_layers) ** -0.5 * config.initializer_factor
         out_std = width**-0.5 * config.initializer_factor
@@ -157,18 +94,30 @@ class CLIPAttention(CLIPLayer):
         self.out_proj = linear(inner, width, std=out_std, name="out_proj", dtype=dtype)
 
     def call(
-        self, hidden_states: tf.Tensor, plan: AttentionPlan, dropout_seed: tf.Tensor | None = None
+        self,
+        hidden_states: tf.Tensor,
+        attention_mask: tf.Tensor | None = None,
+        causal_attention_mask: tf.Tensor | None = None,
+        output_attentions: bool = False,
+        plan: AttentionPlan | None = None,
+        dropout_seed: tf.Tensor | None = None,
     ) -> AttentionOutput:
         """Attend within each sequence.
 
         Args:
             hidden_states: `(batch, seq, hidden)`.
-            plan: the implementation, and the keys each query sees.
+            attention_mask: a mask as in `given_bias`; None if nothing is padded.
+            causal_attention_mask: likewise; None if every token sees every token.
+            output_attentions: return the attention weights.
+            plan: the implementation, and the keys each query sees, in place of the masks.
             dropout_seed: `(2,)`, to drop attention weights.
 
         Returns:
-            The output `(batch, seq, hidden)`, and with `eager` the weights `(batch, heads, seq, seq)`.
+            The output `(batch, seq, hidden)`, and the weights `(batch, heads, seq, seq)` or None.
         """
+        if plan is None:
+            masks = (attention_mask, causal_attention_mask)
+            plan = given_plan(self.config, masks, hidden_states, output_attentions=output_attentions)
         batch, seq = hidden_states.shape[0], hidden_states.shape[1]
         # Static sizes if known, otherwise those in the graph.
         lead = (-1 if batch is None else batch, tf.shape(hidden_states)[1] if seq is None else seq)
@@ -178,7 +127,8 @@ class CLIPAttention(CLIPLayer):
         value = tf.reshape(self.v_proj(hidden_states), heads)
         dropout = None if dropout_seed is None else self._dropout(dropout_seed)
         attended, weights = attend(query, key, value, plan, scale=self.scale, dropout=dropout)
-        return self.out_proj(tf.reshape(attended, (*lead, self.num_heads * self.head_dim))), weights
+        attended = self.out_proj(tf.reshape(attended, (*lead, self.num_heads * self.head_dim)))
+        return attended, weights if output_attentions else None
 
     def _dropout(self, seed: tf.Tensor) -> Dropout:
         return lambda weights: tf.nn.experimental.stateless_dropout(weights, rate=self.dropout, seed=seed)

@@ -10,11 +10,11 @@ import keras
 import tensorflow as tf
 
 from clip_core.modeling.handles import ModelHandles
-from clip_tf.attention import check_implementation
 from clip_tf.export import export_saved_model
 from clip_tf.initialization import build_sublayers, embedding
 from clip_tf.inputs import unpack
 from clip_tf.layers import CLIPEncoder
+from clip_tf.plan import check_implementation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

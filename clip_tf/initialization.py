@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from clip_tf.tensors import adopt, numpy_dtype
 from converters.tensors import aligned
@@ -126,6 +127,20 @@ class CLIPLayer(keras.layers.Layer):
         self._tracker.untrack(getattr(self, name))
         setattr(self, name, layer)
         self._tracker.lock()
+
+
+class CLIPEmbeddings(CLIPLayer):
+    """A layer with a table of position embeddings."""
+
+    @property
+    def num_positions(self) -> int:
+        """The number of positions."""
+        return int(self.position_embedding.input_dim)
+
+    @property
+    def position_ids(self) -> tf.Tensor:
+        """The positions, `(1, positions)`."""
+        return tf.range(self.num_positions)[None]
 
 
 def build_sublayers(layers: list[Any]) -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from clip_core.modeling.outputs import BaseModelOutput
+from clip_core.modeling.outputs import BaseModelOutput, outputs_asked
 from clip_core.modeling.pruning import plan_pruning
-from clip_tf.attention import AttentionOutput, AttentionPlan, CLIPAttention
+from clip_tf.attention import CLIPAttention
 from clip_tf.initialization import CLIPLayer, layer_norm, linear
+from clip_tf.plan import AttentionPlan, given_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -69,20 +70,34 @@ class CLIPEncoderLayer(CLIPLayer):
 
     def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, layer_index: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        width, epsilon, dtype = config.hidden_size, config.layer_norm_eps, self.dtype_policy
+        self.embed_dim = width = config.hidden_size
+        epsilon, dtype = config.layer_norm_eps, self.dtype_policy
         self.self_attn = CLIPAttention(config, layer_index, name="self_attn", dtype=dtype)
         self.layer_norm1 = layer_norm(width, epsilon=epsilon, name="layer_norm1", dtype=dtype)
         self.mlp = CLIPMLP(config, name="mlp", dtype=dtype)
         self.layer_norm2 = layer_norm(width, epsilon=epsilon, name="layer_norm2", dtype=dtype)
 
     def call(
-        self, hidden_states: tf.Tensor, plan: AttentionPlan, dropout_seed: tf.Tensor | None = None
-    ) -> AttentionOutput:
-        """Map `(batch, seq, hidden)` to the same shape. Eager attention also returns its weights."""
-        attended, weights = self.self_attn(self.layer_norm1(hidden_states), plan=plan, dropout_seed=dropout_seed)
+        self,
+        hidden_states: tf.Tensor,
+        attention_mask: tf.Tensor | None = None,
+        causal_attention_mask: tf.Tensor | None = None,
+        output_attentions: bool = False,
+        plan: AttentionPlan | None = None,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, ...]:
+        """Map `(batch, seq, hidden)` to the same shape; arguments as in CLIPAttention.
+
+        Returns:
+            The states, and with `output_attentions` the weights.
+        """
+        states, masks = self.layer_norm1(hidden_states), (attention_mask, causal_attention_mask)
+        attended, weights = self.self_attn(
+            states, *masks, output_attentions=output_attentions, plan=plan, dropout_seed=dropout_seed
+        )
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
-        return hidden_states, weights
+        return (hidden_states,) if weights is None else (hidden_states, weights)
 
 
 class CLIPEncoder(CLIPLayer):
@@ -95,6 +110,7 @@ class CLIPEncoder(CLIPLayer):
 
     def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.config = config
         self.layers = [
             CLIPEncoderLayer(config, index, name=f"layers_{index}", dtype=self.dtype_policy)
             for index in range(config.num_hidden_layers)
@@ -105,26 +121,30 @@ class CLIPEncoder(CLIPLayer):
     def call(
         self,
         inputs_embeds: tf.Tensor,
-        plan: AttentionPlan,
-        output_attentions: bool = False,
-        output_hidden_states: bool = False,
+        attention_mask: tf.Tensor | None = None,
+        causal_attention_mask: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        plan: AttentionPlan | None = None,
         training: bool = False,
     ) -> BaseModelOutput[tf.Tensor]:
-        """Run the layers over `(batch, seq, hidden)`."""
+        """Run the layers over `(batch, seq, hidden)`; masks and plan as in CLIPAttention."""
+        output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
+        if plan is None:
+            masks = (attention_mask, causal_attention_mask)
+            plan = given_plan(self.config, masks, inputs_embeds, output_attentions=output_attentions)
         hidden_states = inputs_embeds
         all_hidden_states = [hidden_states]
         all_attentions = []
         for layer in self.layers:
             seed = self._dropout_seed(training=training)
-            run = partial(layer.__call__, plan=plan, dropout_seed=seed)
+            run = partial(layer.__call__, output_attentions=output_attentions, plan=plan, dropout_seed=seed)
             if self.gradient_checkpointing and training:
-                hidden_states, weights = _recomputed(run, hidden_states)
-            else:
-                hidden_states, weights = run(hidden_states)
+                run = tf.recompute_grad(run)
+            hidden_states, *weights = run(hidden_states)
             if output_hidden_states:
                 all_hidden_states.append(hidden_states)
-            if output_attentions:
-                all_attentions.append(weights)
+            all_attentions += weights
         return BaseModelOutput(
             last_hidden_state=hidden_states,
             hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
@@ -149,13 +169,3 @@ class CLIPEncoder(CLIPLayer):
         for index, (removed, pruned) in plan.items():
             self.layers[index].self_attn.prune_heads(removed)
             config.pruned_heads[index] = pruned
-
-
-def _recomputed(run: Callable[[tf.Tensor], AttentionOutput], hidden_states: tf.Tensor) -> AttentionOutput:
-    """Run a layer without keeping its intermediate results; TensorFlow only lets tensors out of such a call."""
-
-    def tensors(states: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return tuple(tensor for tensor in run(states) if tensor is not None)
-
-    output, *weights = tf.recompute_grad(tensors)(hidden_states)
-    return output, weights[0] if weights else None

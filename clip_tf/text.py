@@ -8,7 +8,8 @@ import keras
 import tensorflow as tf
 
 from clip_core.configuration import CLIPTextConfig
-from clip_core.modeling.inputs import check_eos, check_text_length, unknown_ids
+from clip_core.modeling.handles import TextTowerHandles
+from clip_core.modeling.inputs import check_eos, check_text_length, text_length, unknown_ids
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPTextModelOutput,
@@ -16,9 +17,9 @@ from clip_core.modeling.outputs import (
     outputs_asked,
 )
 from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, parts_to_read
-from clip_tf.attention import choose_implementation, text_plan
-from clip_tf.initialization import CLIPLayer, embedding, layer_norm, projection
+from clip_tf.initialization import CLIPEmbeddings, CLIPLayer, embedding, layer_norm, projection
 from clip_tf.layers import CLIPEncoder
+from clip_tf.plan import choose_implementation, text_plan
 from clip_tf.pretrained import CLIPPreTrainedModel
 from clip_tf.tensors import known_values
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class CLIPTextEmbeddings(CLIPLayer):
+class CLIPTextEmbeddings(CLIPEmbeddings):
     """Token embeddings plus learned position embeddings."""
 
     def __init__(self, config: CLIPTextConfig, **kwargs: Any) -> None:
@@ -40,14 +41,23 @@ class CLIPTextEmbeddings(CLIPLayer):
             config.max_position_embeddings, width, std=std, name="position_embedding", dtype=dtype
         )
 
-    def call(self, input_ids: tf.Tensor, position_ids: tf.Tensor | None = None) -> tf.Tensor:
-        """Embed ids `(batch, seq)` at their positions `(batch or 1, seq)`: `(batch, seq, hidden)`."""
-        seq, longest = input_ids.shape[-1], self.position_embedding.input_dim
-        check_text_length(seq, longest)
+    def call(
+        self,
+        input_ids: tf.Tensor | None = None,
+        position_ids: tf.Tensor | None = None,
+        inputs_embeds: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Embed ids `(batch, seq)` at their positions `(batch or 1, seq)`: `(batch, seq, hidden)`.
+
+        `inputs_embeds` `(batch, seq, hidden)` take the place of the tokens' embeddings.
+        """
+        check_text_length(text_length(input_ids, inputs_embeds), self.position_embedding.input_dim)
+        if inputs_embeds is None:
+            self.check_ids(input_ids)
+            inputs_embeds = self.token_embedding(input_ids)
         if position_ids is None:
-            position_ids = tf.range(tf.shape(input_ids)[-1])[None]
-        self.check_ids(input_ids)
-        return self.token_embedding(input_ids) + self.position_embedding(position_ids)
+            position_ids = tf.range(tf.shape(inputs_embeds)[1])[None]
+        return inputs_embeds + self.position_embedding(position_ids)
 
     def check_ids(self, input_ids: tf.Tensor) -> None:
         """Refuse unknown ids, if their values are known: TensorFlow embeds them as zeros on a GPU."""
@@ -58,7 +68,7 @@ class CLIPTextEmbeddings(CLIPLayer):
             raise unknown_ids(count)
 
 
-class CLIPTextTransformer(CLIPLayer):
+class CLIPTextTransformer(TextTowerHandles, CLIPLayer):
     """The text tower without a head."""
 
     def __init__(self, config: CLIPTextConfig, **kwargs: Any) -> None:

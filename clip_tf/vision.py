@@ -18,22 +18,33 @@ from clip_core.modeling.outputs import (
     as_asked,
     outputs_asked,
 )
-from clip_tf.attention import choose_implementation, vision_plan
-from clip_tf.initialization import CLIPLayer, embedding, layer_norm, linear, normal, patch_convolution, projection
+from clip_tf.initialization import (
+    CLIPEmbeddings,
+    CLIPLayer,
+    embedding,
+    layer_norm,
+    linear,
+    normal,
+    patch_convolution,
+    projection,
+)
 from clip_tf.layers import CLIPEncoder
 from clip_tf.loss import classification_loss
+from clip_tf.plan import choose_implementation, vision_plan
 from clip_tf.pretrained import CLIPPreTrainedModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-class CLIPVisionEmbeddings(CLIPLayer):
+class CLIPVisionEmbeddings(CLIPEmbeddings):
     """A class token and patch embeddings, plus learned position embeddings."""
 
     def __init__(self, config: CLIPVisionConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        width, factor, dtype = config.hidden_size, config.initializer_factor, self.dtype_policy
+        self.config = config
+        self.embed_dim = width = config.hidden_size
+        factor, dtype = config.initializer_factor, self.dtype_policy
         self.image_size, self.patch_size = config.image_size, config.patch_size
         self.num_channels = config.num_channels
         self.num_patches = (config.image_size // config.patch_size) ** 2
@@ -69,7 +80,7 @@ class CLIPVisionEmbeddings(CLIPLayer):
         embeddings = tf.concat([tf.broadcast_to(class_token, (batch, 1, hidden)), patches], axis=1)
         if interpolate_pos_encoding and (height, width) != (self.image_size, self.image_size):
             return embeddings + self.interpolated_positions(height, width)
-        return embeddings + self.position_embedding(tf.range(self.num_patches + 1)[None])
+        return embeddings + self.position_embedding(self.position_ids)
 
     def interpolated_positions(self, height: int, width: int) -> tf.Tensor:
         """Interpolate the position embeddings to another image size, bicubically: `(1, 1 + patches, hidden)`.
@@ -77,7 +88,7 @@ class CLIPVisionEmbeddings(CLIPLayer):
         After DINO (facebookresearch/dino, vision_transformer.py), as in the reference: the grid is resized to the
         number of whole patches, with half-pixel centres, and the class token's embedding is kept.
         """
-        table = self.position_embedding(tf.range(self.num_patches + 1))
+        table = self.position_embedding(self.position_ids)[0]
         side = math.isqrt(self.num_patches)
         grid = tf.reshape(table[1:], (side, side, -1))  # (side, side, hidden)
         down, across = (

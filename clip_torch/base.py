@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from clip_core.modeling.handles import ModelHandles
-from clip_torch.attention import check_implementation
 from clip_torch.inference import check_change, check_preparable, prepare, refuse
 from clip_torch.layers import CLIPEncoder
+from clip_torch.plan import check_implementation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -93,7 +93,9 @@ class Replicated:
     """
 
     def __init__(self, towers: Towers) -> None:
-        self.towers: nn.Module = towers if process_count() == 1 else DistributedDataParallel(towers)
+        self.towers: nn.Module = (
+            towers if process_count() == 1 else DistributedDataParallel(towers, broadcast_buffers=False)
+        )
 
     def added_up(self, *, is_last: bool) -> AbstractContextManager[Any]:
         """Wrap the backward pass of a piece of a batch: processes exchange gradients once, after the last."""

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import torch
 from torch import Tensor, nn
 
-from clip_core.modeling.outputs import BaseModelOutput
+from clip_core.modeling.outputs import BaseModelOutput, outputs_asked
 from clip_torch.attention import CLIPAttention, attend
 from clip_torch.layers import ACTIVATION_FUNCTIONS, CLIPMLP, CLIPEncoder, CLIPEncoderLayer
+from clip_torch.plan import given_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from clip_torch.attention import AttentionOutput, AttentionPlan
+    from clip_torch.plan import AttentionPlan
 
 # oneDNN's name and algorithm of an activation, and a factor of its input, which is divided out of its output.
 _FUSED = {
@@ -117,6 +118,7 @@ class PreparedEncoderLayer(nn.Module):
     def __init__(self, layer: CLIPEncoderLayer) -> None:
         super().__init__()
         attention, mlp = layer.self_attn, layer.mlp
+        self.config = attention.config
         self.heads, self.scale = (attention.num_heads, attention.head_dim), attention.scale
         activation, algorithm, factor = _FUSED_FUNCTIONS.get(mlp.activation_fn, ("none", "", 1.0))
         self.activation = None if mlp.activation_fn in _FUSED_FUNCTIONS else mlp.activation_fn
@@ -130,15 +132,26 @@ class PreparedEncoderLayer(nn.Module):
         self.fc1 = PackedLinear(mlp.fc1.weight * factor, mlp.fc1.bias * factor, activation, algorithm)
         self.fc2 = PackedLinear(mlp.fc2.weight / factor, mlp.fc2.bias)
 
-    def forward(self, hidden_states: Tensor, plan: AttentionPlan) -> AttentionOutput:
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        causal_attention_mask: Tensor | None = None,
+        output_attentions: bool = False,
+        plan: AttentionPlan | None = None,
+    ) -> tuple[Tensor, ...]:
         """Run the layer; arguments as in CLIPEncoderLayer."""
+        if plan is None:
+            masks = (attention_mask, causal_attention_mask)
+            plan = given_plan(self.config, masks, hidden_states, output_attentions=output_attentions)
         states = self.qkv_proj(self.layer_norm1(hidden_states)).unflatten(-1, (3, *self.heads))
         query, key, value = states.unbind(-3)  # each (batch, seq, heads, head_dim)
         attended, weights = attend(query, key, value, plan, scale=self.scale, dropout=0.0)
         hidden_states = self.out_proj(attended.flatten(-2), hidden_states)
         states = self.fc1(self.layer_norm2(hidden_states))
         states = states if self.activation is None else self.activation(states)
-        return self.fc2(states, hidden_states), weights
+        hidden_states = self.fc2(states, hidden_states)
+        return (hidden_states, cast("Tensor", weights)) if output_attentions else (hidden_states,)
 
     @property
     def self_attn(self) -> NoReturn:
@@ -161,6 +174,7 @@ class PreparedEncoder(CLIPEncoder):
 
     def __init__(self, encoder: CLIPEncoder) -> None:
         nn.Module.__init__(self)
+        self.config = encoder.config
         self.gradient_checkpointing, self.gradient_checkpointing_options = False, {}
         self.layers = encoder.layers
         for index, layer in enumerate(self.layers):
@@ -169,21 +183,26 @@ class PreparedEncoder(CLIPEncoder):
     def forward(
         self,
         inputs_embeds: Tensor,
-        plan: AttentionPlan,
-        *,
-        output_attentions: bool = False,
-        output_hidden_states: bool = False,
+        attention_mask: Tensor | None = None,
+        causal_attention_mask: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        plan: AttentionPlan | None = None,
     ) -> BaseModelOutput[Tensor]:
         """Run the layers; arguments as in CLIPEncoder."""
-        options = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
+        options: dict[str, Any] = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        if plan is None:
+            masks = (attention_mask, causal_attention_mask)
+            plan = given_plan(self.config, masks, inputs_embeds, output_attentions=output_attentions)
         batch, seq, _ = inputs_embeds.shape
         count = -(-batch // max(TOKENS_AT_ONCE // max(seq, 1), 1))
         if count <= 1:
-            return super().forward(inputs_embeds, plan, **options)
+            return super().forward(inputs_embeds, plan=plan, **options)
         parts, start = [], 0
         for states in inputs_embeds.tensor_split(count):
             stop = start + len(states)
-            parts.append(super().forward(states, plan.of_rows(start, stop), **options))
+            parts.append(super().forward(states, plan=plan.of_rows(start, stop), **options))
             start = stop
         return _joined(parts)
 

@@ -42,6 +42,12 @@ def normal_vector(width: int, *, std: float) -> nn.Parameter:
     return nn.Parameter(vector if vector.is_meta else vector.normal_(std=std))
 
 
+def positions(table: nn.Embedding) -> torch.Tensor:
+    """Return the positions that a table embeds, `(1, positions)`; on the CPU for a table on the meta device."""
+    device = "cpu" if table.weight.is_meta else table.weight.device
+    return torch.arange(table.num_embeddings, device=device)[None]
+
+
 class _Undrawn:
     def reset_parameters(self) -> None:
         """Skip the initialization, which a layer calls when it is created."""

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.jit import is_tracing  # type: ignore[attr-defined]  # documented, and not exported by name
 from torch.nn import functional as F
 
-from clip_core.modeling.outputs import BaseModelOutput
+from clip_core.modeling.outputs import BaseModelOutput, outputs_asked
 from clip_core.modeling.pruning import plan_pruning
-from clip_torch.attention import AttentionOutput, AttentionPlan, CLIPAttention
+from clip_torch.attention import CLIPAttention
 from clip_torch.initialization import linear
+from clip_torch.plan import AttentionPlan, given_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -66,17 +67,32 @@ class CLIPEncoderLayer(nn.Module):
 
     def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, layer_index: int) -> None:
         super().__init__()
+        self.embed_dim = config.hidden_size
         self.self_attn = CLIPAttention(config, layer_index)
         self.layer_norm1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = CLIPMLP(config)
         self.layer_norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
-    def forward(self, hidden_states: Tensor, plan: AttentionPlan) -> AttentionOutput:
-        """Map `(batch, seq, hidden)` to the same shape. Eager attention also returns its weights."""
-        attended, weights = self.self_attn(self.layer_norm1(hidden_states), plan)
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        causal_attention_mask: Tensor | None = None,
+        output_attentions: bool = False,
+        plan: AttentionPlan | None = None,
+    ) -> tuple[Tensor, ...]:
+        """Map `(batch, seq, hidden)` to the same shape; arguments as in CLIPAttention.
+
+        Returns:
+            The states, and with `output_attentions` the weights.
+        """
+        states = self.layer_norm1(hidden_states)
+        attended, weights = self.self_attn(
+            states, attention_mask, causal_attention_mask, output_attentions=output_attentions, plan=plan
+        )
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
-        return hidden_states, weights
+        return (hidden_states,) if weights is None else (hidden_states, weights)
 
 
 class CLIPEncoder(nn.Module):
@@ -89,6 +105,7 @@ class CLIPEncoder(nn.Module):
 
     def __init__(self, config: CLIPTextConfig | CLIPVisionConfig) -> None:
         super().__init__()
+        self.config = config
         self.layers = nn.ModuleList(CLIPEncoderLayer(config, index) for index in range(config.num_hidden_layers))
         self.gradient_checkpointing = config.gradient_checkpointing
         self.gradient_checkpointing_options: dict[str, Any] = {"use_reentrant": False}
@@ -96,26 +113,31 @@ class CLIPEncoder(nn.Module):
     def forward(
         self,
         inputs_embeds: Tensor,
-        plan: AttentionPlan,
-        *,
-        output_attentions: bool = False,
-        output_hidden_states: bool = False,
+        attention_mask: Tensor | None = None,
+        causal_attention_mask: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        plan: AttentionPlan | None = None,
     ) -> BaseModelOutput[Tensor]:
-        """Run the layers over `(batch, seq, hidden)`."""
+        """Run the layers over `(batch, seq, hidden)`; masks and plan as in CLIPAttention."""
+        output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
+        if plan is None:
+            masks = (attention_mask, causal_attention_mask)
+            plan = given_plan(self.config, masks, inputs_embeds, output_attentions=output_attentions)
         hidden_states = inputs_embeds
         all_hidden_states = [hidden_states]
         all_attentions = []
         for layer in self.layers:
+            arguments = (hidden_states, None, None, output_attentions, plan)
             if self.gradient_checkpointing and self.training:
-                hidden_states, weights = torch.utils.checkpoint.checkpoint(
-                    layer, hidden_states, plan, **self.gradient_checkpointing_options
+                hidden_states, *weights = torch.utils.checkpoint.checkpoint(
+                    layer, *arguments, **self.gradient_checkpointing_options
                 )
             else:
-                hidden_states, weights = layer(hidden_states, plan)
+                hidden_states, *weights = layer(*arguments)
             if output_hidden_states:
                 all_hidden_states.append(hidden_states)
-            if output_attentions:
-                all_attentions.append(weights)
+            all_attentions += weights
         return BaseModelOutput(
             last_hidden_state=hidden_states,
             hidden_states=tuple(all_hidden_states) if output_hidden_states else None,

@@ -87,8 +87,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         checkpoint, report = prepared.checkpoint, prepared.report
         weights = {name: to_torch(checkpoint[name]).to(device, wanted) for name in report.matched}
         model.load_state_dict(weights, strict=False, assign=True)
-        if prepared.fresh:
-            model.to(device, wanted)
+        model.to(device, wanted)  # the fresh weights and the buffers
         model.eval()
         return (model, report.loading_info()) if output_loading_info else model
 

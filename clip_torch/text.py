@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from clip_core.configuration import CLIPTextConfig
-from clip_core.modeling.inputs import check_eos, check_text_length, unknown_ids
+from clip_core.modeling.handles import TextTowerHandles
+from clip_core.modeling.inputs import check_eos, check_text_length, text_length, unknown_ids
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPTextModelOutput,
@@ -16,9 +17,9 @@ from clip_core.modeling.outputs import (
     outputs_asked,
 )
 from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, parts_to_read
-from clip_torch.attention import Packing, choose_implementation, text_plan
-from clip_torch.initialization import embedding, projection
+from clip_torch.initialization import embedding, positions, projection
 from clip_torch.layers import CLIPEncoder
+from clip_torch.plan import Packing, choose_implementation, text_plan
 from clip_torch.pretrained import CLIPPreTrainedModel
 from clip_torch.tensors import known_values
 
@@ -36,22 +37,31 @@ class CLIPTextEmbeddings(nn.Module):
         std = 0.02 * config.initializer_factor  # not initializer_range: as in the reference
         self.token_embedding = embedding(config.vocab_size, config.hidden_size, std=std)
         self.position_embedding = embedding(config.max_position_embeddings, config.hidden_size, std=std)
+        self.register_buffer("position_ids", positions(self.position_embedding), persistent=False)
 
-    def forward(self, input_ids: Tensor, position_ids: Tensor | None = None) -> Tensor:
-        """Embed ids `(batch, seq)` at their positions `(batch or 1, seq)`: `(batch, seq, hidden)`."""
-        seq, longest = input_ids.shape[-1], self.position_embedding.num_embeddings
-        check_text_length(seq, longest)
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+    ) -> Tensor:
+        """Embed ids `(batch, seq)` at their positions `(batch or 1, seq)`: `(batch, seq, hidden)`.
+
+        `inputs_embeds` `(batch, seq, hidden)` take the place of the tokens' embeddings.
+        """
+        check_text_length(text_length(input_ids, inputs_embeds), self.position_embedding.num_embeddings)
+        if inputs_embeds is None:
+            try:
+                inputs_embeds = cast("Tensor", self.token_embedding(input_ids))
+            except IndexError as error:
+                raise unknown_ids(self.token_embedding.num_embeddings) from error
         if position_ids is None:
-            position_ids = torch.arange(seq, device=input_ids.device)[None]
-        try:
-            tokens = self.token_embedding(input_ids)
-        except IndexError as error:
-            raise unknown_ids(self.token_embedding.num_embeddings) from error
-        embedded: Tensor = tokens + self.position_embedding(position_ids)
+            position_ids = torch.arange(inputs_embeds.shape[-2], device=inputs_embeds.device)[None]
+        embedded: Tensor = inputs_embeds + self.position_embedding(position_ids)
         return embedded
 
 
-class CLIPTextTransformer(nn.Module):
+class CLIPTextTransformer(TextTowerHandles, nn.Module):
     """The text tower without a head."""
 
     def __init__(self, config: CLIPTextConfig) -> None:
@@ -80,9 +90,9 @@ class CLIPTextTransformer(nn.Module):
         implementation = choose_implementation(config, output_attentions=output_attentions)
         encoded = self.encoder(
             hidden_states,
-            text_plan(implementation, attention_mask, hidden_states),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
+            plan=text_plan(implementation, attention_mask, hidden_states),
         )
         last_hidden_state = self.final_layer_norm(encoded.last_hidden_state)
         rows = torch.arange(input_ids.shape[0], device=last_hidden_state.device)
@@ -127,7 +137,7 @@ class CLIPTextTransformer(nn.Module):
         packing = Packing.of(torch.arange(seq) < lengths[:, None])
         implementation = choose_implementation(self.config, output_attentions=False)
         plan = text_plan(implementation, None, embedded)._replace(packing=packing)
-        encoded = self.encoder(packing.packed(embedded), plan)
+        encoded = self.encoder(packing.packed(embedded), plan=plan, output_attentions=False, output_hidden_states=False)
         return self.final_layer_norm(encoded.last_hidden_state[0, lengths.cumsum(dim=0) - 1])
 
     def lengths_to_read(self, input_ids: Tensor | None, attention_mask: Tensor | None = None) -> np.ndarray | None:

@@ -18,10 +18,10 @@ from clip_core.modeling.outputs import (
     as_asked,
     outputs_asked,
 )
-from clip_torch.attention import choose_implementation, vision_plan
-from clip_torch.initialization import embedding, linear, normal_vector, patch_convolution, projection
+from clip_torch.initialization import embedding, linear, normal_vector, patch_convolution, positions, projection
 from clip_torch.layers import CLIPEncoder
 from clip_torch.loss import classification_loss
+from clip_torch.plan import choose_implementation, vision_plan
 from clip_torch.pretrained import CLIPPreTrainedModel
 
 if TYPE_CHECKING:
@@ -33,16 +33,20 @@ class CLIPVisionEmbeddings(nn.Module):
 
     def __init__(self, config: CLIPVisionConfig) -> None:
         super().__init__()
-        width, factor = config.hidden_size, config.initializer_factor
+        self.config = config
+        self.embed_dim = width = config.hidden_size
+        factor = config.initializer_factor
         self.image_size, self.patch_size = config.image_size, config.patch_size
         self.num_channels = config.num_channels
         self.num_patches = (config.image_size // config.patch_size) ** 2
+        self.num_positions = self.num_patches + 1
         std = config.initializer_range * factor
         self.class_embedding = normal_vector(width, std=width**-0.5 * factor)
         self.patch_embedding = patch_convolution(config.num_channels, width, config.patch_size, std=std)
-        self.position_embedding = embedding(self.num_patches + 1, width, std=std)
+        self.position_embedding = embedding(self.num_positions, width, std=std)
+        self.register_buffer("position_ids", positions(self.position_embedding), persistent=False)
 
-    def forward(self, pixel_values: Tensor, *, interpolate_pos_encoding: bool = False) -> Tensor:
+    def forward(self, pixel_values: Tensor, interpolate_pos_encoding: bool = False) -> Tensor:
         """Embed images `(batch, channels, height, width)`: `(batch, 1 + patches, hidden)`."""
         shape = pixel_values.shape
         check_pixel_shape(
@@ -55,7 +59,7 @@ class CLIPVisionEmbeddings(nn.Module):
         embeddings = torch.cat([class_token, patches], dim=1)
         if interpolate_pos_encoding and (height, width) != (self.image_size, self.image_size):
             return embeddings + self.interpolated_positions(height, width)
-        positions = torch.arange(self.num_patches + 1, device=embeddings.device)[None]
+        positions = torch.arange(self.num_positions, device=embeddings.device)[None]
         embedded: Tensor = embeddings + self.position_embedding(positions)
         return embedded
 
@@ -101,9 +105,9 @@ class CLIPVisionTransformer(nn.Module):
         implementation = choose_implementation(config, output_attentions=output_attentions)
         encoded = self.encoder(
             self.pre_layrnorm(hidden_states),
-            vision_plan(implementation),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
+            plan=vision_plan(implementation),
         )
         return BaseModelOutputWithPooling(
             last_hidden_state=encoded.last_hidden_state,

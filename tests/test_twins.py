@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BACKENDS = ("clip_torch", "clip_tf", "clip_flax")
 TWINS = (
+    "plan",
     "attention",
     "layers",
     "text",
@@ -37,20 +38,20 @@ OWN_PARAMETERS = {
 
 # Definitions that not every backend has, by file and reason.
 ONLY_SOMEWHERE = {
-    "attention": {
-        "only PyTorch has FlashAttention 2, which takes packed tokens": {
-            *("Packing", "Packing.of", "Packing.padded", "Packing.packed", "Unpadding"),
-            *("_unpadding", "flash_attention"),
+    "plan": {
+        "FlashAttention 2 takes packed tokens": {
+            *("Packing", "Packing.of", "Packing.padded", "Packing.packed", "Unpadding", "_unpadding"),
         },
         "PyTorch prepares a model for inference, which runs a batch in parts": {"AttentionPlan.of_rows"},
+    },
+    "attention": {
+        "only PyTorch has FlashAttention 2": {"flash_attention"},
         "JAX does not choose cuDNN's kernel by itself": {"_fits_cudnn"},
         "PyTorch passes a rate to the kernels that drop weights": {"CLIPAttention._dropout"},
     },
     "layers": {
         "tf.nn.gelu rounds its constants to float32": {"gelu", "gelu_tanh"},
-        "TensorFlow recomputes functions of tensors, with seeds drawn outside": {
-            *("_recomputed", "CLIPEncoder._dropout_seed"),
-        },
+        "TensorFlow recomputes a layer with a seed drawn outside": {"CLIPEncoder._dropout_seed"},
     },
     "text": {
         "only PyTorch packs the tokens of a part": {"CLIPTextTransformer._packed"},
@@ -112,7 +113,7 @@ CONSTRUCTORS = ("__init__", "setup")
 
 # Parameters that differ beside those of a framework's own, by definition.
 OTHER_PARAMETERS = {
-    "_causal_bias": "PyTorch takes the device from a tensor, beside the dtype",
+    "causal_bias": "PyTorch takes the device from a tensor, beside the dtype",
     "_resized": "a table in PyTorch and Flax, a layer in Keras",
     "CLIPForImageClassification.call": "transformers' choice, which a call has to take",
     "CLIPModel.get_text_features": "likewise",

@@ -149,3 +149,20 @@ class ModelHandles:
     def is_gradient_checkpointing(self) -> bool:
         """True if any tower recomputes its layers."""
         return any(encoder.gradient_checkpointing for encoder in self._encoders())
+
+
+class TextTowerHandles:
+    """A mixin for a text tower with a `config`."""
+
+    if TYPE_CHECKING:
+        config: Any
+
+    @property
+    def eos_token_id(self) -> int:
+        """The token whose state is pooled, which is the configuration's."""
+        token: int = self.config.eos_token_id
+        return token
+
+    @eos_token_id.setter
+    def eos_token_id(self, value: int) -> None:
+        self.config.eos_token_id = value

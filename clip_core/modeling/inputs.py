@@ -12,6 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 
+def text_length(input_ids: Any, inputs_embeds: Any) -> int | None:
+    """Return the number of tokens of ids `(batch, seq)` or of embeddings `(batch, seq, hidden)`; None where unknown.
+
+    Raises:
+        ValueError: neither is given.
+    """
+    if input_ids is None and inputs_embeds is None:
+        raise ValueError("input_ids is missing; pass the ids that the tokenizer returns, (batch, seq)")
+    seq: int | None = input_ids.shape[-1] if inputs_embeds is None else inputs_embeds.shape[-2]
+    return seq
+
+
 def check_text_length(seq: int | None, longest: int) -> None:
     """Refuse a text with more tokens than the model has positions.
 

@@ -9,8 +9,9 @@ import torch
 
 import clip_torch
 from clip_torch import flash_attention
-from clip_torch.attention import eager_attention, text_plan, vision_plan
+from clip_torch.attention import eager_attention
 from clip_torch.attention import flash_attention as attend_by_flash
+from clip_torch.plan import text_plan, vision_plan
 from support.gpu import DEVICE, REHEARSAL, arrays, config, relative
 from support.tolerances import HALF_PRECISION
 

@@ -89,7 +89,7 @@ def test_queries_that_see_no_key_attend_evenly_to_keys_masked_once(backend, case
         backend.tensor(random.standard_normal((BATCH, SEQ, HEADS, HEAD_DIM)), "float32") for _ in range(3)
     )
     states = backend.tensor(np.zeros((BATCH, SEQ, 1)), "float32")
-    plan = attention.text_plan("eager", backend.tensor(np.array(mask)), states)
+    plan = backend.module("plan").text_plan("eager", backend.tensor(np.array(mask)), states)
     _, weights = attention.attend(query, key, value, plan, scale=0.3, dropout=backend.no_dropout)
     masked = np.triu(np.ones((SEQ, SEQ)), k=1) + (np.array(mask) == 0)[:, None]  # (batch, seq, seq)
     keyless = (masked > 0).all(-1)
@@ -129,7 +129,9 @@ def test_no_mask_makes_nan_in_any_dtype(backend, dtype, implementation):
         states = [backend.tensor(random.standard_normal((BATCH, SEQ, HEADS, HEAD_DIM)), dtype) for _ in range(3)]
         for rows in MASKS.values():
             mask = None if rows is None else backend.tensor(np.array(rows))
-            plan = attention.text_plan(implementation, mask, backend.tensor(np.zeros((BATCH, SEQ, 1)), dtype))
+            plan = backend.module("plan").text_plan(
+                implementation, mask, backend.tensor(np.zeros((BATCH, SEQ, 1)), dtype)
+            )
             attended, weights = attend(*states, plan, scale=0.3, dropout=backend.no_dropout)
             assert attended.dtype == states[0].dtype
             for tensor in (attended,) if weights is None else (attended, weights):
@@ -137,10 +139,12 @@ def test_no_mask_makes_nan_in_any_dtype(backend, dtype, implementation):
 
 
 def test_the_bias_is_made_once_for_all_layers(backend):
-    attention, mask = backend.module("attention"), np.ones((BATCH, SEQ))
-    assert attention.AttentionPlan().bias is None
+    mask = np.ones((BATCH, SEQ))
+    assert backend.module("plan").AttentionPlan().bias is None
     mask[0, -1] = 0
-    plan = attention.text_plan("sdpa", backend.tensor(mask), backend.tensor(np.zeros((BATCH, SEQ, 4)), "float32"))
+    plan = backend.module("plan").text_plan(
+        "sdpa", backend.tensor(mask), backend.tensor(np.zeros((BATCH, SEQ, 4)), "float32")
+    )
     assert tuple(plan.bias.shape) == (BATCH, 1, SEQ, SEQ)
     assert not getattr(plan, "is_causal", False)  # already in the bias
 
@@ -172,10 +176,10 @@ def test_eager_returns_attentions_without_a_warning(backend):
 
 @pytest.mark.parametrize("given", ["flex", {"vision_config": "flex"}])
 def test_an_unknown_implementation_is_refused_by_name(backend, given):
-    attention = backend.module("attention")
-    assert {"eager", "sdpa"} <= set(attention.ATTENTION_IMPLEMENTATIONS)
-    with pytest.raises(ValueError, match=naming("'flex'", *attention.ATTENTION_IMPLEMENTATIONS)):
-        attention.check_implementation("flex")
+    plan = backend.module("plan")
+    assert {"eager", "sdpa"} <= set(plan.ATTENTION_IMPLEMENTATIONS)
+    with pytest.raises(ValueError, match=naming("'flex'", *plan.ATTENTION_IMPLEMENTATIONS)):
+        plan.check_implementation("flex")
     with pytest.raises(ValueError, match=naming("attn_implementation='flex'")):
         backend.build("CLIPModel", tiny_config(attn_implementation=given))
 

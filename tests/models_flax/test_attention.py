@@ -9,7 +9,8 @@ import pytest
 
 import clip_flax
 from clip_flax import attention
-from clip_flax.attention import AttentionPlan, eager_attention, sdpa_attention, text_plan
+from clip_flax.attention import eager_attention, sdpa_attention
+from clip_flax.plan import AttentionPlan, text_plan
 from support.attention_masks import BATCH, SEQ
 from support.configs import tiny_config, token_ids
 from support.messages import naming

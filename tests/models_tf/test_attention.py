@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clip_tf.attention import eager_attention, text_plan
+from clip_tf.attention import eager_attention
+from clip_tf.plan import text_plan
 from support.attention_masks import BATCH, MASKS, SEQ
 from support.tolerances import ROUNDING
 

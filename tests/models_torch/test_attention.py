@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import clip_torch
-from clip_torch.attention import AttentionPlan, text_plan
+from clip_torch.plan import AttentionPlan, text_plan
 from support import flash_kernels
 from support.attention_masks import BATCH, MASKS, SEQ
 from support.configs import tiny_config
@@ -50,7 +50,7 @@ def test_flash_attention_agrees_with_eager_forward_and_backward(case, kernels, h
 
 def test_a_full_batch_is_not_unpadded(monkeypatch):
     """On a GPU, knowing this requires reading the mask; here the free read on a CPU is disabled."""
-    monkeypatch.setattr("clip_torch.attention.known_values", lambda tensor: None)
+    monkeypatch.setattr("clip_torch.plan.known_values", lambda tensor: None)
     full, padded = torch.ones(2, 6), torch.tensor([[1] * 6, [1] * 4 + [0] * 2])
     states = torch.zeros(2, 6, 8)
     assert text_plan("flash_attention_2", full, states).unpadding is None

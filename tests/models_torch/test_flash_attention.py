@@ -122,7 +122,7 @@ def test_a_package_that_does_not_import_counts_as_missing(broken, monkeypatch):
 @pytest.mark.parametrize("kernels", flash_kernels.KERNELS)
 def test_a_batch_of_no_texts_gives_none(kernels, monkeypatch):
     flash_kernels.install(kernels, monkeypatch)
-    monkeypatch.setattr("clip_torch.attention.known_values", lambda tensor: None)
+    monkeypatch.setattr("clip_torch.plan.known_values", lambda tensor: None)
     model = clip_torch.CLIPTextModel(tiny_config(attn_implementation="flash_attention_2").text_config)
     empty = torch.zeros(0, 8, dtype=torch.long)
     assert model(empty, attention_mask=empty).last_hidden_state.shape == (0, 8, 40)

@@ -1,0 +1,193 @@
+"""The plan of a tower's attention: the implementation, and the keys each query sees. Made once for all layers.
+
+Masks, and queries that see no key: see `clip_core.modeling.attention`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from clip_core.modeling.attention import DEFAULT_IMPLEMENTATION, FLASH_ATTENTION, known_implementation, warn_of_eager
+from clip_torch.flash_attention import kernels
+from clip_torch.tensors import known_values
+
+if TYPE_CHECKING:
+    from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
+
+ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa", FLASH_ATTENTION)
+
+
+class Packing(NamedTuple):
+    """A batch of texts as one row of their tokens, without padding."""
+
+    indices: Tensor  # (tokens,) int64, into the flattened (batch * seq)
+    shape: tuple[int, int]  # (batch, seq)
+
+    @classmethod
+    def of(cls, attended: Tensor) -> Packing:
+        """Return the packing of the tokens marked in `(batch, seq)`, bool."""
+        batch, seq = attended.shape
+        return cls(attended.flatten().nonzero().flatten(), (batch, seq))
+
+    def padded(self, states: Tensor) -> Tensor:
+        """Turn `(1, tokens, ...)` into `(batch, seq, ...)`, with zeros for padding."""
+        batch, seq = self.shape
+        padded = states.new_zeros(batch * seq, *states.shape[2:]).index_copy(0, self.indices, states[0])
+        return padded.unflatten(0, self.shape)
+
+    def packed(self, states: Tensor) -> Tensor:
+        """Turn `(batch, seq, ...)` into `(1, tokens, ...)`."""
+        return states.flatten(0, 1).index_select(0, self.indices)[None]
+
+
+class Unpadding(NamedTuple):
+    """The attended tokens of a padded batch, in the form that variable-length kernels take."""
+
+    packing: Packing
+    cumulative_lengths: Tensor  # (batch + 1,) int32
+    max_length: int
+
+
+class AttentionPlan(NamedTuple):
+    """The attention of a tower's layers: the implementation, and the keys each query sees; shared by all layers."""
+
+    implementation: str = DEFAULT_IMPLEMENTATION
+    is_causal: bool = False  # causal without a bias
+    bias: Tensor | None = None  # (batch or 1, 1, seq, seq), added to the scores
+    keyless: Tensor | None = None  # (batch or 1, seq or 1, 1, 1) bool, the queries that see no key
+    unpadding: Unpadding | None = None
+    packing: Packing | None = None  # set if the states are packed; the fields above describe the padded batch
+
+    def of_rows(self, start: int, stop: int) -> AttentionPlan:
+        """Return the plan of part of a batch that is not unpadded."""
+
+        def part(whole: Tensor | None) -> Tensor | None:
+            return whole if whole is None or len(whole) == 1 else whole[start:stop]
+
+        return self._replace(bias=part(self.bias), keyless=part(self.keyless))
+
+
+def check_implementation(name: str | None) -> str:
+    """Return the attention implementation by name; see `known_implementation`."""
+    known = known_implementation(name, ATTENTION_IMPLEMENTATIONS)
+    if known == FLASH_ATTENTION:
+        kernels()  # at construction, as torch.compile cannot trace an import
+    return known
+
+
+def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_attentions: bool) -> str:
+    """Return the configured implementation, or `eager`, with one warning, if the weights are requested."""
+    name = check_implementation(config.attn_implementation)
+    if not output_attentions:
+        return name
+    if not torch.compiler.is_compiling():
+        warn_of_eager(name)
+    return "eager"
+
+
+def vision_plan(implementation: str) -> AttentionPlan:
+    """Plan attention in which every patch sees every patch."""
+    return AttentionPlan(implementation)
+
+
+def text_plan(implementation: str, attention_mask: Tensor | None, hidden_states: Tensor) -> AttentionPlan:
+    """Plan causal attention that leaves out the padding in `attention_mask`.
+
+    Args:
+        implementation: the attention implementation that will follow the plan.
+        attention_mask: `(batch, seq)`, non-zero for tokens to attend to; None if nothing is padded.
+        hidden_states: `(batch, seq, hidden)`, for shape, dtype and device.
+    """
+    batch, seq, _ = hidden_states.shape
+    if attention_mask is not None and attention_mask.shape != (batch, seq):
+        raise ValueError(
+            f"attention_mask has shape {tuple(attention_mask.shape)}; it needs that of input_ids, {(batch, seq)}"
+        )
+    known = None if attention_mask is None else known_values(attention_mask != 0)
+    if attention_mask is None or (known is not None and known.all()):
+        if implementation == "eager":
+            return AttentionPlan(implementation, bias=causal_bias(seq, hidden_states))
+        return AttentionPlan(implementation, is_causal=True)
+    attended = attention_mask.to(hidden_states.device) != 0  # (batch, seq)
+    if implementation == FLASH_ATTENTION:  # padding leaves the batch, except from rows that are all padding
+        empty = ~attended.any(dim=-1, keepdim=True)  # (batch, 1)
+        keyless = None if known is not None and known.any(axis=-1).all() else empty[:, :, None, None]
+        return AttentionPlan(implementation, is_causal=True, unpadding=_unpadding(attended | empty), keyless=keyless)
+    padding_bias = lowest_where(~attended, hidden_states.dtype)
+    bias = causal_bias(seq, hidden_states) + padding_bias[:, None, None, :]  # (batch, 1, seq, seq)
+    if known is not None and known[:, :1].all():  # every query sees the first token
+        return AttentionPlan(implementation, bias=bias)
+    return _biased_plan(implementation, bias)
+
+
+def given_plan(
+    config: CLIPTextConfig | CLIPVisionConfig,
+    masks: tuple[Tensor | None, ...],
+    hidden_states: Tensor,
+    *,
+    output_attentions: bool,
+) -> AttentionPlan:
+    """Plan the attention of a part of the model that is called alone; for masks see `given_bias`."""
+    implementation = choose_implementation(config, output_attentions=output_attentions)
+    bias = given_bias(masks, hidden_states.dtype)
+    if bias is None:
+        return AttentionPlan(implementation)
+    return _biased_plan(DEFAULT_IMPLEMENTATION if implementation == FLASH_ATTENTION else implementation, bias)
+
+
+def _biased_plan(implementation: str, bias: Tensor) -> AttentionPlan:
+    keyless = keyless_queries(bias)  # (batch or 1, 1, seq, 1)
+    bias = bias - lowest_where(keyless, bias.dtype)
+    return AttentionPlan(implementation, bias=bias, keyless=keyless.transpose(1, 2))
+
+
+def _unpadding(attended: Tensor) -> Unpadding | None:
+    """Return the unpadding of a batch `(batch, seq)`, bool; None if nothing is padded, which a GPU reports only now."""
+    if attended.shape[0] == 0:
+        return None
+    lengths = attended.sum(dim=-1, dtype=torch.int32)  # (batch,)
+    shortest, longest = torch.stack(lengths.aminmax()).tolist()
+    if shortest == attended.shape[-1]:
+        return None
+    cumulative_lengths = F.pad(lengths.cumsum(dim=0, dtype=torch.int32), (1, 0))
+    return Unpadding(Packing.of(attended), cumulative_lengths, longest)
+
+
+def lowest_where(masked: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a bias: the lowest value of a dtype where a key is masked, and zero elsewhere."""
+    return torch.zeros_like(masked, dtype=dtype).masked_fill(masked, torch.finfo(dtype).min)
+
+
+def causal_bias(seq: int, like: Tensor) -> Tensor:
+    """Return the bias `(1, 1, seq, seq)` that masks the keys behind each query."""
+    seen = torch.ones((seq, seq), dtype=torch.bool, device=like.device).tril()
+    return lowest_where(~seen, like.dtype)[None, None]
+
+
+def given_bias(masks: tuple[Tensor | None, ...], dtype: torch.dtype) -> Tensor | None:
+    """Return the sum of masks that the caller of a layer gives; None if there is none.
+
+    Args:
+        masks: biases `(batch or 1, 1, seq or 1, seq)`; or booleans of this shape, or anything `(batch, seq)`, which are
+            non-zero for keys to attend to.
+        dtype: of the bias.
+    """
+    biases = [_as_bias(mask, dtype) for mask in masks if mask is not None]
+    return sum(biases[1:], start=biases[0]) if biases else None
+
+
+def _as_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    if mask.ndim == 2:
+        return lowest_where(mask == 0, dtype)[:, None, None, :]
+    if not mask.is_floating_point():
+        return lowest_where(mask == 0, dtype)
+    return mask.clamp(min=torch.finfo(dtype).min).to(dtype)
+
+
+def keyless_queries(bias: Tensor) -> Tensor:
+    """Return which queries see no key by a bias `(batch or 1, 1, seq, seq)`: `(batch or 1, 1, seq, 1)`, bool."""
+    return (bias <= torch.finfo(bias.dtype).min).all(dim=-1, keepdim=True)

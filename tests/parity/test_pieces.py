@@ -1,0 +1,65 @@
+"""Parts of a model called alone return what those of transformers return, and have its attributes."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+
+from support import pieces
+from support.configs import tiny_config
+from support.tolerances import FLOAT32
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    import torch
+
+    import clip_torch
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("pieces")
+    clip_torch.CLIPModel(tiny_config()).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected(oracle, folder):
+    return oracle("pieces.reference", folder=str(folder))
+
+
+def without_gradients(backend):
+    if backend.name != "torch":
+        return nullcontext()
+    import torch
+
+    return torch.no_grad()
+
+
+@pytest.mark.filterwarnings("ignore:attn_implementation")  # sdpa returns no weights, and is asked for them
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_a_part_called_alone_returns_what_transformers_part_does(backend, folder, expected, implementation):
+    model = backend.load("CLIPModel", folder, attn_implementation=implementation)
+    with without_gradients(backend):
+        found = pieces.outputs(model, backend.tensor)
+    assert found.keys() == expected[0].keys()
+    for name, array in expected[0].items():
+        np.testing.assert_allclose(found[name], array, **FLOAT32, err_msg=name)
+
+
+def test_parts_have_the_attributes_of_transformers_parts(backend, folder, expected):
+    found = pieces.attributes(backend.load("CLIPModel", folder))
+    assert found.keys() == expected[1].keys()
+    for name, value in expected[1].items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_positions_are_buffers_that_are_not_saved(folder, expected):
+    import clip_torch
+
+    model = clip_torch.CLIPModel.from_pretrained(folder)
+    names = [f"{tower}.embeddings.position_ids" for tower in ("text_model", "vision_model")]
+    assert sorted(name for name, _ in model.named_buffers()) == names
+    assert {buffer.device.type for buffer in model.buffers()} == {"cpu"}
+    assert sorted(model.state_dict()) == expected[2]
