@@ -1,4 +1,4 @@
-"""transformers' pipelines give the same scores for our models and processors as for its own."""
+"""Pipelines of transformers give the same scores for our models and processors as for its own."""
 
 from __future__ import annotations
 

@@ -14,6 +14,8 @@ def pipeline_scores(task: str, library: str, model_class: str, folder: str, inpu
     package = import_module(library)
     processor = package.CLIPProcessor.from_pretrained(folder, use_fast=False)
     model = getattr(package, model_class).from_pretrained(folder)
+    if library == "clip_torch" and task.endswith("feature-extraction"):  # it takes an output by position
+        model = package.to_transformers(model)
     images, texts = processor.image_processor, processor.tokenizer
     parts = {"image_processor": images} if "image" in task else {}
     parts |= {} if task.startswith("image") else {"tokenizer": texts}
