@@ -21,7 +21,8 @@ IMAGES ?= examples/shapes/pictures
 LABELS ?= examples/shapes/labels.txt
 TEMPLATE ?= {}
 
-.PHONY: demo demo-checkpoint test check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
+.PHONY: demo demo-checkpoint test test-default-torch test-transformers5 test-lowest check bench bench-gpu bench-gpu-here \
+	gpu-bundle rehearse-gpu clean
 
 ## demo: classify images with a trained CLIP in all three frameworks, and prove that they agree; offline
 demo: $(VENV)/installed-demo
@@ -35,6 +36,19 @@ demo-checkpoint: $(VENV)/installed-train
 ## test: the whole suite
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+## test-default-torch: the frameworks beside triton, which PyTorch's default build brings; CUDA=1 installs that build
+test-default-torch: $(VENV)-default-torch$(if $(CUDA),-cuda)/installed
+	$(BIN)/python -m pytest tests/environments/test_default_torch.py $(PYTEST_ARGS)
+
+## test-transformers5: the bridge with transformers 5
+test-transformers5: $(VENV)-bench-transformers5/installed
+	$(BIN)/python -m pytest tests/models_torch/test_bridge.py $(PYTEST_ARGS)
+
+## test-lowest: each extra alone at its lowest versions, on the oldest and the newest Python; EXTRAS and PYTHONS choose
+test-lowest: | $(VENV)/bin/python
+	$(PIP) uv
+	sh tests/environments/lowest.sh $(BIN)/uv $(VENV)-lowest
 
 ## check: lint, format and types
 check: $(VENV)/installed-test
@@ -68,7 +82,8 @@ $(VENV)-gpu-machine/installed: requirements/gpu-machine.txt benchmarks/gpu_envir
 
 ## clean: remove the environments and all caches
 clean:
-	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-gpu* .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-default-torch* $(VENV)-gpu* $(VENV)-lowest
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -96,7 +111,7 @@ $(VENV)/installed-test: pyproject.toml requirements/oracle.txt | $(VENV)/install
 	@touch $@
 
 # An environment layered over the main one: its own packages come first, and PyTorch and the rest are shared.
-$(VENV)-bench-%/installed: requirements/bench-%.txt | $(VENV)/installed-test
+$(VENV)-%/installed: requirements/%.txt | $(VENV)/installed-test
 	$(BIN)/python -m venv $(@D)
 	$(BIN)/python -c '$(SITE_PACKAGES)' > "$$($(@D)/bin/python -c '$(SITE_PACKAGES)')/main-environment.pth"
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<

@@ -24,7 +24,7 @@ def facts(request, oracle):
     if request.param == "4.57":
         return oracle("oracle_bridge.facts")
     if not NEWER.exists():
-        pytest.skip("needs the environment with transformers 5: make test-environments")
+        pytest.skip("needs the environment with transformers 5: make test-transformers5")
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "HF_HUB_OFFLINE": "1"}
     command = [NEWER, "-W", "ignore", "-m", "support.oracle_bridge"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

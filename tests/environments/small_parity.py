@@ -1,0 +1,125 @@
+"""A small proof that an environment works: `python small_parity.py [EXTRA]...`.
+
+Converts the checkpoint of the demo into other formats and compares the values, opens it with both tokenizers and the
+image processor and, with a backend, classifies its images after loading each format. The probabilities are compared
+with those stored beside this file, which `--store BACKEND` computes. Other extras run what they are for.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from clip_core import CLIPProcessor, CLIPTokenizer, CLIPTokenizerFast, ZeroShotClassifier
+from clip_core.cli import main
+from clip_core.images.inputs import find_images, open_image
+from converters import convert, diff
+
+SHAPES = Path(__file__).parents[2] / "examples" / "shapes"
+CHECKPOINT = SHAPES / "checkpoint"
+STORED = Path(__file__).with_name("small_parity.json")
+LABELS = ["a green cross", "a yellow star", "three black rings", "a picture of a café's red heart"]
+FORMATS_OF_TRANSFORMERS = ("safetensors", "torch", "tf", "flax")
+TOLERANCE = 1e-4  # of probabilities, in float32
+
+
+def check_formats(folder: Path) -> list[Path]:
+    """Convert into the formats of transformers, and find no difference."""
+    folders = []
+    for name in FORMATS_OF_TRANSFORMERS:
+        convert(CHECKPOINT, folder / name, name)
+        assert not diff(CHECKPOINT, folder / name), name
+        folders.append(folder / name)
+    return folders
+
+
+def check_inputs(stored: dict[str, list[list[float]]]) -> None:
+    """Compare the ids and the mean of the pixels with those stored."""
+    tokenizers = (CLIPTokenizer, CLIPTokenizerFast)
+    for found in [tokenizer.from_pretrained(CHECKPOINT)(LABELS)["input_ids"] for tokenizer in tokenizers]:
+        assert [list(map(int, row)) for row in found] == stored["ids"]
+    image = open_image(find_images(str(SHAPES / "pictures"))[0])
+    pixels = CLIPProcessor.from_pretrained(CHECKPOINT)(images=image, return_tensors="np")["pixel_values"]
+    np.testing.assert_allclose(pixels.mean(axis=(0, 2, 3)), stored["pixels"], atol=TOLERANCE)
+
+
+def probabilities(folder: Path, backend: str) -> np.ndarray:
+    """Classify the images of the demo."""
+    classifier = ZeroShotClassifier.from_pretrained(folder, backend=backend)
+    return np.asarray(classifier([open_image(path) for path in find_images(str(SHAPES / "pictures"))], LABELS))
+
+
+def check_training(folder: Path) -> None:
+    """Train two steps on a Parquet file with Flax, whose optimizer is the extra's."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    images = [path.read_bytes() for path in find_images(str(SHAPES / "pictures"))[:4]]
+    table = pa.table({"image": images, "text": LABELS})
+    pa.parquet.write_table(table, folder / "pairs.parquet")
+    options = ["--batch-size", "2", "--workers", "0", "--crop", "none", "--backend", "flax", "--lr", "1e-6"]
+    places = ["--data", str(folder / "pairs.parquet"), "--model", str(CHECKPOINT), "--checkpoint-dir", str(folder)]
+    with suppress(SystemExit):
+        main(["train", *places, *options])
+    loss = json.loads((folder / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])["loss"]
+    assert 0 <= loss < 2
+
+
+def check_probe(_folder: Path) -> None:
+    """Fit a linear probe to two points."""
+    from clip_core.evaluation.logistic import optimizer
+
+    found = optimizer()(lambda x: (float(((x - 3) ** 2).sum()), 2 * (x - 3)), np.zeros(2), jac=True, method="L-BFGS-B")
+    np.testing.assert_allclose(found.x, 3, atol=TOLERANCE)
+
+
+def check_plots(folder: Path) -> None:
+    """Draw a plot."""
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    figure.subplots().plot([1, 2], [3, 4])
+    figure.savefig(folder / "plot.png")
+    assert open_image(folder / "plot.png").size == (640, 480)
+
+
+CHECKS = {"train": check_training, "evaluate": check_probe, "plots": check_plots}
+
+
+def store(backend: str) -> None:
+    """Write the expected numbers."""
+    image = open_image(find_images(str(SHAPES / "pictures"))[0])
+    processor = CLIPProcessor.from_pretrained(CHECKPOINT)
+    content = {
+        "ids": [list(map(int, row)) for row in processor.tokenizer(LABELS)["input_ids"]],
+        "pixels": processor(images=image, return_tensors="np")["pixel_values"].mean(axis=(0, 2, 3)).tolist(),
+        "probabilities": probabilities(CHECKPOINT, backend).round(7).tolist(),
+    }
+    STORED.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def check(extras: list[str]) -> None:
+    """Check this environment."""
+    stored = json.loads(STORED.read_text(encoding="utf-8"))
+    check_inputs(stored)
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = check_formats(Path(scratch))
+        for extra in extras:
+            if extra in CHECKS:
+                CHECKS[extra](Path(scratch))
+                continue
+            for folder in folders:
+                np.testing.assert_allclose(probabilities(folder, extra), stored["probabilities"], atol=TOLERANCE)
+    print("this environment works:", ", ".join(extras) or "no extra")  # noqa: T201
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--store"]:
+        store(sys.argv[2])
+    else:
+        check(sys.argv[1:])
