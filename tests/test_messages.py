@@ -23,6 +23,7 @@ OTHERS |= {
     "ValueError: math domain error",
     "a library that prints",
     "no such thing",
+    "numpy.dtype size changed",
     "the disk is gone",
     "no space left",
     "No space left",
