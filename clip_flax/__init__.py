@@ -57,6 +57,18 @@ FlaxCLIPVisionModel = CLIPVisionModel
 FlaxCLIPVisionModelWithProjection = CLIPVisionModelWithProjection
 FlaxCLIPVisionPreTrainedModel = CLIPPreTrainedModel
 
+# Reports name a class as it was asked for.
+for _class in (
+    CLIPForImageClassification,
+    CLIPModel,
+    CLIPPreTrainedModel,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPVisionModel,
+    CLIPVisionModelWithProjection,
+):
+    _class.__name__ = f"Flax{_class.__name__}"
+
 __all__ = [
     "AddedToken",
     "BatchEncoding",

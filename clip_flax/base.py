@@ -34,6 +34,7 @@ class CLIPBaseModel(ModelHandles, FunctionalModel):
     """
 
     _check_implementation = staticmethod(check_implementation)
+    _package = __name__.partition(".")[0]
     framework = "flax"
 
     def __init__(
@@ -55,17 +56,30 @@ class CLIPBaseModel(ModelHandles, FunctionalModel):
             rngs: random keys for the weights; None creates a model without weights.
         """
 
-    def num_parameters(self, exclude_embeddings: bool = False) -> int:
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Return the number of parameters.
 
         Args:
-            exclude_embeddings: leave out the embedding tables and the patch convolution.
+            only_trainable: count only parameters that have gradients, not the statistics of a batch norm.
+            exclude_embeddings: leave out the embedding tables.
         """
+        tables = {id(module.embedding) for _, module in nnx.iter_modules(self) if isinstance(module, nnx.Embed)}
         return sum(
             math.prod(variable.get_raw_value().shape)
-            for path, variable in structure_of(self).variables.items()
-            if not (exclude_embeddings and any(segment.endswith("_embedding") for segment in path[:-1]))
+            for variable in self._held()
+            if (isinstance(variable, nnx.Param) or not only_trainable)
+            and not (exclude_embeddings and id(variable) in tables)
         )
+
+    def get_memory_footprint(self) -> int:
+        """Return the number of bytes that the parameters take."""
+        leaves = [variable.get_raw_value() for variable in self._held()]
+        return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+
+    def _held(self) -> list[nnx.Variable[Any]]:
+        """Return all variables but those of random keys."""
+        held = structure_of(self).variables.values()
+        return [variable for variable in held if not isinstance(variable, nnx.RngState)]
 
     def _vocab_size(self) -> int | None:
         embeddings = self.get_input_embeddings()

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from flax.core import unfreeze
 
-from clip_flax.initialization import CLIPModule
+from clip_flax.initialization import CLIPModule, Held
 from clip_flax.structure import structure_of
-from clip_flax.tensors import as_array, check_dtype, known_values, to_jax
+from clip_flax.tensors import as_array, check_dtype, known_values, to_jax, unflatten
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
@@ -38,14 +38,32 @@ class FunctionalModel(CLIPModule):
         self,
         config: Any,
         input_shape: Any = None,
-        seed: int | Array = 0,  # noqa: ARG002  the model classes use it
+        seed: int | Array = 0,
         dtype: DTypeLike = jnp.float32,
         _do_init: bool = True,
     ) -> None:
         super().__init__(config)
-        self.input_shape = input_shape
+        self._given = Held((seed, input_shape))
         self.dtype: np.dtype = check_dtype(dtype)
         self._is_initialized = _do_init
+
+    @property
+    def key(self) -> Array:
+        """The key of newly initialized weights, made from `seed`."""
+        seed = self._given.value[0]
+        return jax.random.PRNGKey(seed) if isinstance(seed, int) else seed
+
+    @property
+    def input_shape(self) -> Any:
+        """The given shapes, or those of a text of one token and of an image with its channels last, as needed."""
+        if self._given.value[1] is not None:
+            return self._given.value[1]
+        vision = getattr(self.config, "vision_config", self.config)
+        image = (
+            (1, vision.image_size, vision.image_size, vision.num_channels) if hasattr(vision, "image_size") else None
+        )
+        shapes = [shape for shape, tower in (((1, 1), "text_model"), (image, "vision_model")) if hasattr(self, tower)]
+        return tuple(shapes) if len(shapes) > 1 else next(iter(shapes), None)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(getattr(type(self), name, None), property):  # NNX would register it as a part of the model
@@ -72,16 +90,19 @@ class FunctionalModel(CLIPModule):
         self._check_initialized()
         self.assign(structure_of(self).leaves(params).items())
 
-    def checked_params(self, params: Mapping[str, Any] | None) -> Params:
+    def checked_params(self, params: Mapping[str, Any] | None, *, whole: bool = True) -> Params:
         """Return parameters in the form that a call takes.
 
         Args:
             params: nested parameters; None for the model's own.
+            whole: False allows some to be missing.
 
         Raises:
             ValueError: some are missing or have another shape; or there are none.
         """
-        return self._own_or(params, structure_of(self))
+        if params is None or whole:
+            return self._own_or(params, structure_of(self))
+        return unflatten(structure_of(self).leaves(params, whole=False))
 
     def assign(self, leaves: Iterable[tuple[Path, Any]]) -> None:
         """Set some of the parameters; a model created without weights has its own from then on.

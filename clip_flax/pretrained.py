@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 
 from clip_flax.base import CLIPBaseModel
+from clip_flax.derived import build_derived, canonical_of
 from clip_flax.tensors import adopt, canonical_entries, check_dtype, flatten, flax_entries, to_entry, unflatten
 from converters.pretrained import PushableModel, prepare, save
 
@@ -29,7 +31,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str] | None,
         dtype: Any = jnp.float32,
-        *,
+        *model_args: Any,
         config: Any = None,
         param_dtype: Any = None,
         input_shape: Any = None,
@@ -48,6 +50,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         Args:
             pretrained_model_name_or_path: a local folder or weight file, or a hub id; None with `state_dict`.
             dtype: dtype of the computation, or its name, or "auto" for the checkpoint's own.
+            *model_args: further arguments of a subclass.
             config: a configuration, or its source; by default the checkpoint's `config.json`.
             param_dtype: dtype of the parameters, likewise; by default that in the checkpoint, as in transformers
                 4.57.
@@ -64,7 +67,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             **kwargs: `attn_implementation`, any field of the configuration, and hub options (`revision`,
                 `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`). `num_labels`, `id2label` or
                 `label2id` ask for a fresh classifier where the checkpoint has none. `from_pt` and `from_tf` are taken
-                and not needed.
+                and not needed. A class of a user's own gets what is left.
 
         Returns:
             The model; `(model, params)` with `_do_init=False`, `(model, info)` with `output_loading_info`.
@@ -76,6 +79,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         prepared = prepare(
             cls,
             pretrained_model_name_or_path,
+            partial(build_derived, cls, model_args, {"dtype": dtype, "seed": seed, "input_shape": input_shape}),
             config=config,
             tensors=None if state_dict is None else {name: to_entry(array) for name, array in state_dict.items()},
             strict=strict,
@@ -84,20 +88,27 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             use_safetensors=use_safetensors,
             **kwargs,
         )
-        computed = check_dtype(prepared.dtype(dtype, jnp.float32))
         kept = None if param_dtype is None else check_dtype(prepared.dtype(param_dtype, None))
-        # Missing weights have to be initialized; otherwise the model needs no memory before the checkpoint is read.
-        model = cls(prepared.config, input_shape, seed, computed, _do_init and bool(prepared.fresh))
-        report, entries = prepared.report, prepared.checkpoint.entries
-        matched = flax_entries({name: entries[name] for name in report.matched})
-        leaves = ((path, adopt(entry.own(kept))) for path, entry in matched.items())
-        if not _do_init:
-            params = dict(leaves)
-            prepared.note_dtype(next(iter(params.values())).dtype)
-            return model, unflatten(params)
-        model.assign(leaves)
+        built = prepared.model
+        if built is not None and not _do_init:
+            model, params = built.apart(prepared.entries, kept)
+            prepared.note_dtype(next(iter(flatten(params).values())).dtype)
+            return model, params
+        if built is not None:
+            model = built.loaded(prepared.entries, kept)
+        else:
+            computed = check_dtype(prepared.dtype(dtype, jnp.float32))
+            # Missing weights have to be initialized; otherwise the model needs no memory before the checkpoint is read.
+            model = cls(prepared.config, input_shape, seed, computed, _do_init and bool(prepared.fresh), *model_args)
+            matched = flax_entries(prepared.entries)
+            leaves = ((path, adopt(entry.own(kept))) for path, entry in matched.items())
+            if not _do_init:
+                params = dict(leaves)
+                prepared.note_dtype(next(iter(params.values())).dtype)
+                return model, unflatten(params)
+            model.assign(leaves)
         prepared.note_dtype(model.param_dtype)
-        return (model, report.loading_info()) if output_loading_info else model
+        return (model, prepared.report.loading_info()) if output_loading_info else model
 
     def save_pretrained(
         self,
@@ -116,7 +127,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
 
         Args:
             save_directory: the folder, created if missing.
-            params: parameters to save instead of the model's.
+            params: parameters to save instead of the model's. Some may be missing.
             push_to_hub: upload the folder after saving.
             max_shard_size: bytes, or a string such as "5GB"; larger weights are split into several files with an index.
             token: the hub token for the upload.
@@ -126,15 +137,17 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             **kwargs: keywords of `push_to_hub`; `repo_id` defaults to the folder's name.
 
         Raises:
-            ValueError: `params` does not fit the model.
+            ValueError: `params` holds none of the model's parameters, or one of another shape.
         """
-        saved = self.checked_params(params)
+        saved = self.checked_params(params, whole=False)
+        entries = canonical_of(self, saved) if self.is_derived() else canonical_entries(saved)
+        left_out = set(self._keys_to_ignore_on_save or ())
         save(
             self,
             save_directory,
-            canonical_entries(saved),
+            {name: entry for name, entry in entries.items() if name not in left_out},
             format="safetensors" if safe_serialization else "flax",
-            dtype=next(iter(flatten(saved).values())).dtype.name,
+            dtype=next(iter(entries.values())).dtype.name,
             is_main_process=is_main_process,
             max_shard_size=max_shard_size,
             variant=variant,

@@ -62,24 +62,28 @@ class Structure:
         """Return the parameters, nested by Flax's names. The dicts are new; the arrays are the model's own."""
         return jax.tree.unflatten(self._tree, [variable.get_raw_value() for variable in self._variables])
 
-    def leaves(self, params: Mapping[str, Any]) -> dict[Path, Any]:
+    def leaves(self, params: Mapping[str, Any], *, whole: bool = True) -> dict[Path, Any]:
         """Return the model's parameters among nested ones, by path; others are ignored.
+
+        Args:
+            params: the nested parameters.
+            whole: False allows some to be missing, but not all.
 
         Raises:
             ValueError: some are missing, or have another shape than the model's.
         """
         given = flatten(params)
         missing = sorted("/".join(path) for path in self.variables.keys() - given.keys())
-        if missing:
+        if missing and (whole or len(missing) == len(self.variables)):
             raise ValueError(f"params lacks {', '.join(missing)}; give all parameters of the model")
         faults = [
             f"{'/'.join(path)} has shape {given[path].shape} instead of {shape}"
             for path, shape in self._shapes.items()
-            if given[path].shape != shape
+            if path in given and given[path].shape != shape
         ]
         if faults:
             raise ValueError(f"params does not fit the model: {'; '.join(faults)}")
-        return {path: given[path] for path in self.variables}
+        return {path: given[path] for path in self.variables if path in given}
 
     def accepted(self, params: Any) -> Params:
         """Return parameters in the form that `call` takes; errors as in `leaves`."""

@@ -68,7 +68,7 @@ class CLIPVisionEmbeddings(CLIPEmbeddings):
         batch, _, height, width = shape
         pixel_values = pixel_values.astype(self.dtype).transpose(0, 2, 3, 1)  # channels last
         patches = self.patch_embedding(pixel_values)  # (batch, rows, cols, hidden)
-        patches = patches.reshape(batch, -1, patches.shape[-1])  # (batch, patches, hidden)
+        patches = patches.reshape(batch, math.prod(patches.shape[1:3]), self.embed_dim)  # (batch, patches, hidden)
         class_token = jnp.broadcast_to(self.class_embedding.get_value(), (batch, 1, self.embed_dim))
         embeddings = jnp.concatenate([class_token.astype(patches.dtype), patches], axis=1)
         if interpolate_pos_encoding and (height, width) != (self.image_size, self.image_size):

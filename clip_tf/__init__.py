@@ -60,6 +60,18 @@ TFCLIPTextModelWithProjection = CLIPTextModelWithProjection
 TFCLIPVisionModel = CLIPVisionModel
 TFCLIPVisionModelWithProjection = CLIPVisionModelWithProjection
 
+# Reports name a class as it was asked for.
+for _class in (
+    CLIPForImageClassification,
+    CLIPModel,
+    CLIPPreTrainedModel,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPVisionModel,
+    CLIPVisionModelWithProjection,
+):
+    _class.__name__ = f"TF{_class.__name__}"
+
 __all__ = [
     "AddedToken",
     "BatchEncoding",

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from clip_core.modeling.handles import ModelHandles
-from clip_tf.export import export_saved_model
+from clip_tf.export import dummy_inputs, export_saved_model, input_specs, serving_function
 from clip_tf.initialization import build_sublayers, embedding
 from clip_tf.inputs import unpack
 from clip_tf.layers import CLIPEncoder
@@ -18,6 +18,14 @@ from clip_tf.plan import check_implementation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+class ItsOwn:
+    """A descriptor for a name under which an object has itself, unless something else is assigned to the name."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Return the object."""
+        return self if instance is None else instance
 
 
 class CLIPBaseModel(ModelHandles, keras.Model):
@@ -28,15 +36,21 @@ class CLIPBaseModel(ModelHandles, keras.Model):
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras model.
     """
 
-    main_output_name: ClassVar[str]
+    main_output_name: ClassVar[str] = "logits"
+    clip = ItsOwn()  # the main layer there, which the model itself is here
+    framework = "tf"
     _check_implementation = staticmethod(check_implementation)
+    _package = __name__.partition(".")[0]
 
     def __init__(self, config: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config: Any = self._own_config(config)
         self.name_or_path = self.config.name_or_path
         self.setup()
-        self.build()
+        if self.is_derived():  # more layers may follow, which Keras forbids to a model that is built
+            build_sublayers(self._layers)
+        else:
+            self.build()
 
     def setup(self) -> None:
         """Create the parts of the model; each model class overrides it."""
@@ -54,14 +68,23 @@ class CLIPBaseModel(ModelHandles, keras.Model):
 
         Args:
             only_trainable: count only trainable parameters.
-            exclude_embeddings: leave out the embedding tables and the patch convolution.
+            exclude_embeddings: leave out the embedding tables.
         """
+        tables = {
+            id(variable)
+            for layer in self._flatten_layers()
+            if exclude_embeddings and isinstance(layer, keras.layers.Embedding)
+            for variable in layer.weights
+        }
         return sum(
             math.prod(variable.shape)
             for variable in (self.trainable_weights if only_trainable else self.weights)
-            if variable.dtype.startswith(("float", "bfloat"))
-            and not (exclude_embeddings and "_embedding/" in variable.path)
+            if variable.dtype.startswith(("float", "bfloat")) and id(variable) not in tables
         )
+
+    def get_memory_footprint(self) -> int:
+        """Return the number of bytes that the weights take."""
+        return sum(math.prod(variable.shape) * tf.as_dtype(variable.dtype).size for variable in self.weights)
 
     def set_input_embeddings(self, value: keras.layers.Layer) -> None:
         """Replace the token embedding, or for a model without a text tower the patch embedding."""
@@ -83,13 +106,32 @@ class CLIPBaseModel(ModelHandles, keras.Model):
         """Return the loss that `fit` minimises if `compile` got none.
 
         Args:
-            outputs: the model's outputs.
+            outputs: the model's outputs; a subclass may return its loss among them.
             targets: the labels given to `fit`, or None.
 
         Raises:
             ValueError: the class has no loss of its own, or there are no labels.
         """
+        if hasattr(outputs, "get") and outputs.get("loss") is not None:
+            return tf.reduce_mean(outputs["loss"])
         raise ValueError(f"{type(self).__name__} has no loss of its own; give one to compile(loss=...)")
+
+    # Serving
+
+    @property
+    def input_signature(self) -> dict[str, tf.TensorSpec]:
+        """The shapes and dtypes of the texts and images that a call takes, by name."""
+        return input_specs(self)
+
+    @property
+    def dummy_inputs(self) -> dict[str, tf.Tensor]:
+        """A batch of one for a call: a text of two tokens, an image, or both."""
+        return dummy_inputs(self)
+
+    @property
+    def serving(self) -> Any:
+        """The call as a `tf.function` of one dict of inputs, for `tf.saved_model.save(signatures=...)`."""
+        return serving_function(self)
 
     # Methods that Keras requires
 
@@ -143,8 +185,18 @@ class CLIPBaseModel(ModelHandles, keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:  # noqa: ARG003  Keras' signature
-        """Rebuild a model from the result of `get_config`."""
+    def from_config(cls, config: Any, custom_objects: Any = None, **kwargs: Any) -> Any:  # noqa: ARG003  Keras' own
+        """Make a model with fresh weights.
+
+        Args:
+            config: the result of `get_config`, or as in transformers a configuration or its `to_dict()`.
+            custom_objects: as in Keras, and not needed.
+            **kwargs: further arguments of the class, for a configuration; `attn_implementation` changes it.
+        """
+        if not isinstance(config, dict):
+            return cls._from_config(config, **kwargs)
+        if "config" not in config:
+            return cls._from_config(cls.config_class.from_dict(config), **kwargs)
         fields = dict(config)
         own = cls.config_class.from_dict(
             fields.pop("config"), attn_implementation=fields.pop("attn_implementation", None)

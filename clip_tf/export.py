@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -29,8 +30,7 @@ def export_saved_model(model: keras.Model, path: str | os.PathLike[str], *, verb
 
 def _endpoints(model: keras.Model) -> dict[str, tuple[Callable[[Any], dict[str, tf.Tensor]], Specs]]:
     text, image = _text_specs(), _image_specs(getattr(model.config, "vision_config", model.config))
-    own = {name: spec for name, spec in {**text, **image}.items() if name in _inputs_of(model)}
-    endpoints = {"serve": (lambda inputs: _tensors(model(inputs, training=False)), own)}
+    endpoints = {"serve": (lambda inputs: _tensors(model(inputs, training=False)), input_specs(model))}
     if hasattr(model, "get_text_features"):
         endpoints |= {
             "get_text_features": (lambda inputs: {"text_features": model.get_text_features(inputs)}, text),
@@ -39,13 +39,25 @@ def _endpoints(model: keras.Model) -> dict[str, tuple[Callable[[Any], dict[str, 
     return endpoints
 
 
-def _inputs_of(model: keras.Model) -> set[str]:
-    inputs = set()
-    if hasattr(model, "text_model"):
-        inputs |= {"input_ids", "attention_mask"}
-    if hasattr(model, "vision_model"):
-        inputs |= {"pixel_values"}
-    return inputs
+def input_specs(model: Any) -> Specs:
+    """Return the shapes and dtypes of the texts and images that a model's call takes, by name."""
+    specs = {**_text_specs(), **_image_specs(getattr(model.config, "vision_config", model.config))}
+    taken = inspect.signature(model.call).parameters
+    return {name: spec for name, spec in specs.items() if name in taken} or specs
+
+
+def dummy_inputs(model: Any) -> dict[str, tf.Tensor]:
+    """Return a batch of one, of ones: a text of two tokens, an image, or both, as the model's call takes them."""
+
+    def ones(spec: tf.TensorSpec) -> tf.Tensor:
+        return tf.ones([1, *(2 if size is None else size for size in spec.shape[1:])], spec.dtype)
+
+    return {name: ones(spec) for name, spec in input_specs(model).items()}
+
+
+def serving_function(model: Any) -> Any:
+    """Return the model's call as a `tf.function` of one dict of inputs, whose single tensors it returns in a dict."""
+    return tf.function(lambda inputs: _tensors(model(inputs)), input_signature=[input_specs(model)])
 
 
 def _text_specs() -> Specs:
@@ -61,4 +73,6 @@ def _image_specs(config: Any) -> Specs:
 
 def _tensors(outputs: Any) -> dict[str, tf.Tensor]:
     """Return the outputs that are single tensors, as a signature cannot return nested ones."""
+    if tf.is_tensor(outputs):
+        return {"output_0": outputs}
     return {name: value for name, value in outputs.items() if tf.is_tensor(value)}

@@ -18,7 +18,7 @@ from clip_tf.tensors import adopt, numpy_dtype
 from converters.tensors import aligned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
 if keras.backend.backend() != "tensorflow":
     raise ImportError(
@@ -42,7 +42,14 @@ def without_drawing() -> Iterator[None]:
 
 @keras.saving.register_keras_serializable("clip_zoo")
 class Untouched(keras.initializers.Zeros):
-    """Zeros for which the system allocates memory only when they are written."""
+    """Zeros for which the system allocates memory only when they are written.
+
+    Args:
+        std: the standard deviation with which `draw` replaces them.
+    """
+
+    def __init__(self, std: float = 0.0) -> None:
+        self.std = std
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
         """Return the zeros as a TensorFlow tensor."""
@@ -51,7 +58,24 @@ class Untouched(keras.initializers.Zeros):
 
 def normal(std: float) -> Any:
     """Return the initializer of a normal weight of standard deviation `std`."""
-    return keras.initializers.RandomNormal(mean=0.0, stddev=std) if _draws.get() else Untouched()
+    return keras.initializers.RandomNormal(mean=0.0, stddev=std) if _draws.get() else Untouched(std)
+
+
+# The attribute that holds the initializer of each drawn weight.
+_STARTS = {
+    "kernel": "kernel_initializer",
+    "embeddings": "embeddings_initializer",
+    "class_embedding": "class_initializer",
+}
+
+
+def draw(layer: Any, fresh: Container[int]) -> None:
+    """Draw the weight of a layer created without drawing, if its id is among those to initialize."""
+    for name, its_start in _STARTS.items():
+        start, variable = getattr(layer, its_start, None), getattr(layer, name, None)
+        if isinstance(start, Untouched) and variable is not None and id(variable) in fresh:
+            drawn = keras.initializers.RandomNormal(mean=0.0, stddev=start.std)
+            variable.assign(drawn(variable.shape, dtype=variable.dtype))
 
 
 def linear(
@@ -144,8 +168,12 @@ class CLIPEmbeddings(CLIPLayer):
 
 
 def build_sublayers(layers: list[Any]) -> None:
-    """Build layers from the widths that they state."""
+    """Build layers from the widths that they state; layers of a subclass that state none are built when called."""
     for layer in layers:
-        if not layer.built:
-            spec = layer.input_spec
-            layer.build(None if spec is None else (None,) * (spec.min_ndim - 1) + (spec.axes[-1],))
+        spec = layer.input_spec
+        if layer.built:
+            continue
+        if getattr(spec, "axes", None):
+            layer.build((None,) * (spec.min_ndim - 1) + (spec.axes[-1],))
+        elif isinstance(layer, (CLIPLayer, keras.layers.Embedding)):
+            layer.build(None)

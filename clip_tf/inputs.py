@@ -28,6 +28,8 @@ def unpack(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str
         TypeError: an argument is given twice, or there are more than the method takes.
     """
     names = [name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
+    if names[:1] == ["inputs"]:  # a call in Keras' way, by a class of a user's own
+        return dict(zip(names, args, strict=False)) | kwargs
     named: dict[str, Any] = {}
     if args and isinstance(args[0], Mapping):
         named, args = dict(args[0]), args[1:]

@@ -34,20 +34,16 @@ class CLIPModel(CLIPPreTrainedModel):
     main_output_name = "logits_per_image"
 
     def setup(self) -> None:
-        """Create the towers and their projections."""
+        """Create the temperature, the towers and their projections."""
         config, dtype = self.config, self.dtype_policy
         text, vision = config.text_config, config.vision_config
+        start = keras.initializers.Constant(config.logit_scale_init_value)
+        # Never cast down: the embeddings are compared in full precision.
+        self.logit_scale = self.add_weight(shape=(), initializer=start, name="logit_scale", autocast=False)
         self.text_model = CLIPTextTransformer(text, name="text_model", dtype=dtype)
         self.vision_model = CLIPVisionTransformer(vision, name="vision_model", dtype=dtype)
         self.visual_projection = projection(vision.hidden_size, config, name="visual_projection", dtype=dtype)
         self.text_projection = projection(text.hidden_size, config, name="text_projection", dtype=dtype)
-
-    def build(self, input_shape: Any = None) -> None:
-        """Create the weights."""
-        start = keras.initializers.Constant(self.config.logit_scale_init_value)
-        # Never cast to half precision, as embeddings are compared in full precision.
-        self.logit_scale = self.add_weight(shape=(), initializer=start, name="logit_scale", autocast=False)
-        super().build(input_shape)
 
     @unpacked
     def get_text_features(

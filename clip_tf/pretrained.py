@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 
-from clip_core.modeling.parameters import parameter_table
 from clip_tf.base import CLIPBaseModel
+from clip_tf.derived import build_derived, named_parameters, parameters_to_save, start_afresh
 from clip_tf.initialization import without_drawing
 from clip_tf.tensors import check_dtype, parameters, to_entry
 from converters.pretrained import PushableModel, prepare, save
@@ -32,7 +33,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
     def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str] | None,
-        *,
+        *model_args: Any,
         config: Any = None,
         dtype: Any = None,
         torch_dtype: Any = None,
@@ -48,6 +49,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
 
         Args:
             pretrained_model_name_or_path: a local folder or weight file, or a hub id; None with `state_dict`.
+            *model_args: further arguments of a subclass.
             config: a configuration, or its source; by default the checkpoint's `config.json`.
             dtype: dtype of weights and computation, or its name; a Keras policy such as "mixed_bfloat16"; or "auto" for
                 the checkpoint's own dtype. By default Keras' global policy, which is float32 unless set.
@@ -61,7 +63,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             **kwargs: `attn_implementation`, any field of the configuration, and hub options (`revision`,
                 `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`). `num_labels`, `id2label` or
                 `label2id` ask for a fresh classifier where the checkpoint has none. `from_pt` and `from_flax` are
-                taken and not needed.
+                taken and not needed. A class of a user's own gets what is left.
 
         Returns:
             The model; `(model, info)` with `output_loading_info`.
@@ -73,6 +75,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         prepared = prepare(
             cls,
             pretrained_model_name_or_path,
+            partial(build_derived, cls, model_args, torch_dtype if dtype is None else dtype),
             config=config,
             tensors=None if state_dict is None else {name: to_entry(array) for name, array in state_dict.items()},
             strict=strict,
@@ -81,15 +84,19 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             use_safetensors=use_safetensors,
             **kwargs,
         )
-        policy = check_dtype(prepared.dtype(torch_dtype if dtype is None else dtype, keras.config.dtype_policy()))
-        # Missing weights have to be initialized; otherwise all come from the checkpoint.
-        with nullcontext() if prepared.fresh else without_drawing():
-            model = cls(prepared.config, dtype=policy)
+        model = prepared.model
+        if model is not None:
+            start_afresh(model, prepared.fresh)
+        else:
+            policy = check_dtype(prepared.dtype(torch_dtype if dtype is None else dtype, keras.config.dtype_policy()))
+            # Missing weights have to be initialized; otherwise all come from the checkpoint.
+            with nullcontext() if prepared.fresh else without_drawing():
+                model = cls(prepared.config, *model_args, dtype=policy)
         prepared.note_dtype(model.variable_dtype)
-        checkpoint, report = prepared.checkpoint, prepared.report
-        for name, found in parameters(model, report.matched).items():
-            found.take(checkpoint.entries[name])
-        return (model, report.loading_info()) if output_loading_info else model
+        held = named_parameters(model) if cls.is_derived() else parameters(model, prepared.entries)
+        for name, entry in prepared.entries.items():
+            held[name].take(entry)
+        return (model, prepared.report.loading_info()) if output_loading_info else model
 
     def save_pretrained(
         self,
@@ -121,9 +128,8 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         """
         if saved_model and is_main_process:
             self.export(Path(save_directory) / "saved_model" / str(version), verbose=False)
-        names = parameter_table(self.config, type(self).__name__)
         entries = (
-            {name: found.entry() for name, found in parameters(self, names).items()}
+            {name: found.entry() for name, found in parameters_to_save(self).items()}
             if state_dict is None
             else {name: to_entry(array) for name, array in state_dict.items()}
         )

@@ -19,9 +19,16 @@ if TYPE_CHECKING:
 # The attribute in which each kind of layer keeps the canonical weight and bias, and the transform of its layout.
 _LAYOUTS: dict[type, dict[str, tuple[str, str]]] = {
     keras.layers.Dense: {"weight": ("kernel", "transpose"), "bias": ("bias", AS_IT_IS)},
-    keras.layers.Conv2D: {"weight": ("kernel", "OIHW to HWIO")},
+    keras.layers.Conv2D: {"weight": ("kernel", "OIHW to HWIO"), "bias": ("bias", AS_IT_IS)},
     keras.layers.Embedding: {"weight": ("embeddings", AS_IT_IS)},
     keras.layers.LayerNormalization: {"weight": ("gamma", AS_IT_IS), "bias": ("beta", AS_IT_IS)},
+    # CLIP has none, and a user's class may.
+    keras.layers.BatchNormalization: {
+        "weight": ("gamma", AS_IT_IS),
+        "bias": ("beta", AS_IT_IS),
+        "running_mean": ("moving_mean", AS_IT_IS),
+        "running_var": ("moving_variance", AS_IT_IS),
+    },
 }
 
 
@@ -29,7 +36,7 @@ class Parameter(NamedTuple):
     """A parameter of a model.
 
     Attributes:
-        variable: the Keras variable that holds it.
+        variable: the Keras variable that holds it; the sum of several as a tensor, if Keras added LoRA to the layer.
         transform: the name in `converters.naming.transforms.TRANSFORMS` of the way from canonical layout to variable.
     """
 
@@ -39,14 +46,14 @@ class Parameter(NamedTuple):
     def entry(self) -> TensorEntry:
         """Return the canonical tensor for the converters, which copy it to the CPU only when they write it."""
         shape, dtype = tuple(self.variable.shape), numpy_dtype(self.variable.dtype)
-        stored = TensorEntry(shape, dtype, self.variable.value.numpy)
+        stored = TensorEntry(shape, dtype, lambda: _value(self.variable).numpy())
         parts = from_stored(stored, self.transform)
         assert parts is not None  # noqa: S101  for the type checker; the variable's layout fits its transform
         return parts[0]
 
     def read(self) -> np.ndarray:
         """Return the values in canonical layout."""
-        return self.canonical(self.variable.value.numpy())
+        return self.canonical(_value(self.variable).numpy())
 
     def canonical(self, array: np.ndarray) -> np.ndarray:
         """Return values in the variable's layout, such as its gradient, in canonical layout."""
@@ -67,6 +74,10 @@ class Parameter(NamedTuple):
         self.variable.assign(np.asarray(array, numpy_dtype(self.variable.dtype), order="C"))
 
 
+def _value(variable: Any) -> tf.Tensor:
+    return variable if tf.is_tensor(variable) else variable.value
+
+
 def adopt(array: np.ndarray) -> tf.Tensor:
     """Convert an array without other references to a CPU tensor that shares its memory."""
     if array.ctypes.data % ALIGNMENT:  # TensorFlow crashes on unaligned memory
@@ -82,11 +93,16 @@ def parameter(model: Any, name: str) -> Parameter:
     layer = model
     for segment in path:
         layer = layer[int(segment)] if segment.isdigit() else getattr(layer, segment)
+    return own_parameters(layer).get(kind) or Parameter(getattr(layer, kind))
+
+
+def own_parameters(layer: Any) -> dict[str, Parameter]:
+    """Return the parameters of a layer of Keras', without those of its sublayers, by the last part of their names."""
     for layer_type, layout in _LAYOUTS.items():
         if isinstance(layer, layer_type):
-            attribute, transform = layout[kind]
-            return Parameter(getattr(layer, attribute), transform)
-    return Parameter(getattr(layer, kind))
+            held = {kind: (getattr(layer, attribute), transform) for kind, (attribute, transform) in layout.items()}
+            return {kind: Parameter(*found) for kind, found in held.items() if found[0] is not None}
+    return {}
 
 
 def parameters(model: Any, names: Iterable[str]) -> dict[str, Parameter]:

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from clip_core.modeling.handles import ModelHandles
 from clip_torch.inference import check_change, check_preparable, prepare, refuse
+from clip_torch.initialization import draw, is_drawing, is_drawn
 from clip_torch.layers import CLIPEncoder
 from clip_torch.plan import check_implementation
+from clip_torch.tensors import check_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +27,8 @@ class CLIPBaseModel(ModelHandles, nn.Module):
 
     _check_implementation = staticmethod(check_implementation)
     _is_prepared = False
+    _package = __name__.partition(".")[0]
+    framework = "pt"
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -47,14 +51,83 @@ class CLIPBaseModel(ModelHandles, nn.Module):
 
         Args:
             only_trainable: count only trainable parameters.
-            exclude_embeddings: leave out the embedding tables and the patch convolution.
+            exclude_embeddings: leave out the embedding tables.
         """
+        tables = {id(module.weight) for module in self.modules() if isinstance(module, nn.Embedding)}
         return sum(
             parameter.numel()
-            for name, parameter in self.named_parameters()
-            if not (only_trainable and not parameter.requires_grad)
-            and not (exclude_embeddings and "embedding." in name)
+            for parameter in self.parameters()
+            if (parameter.requires_grad or not only_trainable) and not (exclude_embeddings and id(parameter) in tables)
         )
+
+    def get_memory_footprint(self, return_buffers: bool = True) -> int:
+        """Return the number of bytes of the parameters.
+
+        Args:
+            return_buffers: count the buffers too.
+        """
+        tensors = [*self.parameters(), *(self.buffers() if return_buffers else ())]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    @classmethod
+    def _from_config(cls, config: Any, *, dtype: Any = None, torch_dtype: Any = None, **kwargs: Any) -> Any:
+        """Create a model with newly initialized weights from a copy of a configuration.
+
+        Args:
+            config: the configuration.
+            dtype: dtype of the weights; None for PyTorch's default.
+            torch_dtype: the deprecated name of `dtype`.
+            **kwargs: `attn_implementation`, and further arguments of the class.
+        """
+        dtype = torch_dtype if dtype is None else dtype
+        model = super()._from_config(config, **kwargs)
+        return model if dtype is None else model.to(check_dtype(dtype))
+
+    # Initialization
+
+    def post_init(self) -> None:
+        """Initialize what a subclass adds; the last line of its `__init__`, as in the reference."""
+        if self.is_derived() and is_drawing():
+            self.init_weights()
+
+    def init_weights(self) -> None:
+        """Call `_init_weights` once for every module not marked as initialized; a CLIP model in it calls its own."""
+        self._initialize(self)
+        self.tie_weights()
+
+    def tie_weights(self) -> None:
+        """Tie the weights that a subclass shares; CLIP shares none.
+
+        An output embedding shares the weight of the input embedding if `config.tie_word_embeddings` is true. Every
+        module that has a method `_tie_weights` calls it.
+        """
+        module: Any
+        for module in self.modules():
+            output = module.get_output_embeddings() if isinstance(module, CLIPBaseModel) else None
+            if output is not None and self.config.tie_word_embeddings:
+                output.weight = module.get_input_embeddings().weight
+            if hasattr(module, "_tie_weights"):
+                module._tie_weights()  # noqa: SLF001  transformers' name, which users define
+
+    def _initialize(self, module: Any) -> None:
+        for child in module.children():
+            if isinstance(child, CLIPBaseModel):
+                child.init_weights()
+            else:
+                self._initialize(child)
+        if not getattr(module, "_is_hf_initialized", False):
+            overrides = type(self)._init_weights is not CLIPBaseModel._init_weights  # noqa: SLF001  of this class
+            if overrides or not is_drawn(module):
+                self._init_weights(module)
+            module._is_hf_initialized = True  # noqa: SLF001  transformers' name, which users set too
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Draw the weights of a module; a subclass may override it.
+
+        Args:
+            module: any module of the model. The parameters of its children are not drawn.
+        """
+        draw(module)
 
     def _vocab_size(self) -> int | None:
         embeddings = self.get_input_embeddings()

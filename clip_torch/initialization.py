@@ -7,12 +7,34 @@ of ViT-B/32, compared with 9 ms here.)
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 Layer = TypeVar("Layer", nn.Linear, nn.Embedding, nn.Conv2d)
+
+_draws: ContextVar[bool] = ContextVar("_draws", default=True)
+
+
+@contextmanager
+def without_drawing() -> Iterator[None]:
+    """Create layers with arbitrary weights in this block: the weights come from a checkpoint or from `draw`."""
+    token = _draws.set(False)
+    try:
+        yield
+    finally:
+        _draws.reset(token)
+
+
+def is_drawing() -> bool:
+    """Return True unless layers are created without drawing."""
+    return _draws.get()
 
 
 def linear(in_features: int, out_features: int, *, std: float, bias: bool = True) -> nn.Linear:
@@ -64,8 +86,28 @@ def _empty(layer_class: type[Layer], *sizes: int, **options: Any) -> Layer:
 
 
 def _drawn(layer: Layer, std: float) -> Layer:
-    if not layer.weight.is_meta:
-        nn.init.normal_(layer.weight, std=std)
-        if isinstance(layer, nn.Linear) and layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+    is_drawn = not layer.weight.is_meta and is_drawing()
+    vars(layer).update(_drawn_with=std, _is_drawn=is_drawn)
+    if is_drawn:
+        draw(layer)
     return layer
+
+
+def is_drawn(module: nn.Module) -> bool:
+    """Return True for a layer of this file that was drawn when it was created."""
+    return getattr(module, "_is_drawn", False)
+
+
+def draw(module: Any) -> None:
+    """Draw a layer's weights as the reference does.
+
+    Layers of this file are normal with their own standard deviation, scales of layer norms are one, and biases zero.
+    The weights of other linear layers stay as PyTorch initialized them.
+    """
+    std = getattr(module, "_drawn_with", None)
+    if std is not None:
+        nn.init.normal_(module.weight, std=std)
+    elif isinstance(module, nn.LayerNorm) and module.weight is not None:
+        nn.init.ones_(module.weight)
+    if isinstance(module, (nn.Linear, nn.LayerNorm)) and module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -36,6 +36,7 @@ class CLIPModel(CLIPPreTrainedModel):
         self.vision_model = CLIPVisionTransformer(config.vision_config)
         self.visual_projection = projection(config.vision_config.hidden_size, config)
         self.text_projection = projection(config.text_config.hidden_size, config)
+        self.post_init()
 
     def get_text_features(
         self,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from clip_torch.base import CLIPBaseModel
+from clip_torch.derived import assign, build_derived, start_afresh, to_save
 from clip_torch.tensors import check_device, check_dtype, to_entry, to_torch
 from converters.pretrained import PushableModel, prepare, save
 
@@ -28,7 +30,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
     def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str] | None,
-        *,
+        *model_args: Any,
         config: Any = None,
         dtype: str | torch.dtype | None = None,
         torch_dtype: str | torch.dtype | None = None,
@@ -45,6 +47,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
 
         Args:
             pretrained_model_name_or_path: a local folder or weight file, or a hub id; None with `state_dict`.
+            *model_args: further arguments of a subclass.
             config: a configuration, or its source; by default the checkpoint's `config.json`.
             dtype: dtype of the floating-point weights, or its name, or "auto" for the checkpoint's own; by default
                 float32, as in transformers 4.57.
@@ -58,7 +61,8 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             use_safetensors: True for safetensors only, False for every other format.
             **kwargs: `attn_implementation`, any field of the configuration, and hub options (`revision`,
                 `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`). `num_labels`, `id2label` or
-                `label2id` ask for a fresh classifier where the checkpoint has none.
+                `label2id` ask for a fresh classifier where the checkpoint has none. A class of a user's own gets what
+                is left.
 
         Returns:
             The model; `(model, info)` with `output_loading_info`.
@@ -70,6 +74,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         prepared = prepare(
             cls,
             pretrained_model_name_or_path,
+            partial(build_derived, cls, model_args),
             config=config,
             tensors=None if state_dict is None else {name: to_entry(tensor) for name, tensor in state_dict.items()},
             strict=strict,
@@ -81,15 +86,21 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         wanted = check_dtype(prepared.dtype(torch_dtype if dtype is None else dtype, torch.get_default_dtype()))
         prepared.note_dtype(wanted)
         device = torch.device("cpu") if device_map is None else check_device(device_map)
-        # Missing weights have to be initialized; otherwise the model needs no memory before the checkpoint is read.
-        with torch.device("cpu" if prepared.fresh else "meta"):
-            model = cls(prepared.config)
-        checkpoint, report = prepared.checkpoint, prepared.report
-        weights = {name: to_torch(checkpoint[name]).to(device, wanted) for name in report.matched}
-        model.load_state_dict(weights, strict=False, assign=True)
-        model.to(device, wanted)  # the fresh weights and the buffers
+        model = prepared.model
+        if model is not None:
+            if prepared.fresh:
+                start_afresh(model, prepared.fresh)
+            assign(model.to(device, wanted), {name: to_torch(entry.load()) for name, entry in prepared.entries.items()})
+            model.tie_weights()
+        else:
+            # Missing weights have to be initialized; otherwise the model needs no memory before reading.
+            with torch.device("cpu" if prepared.fresh else "meta"):
+                model = cls(prepared.config, *model_args)
+            weights = {name: to_torch(entry.load()).to(device, wanted) for name, entry in prepared.entries.items()}
+            model.load_state_dict(weights, strict=False, assign=True)
+            model.to(device, wanted)  # the fresh weights and the buffers
         model.eval()
-        return (model, report.loading_info()) if output_loading_info else model
+        return (model, prepared.report.loading_info()) if output_loading_info else model
 
     def save_pretrained(
         self,
@@ -116,7 +127,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             **kwargs: keywords of `push_to_hub`; `repo_id` defaults to the folder's name. `save_function` and
                 `save_peft_format` of training scripts for transformers are accepted and ignored.
         """
-        weights = self.state_dict() if state_dict is None else state_dict
+        weights = to_save(self, self.state_dict() if state_dict is None else state_dict)
         save(
             self,
             save_directory,

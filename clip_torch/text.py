@@ -178,6 +178,7 @@ class _TextModel(CLIPPreTrainedModel):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.text_model = CLIPTextTransformer(self.config)
+        self.post_init()
 
     def forward(
         self,
@@ -230,6 +231,7 @@ class CLIPTextModelWithProjection(_TextModel):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.text_projection = projection(self.config.hidden_size, self.config)
+        self.post_init()
 
     def _head(self, outputs: BaseModelOutputWithPooling[Tensor]) -> CLIPTextModelOutput[Tensor]:
         """Project the pooled output of the tower."""

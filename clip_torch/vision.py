@@ -131,6 +131,7 @@ class _VisionModel(CLIPPreTrainedModel):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.vision_model = CLIPVisionTransformer(self.config)
+        self.post_init()
 
     def forward(
         self,
@@ -181,6 +182,7 @@ class CLIPVisionModelWithProjection(_VisionModel):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.visual_projection = projection(self.config.hidden_size, self.config)
+        self.post_init()
 
     def _head(self, outputs: BaseModelOutputWithPooling[Tensor]) -> CLIPVisionModelOutput[Tensor]:
         """Project the pooled output of the tower."""
@@ -214,6 +216,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
             if config.num_labels > 0
             else nn.Identity()
         )
+        self.post_init()
 
     def forward(
         self,

@@ -12,6 +12,7 @@ from clip_core.hub.files import read_json
 from converters.formats import FORMATS, layouts
 from converters.formats.format import with_variant
 from converters.naming.names import bare_name, layout_of, to_canonical
+from converters.naming.rules import HUGGING_FACE
 
 if TYPE_CHECKING:
     import os
@@ -45,6 +46,7 @@ class Checkpoint(Mapping[str, "np.ndarray"]):
         source: the name of the checkpoint in messages.
         files: the files, with the index of a sharded checkpoint last.
         format: the format of the files.
+        as_named: keep the names of a file in Hugging Face's layout, for a class of a user's own.
 
     Attributes:
         entries: the tensors by canonical name.
@@ -62,16 +64,21 @@ class Checkpoint(Mapping[str, "np.ndarray"]):
         source: str,
         files: Sequence[Path] = (),
         format: Format | None = None,  # noqa: A002  a keyword of the public API
+        *,
+        as_named: bool = False,
     ) -> None:
         self.source = source
         self.files = list(files)
         self.format = format
-        family = foreign_tensors(entries)
+        family = None if as_named else foreign_tensors(entries)
         if family is not None:
             raise CheckpointError(f"{source} is not a CLIP checkpoint but {family}")
         try:
             self.layout = layout_of(entries, layouts())
-            self.entries, self.names_in_file = to_canonical(entries, self.layout)
+            if as_named and self.layout is HUGGING_FACE:
+                self.entries, self.names_in_file = dict(entries), {name: name for name in entries}
+            else:
+                self.entries, self.names_in_file = to_canonical(entries, self.layout)
         except ValueError as error:
             raise CheckpointError(f"{source}: {error}") from error
         self.constants = sorted(entries.keys() - set(self.names_in_file.values()))
@@ -116,6 +123,7 @@ def open_checkpoint(
     variant: str | None = None,
     use_safetensors: bool | None = None,
     format: str | None = None,  # noqa: A002  a keyword of the public API
+    as_named: bool = False,
     **options: Unpack[HubOptions],
 ) -> Checkpoint:
     """Open a checkpoint for reading, in any format, single file or sharded. No tensor is read yet.
@@ -126,6 +134,7 @@ def open_checkpoint(
         use_safetensors: True for safetensors only, False for every other format, None for any. If a folder holds
             several formats, the first of `FORMATS` is used; `Checkpoint.format` names it.
         format: the name of the format in `FORMATS` to use.
+        as_named: as in `Checkpoint`.
         **options: hub options; see `clip_core.hub.HubOptions`.
 
     Returns:
@@ -137,7 +146,7 @@ def open_checkpoint(
     """
     path = Path(source).expanduser()
     if path.is_file() and (path.suffix != ".json" or path.name.endswith(_INDEX)):
-        return _open_file(path, _format_of_file(path), source, path.parent)
+        return _open_file(path, _format_of_file(path), source, path.parent, as_named=as_named)
     formats = [
         candidate
         for candidate in FORMATS
@@ -148,7 +157,7 @@ def open_checkpoint(
         path = require_file(source, list(names), **options)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}{_nested(source, set(names))}") from None
-    return _open_file(path, names[path.name], source, source, **options)
+    return _open_file(path, names[path.name], source, source, as_named=as_named, **options)
 
 
 def formats_in(
@@ -171,13 +180,15 @@ def _open_file(
     format_: Format,
     source: str | os.PathLike[str],
     folder: str | os.PathLike[str],
+    *,
+    as_named: bool,
     **options: Unpack[HubOptions],
 ) -> Checkpoint:
     """Return the checkpoint of a weight file, or of an index and its shards in a folder or repository."""
     if not path.name.endswith(".json"):
-        return Checkpoint(_read(path, format_), str(source), [path], format_)
+        return Checkpoint(_read(path, format_), str(source), [path], format_, as_named=as_named)
     entries, files = _read_shards(path, format_, folder, **options)
-    return Checkpoint(entries, str(source), files, format_)
+    return Checkpoint(entries, str(source), files, format_, as_named=as_named)
 
 
 def _format_of_file(path: Path) -> Format:

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,18 @@ from clip_core.configuration.given import own_config
 from clip_core.hub import split_hub_options
 from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.pushable import Pushable, upload_saved
+from clip_core.modeling.parameters import plain_class_name
 from converters.checkpoint import Checkpoint, open_checkpoint
 from converters.formats import format_named
-from converters.naming.matching import fit
+from converters.naming.derived import fit_derived
+from converters.naming.matching import adopt_projection, fit
 from converters.sidecars.description import config_from_pretrained
 from converters.writing import save_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from converters.naming.derived import Parameters
     from converters.naming.matching import LoadReport
     from converters.tensors import TensorEntry
 
@@ -49,12 +55,16 @@ class Prepared:
         checkpoint: the weights; no tensor was read yet.
         report: the comparison of both. `report.matched` are the parameters to assign.
         fresh: the parameters to initialize, already named in a warning.
+        entries: the tensors to assign, by parameter name; none is read yet.
+        model: for a subclass, the model, created to learn its parameters; otherwise None.
     """
 
     config: Any
     checkpoint: Checkpoint
     report: LoadReport
     fresh: list[str]
+    entries: dict[str, TensorEntry]
+    model: Any = None
 
     def dtype(self, dtype: Any, default: Any) -> Any:
         """Return the dtype to load in: as given, `default` for None, and the checkpoint's own for "auto".
@@ -64,16 +74,7 @@ class Prepared:
         Raises:
             ValueError: if a dict names several dtypes.
         """
-        if isinstance(dtype, Mapping):
-            dtype = _one_dtype(dtype)
-        if dtype is None:
-            return default
-        if dtype != "auto":
-            return dtype
-        if self.config.dtype is not None:
-            return self.config.dtype
-        floating = [found for name in self.checkpoint if (found := self.checkpoint.dtype(name)).kind not in "biu"]
-        return max(floating, key=lambda found: found.itemsize).name
+        return _dtype(self.config, self.checkpoint, dtype, default)
 
     def note_dtype(self, dtype: Any) -> None:
         """Note the dtype of the loaded weights in the configuration and those of its towers.
@@ -88,6 +89,7 @@ class Prepared:
 def prepare(
     model_class: type[Any],
     source: str | os.PathLike[str] | None,
+    build: Callable[..., tuple[Any, Parameters]],
     *,
     config: Any = None,
     tensors: Mapping[str, TensorEntry] | None = None,
@@ -102,6 +104,8 @@ def prepare(
     Args:
         model_class: the class, which has a `config_class`.
         source: a local folder or weight file, or a hub id; None with `tensors` and `config`.
+        build: creates a model of a subclass, whose parameters are not known otherwise, and returns it with them. Its
+            arguments are the configuration, a function like `Prepared.dtype`, and the keywords left over.
         config: a configuration, or its source; by default the one beside the weights.
         tensors: weights to use instead of the source's.
         strict: refuse missing and unexpected tensors.
@@ -123,25 +127,48 @@ def prepare(
             "pretrained_model_name_or_path=None needs both config and state_dict; otherwise give a folder, file or "
             "hub id to load from"
         )
-    config = _resolve_config(model_class, source if config is None else config, hub, kwargs)
+    config, own_keywords = _resolve_config(model_class, source if config is None else config, hub, kwargs)
+    is_derived = model_class.is_derived()
     if tensors is not None:
-        checkpoint = Checkpoint(tensors, "state_dict")
+        checkpoint = Checkpoint(tensors, "state_dict", as_named=is_derived)
     else:
         assert source is not None  # noqa: S101  for the type checker; refused above
-        checkpoint = open_checkpoint(source, variant=variant, use_safetensors=use_safetensors, **hub)
+        checkpoint = open_checkpoint(
+            source, variant=variant, use_safetensors=use_safetensors, as_named=is_derived, **hub
+        )
         config.name_or_path = os.fspath(source)
-    name = model_class.__name__
-    report, fresh = fit(
-        checkpoint,
-        config,
-        name,
-        strict=strict,
-        ignore_mismatched_sizes=ignore_mismatched_sizes,
-        new_head=new_head,
-    )
+    options: dict[str, Any] = {"strict": strict, "ignore_mismatched_sizes": ignore_mismatched_sizes}
+    if is_derived:
+        adopt_projection(config, checkpoint)
+        model, parameters = build(config, partial(_dtype, config, checkpoint), **own_keywords)
+        report, fresh, entries = fit_derived(checkpoint, parameters, model_class, **options)
+    else:
+        model = None
+        report, fresh = fit(checkpoint, config, model_class.__name__, new_head=new_head, **options)
+        entries = {name: checkpoint.entries[name] for name in report.matched}
+    mismatched = [name for name, *_ in report.mismatched]
+    _warn(model_class.__name__, report.missing + mismatched, report.unexpected if is_derived else [])
+    return Prepared(config, checkpoint, report, fresh, entries, model)
+
+
+def _dtype(config: Any, checkpoint: Checkpoint, dtype: Any, default: Any) -> Any:
+    if isinstance(dtype, Mapping):
+        dtype = _one_dtype(dtype)
+    if dtype is None:
+        return default
+    if dtype != "auto":
+        return dtype
+    if config.dtype is not None:
+        return config.dtype
+    floating = [found for name in checkpoint if (found := checkpoint.dtype(name)).kind not in "biu"]
+    return max(floating, key=lambda found: found.itemsize).name
+
+
+def _warn(class_name: str, fresh: list[str], ignored: list[str]) -> None:
     if fresh:
-        warnings.warn(f"{name}: newly initialized: {', '.join(fresh)}; train them before use", stacklevel=3)
-    return Prepared(config, checkpoint, report, fresh)
+        warnings.warn(f"{class_name}: newly initialized: {', '.join(fresh)}; train them before use", stacklevel=4)
+    if ignored:
+        warnings.warn(f"{class_name}: not used from the checkpoint: {', '.join(ignored)}", stacklevel=4)
 
 
 def save(
@@ -181,7 +208,7 @@ def save(
         raise TypeError(f"save_pretrained does not take {', '.join(kwargs)} without push_to_hub=True")
     if not is_main_process:
         return
-    model.config.architectures = [type(model).__name__]
+    model.config.architectures = [plain_class_name(type(model).__name__)]
     model.config.dtype = dtype
     save_weights(
         folder,
@@ -212,8 +239,8 @@ class PushableModel(Pushable):
         return self._push(repo_id, kwargs, max_shard_size=max_shard_size)
 
 
-def _resolve_config(model_class: type[Any], given: Any, hub: Any, kwargs: dict[str, Any]) -> Any:
-    """Return the configuration, given or read, updated with the caller's fields."""
+def _resolve_config(model_class: type[Any], given: Any, hub: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the configuration, given or read, updated with the caller's fields, and the keywords for a subclass."""
     if isinstance(given, (str, Path)):
         config, unused = config_from_pretrained(model_class.config_class, given, **hub, **kwargs)
     else:
@@ -223,6 +250,6 @@ def _resolve_config(model_class: type[Any], given: Any, hub: Any, kwargs: dict[s
         config.update({name: value for name, value in kwargs.items() if name not in unused})
     if unused.get("dtype", "") in (None, "auto", {}):  # Flax has other names for what it would ask for
         del unused["dtype"]
-    if unused:
+    if unused and not model_class.is_derived():
         raise TypeError(f"{model_class.__name__}.from_pretrained does not take {', '.join(unused)}")
-    return config
+    return config, unused

@@ -70,7 +70,6 @@ ONLY_SOMEWHERE = {
         },
     },
     "model": {
-        "Keras creates a layer's own weights in `build`": {"CLIPModel.build"},
         "Keras fits a model with its own loss": {"CLIPModel.own_loss"},
         "Flax compiles other methods than those that are called": {
             *("CLIPModel.text_features", "CLIPModel.image_features", "CLIPModel.forward"),
@@ -98,6 +97,16 @@ ONLY_SOMEWHERE = {
             *("CLIPBaseModel.get_config", "CLIPBaseModel.from_config"),
         },
         "Keras locks a layer, whose sublayers are exchanged": {"CLIPBaseModel.set_input_embeddings"},
+        "subclasses in PyTorch draw and tie weights by methods of these names": {
+            *("CLIPBaseModel.post_init", "CLIPBaseModel.init_weights", "CLIPBaseModel._init_weights"),
+            *("CLIPBaseModel._initialize", "CLIPBaseModel.tie_weights"),
+        },
+        "PyTorch creates a model in a dtype": {"CLIPBaseModel._from_config"},
+        "transformers' TensorFlow models are served, and hold a main layer": {
+            *("CLIPBaseModel.input_signature", "CLIPBaseModel.dummy_inputs", "CLIPBaseModel.serving"),
+            *("ItsOwn", "ItsOwn.__get__"),
+        },
+        "Flax's variables include random keys": {"CLIPBaseModel._held"},
     },
     "trace": {"Flax nests parameters": {"_canonical"}},
     "backend": {
@@ -118,7 +127,7 @@ OTHER_PARAMETERS = {
     "CLIPForImageClassification.call": "transformers' choice, which a call has to take",
     "CLIPModel.get_text_features": "likewise",
     "CLIPModel.get_image_features": "likewise",
-    "CLIPBaseModel.num_parameters": "Flax has no parameter that is not trained",
+    "CLIPBaseModel.get_memory_footprint": "buffers are PyTorch's",
     "CLIPPreTrainedModel.from_pretrained": "transformers' own keywords",
     "CLIPPreTrainedModel.save_pretrained": "likewise",
 }

@@ -119,7 +119,9 @@ def _refuse_others(content: Mapping[str, Any], wanted: str, config_class: type[C
     if family is not None:
         raise ValueError(f"this is not a CLIP model but {family}. {config_class.__name__} reads model_type {wanted!r}")
     model_type = content.get("model_type", wanted)
-    if model_type != wanted:
+    # A subclass with its own type also reads the files of its base class.
+    bases = {vars(base).get("model_type", wanted) for base in config_class.__mro__}
+    if model_type not in {wanted, *bases}:
         instead = _INSTEAD.get(str(model_type), "it is another kind of model, which clip-zoo does not load")
         raise ValueError(
             f"model_type={model_type!r} is not the {wanted!r} that {config_class.__name__} reads; {instead}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from clip_core.configuration.clip import CLIPConfig
 from clip_core.configuration.given import own_config
 from clip_core.modeling.embeddings import new_vocab_size, warn_of_legacy_pooling
 from clip_core.modeling.pruning import heads_by_tower
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 class ModelHandles:
@@ -18,13 +20,28 @@ class ModelHandles:
     Attributes:
         config_class: the configuration that the class takes.
         name_or_path: the source of the configuration.
+        base_model_prefix: the attribute in which a subclass holds the CLIP model of a checkpoint.
     """
 
-    config_class: ClassVar[type[Any]]
+    config_class: ClassVar[type[Any]] = CLIPConfig
     base_model_prefix = "clip"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
     name_or_path: str
+    is_parallelizable = False
+
+    # The package of the backend, whose own classes are not subclasses of a user.
+    _package: ClassVar[str]
+    # Patterns of names that may be missing or unexpected without a warning, and names that are not saved.
+    _keys_to_ignore_on_load_missing: ClassVar[Sequence[str] | None] = None
+    _keys_to_ignore_on_load_unexpected: ClassVar[Sequence[str] | None] = None
+    _keys_to_ignore_on_save: ClassVar[Sequence[str] | None] = None
+    # For libraries that distribute a model over devices.
+    _no_split_modules: ClassVar[Sequence[str] | None] = (
+        *("CLIPTextEmbeddings", "CLIPEncoderLayer", "CLIPVisionEmbeddings"),
+    )
+    _skip_keys_device_placement: ClassVar[Any] = None
+    _keep_in_fp32_modules: ClassVar[Any] = None
 
     if TYPE_CHECKING:
         config: Any
@@ -34,6 +51,39 @@ class ModelHandles:
         def _encoders(self) -> Iterable[Any]: ...
         def _vocab_size(self) -> int | None: ...
         def _resize(self, count: int, initializer_factor: float, *, mean_resizing: bool) -> None: ...
+
+    @classmethod
+    def is_derived(cls) -> bool:
+        """Return True for a subclass of a user, which may have parameters beside CLIP's."""
+        return cls.__module__.partition(".")[0] != cls._package
+
+    @classmethod
+    def _from_config(cls, config: Any, *, attn_implementation: Any = None, **kwargs: Any) -> Any:
+        """Create a model with newly initialized weights from a copy of a configuration.
+
+        Args:
+            config: the configuration.
+            attn_implementation: the attention implementation; None for the configuration's.
+            **kwargs: further arguments of the class.
+        """
+        config = copy.deepcopy(config)
+        if attn_implementation is not None:
+            config.attn_implementation = attn_implementation
+        make: Any = cls
+        return make(config, **kwargs)
+
+    @classmethod
+    def can_generate(cls) -> bool:
+        """Return False: CLIP generates nothing."""
+        return False
+
+    @property
+    def base_model(self) -> Any:
+        """The model under `base_model_prefix`, or this one if it holds none."""
+        return getattr(self, self.base_model_prefix, self)
+
+    def tie_weights(self) -> None:
+        """Do nothing: CLIP shares no weights."""
 
     @classmethod
     def _own_config(cls, config: Any) -> Any:
@@ -86,7 +136,7 @@ class ModelHandles:
         """
         setattr(*self._input_embedding(), value)
 
-    def get_output_embeddings(self) -> None:
+    def get_output_embeddings(self) -> Any:
         """Return None, as CLIP has no output embedding; fine-tuning libraries call this."""
 
     def resize_token_embeddings(

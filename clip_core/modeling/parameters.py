@@ -28,6 +28,14 @@ MODEL_CLASSES: dict[str, type[AnyConfig]] = {
 }
 
 
+def plain_class_name(name: str) -> str:
+    """Return the name of a model class without the framework that transformers puts before it, as in "TFCLIPModel"."""
+    for prefix in ("TF", "Flax"):
+        if name.removeprefix(prefix) in MODEL_CLASSES:
+            return name.removeprefix(prefix)
+    return name
+
+
 def parameter_table(config: AnyConfig, class_name: str) -> dict[str, tuple[int, ...]]:
     """Return every parameter of a model class by canonical name, with its shape.
 
@@ -39,6 +47,7 @@ def parameter_table(config: AnyConfig, class_name: str) -> dict[str, tuple[int, 
         ValueError: if there is no such class.
         TypeError: if the class takes another configuration.
     """
+    class_name = plain_class_name(class_name)
     if class_name not in MODEL_CLASSES:
         raise ValueError(f"{class_name!r} is not a model class; choose from {', '.join(MODEL_CLASSES)}")
     wanted = MODEL_CLASSES[class_name]

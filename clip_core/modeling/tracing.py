@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from clip_core.modeling.parameters import plain_class_name
 from clip_core.modeling.stages import stages
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def run_stages(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
         model: an instance of one of the six classes.
         arguments: see `call_arguments`.
     """
-    class_name = type(model).__name__
+    class_name = plain_class_name(type(model).__name__)
     outputs = model(**arguments, output_hidden_states=True)
     features = None
     if class_name == "CLIPModel":

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from clip_core.modeling.parameters import AnyConfig
 
-_ADVICE = (
+ADVICE = (
     "\nIf this is intended, pass strict=False to initialize missing parameters and ignore unexpected ones, "
     "ignore_mismatched_sizes=True to initialize those of another shape."
 )
@@ -65,7 +65,7 @@ def fit(
     strict: bool = True,
     ignore_mismatched_sizes: bool = False,
     new_head: bool = False,
-    advice: str = _ADVICE,
+    advice: str = ADVICE,
 ) -> tuple[LoadReport, list[str]]:
     """Compare a checkpoint with a model class; one error lists everything that does not fit.
 
@@ -84,7 +84,7 @@ def fit(
     Raises:
         CheckpointError: the checkpoint does not fit.
     """
-    _adopt_projection(config, checkpoint)
+    adopt_projection(config, checkpoint)
     report = match(parameter_table(config, class_name), checkpoint)
     faults = LoadReport(
         missing=[name for name in report.missing if strict and not (new_head and _root(name) == "classifier")],
@@ -113,12 +113,12 @@ def match(table: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint) -> LoadR
     return report
 
 
-def _adopt_projection(config: AnyConfig, checkpoint: Checkpoint) -> None:
+def adopt_projection(config: AnyConfig, checkpoint: Checkpoint) -> None:
     """Take `projection_dim` from the weight if neither file nor caller states it."""
     if config.projection_dim_stated:
         return
-    for name in ("text_projection.weight", "visual_projection.weight"):
-        if name in checkpoint.entries:
+    for name in checkpoint:
+        if name.endswith(("text_projection.weight", "visual_projection.weight")):
             config.projection_dim = checkpoint.shape(name)[0]
 
 

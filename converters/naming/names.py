@@ -44,7 +44,10 @@ def layout_of(names: Iterable[str], layouts: Sequence[Layout]) -> Layout:
     names = list(names)
 
     def explained(layout: Layout) -> int:
-        bare = canonical_names(names) if layout is HUGGING_FACE else [bare_name(layout, name) for name in names]
+        if layout is HUGGING_FACE:
+            bare = [canonical for canonical, _ in _canonical_pairs(names)]
+        else:
+            bare = [bare_name(layout, name) for name in names]
         return sum(_rule_of_file_name(layout, name) is not None for name in bare)
 
     counts: dict[Layout, int] = {}
@@ -186,15 +189,19 @@ def canonical_names(names: Iterable[str]) -> dict[str, str]:
     Raises:
         ValueError: two names in the file are the same parameter.
     """
-    names = [name for name in names if not f".{name}".endswith(_CONSTANTS)]
-    towers = _flat_towers(names)
     found: dict[str, str] = {}
-    for name in names:
-        canonical = _canonical_name(name, towers)
+    for canonical, name in _canonical_pairs(names):
         if canonical in found:
             raise ValueError(f"{found[canonical]} and {name} are both {canonical}; keep only one")
         found[canonical] = name
     return found
+
+
+def _canonical_pairs(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the canonical name and the name in the file of every tensor but constants."""
+    names = [name for name in names if not f".{name}".endswith(_CONSTANTS)]
+    towers = _flat_towers(names)
+    return [(_canonical_name(name, towers), name) for name in names]
 
 
 def _canonical_name(name: str, towers: dict[str, str]) -> str:

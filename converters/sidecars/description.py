@@ -11,7 +11,7 @@ from clip_core.configuration.files import CONFIG_NAME, read_config
 from clip_core.hub import find_file, split_hub_options
 from clip_core.hub.files import read_json
 from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME, read_image_processor
-from clip_core.modeling.parameters import MODEL_CLASSES
+from clip_core.modeling.parameters import MODEL_CLASSES, plain_class_name
 from converters.checkpoint import CheckpointError, open_checkpoint
 from converters.naming.rules import OPENAI
 from converters.sidecars.open_clip import config_from_open_clip
@@ -112,9 +112,8 @@ def class_of(checkpoint: Checkpoint, architectures: Iterable[str]) -> str:
         CheckpointError: the checkpoint has neither tower.
     """
     for name in map(str, architectures):
-        plain = name.removeprefix("TF").removeprefix("Flax")
-        if plain in MODEL_CLASSES:
-            return plain
+        if plain_class_name(name) in MODEL_CLASSES:
+            return plain_class_name(name)
     roots = {name.partition(".")[0] for name in checkpoint}
     for class_name, needed in (
         ("CLIPForImageClassification", {"vision_model", "classifier"}),

@@ -72,8 +72,9 @@ def test_adding_tokens_to_a_model_that_pools_at_the_largest_id_warns(backend, cl
 
 
 def test_a_vision_model_has_no_vocabulary(backend):
-    with pytest.raises(TypeError, match=naming("CLIPVisionModel", "resize_token_embeddings")):
-        build(backend, "CLIPVisionModel").resize_token_embeddings(5)
+    model = build(backend, "CLIPVisionModel")
+    with pytest.raises(TypeError, match=naming(type(model), "resize_token_embeddings")):
+        model.resize_token_embeddings(5)
 
 
 @pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPTextModelWithProjection", "CLIPVisionModelWithProjection"])
@@ -157,7 +158,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(backend, class_name, at
 def test_parameters_are_counted_with_embeddings_and_without(backend):
     model = build(backend, "CLIPModel")
     total = sum(array.size for array in backend.weights(model).values())
-    tables = 99 * 40 + 19 * 40 + 26 * 36 + 36 * 2 * 6 * 6
+    tables = 99 * 40 + 19 * 40 + 26 * 36  # the patch convolution is not one
     assert model.num_parameters() == total
     assert model.num_parameters(exclude_embeddings=True) == total - tables
 

@@ -104,7 +104,9 @@ def test_without_init_the_model_and_its_params_come_apart(class_name, tmp_path):
 
 
 def test_without_init_what_the_checkpoint_lacks_is_left_to_init_weights(folder):
-    with pytest.warns(UserWarning, match=naming("CLIPForImageClassification", "classifier.weight", "classifier.bias")):
+    with pytest.warns(
+        UserWarning, match=naming("FlaxCLIPForImageClassification", "classifier.weight", "classifier.bias")
+    ):
         empty, params = clip_flax.CLIPForImageClassification.from_pretrained(folder, num_labels=5, _do_init=False)
     assert "classifier" not in params
     params = empty.init_weights(jax.random.key(0), params=params)

@@ -86,7 +86,7 @@ def test_a_classifier_fits_labels_without_being_given_a_loss():
 def test_a_model_without_a_loss_says_so():
     model = build("CLIPTextModel")
     model.compile(optimizer="adam")
-    with pytest.raises(ValueError, match=naming("CLIPTextModel", "compile(loss=...)")):
+    with pytest.raises(ValueError, match=naming("TFCLIPTextModel", "compile(loss=...)")):
         model.fit(inputs_for("CLIPTextModel"), verbose=0)
 
 

@@ -1,0 +1,59 @@
+"""Models of subclasses: their parameters, and the initialization of those that a checkpoint lacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from clip_torch.initialization import without_drawing
+from converters.naming.derived import Parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from torch import Tensor, nn
+
+
+def build_derived(
+    model_class: Any, args: Iterable[Any], config: Any, _dtype: Any, **kwargs: Any
+) -> tuple[Any, Parameters]:
+    """Create a model on the CPU, CLIP's weights not drawn yet, and return it with its parameters.
+
+    All else that the subclass creates has its values.
+    """
+    with torch.device("cpu"), without_drawing():
+        model = model_class(config, *args, **kwargs)
+        model.tie_weights()
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    return model, Parameters(shapes, _tied(model))
+
+
+def start_afresh(model: Any, names: Collection[str]) -> None:
+    """Initialize every module that has one of these parameters, in itself or below, as `init_weights` does."""
+    without = {".".join(name.split(".")[:depth]) for name in names for depth in range(name.count(".") + 1)}
+    for name, module in model.named_modules():
+        module._is_hf_initialized = name not in without  # noqa: SLF001  transformers' name, which users set too
+    model.init_weights()
+
+
+def assign(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy weights into a model. Its parameters stay the same objects, as some may be tied or referenced elsewhere."""
+    own = model.state_dict()
+    with torch.no_grad():
+        for name, tensor in weights.items():
+            own[name].copy_(tensor)
+
+
+def to_save(model: Any, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights to save: the first of tied ones, and none of `_keys_to_ignore_on_save`."""
+    ignored = model._keys_to_ignore_on_save or ()  # noqa: SLF001  transformers' name
+    left_out = {name for group in _tied(model) for name in group[1:]} | set(ignored)
+    return {name: tensor for name, tensor in weights.items() if name not in left_out}
+
+
+def _tied(model: nn.Module) -> list[list[str]]:
+    groups: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        groups.setdefault(id(parameter), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
