@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from clip_core.modeling.handles import ModelHandles
+from clip_tf.datasets import to_tf_dataset
 from clip_tf.export import dummy_inputs, export_saved_model, input_specs, serving_function
 from clip_tf.initialization import build_sublayers, embedding
 from clip_tf.inputs import unpack
@@ -17,7 +18,7 @@ from clip_tf.layers import CLIPEncoder
 from clip_tf.plan import check_implementation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 class ItsOwn:
@@ -132,6 +133,45 @@ class CLIPBaseModel(ModelHandles, keras.Model):
     def serving(self) -> Any:
         """The call as a `tf.function` of one dict of inputs, for `tf.saved_model.save(signatures=...)`."""
         return serving_function(self)
+
+    def prepare_tf_dataset(
+        self,
+        dataset: Any,
+        batch_size: int = 8,
+        shuffle: bool = True,
+        tokenizer: Any = None,
+        collate_fn: Callable[..., Any] | None = None,
+        collate_fn_args: dict[str, Any] | None = None,
+        drop_remainder: bool | None = None,
+        prefetch: bool = True,
+    ) -> tf.data.Dataset:
+        """Return the columns of a dataset that a call takes, and its labels, in batches for `fit`.
+
+        Args:
+            dataset: a `datasets.Dataset`.
+            batch_size: number of examples in a batch.
+            shuffle: shuffle the examples.
+            tokenizer: pads the texts of a batch; None if all have the same length.
+            collate_fn: makes a batch, a dict of arrays, from a list of examples; None stacks or pads them.
+            collate_fn_args: further arguments of `collate_fn`.
+            drop_remainder: leave out the last batch if it is smaller; None does so if `shuffle` is true.
+            prefetch: prepare batches ahead.
+
+        Raises:
+            TypeError: the dataset is of another kind.
+            ValueError: it has no column that a call takes.
+        """
+        return to_tf_dataset(
+            self,
+            dataset,
+            tokenizer=tokenizer,
+            collate_fn=collate_fn,
+            shuffle=shuffle,
+            batch_size=batch_size,
+            collate_fn_args=collate_fn_args,
+            drop_remainder=drop_remainder,
+            prefetch=prefetch,
+        )
 
     # Methods that Keras requires
 

@@ -135,3 +135,40 @@ def test_adapters_that_keras_added_are_saved_in_the_weights_that_they_change(pla
     inputs = inputs_for("CLIPTextModel")
     assert np.array_equal(again.get_text_features(**inputs), model.get_text_features(**inputs))
     assert not np.array_equal(again.text_projection.kernel, before)
+
+
+class Dataset:
+    """A `datasets.Dataset` as far as `prepare_tf_dataset` asks for one, which makes one batch of all."""
+
+    def __init__(self, columns):
+        self.columns = columns
+        self.column_names = list(columns)
+
+    def select_columns(self, names):
+        return Dataset({name: self.columns[name] for name in names})
+
+    def to_tf_dataset(self, columns, label_cols, collate_fn, **options):
+        examples = [dict(zip(self.columns, row, strict=True)) for row in zip(*self.columns.values(), strict=True)]
+        return columns, label_cols, collate_fn(examples), options
+
+
+class Padder:
+    """A tokenizer that pads with zeros."""
+
+    def pad(self, encoded, return_tensors):
+        assert return_tensors == "np"
+        length = max(map(len, encoded["input_ids"]))
+        return {name: np.array([row + [0] * (length - len(row)) for row in rows]) for name, rows in encoded.items()}
+
+
+def test_a_dataset_keeps_the_columns_that_a_call_takes_and_pads_texts(plain):
+    dataset = Dataset({"input_ids": [[1, 2, 3], [4]], "caption": ["a", "b"], "label": [0, 1]})
+    columns, labels, batch, options = plain[0].prepare_tf_dataset(dataset, 2, tokenizer=Padder())
+    assert (columns, labels) == ("input_ids", "label")
+    assert batch["input_ids"].tolist() == [[1, 2, 3], [4, 0, 0]]
+    assert batch["label"].tolist() == [0, 1]
+    assert (options["batch_size"], options["shuffle"], options["drop_remainder"]) == (2, True, True)
+    with pytest.raises(ValueError, match=naming("caption", "pixel_values")):
+        plain[0].prepare_tf_dataset(Dataset({"caption": ["a"]}))
+    with pytest.raises(TypeError, match=naming("list")):
+        plain[0].prepare_tf_dataset([1, 2])
