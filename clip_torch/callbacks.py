@@ -1,0 +1,66 @@
+"""A callback for transformers' `Trainer`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clip_torch.pretrained import CLIPPreTrainedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["SaveConfigCallback"]
+
+
+class SaveConfigCallback:
+    """A callback that saves the model's `config.json` beside the weights that `Trainer` saves.
+
+    `Trainer` calls `save_pretrained` only for a `PreTrainedModel`, and writes the bare weights of any other module.
+    With this callback its checkpoints, and `output_dir` after `trainer.save_model()`, load by `from_pretrained`.
+
+    Example:
+        >>> Trainer(model, args, callbacks=[SaveConfigCallback()])  # doctest: +SKIP
+    """
+
+    # Not transformers' TrainerCallback, whose import takes seconds. Trainer calls one method for each kind of event.
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Return a method that does nothing, for the events that this callback ignores."""
+        if name.startswith("on_"):
+            return lambda *_args, **_kwargs: None
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, *, model: Any, **others: Any) -> None:  # noqa: ARG002
+        """Save the configuration in `args.output_dir`.
+
+        Args:
+            args: the trainer's arguments.
+            state: the trainer's state.
+            control: the trainer's flow, left alone.
+            model: the model in training.
+            **others: what else `Trainer` passes, ignored.
+        """
+        if args.should_save:
+            _save_config(model, Path(args.output_dir))
+
+    def on_save(self, args: Any, state: Any, control: Any, *, model: Any, **others: Any) -> None:  # noqa: ARG002
+        """Save the configuration in the checkpoint just written.
+
+        Args:
+            args: the trainer's arguments.
+            state: the trainer's state, which counts the steps.
+            control: the trainer's flow, left alone.
+            model: the model in training.
+            **others: what else `Trainer` passes, ignored.
+        """
+        if args.should_save:
+            _save_config(model, Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+
+def _save_config(model: Any, folder: Path) -> None:
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    if not isinstance(model, CLIPPreTrainedModel):  # such as PEFT's, which saves its adapter by itself
+        return
+    model.config.architectures = [type(model).__name__]
+    model.config.dtype = str(model.dtype).removeprefix("torch.")
+    model.config.save_pretrained(folder)
