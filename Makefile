@@ -21,8 +21,8 @@ IMAGES ?= examples/shapes/pictures
 LABELS ?= examples/shapes/labels.txt
 TEMPLATE ?= {}
 
-.PHONY: demo demo-checkpoint test test-default-torch test-transformers5 test-lowest check bench bench-gpu bench-gpu-here \
-	gpu-bundle rehearse-gpu clean
+.PHONY: demo demo-checkpoint test test-clients test-default-torch test-transformers5 test-lowest check bench bench-gpu \
+	bench-gpu-here gpu-bundle rehearse-gpu clean
 
 ## demo: classify images with a trained CLIP in all three frameworks, and prove that they agree; offline
 demo: $(VENV)/installed-demo
@@ -49,6 +49,10 @@ test-transformers5: $(VENV)-bench-transformers5/installed
 test-lowest: | $(VENV)/bin/python
 	$(PIP) uv
 	sh tests/environments/lowest.sh $(BIN)/uv $(VENV)-lowest
+
+## test-clients: scripts of other libraries (PEFT, Trainer, ONNX and so on), run on ours and on transformers
+test-clients: $(VENV)-clients/installed
+	PYTHONPATH=tests USE_TF=0 USE_JAX=0 $(VENV)-clients/bin/python -m pytest tests/clients $(PYTEST_ARGS)
 
 ## check: lint, format and types
 check: $(VENV)/installed-test
@@ -82,7 +86,7 @@ $(VENV)-gpu-machine/installed: requirements/gpu-machine.txt benchmarks/gpu_envir
 
 ## clean: remove the environments and all caches
 clean:
-	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-default-torch* $(VENV)-gpu* $(VENV)-lowest
+	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-clients $(VENV)-default-torch* $(VENV)-gpu* $(VENV)-lowest
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -115,6 +119,14 @@ $(VENV)-%/installed: requirements/%.txt | $(VENV)/installed-test
 	$(BIN)/python -m venv $(@D)
 	$(BIN)/python -c '$(SITE_PACKAGES)' > "$$($(@D)/bin/python -c '$(SITE_PACKAGES)')/main-environment.pth"
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+# Likewise; the constraint keeps the main environment's PyTorch, of which a CUDA build would come otherwise.
+$(VENV)-clients/installed: requirements/clients.txt | $(VENV)/installed-test
+	$(BIN)/python -m venv $(@D)
+	$(BIN)/python -c '$(SITE_PACKAGES)' > "$$($(@D)/bin/python -c '$(SITE_PACKAGES)')/main-environment.pth"
+	$(PIP) freeze --exclude-editable 2>/dev/null | grep -i '^torch==' > $(@D)/constraints.txt
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(@D)/constraints.txt --requirement $<
 	@touch $@
 
 # FlashAttention is built here, which may fail; its columns are then left out, and the report says so.

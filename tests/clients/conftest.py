@@ -1,0 +1,68 @@
+"""Real clients: each script runs on this library and on transformers 4.57.6, from one checkpoint, and has to agree.
+
+They need an environment of their own: `make test-clients`. A client that the environment lacks is skipped.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from support.configs import TEXT, VISION
+from support.oracle import flatten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+collect_ignore_glob = [] if importlib.util.find_spec("captum") else ["test_*.py"]  # in the main environment
+
+# What users' models have: three channels, and a width that the image processor makes of any picture.
+TOWERS = {
+    "text_config": {**TEXT, "hidden_act": "quick_gelu"},
+    "vision_config": {**VISION, "hidden_act": "quick_gelu", "num_channels": 3},
+    "projection_dim": 24,
+}
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny CLIP as transformers saves it."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("checkpoint")
+    transformers.CLIPModel(transformers.CLIPConfig(**TOWERS)).save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def agree(folder: Path, tmp_path: Path) -> Callable[..., None]:
+    """Return a function that runs a client, `client(library, folder, out)`, on both libraries and compares.
+
+    To the bit, unless tolerances are given.
+    """
+
+    def run(client: Callable[..., Any], **tolerances: float) -> None:
+        import torch
+
+        results = {}
+        for library in ("transformers", "clip_torch"):
+            out = tmp_path / library
+            out.mkdir()
+            torch.manual_seed(0)
+            results[library] = flatten(client(importlib.import_module(library), folder, out))
+        expected, found = results.values()
+        assert found.keys() == expected.keys()
+        for name, array in expected.items():
+            if tolerances:
+                np.testing.assert_allclose(found[name], array, err_msg=name, **tolerances)
+            else:
+                np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+    return run
