@@ -125,7 +125,7 @@ $(VENV)-%/installed: requirements/%.txt | $(VENV)/installed-test
 $(VENV)-clients/installed: requirements/clients.txt | $(VENV)/installed-test
 	$(BIN)/python -m venv $(@D)
 	$(BIN)/python -c '$(SITE_PACKAGES)' > "$$($(@D)/bin/python -c '$(SITE_PACKAGES)')/main-environment.pth"
-	$(PIP) freeze --exclude-editable 2>/dev/null | grep -i '^torch==' > $(@D)/constraints.txt
+	$(BIN)/python -m pip freeze 2>/dev/null | grep -i '^torch==' > $(@D)/constraints.txt
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(@D)/constraints.txt --requirement $<
 	@touch $@
 
