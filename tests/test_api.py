@@ -23,16 +23,7 @@ MODULES_THAT_ARE_PUBLIC = ("clip_core.backends", "clip_torch.callbacks")
 DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")])
 # Methods whose docstrings are rewritten with the tokenizer; remove each once it passes.
 TOKENIZER = "clip_core.tokenization.tokenizer.CLIPTokenizerBase"
-TO_REWRITE = {
-    f"{TOKENIZER}.{name}"
-    for name in (
-        "add_special_tokens", "batch_decode", "batch_encode_plus", "build_inputs_with_special_tokens",
-        "clean_up_tokenization", "convert_ids_to_tokens", "convert_tokens_to_ids", "convert_tokens_to_string",
-        "create_token_type_ids_from_sequences", "encode", "encode_plus", "from_pretrained", "get_special_tokens_mask",
-        "num_special_tokens_to_add", "pad", "prepare_for_model", "save_pretrained", "save_vocabulary", "tokenize",
-        "warn_once",
-    )
-}  # fmt: skip
+TO_REWRITE = {f"{TOKENIZER}.{name}" for name in ("add_special_tokens", "clean_up_tokenization", "save_pretrained")}
 OURS = rf"(?:{'|'.join(PACKAGES)})\b"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from clip_core.configuration.fields import ConfigFields
 from clip_core.configuration.foreign import foreign_family
 from clip_core.hub import require_file, split_hub_options
-from clip_core.hub.files import read_json, write_text
+from clip_core.hub.files import read_json, read_json_object, write_text
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.hub.readable import Readable
 from clip_core.hub.repository import commit_of
@@ -46,11 +46,7 @@ def read_config(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -
         FileNotFoundError: if there is no config.json.
         ValueError: if it is not a JSON object.
     """
-    path = require_file(source, CONFIG_NAME, **options)
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is not a JSON object, as a configuration must be")  # noqa: TRY004  the file is at fault
-    return content
+    return read_json_object(require_file(source, CONFIG_NAME, **options))
 
 
 def own_part(config_class: type[ConfigFields], content: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from PIL import Image
 from clip_core.data.pairs import Broken
 from clip_core.images.inputs import decode_image, load_image
 from clip_core.images.transforms import infer_channel_format, to_channels_last
-from clip_core.tokenization.lengths import NO_MAX_LENGTH
+from clip_core.tokenization.rows import NO_MAX_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -111,6 +111,21 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
 
 
+def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a JSON file that has to hold an object; errors name the file.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: if the file is not JSON in UTF-8, or holds something else.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is not a JSON object")  # noqa: TRY004  the file is at fault
+    return content
+
+
 def _flush_to_disk(path: Path) -> None:
     with path.open("rb+") as file:  # Windows can only flush files open for writing
         os.fsync(file.fileno())

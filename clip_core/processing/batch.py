@@ -53,6 +53,17 @@ def to_numpy(value: Any) -> np.ndarray:
         raise ValueError(_RAGGED) from error
 
 
+def to_lists(value: Any) -> Any:
+    """Convert an array of any framework, or lists of arrays, to nested lists.
+
+    Args:
+        value: the array or list; anything else is returned as it is.
+    """
+    if framework_of(value):
+        return to_numpy(value).tolist()
+    return [to_lists(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def to_tensor(value: Any, tensor_type: TensorType) -> Any:
     """Convert an array or nested lists to an array of a framework.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from clip_core.processing.batch import BatchFeature, TensorType, check_tensor_type
+from clip_core.processing.batch import BatchFeature, TensorType, check_tensor_type, framework_of, to_lists
 from clip_core.processing.frameworks import NUMPY, by_name
 
 if TYPE_CHECKING:
@@ -72,13 +73,19 @@ class BatchEncoding(BatchFeature):
         Raises:
             ValueError: the rows differ in length.
         """
-        if tensor_type is not None:
-            tensor_type = check_tensor_type(tensor_type)
-            integer = (NUMPY if tensor_type == NUMPY.name else by_name()[tensor_type]).integer
-            for name, value in self.data.items():
-                if not hasattr(value, "dtype"):
-                    self.data[name] = _as_array(name, value, integer)
-        return super().convert_to_tensors(tensor_type)
+        if tensor_type is None:
+            return self
+        tensor_type = check_tensor_type(tensor_type)
+        framework = NUMPY if tensor_type == NUMPY.name else by_name()[tensor_type]
+        are_ids = True
+        for name, value in self.data.items():
+            array = value if hasattr(value, "dtype") else _as_array(name, value, framework.integer)
+            if array is not value and array.dtype == framework.integer:  # straight, as every call does it
+                array = framework.from_numpy(array)
+            else:
+                are_ids = False
+            self.data[name] = array
+        return self if are_ids else super().convert_to_tensors(tensor_type)
 
     @property
     def encodings(self) -> list[Any] | None:
@@ -221,6 +228,37 @@ class BatchEncoding(BatchFeature):
     def _row_and_token(self, row_or_token: int, token: int | None) -> tuple[Any, int]:
         row, token = self._row_and_place(row_or_token, token)
         return row, token + len(row) if token < 0 else token
+
+
+def read_columns(encoded_inputs: Any) -> tuple[dict[str, Any], bool, TensorType | None]:
+    """Read an encoding's columns back into lists.
+
+    Args:
+        encoded_inputs: the columns of one row or of a batch, as lists or arrays; or a list of rows, each a dict.
+
+    Returns:
+        The columns, each a list of rows; True if they are those of a batch; the framework of `input_ids`, if any.
+
+    Raises:
+        ValueError: if there are no `input_ids`, or the columns differ in their number of rows.
+    """
+    if isinstance(encoded_inputs, Mapping):
+        columns = dict(encoded_inputs)
+    elif encoded_inputs and all(isinstance(row, Mapping) for row in encoded_inputs):
+        columns = {name: [row[name] for row in encoded_inputs] for name in encoded_inputs[0]}
+    else:
+        raise ValueError("rows to pad are a dict of columns, or a list of dicts that is not empty")
+    if "input_ids" not in columns:
+        raise ValueError(f"rows to pad need input_ids; given were {', '.join(columns) or 'none'}")
+    frameworks = {framework_of(columns["input_ids"]), *map(framework_of, columns["input_ids"][:1])} - {None}
+    columns = {name: to_lists(value) for name, value in columns.items()}
+    is_batch = not columns["input_ids"] or isinstance(columns["input_ids"][0], list)
+    if not is_batch:
+        columns = {name: [value] for name, value in columns.items()}
+    counts = {name: len(value) for name, value in columns.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"the columns differ in their number of rows: {counts}")
+    return columns, is_batch, next(iter(frameworks), None)
 
 
 def _as_int(value: Any) -> int | None:

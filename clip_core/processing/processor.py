@@ -16,6 +16,7 @@ from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME
 from clip_core.images.processor import CLIPImageProcessor
 from clip_core.images.settings import ARGUMENTS
 from clip_core.processing.batch import BatchFeature
+from clip_core.tokenization.rows import CallOptions
 
 if TYPE_CHECKING:
     import os
@@ -27,27 +28,7 @@ if TYPE_CHECKING:
 
 # Keywords of a call for the image processor, and those for the tokenizer; any others are unknown.
 IMAGE_KEYWORDS = inspect.signature(CLIPImageProcessor.preprocess).parameters.keys() - {"self", "images", "kwargs"}
-TEXT_KEYWORDS = frozenset(
-    {
-        "add_special_tokens",
-        "is_split_into_words",
-        "max_length",
-        "pad_to_multiple_of",
-        "padding",
-        "padding_side",
-        "return_attention_mask",
-        "return_length",
-        "return_offsets_mapping",
-        "return_overflowing_tokens",
-        "return_special_tokens_mask",
-        "return_tensors",
-        "return_token_type_ids",
-        "stride",
-        "text_pair",
-        "truncation",
-        "verbose",
-    }
-)
+TEXT_KEYWORDS = CallOptions.__dataclass_fields__.keys() | {"text_pair"}
 _GROUPS = ("common_kwargs", "images_kwargs", "text_kwargs")
 
 

@@ -19,5 +19,5 @@ __all__ = ["AddedToken", "BatchEncoding", "CLIPTokenizer", "CLIPTokenizerFast"]
 
 __getattr__, __dir__ = names_on_demand(
     __name__,
-    {"AddedToken": "added", "BatchEncoding": "rows", "CLIPTokenizer": "bpe", "CLIPTokenizerFast": "fast"},
+    {"AddedToken": "added", "BatchEncoding": "calls", "CLIPTokenizer": "bpe", "CLIPTokenizerFast": "fast"},
 )

@@ -5,10 +5,15 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Any
 
+import regex
+
+from clip_core.tokenization import unicode
+from clip_core.tokenization.added import AddedTokenFinder
 from clip_core.tokenization.tokenizer import CLIPTokenizerBase
-from clip_core.tokenization.unicode import END_OF_TEXT, END_OF_WORD, START_OF_TEXT, to_symbols
+from clip_core.tokenization.vocabulary import SIGNS_PATTERN, WORD_PATTERN
 
 if TYPE_CHECKING:
+    from clip_core.tokenization.rows import Text
     from clip_core.tokenization.vocabulary import StrPath
 
 
@@ -24,26 +29,54 @@ class CLIPTokenizer(CLIPTokenizerBase):
         [49406, 320, 1125, 539, 320, 2368, 49407]
     """
 
+    byte_encoder = unicode.BYTE_TO_CHARACTER
+    byte_decoder = unicode.CHARACTER_TO_BYTE
+    pat = regex.compile(f"{SIGNS_PATTERN}|{WORD_PATTERN}", regex.IGNORECASE)
+
     def __init__(
         self,
         vocab_file: StrPath | None = None,
         merges_file: StrPath | None = None,
         errors: str = "replace",
-        unk_token: Any = END_OF_TEXT,
-        bos_token: Any = START_OF_TEXT,
-        eos_token: Any = END_OF_TEXT,
-        pad_token: Any = END_OF_TEXT,
+        unk_token: Any = unicode.END_OF_TEXT,
+        bos_token: Any = unicode.START_OF_TEXT,
+        eos_token: Any = unicode.END_OF_TEXT,
+        pad_token: Any = unicode.END_OF_TEXT,
         *,
         tokenizer_file: StrPath | None = None,
         **kwargs: Any,
     ) -> None:
         tokens = unk_token, bos_token, eos_token, pad_token
         super().__init__(vocab_file, merges_file, tokenizer_file, *tokens, errors=errors, **kwargs)
-        self._ranks = {pair: rank for rank, pair in enumerate(self.table.merges)}
+        self.encoder = self.table.vocab
+        self.decoder = {token_id: token for token, token_id in self.encoder.items()}
+        self.bpe_ranks = {pair: rank for rank, pair in enumerate(self.table.merges)}
+
+    def bpe(self, token: str) -> str:
+        """Return the tokens of a word, with spaces between.
+
+        Args:
+            token: the word, each of its bytes as a character of `byte_encoder`.
+        """
+        return " ".join(self._merged([*token[:-1], token[-1] + unicode.END_OF_WORD]))
+
+    def _tokenize(self, text: str) -> list[str]:
+        """Return the tokens of a text without added tokens; a subclass may return others, as in transformers."""
+        return [self.table.tokens[token_id] for token_id in super()._ids(text, split_special_tokens=True)]
+
+    def _ids(self, text: Text, split_special_tokens: bool) -> list[int]:
+        if type(self)._tokenize is CLIPTokenizer._tokenize:  # noqa: SLF001  not overridden
+            return super()._ids(text, split_special_tokens)
+        finder = AddedTokenFinder({token.content: (key, token) for key, token in self.table.added.items()})
+        ids: list[int] = []
+        for part in [text] if isinstance(text, str) else text:
+            for piece in finder.split(part, split_special_tokens=split_special_tokens):
+                ids += [piece] if isinstance(piece, int) else self.convert_tokens_to_ids(self._tokenize(piece))
+        return ids
 
     def _encode_word(self, word: str) -> list[int]:
-        symbols, unknown = to_symbols(word), str(self.unk_token)
-        tokens = [*symbols[:-1], symbols[-1] + END_OF_WORD]
+        symbols, unknown = unicode.to_symbols(word), str(self.unk_token)
+        tokens = [*symbols[:-1], symbols[-1] + unicode.END_OF_WORD]
         tokens = [token if token in self.table.vocab else unknown for token in tokens]
         return [self.table.ids[token] for token in self._merged(tokens)]
 
@@ -61,7 +94,7 @@ class CLIPTokenizer(CLIPTokenizerBase):
             right = following[left] if left >= 0 else end
             if right < end:
                 pair = tokens[left], tokens[right]
-                rank = self._ranks.get(pair)
+                rank = self.bpe_ranks.get(pair)
                 if rank is not None:
                     heapq.heappush(heap, (rank, left, *pair))
 

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, overload
 
-from clip_core.processing.batch import framework_of, to_numpy
+from clip_core.processing.batch import to_lists
 from clip_core.tokenization.unicode import END_OF_WORD, to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 # Joining words with spaces changes English text -> the text to put in its place.
 _ENGLISH = {" .": ".", " ?": "?", " !": "!", " ,": ",", " ' ": "'"}
 _ENGLISH |= {" n't": "n't", " 'm": "'m", " 's": "'s", " 've": "'ve", " 're": "'re"}
 
 
+def convert_tokens_to_ids(tokenizer: Any, tokens: str | Iterable[str]) -> Any:
+    """Return the id of a token, or a list of those of several.
+
+    Args:
+        tokens: the tokens; one outside the vocabulary has the id of `unk_token`.
+    """
+    ids, unknown = tokenizer.table.ids, tokenizer.unk_token_id
+    return ids.get(tokens, unknown) if isinstance(tokens, str) else [ids.get(token, unknown) for token in tokens]
+
+
+@overload
+def convert_ids_to_tokens(tokenizer: Any, ids: int, skip_special_tokens: bool = False) -> str | None: ...
+@overload
+def convert_ids_to_tokens(
+    tokenizer: Any, ids: Iterable[int], skip_special_tokens: bool = False
+) -> list[str | None]: ...
 def convert_ids_to_tokens(tokenizer: Any, ids: int | Iterable[int], skip_special_tokens: bool = False) -> Any:
-    """Return the token of one id, or a list of those of several; None for an id outside the vocabulary."""
+    """Return the token of one id, or a list of those of several; None for an id outside the vocabulary.
+
+    Args:
+        ids: the ids.
+        skip_special_tokens: leave out special tokens of a list.
+    """
     tokens: dict[int, str] = tokenizer.table.tokens
     if isinstance(ids, int):
         return tokens.get(ids)
@@ -26,13 +48,18 @@ def convert_ids_to_tokens(tokenizer: Any, ids: int | Iterable[int], skip_special
 
 
 def convert_tokens_to_string(tokenizer: Any, tokens: Iterable[str]) -> str:
-    """Return the text of tokens; each word ends in a space, and nothing else does."""
+    """Return the text of tokens; each word ends in a space. Arguments as of `convert_tokens_to_ids`."""
     text = b"".join(map(to_bytes, tokens)).decode("utf-8", errors=tokenizer.errors)
     return text.replace(END_OF_WORD, " ").strip()
 
 
 def decode(
-    tokenizer: Any, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+    tokenizer: Any,
+    token_ids: Any,
+    skip_special_tokens: bool = False,
+    clean_up_tokenization_spaces: bool | None = None,
+    spaces_between_special_tokens: bool | None = None,
+    **_: Any,
 ) -> str:
     """Return the text of ids: lower case, with spaces between words and punctuation, as the ids have it.
 
@@ -42,22 +69,35 @@ def decode(
         skip_special_tokens: leave out special tokens. A pad token that is an ordinary word, such as "!", is left out
             only at the end and before the first token: elsewhere it is text.
         clean_up_tokenization_spaces: remove the spaces before English punctuation; by default the tokenizer's setting.
+        spaces_between_special_tokens: of CLIPTokenizer, put a space (True) or nothing (False) between an added token
+            and what stands beside it, as in transformers; by default it is decoded as by CLIPTokenizerFast.
+        **_: other keywords, which change nothing, as in transformers.
 
     Raises:
         ValueError: an id is negative.
     """
     tokens = tokenizer.convert_ids_to_tokens(_as_list(token_ids), skip_special_tokens)
-    text: str = tokenizer.convert_tokens_to_string(token for token in tokens if token is not None)
+    tokens = [token for token in tokens if token is not None]
+    if tokenizer.is_fast or spaces_between_special_tokens is None:
+        text: str = tokenizer.convert_tokens_to_string(tokens)
+    else:
+        text = (" " if spaces_between_special_tokens else "").join(_texts_around_added(tokenizer, tokens))
     if clean_up_tokenization_spaces is None:
         clean_up_tokenization_spaces = tokenizer.clean_up_tokenization_spaces
     return clean_up_tokenization(text) if clean_up_tokenization_spaces else text
 
 
-def batch_decode(
-    tokenizer: Any, sequences: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
-) -> list[str]:
-    """Call `decode` for each row of a list, or of an array (batch, sequence)."""
-    return [tokenizer.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in sequences]
+def _texts_around_added(tokenizer: Any, tokens: list[str]) -> Iterator[str]:
+    """Yield each added token without a name, and the text of those between."""
+    added = tokenizer.added_tokens_encoder.keys() - tokenizer.table.named.values()
+    for are_added, run in groupby(tokens, added.__contains__):
+        texts = list(run)
+        yield from texts if are_added else [tokenizer.convert_tokens_to_string(texts)]
+
+
+def batch_decode(tokenizer: Any, sequences: Any, *options: Any, **named: Any) -> list[str]:
+    """Return the texts of rows, a list or an array (batch, sequence). Arguments as of `decode`."""
+    return [tokenizer.decode(row, *options, **named) for row in sequences]
 
 
 def clean_up_tokenization(out_string: str) -> str:
@@ -75,10 +115,10 @@ def get_special_tokens_mask(
 ) -> list[int]:
     """Return 1 where `build_inputs_with_special_tokens` puts a special token, 0 elsewhere.
 
-    Args:
-        token_ids_0: the ids of a text.
-        token_ids_1: the ids of the second text of a pair.
-        already_has_special_tokens: the ids include special tokens; mark them where they stand.
+    With `already_has_special_tokens`, mark those in `token_ids_0`. Arguments as of `build_inputs_with_special_tokens`.
+
+    Raises:
+        ValueError: a second text is given beside ids that have special tokens.
     """
     if already_has_special_tokens:
         if token_ids_1 is not None:
@@ -104,7 +144,7 @@ def _special_places(table: Any, ids: list[int]) -> list[bool]:
 
 
 def _as_list(ids: Any) -> list[int]:
-    ids = to_numpy(ids).tolist() if framework_of(ids) else ids
+    ids = to_lists(ids)
     listed = [ids] if isinstance(ids, int) else [int(token_id) for token_id in ids]
     if listed and min(listed) < 0:
         raise ValueError(f"{min(listed)} is not a token id; replace ids that mark what to ignore before decoding")

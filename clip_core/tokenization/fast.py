@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from clip_core.tokenization.text import TextReader
 from clip_core.tokenization.tokenizer import CLIPTokenizerBase
@@ -16,8 +17,11 @@ from clip_core.tokenization.vocabulary import SIGNS_PATTERN, WORD_PATTERN
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clip_core.tokenization.lengths import CallOptions, Truncation
-    from clip_core.tokenization.rows import Pair
+    from clip_core.tokenization.rows import CallOptions, Padding, Pair, Truncation
+
+# The value of each column for an encoding.
+_COLUMNS: dict[str, Any] = {name: attrgetter(name) for name in ("attention_mask", "special_tokens_mask")}
+_COLUMNS |= {"token_type_ids": attrgetter("type_ids"), "offset_mapping": attrgetter("offsets"), "length": len}
 
 
 class CLIPTokenizerFast(CLIPTokenizerBase):
@@ -42,6 +46,15 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
         if self._engine is None:
             self._engine = self._make_engine()
         return self._engine
+
+    @property
+    def decoder(self) -> Any:
+        """The library's decoder."""
+        return self.backend_tokenizer.decoder
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """Return how many special tokens the library puts around a text, or around a pair."""
+        return int(self.backend_tokenizer.num_special_tokens_to_add(pair))
 
     def update_reader(self) -> None:
         """Find the added tokens as they now are; called when a token was added or named."""
@@ -72,7 +85,7 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
         engine.decoder = decoders.ByteLevel()
         # Added before the post-processor is set: it is to find the signs in the vocabulary.
         for token in TextReader("hf", self.table.added, self.table.ids).found_tokens:
-            engine.add_tokens([AddedToken(**token.to_dict())])
+            engine.add_tokens([token])
         bos, eos = (self.bos_token, self.bos_token_id), (self.eos_token, self.eos_token_id)
         # By position: the second argument is called cls before tokenizers 0.23, and cls_token from then on.
         engine.post_processor = processors.RobertaProcessing(eos, bos, trim_offsets=False, add_prefix_space=False)
@@ -81,53 +94,65 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
     def _encode_word(self, word: str) -> list[int]:
         return [token.id for token in self.backend_tokenizer.model.tokenize(to_symbols(word))]
 
-    def _rows(self, pairs: Sequence[Pair], cut: Truncation | None, options: CallOptions) -> list[Any]:
+    def _columns(
+        self, pairs: Sequence[Pair], asked: CallOptions, cut: Truncation | None, fill: Padding | None
+    ) -> tuple[dict[str, Any], list[Any] | None]:
         if self.clean == "openai":
-            return super()._rows(pairs, cut, options)
+            return super()._columns(pairs, asked, cut, fill)
         engine = self.backend_tokenizer
-        if engine.encode_special_tokens != options.split_special_tokens:
-            engine.encode_special_tokens = options.split_special_tokens
+        if engine.encode_special_tokens != asked.split_special_tokens:
+            engine.encode_special_tokens = asked.split_special_tokens
         inputs = [first if second is None else (first, second) for first, second in pairs]
         # The engine's own truncation and padding are settings of the engine; without them, threads can share it.
-        encodings: list[Any] = engine.encode_batch(inputs, options.is_split_into_words, options.add_special_tokens)
+        rows: list[Any] = engine.encode_batch(inputs, asked.is_split_into_words, asked.add_special_tokens)
         if cut is not None:
-            for place, encoding in enumerate(encodings):
-                if len(encoding) > cut.max_length:
-                    encodings[place] = self._cut(pairs[place], cut, options)
-        return encodings
+            for place, row in enumerate(rows):
+                if len(row) > cut.max_length:
+                    rows[place] = self._cut(pairs[place], cut, asked)
+        samples = {}
+        if asked.return_overflowing_tokens:
+            parts = [(sample, part) for sample, row in enumerate(rows) for part in (row, *row.overflowing)]
+            samples, rows = {"overflow_to_sample_mapping": [one for one, _ in parts]}, [part for _, part in parts]
+        if fill is not None:
+            target, pad_token = fill.target(rows), self.table.named["pad_token"]
+            pad_id = self.table.ids[pad_token]
+            for row in rows:
+                row.pad(target, direction=fill.side, pad_id=pad_id, pad_token=pad_token)
+        columns = {"input_ids": list(map(attrgetter("ids"), rows))}
+        for name in asked.columns(self.model_input_names):
+            columns[name] = list(map(_COLUMNS[name], rows))
+        return columns | samples, rows
 
-    def _cut(self, pair: Pair, cut: Truncation, options: CallOptions) -> Any:
+    def _cut(self, pair: Pair, cut: Truncation, asked: CallOptions) -> Any:
         engine = self.backend_tokenizer
-        encode = partial(engine.encode, is_pretokenized=options.is_split_into_words, add_special_tokens=False)
-        first, second = encode(pair[0]), None if pair[1] is None else encode(pair[1])
-        special = self.num_special_tokens_to_add(second is not None) if options.add_special_tokens else 0
-        kept = cut.kept(len(first), None if second is None else len(second), special)
-        for part, length in zip((first, second), kept, strict=True):
-            if part is not None and length is not None and length < len(part):
+        encode = partial(engine.encode, is_pretokenized=asked.is_split_into_words, add_special_tokens=False)
+        parts = [encode(text) for text in pair if text is not None]
+        special = engine.num_special_tokens_to_add(len(parts) > 1) if asked.add_special_tokens else 0
+        for part, length in zip(parts, cut.kept([*map(len, parts)], special), strict=True):
+            if length < len(part):
                 part.truncate(length, stride=cut.stride, direction=cut.side)
-        return engine.post_process(first, second, options.add_special_tokens)
+        return engine.post_process(*parts, add_special_tokens=asked.add_special_tokens)
 
 
-def _keep_forks_quiet() -> None:
-    """Tell forked processes to encode in one thread.
+_PARALLELISM = "TOKENIZERS_PARALLELISM"
+_forking: list[bool] = []
 
-    The library's threads do not survive a fork. It prints a warning of that unless this variable is set; a value that
-    the user has set stays as it is.
+
+def _before_fork() -> None:
+    """Tell the child to encode in one thread, unless the user said something of it.
+
+    The library's threads do not survive a fork, and it prints a warning of that.
     """
-    variable, forking = "TOKENIZERS_PARALLELISM", []
-
-    def before() -> None:
-        if variable not in os.environ:
-            os.environ[variable] = "false"
-            forking.append(True)
-
-    def after_in_parent() -> None:
-        if forking:
-            forking.clear()
-            del os.environ[variable]
-
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=before, after_in_parent=after_in_parent)
+    if _PARALLELISM not in os.environ:
+        os.environ[_PARALLELISM] = "false"
+        _forking.append(True)
 
 
-_keep_forks_quiet()
+def _after_fork() -> None:
+    if _forking:
+        _forking.clear()
+        del os.environ[_PARALLELISM]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork)

@@ -7,17 +7,18 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clip_core.hub import find_file, require_file, split_hub_options
-from clip_core.hub.files import read_json, staged
+from clip_core.hub import find_file, require_file
+from clip_core.hub.files import read_json, read_json_object, staged
 from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.pushable import upload_saved
-from clip_core.tokenization.added import as_added_token
+from clip_core.tokenization.added import as_added_token, as_dict
 from clip_core.tokenization.specials import ADDITIONAL, NAMES
 from clip_core.tokenization.vocabulary import MERGES_FILE, OPENAI_FILES, TOKENIZER_FILE, VOCAB_FILE, vocabulary_contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from clip_core.hub import HubOptions
     from clip_core.tokenization.added import AddedToken
     from clip_core.tokenization.vocabulary import StrPath
 
@@ -35,6 +36,7 @@ _NOT_ARGUMENTS |= {"special_tokens_map_file", "tokenizer_file", "vocab_file", "m
 # Settings of a tokenizer_config.json -> the attribute, and the default with which they are left out.
 _SETTINGS = {
     "clean": ("clean", "hf"),
+    "extra_special_tokens": ("extra_special_tokens", {}),
     "model_input_names": ("model_input_names", ["input_ids", "attention_mask"]),
     "padding_side": ("padding_side", "right"),
     "processor_class": ("_processor_class", None),
@@ -43,33 +45,22 @@ _SETTINGS = {
 }
 
 
-def from_pretrained(cls: type[Any], /, pretrained_model_name_or_path: StrPath, **kwargs: Any) -> Any:
-    """Read a tokenizer.
+def read(cls: type[Any], source: StrPath, options: HubOptions, keywords: dict[str, Any]) -> Any:
+    """Load a tokenizer; see `from_pretrained` of `clip_core.hub.readable`.
 
     A tokenizer.json takes precedence over vocab.json and merges.txt, and these over OpenAI's bpe_simple_vocab_16e6.txt,
     so that both classes read the same.
-
-    Args:
-        pretrained_model_name_or_path: a local folder, one of the files, or a hub id.
-        **kwargs: `cache_dir`, `force_download`, `local_files_only`, `token`, `revision` and `subfolder`, see
-            `clip_core.hub.HubOptions`; `from_slow=True` to ignore tokenizer.json; and arguments of the class, which
-            take precedence over the files.
-
-    Raises:
-        FileNotFoundError: there is no such folder or repository, or it holds no vocabulary.
-        ValueError: a file is damaged, or is not that of a CLIP tokenizer.
     """
-    source, options = pretrained_model_name_or_path, split_hub_options(kwargs)
-    if "gguf_file" in kwargs:
-        refuse_loader_keywords(kwargs, cls.__name__)
-    kwargs.pop("use_fast", None)  # transformers' AutoTokenizer chooses a class by it; this is one
+    if "gguf_file" in keywords:
+        refuse_loader_keywords(keywords, cls.__name__)
+    keywords.pop("use_fast", None)  # transformers' AutoTokenizer chooses a class by it; this is one
 
     def find(name: str) -> Path | None:
         return find_file(source, name, exact=True, **options)
 
-    files = _vocabulary_files(source, find, from_slow=kwargs.pop("from_slow", False))
+    files = _vocabulary_files(source, find, from_slow=keywords.pop("from_slow", False))
     files = files or {"vocab_file": require_file(source, [TOKENIZER_FILE, VOCAB_FILE, *OPENAI_FILES], **options)}
-    arguments = {**files, **_saved_arguments(find, files.get("tokenizer_file"), kwargs), **kwargs}
+    arguments = {**files, **_saved_arguments(find, files.get("tokenizer_file"), keywords), **keywords}
     try:
         return cls(**arguments, name_or_path=str(source))
     except ValueError as error:
@@ -118,7 +109,7 @@ def save_pretrained(
 
 
 def save_vocabulary(tokenizer: Any, save_directory: StrPath, filename_prefix: str | None = None) -> tuple[str, ...]:
-    """Write vocab.json and merges.txt, without the added tokens, into a folder; return their paths."""
+    """Write vocab.json and merges.txt alone, without added tokens. Arguments and result as of `save_pretrained`."""
     contents = vocabulary_contents(tokenizer.table.vocab, tokenizer.table.merges)
     return _write(contents, save_directory, filename_prefix, (VOCAB_FILE, MERGES_FILE))
 
@@ -127,14 +118,14 @@ def _special_entry(token: Any) -> Any:
     if isinstance(token, (str, list)):
         return token if isinstance(token, str) else [*map(_special_entry, token)]
     # Older readers take a dict for a special token as it is, and know no such field.
-    return {name: value for name, value in token.to_dict().items() if name != "special"}
+    return {name: value for name, value in as_dict(token).items() if name != "special"}
 
 
 def _config(tokenizer: Any) -> dict[str, Any]:
     config: dict[str, Any] = {
         **tokenizer.init_kwargs,
         **tokenizer.special_tokens_map,
-        "added_tokens_decoder": {str(key): token.to_dict() for key, token in tokenizer.added_tokens_decoder.items()},
+        "added_tokens_decoder": {str(key): as_dict(token) for key, token in tokenizer.added_tokens_decoder.items()},
         "clean_up_tokenization_spaces": tokenizer.clean_up_tokenization_spaces,
         "errors": tokenizer.errors,
         "model_max_length": tokenizer.model_max_length,
@@ -164,20 +155,24 @@ def _vocabulary_files(source: StrPath, find: Find, *, from_slow: bool) -> dict[s
 
 def _saved_arguments(find: Find, tokenizer_file: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments in the files beside the vocabulary; `given` are those of the caller."""
-    arguments = {key: value for key, value in _read(find(CONFIG_FILE)).items() if key not in _NOT_ARGUMENTS}
+
+    def read_object(name: str) -> dict[str, Any]:
+        path = find(name)
+        return {} if path is None else read_json_object(path)
+
+    arguments = {key: value for key, value in read_object(CONFIG_FILE).items() if key not in _NOT_ARGUMENTS}
     if "added_tokens_decoder" not in arguments:
         # Files from before transformers 4.34, where the other two say what is special and what is added.
-        special = _read(find(SPECIAL_TOKENS_FILE))
+        special = read_object(SPECIAL_TOKENS_FILE)
         arguments |= {name: value for name, value in special.items() if not given.get(name)}
         named = {**arguments, **given}
         tokens = [*(named.get(name) for name in NAMES), *(named.get(ADDITIONAL) or ())]
         names = {token["content"] if isinstance(token, dict) else str(token) for token in tokens if token is not None}
-        added = _read(find(ADDED_TOKENS_FILE)).items()
+        added = read_object(ADDED_TOKENS_FILE).items()
         arguments["added_tokens_decoder"] = {key: as_added_token(one, special=one in names) for one, key in added}
-    known = {token.content: token for token in map(as_added_token, arguments["added_tokens_decoder"].values())}
-    if tokenizer_file is not None:
-        listed = read_json(tokenizer_file).get("added_tokens") or ()
-        known = {token.content: token for token in map(as_added_token, listed)} | known
+    listed = read_json(tokenizer_file).get("added_tokens") or () if tokenizer_file is not None else ()
+    known_tokens = map(as_added_token, [*listed, *arguments["added_tokens_decoder"].values()])
+    known = {token.content: token for token in known_tokens}
     for name in NAMES:
         if arguments.get(name) is not None:
             arguments[name] = _special(arguments[name], known)
@@ -188,13 +183,6 @@ def _saved_arguments(find: Find, tokenizer_file: Path | None, given: dict[str, A
 
 def _special(token: Any, known: dict[str, AddedToken]) -> Any:
     return known.get(token, token) if isinstance(token, str) else as_added_token(token, special=True)
-
-
-def _read(path: Path | None) -> dict[str, Any]:
-    content = {} if path is None else read_json(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no JSON object")  # noqa: TRY004  the file is at fault
-    return content
 
 
 def _write(contents: dict[str, str], folder: StrPath, prefix: str | None, replaces: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,40 +1,234 @@
-"""Rows of ids: the texts of a call checked, their ids joined with special tokens, padded, and put into columns."""
+"""Rows of ids: the texts and options of a call, the place where rows are cut, their padding and their columns."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import product
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
-from clip_core.processing.encoding import BatchEncoding
-from clip_core.tokenization.added import check_surrogates
+from clip_core.tokenization.unicode import check_surrogates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
+
+    from clip_core.processing.batch import TensorType
 
     # A text, or its words.
     Text = str | list[str]
     Pair = tuple[Text, Text | None]
 
-    from clip_core.tokenization.lengths import CallOptions, Padding, Side, Truncation
+Side = Literal["left", "right"]
+SIDES = ("right", "left")
+
+_NO_PADDING = (False, "do_not_pad")
+_PADDING = (True, "longest", "max_length", *_NO_PADDING)
+_NO_TRUNCATION = (False, None, "do_not_truncate")
+_TRUNCATION = (True, "longest_first", "only_first", "only_second", *_NO_TRUNCATION)
+
+# The number transformers uses for "no maximum length", and the least number that is taken for it.
+NO_MAX_LENGTH = int(1e30)
+_NO_MAX_LENGTH_FROM = int(1e20)
 
 _LISTS = (list, tuple)
 
-# The columns beside `input_ids`, in transformers' order -> the option that asks for them, and their value for a row.
-_COLUMNS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "token_type_ids": ("return_token_type_ids", lambda row: [0] * len(row)),
-    "attention_mask": ("return_attention_mask", attrgetter("attention_mask")),
-    "special_tokens_mask": ("return_special_tokens_mask", attrgetter("special_tokens_mask")),
-    "offset_mapping": ("return_offsets_mapping", attrgetter("offsets")),
-    "length": ("return_length", len),
-}
+
+def one_of(values: tuple[Any, ...], name: str, given: Any) -> Any:
+    """Return the value of the option `name`, or of an enum in its place; raise a ValueError for any other value."""
+    value = getattr(given, "value", given)
+    if value not in values:
+        raise ValueError(f"{name}={given!r} is not known; it is one of {', '.join(map(repr, values))}")
+    return value
+
+
+@dataclass
+class CallOptions:
+    """Keywords of a call and their defaults, in the order of transformers; see `CLIPTokenizerBase.__call__`."""
+
+    add_special_tokens: bool = True
+    padding: Any = False
+    truncation: Any = None
+    max_length: int | None = None
+    stride: int = 0
+    is_split_into_words: bool = False
+    pad_to_multiple_of: int | None = None
+    padding_side: Side | None = None
+    return_tensors: TensorType | None = None
+    return_token_type_ids: bool | None = None
+    return_attention_mask: bool | None = None
+    return_overflowing_tokens: bool = False
+    return_special_tokens_mask: bool = False
+    return_offsets_mapping: bool = False
+    return_length: bool = False
+    verbose: bool = True
+    split_special_tokens: bool | None = None
+
+    def columns(self, defaults: Sequence[str]) -> list[str]:
+        """Return the names of the columns beside `input_ids`; `defaults` are those of which no option says anything."""
+        asked = {
+            "token_type_ids": self.return_token_type_ids,
+            "attention_mask": self.return_attention_mask,
+            "special_tokens_mask": self.return_special_tokens_mask,
+            "offset_mapping": self.return_offsets_mapping,
+            "length": self.return_length,
+        }
+        return [name for name, value in asked.items() if (name in defaults if value is None else value)]
+
+    def cut_and_fill(self, tokenizer: Any) -> tuple[Truncation | None, Padding | None]:
+        """Return where rows are cut and how they are padded; None for not at all."""
+        padding, truncation = (
+            one_of(_PADDING, "padding", self.padding),
+            one_of(_TRUNCATION, "truncation", self.truncation),
+        )
+        length = self.max_length
+        if length is not None and padding is False and truncation is None:
+            message = "max_length is given, so texts are cut at it; pass truncation=True to say so"
+            tokenizer.warn_once(message, self.verbose)
+            truncation = True
+        if length is None and tokenizer.model_max_length > _NO_MAX_LENGTH_FROM:
+            if padding == "max_length" or truncation not in _NO_TRUNCATION:
+                message = "no max_length is given and the model states none: rows are neither cut nor padded to it"
+                tokenizer.warn_once(message, self.verbose)
+            padding = False if padding == "max_length" else padding
+            truncation = False
+        length = tokenizer.model_max_length if length is None else length
+        multiple, fill, cut = self.pad_to_multiple_of, None, None
+        if truncation not in _NO_TRUNCATION:
+            strategy = "longest_first" if truncation is True else truncation
+            stride = self.stride if self.return_overflowing_tokens else 0
+            cut = Truncation(strategy, length, stride, tokenizer.truncation_side)
+        if padding not in _NO_PADDING:
+            if "pad_token" not in tokenizer.table.named:
+                raise ValueError("padding needs a pad_token; set tokenizer.pad_token = tokenizer.eos_token, for one")
+            if cut is not None and multiple and length % multiple:
+                raise ValueError(f"max_length={length} is not a multiple of pad_to_multiple_of={multiple}")
+            side = one_of(SIDES, "padding_side", self.padding_side or tokenizer.padding_side)
+            fill = Padding(length if padding == "max_length" else None, multiple, side)
+        return cut, fill
+
+
+@dataclass(frozen=True)
+class Padding:
+    """The length that rows are padded to."""
+
+    length: int | None  # None for that of the longest row
+    multiple_of: int | None
+    side: Side
+
+    def target(self, rows: Sequence[Any]) -> int:
+        """Return the length that rows get; longer ones stay as they are."""
+        target = max(map(len, rows), default=0) if self.length is None else self.length
+        return -(-target // (self.multiple_of or 1)) * (self.multiple_of or 1)
+
+    def pad(self, tokenizer: Any, columns: dict[str, Any]) -> None:
+        """Pad the rows of columns, in place."""
+        target, values = self.target(columns["input_ids"]), {"attention_mask": 0, "special_tokens_mask": 1}
+        values |= {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+        for name in values.keys() & columns.keys():
+            filling, right = [values[name]] * target, self.side == "right"
+            rows = ((row, filling[len(row) :]) for row in columns[name])
+            columns[name] = [row + rest if right else rest + row for row, rest in rows]
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """The place where rows are cut."""
+
+    strategy: str  # which text of a pair is cut
+    max_length: int  # of a row, special tokens included
+    stride: int  # how many tokens of a row are repeated in what is cut off
+    side: Side  # where the text is cut
+
+    def kept(self, lengths: Sequence[int], special: int) -> list[int]:
+        """Return how many tokens are kept of a text, or of each of a pair.
+
+        Raises:
+            ValueError: the `special` tokens are too many, the strategy cannot cut enough, or `stride` is too long.
+        """
+        room, kept = self.max_length - special, list(lengths)
+        excess = sum(lengths) - room
+        if room < 0:
+            raise ValueError(f"max_length={self.max_length} is less than the {special} special tokens of a row")
+        if excess <= 0:
+            return kept
+        if room == 0:
+            return [0] * len(lengths)
+        if self.strategy == "longest_first":
+            # The longer text of a pair is cut to the shorter, then both to half.
+            longer = max(range(len(lengths)), key=lambda place: (lengths[place], place))
+            kept = [0 if place == longer else min(length, room // 2) for place, length in enumerate(lengths)]
+            kept[longer] = room - sum(kept)
+        else:
+            place = int(self.strategy == "only_second")
+            if place == len(lengths):
+                raise ValueError("truncation='only_second' needs a pair of texts; use True or 'only_first'")
+            kept[place] -= excess
+            if kept[place] <= 0:
+                raise ValueError(
+                    f"truncation={self.strategy!r} cannot reach max_length={self.max_length}: of the {lengths[place]} "
+                    f"tokens of the text, {excess} are too many; use truncation='longest_first'"
+                )
+        for length, before in zip(kept, lengths, strict=True):
+            if length != before and 0 < length <= self.stride:
+                raise ValueError(f"stride={self.stride} must be less than the {length} tokens a row has for its text")
+        return kept
+
+    def split(self, ids: list[int], length: int) -> tuple[list[int], list[int]]:
+        """Return the ids that are kept, and those cut off together with `stride` of the others."""
+        end = len(ids)
+        if length >= end:
+            return ids, []
+        if self.side == "right":
+            return ids[:length], ids[max(length - self.stride, 0) :]
+        return ids[end - length :], ids[: end - length + self.stride]
+
+
+def make_columns(
+    tokenizer: Any, texts: list[list[list[int]]], asked: CallOptions, cut: Truncation | None, fill: Padding | None
+) -> dict[str, Any]:
+    """Return the columns of the ids of texts or pairs, in rows of which each is a list of one or two texts."""
+    names = asked.columns(tokenizer.model_input_names)
+    rows = [_row(tokenizer, parts, asked, cut, names) for parts in texts]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    if fill is not None:
+        fill.pad(tokenizer, columns)
+    if asked.return_length:
+        columns["length"] = list(map(len, columns["input_ids"]))
+    return columns
+
+
+def _row(
+    tokenizer: Any, texts: list[list[int]], asked: CallOptions, cut: Truncation | None, names: list[str]
+) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    if cut is not None or asked.return_overflowing_tokens:
+        # By the tokenizer's methods, here and below, which a subclass may override.
+        special = tokenizer.num_special_tokens_to_add(len(texts) > 1) if asked.add_special_tokens else 0
+        length, cut_off = sum(map(len, texts)) + special, []
+        excess = length - (cut.max_length if cut is not None else asked.max_length or length)
+        if asked.return_overflowing_tokens and cut is not None and cut.strategy == "longest_first" and len(texts) > 1:
+            raise ValueError("of a pair, truncation='only_first' or 'only_second' can return overflowing tokens")
+        if cut is not None and excess > 0:
+            kept = cut.kept([*map(len, texts)], special)
+            parts = [cut.split(ids, count) for ids, count in zip(texts, kept, strict=True)]
+            texts, cut_off = [part for part, _ in parts], [token_id for _, rest in parts for token_id in rest]
+        if asked.return_overflowing_tokens:
+            row = {"overflowing_tokens": cut_off, "num_truncated_tokens": excess}
+    if asked.add_special_tokens:
+        row["input_ids"] = tokenizer.build_inputs_with_special_tokens(*texts)
+    else:
+        row["input_ids"] = [token_id for part in texts for token_id in part]
+    for name in names:
+        row[name] = [int(name == "attention_mask")] * len(row["input_ids"])
+        if asked.add_special_tokens and name == "token_type_ids":
+            row[name] = tokenizer.create_token_type_ids_from_sequences(*texts)
+        elif asked.add_special_tokens and name == "special_tokens_mask":
+            row[name] = tokenizer.get_special_tokens_mask(*texts)
+    return row
 
 
 def as_pairs(
     text: Any, text_pair: Any, *, is_split_into_words: bool, allow_surrogates: bool
 ) -> tuple[list[Pair], bool]:
-    """Return the texts of a call as pairs, and whether they are a batch; arguments as in a call."""
+    """Return the texts of a call as pairs, and True if they are a batch; arguments as in a call."""
     is_batch = isinstance(text, _LISTS) and (not is_split_into_words or (len(text) > 0 and isinstance(text[0], _LISTS)))
     # As in transformers, an empty second text counts in a batch, but not in a call with a single text.
     pairs = _batch_pairs(text, text_pair, is_split_into_words) if is_batch else [(text, text_pair or None)]
@@ -65,96 +259,13 @@ def _is_pair(item: Any, words: bool) -> bool:
 
 
 def _check(text: Any, where: str, words: bool, allow_surrogates: bool) -> None:
+    wanted = "a list of str (is_split_into_words=True)" if words else "a str"
     for word in text if words and isinstance(text, _LISTS) else [text]:
-        if not isinstance(word, str):
-            wanted = "a list of str (is_split_into_words=True)" if words else "a str"
+        if not isinstance(word, str) or (words and word is text):
             raise TypeError(f"{where} is {_shown(word)}, not {wanted}")
         if not allow_surrogates and not word.isascii():
             check_surrogates(word)
-    if words and not isinstance(text, _LISTS):
-        raise TypeError(f"{where} is {_shown(text)}; with is_split_into_words=True it is a list of words")
 
 
 def _shown(value: Any) -> str:
     return f"{type(value).__name__} {str(value)[:40]!r}"
-
-
-@dataclass
-class Row:
-    """The ids and masks of a text or a pair, and the rows cut off, by the names that `tokenizers.Encoding` has."""
-
-    ids: list[int]
-    special_tokens_mask: list[int]
-    attention_mask: list[int] = field(init=False)
-    overflowing: list[Row] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.attention_mask = [1] * len(self.ids)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def pad(self, length: int, *, direction: Side, pad_id: int, **_: Any) -> None:
-        """Pad to a length, in place."""
-        self.ids = padded(self.ids, length, pad_id, direction)
-        self.special_tokens_mask = padded(self.special_tokens_mask, length, 1, direction)
-        self.attention_mask = padded(self.attention_mask, length, 0, direction)
-
-
-def make_row(texts: list[list[int]], signs: tuple[int, int] | None, cut: Truncation | None) -> Row:
-    """Return the row of a text or a pair, given by their ids; what is cut off is in its `overflowing`.
-
-    `signs` are the ids of bos and eos to put around each text.
-    """
-    special = 2 * len(texts) if signs else 0
-    if cut is None or sum(map(len, texts)) + special <= cut.max_length:
-        return _joined(texts, signs)
-    kept = cut.kept(len(texts[0]), len(texts[1]) if len(texts) > 1 else None, special)
-    windows = [cut.windows(ids, length) for ids, length in zip(texts, kept, strict=False) if length is not None]
-    rows = [_joined(parts, signs) for parts in product(*windows)]
-    first = len(rows) // len(windows[0])  # those that begin with the first window
-    rows[0].overflowing = rows[first:] + rows[1:first]  # in the order of the `tokenizers` library
-    return rows[0]
-
-
-def _joined(texts: Iterable[list[int]], signs: tuple[int, int] | None) -> Row:
-    row, mask = [], []
-    for ids in texts:
-        if signs is None:
-            row += ids
-            mask += [0] * len(ids)
-        else:  # CLIP has no pairs; the form is that of RoBERTa, `bos A eos eos B eos`, as in transformers
-            row += [signs[1] if row else signs[0], *ids, signs[1]]
-            mask += [1, *[0] * len(ids), 1]
-    return Row(row, mask)
-
-
-def make_batch(
-    tokenizer: Any, rows: list[Any], options: CallOptions, fill: Padding | None, *, squeeze: bool
-) -> BatchEncoding:
-    """Return the columns of rows (`Row` or `tokenizers.Encoding`), padded; with `squeeze`, a single row as numbers."""
-    if options.return_overflowing_tokens:
-        samples = [sample for sample, row in enumerate(rows) for _ in (row, *row.overflowing)]
-        rows = [part for row in rows for part in (row, *row.overflowing)]
-    if fill is not None:
-        length, pad_token = fill.target(list(map(len, rows))), tokenizer.table.named["pad_token"]
-        pad_id = tokenizer.table.ids[pad_token]
-        for row in rows:
-            row.pad(length, direction=fill.side, pad_id=pad_id, pad_token=pad_token)
-    data: dict[str, Any] = {"input_ids": list(map(attrgetter("ids"), rows))}
-    defaults = tokenizer.model_input_names
-    for name, (option, value) in _COLUMNS.items():
-        asked = getattr(options, option)
-        if asked or (asked is None and name in defaults):
-            data[name] = list(map(value, rows))
-    if options.return_overflowing_tokens:
-        data["overflow_to_sample_mapping"] = samples
-    if squeeze:
-        data = {name: value[0] if isinstance(value[0], list) else value for name, value in data.items()}
-    return BatchEncoding(data, rows if hasattr(rows[0], "offsets") else None, options.return_tensors)
-
-
-def padded(row: list[int], length: int, value: Any, side: str) -> list[int]:
-    """Return a row padded with a value; one that is long enough stays as it is."""
-    filling = [value] * (length - len(row))
-    return row + filling if side == "right" else filling + row

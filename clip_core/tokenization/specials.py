@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from clip_core.tokenization.added import AddedToken, as_added_token
 from clip_core.tokenization.unicode import END_OF_WORD
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from clip_core.tokenization.vocabulary import Vocabulary
 
-    Token = str | AddedToken
+    Token: TypeAlias = str | AddedToken
 
 # In the order in which those that the vocabulary lacks get their ids.
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -24,14 +24,8 @@ class TokenTable:
     """Tokens and their ids, some of them added, some with a name.
 
     A `pad_token` that is an ordinary word of the vocabulary, such as the "!" (id 0) of Stable Diffusion 2 and XL, only
-    pads: a "!" in a text is read as if there were no such pad token.
-
-    Args:
-        vocabulary: as read from files.
-        named: `bos_token`, ... -> the token, which is added if the vocabulary lacks it.
-        additional: special tokens without a name, added likewise.
-        added_tokens: id -> token to add; these take precedence over those of `vocabulary`.
-        string_normalized: `normalized` of bos, eos and unk if they are new and given as strings.
+    pads: a "!" in a text is read as if there were no such pad token. Tokens that the vocabulary lacks are added;
+    `string_normalized` is `normalized` of bos, eos and unk if they are new and given as strings.
     """
 
     def __init__(
@@ -50,7 +44,8 @@ class TokenTable:
         self.additional: list[str] = []
         # All names come first: a token may be added only if it is not a mere pad token.
         given = {name: token for name, token in named.items() if token is not None}
-        self.named = {name: as_added_token(given[name]).content for name in NAMES if name in given}
+        self.names = tuple(dict.fromkeys([*NAMES, *named]))
+        self.named = {name: as_added_token(given[name]).content for name in self.names if name in given}
         for name in NEEDED:
             _check_needed(name, given.get(name))
         saved = vocabulary.added_tokens | {int(key): as_added_token(token) for key, token in added_tokens.items()}
@@ -66,16 +61,15 @@ class TokenTable:
 
     def special_tokens(self) -> list[str]:
         """Return the tokens that have a name and the additional ones, each once."""
-        return list(dict.fromkeys([*(self.named[name] for name in NAMES if name in self.named), *self.additional]))
+        named = map(self.named.get, self.names)
+        return [*dict.fromkeys(token for token in (*named, *self.additional) if token is not None)]
 
-    def special_tokens_map(self, *, as_added: bool) -> dict[str, Any]:
-        """Return the names and the tokens that have them; with `as_added`, added tokens as such."""
-
-        def shown(token: str) -> Token:
-            return self.added.get(self.ids[token], token) if as_added else token
-
-        found: dict[str, Any] = {name: shown(self.named[name]) for name in NAMES if name in self.named}
-        return found | ({ADDITIONAL: [shown(token) for token in self.additional]} if self.additional else {})
+    def special_tokens_map(self) -> dict[str, Any]:
+        """Return the names and the tokens that have them; added tokens as such."""
+        found: dict[str, Any] = {name: self.named[name] for name in self.names if name in self.named}
+        found = {name: self.added.get(self.ids[token], token) for name, token in found.items()}
+        additional = [self.added.get(self.ids[token], token) for token in self.additional]
+        return found | ({ADDITIONAL: additional} if additional else {})
 
     def set_named(self, name: str, token: Token | None) -> None:
         """Give a name to a token of the vocabulary, or take the name away."""
@@ -138,6 +132,36 @@ def named_attributes(name: str) -> tuple[property, property]:
         set_(tokenizer, None if token_id is None else tokens[token_id])
 
     return property(get, set_), property(get_id, set_id)
+
+
+def additional_attributes() -> tuple[property, property]:
+    """Return the attributes of a tokenizer for its special tokens without a name, and their ids."""
+
+    def get(tokenizer: Any) -> list[str]:
+        return list(tokenizer.table.additional)
+
+    def set_(tokenizer: Any, tokens: Iterable[Token] | None) -> None:
+        contents = [as_added_token(token).content for token in tokens or ()]
+        tokenizer.table.additional = [tokenizer.table.check_known(content, ADDITIONAL) for content in contents]
+
+    def get_ids(tokenizer: Any) -> list[int]:
+        return [tokenizer.table.ids[token] for token in tokenizer.table.additional]
+
+    return property(get, set_), property(get_ids)
+
+
+def extra_special_tokens(tokenizer: Any) -> dict[str, str]:
+    """Return the special tokens with a name of their own; each is an attribute of the tokenizer too."""
+    return {name: token for name, token in tokenizer.table.named.items() if name not in NAMES}
+
+
+def get_extra(tokenizer: Any, name: str) -> Any:
+    """Return an extra special token by its name, or its id by its name with `_id`, as `__getattr__` of a tokenizer."""
+    table = tokenizer.__dict__.get("table")  # missing while an object is unpickled
+    token = table and table.named.get(name.removesuffix("_id"))
+    if not token:
+        raise AttributeError(f"{type(tokenizer).__name__} has no {name!r}")
+    return table.ids[token] if name.endswith("_id") else token
 
 
 def add_tokens(tokenizer: Any, new_tokens: Any, special_tokens: bool = False) -> int:

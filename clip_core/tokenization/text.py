@@ -64,8 +64,7 @@ def openai_clean(text: str) -> str:
 
 
 def _words(pattern: str, text: str) -> list[str]:
-    found: list[str] = _compiled(pattern).findall(text)
-    return found
+    return list(_compiled(pattern).findall(text))
 
 
 # The words of a text cleaned by `hf_clean`, and of one cleaned by `openai_clean`, where the two signs are words or not.
@@ -101,9 +100,8 @@ class TextReader:
         self._clean = openai_clean if is_openai else hf_clean
         self._words = openai_words if is_openai else words
         self._words_without_signs = openai_words_without_signs if is_openai else words
-        self._signs = {
-            sign: ids[sign] for sign in (unicode.START_OF_TEXT, unicode.END_OF_TEXT) if is_openai and sign in ids
-        }
+        signs = (unicode.START_OF_TEXT, unicode.END_OF_TEXT) if is_openai else ()
+        self._signs = {sign: ids[sign] for sign in signs if sign in ids}
         as_given: dict[str, tuple[int, AddedToken]] = {}
         cleaned: dict[str, tuple[int, AddedToken]] = {}
         for token_id, token in sorted(added_tokens.items()):

@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import codecs
 import logging
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clip_core.hub.pushable import push_to_hub
+from clip_core.hub.readable import from_pretrained
+from clip_core.processing.encoding import BatchEncoding
 from clip_core.tokenization import calls, decoding, files, specials
-from clip_core.tokenization.added import AddedToken, as_added_token
-from clip_core.tokenization.lengths import NO_MAX_LENGTH, CallOptions, check_side
-from clip_core.tokenization.rows import as_pairs, make_batch, make_row
-from clip_core.tokenization.specials import ADDITIONAL, NAMES, TokenTable, named_attributes
+from clip_core.tokenization.rows import NO_MAX_LENGTH, SIDES, CallOptions, as_pairs, make_columns, one_of
+from clip_core.tokenization.specials import ADDITIONAL, NAMES, TokenTable, additional_attributes, named_attributes
 from clip_core.tokenization.text import TextReader
 from clip_core.tokenization.unicode import END_OF_TEXT, START_OF_TEXT
 from clip_core.tokenization.vocabulary import read_vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from clip_core.processing.encoding import BatchEncoding
-    from clip_core.tokenization.lengths import Side, Truncation
-    from clip_core.tokenization.rows import Pair
+    from clip_core.tokenization.added import AddedToken
+    from clip_core.tokenization.rows import Padding, Pair, Side, Text, Truncation
     from clip_core.tokenization.specials import Token
     from clip_core.tokenization.text import Clean
     from clip_core.tokenization.vocabulary import StrPath
 
 logger = logging.getLogger(__name__)
-
-# The context length of every model that OpenAI's vocabulary file belongs to.
-_OPENAI_MAX_LENGTH = 77
 
 # What a tokenizer shows of itself, before its added tokens.
 _SHOWN = (
@@ -60,14 +55,16 @@ class CLIPTokenizerBase:
         split_special_tokens: read special tokens in a text as ordinary text.
         model_input_names: the columns of a result by default.
         name_or_path: where it was read from.
-        **kwargs: `sep_token`, `cls_token`, `mask_token`, `additional_special_tokens`, `added_tokens_decoder` (id ->
-            token); and anything else a tokenizer_config.json holds, which is kept and written back.
+        **kwargs: `sep_token`, `cls_token`, `mask_token`, `additional_special_tokens`, `extra_special_tokens` (name ->
+            token), `added_tokens_decoder` (id -> token); `tokenizer_object`, a `tokenizers.Tokenizer` in place of its
+            file; and anything else a tokenizer_config.json holds, which is kept and written back.
 
     Raises:
         ValueError: the files are missing or damaged, or an argument is not valid.
     """
 
     is_fast = False
+    pad_token_type_id = 0
 
     bos_token, bos_token_id = named_attributes("bos_token")
     eos_token, eos_token_id = named_attributes("eos_token")
@@ -76,6 +73,10 @@ class CLIPTokenizerBase:
     pad_token, pad_token_id = named_attributes("pad_token")
     cls_token, cls_token_id = named_attributes("cls_token")
     mask_token, mask_token_id = named_attributes("mask_token")
+    additional_special_tokens, additional_special_tokens_ids = additional_attributes()
+
+    extra_special_tokens = property(specials.extra_special_tokens)
+    __getattr__ = specials.get_extra
 
     add_tokens = specials.add_tokens
     add_special_tokens = specials.add_special_tokens
@@ -92,12 +93,14 @@ class CLIPTokenizerBase:
 
     decode = decoding.decode
     batch_decode = decoding.batch_decode
+    convert_tokens_to_ids = decoding.convert_tokens_to_ids
     convert_ids_to_tokens = decoding.convert_ids_to_tokens
     convert_tokens_to_string = decoding.convert_tokens_to_string
     clean_up_tokenization = staticmethod(decoding.clean_up_tokenization)
     get_special_tokens_mask = decoding.get_special_tokens_mask
 
-    from_pretrained = classmethod(files.from_pretrained)
+    from_pretrained = classmethod(from_pretrained)
+    _read = classmethod(files.read)
     save_pretrained = files.save_pretrained
     save_vocabulary = files.save_vocabulary
     push_to_hub = push_to_hub
@@ -123,26 +126,26 @@ class CLIPTokenizerBase:
         name_or_path: str = "",
         **kwargs: Any,
     ) -> None:
-        if clean not in {"hf", "openai"}:
-            raise ValueError(f"clean={clean!r} is not known; it is 'hf' (as transformers does) or 'openai'")
         codecs.lookup_error(errors)
+        tokenizer_file = kwargs.pop("tokenizer_object", tokenizer_file)
         vocabulary = read_vocabulary(vocab_file, merges_file, tokenizer_file)
+        extra = kwargs.pop("extra_special_tokens", None) or {}
         named = {"bos_token": bos_token, "eos_token": eos_token, "unk_token": unk_token, "pad_token": pad_token}
         self.table = TokenTable(
             vocabulary,
-            named | {name: kwargs.pop(name) for name in NAMES if name in kwargs},
+            named | extra | {name: kwargs.pop(name) for name in (*NAMES, *extra) if name in kwargs},
             kwargs.pop(ADDITIONAL, None) or (),
             kwargs.pop("added_tokens_decoder", None) or {},
             string_normalized=tokenizer_file is None,
         )
         self.errors = errors
-        self.clean = clean
+        self.clean = one_of(("hf", "openai"), "clean", clean)
         self._signs_in_pattern = vocabulary.signs_in_pattern
         old_name = kwargs.pop("max_len", None)
-        default_length = _OPENAI_MAX_LENGTH if vocabulary.is_openai else NO_MAX_LENGTH
+        default_length = 77 if vocabulary.is_openai else NO_MAX_LENGTH  # as all models of OpenAI's vocabulary file
         self.model_max_length = next(n for n in (model_max_length, old_name, default_length) if n is not None)
-        self.padding_side = check_side(padding_side, "padding_side")
-        self.truncation_side = check_side(truncation_side, "truncation_side")
+        self.padding_side = one_of(SIDES, "padding_side", padding_side)
+        self.truncation_side = one_of(SIDES, "truncation_side", truncation_side)
         self.clean_up_tokenization_spaces = bool(clean_up_tokenization_spaces)
         self.split_special_tokens = split_special_tokens
         self.model_input_names = list(model_input_names)
@@ -152,6 +155,7 @@ class CLIPTokenizerBase:
         self._logged: set[str] = set()
         self.update_reader()
 
+    @calls.shows_options
     def __call__(self, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
         """Return the ids of texts, with the masks that a model takes.
 
@@ -203,14 +207,16 @@ class CLIPTokenizerBase:
             text, text_pair, is_split_into_words=asked.is_split_into_words, allow_surrogates=self.clean == "openai"
         )
         cut, fill = asked.cut_and_fill(self)
-        rows = self._rows(pairs, cut, asked)
-        if asked.max_length is None and cut is None and max(map(len, rows)) > self.model_max_length:
-            message = "a text has %d tokens, more than the %d that the model takes; pass truncation=True to cut it"
-            self.warn_once(message, asked.verbose, max(map(len, rows)), self.model_max_length)
-        squeeze = not is_batch and asked.return_tensors is None and not asked.return_overflowing_tokens
-        return make_batch(self, rows, asked, fill, squeeze=squeeze)
-
-    # Tokens and their ids
+        columns, encodings = self._columns(pairs, asked, cut, fill)
+        if asked.max_length is None and cut is None:
+            longest = max(map(len, columns["input_ids"]))
+            if longest > self.model_max_length:
+                message = "a text has %d tokens, more than the %d that the model takes; pass truncation=True to cut it"
+                self.warn_once(message, asked.verbose, longest, self.model_max_length)
+        makes_rows = asked.return_overflowing_tokens and encodings is not None
+        if not is_batch and asked.return_tensors is None and not makes_rows:
+            columns = calls.first_row(columns)
+        return BatchEncoding(columns, encodings, asked.return_tensors)
 
     def __len__(self) -> int:
         return len(self.table.ids)
@@ -224,61 +230,39 @@ class CLIPTokenizerBase:
         """Return all tokens, added ones included, and their ids."""
         return dict(self.table.ids)
 
+    vocab = property(get_vocab)
+
     @property
     def added_tokens_decoder(self) -> dict[int, AddedToken]:
         """The added tokens by id, in the order of the ids."""
         return dict(sorted(self.table.added.items()))
 
-    @property
-    def added_tokens_encoder(self) -> dict[str, int]:
-        """The ids of the added tokens, in their order."""
-        return {token.content: token_id for token_id, token in self.added_tokens_decoder.items()}
-
     def get_added_vocab(self) -> dict[str, int]:
         """Return the ids of the added tokens, in their order."""
-        return self.added_tokens_encoder
+        return {token.content: token_id for token_id, token in self.added_tokens_decoder.items()}
 
-    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
-        """Return the id of a token, or of each in a list; that of `unk_token` for one outside the vocabulary."""
-        ids, unknown = self.table.ids, self.unk_token_id
-        return ids.get(tokens, unknown) if isinstance(tokens, str) else [ids.get(token, unknown) for token in tokens]
+    added_tokens_encoder = property(get_added_vocab)
+
+    @property
+    def special_tokens_map_extended(self) -> dict[str, Token | list[Token]]:
+        """The names of special tokens, and the tokens; added tokens as `AddedToken`."""
+        return self.table.special_tokens_map()
 
     @property
     def special_tokens_map(self) -> dict[str, str | list[str]]:
         """The names of special tokens, and the tokens."""
-        return self.table.special_tokens_map(as_added=False)
-
-    @property
-    def special_tokens_map_extended(self) -> dict[str, Token | list[Token]]:
-        """As `special_tokens_map`, with added tokens as `AddedToken`."""
-        return self.table.special_tokens_map(as_added=True)
+        found = self.special_tokens_map_extended.items()
+        return {name: [*map(str, token)] if isinstance(token, list) else str(token) for name, token in found}
 
     @property
     def all_special_tokens(self) -> list[str]:
-        """The tokens that have a name, and the additional ones; each once."""
+        """The tokens that have a name, and the additional ones, each once."""
         return self.table.special_tokens()
 
     @property
     def all_special_ids(self) -> list[int]:
         """The ids of `all_special_tokens`."""
         return [self.table.ids[token] for token in self.table.special_tokens()]
-
-    @property
-    def additional_special_tokens(self) -> list[str]:
-        """Special tokens without a name."""
-        return list(self.table.additional)
-
-    @additional_special_tokens.setter
-    def additional_special_tokens(self, tokens: Sequence[Token] | None) -> None:
-        contents = [as_added_token(token).content for token in tokens or ()]
-        self.table.additional = [self.table.check_known(content, ADDITIONAL) for content in contents]
-
-    @property
-    def additional_special_tokens_ids(self) -> list[int]:
-        """The ids of `additional_special_tokens`."""
-        return [self.table.ids[token] for token in self.table.additional]
-
-    # Lengths
 
     @property
     def max_len_single_sentence(self) -> int:
@@ -290,24 +274,28 @@ class CLIPTokenizerBase:
         """The most tokens of a pair of texts that fit beside the special tokens."""
         return self.model_max_length - self.num_special_tokens_to_add(pair=True)
 
-    # Steps
-
     def update_reader(self) -> None:
         """Find the added tokens as they now are; to be called when a token was added or named."""
         added, ids = self.table.added, self.table.ids
         self._reader = TextReader(self.clean, added, ids, signs_in_pattern=self._signs_in_pattern)
 
     def warn_once(self, message: str, verbose: bool, *numbers: int) -> None:
-        """Log a warning unless it was logged before."""
+        """Log a warning unless it was logged before, if `verbose`. Arguments as of `logging.Logger.warning`."""
         if verbose and message not in self._logged:
             self._logged.add(message)
             logger.warning(message, *numbers)
 
-    def _rows(self, pairs: Sequence[Pair], cut: Truncation | None, options: CallOptions) -> list[Any]:
-        """Return a row for each pair of texts: a `Row`, or an object with its attributes and methods."""
-        signs = (self.bos_token_id, self.eos_token_id) if options.add_special_tokens else None
-        ids = partial(self._reader.ids, self._encode_word, split_special_tokens=bool(options.split_special_tokens))
-        return [make_row([ids(text) for text in pair if text is not None], signs, cut) for pair in pairs]
+    def _columns(
+        self, pairs: Sequence[Pair], asked: CallOptions, cut: Truncation | None, fill: Padding | None
+    ) -> tuple[dict[str, Any], list[Any] | None]:
+        """Return the columns of pairs of texts and, if the `tokenizers` library made them, its encodings."""
+        split = bool(asked.split_special_tokens)
+        texts = [[self._ids(text, split) for text in pair if text is not None] for pair in pairs]
+        return make_columns(self, texts, asked, cut, fill), None
+
+    def _ids(self, text: Text, split_special_tokens: bool) -> list[int]:
+        """Return the ids of a text or of its words, without special tokens around them."""
+        return self._reader.ids(self._encode_word, text, split_special_tokens=split_special_tokens)
 
     def _encode_word(self, word: str) -> list[int]:
         """Return the ids of one word of a cleaned text."""

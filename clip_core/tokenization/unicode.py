@@ -78,3 +78,14 @@ def to_bytes(token: str) -> bytes:
         return bytes([CHARACTER_TO_BYTE[character] for character in token])
     except KeyError:
         return token.encode("utf-8")
+
+
+def check_surrogates(text: str) -> None:
+    """Raise a ValueError if the text holds half of a surrogate pair, which no encoding can write."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the text {text[:40]!r} holds half of a surrogate pair at character {error.start} "
+            f"(U+{ord(text[error.start]):04X}); decode it with errors='replace' first"
+        ) from error

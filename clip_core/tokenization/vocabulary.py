@@ -39,36 +39,33 @@ SIGNS_PATTERN = r"<\|startoftext\|>|<\|endoftext\|>"
 _OTHER_MODELS = ("dropout", "continuing_subword_prefix", "fuse_unk", "byte_fallback", "ignore_merges")
 
 
-def check_text_steps(content: dict[str, Any], path: StrPath) -> None:
-    """Raise a ValueError if the content of a tokenizer.json treats text in another way than CLIP's tokenizers do."""
+def read_text_steps(content: dict[str, Any], path: StrPath) -> bool:
+    """Return True if the pattern for words in the content of a tokenizer.json names the two signs.
+
+    Raises:
+        ValueError: it treats text in another way than CLIP's tokenizers do.
+    """
     model, normalizer = content["model"], content.get("normalizer") or {}
+    steps = (content.get("pre_tokenizer") or {}).get("pretokenizers") or [{}]
+    pattern = steps[0].get("pattern", {}).get("Regex")
+    splits_like_clip = (
+        [step.get("type") for step in steps] == ["Split", "ByteLevel"]
+        and pattern in {WORD_PATTERN, f"{SIGNS_PATTERN}|{WORD_PATTERN}"}
+        and (steps[0].get("behavior"), steps[0].get("invert")) == ("Removed", True)
+        and not steps[1].get("add_prefix_space")
+    )
     if any(map(model.get, _OTHER_MODELS)) or model.get("end_of_word_suffix") != END_OF_WORD:
         wrong = f"its model is not a byte-pair encoding with {END_OF_WORD!r} at the end of words"
     elif tuple(normalizer.get("normalizers", ())) != NORMALIZER:
         wrong = f"its normalizer is not {NORMALIZER}"
-    elif not _splits_like_clip(content.get("pre_tokenizer") or {}):
+    elif not splits_like_clip:
         wrong = "its pre_tokenizer does not split words as CLIP's does"
     else:
-        return
+        return bool(pattern != WORD_PATTERN)
     raise ValueError(
         f"{path} is not that of a CLIP tokenizer: {wrong}. Pass from_slow=True to from_pretrained to read "
         "vocab.json and merges.txt instead, and apply CLIP's own steps"
     )
-
-
-def has_signs_in_pattern(content: dict[str, Any]) -> bool:
-    """Return whether the pattern in a file that `check_text_steps` accepts names the two signs."""
-    return bool(content["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] != WORD_PATTERN)
-
-
-def _splits_like_clip(pre_tokenizer: dict[str, Any]) -> bool:
-    steps = pre_tokenizer.get("pretokenizers", ())
-    if [step["type"] for step in steps] != ["Split", "ByteLevel"]:
-        return False
-    split, byte_level = steps
-    is_known = split.get("pattern", {}).get("Regex") in {WORD_PATTERN, f"{SIGNS_PATTERN}|{WORD_PATTERN}"}
-    removes_rest = split.get("behavior") == "Removed" and split.get("invert") is True
-    return is_known and removes_rest and not byte_level.get("add_prefix_space")
 
 
 @dataclass
@@ -83,7 +80,7 @@ class Vocabulary:
 
 
 def read_vocabulary(
-    vocab_file: StrPath | None = None, merges_file: StrPath | None = None, tokenizer_file: StrPath | None = None
+    vocab_file: StrPath | None = None, merges_file: StrPath | None = None, tokenizer_file: Any = None
 ) -> Vocabulary:
     """Read a vocabulary from the first of: tokenizer.json, vocab.json with merges.txt, OpenAI's file as `vocab_file`.
 
@@ -104,12 +101,7 @@ def read_vocabulary(
 
 def read_openai_file(path: StrPath) -> Vocabulary:
     """Read OpenAI's bpe_simple_vocab_16e6.txt, gzipped or not; the ids follow from the order of the merges."""
-    content = Path(path).read_bytes()
-    try:
-        content = gzip.decompress(content) if Path(path).suffix == ".gz" else content
-        lines = content.decode("utf-8").split("\n")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a {OPENAI_FILES[0]}: {error}") from error
+    lines = _lines(path, OPENAI_FILES[0])
     if _MERGES_HEADER not in lines[0]:
         raise ValueError(f"{path} is not a {OPENAI_FILES[0]}: its first line should end in '{_MERGES_HEADER}: 0.2'")
     merges = [_merge(line, path, number) for number, line in enumerate(lines[1 : _OPENAI_MERGES + 1], 2) if line]
@@ -119,17 +111,16 @@ def read_openai_file(path: StrPath) -> Vocabulary:
     return _checked(Vocabulary(ids, merges, is_openai=True), path)
 
 
-def read_tokenizer_json(path: StrPath) -> Vocabulary:
-    """Read the vocabulary and the added tokens of a tokenizer.json."""
-    content = read_json(path)
+def read_tokenizer_json(path: Any) -> Vocabulary:
+    """Read the vocabulary and the added tokens of a tokenizer.json, or of the `tokenizers.Tokenizer` that it holds."""
+    content = json.loads(path.to_str()) if hasattr(path, "to_str") else read_json(path)
     model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, dict) or not {"vocab", "merges"} <= model.keys():
         raise ValueError(f"{path} holds no byte-pair encoding, as a {TOKENIZER_FILE} of CLIP does")
     ids = _checked_ids(model["vocab"], path)
-    check_text_steps(content, path)
+    signs_in_pattern = read_text_steps(content, path)
     merges = [_merge(merge, path, number) for number, merge in enumerate(model["merges"])]
     added_tokens = {int(token["id"]): as_added_token(token) for token in content.get("added_tokens") or ()}
-    signs_in_pattern = has_signs_in_pattern(content)
     return _checked(Vocabulary(ids, merges, added_tokens, signs_in_pattern=signs_in_pattern), path)
 
 
@@ -141,12 +132,17 @@ def vocabulary_contents(ids: dict[str, int], merges: list[tuple[str, str]]) -> d
 
 
 def _read_merges(path: StrPath) -> list[tuple[str, str]]:
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a {MERGES_FILE}: {error}") from error
-    numbered = enumerate(lines, 1)
+    numbered = enumerate(_lines(path, MERGES_FILE), 1)
     return [_merge(line, path, n) for n, line in numbered if line and not (n == 1 and line.startswith(_MERGES_HEADER))]
+
+
+def _lines(path: StrPath, name: str) -> list[str]:
+    content = Path(path).read_bytes()
+    try:
+        content = gzip.decompress(content) if Path(path).suffix == ".gz" else content
+        return content.decode("utf-8").replace("\r\n", "\n").split("\n")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a {name}: {error}") from error
 
 
 def _merge(merge: Any, path: StrPath, number: int) -> tuple[str, str]:

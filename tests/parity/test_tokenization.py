@@ -228,22 +228,61 @@ OTHER_CALLS = [
 ]
 
 
+def assert_calls_alike(tokenizer, calls, expected):
+    for call, theirs in zip(calls, expected, strict=True):
+        if isinstance(theirs, str):  # lengths that do not go together
+            with pytest.raises(ValueError, match=naming("max_length")):
+                tokenizer(**call)
+            continue
+        found = tokenizer(**call, verbose=False)
+        columns = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in found.items()}
+        assert columns == theirs, call
+        assert list(columns) == list(theirs), call
+
+
 @pytest.mark.parametrize("truncation_side", ["right", "left"])
 def test_calls(reference, checkpoint, truncation_side):
-    calls = CALLS + OTHER_CALLS
-    options = {"truncation_side": truncation_side}
+    calls, options = CALLS + OTHER_CALLS, {"truncation_side": truncation_side}
     expected = reference("tokenizer_calls", folder=str(checkpoint), options=options, calls=calls)
-    for cls in CLASSES:
-        tokenizer = cls.from_pretrained(checkpoint, **options)
-        for call, theirs in zip(calls, expected, strict=True):
-            if isinstance(theirs, str):  # lengths that do not go together
-                with pytest.raises(ValueError, match=naming("max_length")):
-                    tokenizer(**call)
-                continue
-            found = tokenizer(**call, verbose=False)
-            columns = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in found.items()}
-            assert columns == theirs, call
-            assert list(columns) == list(theirs), call
+    assert_calls_alike(CLIPTokenizerFast.from_pretrained(checkpoint, **options), calls, expected)
+    makes_rows = ["return_overflowing_tokens" in call for call in calls]
+    kept = [pair for pair, skip in zip(zip(calls, expected, strict=True), makes_rows, strict=True) if not skip]
+    assert_calls_alike(CLIPTokenizer.from_pretrained(checkpoint, **options), *zip(*kept, strict=True))
+
+
+OVERFLOWS = [
+    {"text": LONG, "max_length": 6},
+    {"text": LONG, "max_length": 6, "stride": 2},
+    {"text": [LONG, SHORT], "max_length": 6, "padding": True},
+    {"text": [LONG, SHORT], "max_length": 6, "truncation": False},
+    {"text": LONG, "text_pair": SHORT, "max_length": 9, "stride": 1, "truncation": "only_first"},
+    {"text": SHORT, "text_pair": LONG, "max_length": 9, "truncation": "only_second"},
+    {"text": LONG, "max_length": 6, "return_tensors": "np"},
+]
+
+
+@pytest.mark.parametrize("truncation_side", ["right", "left"])
+def test_the_slow_tokenizer_returns_overflowing_tokens_as_the_references_slow_one(
+    reference, checkpoint, truncation_side
+):
+    calls = [{"truncation": True, "return_overflowing_tokens": True, **call} for call in OVERFLOWS]
+    options = {"truncation_side": truncation_side}
+    expected = reference("tokenizer_calls", folder=str(checkpoint), options=options, calls=calls, fast=False)
+    assert_calls_alike(CLIPTokenizer.from_pretrained(checkpoint, **options), calls, expected)
+    pair = {**calls[0], "text_pair": SHORT}
+    assert "longest_first" in reference("tokenizer_calls", folder=str(checkpoint), calls=[pair], fast=False)[0]
+    with pytest.raises(ValueError, match=naming("truncation='only_first'", "'only_second'")):
+        CLIPTokenizer.from_pretrained(checkpoint)(**pair)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_attributes_and_subclasses_work_alike(reference, small, cls):
+    from support.oracle_tokenizers import behaviours_of
+
+    expected = reference("behaviours", folder=str(small), fast=cls.is_fast)
+    found = behaviours_of(cls, str(small))
+    assert found.keys() == expected.keys()
+    assert {name for name, value in found.items() if value != expected[name]} == set()
 
 
 def test_what_the_reference_refuses_is_refused(reference, checkpoint, tokenizers):

@@ -104,3 +104,61 @@ def save_tokenizer(
     """The reference reads a tokenizer and saves it elsewhere; the names of the files."""
     make(source, options or {}, added or [], fast=fast).save_pretrained(folder, legacy_format=legacy_format)
     return sorted(path.name for path in Path(folder).iterdir())
+
+
+def behaviours(folder: str, *, fast: bool) -> dict[str, Any]:
+    """`behaviours_of` the reference's class."""
+    from transformers import CLIPTokenizer, CLIPTokenizerFast
+
+    return behaviours_of(CLIPTokenizerFast if fast else CLIPTokenizer, folder)
+
+
+def behaviours_of(kind: Any, folder: str) -> dict[str, Any]:
+    """What code written for transformers reads and overrides in a class of tokenizers, ours or the reference's."""
+
+    class Marked(kind):
+        def build_inputs_with_special_tokens(self, token_ids_0, token_ids_1=None):
+            return [7, *token_ids_0, *(token_ids_1 or [])]
+
+        def create_token_type_ids_from_sequences(self, token_ids_0, token_ids_1=None):
+            return [5] * len(self.build_inputs_with_special_tokens(token_ids_0, token_ids_1))
+
+        def get_special_tokens_mask(self, token_ids_0, token_ids_1=None, already_has_special_tokens=False):
+            return [1] + [0] * (len(token_ids_0) + len(token_ids_1 or []))
+
+    class Splitting(kind):
+        def _tokenize(self, text, **_):
+            return [word + "</w>" for word in text.split()]
+
+    plain, marked, splitting = (one.from_pretrained(folder) for one in (kind, Marked, Splitting))
+    for tokenizer in (plain, marked, splitting):
+        tokenizer.add_tokens("<new>")
+    ids = plain("the<new>cat <new> <new>a")["input_ids"]
+    named = kind.from_pretrained(folder, extra_special_tokens={"image_token": "<image>"})
+    columns = {"return_special_tokens_mask": True, "return_token_type_ids": True}
+    found: dict[str, Any] = {
+        "decoded": [
+            plain.decode(ids, skip_special_tokens=skip, spaces_between_special_tokens=spaces, unknown=1)
+            for skip in (False, True)
+            for spaces in (False, True)
+        ],
+        "marked": dict(marked("the cat <new> a", **columns)),
+        "marked pair": marked.encode("the cat a a", "cat", truncation=True, max_length=5),
+        "marked added": [marked.num_special_tokens_to_add(pair) for pair in (False, True)],
+        "split": dict(splitting("the cat<new> A", **columns)),
+        "token type of padding": plain.pad_token_type_id,
+        "image": (named.image_token, named.image_token_id, named.extra_special_tokens, named.all_special_tokens),
+        "image map": named.special_tokens_map,
+        "image ids": named("the <image> cat")["input_ids"],
+    }
+    if plain.is_fast:
+        again = kind(tokenizer_object=plain.backend_tokenizer)
+        found["object"] = (again("the <new> cat")["input_ids"], again.vocab_size, len(again))
+        found["vocabulary"] = (plain.vocab, type(plain.decoder).__name__)
+    else:
+        tables = ("encoder", "decoder", "bpe_ranks", "byte_encoder", "byte_decoder")
+        found |= {name: sorted(getattr(plain, name).items()) for name in tables}
+        found["bpe"] = [plain.bpe(word) for word in ("the", "x", "cat", "!!!", "thing")]
+        found["tokens"] = plain._tokenize("The  cat can!")
+        found["words"] = plain.pat.findall("the cat's <|endoftext|>2!")
+    return found

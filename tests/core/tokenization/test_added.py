@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import tokenizers
 
-from clip_core.tokenization.added import AddedToken, AddedTokenFinder, as_added_token, check_surrogates
+from clip_core.tokenization.added import AddedToken, AddedTokenFinder, as_added_token, as_dict
+from clip_core.tokenization.unicode import check_surrogates
 from support.messages import naming
 
 
@@ -22,11 +23,17 @@ def test_normalized_is_by_default_what_is_not_special():
 
 @pytest.mark.parametrize("given", [{}, {"normalized": True}, {"normalized": False}, {"lstrip": True, "special": True}])
 @pytest.mark.parametrize("special", [False, True])
-def test_ours_and_the_librarys_tokens_are_taken_alike(given, special):
-    theirs = tokenizers.AddedToken("<x>", **given)
-    ours = AddedToken("<x>", **given)
-    assert as_added_token(theirs, special=special) == as_added_token(ours, special=special)
-    assert theirs.special == given.get("special", False)  # it stays as it was
+def test_a_token_is_copied_and_normalized_follows_special_unless_given(given, special):
+    token = tokenizers.AddedToken("<x>", **given)
+    made = as_added_token(token, special=special)
+    is_special = special or given.get("special", False)
+    assert as_dict(made) == as_dict(AddedToken("<x>", **{"normalized": not is_special, **given, "special": is_special}))
+    assert made is not token
+    assert token.special == given.get("special", False)  # it stays as it was
+
+
+def test_the_class_is_that_of_the_library():
+    assert AddedToken is tokenizers.AddedToken
 
 
 def test_strings_and_dicts_are_taken():
@@ -35,7 +42,7 @@ def test_strings_and_dicts_are_taken():
     assert as_added_token("x", special=True, normalized=True) == AddedToken("x", special=True, normalized=True)
     saved = {"__type": "AddedToken", "content": "x", "lstrip": True, "normalized": True}
     assert as_added_token(saved, special=True) == AddedToken("x", lstrip=True, normalized=True, special=True)
-    assert as_added_token(AddedToken("x").to_dict()) == AddedToken("x")
+    assert as_added_token(as_dict(AddedToken("x"))) == AddedToken("x")
 
 
 @pytest.mark.parametrize("value", [None, 3, {"token": "x"}, ["x"]])

@@ -58,7 +58,7 @@ def names(folder):
 
 
 def state(tokenizer):
-    left_out = {"name_or_path", "table", "_reader", "_engine", "_ranks", "_logged"}
+    left_out = {"name_or_path", "table", "_reader", "_engine", "bpe_ranks", "encoder", "decoder", "_logged"}
     return {key: value for key, value in {**vars(tokenizer), **vars(tokenizer.table)}.items() if key not in left_out}
 
 

@@ -1,15 +1,25 @@
-"""`pad` fills up rows that were made before, in any form that a data loader has them."""
+"""The texts of a call, where rows are cut, and how they are padded, as they are made and by `pad` afterwards."""
 
 from __future__ import annotations
+
+from enum import Enum
 
 import numpy as np
 import pytest
 
 from clip_core.tokenization import CLIPTokenizer
 from clip_core.tokenization.fast import CLIPTokenizerFast
-from clip_core.tokenization.rows import as_pairs
+from clip_core.tokenization.rows import Padding, Truncation, as_pairs, one_of
 from support.messages import naming
 from support.vocabulary import BOS, EOS, write_vocabulary
+
+
+@pytest.fixture(scope="module", params=[CLIPTokenizer, CLIPTokenizerFast])
+def tokenizer(request, tmp_path_factory):
+    return request.param(**write_vocabulary(tmp_path_factory.mktemp("vocabulary")))
+
+
+# The texts of a call
 
 
 def pairs(text, text_pair=None, *, words=False, surrogates=False):
@@ -78,14 +88,98 @@ def test_half_a_surrogate_pair_is_refused_unless_cleaning_repairs_it():
     assert pairs("\ud800", surrogates=True) == ([("\ud800", None)], False)
 
 
+# Where rows are cut, and to what length they are padded
+
+
+class Strategy(Enum):
+    """As transformers has them."""
+
+    LONGEST = "longest"
+    ONLY_FIRST = "only_first"
+
+
+def cut(strategy="longest_first", max_length=10, stride=0, side="right"):
+    return Truncation(strategy, max_length, stride, side)
+
+
+def test_options_are_names_or_enums_of_them():
+    assert one_of(("longest", True), "padding", "longest") == "longest"
+    assert one_of(("longest", True), "padding", Strategy.LONGEST) == "longest"
+    assert one_of(("longest", True), "padding", True) is True
+
+
+@pytest.mark.parametrize("value", ["longst", None, 3])
+def test_unknown_padding_is_refused(value, tokenizer):
+    with pytest.raises(ValueError, match=naming(f"padding={value!r}", True, False, "'longest'", "'max_length'")):
+        tokenizer("a", padding=value)
+
+
+def test_unknown_truncation_and_side_are_refused(tokenizer):
+    with pytest.raises(ValueError, match=naming("truncation='yes'", "'only_first'")):
+        tokenizer("a", truncation="yes")
+    with pytest.raises(ValueError, match=naming("padding_side='up'", "'right'", "'left'")):
+        tokenizer("a", padding=True, padding_side="up")
+
+
+def test_an_enum_of_names_is_taken_as_transformers_has_it(tokenizer):
+    call = {"max_length": 3, "padding": Strategy.LONGEST}
+    assert tokenizer("the cat", truncation=Strategy.ONLY_FIRST, **call) == tokenizer("the cat", truncation=True, **call)
+
+
+def test_rows_are_filled_up_to_the_longest_or_to_a_length():
+    assert Padding(None, None, "right").target(["abc", "abcde"]) == 5
+    assert Padding(None, 4, "right").target(["abc", "abcde"]) == 8
+    assert Padding(7, None, "right").target(["abcdefghi"]) == 7
+    assert Padding(77, 8, "right").target([]) == 80
+
+
+@pytest.mark.parametrize(
+    ("strategy", "lengths", "kept"),
+    [
+        ("longest_first", [3], [3]),
+        ("longest_first", [20], [8]),
+        ("longest_first", [2, 20], [2, 4]),
+        ("longest_first", [20, 2], [4, 2]),
+        ("longest_first", [20, 30], [3, 3]),
+        ("longest_first", [3, 3], [3, 3]),
+        ("only_first", [20, 3], [3, 3]),
+        ("only_second", [3, 20], [3, 3]),
+    ],
+)
+def test_what_each_strategy_keeps(strategy, lengths, kept):
+    assert cut(strategy).kept(lengths, 2 * len(lengths)) == kept
+
+
+def test_odd_room_goes_to_the_longer_text():
+    assert cut(max_length=11).kept([20, 30], 4) == [3, 4]
+    assert cut(max_length=11).kept([30, 20], 4) == [4, 3]
+
+
+def test_no_room_keeps_nothing():
+    assert cut(max_length=4).kept([5, 5], 4) == [0, 0]
+    assert cut("only_first", max_length=2).kept([5], 2) == [0]
+
+
+@pytest.mark.parametrize(
+    ("truncation", "lengths", "named"),
+    [
+        (cut(max_length=3), [0, 0], ("max_length=3", 4)),
+        (cut("only_first"), [2, 20], ("'only_first'", "max_length=10", 2, 16)),
+        (cut("only_second"), [20, 2], ("'only_second'", "max_length=10", 2, 16)),
+        (cut("only_second"), [20], ("'only_second'", "'only_first'")),
+        (cut(stride=3), [20, 20], ("stride=3", 3)),
+    ],
+)
+def test_what_cannot_be_done_is_said(truncation, lengths, named):
+    with pytest.raises(ValueError, match=naming(*named)):
+        truncation.kept(lengths, 2 * len(lengths))
+
+
+# Rows that were made before
+
 ROWS = [[BOS, 1, EOS], [BOS, 1, 2, 3, EOS]]
 PADDED = [[BOS, 1, EOS, EOS, EOS], [BOS, 1, 2, 3, EOS]]
 MASKS = [[1, 1, 1, 0, 0], [1] * 5]
-
-
-@pytest.fixture(scope="module", params=[CLIPTokenizer, CLIPTokenizerFast])
-def tokenizer(request, tmp_path_factory):
-    return request.param(**write_vocabulary(tmp_path_factory.mktemp("vocabulary")))
 
 
 def test_columns_and_lists_of_rows(tokenizer):

@@ -189,5 +189,34 @@ def test_it_shows_what_it_is(tokenizer):
     shown = repr(tokenizer)
     assert f"special_tokens={tokenizer.special_tokens_map}" in shown
     assert shown.startswith(f"{type(tokenizer).__name__}(name_or_path='', vocab_size={len(IDS)}, model_max_length=6")
-    assert "AddedToken(content='<|endoftext|>'" in shown
+    assert 'AddedToken("<|endoftext|>"' in shown
     assert tokenizer
+
+
+@pytest.mark.parametrize("name", ["__call__", "encode", "encode_plus", "batch_encode_plus", "prepare_for_model"])
+def test_signatures_name_the_options_of_a_call(tokenizer, name):
+    import inspect
+
+    parameters = inspect.signature(getattr(tokenizer, name)).parameters
+    assert {"padding", "truncation", "max_length", "return_tensors", "return_offsets_mapping"} < parameters.keys()
+    assert all(one.kind is not one.VAR_KEYWORD for one in parameters.values())
+    assert parameters["truncation"].default is None
+    assert "revision" in inspect.signature(tokenizer.from_pretrained).parameters
+    assert list(inspect.signature(tokenizer.encode).parameters)[:5] == [
+        "text",
+        "text_pair",
+        "add_special_tokens",
+        "padding",
+        "truncation",
+    ]
+
+
+def test_extra_special_tokens_come_back(make, tmp_path):
+    tokenizer = make(extra_special_tokens={"image_token": "<image>"})
+    tokenizer.save_pretrained(tmp_path / "saved")
+    for again in (type(tokenizer).from_pretrained(tmp_path / "saved"), tokenizer):
+        assert (again.image_token, again.image_token_id) == ("<image>", len(IDS))
+        assert again.extra_special_tokens == {"image_token": "<image>"}
+        assert again("<image>")["input_ids"] == [BOS, len(IDS), EOS]
+    with pytest.raises(AttributeError, match=naming("'video_token'")):
+        tokenizer.video_token  # noqa: B018  what is not there
