@@ -144,7 +144,7 @@ def test_missing_and_unexpected_weights_can_be_pardoned(backend, built, folder):
     fresh, old = "text_model.encoder.layers.1.mlp.fc1.weight", "text_model.encoder.layers.0.mlp.fc1.weight"
     with pytest.raises(CheckpointError, match=naming(8, fresh)):
         backend.load("CLIPModel", folder)
-    with pytest.warns(UserWarning, match=naming("CLIPModel", fresh)):
+    with pytest.warns(UserWarning, match=naming(backend.module("model").CLIPModel, fresh)):
         model, info = backend.load("CLIPModel", folder, seed=5, strict=False, output_loading_info=True)
     assert len(info["missing_keys"]) == len(info["unexpected_keys"]) == 8
     loaded, full = backend.weights(model), backend.weights(built(backend))
@@ -239,7 +239,7 @@ def test_keywords_that_ask_for_nothing_are_taken(backend, saved):
 
 def test_keywords_that_ask_for_something_are_refused_by_name(backend, saved):
     for name in ("key_mapping", "quantization_config"):
-        with pytest.raises(TypeError, match=naming("CLIPModel", f"{name}={{'a': 1}}")):
+        with pytest.raises(TypeError, match=naming(backend.module("model").CLIPModel, f"{name}={{'a': 1}}")):
             backend.load("CLIPModel", saved(backend), **{name: {"a": 1}})
 
 
