@@ -89,7 +89,7 @@ class Prepared:
 def prepare(
     model_class: type[Any],
     source: str | os.PathLike[str] | None,
-    build: Callable[..., tuple[Any, Parameters]],
+    build: Callable[..., tuple[Any, Parameters]] | None = None,
     *,
     config: Any = None,
     tensors: Mapping[str, TensorEntry] | None = None,
@@ -105,7 +105,8 @@ def prepare(
         model_class: the class, which has a `config_class`.
         source: a local folder or weight file, or a hub id; None with `tensors` and `config`.
         build: creates a model of a subclass, whose parameters are not known otherwise, and returns it with them. Its
-            arguments are the configuration, a function like `Prepared.dtype`, and the keywords left over.
+            arguments are the configuration, a function like `Prepared.dtype`, and the keywords left over. Without it,
+            `model_class` is taken as one of the library's own.
         config: a configuration, or its source; by default the one beside the weights.
         tensors: weights to use instead of the source's.
         strict: refuse missing and unexpected tensors.
@@ -127,8 +128,10 @@ def prepare(
             "pretrained_model_name_or_path=None needs both config and state_dict; otherwise give a folder, file or "
             "hub id to load from"
         )
+    is_derived = build is not None and model_class.is_derived()
     config, own_keywords = _resolve_config(model_class, source if config is None else config, hub, kwargs)
-    is_derived = model_class.is_derived()
+    if own_keywords and not is_derived:
+        raise TypeError(f"{model_class.__name__}.from_pretrained does not take {', '.join(own_keywords)}")
     if tensors is not None:
         checkpoint = Checkpoint(tensors, "state_dict", as_named=is_derived)
     else:
@@ -138,7 +141,7 @@ def prepare(
         )
         config.name_or_path = os.fspath(source)
     options: dict[str, Any] = {"strict": strict, "ignore_mismatched_sizes": ignore_mismatched_sizes}
-    if is_derived:
+    if build is not None and is_derived:
         adopt_projection(config, checkpoint)
         model, parameters = build(config, partial(_dtype, config, checkpoint), **own_keywords)
         report, fresh, entries = fit_derived(checkpoint, parameters, model_class, **options)
@@ -240,7 +243,7 @@ class PushableModel(Pushable):
 
 
 def _resolve_config(model_class: type[Any], given: Any, hub: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Return the configuration, given or read, updated with the caller's fields, and the keywords for a subclass."""
+    """Return the configuration, given or read, updated with the caller's fields, and the keywords left over."""
     if isinstance(given, (str, Path)):
         config, unused = config_from_pretrained(model_class.config_class, given, **hub, **kwargs)
     else:
@@ -250,6 +253,4 @@ def _resolve_config(model_class: type[Any], given: Any, hub: Any, kwargs: dict[s
         config.update({name: value for name, value in kwargs.items() if name not in unused})
     if unused.get("dtype", "") in (None, "auto", {}):  # Flax has other names for what it would ask for
         del unused["dtype"]
-    if unused and not model_class.is_derived():
-        raise TypeError(f"{model_class.__name__}.from_pretrained does not take {', '.join(unused)}")
     return config, unused
