@@ -83,7 +83,9 @@ class CLIPEncoderLayer(CLIPModule):
             The states, and with `output_attentions` the weights.
         """
         states, masks = self.layer_norm1(hidden_states), (attention_mask, causal_attention_mask)
-        attended, weights = self.self_attn(states, *masks, output_attentions, plan, dropout_rng)
+        attended, weights = self.self_attn(
+            states, *masks, output_attentions=output_attentions, plan=plan, dropout_rng=dropout_rng
+        )
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
         return (hidden_states,) if weights is None else (hidden_states, weights)

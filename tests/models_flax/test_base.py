@@ -1,10 +1,11 @@
-"""Methods specific to Flax: recomputation under jax.grad, and seeds."""
+"""Methods specific to Flax: recomputation under jax.grad, seeds and nnx.tabulate."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 import clip_flax
 from support.configs import tiny_config, token_ids
@@ -42,3 +43,11 @@ def test_two_seeds_give_two_models_and_one_the_same():
     assert np.array_equal(kernels[0], kernels[1])
     assert not np.array_equal(kernels[0], kernels[2])
     assert not np.array_equal(one["visual_projection"]["kernel"][:36, :24], one["text_projection"]["kernel"][:36])
+
+
+def test_nnx_tabulates_every_layer_and_leaves_the_model_as_it_was():
+    model = build()
+    before = model(IDS).pooler_output
+    table = nnx.tabulate(model, IDS, console_kwargs={"width": 300})
+    assert "text_model/encoder/layers/0/self_attn/q_proj" in table
+    np.testing.assert_array_equal(model(IDS).pooler_output, before)
