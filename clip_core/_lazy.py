@@ -6,6 +6,8 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from clip_core.backends import backend_names
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -37,7 +39,7 @@ _ELSEWHERE = {
     "AutoModelForZeroShotImageClassification": "use CLIPModel, or clip_core.ZeroShotClassifier",
     "AutoProcessor": "use CLIPProcessor",
     "AutoTokenizer": "use CLIPTokenizerFast or CLIPTokenizer",
-    "CLIPOnnxConfig": "export the model with torch.onnx.export",
+    "CLIPOnnxConfig": "export the model with the exporter of its framework",
     "PreTrainedModel": "use CLIPPreTrainedModel",
     "PreTrainedTokenizer": "use CLIPTokenizer",
     "PreTrainedTokenizerFast": "use CLIPTokenizerFast",
@@ -58,10 +60,12 @@ def missing_name(package: str, name: str) -> Exception:
         package: the backend.
         name: the name.
     """
-    kind = re.match(r"(TF|Flax)(?=CLIP|Auto)", name)
+    # TFCLIPModel and FlaxCLIPModel begin with the name of the backend that has them.
+    kind = re.match(r"(\w+?)(?=CLIP|Auto)", name)
+    backend = kind[0].lower() if kind else ""
     instead = _ELSEWHERE.get(name.removeprefix(kind[0]) if kind else name)
-    if instead is None and kind and f"clip_{kind[0].lower()}" != package:
-        instead = f"import it from clip_{kind[0].lower()}"
+    if instead is None and f"clip_{backend}" != package and backend in backend_names():
+        instead = f"import it from clip_{backend}"
     if instead is None:
         return AttributeError(f"module {package!r} has no attribute {name!r}")
     return ImportError(f"{package} has no {name}; {instead}", name=package)

@@ -54,8 +54,8 @@ _OBSOLETE = frozenset(
 # Keywords of transformers' loaders that ask for something unless they are empty -> what does it here.
 LOADER_KEYWORDS = {
     "adapter_kwargs": "load adapters into the model with PEFT",
-    "device_mesh": "distribute the loaded model with PyTorch",
-    "distributed_config": "distribute the loaded model with PyTorch",
+    "device_mesh": "distribute the model by its framework, once loaded",
+    "distributed_config": "distribute the model by its framework, once loaded",
     "gguf_file": "convert the file to safetensors first",
     "key_mapping": "rename the tensors and pass them as state_dict",
     "load_in_4bit": "quantize the loaded model, such as with torchao",
@@ -65,8 +65,8 @@ LOADER_KEYWORDS = {
     "offload_folder": "a model is loaded onto one device, which device_map names",
     "offload_state_dict": "weights are read from the mapped file, without a copy to put aside",
     "quantization_config": "quantize the loaded model, such as with torchao",
-    "tp_plan": "distribute the loaded model with PyTorch",
-    "tp_size": "distribute the loaded model with PyTorch",
+    "tp_plan": "distribute the model by its framework, once loaded",
+    "tp_size": "distribute the model by its framework, once loaded",
     "use_flash_attention_2": 'pass attn_implementation="flash_attention_2"',
     "use_kernels": "choose a kernel with attn_implementation",
 }

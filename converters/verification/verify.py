@@ -114,7 +114,7 @@ def verify(
                 result.versions |= ran.versions
             result.frameworks.append(name)
         if result.frameworks == [REFERENCE] and frameworks is None:
-            raise ValueError("no framework is installed: pip install 'clip-zoo[all]', or one of torch, tf, flax")
+            raise ValueError("no framework is installed: pip install 'clip-zoo[all]'")
         bar = tqdm(_pairs(runs), desc="Comparing", unit="pair", disable=None)
         result.comparisons = in_order([comparison for a, b in bar for comparison in compare(a, b)])
     result.versions |= _machine()
