@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
+_MAY_BE_ITSELF = {"base_model", "clip"}
+
+
 class ItsOwn:
     """A descriptor for a name under which an object has itself, unless something else is assigned to the name."""
 
@@ -59,6 +62,13 @@ class CLIPBaseModel(ModelHandles, keras.Model):
     def build(self, input_shape: Any = None) -> None:  # noqa: ARG002  Keras passes what is known already
         """Create the weights of all sublayers."""
         build_sublayers(self._layers)
+
+    def __dir__(self) -> Iterable[str]:
+        """Return the names of attributes, without those that may be this model again.
+
+        Keras walks through them when it reads a file, and would not come to an end.
+        """
+        return [name for name in super().__dir__() if name in vars(self) or name not in _MAY_BE_ITSELF]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model; inputs by keyword, in order, or all in a dict, list or tuple."""

@@ -117,7 +117,7 @@ def _refuse_others(content: Mapping[str, Any], wanted: str, config_class: type[C
     model_type = content.get("model_type", wanted)
     # A subclass with its own type also reads the files of its base class.
     bases = {vars(base).get("model_type", wanted) for base in config_class.__mro__}
-    if model_type not in {wanted, *bases}:
+    if model_type not in [wanted, *bases]:
         instead = _INSTEAD.get(str(model_type), "it is another kind of model, which clip-zoo does not load")
         raise ValueError(
             f"model_type={model_type!r} is not the {wanted!r} that {config_class.__name__} reads; {instead}"

@@ -193,7 +193,7 @@ def test_flash_attention_is_in_pytorch_alone(backend):
 def test_the_towers_may_differ_in_implementation(backend):
     model = backend.build("CLIPModel", tiny_config(attn_implementation={"text_config": "eager"}))
     towers = model.config.text_config, model.config.vision_config
-    assert [tower.attn_implementation for tower in towers] == ["eager", None]
+    assert [tower.attn_implementation for tower in towers] == ["eager", "sdpa"]
     model.set_attn_implementation({"text_config": "sdpa", "vision_config": "eager"})
     assert [tower.attn_implementation for tower in towers] == ["sdpa", "eager"]
     with pytest.raises(ValueError, match=naming("attn_implementation='flex'")):
