@@ -94,7 +94,7 @@ ONLY_SOMEWHERE = {
         "methods that Keras calls": {
             *("CLIPBaseModel.build", "CLIPBaseModel.__call__", "CLIPBaseModel.own_loss", "CLIPBaseModel.export"),
             *("CLIPBaseModel.compute_loss", "CLIPBaseModel.compute_metrics", "CLIPBaseModel._main_output"),
-            *("CLIPBaseModel.get_config", "CLIPBaseModel.from_config"),
+            *("CLIPBaseModel.get_config", "CLIPBaseModel.from_config", "CLIPBaseModel.__dir__"),
         },
         "Keras locks a layer, whose sublayers are exchanged": {"CLIPBaseModel.set_input_embeddings"},
         "subclasses in PyTorch draw and tie weights by methods of these names": {

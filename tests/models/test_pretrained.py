@@ -123,7 +123,7 @@ def test_a_full_checkpoint_serves_every_class(backend, saved, built, class_name)
 def test_a_full_checkpoint_serves_a_classifier_that_starts_afresh(backend, saved, built):
     name = "CLIPForImageClassification"
     # The class is called as it was asked for: CLIPModel, or TFCLIPModel and FlaxCLIPModel.
-    shown = getattr(backend.module("model"), name).__name__
+    shown = getattr(backend.module("vision"), name).__name__
     with pytest.warns(UserWarning, match=naming(shown, "classifier.weight", "classifier.bias")):
         model = backend.load(name, saved(backend), num_labels=5)
     assert backend.forward(model, inputs_for(name))["logits"].shape == (4, 5)
