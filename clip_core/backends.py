@@ -1,8 +1,8 @@
 """Backend discovery through the entry-point group `clip_zoo.backends`, which lets plug-ins add frameworks.
 
 An entry point names a `Backend`: functions that load a model and run it. Only numpy arrays cross the boundary. A file
-`arrays.py` beside the entry point's module declares the framework's own arrays, for processors; see
-`clip_core.processing.frameworks`.
+`arrays.py` beside the entry point's module declares the framework's own arrays, for processors, as a
+`clip_core.processing.Framework`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from clip_core.processing.frameworks import Framework
+from clip_core.processing import Framework
 
 
 def from_numpy(array: np.ndarray) -> Any:

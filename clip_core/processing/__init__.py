@@ -11,11 +11,13 @@ from clip_core._lazy import names_on_demand
 
 if TYPE_CHECKING:
     from clip_core.processing.batch import BatchFeature
+    from clip_core.processing.frameworks import Framework
     from clip_core.processing.processor import CLIPProcessor
 
 __all__ = [
     "BatchFeature",
     "CLIPProcessor",
+    "Framework",
 ]
 
 __getattr__, __dir__ = names_on_demand(
@@ -23,5 +25,6 @@ __getattr__, __dir__ = names_on_demand(
     {
         "BatchFeature": "batch",
         "CLIPProcessor": "processor",
+        "Framework": "frameworks",
     },
 )

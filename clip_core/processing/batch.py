@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from clip_core.processing.frameworks import NUMPY, by_name, by_package
+from clip_core.processing.frameworks import NUMPY, broken, by_name, by_package
 
 TensorType = str  # a framework's name in `return_tensors`, such as "np"
 
@@ -106,7 +106,10 @@ def check_tensor_type(tensor_type: object) -> TensorType:
     if name == NUMPY.name:
         return NUMPY.name
     if name not in by_name():
-        raise ValueError(f"return_tensors={tensor_type!r} is unknown; choose from {', '.join(by_name())} or None")
+        failed = "".join(f"; the backend {backend!r} is left out: {why}" for backend, why in broken().items())
+        raise ValueError(
+            f"return_tensors={tensor_type!r} is unknown; choose from {', '.join(by_name())} or None{failed}"
+        )
     return str(name)
 
 

@@ -50,15 +50,14 @@ class Framework:
 NUMPY = Framework("np", frozenset({"numpy"}), np.asarray, np.asarray, lambda array, _args, _kwargs: array)
 
 
-@cache
 def by_backend() -> dict[str, Framework]:
     """Return the declared frameworks by the names of their backends."""
-    from importlib.metadata import entry_points  # slow to import, and numpy does without it
+    return _read()[0]
 
-    from clip_core.backends import GROUP
 
-    found = {point.name: _declared(point.module) for point in entry_points(group=GROUP)}
-    return {name: framework for name, framework in sorted(found.items()) if framework is not None}
+def broken() -> dict[str, str]:
+    """Return the reasons why declarations cannot be read, by the names of their backends."""
+    return _read()[1]
 
 
 @cache
@@ -86,6 +85,25 @@ def default_backend() -> str:
     return name
 
 
+@cache
+def _read() -> tuple[dict[str, Framework], dict[str, str]]:
+    """Read all declarations: those found, and why others fail, so that one plug-in does not stop the others."""
+    from importlib.metadata import entry_points  # slow to import, and numpy does without it
+
+    from clip_core.backends import GROUP
+
+    found, failed = {}, {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        try:
+            framework = _declared(point.module)
+        except Exception as error:  # noqa: BLE001  a plug-in's code can raise anything
+            failed[point.name] = str(error)
+            continue
+        if framework is not None:
+            found[point.name] = framework
+    return found, failed
+
+
 def _declared(module: str) -> Framework | None:
     """Read the file beside a backend's module; None if there is none, as for a backend that works in numpy."""
     package = module.rpartition(".")[0]
@@ -100,7 +118,10 @@ def _declared(module: str) -> Framework | None:
             assert own_spec is not None  # noqa: S101  for type checkers: a .py file always has a spec
             assert own_spec.loader is not None  # noqa: S101
             arrays = module_from_spec(own_spec)
-            own_spec.loader.exec_module(arrays)
-            framework: Framework = arrays.framework
+            try:
+                own_spec.loader.exec_module(arrays)
+                framework: Framework = arrays.framework
+            except Exception as error:
+                raise ImportError(f"{file} fails: {type(error).__name__}: {error}") from error
             return framework
     return None

@@ -97,7 +97,7 @@ def _texts_around_added(tokenizer: Any, tokens: list[str]) -> Iterator[str]:
 
 def batch_decode(tokenizer: Any, sequences: Any, *options: Any, **named: Any) -> list[str]:
     """Return the texts of rows, a list or an array (batch, sequence). Arguments as of `decode`."""
-    return [tokenizer.decode(row, *options, **named) for row in sequences]
+    return [tokenizer.decode(row, *options, **named) for row in to_lists(sequences)]
 
 
 def clean_up_tokenization(out_string: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from clip_core.processing.batch import to_numpy
 from clip_core.tokenization.fast import CLIPTokenizerFast
 from converters.sidecars.description import beside
 from converters.sidecars.openai import pools_at_largest_id
@@ -76,7 +77,7 @@ class Inputs:
             options: dict[str, Any] = {"padding": True, "truncation": True, "max_length": self.max_length}
             made |= self.tokenizer(list(TEXTS), **options, return_tensors=return_tensors)
         names = ("pixel_values", "input_ids", "attention_mask")
-        return {name: np.asarray(made[name]) for name in names if name in made} | self.drawn
+        return {name: to_numpy(made[name]) for name in names if name in made} | self.drawn
 
 
 def preparation(source: str | os.PathLike[str], description: Description, **options: Unpack[HubOptions]) -> Preparation:

@@ -64,29 +64,31 @@ backend = Backend(load, trace, train, "ty", lambda: {"toy": "0.1"})
 ARRAYS = """
 import numpy as np
 
-from clip_core.processing.frameworks import Framework
+from clip_core.processing import Framework
 
 
 def from_numpy(array):
     from toy_framework import ToyArray
 
-    return np.asarray(array).view(ToyArray)
+    return ToyArray(array)
 
 
 def move(array, args, kwargs):
-    moved = array.copy()
-    moved.device = args[0]
-    return moved
+    from toy_framework import ToyArray
+
+    return ToyArray(array.values, device=args[0])
 
 
-framework = Framework("ty", frozenset({"toy_framework"}), from_numpy, lambda array: array.view(np.ndarray), move)
+framework = Framework("ty", frozenset({"toy_framework"}), from_numpy, lambda array: array.values, move)
 """
 FRAMEWORK = """
 import numpy as np
 
 
-class ToyArray(np.ndarray):
-    device = "cpu"
+class ToyArray:  # numpy cannot read it: it has no `__array__`, and is no sequence
+    def __init__(self, values, device="cpu"):
+        self.values, self.device = np.asarray(values), device
+        self.shape, self.dtype = self.values.shape, self.values.dtype
 """
 
 
@@ -151,13 +153,31 @@ import sys
 from clip_core import CLIPProcessor
 from clip_core.processing.batch import check_tensor_type, framework_of, to_numpy
 assert check_tensor_type("ty") == "ty" and "toy_framework" not in sys.modules
-batch = CLIPProcessor.from_pretrained({str(MODEL)!r})(text=["a cat"], return_tensors="ty")
+processor = CLIPProcessor.from_pretrained({str(MODEL)!r})
+batch = processor(text=["a cat"], return_tensors="ty")
 ids = batch.to("device 1").input_ids
 assert framework_of(ids) == "ty" and type(ids).__name__ == "ToyArray" and ids.device == "device 1"
 assert type(to_numpy(ids)).__name__ == "ndarray"
+assert processor.batch_decode(ids, skip_special_tokens=True) == ["a cat"]
 print(sorted({{"toy", "torch", "tensorflow", "jax", "keras", "flax"}} & sys.modules.keys()))
 """
     assert toy("-c", program) == "[]\n"
+
+
+def test_one_whose_arrays_cannot_be_read_stops_only_those_who_ask_for_it(toy, tmp_path):
+    file = tmp_path / "site" / "toy" / "arrays.py"
+    file.write_text("raise RuntimeError('broken-toy')\n")
+    program = f"""
+from clip_core import CLIPProcessor
+processor = CLIPProcessor.from_pretrained({str(MODEL)!r})
+assert type(processor(text=["a cat"], return_tensors="pt").input_ids).__name__ == "Tensor"
+try:
+    processor(text=["a cat"], return_tensors="ty")
+except ValueError as error:
+    print(error)
+"""
+    message = toy("-c", program)
+    assert all(part in message for part in ("'toy'", str(file), "RuntimeError", "broken-toy"))
 
 
 # Names of frameworks, their packages and arrays, which only a backend may contain.
