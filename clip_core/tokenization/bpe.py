@@ -66,7 +66,7 @@ class CLIPTokenizer(CLIPTokenizerBase):
 
     def _ids(self, text: Text, split_special_tokens: bool) -> list[int]:
         if type(self)._tokenize is CLIPTokenizer._tokenize:  # noqa: SLF001  not overridden
-            return super()._ids(text, split_special_tokens)
+            return self._reader.ids(self._encode_word, text, split_special_tokens=split_special_tokens)
         finder = AddedTokenFinder({token.content: (key, token) for key, token in self.table.added.items()})
         ids: list[int] = []
         for part in [text] if isinstance(text, str) else text:

@@ -102,7 +102,8 @@ def prepare_for_model(
     """
     asked = CallOptions(**options)
     texts = [list(ids)] if pair_ids is None else [list(ids), list(pair_ids)]
-    columns = make_columns(tokenizer, [texts], asked, *asked.cut_and_fill(tokenizer))
+    asked.settle(tokenizer)
+    columns = make_columns(tokenizer, [texts], asked)
     return BatchEncoding(columns if prepend_batch_axis else first_row(columns), tensor_type=asked.return_tensors)
 
 
@@ -169,11 +170,10 @@ def pad(
         return_attention_mask=return_attention_mask,
         verbose=verbose,
     )
-    _, fill = asked.cut_and_fill(tokenizer)
+    asked.settle(tokenizer)
     columns, is_batch, tensor_type = read_columns(encoded_inputs)
     if "attention_mask" in asked.columns(tokenizer.model_input_names):
         columns.setdefault("attention_mask", [[1] * len(row) for row in columns["input_ids"]])
-    if fill is not None:
-        fill.pad(tokenizer, columns)
+    asked.pad(tokenizer, columns)
     data = columns if is_batch else {name: column[0] for name, column in columns.items()}
     return BatchEncoding(data, tensor_type=return_tensors or tensor_type)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from clip_core.processing.batch import to_lists
 from clip_core.tokenization.unicode import END_OF_WORD, to_bytes
@@ -26,12 +26,6 @@ def convert_tokens_to_ids(tokenizer: Any, tokens: str | Iterable[str]) -> Any:
     return ids.get(tokens, unknown) if isinstance(tokens, str) else [ids.get(token, unknown) for token in tokens]
 
 
-@overload
-def convert_ids_to_tokens(tokenizer: Any, ids: int, skip_special_tokens: bool = False) -> str | None: ...
-@overload
-def convert_ids_to_tokens(
-    tokenizer: Any, ids: Iterable[int], skip_special_tokens: bool = False
-) -> list[str | None]: ...
 def convert_ids_to_tokens(tokenizer: Any, ids: int | Iterable[int], skip_special_tokens: bool = False) -> Any:
     """Return the token of one id, or a list of those of several; None for an id outside the vocabulary.
 
@@ -101,7 +95,11 @@ def batch_decode(tokenizer: Any, sequences: Any, *options: Any, **named: Any) ->
 
 
 def clean_up_tokenization(out_string: str) -> str:
-    """Return the text without the spaces before English punctuation and in English contractions."""
+    """Return the text without the spaces before English punctuation and in English contractions.
+
+    Args:
+        out_string: a decoded text.
+    """
     for spaced, joined in _ENGLISH.items():
         out_string = out_string.replace(spaced, joined)
     return out_string

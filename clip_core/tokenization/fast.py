@@ -17,7 +17,7 @@ from clip_core.tokenization.vocabulary import SIGNS_PATTERN, WORD_PATTERN
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clip_core.tokenization.rows import CallOptions, Padding, Pair, Truncation
+    from clip_core.tokenization.rows import CallOptions, Pair
 
 # The value of each column for an encoding.
 _COLUMNS: dict[str, Any] = {name: attrgetter(name) for name in ("attention_mask", "special_tokens_mask")}
@@ -94,43 +94,40 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
     def _encode_word(self, word: str) -> list[int]:
         return [token.id for token in self.backend_tokenizer.model.tokenize(to_symbols(word))]
 
-    def _columns(
-        self, pairs: Sequence[Pair], asked: CallOptions, cut: Truncation | None, fill: Padding | None
-    ) -> tuple[dict[str, Any], list[Any] | None]:
+    def _columns(self, pairs: Sequence[Pair], asked: CallOptions) -> tuple[dict[str, Any], list[Any] | None]:
         if self.clean == "openai":
-            return super()._columns(pairs, asked, cut, fill)
+            return super()._columns(pairs, asked)
         engine = self.backend_tokenizer
         if engine.encode_special_tokens != asked.split_special_tokens:
             engine.encode_special_tokens = asked.split_special_tokens
         inputs = [first if second is None else (first, second) for first, second in pairs]
         # The engine's own truncation and padding are settings of the engine; without them, threads can share it.
         rows: list[Any] = engine.encode_batch(inputs, asked.is_split_into_words, asked.add_special_tokens)
-        if cut is not None:
-            for place, row in enumerate(rows):
-                if len(row) > cut.max_length:
-                    rows[place] = self._cut(pairs[place], cut, asked)
+        if asked.truncation is not None:
+            limit = asked.max_length or 0
+            rows = [row if len(row) <= limit else self._cut(pair, asked) for pair, row in zip(pairs, rows, strict=True)]
         samples = {}
         if asked.return_overflowing_tokens:
             parts = [(sample, part) for sample, row in enumerate(rows) for part in (row, *row.overflowing)]
             samples, rows = {"overflow_to_sample_mapping": [one for one, _ in parts]}, [part for _, part in parts]
-        if fill is not None:
-            target, pad_token = fill.target(rows), self.table.named["pad_token"]
+        if asked.padding is not None:
+            target, pad_token = asked.target(rows), str(self.table.named["pad_token"])
             pad_id = self.table.ids[pad_token]
             for row in rows:
-                row.pad(target, direction=fill.side, pad_id=pad_id, pad_token=pad_token)
+                row.pad(target, direction=asked.padding_side, pad_id=pad_id, pad_token=pad_token)
         columns = {"input_ids": list(map(attrgetter("ids"), rows))}
         for name in asked.columns(self.model_input_names):
             columns[name] = list(map(_COLUMNS[name], rows))
         return columns | samples, rows
 
-    def _cut(self, pair: Pair, cut: Truncation, asked: CallOptions) -> Any:
+    def _cut(self, pair: Pair, asked: CallOptions) -> Any:
         engine = self.backend_tokenizer
         encode = partial(engine.encode, is_pretokenized=asked.is_split_into_words, add_special_tokens=False)
         parts = [encode(text) for text in pair if text is not None]
         special = engine.num_special_tokens_to_add(len(parts) > 1) if asked.add_special_tokens else 0
-        for part, length in zip(parts, cut.kept([*map(len, parts)], special), strict=True):
+        for part, length in zip(parts, asked.kept([*map(len, parts)], special), strict=True):
             if length < len(part):
-                part.truncate(length, stride=cut.stride, direction=cut.side)
+                part.truncate(length, stride=asked.stride, direction=self.truncation_side)
         return engine.post_process(*parts, add_special_tokens=asked.add_special_tokens)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip_core.hub import find_file, require_file
-from clip_core.hub.files import read_json, read_json_object, staged
+from clip_core.hub.files import read_json_object, staged
 from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.pushable import upload_saved
 from clip_core.tokenization.added import as_added_token, as_dict
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clip_core.hub import HubOptions
-    from clip_core.tokenization.added import AddedToken
     from clip_core.tokenization.vocabulary import StrPath
 
     Find = Callable[[str], Path | None]
@@ -60,7 +59,7 @@ def read(cls: type[Any], source: StrPath, options: HubOptions, keywords: dict[st
 
     files = _vocabulary_files(source, find, from_slow=keywords.pop("from_slow", False))
     files = files or {"vocab_file": require_file(source, [TOKENIZER_FILE, VOCAB_FILE, *OPENAI_FILES], **options)}
-    arguments = {**files, **_saved_arguments(find, files.get("tokenizer_file"), keywords), **keywords}
+    arguments = {**files, **_saved_arguments(find, keywords), **keywords}
     try:
         return cls(**arguments, name_or_path=str(source))
     except ValueError as error:
@@ -89,6 +88,9 @@ def save_pretrained(
 
     Returns:
         The paths of the files.
+
+    Raises:
+        ValueError: `legacy_format` asks CLIPTokenizer for a tokenizer.json.
     """
     if legacy_format is False and not tokenizer.is_fast:
         raise ValueError("legacy_format=False: CLIPTokenizer writes no tokenizer.json; use CLIPTokenizerFast")
@@ -153,7 +155,7 @@ def _vocabulary_files(source: StrPath, find: Find, *, from_slow: bool) -> dict[s
     return {"vocab_file": vocab_file, "merges_file": merges_file}
 
 
-def _saved_arguments(find: Find, tokenizer_file: Path | None, given: dict[str, Any]) -> dict[str, Any]:
+def _saved_arguments(find: Find, given: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments in the files beside the vocabulary; `given` are those of the caller."""
 
     def read_object(name: str) -> dict[str, Any]:
@@ -170,19 +172,7 @@ def _saved_arguments(find: Find, tokenizer_file: Path | None, given: dict[str, A
         names = {token["content"] if isinstance(token, dict) else str(token) for token in tokens if token is not None}
         added = read_object(ADDED_TOKENS_FILE).items()
         arguments["added_tokens_decoder"] = {key: as_added_token(one, special=one in names) for one, key in added}
-    listed = read_json(tokenizer_file).get("added_tokens") or () if tokenizer_file is not None else ()
-    known_tokens = map(as_added_token, [*listed, *arguments["added_tokens_decoder"].values()])
-    known = {token.content: token for token in known_tokens}
-    for name in NAMES:
-        if arguments.get(name) is not None:
-            arguments[name] = _special(arguments[name], known)
-    if arguments.get(ADDITIONAL):
-        arguments[ADDITIONAL] = [_special(token, {}) for token in arguments[ADDITIONAL]]
     return arguments
-
-
-def _special(token: Any, known: dict[str, AddedToken]) -> Any:
-    return known.get(token, token) if isinstance(token, str) else as_added_token(token, special=True)
 
 
 def _write(contents: dict[str, str], folder: StrPath, prefix: str | None, replaces: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from clip_core.tokenization.unicode import check_surrogates
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from clip_core.processing.batch import TensorType
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 Side = Literal["left", "right"]
 SIDES = ("right", "left")
 
-_NO_PADDING = (False, "do_not_pad")
-_PADDING = (True, "longest", "max_length", *_NO_PADDING)
-_NO_TRUNCATION = (False, None, "do_not_truncate")
-_TRUNCATION = (True, "longest_first", "only_first", "only_second", *_NO_TRUNCATION)
+# The values of an option -> what they mean.
+_PADDING = {True: "longest", "longest": "longest", "max_length": "max_length", False: None, "do_not_pad": None}
+_TRUNCATION = {True: "longest_first", False: None, None: None, "do_not_truncate": None}
+_TRUNCATION |= {name: name for name in ("longest_first", "only_first", "only_second")}
 
 # The number transformers uses for "no maximum length", and the least number that is taken for it.
 NO_MAX_LENGTH = int(1e30)
@@ -31,10 +31,10 @@ _NO_MAX_LENGTH_FROM = int(1e20)
 _LISTS = (list, tuple)
 
 
-def one_of(values: tuple[Any, ...], name: str, given: Any) -> Any:
+def one_of(values: Collection[Any], name: str, given: Any) -> Any:
     """Return the value of the option `name`, or of an enum in its place; raise a ValueError for any other value."""
     value = getattr(given, "value", given)
-    if value not in values:
+    if value not in [*values]:
         raise ValueError(f"{name}={given!r} is not known; it is one of {', '.join(map(repr, values))}")
     return value
 
@@ -72,70 +72,51 @@ class CallOptions:
         }
         return [name for name, value in asked.items() if (name in defaults if value is None else value)]
 
-    def cut_and_fill(self, tokenizer: Any) -> tuple[Truncation | None, Padding | None]:
-        """Return where rows are cut and how they are padded; None for not at all."""
-        padding, truncation = (
-            one_of(_PADDING, "padding", self.padding),
-            one_of(_TRUNCATION, "truncation", self.truncation),
-        )
-        length = self.max_length
-        if length is not None and padding is False and truncation is None:
+    def settle(self, tokenizer: Any) -> None:
+        """Replace the options of padding and truncation by what they mean: None for not at all, or how and where.
+
+        Raises:
+            ValueError: an option is not valid, or there is no token to pad with.
+        """
+        padding = one_of(_PADDING, "padding", self.padding)
+        truncation = one_of(_TRUNCATION, "truncation", self.truncation)
+        if self.max_length is not None and padding is False and truncation is None:
             message = "max_length is given, so texts are cut at it; pass truncation=True to say so"
             tokenizer.warn_once(message, self.verbose)
             truncation = True
-        if length is None and tokenizer.model_max_length > _NO_MAX_LENGTH_FROM:
-            if padding == "max_length" or truncation not in _NO_TRUNCATION:
+        self.padding, self.truncation = _PADDING[padding], _TRUNCATION[truncation]
+        if self.max_length is None and (self.truncation is not None or self.padding == "max_length"):
+            self.max_length = tokenizer.model_max_length
+            if tokenizer.model_max_length > _NO_MAX_LENGTH_FROM:
                 message = "no max_length is given and the model states none: rows are neither cut nor padded to it"
                 tokenizer.warn_once(message, self.verbose)
-            padding = False if padding == "max_length" else padding
-            truncation = False
-        length = tokenizer.model_max_length if length is None else length
-        multiple, fill, cut = self.pad_to_multiple_of, None, None
-        if truncation not in _NO_TRUNCATION:
-            strategy = "longest_first" if truncation is True else truncation
-            stride = self.stride if self.return_overflowing_tokens else 0
-            cut = Truncation(strategy, length, stride, tokenizer.truncation_side)
-        if padding not in _NO_PADDING:
-            if "pad_token" not in tokenizer.table.named:
+                self.max_length = self.truncation = None
+                self.padding = None if self.padding == "max_length" else self.padding
+        self.stride = self.stride if self.return_overflowing_tokens else 0
+        if self.padding is not None:
+            if tokenizer.table.named["pad_token"] is None:
                 raise ValueError("padding needs a pad_token; set tokenizer.pad_token = tokenizer.eos_token, for one")
-            if cut is not None and multiple and length % multiple:
-                raise ValueError(f"max_length={length} is not a multiple of pad_to_multiple_of={multiple}")
-            side = one_of(SIDES, "padding_side", self.padding_side or tokenizer.padding_side)
-            fill = Padding(length if padding == "max_length" else None, multiple, side)
-        return cut, fill
-
-
-@dataclass(frozen=True)
-class Padding:
-    """The length that rows are padded to."""
-
-    length: int | None  # None for that of the longest row
-    multiple_of: int | None
-    side: Side
+            if self.truncation is not None and (self.max_length or 0) % (self.pad_to_multiple_of or 1):
+                limits = f"max_length={self.max_length} is not a multiple of "
+                raise ValueError(f"{limits}pad_to_multiple_of={self.pad_to_multiple_of}")
+            self.padding_side = one_of(SIDES, "padding_side", self.padding_side or tokenizer.padding_side)
 
     def target(self, rows: Sequence[Any]) -> int:
-        """Return the length that rows get; longer ones stay as they are."""
-        target = max(map(len, rows), default=0) if self.length is None else self.length
-        return -(-target // (self.multiple_of or 1)) * (self.multiple_of or 1)
+        """Return the length to pad rows to; longer ones stay as they are."""
+        target = max(map(len, rows), default=0) if self.padding == "longest" else self.max_length or 0
+        return -(-target // (self.pad_to_multiple_of or 1)) * (self.pad_to_multiple_of or 1)
 
     def pad(self, tokenizer: Any, columns: dict[str, Any]) -> None:
-        """Pad the rows of columns, in place."""
-        target, values = self.target(columns["input_ids"]), {"attention_mask": 0, "special_tokens_mask": 1}
-        values |= {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+        """Pad the rows of columns, in place, if they are to be padded."""
+        if self.padding is None:
+            return
+        target, right, table = self.target(columns["input_ids"]), self.padding_side == "right", tokenizer.table
+        values = {"input_ids": table.ids[table.named["pad_token"]], "token_type_ids": tokenizer.pad_token_type_id}
+        values |= {"attention_mask": 0, "special_tokens_mask": 1}
         for name in values.keys() & columns.keys():
-            filling, right = [values[name]] * target, self.side == "right"
+            filling = [values[name]] * target
             rows = ((row, filling[len(row) :]) for row in columns[name])
             columns[name] = [row + rest if right else rest + row for row, rest in rows]
-
-
-@dataclass(frozen=True)
-class Truncation:
-    """The place where rows are cut."""
-
-    strategy: str  # which text of a pair is cut
-    max_length: int  # of a row, special tokens included
-    stride: int  # how many tokens of a row are repeated in what is cut off
-    side: Side  # where the text is cut
 
     def kept(self, lengths: Sequence[int], special: int) -> list[int]:
         """Return how many tokens are kept of a text, or of each of a pair.
@@ -143,7 +124,7 @@ class Truncation:
         Raises:
             ValueError: the `special` tokens are too many, the strategy cannot cut enough, or `stride` is too long.
         """
-        room, kept = self.max_length - special, list(lengths)
+        room, kept = (self.max_length or 0) - special, list(lengths)
         excess = sum(lengths) - room
         if room < 0:
             raise ValueError(f"max_length={self.max_length} is less than the {special} special tokens of a row")
@@ -151,78 +132,77 @@ class Truncation:
             return kept
         if room == 0:
             return [0] * len(lengths)
-        if self.strategy == "longest_first":
+        if self.truncation == "longest_first":
             # The longer text of a pair is cut to the shorter, then both to half.
             longer = max(range(len(lengths)), key=lambda place: (lengths[place], place))
             kept = [0 if place == longer else min(length, room // 2) for place, length in enumerate(lengths)]
             kept[longer] = room - sum(kept)
         else:
-            place = int(self.strategy == "only_second")
+            place = int(self.truncation == "only_second")
             if place == len(lengths):
                 raise ValueError("truncation='only_second' needs a pair of texts; use True or 'only_first'")
             kept[place] -= excess
             if kept[place] <= 0:
                 raise ValueError(
-                    f"truncation={self.strategy!r} cannot reach max_length={self.max_length}: of the {lengths[place]} "
-                    f"tokens of the text, {excess} are too many; use truncation='longest_first'"
+                    f"truncation={self.truncation!r} cannot reach max_length={self.max_length}: of the text's "
+                    f"{lengths[place]} tokens, {excess} are too many; use truncation='longest_first'"
                 )
         for length, before in zip(kept, lengths, strict=True):
             if length != before and 0 < length <= self.stride:
                 raise ValueError(f"stride={self.stride} must be less than the {length} tokens a row has for its text")
         return kept
 
-    def split(self, ids: list[int], length: int) -> tuple[list[int], list[int]]:
-        """Return the ids that are kept, and those cut off together with `stride` of the others."""
+    def split(self, ids: list[int], length: int, side: Side) -> tuple[list[int], list[int]]:
+        """Return the ids that are kept if a side is cut, and those cut off together with `stride` of the others."""
         end = len(ids)
         if length >= end:
             return ids, []
-        if self.side == "right":
+        if side == "right":
             return ids[:length], ids[max(length - self.stride, 0) :]
         return ids[end - length :], ids[: end - length + self.stride]
 
 
-def make_columns(
-    tokenizer: Any, texts: list[list[list[int]]], asked: CallOptions, cut: Truncation | None, fill: Padding | None
-) -> dict[str, Any]:
+def make_columns(tokenizer: Any, texts: list[list[list[int]]], asked: CallOptions) -> dict[str, Any]:
     """Return the columns of the ids of texts or pairs, in rows of which each is a list of one or two texts."""
     names = asked.columns(tokenizer.model_input_names)
-    rows = [_row(tokenizer, parts, asked, cut, names) for parts in texts]
+    rows = [_row(tokenizer, parts, asked, names) for parts in texts]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    if fill is not None:
-        fill.pad(tokenizer, columns)
+    asked.pad(tokenizer, columns)
     if asked.return_length:
         columns["length"] = list(map(len, columns["input_ids"]))
     return columns
 
 
-def _row(
-    tokenizer: Any, texts: list[list[int]], asked: CallOptions, cut: Truncation | None, names: list[str]
-) -> dict[str, Any]:
+def _row(tokenizer: Any, texts: list[list[int]], asked: CallOptions, names: list[str]) -> dict[str, Any]:
     row: dict[str, Any] = {}
-    if cut is not None or asked.return_overflowing_tokens:
-        # By the tokenizer's methods, here and below, which a subclass may override.
-        special = tokenizer.num_special_tokens_to_add(len(texts) > 1) if asked.add_special_tokens else 0
-        length, cut_off = sum(map(len, texts)) + special, []
-        excess = length - (cut.max_length if cut is not None else asked.max_length or length)
-        if asked.return_overflowing_tokens and cut is not None and cut.strategy == "longest_first" and len(texts) > 1:
-            raise ValueError("of a pair, truncation='only_first' or 'only_second' can return overflowing tokens")
-        if cut is not None and excess > 0:
-            kept = cut.kept([*map(len, texts)], special)
-            parts = [cut.split(ids, count) for ids, count in zip(texts, kept, strict=True)]
-            texts, cut_off = [part for part, _ in parts], [token_id for _, rest in parts for token_id in rest]
-        if asked.return_overflowing_tokens:
-            row = {"overflowing_tokens": cut_off, "num_truncated_tokens": excess}
-    if asked.add_special_tokens:
-        row["input_ids"] = tokenizer.build_inputs_with_special_tokens(*texts)
-    else:
-        row["input_ids"] = [token_id for part in texts for token_id in part]
+    ids = _joined(tokenizer, texts, asked)
+    excess = 0 if asked.max_length is None else len(ids) - asked.max_length
+    cut_off: list[int] = []
+    if asked.return_overflowing_tokens and asked.truncation == "longest_first" and len(texts) > 1:
+        raise ValueError("of a pair, truncation='only_first' or 'only_second' can return overflowing tokens")
+    if asked.truncation is not None and excess > 0:
+        lengths, side = [*map(len, texts)], tokenizer.truncation_side
+        kept = asked.kept(lengths, len(ids) - sum(lengths))
+        parts = [asked.split(part, count, side) for part, count in zip(texts, kept, strict=True)]
+        texts, cut_off = [part for part, _ in parts], [token_id for _, rest in parts for token_id in rest]
+        ids = _joined(tokenizer, texts, asked)
+    if asked.return_overflowing_tokens:
+        row = {"overflowing_tokens": cut_off, "num_truncated_tokens": excess}
+    row["input_ids"] = ids
     for name in names:
-        row[name] = [int(name == "attention_mask")] * len(row["input_ids"])
+        row[name] = [int(name == "attention_mask")] * len(ids)
         if asked.add_special_tokens and name == "token_type_ids":
             row[name] = tokenizer.create_token_type_ids_from_sequences(*texts)
         elif asked.add_special_tokens and name == "special_tokens_mask":
             row[name] = tokenizer.get_special_tokens_mask(*texts)
     return row
+
+
+def _joined(tokenizer: Any, texts: list[list[int]], asked: CallOptions) -> list[int]:
+    if asked.add_special_tokens:  # by the tokenizer's method, as above, which a subclass may override
+        ids: list[int] = tokenizer.build_inputs_with_special_tokens(*texts)
+        return ids
+    return [token_id for part in texts for token_id in part]
 
 
 def as_pairs(

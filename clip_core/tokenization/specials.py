@@ -42,42 +42,39 @@ class TokenTable:
         self.tokens = {token_id: token for token, token_id in self.ids.items()}
         self.added: dict[int, AddedToken] = {}
         self.additional: list[str] = []
+        names = dict.fromkeys([*NAMES, *named])
+        given = {
+            name: as_added_token(named[name], special=True, normalized=string_normalized if name in NEEDED else None)
+            for name in names
+            if named.get(name) is not None
+        }
         # All names come first: a token may be added only if it is not a mere pad token.
-        given = {name: token for name, token in named.items() if token is not None}
-        self.names = tuple(dict.fromkeys([*NAMES, *named]))
-        self.named = {name: as_added_token(given[name]).content for name in self.names if name in given}
+        self.named: dict[str, str | None] = names | {name: token.content for name, token in given.items()}
         for name in NEEDED:
             _check_needed(name, given.get(name))
         saved = vocabulary.added_tokens | {int(key): as_added_token(token) for key, token in added_tokens.items()}
         for token_id, token in sorted(saved.items()):
             self.place(token, token_id)
-        for name, content in self.named.items():
-            normalized = string_normalized if name in NEEDED else None
-            self._add_if_new(as_added_token(given[name], special=True, normalized=normalized))
-            self.check_known(content, name)
-        for value in additional:
-            self._add_if_new(as_added_token(value, special=True))
-            self.additional.append(self.check_known(as_added_token(value).content, ADDITIONAL))
+        for name, token in given.items():
+            self._add_if_new(token, name)
+        self.additional = [self._add_if_new(as_added_token(one, special=True), ADDITIONAL) for one in additional]
 
     def special_tokens(self) -> list[str]:
         """Return the tokens that have a name and the additional ones, each once."""
-        named = map(self.named.get, self.names)
-        return [*dict.fromkeys(token for token in (*named, *self.additional) if token is not None)]
+        return [*dict.fromkeys(token for token in (*self.named.values(), *self.additional) if token is not None)]
 
     def special_tokens_map(self) -> dict[str, Any]:
         """Return the names and the tokens that have them; added tokens as such."""
-        found: dict[str, Any] = {name: self.named[name] for name in self.names if name in self.named}
-        found = {name: self.added.get(self.ids[token], token) for name, token in found.items()}
+        found: dict[str, Any] = {
+            name: self.added.get(self.ids[token], token) for name, token in self.named.items() if token is not None
+        }
         additional = [self.added.get(self.ids[token], token) for token in self.additional]
         return found | ({ADDITIONAL: additional} if additional else {})
 
     def set_named(self, name: str, token: Token | None) -> None:
         """Give a name to a token of the vocabulary, or take the name away."""
         _check_needed(name, token)
-        if token is None:
-            self.named.pop(name, None)
-        else:
-            self.named[name] = self.check_known(as_added_token(token).content, name)
+        self.named[name] = None if token is None else self.check_known(as_added_token(token).content, name)
 
     def is_padding_word(self, token: str) -> bool:
         """Return whether a token is nothing but the pad token, and one that ordinary text can hold."""
@@ -105,63 +102,17 @@ class TokenTable:
             raise ValueError(f"{name}={token!r} is not in the vocabulary; {hint}")
         return token
 
-    def _add_if_new(self, token: AddedToken) -> None:
+    def _add_if_new(self, token: AddedToken, name: str) -> str:
         token_id = self.ids.get(token.content)
         if token_id is None or token_id not in self.added:
             self.place(token, token_id)
+        return self.check_known(token.content, name)
 
 
-def named_attributes(name: str) -> tuple[property, property]:
-    """Return the attributes of a tokenizer for a special token and its id, such as `bos_token` and `bos_token_id`."""
-
-    def get(tokenizer: Any) -> Any:
-        return tokenizer.table.named.get(name)
-
-    def set_(tokenizer: Any, token: Token | None) -> None:
-        tokenizer.table.set_named(name, token)
-        tokenizer.update_reader()
-
-    def get_id(tokenizer: Any) -> Any:
-        table = tokenizer.table
-        return table.ids[table.named[name]] if name in table.named else None
-
-    def set_id(tokenizer: Any, token_id: int | None) -> None:
-        tokens = tokenizer.table.tokens
-        if token_id is not None and token_id not in tokens:
-            raise ValueError(f"{name}_id={token_id} is not in the vocabulary of {len(tokenizer)} tokens")
-        set_(tokenizer, None if token_id is None else tokens[token_id])
-
-    return property(get, set_), property(get_id, set_id)
-
-
-def additional_attributes() -> tuple[property, property]:
-    """Return the attributes of a tokenizer for its special tokens without a name, and their ids."""
-
-    def get(tokenizer: Any) -> list[str]:
-        return list(tokenizer.table.additional)
-
-    def set_(tokenizer: Any, tokens: Iterable[Token] | None) -> None:
-        contents = [as_added_token(token).content for token in tokens or ()]
-        tokenizer.table.additional = [tokenizer.table.check_known(content, ADDITIONAL) for content in contents]
-
-    def get_ids(tokenizer: Any) -> list[int]:
-        return [tokenizer.table.ids[token] for token in tokenizer.table.additional]
-
-    return property(get, set_), property(get_ids)
-
-
-def extra_special_tokens(tokenizer: Any) -> dict[str, str]:
-    """Return the special tokens with a name of their own; each is an attribute of the tokenizer too."""
-    return {name: token for name, token in tokenizer.table.named.items() if name not in NAMES}
-
-
-def get_extra(tokenizer: Any, name: str) -> Any:
-    """Return an extra special token by its name, or its id by its name with `_id`, as `__getattr__` of a tokenizer."""
-    table = tokenizer.__dict__.get("table")  # missing while an object is unpickled
-    token = table and table.named.get(name.removesuffix("_id"))
-    if not token:
-        raise AttributeError(f"{type(tokenizer).__name__} has no {name!r}")
-    return table.ids[token] if name.endswith("_id") else token
+def set_additional(tokenizer: Any, tokens: Iterable[Token] | None) -> None:
+    """Set the special tokens without a name, which are tokens of the vocabulary."""
+    contents = [as_added_token(token).content for token in tokens or ()]
+    tokenizer.table.additional = [tokenizer.table.check_known(content, ADDITIONAL) for content in contents]
 
 
 def add_tokens(tokenizer: Any, new_tokens: Any, special_tokens: bool = False) -> int:
@@ -196,6 +147,9 @@ def add_special_tokens(
 
     Returns:
         The number of tokens by which the vocabulary grew.
+
+    Raises:
+        ValueError: a name is not known, or its value is not a token.
     """
     size, table = len(tokenizer), tokenizer.table
     for name, value in special_tokens_dict.items():

@@ -11,7 +11,7 @@ from clip_core.hub.readable import from_pretrained
 from clip_core.processing.encoding import BatchEncoding
 from clip_core.tokenization import calls, decoding, files, specials
 from clip_core.tokenization.rows import NO_MAX_LENGTH, SIDES, CallOptions, as_pairs, make_columns, one_of
-from clip_core.tokenization.specials import ADDITIONAL, NAMES, TokenTable, additional_attributes, named_attributes
+from clip_core.tokenization.specials import ADDITIONAL, NAMES, TokenTable
 from clip_core.tokenization.text import TextReader
 from clip_core.tokenization.unicode import END_OF_TEXT, START_OF_TEXT
 from clip_core.tokenization.vocabulary import read_vocabulary
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clip_core.tokenization.added import AddedToken
-    from clip_core.tokenization.rows import Padding, Pair, Side, Text, Truncation
+    from clip_core.tokenization.rows import Pair, Side, Text
     from clip_core.tokenization.specials import Token
     from clip_core.tokenization.text import Clean
     from clip_core.tokenization.vocabulary import StrPath
@@ -66,17 +66,8 @@ class CLIPTokenizerBase:
     is_fast = False
     pad_token_type_id = 0
 
-    bos_token, bos_token_id = named_attributes("bos_token")
-    eos_token, eos_token_id = named_attributes("eos_token")
-    unk_token, unk_token_id = named_attributes("unk_token")
-    sep_token, sep_token_id = named_attributes("sep_token")
-    pad_token, pad_token_id = named_attributes("pad_token")
-    cls_token, cls_token_id = named_attributes("cls_token")
-    mask_token, mask_token_id = named_attributes("mask_token")
-    additional_special_tokens, additional_special_tokens_ids = additional_attributes()
-
-    extra_special_tokens = property(specials.extra_special_tokens)
-    __getattr__ = specials.get_extra
+    additional_special_tokens = property(lambda self: list(self.table.additional), specials.set_additional)
+    additional_special_tokens_ids = property(lambda self: [self.table.ids[one] for one in self.table.additional])
 
     add_tokens = specials.add_tokens
     add_special_tokens = specials.add_special_tokens
@@ -98,6 +89,10 @@ class CLIPTokenizerBase:
     convert_tokens_to_string = decoding.convert_tokens_to_string
     clean_up_tokenization = staticmethod(decoding.clean_up_tokenization)
     get_special_tokens_mask = decoding.get_special_tokens_mask
+
+    # The most tokens of a text, or of a pair, that fit beside the special tokens.
+    max_len_single_sentence = property(lambda self: self.model_max_length - self.num_special_tokens_to_add())
+    max_len_sentences_pair = property(lambda self: self.model_max_length - self.num_special_tokens_to_add(pair=True))
 
     from_pretrained = classmethod(from_pretrained)
     _read = classmethod(files.read)
@@ -155,6 +150,27 @@ class CLIPTokenizerBase:
         self._logged: set[str] = set()
         self.update_reader()
 
+    def __getattr__(self, name: str) -> Any:
+        """Return a special token by its name, such as `bos_token`, or its id by the name with `_id`."""
+        table, token_name = self.__dict__.get("table"), name.removesuffix("_id")
+        if table is None or token_name not in table.named:  # there is no table while an object is unpickled
+            raise AttributeError(f"{type(self).__name__} has no {name!r}")
+        token = table.named[token_name]
+        return token if name == token_name else table.ids.get(token)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set what `__getattr__` returns to a token of the vocabulary, to its id or to None; or any other attribute."""
+        table, token_name = self.__dict__.get("table"), name.removesuffix("_id")
+        if table is None or token_name not in table.named:
+            object.__setattr__(self, name, value)
+            return
+        if name != token_name and value is not None:
+            if value not in table.tokens:
+                raise ValueError(f"{name}={value} is not in the vocabulary of {len(self)} tokens")
+            value = table.tokens[value]
+        table.set_named(token_name, value)
+        self.update_reader()
+
     @calls.shows_options
     def __call__(self, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
         """Return the ids of texts, with the masks that a model takes.
@@ -206,9 +222,9 @@ class CLIPTokenizerBase:
         pairs, is_batch = as_pairs(
             text, text_pair, is_split_into_words=asked.is_split_into_words, allow_surrogates=self.clean == "openai"
         )
-        cut, fill = asked.cut_and_fill(self)
-        columns, encodings = self._columns(pairs, asked, cut, fill)
-        if asked.max_length is None and cut is None:
+        asked.settle(self)
+        columns, encodings = self._columns(pairs, asked)
+        if options.get("max_length") is None and asked.truncation is None:
             longest = max(map(len, columns["input_ids"]))
             if longest > self.model_max_length:
                 message = "a text has %d tokens, more than the %d that the model takes; pass truncation=True to cut it"
@@ -244,6 +260,11 @@ class CLIPTokenizerBase:
     added_tokens_encoder = property(get_added_vocab)
 
     @property
+    def extra_special_tokens(self) -> dict[str, str]:
+        """The special tokens with a name of their own; each is an attribute of the tokenizer too."""
+        return {name: token for name, token in self.table.named.items() if name not in NAMES and token is not None}
+
+    @property
     def special_tokens_map_extended(self) -> dict[str, Token | list[Token]]:
         """The names of special tokens, and the tokens; added tokens as `AddedToken`."""
         return self.table.special_tokens_map()
@@ -264,16 +285,6 @@ class CLIPTokenizerBase:
         """The ids of `all_special_tokens`."""
         return [self.table.ids[token] for token in self.table.special_tokens()]
 
-    @property
-    def max_len_single_sentence(self) -> int:
-        """The most tokens of a text that fit beside the special tokens."""
-        return self.model_max_length - self.num_special_tokens_to_add()
-
-    @property
-    def max_len_sentences_pair(self) -> int:
-        """The most tokens of a pair of texts that fit beside the special tokens."""
-        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
-
     def update_reader(self) -> None:
         """Find the added tokens as they now are; to be called when a token was added or named."""
         added, ids = self.table.added, self.table.ids
@@ -285,13 +296,11 @@ class CLIPTokenizerBase:
             self._logged.add(message)
             logger.warning(message, *numbers)
 
-    def _columns(
-        self, pairs: Sequence[Pair], asked: CallOptions, cut: Truncation | None, fill: Padding | None
-    ) -> tuple[dict[str, Any], list[Any] | None]:
+    def _columns(self, pairs: Sequence[Pair], asked: CallOptions) -> tuple[dict[str, Any], list[Any] | None]:
         """Return the columns of pairs of texts and, if the `tokenizers` library made them, its encodings."""
         split = bool(asked.split_special_tokens)
         texts = [[self._ids(text, split) for text in pair if text is not None] for pair in pairs]
-        return make_columns(self, texts, asked, cut, fill), None
+        return make_columns(self, texts, asked), None
 
     def _ids(self, text: Text, split_special_tokens: bool) -> list[int]:
         """Return the ids of a text or of its words, without special tokens around them."""

@@ -48,24 +48,20 @@ def read_text_steps(content: dict[str, Any], path: StrPath) -> bool:
     model, normalizer = content["model"], content.get("normalizer") or {}
     steps = (content.get("pre_tokenizer") or {}).get("pretokenizers") or [{}]
     pattern = steps[0].get("pattern", {}).get("Regex")
-    splits_like_clip = (
-        [step.get("type") for step in steps] == ["Split", "ByteLevel"]
+    is_like_clip = {
+        "model": not any(map(model.get, _OTHER_MODELS)) and model.get("end_of_word_suffix") == END_OF_WORD,
+        "normalizer": tuple(normalizer.get("normalizers", ())) == NORMALIZER,
+        "pre_tokenizer": [step.get("type") for step in steps] == ["Split", "ByteLevel"]
         and pattern in {WORD_PATTERN, f"{SIGNS_PATTERN}|{WORD_PATTERN}"}
         and (steps[0].get("behavior"), steps[0].get("invert")) == ("Removed", True)
-        and not steps[1].get("add_prefix_space")
-    )
-    if any(map(model.get, _OTHER_MODELS)) or model.get("end_of_word_suffix") != END_OF_WORD:
-        wrong = f"its model is not a byte-pair encoding with {END_OF_WORD!r} at the end of words"
-    elif tuple(normalizer.get("normalizers", ())) != NORMALIZER:
-        wrong = f"its normalizer is not {NORMALIZER}"
-    elif not splits_like_clip:
-        wrong = "its pre_tokenizer does not split words as CLIP's does"
-    else:
-        return bool(pattern != WORD_PATTERN)
-    raise ValueError(
-        f"{path} is not that of a CLIP tokenizer: {wrong}. Pass from_slow=True to from_pretrained to read "
-        "vocab.json and merges.txt instead, and apply CLIP's own steps"
-    )
+        and not steps[1].get("add_prefix_space"),
+    }
+    if wrong := [name for name, is_like in is_like_clip.items() if not is_like]:
+        raise ValueError(
+            f"{path} is not that of a CLIP tokenizer: it has another {' and '.join(wrong)}. Pass from_slow=True to "
+            "from_pretrained to read vocab.json and merges.txt instead, and apply CLIP's own steps"
+        )
+    return bool(pattern != WORD_PATTERN)
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 
 from clip_core.tokenization import CLIPTokenizer
 from clip_core.tokenization.fast import CLIPTokenizerFast
-from clip_core.tokenization.rows import Padding, Truncation, as_pairs, one_of
+from clip_core.tokenization.rows import CallOptions, as_pairs, one_of
 from support.messages import naming
 from support.vocabulary import BOS, EOS, write_vocabulary
 
@@ -98,8 +98,12 @@ class Strategy(Enum):
     ONLY_FIRST = "only_first"
 
 
-def cut(strategy="longest_first", max_length=10, stride=0, side="right"):
-    return Truncation(strategy, max_length, stride, side)
+def cut(strategy="longest_first", max_length=10, stride=0):
+    return CallOptions(truncation=strategy, max_length=max_length, stride=stride)
+
+
+def target(rows, **options):
+    return CallOptions(**options).target(rows)
 
 
 def test_options_are_names_or_enums_of_them():
@@ -127,10 +131,10 @@ def test_an_enum_of_names_is_taken_as_transformers_has_it(tokenizer):
 
 
 def test_rows_are_filled_up_to_the_longest_or_to_a_length():
-    assert Padding(None, None, "right").target(["abc", "abcde"]) == 5
-    assert Padding(None, 4, "right").target(["abc", "abcde"]) == 8
-    assert Padding(7, None, "right").target(["abcdefghi"]) == 7
-    assert Padding(77, 8, "right").target([]) == 80
+    assert target(["abc", "abcde"], padding="longest") == 5
+    assert target(["abc", "abcde"], padding="longest", pad_to_multiple_of=4) == 8
+    assert target(["abcdefghi"], padding="max_length", max_length=7) == 7
+    assert target([], padding="max_length", max_length=77, pad_to_multiple_of=8) == 80
 
 
 @pytest.mark.parametrize(

@@ -218,5 +218,9 @@ def test_extra_special_tokens_come_back(make, tmp_path):
         assert (again.image_token, again.image_token_id) == ("<image>", len(IDS))
         assert again.extra_special_tokens == {"image_token": "<image>"}
         assert again("<image>")["input_ids"] == [BOS, len(IDS), EOS]
+    tokenizer.image_token_id = CAT
+    assert tokenizer.image_token == "cat</w>"  # noqa: S105  set like any other name
+    with pytest.raises(ValueError, match=naming("image_token='<none>'")):
+        tokenizer.image_token = "<none>"  # noqa: S105
     with pytest.raises(AttributeError, match=naming("'video_token'")):
         tokenizer.video_token  # noqa: B018  what is not there
