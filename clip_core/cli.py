@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import traceback
 import warnings
-from itertools import pairwise
-from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
@@ -179,27 +176,15 @@ def _failed_import(error: BaseException) -> str | None:
 
 
 def _naming_the_option(message: str, arguments: list[str]) -> str:
-    """Name the option that an error is about, if the message has the library's argument or only the value.
+    """Name the options that an error is about, in place of the library's arguments.
 
     Args:
         message: the error's message.
         arguments: the command line.
     """
-    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
-    typed = [(option, value) for option, value in pairwise(words) if option.startswith("--") and value]
-    for option, value in typed:
-        argument = re.escape(option.removeprefix("--").replace("-", "_"))
-        pattern = rf"\b{argument}=(['\"]?){re.escape(value)}\1(?!\w)"
-        message = re.sub(pattern, f"{option} {value}".replace("\\", r"\\"), message)
-    if any(option in message for option, _ in typed):
-        return message
-    # A path is shown without the ./ that was typed.
-    typed += [(option, str(Path(value))) for option, value in typed if str(Path(value)) != value]
-    quoted = [(option, value) for option, value in typed if repr(value) in message]
-    bare = [(option, value) for option, value in typed if message.startswith((f"{value}:", f"{value} "))]
-    for option, value in (*quoted, *bare):
-        return f"{option} {message}" if message.startswith(f"{value}:") else f"{option} {value}: {message}"
-    return message
+    from clip_core.commands.wording import Options, in_options
+
+    return in_options(message, Options.read(app, arguments))
 
 
 def _one_line(message: Warning | str, *_: object, **__: object) -> str:

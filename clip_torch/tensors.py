@@ -91,7 +91,7 @@ def check_device(device: Any) -> torch.device:
     try:
         torch.empty(0, device=found)
     except (AssertionError, ImportError, RuntimeError) as error:  # each kind of device raises its own error
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0].partition(". ")[0]  # PyTorch goes on with a list of its backends
         raise ValueError(f"device_map={device!r} is not available ({reason}); give 'cpu' or 'auto'") from error
     return found
 

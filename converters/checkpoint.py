@@ -172,7 +172,10 @@ def _nested(source: str | os.PathLike[str], names: set[str]) -> str:
     """Return a hint for a local folder with weights one level down, as sentence-transformers saves them."""
     folder = Path(source).expanduser()
     found = sorted({path.parent.name for path in folder.glob("*/*") if path.name in names}) if folder.is_dir() else []
-    return f". There are weights in its subfolder {', '.join(found)}: pass it as subfolder" if found else ""
+    if not found:
+        return ""
+    where = f"subfolder {found[0]}" if len(found) == 1 else f"subfolders {', '.join(found)}"
+    return f". There are weights in its {where}: pass subfolder={found[0]!r}"
 
 
 def _open_file(

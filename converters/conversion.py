@@ -174,7 +174,9 @@ def _target_format(to: str, max_shard_size: int | str | None) -> Format:
     if max_shard_size is not None:
         parse_size(max_shard_size)
         if not format_.sharded:
-            raise ValueError(f"{format_.libraries} reads one file only; omit max_shard_size for {to}")
+            raise ValueError(
+                f"max_shard_size={max_shard_size!r} is not for to={to!r}, whose weights are one file; omit it"
+            )
     return format_
 
 

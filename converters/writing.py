@@ -37,8 +37,9 @@ def parse_size(size: int | str) -> int:
     )
     count = int(float(match[1]) * _UNITS[match[2].upper()]) if match else size
     if not isinstance(count, int) or count <= 0:
+        in_bytes = "" if isinstance(size, str) else ", or a positive integer of bytes"
         raise ValueError(
-            f"max_shard_size={size!r} is not a size; give bytes, or a number with a unit such as '500MB' or '5GB'"
+            f"max_shard_size={size!r} is not a size; give a number with a unit, such as '500MB' or '5GB'{in_bytes}"
         )
     return count
 

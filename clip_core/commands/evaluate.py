@@ -100,7 +100,12 @@ class Labels:
         """Read the labels file, if any."""
         from clip_core.tasks.labels import read_labels
 
-        return None if self.labels_file is None else read_labels(self.labels_file)
+        if self.labels_file is None:
+            return None
+        labels = read_labels(self.labels_file)
+        if not labels.names:
+            raise ValueError(f"--labels-file {self.labels_file}: it contains no labels; give at least one")
+        return labels
 
     def open(self, data: list[str]) -> Pairs:
         """Open the labelled images, checking the labels in advance where possible."""

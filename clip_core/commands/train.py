@@ -120,6 +120,8 @@ def train(
     from clip_core.training.settings import TrainSettings
 
     check_least(workers=(workers, 0), max_broken=(max_broken, 0), save_every=(save_every, 1), keep=(keep, 1))
+    if not max_grad_norm >= 0:
+        raise ValueError(f"--max-grad-norm {max_grad_norm}: give a number of 0 or more; 0 disables clipping")
     settings = TrainSettings(
         batch_size=batch_size,
         epochs=epochs,

@@ -71,9 +71,13 @@ def _column(there: Iterable[str], given: str | None, usual: tuple[str, ...], whe
     columns = list(there)
     found = next((name for name in ([given] if given is not None else usual) if name in columns), None)
     if found is None:
-        wanted = repr(given) if given is not None else " or ".join(map(repr, usual))
         has = ", ".join(map(repr, columns)) or "none"
-        raise ValueError(f"{where}: no {role} column {wanted}; the columns are {has}. Pass {role}_column=...")
+        if given is not None:
+            raise ValueError(f"{where}: {role}_column={given!r} is not a column; the columns are {has}")
+        wanted = " or ".join(map(repr, usual))
+        raise ValueError(
+            f"{where}: no {role} column {wanted}; the columns are {has}. Pass {role}_column=... to name it"
+        )
     return found
 
 

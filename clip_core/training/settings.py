@@ -104,12 +104,12 @@ class TrainSettings:
 def _counts(settings: TrainSettings) -> str | None:
     if settings.batch_size < 2:
         return f"batch_size={settings.batch_size} leaves no negatives; give 2 or more"
-    if settings.epochs < 1 or settings.accum < 1:
-        return f"epochs={settings.epochs} and accum={settings.accum} must be 1 or more"
+    for name in ("epochs", "accum", "loss_chunk"):
+        value = getattr(settings, name)
+        if value is not None and value < 1:
+            return f"{name}={value} must be 1 or more"
     if settings.batch_size % settings.accum:
         return f"accum={settings.accum} must divide batch_size={settings.batch_size}"
-    if settings.loss_chunk is not None and settings.loss_chunk < 1:
-        return f"loss_chunk={settings.loss_chunk} must be 1 or more"
     return None
 
 

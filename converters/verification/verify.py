@@ -134,10 +134,10 @@ def _check_names(names: Sequence[str] | None, against: object) -> None:
     known = [REFERENCE, *backend_names()]
     for name in names:
         if name not in known:
-            raise ValueError(f"framework {name!r} is unknown; give some of {', '.join(known)}")
+            raise ValueError(f"frameworks={list(names)!r}: {name!r} is unknown; give some of {', '.join(known)}")
     if len(set(names)) < (2 if against is None else 1):
         raise ValueError(
-            f"{', '.join(names) or 'nothing'} is not enough to compare; give at least two of {', '.join(known)}"
+            f"frameworks={list(names)!r} is not enough to compare; give at least two of {', '.join(known)}"
         )
 
 

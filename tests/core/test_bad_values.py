@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from clip_core.commands.wording import Options, in_options
 from support.checkpoints import save_checkpoint
 from support.configs import tiny_config
 from support.messages import mentions
@@ -130,3 +132,144 @@ def test_a_report_in_the_way_of_a_folder(refused, model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     refused(("verify", model), "--report", folder)
     assert list(folder.iterdir()) == []
+
+
+def _line(run, *command):
+    """Run a command that is refused, and return its line without the program's name."""
+    code, out, err = run(*command)
+    assert (code, out) == (2, ""), err
+    assert err.count("\n") == 1, err
+    assert len(err) < 1000, err
+    return err.removeprefix("clip-zoo: ").rstrip("\n")
+
+
+def _spoken(line):
+    """Return the arguments of Python, as name=value or a name with an underscore, outside quotes, in a line."""
+    return re.findall(r"(?<![\w/'.-])[a-z]+(?:_[a-z]+)*=|(?<![\w/'.-])[a-z]+_column\b", line)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--epochs", 0, ["--epochs 0", 1]),
+        ("--accum", 0, ["--accum 0", 1]),
+        ("--max-grad-norm", -1, ["--max-grad-norm -1.0", 0]),
+        ("--max-grad-norm", "nan", ["--max-grad-norm nan", 0]),
+    ],
+)
+def test_a_number_is_refused_with_the_numbers_allowed(run, model, data, tmp_path, option, value, named):
+    line = _line(run, "train", "--data", data, "--model", model, "--checkpoint-dir", tmp_path, option, value)
+    assert mentions(line, *named), line
+    assert not mentions(line, "above"), line
+    assert len(re.findall(r"--[a-z]", line)) == 1
+    assert _spoken(line) == []
+
+
+@pytest.fixture
+def uncaptioned(tmp_path):
+    folder = tmp_path / "uncaptioned"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(picture_bytes(0))
+    return folder
+
+
+def test_a_hint_names_an_option_of_the_command_or_is_left_out(run, model, uncaptioned, tmp_path):
+    train = _line(run, "train", "--data", uncaptioned, "--model", model, "--checkpoint-dir", tmp_path / "run")
+    retrieval = _line(run, "evaluate", "retrieval", "--data", uncaptioned, "--model", model)
+    for line in (train, retrieval):
+        assert mentions(line, f"--data {uncaptioned}", "a.png"), line
+        assert _spoken(line) == []
+    assert mentions(train, "--unpaired skip")
+    assert not mentions(retrieval, "unpaired"), retrieval
+    assert not mentions(retrieval, "pass"), retrieval
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("image,text\na.png,a cat\n")
+    return path
+
+
+def test_a_missing_column_is_told_with_the_options_of_the_command(run, model, table, tmp_path):
+    train = _line(run, "train", "--data", table, "--model", model, "--checkpoint-dir", tmp_path / "run")
+    assert mentions(train, f"--data {table}", "'file_name'", "'image'"), train
+    assert not mentions(train, "Pass"), train
+    task = ("evaluate", "zero-shot", "--model", model, "--data", table, "--label-column", "text")
+    default = _line(run, *task)
+    assert mentions(default, f"--data {table}", "'file_name'", "--image-column"), default
+    given = _line(run, *task, "--image-column", "foo")
+    assert mentions(given, "--image-column foo"), given
+    assert not mentions(given, "--label-column"), given
+    for line in (train, default, given):
+        assert _spoken(line) == []
+
+
+@pytest.mark.parametrize(("task", "option"), [("retrieval", "--caption-column"), ("probe", "--label-column")])
+def test_the_column_of_texts_has_the_name_of_the_option(run, model, data, task, option):
+    line = _line(run, "evaluate", task, "--data", data, "--model", model, option, "foo")
+    assert mentions(line, f"{option} foo", "'text'"), line
+    assert _spoken(line) == []
+
+
+@pytest.mark.parametrize("value", ["abacus", "mps", "cuda:77"])
+def test_a_device_of_torch_is_named_by_the_option(run, model, data, value):
+    given = ("classify", data / "0.png", "--model", model, "--labels", "cat", "ox", "--backend", "torch")
+    line = _line(run, *given, "--device", value)
+    assert line.startswith(f"--device {value} "), line
+    assert _spoken(line) == []
+
+
+@pytest.mark.parametrize("value", ["torch,nope", ",", "torch", "reference,reference"])
+def test_a_list_of_frameworks_is_shown_as_typed(run, model, value):
+    line = _line(run, "verify", model, "--frameworks", value)
+    assert line.startswith(f"--frameworks {value}"), line
+    assert mentions(line, "reference", "flax")
+
+
+def test_an_empty_value_is_named_by_the_option(run, model, data, tmp_path):
+    given = ("classify", data / "0.png", "--model", model, "--labels", "cat", "ox")
+    line = _line(run, *given, "--template", "{}", "")
+    assert line.startswith("--template ''"), line
+    (tmp_path / "none.txt").write_text("")
+    labels = ("--labels-file", tmp_path / "none.txt")
+    for task in ("probe", "zero-shot"):
+        line = _line(run, "evaluate", task, "--data", data, "--model", model, *labels)
+        assert mentions(line, " ".join(map(str, labels))), line
+
+
+def test_a_shard_size_that_cannot_be(run, model, tmp_path):
+    convert = ("convert", model, tmp_path / "out", "--to")
+    line = _line(run, *convert, "openai", "--max-shard-size", "1GB")
+    assert mentions(line, "--max-shard-size 1GB", "--to openai"), line
+    assert _spoken(line) == []
+    line = _line(run, *convert, "flax", "--max-shard-size", 1)
+    assert mentions(line, "--max-shard-size 1", "'500MB'"), line
+    assert not mentions(line, "bytes"), line
+
+
+def test_weights_in_a_subfolder_are_told_by_the_option(run, model):
+    for command in (("inspect", model.parent), ("convert", model.parent, model.parent / "out", "--to", "flax")):
+        line = _line(run, *command)
+        assert mentions(line, f"--subfolder {model.name}"), line
+        assert _spoken(line) == []
+    line = _line(run, "diff", model.parent, model)
+    assert mentions(line, model.name)
+    assert not mentions(line, "pass"), line
+    assert _spoken(line) == []
+
+
+def test_arguments_are_told_apart_from_text_and_paths():
+    options = Options({"image_column": "--image-column", "to": "--to"}, [("--data", "a.csv"), ("--json", "")])
+    told = {
+        "set image_column to 'image_column' in image_column.csv": (
+            "set --image-column to 'image_column' in image_column.csv"
+        ),
+        "go to b=1, x/to='c'": "go to b=1, x/to='c'",
+        "a.csv: no. Pass q=... to see v1.2 of it. Then go": "--data a.csv: no. Then go",
+        "first, then pass token=... or run it": "first, then run it",
+        "bad\nIf so, pass strict=False to go on, a=True to stay.": "bad",
+        "'z' of 'a.csv'": "'z' of 'a.csv'",
+        "'z' has no data 'a.csv'": "--data a.csv: 'z' has no data 'a.csv'",
+    }
+    assert {message: in_options(message, options) for message in told} == told

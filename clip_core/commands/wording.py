@@ -1,0 +1,134 @@
+"""Error messages in the words of the command line: options in place of the library's arguments."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cyclopts import App
+
+# The library's names for what a command may call otherwise; a command's own option of the first name comes first.
+_OTHER_NAMES = {"device_map": "device", "caption_column": "label_column"}
+
+_QUOTED = r"'[^']*'|\"[^\"]*\""
+_NUMBER = r"-?(?:\d[\w.+-]*\w|\d|inf|nan)(?!\w)"
+_VALUE = rf"\.\.\.|{_QUOTED}|\[[^\]]*\]|{_NUMBER}|(?:None|True|False)\b"
+_HINT = rf"[Pp]ass [a-z]\w*=(?:{_VALUE}|\w+)"
+
+
+@dataclass
+class Options:
+    """The options of a command, and what was typed for them.
+
+    Attributes:
+        option_of: the option by the library's name of the argument.
+        typed: the options and values of the command line, in order.
+    """
+
+    option_of: dict[str, str] = field(default_factory=dict)
+    typed: list[tuple[str, str]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, app: App, arguments: list[str]) -> Options:
+        """Read the options of the command that a command line calls; none if it calls no command.
+
+        Args:
+            app: the program.
+            arguments: the command line.
+        """
+        try:
+            _, apps, rest = app.parse_commands(arguments)
+            known = list(apps[-1].assemble_argument_collection())
+        except (ValueError, ImportError):  # no command, or one whose module cannot be imported
+            return cls()
+        options = [argument for argument in known if argument.names[0].startswith("--")]
+        option_of = {argument.field_info.name: argument.names[0] for argument in options}
+        for name, other in _OTHER_NAMES.items():
+            if other in option_of:
+                option_of.setdefault(name, option_of[other])
+        counts = {argument.names[0]: argument.token_count() for argument in options}
+        return cls(option_of, list(_typed(rest, counts)))
+
+    def value_of(self, option: str) -> str | None:
+        """Return what was typed for an option; None if it was not typed, or several times."""
+        values = [value for name, value in self.typed if name == option]
+        return values[0] if len(values) == 1 else None
+
+
+def in_options(message: str, options: Options) -> str:
+    """Return an error's message with options for the library's arguments, and the option at fault named.
+
+    A hint to pass an argument for which the command has no option is left out.
+
+    Args:
+        message: the message.
+        options: the options of the command that was called.
+    """
+    for name, option in options.option_of.items():
+        message = re.sub(rf"(?<![\w./'\"=-]){name}=({_VALUE})", _assignment(option, options), message)
+        if "_" in name:  # a single word is more likely to be English than an argument
+            message = re.sub(rf"(?<![\w./'\"=-]){name}(?![\w/'\"=-]|\.\w)", option, message)
+    message = _without_hints(message)
+    if any(re.search(rf"(?<!\S){option}(?![\w-])", message) for option, _ in options.typed):
+        return message
+    return _blaming(message, options.typed)
+
+
+def _typed(words: list[str], counts: dict[str, tuple[int, bool]]) -> Iterable[tuple[str, str]]:
+    """Return the options and values in the words of a command line; an option may take none, one or several."""
+    option, left = "", 0.0
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in counts:
+            count, takes_all = counts[name]
+            option, left = name, float("inf") if takes_all else count
+            if equals:
+                yield option, value
+                left = 0
+        elif left > 0:
+            yield option, word
+            left -= 1
+
+
+def _assignment(option: str, options: Options) -> Callable[[re.Match[str]], str]:
+    def replaced(match: re.Match[str]) -> str:
+        value = match[1]
+        if value in ("...", "True"):
+            return option
+        if value.startswith("["):  # typed in a form of its own, such as torch,tf
+            value = options.value_of(option) or value
+        elif value[0] in "'\"":
+            value = value[1:-1]
+        return f"{option} {value or repr(value)}"
+
+    return replaced
+
+
+def _without_hints(message: str) -> str:
+    """Leave out the hints to pass an argument of Python, for which there is no option."""
+    message = re.sub(rf"\b{_HINT} or (?=[a-z])", "", message)
+    message = re.sub(rf"(?:^|(?<=\.)|\n) ?If [^.\n]*?, {_HINT}[^.\n]*\.?", "", message)
+    return re.sub(rf"(?:[,;:](?: or| and)?|\.) {_HINT}(?:[^.,;]|\.\w)*", "", message)
+
+
+def _blaming(message: str, typed: list[tuple[str, str]]) -> str:
+    """Name the option whose value a message starts with, quotes after its name, or quotes first.
+
+    A value quoted later may be one of the choices that the message lists.
+    """
+    # A path is shown without the ./ that was typed.
+    typed = typed + [(option, str(Path(value))) for option, value in typed if str(Path(value)) != value and value]
+    for option, value in typed:
+        if value and message.startswith((f"{value}:", f"{value} ")):
+            return f"{option} {message}" if message.startswith(f"{value}:") else f"{option} {value}: {message}"
+    first = re.search(r"(?<!\w)['\"]", message)
+    for option, value in typed:
+        is_first = first is not None and message.startswith(repr(value), first.start())
+        if is_first or f" {option.strip('-').replace('-', ' ')} {value!r}" in message:
+            return f"{option} {value or repr(value)}: {message}"
+    return message
