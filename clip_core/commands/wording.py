@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # The library's names for what a command may call otherwise; a command's own option of the first name comes first.
 _OTHER_NAMES = {"device_map": "device", "caption_column": "label_column"}
 
+# A value as messages write it after `name=`, and a hint to pass an argument: "pass token=..." or "Pass a=True".
 _QUOTED = r"'[^']*'|\"[^\"]*\""
 _NUMBER = r"-?(?:\d[\w.+-]*\w|\d|inf|nan)(?!\w)"
 _VALUE = rf"\.\.\.|{_QUOTED}|\[[^\]]*\]|{_NUMBER}|(?:None|True|False)\b"
@@ -111,8 +112,11 @@ def _assignment(option: str, options: Options) -> Callable[[re.Match[str]], str]
 
 def _without_hints(message: str) -> str:
     """Leave out the hints to pass an argument of Python, for which there is no option."""
+    # The first of two hints: "pass token=... or run `hf auth login`".
     message = re.sub(rf"\b{_HINT} or (?=[a-z])", "", message)
+    # A sentence with a condition: "If they are last, pass input_data_format='channels_last'."
     message = re.sub(rf"(?:^|(?<=\.)|\n) ?If [^.\n]*?, {_HINT}[^.\n]*\.?", "", message)
+    # The end of a sentence, or a sentence: "...; pass subfolder='text_encoder'" or "... Pass revision=... to choose."
     return re.sub(rf"(?:[,;:](?: or| and)?|\.) {_HINT}(?:[^.,;]|\.\w)*", "", message)
 
 
