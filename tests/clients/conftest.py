@@ -14,6 +14,7 @@ import pytest
 
 from support.configs import TEXT, VISION
 from support.oracle import flatten
+from support.vocabulary import BOS, EOS, TOKENS, write_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 
 collect_ignore_glob = [] if importlib.util.find_spec("captum") else ["test_*.py"]  # in the main environment
 
-# What users' models have: three channels, and a width that the image processor makes of any picture.
+# What users' models have: a processor, and three channels of a width that it makes of any image.
+IDS = {"vocab_size": len(TOKENS), "bos_token_id": BOS, "eos_token_id": EOS}
 TOWERS = {
-    "text_config": {**TEXT, "hidden_act": "quick_gelu"},
+    "text_config": {**TEXT, **IDS, "hidden_act": "quick_gelu"},
     "vision_config": {**VISION, "hidden_act": "quick_gelu", "num_channels": 3},
     "projection_dim": 24,
 }
@@ -31,13 +33,18 @@ TOWERS = {
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny CLIP as transformers saves it."""
+    """A tiny CLIP and its processor, as transformers saves them."""
     import torch
     import transformers
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("checkpoint")
     transformers.CLIPModel(transformers.CLIPConfig(**TOWERS)).save_pretrained(path)
+    files = {name: str(file) for name, file in write_vocabulary(path).items()}
+    tokenizer = transformers.CLIPTokenizerFast(**files, model_max_length=TEXT["max_position_embeddings"])
+    size = VISION["image_size"]
+    images = transformers.CLIPImageProcessor(size=size, crop_size=size)
+    transformers.CLIPProcessor(images, tokenizer).save_pretrained(path)
     return path
 
 
