@@ -10,15 +10,15 @@ import keras
 import tensorflow as tf
 
 from clip_core.modeling.handles import ModelHandles
-from clip_tf.datasets import to_tf_dataset
-from clip_tf.export import dummy_inputs, export_saved_model, input_specs, serving_function
+from clip_tf.export import export_saved_model
+from clip_tf.handles import TensorFlowHandles
 from clip_tf.initialization import build_sublayers, embedding
 from clip_tf.inputs import unpack
 from clip_tf.layers import CLIPEncoder
 from clip_tf.plan import check_implementation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 
 _MAY_BE_ITSELF = {"base_model", "clip"}
@@ -32,7 +32,7 @@ class ItsOwn:
         return self if instance is None else instance
 
 
-class CLIPBaseModel(ModelHandles, keras.Model):
+class CLIPBaseModel(TensorFlowHandles, ModelHandles, keras.Model):
     """A model and its configuration.
 
     Args:
@@ -126,62 +126,6 @@ class CLIPBaseModel(ModelHandles, keras.Model):
         if hasattr(outputs, "get") and outputs.get("loss") is not None:
             return tf.reduce_mean(outputs["loss"])
         raise ValueError(f"{type(self).__name__} has no loss of its own; give one to compile(loss=...)")
-
-    # Serving
-
-    @property
-    def input_signature(self) -> dict[str, tf.TensorSpec]:
-        """The shapes and dtypes of the texts and images that a call takes, by name."""
-        return input_specs(self)
-
-    @property
-    def dummy_inputs(self) -> dict[str, tf.Tensor]:
-        """A batch of one for a call: a text of two tokens, an image, or both."""
-        return dummy_inputs(self)
-
-    @property
-    def serving(self) -> Any:
-        """The call as a `tf.function` of one dict of inputs, for `tf.saved_model.save(signatures=...)`."""
-        return serving_function(self)
-
-    def prepare_tf_dataset(
-        self,
-        dataset: Any,
-        batch_size: int = 8,
-        shuffle: bool = True,
-        tokenizer: Any = None,
-        collate_fn: Callable[..., Any] | None = None,
-        collate_fn_args: dict[str, Any] | None = None,
-        drop_remainder: bool | None = None,
-        prefetch: bool = True,
-    ) -> tf.data.Dataset:
-        """Return the columns of a dataset that a call takes, and its labels, in batches for `fit`.
-
-        Args:
-            dataset: a `datasets.Dataset`.
-            batch_size: number of examples in a batch.
-            shuffle: shuffle the examples.
-            tokenizer: pads the texts of a batch; None if all have the same length.
-            collate_fn: makes a batch, a dict of arrays, from a list of examples; None stacks or pads them.
-            collate_fn_args: further arguments of `collate_fn`.
-            drop_remainder: leave out the last batch if it is smaller; None does so if `shuffle` is true.
-            prefetch: prepare batches ahead.
-
-        Raises:
-            TypeError: the dataset is of another kind.
-            ValueError: it has no column that a call takes.
-        """
-        return to_tf_dataset(
-            self,
-            dataset,
-            tokenizer=tokenizer,
-            collate_fn=collate_fn,
-            shuffle=shuffle,
-            batch_size=batch_size,
-            collate_fn_args=collate_fn_args,
-            drop_remainder=drop_remainder,
-            prefetch=prefetch,
-        )
 
     # Methods that Keras requires
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
+from clip_core.modeling.outputs import ModelOutput
+
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
@@ -30,7 +32,7 @@ def export_saved_model(model: keras.Model, path: str | os.PathLike[str], *, verb
 
 def _endpoints(model: keras.Model) -> dict[str, tuple[Callable[[Any], dict[str, tf.Tensor]], Specs]]:
     text, image = _text_specs(), _image_specs(getattr(model.config, "vision_config", model.config))
-    endpoints = {"serve": (lambda inputs: _tensors(model(inputs, training=False)), input_specs(model))}
+    endpoints = {"serve": (lambda inputs: _tensors(model, model(inputs, training=False)), input_specs(model))}
     if hasattr(model, "get_text_features"):
         endpoints |= {
             "get_text_features": (lambda inputs: {"text_features": model.get_text_features(inputs)}, text),
@@ -57,7 +59,21 @@ def dummy_inputs(model: Any) -> dict[str, tf.Tensor]:
 
 def serving_function(model: Any) -> Any:
     """Return the model's call as a `tf.function` of one dict of inputs, whose single tensors it returns in a dict."""
-    return tf.function(lambda inputs: _tensors(model(inputs)), input_signature=[input_specs(model)])
+    return tf.function(lambda inputs: _tensors(model, model(inputs)), input_signature=[input_specs(model)])
+
+
+def served(output: Any, config: Any) -> Any:
+    """Return an output with hidden states and attention weights stacked if the configuration asks, or left out."""
+    if not isinstance(output, ModelOutput):
+        return output
+    asked = {"hidden_states": config.output_hidden_states, "attentions": config.output_attentions}
+
+    def as_served(name: str, value: Any) -> Any:
+        if name not in asked:
+            return value
+        return tf.stack(value) if asked[name] else None
+
+    return type(output)(**{name: as_served(name, value) for name, value in output.items()})
 
 
 def _text_specs() -> Specs:
@@ -71,8 +87,8 @@ def _image_specs(config: Any) -> Specs:
     return {"pixel_values": tf.TensorSpec(shape, tf.float32, "pixel_values")}
 
 
-def _tensors(outputs: Any) -> dict[str, tf.Tensor]:
-    """Return the outputs that are single tensors, as a signature cannot return nested ones."""
+def _tensors(model: Any, outputs: Any) -> dict[str, tf.Tensor]:
+    """Return the outputs that are single tensors once served, as a signature cannot return nested ones."""
     if tf.is_tensor(outputs):
         return {"output_0": outputs}
-    return {name: value for name, value in outputs.items() if tf.is_tensor(value)}
+    return {name: value for name, value in model.serving_output(outputs).items() if tf.is_tensor(value)}

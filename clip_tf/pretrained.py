@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
+import tensorflow as tf
 
 from clip_tf.base import CLIPBaseModel
 from clip_tf.derived import build_derived, named_parameters, parameters_to_save, start_afresh
@@ -101,15 +102,16 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
     def save_pretrained(
         self,
         save_directory: str | os.PathLike[str],
-        *,
         saved_model: bool = False,
         version: int = 1,
+        push_to_hub: bool = False,
+        signatures: Any = None,
+        *,
         is_main_process: bool = True,
         state_dict: Mapping[str, np.ndarray] | None = None,
         max_shard_size: int | str = "5GB",
         safe_serialization: bool = True,
         variant: str | None = None,
-        push_to_hub: bool = False,
         **kwargs: Any,
     ) -> None:
         """Save config and weights in Hugging Face's layout. An interrupted save keeps the old files.
@@ -118,16 +120,21 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             save_directory: the folder, created if missing.
             saved_model: also `export` to `saved_model/<version>` in the folder.
             version: version of that export, for TensorFlow Serving.
+            push_to_hub: upload the folder after saving.
+            signatures: signatures of that export instead of those of `export`, as `tf.saved_model.save` takes them.
             is_main_process: False writes nothing, for all processes but one.
             state_dict: weights by canonical name to save instead of the model's.
             max_shard_size: bytes, or a string such as "5GB"; larger weights are split into several files with an index.
             safe_serialization: False writes `tf_model.h5` instead of safetensors.
             variant: as in `model.<variant>.safetensors`.
-            push_to_hub: upload the folder after saving.
             **kwargs: keywords of `push_to_hub`; `repo_id` defaults to the folder's name.
         """
         if saved_model and is_main_process:
-            self.export(Path(save_directory) / "saved_model" / str(version), verbose=False)
+            folder = Path(save_directory) / "saved_model" / str(version)
+            if signatures is None:
+                self.export(folder, verbose=False)
+            else:
+                tf.saved_model.save(self, str(folder), signatures=signatures)
         entries = (
             {name: found.entry() for name, found in parameters_to_save(self).items()}
             if state_dict is None

@@ -10,6 +10,8 @@ import tensorflow as tf
 from clip_tf import TFCLIPModel, TFCLIPPreTrainedModel, TFCLIPVisionModel
 from support.configs import inputs_for, tiny_config
 from support.messages import naming
+from support.tf_models import build
+from support.tolerances import FLOAT32
 
 PIXELS = inputs_for("CLIPVisionModel")["pixel_values"]
 
@@ -120,6 +122,33 @@ def test_inputs_are_described_and_served(plain, tmp_path):
     signature = tf.saved_model.load(str(tmp_path / "served")).signatures["serving_default"]
     for name, value in signature(**model.dummy_inputs).items():
         np.testing.assert_array_equal(value, served[name])
+
+
+def test_a_served_output_stacks_the_layers_that_the_configuration_asks_for(tmp_path):
+    model, inputs = build("CLIPTextModel"), inputs_for("CLIPTextModel")
+    output = model(inputs, output_hidden_states=True)
+    assert model.serving_output(output).keys() == {"last_hidden_state", "pooler_output"}
+    model.config.output_hidden_states = True
+    states = model.serving_output(output).hidden_states
+    np.testing.assert_array_equal(states, np.stack(output.hidden_states))
+    model.save_pretrained(tmp_path, True, 3)
+    model.save_pretrained(tmp_path, True, 4, signatures={"encode": model.serving})
+    exported = {
+        3: tf.saved_model.load(str(tmp_path / "saved_model" / "3")).signatures["serving_default"],
+        4: tf.saved_model.load(str(tmp_path / "saved_model" / "4")).signatures["encode"],
+    }
+    inputs = {name: tf.cast(value, tf.int32) for name, value in inputs.items()}
+    for function in exported.values():
+        np.testing.assert_allclose(function(**inputs)["hidden_states"], states, **FLOAT32)
+
+
+def test_the_methods_for_the_head_of_a_language_model_find_none():
+    model = build("CLIPTextModel")
+    model.build_in_name_scope()
+    assert model.get_lm_head() is model.get_bias() is model.get_output_embeddings() is None
+    assert model.get_output_layer_with_bias() is model.get_prefix_bias_name() is None
+    model.set_bias({})
+    model.set_output_embeddings(None)
 
 
 def test_adapters_that_keras_added_are_saved_in_the_weights_that_they_change(plain, tmp_path):

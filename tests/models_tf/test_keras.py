@@ -90,6 +90,25 @@ def test_a_model_without_a_loss_says_so():
         model.fit(inputs_for("CLIPTextModel"), verbose=0)
 
 
+@pytest.mark.parametrize("loss", ["auto", "auto_with_warning", "passthrough"])
+def test_the_names_of_transformers_for_the_models_own_loss(loss):
+    model, inputs = build(), inputs_for("CLIPModel")
+    model.compile("sgd", loss, run_eagerly=None, steps_per_execution=None)
+    expected = float(model(**inputs, return_loss=True).loss)
+    assert model.evaluate(inputs, batch_size=4, verbose=0) == pytest.approx(expected, rel=LOSS)
+
+
+def test_metrics_are_the_third_argument_of_compile_also_in_a_keras_file(tmp_path):
+    model, pixels, labels = build("CLIPForImageClassification"), pixel_values(4), np.arange(4) % 3
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
+    found = model.evaluate(pixels, labels, verbose=0, return_dict=True)
+    assert found.keys() == {"loss", "accuracy"}
+    model.save(tmp_path / "model.keras")
+    assert (
+        keras.saving.load_model(tmp_path / "model.keras").evaluate(pixels, labels, verbose=0, return_dict=True) == found
+    )
+
+
 def test_predict_joins_batches_into_one_output():
     model, inputs = build("CLIPVisionModelWithProjection"), inputs_for("CLIPVisionModelWithProjection", 5)
     output = model.predict(inputs, batch_size=2, verbose=0)
