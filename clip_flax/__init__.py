@@ -18,6 +18,15 @@ import clip_core._shadowing  # before the first import from `converters`
 from clip_core._lazy import missing_name
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from clip_core.modeling.outputs import OUTPUT_CLASSES
+from clip_flax.linen import (
+    MODULE_CLASSES,
+    FlaxCLIPForImageClassificationModule,
+    FlaxCLIPModule,
+    FlaxCLIPTextModelWithProjectionModule,
+    FlaxCLIPTextModule,
+    FlaxCLIPVisionModelWithProjectionModule,
+    FlaxCLIPVisionModule,
+)
 from clip_flax.model import CLIPModel
 from clip_flax.pretrained import CLIPPreTrainedModel
 from clip_flax.text import CLIPTextModel, CLIPTextModelWithProjection
@@ -69,6 +78,10 @@ for _class in (
 ):
     _class.__name__ = f"Flax{_class.__name__}"
 
+# The module of a model stands in the package that the model names, as in transformers.
+for _class in (*(module_class.model_class for module_class in MODULE_CLASSES), *MODULE_CLASSES):
+    _class.__module__ = __name__
+
 __all__ = [
     "AddedToken",
     "BatchEncoding",
@@ -90,13 +103,19 @@ __all__ = [
     "CLIPVisionModel",
     "CLIPVisionModelWithProjection",
     "FlaxCLIPForImageClassification",
+    "FlaxCLIPForImageClassificationModule",
     "FlaxCLIPModel",
+    "FlaxCLIPModule",
     "FlaxCLIPPreTrainedModel",
     "FlaxCLIPTextModel",
     "FlaxCLIPTextModelWithProjection",
+    "FlaxCLIPTextModelWithProjectionModule",
+    "FlaxCLIPTextModule",
     "FlaxCLIPTextPreTrainedModel",
     "FlaxCLIPVisionModel",
     "FlaxCLIPVisionModelWithProjection",
+    "FlaxCLIPVisionModelWithProjectionModule",
+    "FlaxCLIPVisionModule",
     "FlaxCLIPVisionPreTrainedModel",
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,12 @@ class FunctionalModel(CLIPModule):
         seed: seed of the random weights, which the model classes draw.
         dtype: dtype of the computation.
         _do_init: False for a model without weights.
+
+    Attributes:
+        module_class: the same model as a module of Linen.
     """
+
+    module_class: ClassVar[Any] = None
 
     def __init__(
         self,
@@ -171,6 +176,21 @@ class FunctionalModel(CLIPModule):
     def to_fp32(self, params: Mapping[str, Any], mask: Any = None) -> Params:
         """Cast floating-point parameters to float32. Arguments and result as of `to_bf16`."""
         return _cast(params, jnp.float32, mask)
+
+    @property
+    def module(self) -> Any:
+        """The model as a module of Linen: `model.module.apply({"params": params}, ...)`.
+
+        Raises:
+            AttributeError: the class is a subclass of a user, which is a module itself.
+        """
+        if self.is_derived():
+            raise AttributeError(f"{type(self).__name__} has no Linen module: it is itself a module of NNX")
+        return self.module_class(config=self.config, dtype=self.dtype)
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Recompute each layer in the backward pass; transformers' name in Flax for `gradient_checkpointing_enable`."""
+        self.gradient_checkpointing_enable()
 
     def _run(
         self,

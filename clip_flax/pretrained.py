@@ -57,7 +57,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             input_shape: accepted as in the reference, and ignored.
             seed: seed of newly initialized weights: a number or a key.
             _do_init: False returns `(model, params)`, a model without weights and the parameters to pass to each call.
-                Parameters that the checkpoint lacks are then left to `init_weights`.
+                Parameters that the checkpoint lacks are then left to `init_weights`, with a warning.
             strict: refuse a checkpoint with missing or unexpected tensors. False initializes the missing ones.
             ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
             output_loading_info: also return the names of missing, unexpected and mismatched parameters.
@@ -83,6 +83,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             config=config,
             tensors=None if state_dict is None else {name: to_entry(array) for name, array in state_dict.items()},
             strict=strict,
+            may_lack=not _do_init,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             variant=variant,
             use_safetensors=use_safetensors,

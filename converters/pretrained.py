@@ -94,6 +94,7 @@ def prepare(
     config: Any = None,
     tensors: Mapping[str, TensorEntry] | None = None,
     strict: bool = True,
+    may_lack: bool = False,
     ignore_mismatched_sizes: bool = False,
     variant: str | None = None,
     use_safetensors: bool | None = None,
@@ -110,6 +111,7 @@ def prepare(
         config: a configuration, or its source; by default the one beside the weights.
         tensors: weights to use instead of the source's.
         strict: refuse missing and unexpected tensors.
+        may_lack: accept missing tensors even so, as the caller initializes them by `init_weights`.
         ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
         variant: as in `model.<variant>.safetensors`.
         use_safetensors: True for safetensors only, False for every other format.
@@ -140,7 +142,11 @@ def prepare(
             source, variant=variant, use_safetensors=use_safetensors, as_named=is_derived, **hub
         )
         config.name_or_path = os.fspath(source)
-    options: dict[str, Any] = {"strict": strict, "ignore_mismatched_sizes": ignore_mismatched_sizes}
+    options: dict[str, Any] = {
+        "strict": strict,
+        "may_lack": may_lack,
+        "ignore_mismatched_sizes": ignore_mismatched_sizes,
+    }
     if build is not None and is_derived:
         adopt_projection(config, checkpoint)
         model, parameters = build(config, partial(_dtype, config, checkpoint), **own_keywords)
@@ -150,7 +156,8 @@ def prepare(
         report, fresh = fit(checkpoint, config, model_class.__name__, new_head=new_head, **options)
         entries = {name: checkpoint.entries[name] for name in report.matched}
     mismatched = [name for name, *_ in report.mismatched]
-    _warn(model_class.__name__, report.missing + mismatched, report.unexpected if is_derived else [])
+    fate = "not initialized" if may_lack else "newly initialized"
+    _warn(model_class.__name__, fate, report.missing + mismatched, report.unexpected if is_derived else [])
     return Prepared(config, checkpoint, report, fresh, entries, model)
 
 
@@ -167,9 +174,10 @@ def _dtype(config: Any, checkpoint: Checkpoint, dtype: Any, default: Any) -> Any
     return max(floating, key=lambda found: found.itemsize).name
 
 
-def _warn(class_name: str, fresh: list[str], ignored: list[str]) -> None:
+def _warn(class_name: str, fate: str, fresh: list[str], ignored: list[str]) -> None:
     if fresh:
-        warnings.warn(f"{class_name}: newly initialized: {', '.join(fresh)}; train them before use", stacklevel=4)
+        advice = "pass params to init_weights" if fate == "not initialized" else "train them before use"
+        warnings.warn(f"{class_name}: {fate}: {', '.join(fresh)}; {advice}", stacklevel=4)
     if ignored:
         warnings.warn(f"{class_name}: not used from the checkpoint: {', '.join(ignored)}", stacklevel=4)
 

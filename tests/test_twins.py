@@ -184,6 +184,10 @@ PUBLIC_SOMEWHERE = {
     "libraries that demand transformers' own classes are PyTorch's, and so is transformers 5; variables of its Keras 2 "
     "and arrays of its Linen models cannot be shared with ours": {"to_transformers", "from_transformers"},
     "transformers has these bases in Flax alone": {"CLIPTextPreTrainedModel", "CLIPVisionPreTrainedModel"},
+    "Flax has two interfaces: each model is a module of NNX, and has one of Linen": {
+        *("CLIPModule", "CLIPTextModule", "CLIPTextModelWithProjectionModule", "CLIPVisionModule"),
+        *("CLIPVisionModelWithProjectionModule", "CLIPForImageClassificationModule"),
+    },
 }
 
 

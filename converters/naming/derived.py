@@ -44,6 +44,7 @@ def fit_derived(
     model_class: Any,
     *,
     strict: bool = True,
+    may_lack: bool = False,
     ignore_mismatched_sizes: bool = False,
 ) -> tuple[LoadReport, list[str], dict[str, TensorEntry]]:
     """Compare a checkpoint with a model of a subclass, as `matching.fit` does with a class of CLIP.
@@ -55,6 +56,7 @@ def fit_derived(
         parameters: the parameters of the model.
         model_class: the subclass, with its `base_model_prefix` and `_keys_to_ignore_on_load_...`.
         strict: refuse a checkpoint that lacks parameters of CLIP.
+        may_lack: accept it even so, as the caller initializes them.
         ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
 
     Returns:
@@ -84,7 +86,7 @@ def fit_derived(
         is_part = not ROOTS.isdisjoint(name.split("."))
         (report.other_parts if is_part else report.unexpected).append(name)
     faults = LoadReport(
-        missing=[name for name in report.missing if strict and _root(name, prefix) in _CLIPS_OWN],
+        missing=[name for name in report.missing if strict and not may_lack and _root(name, prefix) in _CLIPS_OWN],
         mismatched=[] if ignore_mismatched_sizes else report.mismatched,
     )
     if str(faults):

@@ -63,6 +63,7 @@ def fit(
     class_name: str,
     *,
     strict: bool = True,
+    may_lack: bool = False,
     ignore_mismatched_sizes: bool = False,
     new_head: bool = False,
     advice: str = ADVICE,
@@ -74,6 +75,7 @@ def fit(
         config: the model's configuration. Its `projection_dim` comes from the weight if no file states it.
         class_name: the model class.
         strict: False initializes missing parameters and ignores unexpected tensors.
+        may_lack: accept missing parameters even so, as the caller initializes them.
         ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
         new_head: initialize a classifier that the checkpoint lacks.
         advice: the end of the error's message.
@@ -86,8 +88,12 @@ def fit(
     """
     adopt_projection(config, checkpoint)
     report = match(parameter_table(config, class_name), checkpoint)
+
+    def is_new(name: str) -> bool:
+        return new_head and _root(name) == "classifier"
+
     faults = LoadReport(
-        missing=[name for name in report.missing if strict and not (new_head and _root(name) == "classifier")],
+        missing=[] if may_lack or not strict else [name for name in report.missing if not is_new(name)],
         unexpected=report.unexpected if strict else [],
         mismatched=[] if ignore_mismatched_sizes else report.mismatched,
     )

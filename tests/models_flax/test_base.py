@@ -25,7 +25,8 @@ def test_gradient_checkpointing_recomputes_each_layer_in_the_backward_pass():
         return str(jax.make_jaxpr(loss)(model.params)).count("erfc ")
 
     plain = activations()
-    model.gradient_checkpointing_enable()
+    model.enable_gradient_checkpointing()  # as in transformers' Flax models
+    assert model.is_gradient_checkpointing
     assert activations() == 2 * plain > 0
     model.gradient_checkpointing_disable()
     assert activations() == plain

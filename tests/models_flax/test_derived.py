@@ -101,6 +101,12 @@ def test_parameters_with_gaps_are_saved_and_the_gaps_start_afresh(plain, tmp_pat
     with pytest.warns(UserWarning, match=naming("logit_scale")):
         again, info = FlaxCLIPModel.from_pretrained(tmp_path / "gaps", strict=False, output_loading_info=True)
     assert info["missing_keys"] == ["logit_scale"]
+    with pytest.warns(UserWarning, match=naming("logit_scale", "init_weights")):
+        empty, found = FlaxCLIPModel.from_pretrained(tmp_path / "gaps", _do_init=False)
+    with pytest.raises(ValueError, match=naming("logit_scale")):
+        empty.get_image_features(PIXELS, params=found)
+    filled = empty.init_weights(empty.key, empty.input_shape, params=found)
+    assert np.array_equal(filled["logit_scale"], model.params["logit_scale"])
     assert np.array_equal(again.get_image_features(PIXELS), model.get_image_features(PIXELS))
     with pytest.raises(ValueError, match=naming("params")):
         model.save_pretrained(tmp_path / "nothing", params={})
