@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import Array
 
+from clip_core.modeling.pruning import kept_features
 from clip_flax.initialization import CLIPModule, linear
 from clip_flax.plan import AttentionPlan, causal_bias, given_plan
 from clip_flax.tensors import at_least_float32
@@ -24,6 +24,7 @@ from clip_flax.tensors import at_least_float32
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import numpy as np
     from numpy.typing import DTypeLike
 
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
@@ -133,7 +134,7 @@ class CLIPAttention(CLIPModule):
 
         Args:
             hidden_states: `(batch, seq, hidden)`.
-            attention_mask: a mask as in `given_bias`; None if nothing is padded.
+            attention_mask: a mask as in `given_plan`; None if nothing is padded.
             causal_attention_mask: likewise; None if every token sees every token.
             output_attentions: return the attention weights.
             plan: the implementation, and the keys each query sees, in place of the masks.
@@ -160,13 +161,11 @@ class CLIPAttention(CLIPModule):
 
     def prune_heads(self, heads: Iterable[int]) -> None:
         """Remove heads, given by their index among the remaining ones."""
-        removed = set(heads)
-        kept = [head for head in range(self.num_heads) if head not in removed]
-        index = np.arange(self.num_heads * self.head_dim).reshape(self.num_heads, -1)[kept].ravel()
+        kept = kept_features(heads, self.num_heads, self.head_dim)
         for name in ("k_proj", "v_proj", "q_proj"):
-            _keep(self, name, index, axis=1)
-        _keep(self, "out_proj", index, axis=0)
-        self.num_heads = len(kept)
+            _keep(self, name, kept, axis=1)
+        _keep(self, "out_proj", kept, axis=0)
+        self.num_heads = len(kept) // self.head_dim
 
 
 def _keep(attention: CLIPAttention, name: str, index: np.ndarray, *, axis: int) -> None:

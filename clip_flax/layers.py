@@ -10,13 +10,12 @@ from flax import nnx
 from jax import Array
 
 from clip_core.modeling.outputs import BaseModelOutput, outputs_asked
-from clip_core.modeling.pruning import plan_pruning
 from clip_flax.attention import CLIPAttention
 from clip_flax.initialization import CLIPModule, layer_norm, linear
 from clip_flax.plan import AttentionPlan, given_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
 
     from numpy.typing import DTypeLike
 
@@ -138,16 +137,3 @@ class CLIPEncoder(CLIPModule):
             hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
             attentions=tuple(all_attentions) if output_attentions else None,
         )
-
-    def prune_heads(
-        self, heads_to_prune: Mapping[int, Iterable[int]], config: CLIPTextConfig | CLIPVisionConfig
-    ) -> None:
-        """Remove heads, numbered as in the unpruned model, layer by layer, and record them in the config.
-
-        Raises:
-            ValueError: a layer or head does not exist, or a layer would lose its last head; then nothing is removed.
-        """
-        plan = plan_pruning(heads_to_prune, config)
-        for index, (removed, pruned) in plan.items():
-            self.layers[index].self_attn.prune_heads(removed)
-            config.pruned_heads[index] = pruned

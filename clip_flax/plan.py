@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from clip_core.modeling.attention import DEFAULT_IMPLEMENTATION, known_implementation, warn_of_eager
+from clip_core.modeling.attention import DEFAULT_IMPLEMENTATION, implementation_of_call, known_implementation
+from clip_core.modeling.inputs import check_mask_shape
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -35,12 +36,9 @@ def check_implementation(name: str | None) -> str:
 
 
 def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_attentions: bool) -> str:
-    """Return the configured implementation, or `eager`, with one warning, if the weights are requested."""
+    """Return the implementation of a call; see `implementation_of_call`."""
     name = check_implementation(config.attn_implementation)
-    if not output_attentions:
-        return name
-    warn_of_eager(name)
-    return "eager"
+    return implementation_of_call(name, output_attentions=output_attentions)
 
 
 def vision_plan(implementation: str) -> AttentionPlan:
@@ -62,10 +60,7 @@ def text_plan(implementation: str, attention_mask: Array | None, hidden_states: 
         if implementation == "eager":
             return AttentionPlan(implementation, bias=causal_bias(seq, dtype))
         return AttentionPlan(implementation, is_causal=True)
-    if attention_mask.shape != (batch, seq):
-        raise ValueError(
-            f"attention_mask has shape {tuple(attention_mask.shape)}; it needs that of input_ids, {(batch, seq)}"
-        )
+    check_mask_shape(attention_mask.shape, (batch, seq))
     attended = attention_mask != 0  # (batch, seq)
     padding_bias = lowest_where(~attended, dtype)
     return _biased_plan(implementation, causal_bias(seq, dtype) + padding_bias[:, None, None, :])
@@ -78,14 +73,24 @@ def given_plan(
     *,
     output_attentions: bool,
 ) -> AttentionPlan:
-    """Plan the attention of a part of the model that is called alone; for masks see `given_bias`."""
+    """Plan the attention of a part of the model that is called alone.
+
+    Args:
+        config: the tower's configuration.
+        masks: biases `(batch or 1, 1, seq or 1, seq)`; or booleans of this shape, or anything `(batch, seq)`, which are
+            non-zero for keys to attend to. None counts as no mask.
+        hidden_states: `(batch, seq, hidden)`, for the dtype.
+        output_attentions: True if the call returns the weights.
+    """
     implementation = choose_implementation(config, output_attentions=output_attentions)
-    bias = given_bias(masks, hidden_states.dtype)
-    return AttentionPlan(implementation) if bias is None else _biased_plan(implementation, bias)
+    biases = [_as_bias(jnp.asarray(mask), hidden_states.dtype) for mask in masks if mask is not None]
+    if not biases:
+        return AttentionPlan(implementation)
+    return _biased_plan(implementation, sum(biases[1:], start=biases[0]))
 
 
 def _biased_plan(implementation: str, bias: Array) -> AttentionPlan:
-    keyless = keyless_queries(bias)  # (batch or 1, 1, seq, 1)
+    keyless = (bias <= jnp.finfo(bias.dtype).min).all(axis=-1, keepdims=True)  # (batch or 1, 1, seq, 1)
     bias = bias - lowest_where(keyless, bias.dtype)
     return AttentionPlan(implementation, bias=bias, keyless=keyless.swapaxes(1, 2))
 
@@ -101,26 +106,9 @@ def causal_bias(seq: int, dtype: DTypeLike) -> Array:
     return lowest_where(~seen, dtype)[None, None]
 
 
-def given_bias(masks: tuple[Array | None, ...], dtype: DTypeLike) -> Array | None:
-    """Return the sum of masks that the caller of a layer gives; None if there is none.
-
-    Args:
-        masks: biases `(batch or 1, 1, seq or 1, seq)`; or booleans of this shape, or anything `(batch, seq)`, which are
-            non-zero for keys to attend to.
-        dtype: of the bias.
-    """
-    biases = [_as_bias(jnp.asarray(mask), dtype) for mask in masks if mask is not None]
-    return sum(biases[1:], start=biases[0]) if biases else None
-
-
 def _as_bias(mask: Array, dtype: DTypeLike) -> Array:
     if mask.ndim == 2:
         return lowest_where(mask == 0, dtype)[:, None, None, :]
     if not jnp.issubdtype(mask.dtype, jnp.floating):
         return lowest_where(mask == 0, dtype)
     return jnp.maximum(mask.astype(dtype), jnp.finfo(dtype).min)
-
-
-def keyless_queries(bias: Array) -> Array:
-    """Return which queries see no key by a bias `(batch or 1, 1, seq, seq)`: `(batch or 1, 1, seq, 1)`, bool."""
-    return (bias <= jnp.finfo(bias.dtype).min).all(axis=-1, keepdims=True)

@@ -10,7 +10,7 @@ from jax import Array
 
 from clip_core.configuration import CLIPTextConfig
 from clip_core.modeling.handles import TextTowerHandles
-from clip_core.modeling.inputs import check_eos, check_text_length, text_length, unknown_ids
+from clip_core.modeling.inputs import check_eos, check_text_length, required, text_length, unknown_ids
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPTextModelOutput,
@@ -18,7 +18,7 @@ from clip_core.modeling.outputs import (
     as_asked,
     outputs_asked,
 )
-from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, rounded
+from clip_core.modeling.trimming import hides_what_is_read, rounded
 from clip_flax.initialization import CLIPEmbeddings, CLIPModule, embedding, layer_norm, projection
 from clip_flax.layers import CLIPEncoder
 from clip_flax.plan import choose_implementation, text_plan
@@ -26,7 +26,7 @@ from clip_flax.pretrained import CLIPPreTrainedModel
 from clip_flax.tensors import known_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from flax import nnx
     from numpy.typing import DTypeLike
@@ -64,6 +64,8 @@ class CLIPTextEmbeddings(CLIPEmbeddings):
 class CLIPTextTransformer(TextTowerHandles, CLIPModule):
     """The text tower without a head."""
 
+    _known_values = staticmethod(known_values)
+
     def __init__(self, config: CLIPTextConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:
         super().__init__(config)
         self.embeddings = CLIPTextEmbeddings(config, rngs=rngs, dtype=dtype)
@@ -80,8 +82,7 @@ class CLIPTextTransformer(TextTowerHandles, CLIPModule):
         dropout_rng: Array | None = None,
     ) -> BaseModelOutputWithPooling[Array]:
         """Run the tower; arguments as in CLIPTextModel."""
-        if input_ids is None:
-            raise ValueError("input_ids is missing; pass the tokenizer's ids, (batch, seq)")
+        input_ids = required("input_ids", input_ids)
         config = self.config
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
@@ -98,34 +99,20 @@ class CLIPTextTransformer(TextTowerHandles, CLIPModule):
         last_hidden_state = self.final_layer_norm(encoded.last_hidden_state)
         rows = jnp.arange(input_ids.shape[0])
         pooled = last_hidden_state[rows, self.eos_positions(input_ids)]
-        return BaseModelOutputWithPooling(
-            last_hidden_state=last_hidden_state,
-            pooler_output=pooled,
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
-        )
+        return BaseModelOutputWithPooling.of(encoded, last_hidden_state=last_hidden_state, pooler_output=pooled)
 
     def trimmed(self, input_ids: Any, attention_mask: Any = None, *, train: bool = False) -> tuple[Any, Any]:
         """Truncate ids and mask to the tokens that the pooled output depends on, if their values are known.
 
         The length is rounded up, as each length is compiled; for the same reason the batch is not split.
         """
-        lengths = self.lengths_to_read(input_ids, attention_mask, train=train)
+        lengths = self.lengths_to_read(input_ids, attention_mask, training=train)
         if lengths is None:
             return input_ids, attention_mask
         length = rounded(int(lengths.max()), input_ids.shape[-1])
         if attention_mask is None or not hides_what_is_read(np.asarray(attention_mask), lengths):
             return input_ids[:, :length], None
         return input_ids[:, :length], attention_mask[:, :length]
-
-    def lengths_to_read(self, input_ids: Any, attention_mask: Any = None, *, train: bool = False) -> np.ndarray | None:
-        """Return the number of tokens of each row that its pooled output depends on, `(batch,)`; None to read all."""
-        ids, mask = known_values(input_ids), known_values(attention_mask)
-        if ids is None or (mask is None) != (attention_mask is None):
-            return None
-        if train and self.config.attention_dropout > 0:  # keeps the random numbers those of the whole batch
-            return None
-        return lengths_to_read(ids, self.eos_positions(ids), mask, self.config)
 
     def eos_positions(self, input_ids: Array) -> Array:
         """Return the position at which each row of ids `(batch, seq)` is pooled: `(batch,)`.
@@ -143,10 +130,6 @@ class CLIPTextTransformer(TextTowerHandles, CLIPModule):
         if self.config.missing_eos == "error" and not self.config.pools_at_largest_id:
             is_eos = input_ids.reshape(-1, input_ids.shape[-1]) == self.config.eos_token_id
             check_eos(is_eos.any(axis=-1), self.config.eos_token_id)
-
-    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
-        """Remove attention heads for good; see CLIPPreTrainedModel.prune_heads."""
-        self.encoder.prune_heads(heads_to_prune, self.config)
 
 
 class _TextModel(CLIPPreTrainedModel):
@@ -245,9 +228,4 @@ class CLIPTextModelWithProjection(_TextModel):
 
     def _head(self, outputs: BaseModelOutputWithPooling[Array]) -> CLIPTextModelOutput[Array]:
         """Project the pooled output of the tower."""
-        return CLIPTextModelOutput(
-            text_embeds=self.text_projection(outputs.pooler_output),
-            last_hidden_state=outputs.last_hidden_state,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-        )
+        return CLIPTextModelOutput.of(outputs, text_embeds=self.text_projection(outputs.pooler_output))

@@ -12,7 +12,8 @@ from jax import Array
 
 from clip_core.configuration import CLIPConfig, CLIPVisionConfig
 from clip_core.modeling.embeddings import bicubic_matrix
-from clip_core.modeling.inputs import check_pixel_shape
+from clip_core.modeling.handles import TowerHandles
+from clip_core.modeling.inputs import check_pixel_shape, required
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPVisionModelOutput,
@@ -37,7 +38,7 @@ from clip_flax.plan import choose_implementation, vision_plan
 from clip_flax.pretrained import CLIPPreTrainedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import DTypeLike
 
@@ -62,9 +63,7 @@ class CLIPVisionEmbeddings(CLIPEmbeddings):
     def __call__(self, pixel_values: Array, interpolate_pos_encoding: bool = False) -> Array:
         """Embed images `(batch, channels, height, width)`: `(batch, 1 + patches, hidden)`."""
         shape = pixel_values.shape
-        check_pixel_shape(
-            shape, self.num_channels, self.image_size, self.patch_size, interpolate=interpolate_pos_encoding
-        )
+        check_pixel_shape(shape, self, interpolate=interpolate_pos_encoding)
         batch, _, height, width = shape
         pixel_values = pixel_values.astype(self.dtype).transpose(0, 2, 3, 1)  # channels last
         patches = self.patch_embedding(pixel_values)  # (batch, rows, cols, hidden)
@@ -92,7 +91,7 @@ class CLIPVisionEmbeddings(CLIPEmbeddings):
         return jnp.concatenate([table[:1], grid.reshape(-1, table.shape[-1])], axis=0)[None]
 
 
-class CLIPVisionTransformer(CLIPModule):
+class CLIPVisionTransformer(TowerHandles, CLIPModule):
     """The vision tower without a head."""
 
     def __init__(self, config: CLIPVisionConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:
@@ -112,8 +111,7 @@ class CLIPVisionTransformer(CLIPModule):
         dropout_rng: Array | None = None,
     ) -> BaseModelOutputWithPooling[Array]:
         """Run the tower; arguments as in CLIPVisionModel."""
-        if pixel_values is None:
-            raise ValueError("pixel_values is missing; pass the image processor's result")
+        pixel_values = required("pixel_values", pixel_values)
         config = self.config
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
@@ -127,16 +125,8 @@ class CLIPVisionTransformer(CLIPModule):
             dropout_rng=dropout_rng,
         )
         last_hidden_state: Any = encoded.last_hidden_state
-        return BaseModelOutputWithPooling(
-            last_hidden_state=last_hidden_state,
-            pooler_output=self.post_layernorm(last_hidden_state[:, 0]),
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
-        )
-
-    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
-        """Remove attention heads for good; see CLIPPreTrainedModel.prune_heads."""
-        self.encoder.prune_heads(heads_to_prune, self.config)
+        pooled = self.post_layernorm(last_hidden_state[:, 0])
+        return BaseModelOutputWithPooling.of(encoded, pooler_output=pooled)
 
 
 class _VisionModel(CLIPPreTrainedModel):
@@ -232,12 +222,7 @@ class CLIPVisionModelWithProjection(_VisionModel):
 
     def _head(self, outputs: BaseModelOutputWithPooling[Array]) -> CLIPVisionModelOutput[Array]:
         """Project the pooled output of the tower."""
-        return CLIPVisionModelOutput(
-            image_embeds=self.visual_projection(outputs.pooler_output),
-            last_hidden_state=outputs.last_hidden_state,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-        )
+        return CLIPVisionModelOutput.of(outputs, image_embeds=self.visual_projection(outputs.pooler_output))
 
 
 class CLIPForImageClassification(CLIPPreTrainedModel):
@@ -312,9 +297,5 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         )
         last_hidden_state: Any = outputs.last_hidden_state
         logits = self.classifier(last_hidden_state[:, 1:].mean(axis=1))
-        return ImageClassifierOutput(
-            loss=None if labels is None else classification_loss(logits, labels, self.config.problem_type),
-            logits=logits,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-        )
+        loss = None if labels is None else classification_loss(logits, labels, self.config.problem_type)
+        return ImageClassifierOutput.of(outputs, loss=loss, logits=logits)

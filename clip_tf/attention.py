@@ -10,10 +10,11 @@ Masks, and queries that see no key: see `clip_core.modeling.attention`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from clip_core.modeling.pruning import kept_features
 from clip_tf.initialization import CLIPLayer, linear
 from clip_tf.plan import AttentionPlan, given_plan
 from clip_tf.tensors import at_least_float32
@@ -22,18 +23,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import keras
+    import numpy as np
 
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
 
 
 # The two implementations. query, key, value and the output are (batch, seq, heads, head_dim).
 AttentionOutput = tuple[tf.Tensor, "tf.Tensor | None"]
-Scale: TypeAlias = "float | tf.Tensor"
 Dropout = Callable[[tf.Tensor], tf.Tensor]
 
 
 def eager_attention(
-    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, plan: AttentionPlan, *, scale: Scale, dropout: Dropout | None
+    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, plan: AttentionPlan, *, scale: float, dropout: Dropout | None
 ) -> AttentionOutput:
     """Attend by the formula; also return the weights `(batch, heads, seq, seq)`."""
     query, key, value = (tf.transpose(states, (0, 2, 1, 3)) for states in (query, key, value))
@@ -47,7 +48,7 @@ def eager_attention(
 
 
 def sdpa_attention(
-    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, plan: AttentionPlan, *, scale: Scale, dropout: Dropout | None
+    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, plan: AttentionPlan, *, scale: float, dropout: Dropout | None
 ) -> AttentionOutput:
     """Attend with the arithmetic written out; the weights are dropped."""
     return eager_attention(query, key, value, plan, scale=scale, dropout=dropout)[0], None
@@ -60,10 +61,9 @@ def attend(
     query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, plan: AttentionPlan, *, scale: float, dropout: Dropout | None
 ) -> AttentionOutput:
     """Attend by the implementation in the plan."""
-    factor: Scale = scale
     if plan.keyless is not None:
-        factor = tf.where(plan.keyless, tf.zeros((), query.dtype), tf.constant(scale, query.dtype))
-    return _ATTENTION[plan.implementation](query, key, value, plan, scale=factor, dropout=dropout)
+        query = tf.where(plan.keyless, tf.zeros((), query.dtype), query)
+    return _ATTENTION[plan.implementation](query, key, value, plan, scale=scale, dropout=dropout)
 
 
 class CLIPAttention(CLIPLayer):
@@ -106,7 +106,7 @@ class CLIPAttention(CLIPLayer):
 
         Args:
             hidden_states: `(batch, seq, hidden)`.
-            attention_mask: a mask as in `given_bias`; None if nothing is padded.
+            attention_mask: a mask as in `given_plan`; None if nothing is padded.
             causal_attention_mask: likewise; None if every token sees every token.
             output_attentions: return the attention weights.
             plan: the implementation, and the keys each query sees, in place of the masks.
@@ -135,16 +135,14 @@ class CLIPAttention(CLIPLayer):
 
     def prune_heads(self, heads: Iterable[int]) -> None:
         """Remove heads, given by their index among the remaining ones."""
-        removed = set(heads)
-        kept = [head for head in range(self.num_heads) if head not in removed]
-        index = tf.reshape(tf.reshape(tf.range(self.num_heads * self.head_dim), (self.num_heads, -1)).numpy()[kept], -1)
+        kept = kept_features(heads, self.num_heads, self.head_dim)
         for name in ("k_proj", "v_proj", "q_proj"):
-            _keep(self, name, index, axis=1)
-        _keep(self, "out_proj", index, axis=0)
-        self.num_heads = len(kept)
+            _keep(self, name, kept, axis=1)
+        _keep(self, "out_proj", kept, axis=0)
+        self.num_heads = len(kept) // self.head_dim
 
 
-def _keep(attention: CLIPAttention, name: str, index: tf.Tensor, *, axis: int) -> None:
+def _keep(attention: CLIPAttention, name: str, index: np.ndarray, *, axis: int) -> None:
     """Reduce a linear layer to some of its outputs (axis 1) or inputs (axis 0)."""
     layer: keras.layers.Dense = getattr(attention, name)
     kernel = tf.gather(layer.kernel, index, axis=axis)

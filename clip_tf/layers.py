@@ -10,13 +10,12 @@ import keras
 import tensorflow as tf
 
 from clip_core.modeling.outputs import BaseModelOutput, outputs_asked
-from clip_core.modeling.pruning import plan_pruning
 from clip_tf.attention import CLIPAttention
 from clip_tf.initialization import CLIPLayer, layer_norm, linear
 from clip_tf.plan import AttentionPlan, given_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
 
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
 
@@ -156,16 +155,3 @@ class CLIPEncoder(CLIPLayer):
         if self.seeds is None or not training:
             return None
         return tf.cast(tf.convert_to_tensor(self.seeds.next()), tf.int64)
-
-    def prune_heads(
-        self, heads_to_prune: Mapping[int, Iterable[int]], config: CLIPTextConfig | CLIPVisionConfig
-    ) -> None:
-        """Remove heads, numbered as in the unpruned model, layer by layer, and record them in the config.
-
-        Raises:
-            ValueError: a layer or head does not exist, or a layer would lose its last head; then nothing is removed.
-        """
-        plan = plan_pruning(heads_to_prune, config)
-        for index, (removed, pruned) in plan.items():
-            self.layers[index].self_attn.prune_heads(removed)
-            config.pruned_heads[index] = pruned

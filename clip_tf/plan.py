@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from clip_core.modeling.attention import DEFAULT_IMPLEMENTATION, known_implementation, warn_of_eager
+from clip_core.modeling.attention import DEFAULT_IMPLEMENTATION, implementation_of_call, known_implementation
+from clip_core.modeling.inputs import check_mask_shape
 
 if TYPE_CHECKING:
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
@@ -25,7 +26,7 @@ class AttentionPlan:
 
     implementation: str = DEFAULT_IMPLEMENTATION
     bias: tf.Tensor | None = None  # (batch or 1, 1, seq, seq), added to the scores
-    keyless: tf.Tensor | None = None  # (batch or 1, 1, seq, 1) bool, the queries that see no key
+    keyless: tf.Tensor | None = None  # (batch or 1, seq or 1, 1, 1) bool, the queries that see no key
 
 
 def check_implementation(name: str | None) -> str:
@@ -34,12 +35,9 @@ def check_implementation(name: str | None) -> str:
 
 
 def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_attentions: bool) -> str:
-    """Return the configured implementation, or `eager`, with one warning, if the weights are requested."""
+    """Return the implementation of a call; see `implementation_of_call`."""
     name = check_implementation(config.attn_implementation)
-    if not output_attentions:
-        return name
-    warn_of_eager(name)
-    return "eager"
+    return implementation_of_call(name, output_attentions=output_attentions)
 
 
 def vision_plan(implementation: str) -> AttentionPlan:
@@ -58,11 +56,8 @@ def text_plan(implementation: str, attention_mask: tf.Tensor | None, hidden_stat
     bias = causal_bias(tf.shape(hidden_states)[1], hidden_states.dtype)
     if attention_mask is None:
         return AttentionPlan(implementation, bias=bias)
-    if not attention_mask.shape.is_compatible_with(hidden_states.shape[:2]):
-        expected = tuple(hidden_states.shape[:2])
-        raise ValueError(
-            f"attention_mask has shape {tuple(attention_mask.shape)}; it needs that of input_ids, {expected}"
-        )
+    if attention_mask.shape.rank is not None:  # a graph may not know it
+        check_mask_shape(attention_mask.shape, hidden_states.shape[:2])
     attended = tf.not_equal(attention_mask, tf.zeros((), attention_mask.dtype))  # (batch, seq)
     padding_bias = lowest_where(tf.logical_not(attended), hidden_states.dtype)
     return _biased_plan(implementation, bias + padding_bias[:, None, None, :])  # (batch, 1, seq, seq)
@@ -75,15 +70,27 @@ def given_plan(
     *,
     output_attentions: bool,
 ) -> AttentionPlan:
-    """Plan the attention of a part of the model that is called alone; for masks see `given_bias`."""
+    """Plan the attention of a part of the model that is called alone.
+
+    Args:
+        config: the tower's configuration.
+        masks: biases `(batch or 1, 1, seq or 1, seq)`; or booleans of this shape, or anything `(batch, seq)`, which are
+            non-zero for keys to attend to. None counts as no mask.
+        hidden_states: `(batch, seq, hidden)`, for the dtype.
+        output_attentions: True if the call returns the weights.
+    """
     implementation = choose_implementation(config, output_attentions=output_attentions)
-    bias = given_bias(masks, hidden_states.dtype)
-    return AttentionPlan(implementation) if bias is None else _biased_plan(implementation, bias)
+    biases = [_as_bias(tf.convert_to_tensor(mask), hidden_states.dtype) for mask in masks if mask is not None]
+    if not biases:
+        return AttentionPlan(implementation)
+    return _biased_plan(implementation, sum(biases[1:], start=biases[0]))
 
 
 def _biased_plan(implementation: str, bias: tf.Tensor) -> AttentionPlan:
-    keyless = keyless_queries(bias)  # (batch or 1, 1, seq, 1)
-    return AttentionPlan(implementation, bias=bias - lowest_where(keyless, bias.dtype), keyless=keyless)
+    lowest = tf.constant(bias.dtype.min, bias.dtype)
+    keyless = tf.reduce_all(bias <= lowest, axis=-1, keepdims=True)  # (batch or 1, 1, seq, 1)
+    bias = bias - lowest_where(keyless, bias.dtype)
+    return AttentionPlan(implementation, bias=bias, keyless=tf.transpose(keyless, (0, 2, 1, 3)))
 
 
 def lowest_where(masked: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -97,18 +104,6 @@ def causal_bias(seq: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     return lowest_where(tf.logical_not(seen), dtype)[None, None]
 
 
-def given_bias(masks: tuple[tf.Tensor | None, ...], dtype: tf.DType) -> tf.Tensor | None:
-    """Return the sum of masks that the caller of a layer gives; None if there is none.
-
-    Args:
-        masks: biases `(batch or 1, 1, seq or 1, seq)`; or booleans of this shape, or anything `(batch, seq)`, which are
-            non-zero for keys to attend to.
-        dtype: of the bias.
-    """
-    biases = [_as_bias(tf.convert_to_tensor(mask), dtype) for mask in masks if mask is not None]
-    return sum(biases[1:], start=biases[0]) if biases else None
-
-
 def _as_bias(mask: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     masked = tf.logical_not(tf.cast(mask, tf.bool))
     if mask.shape.rank == 2:
@@ -116,8 +111,3 @@ def _as_bias(mask: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     if not mask.dtype.is_floating:
         return lowest_where(masked, dtype)
     return tf.maximum(tf.cast(mask, dtype), tf.constant(dtype.min, dtype))
-
-
-def keyless_queries(bias: tf.Tensor) -> tf.Tensor:
-    """Return which queries see no key by a bias `(batch or 1, 1, seq, seq)`: `(batch or 1, 1, seq, 1)`, bool."""
-    return tf.reduce_all(bias <= tf.constant(bias.dtype.min, bias.dtype), axis=-1, keepdims=True)

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from clip_core.configuration import CLIPTextConfig
 from clip_core.modeling.handles import TextTowerHandles
-from clip_core.modeling.inputs import check_eos, check_text_length, text_length, unknown_ids
+from clip_core.modeling.inputs import check_eos, check_text_length, required, text_length, unknown_ids
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPTextModelOutput,
     as_asked,
     outputs_asked,
 )
-from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, parts_to_read
+from clip_core.modeling.trimming import hides_what_is_read, parts_to_read
 from clip_tf.initialization import CLIPEmbeddings, CLIPLayer, embedding, layer_norm, projection
 from clip_tf.layers import CLIPEncoder
 from clip_tf.plan import choose_implementation, text_plan
 from clip_tf.pretrained import CLIPPreTrainedModel
 from clip_tf.tensors import known_values
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    import numpy as np
 
 
 class CLIPTextEmbeddings(CLIPEmbeddings):
@@ -71,6 +66,8 @@ class CLIPTextEmbeddings(CLIPEmbeddings):
 class CLIPTextTransformer(TextTowerHandles, CLIPLayer):
     """The text tower without a head."""
 
+    _known_values = staticmethod(known_values)
+
     def __init__(self, config: CLIPTextConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config
@@ -91,8 +88,7 @@ class CLIPTextTransformer(TextTowerHandles, CLIPLayer):
         training: bool = False,
     ) -> BaseModelOutputWithPooling[tf.Tensor]:
         """Run the tower; arguments as in CLIPTextModel."""
-        if input_ids is None:
-            raise ValueError("input_ids is missing; pass the tokenizer's ids, (batch, seq)")
+        input_ids = required("input_ids", input_ids)
         config = self.config
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
@@ -109,12 +105,7 @@ class CLIPTextTransformer(TextTowerHandles, CLIPLayer):
         )
         last_hidden_state = self.final_layer_norm(encoded.last_hidden_state)
         pooled = tf.gather(last_hidden_state, self.eos_positions(input_ids), batch_dims=1)
-        return BaseModelOutputWithPooling(
-            last_hidden_state=last_hidden_state,
-            pooler_output=pooled,
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
-        )
+        return BaseModelOutputWithPooling.of(encoded, last_hidden_state=last_hidden_state, pooler_output=pooled)
 
     def pooled(
         self,
@@ -145,17 +136,6 @@ class CLIPTextTransformer(TextTowerHandles, CLIPLayer):
             order.append(rows)
         return tf.gather(tf.concat(pooled, axis=0), tf.argsort(tf.concat(order, axis=0)))
 
-    def lengths_to_read(
-        self, input_ids: tf.Tensor | None, attention_mask: tf.Tensor | None = None, *, training: bool = False
-    ) -> np.ndarray | None:
-        """Return the number of tokens of each row that its pooled output depends on, `(batch,)`; None to read all."""
-        ids, mask = known_values(input_ids), known_values(attention_mask)
-        if input_ids is None or ids is None or (mask is None) != (attention_mask is None):
-            return None
-        if training and self.config.attention_dropout > 0:  # keeps the random numbers those of the whole batch
-            return None
-        return lengths_to_read(ids, self.eos_positions(input_ids).numpy(), mask, self.config)
-
     def eos_positions(self, input_ids: tf.Tensor) -> tf.Tensor:
         """Return the position at which each row of ids `(batch, seq)` is pooled: `(batch,)`.
 
@@ -168,10 +148,6 @@ class CLIPTextTransformer(TextTowerHandles, CLIPLayer):
         if self.config.missing_eos == "error" and tf.executing_eagerly():
             check_eos(is_eos.numpy().any(axis=-1), self.config.eos_token_id)
         return _first(is_eos)
-
-    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
-        """Remove attention heads for good; see CLIPPreTrainedModel.prune_heads."""
-        self.encoder.prune_heads(heads_to_prune, self.config)
 
 
 def _first(flags: tf.Tensor) -> tf.Tensor:
@@ -265,9 +241,4 @@ class CLIPTextModelWithProjection(_TextModel):
 
     def _head(self, outputs: BaseModelOutputWithPooling[tf.Tensor]) -> CLIPTextModelOutput[tf.Tensor]:
         """Project the pooled output of the tower."""
-        return CLIPTextModelOutput(
-            text_embeds=self.text_projection(outputs.pooler_output),
-            last_hidden_state=outputs.last_hidden_state,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-        )
+        return CLIPTextModelOutput.of(outputs, text_embeds=self.text_projection(outputs.pooler_output))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from clip_core.configuration import CLIPConfig, CLIPVisionConfig
 from clip_core.modeling.embeddings import bicubic_matrix
-from clip_core.modeling.inputs import check_pixel_shape
+from clip_core.modeling.handles import TowerHandles
+from clip_core.modeling.inputs import check_pixel_shape, required
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPVisionModelOutput,
@@ -32,9 +33,6 @@ from clip_tf.layers import CLIPEncoder
 from clip_tf.loss import classification_loss
 from clip_tf.plan import choose_implementation, vision_plan
 from clip_tf.pretrained import CLIPPreTrainedModel
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 
 class CLIPVisionEmbeddings(CLIPEmbeddings):
@@ -68,9 +66,7 @@ class CLIPVisionEmbeddings(CLIPEmbeddings):
     def call(self, pixel_values: tf.Tensor, interpolate_pos_encoding: bool = False) -> tf.Tensor:
         """Embed images `(batch, channels, height, width)`: `(batch, 1 + patches, hidden)`."""
         shape = tuple(pixel_values.shape)
-        check_pixel_shape(
-            shape, self.num_channels, self.image_size, self.patch_size, interpolate=interpolate_pos_encoding
-        )
+        check_pixel_shape(shape, self, interpolate=interpolate_pos_encoding)
         height, width = shape[2:]
         pixel_values = tf.transpose(tf.cast(pixel_values, self.compute_dtype), (0, 2, 3, 1))  # channels last
         patches = self.patch_embedding(pixel_values)  # (batch, rows, cols, hidden)
@@ -99,7 +95,7 @@ class CLIPVisionEmbeddings(CLIPEmbeddings):
         return tf.concat([table[:1], tf.reshape(grid, (-1, table.shape[-1]))], axis=0)[None]
 
 
-class CLIPVisionTransformer(CLIPLayer):
+class CLIPVisionTransformer(TowerHandles, CLIPLayer):
     """The vision tower without a head."""
 
     def __init__(self, config: CLIPVisionConfig, **kwargs: Any) -> None:
@@ -121,8 +117,7 @@ class CLIPVisionTransformer(CLIPLayer):
         training: bool = False,
     ) -> BaseModelOutputWithPooling[tf.Tensor]:
         """Run the tower; arguments as in CLIPVisionModel."""
-        if pixel_values is None:
-            raise ValueError("pixel_values is missing; pass the image processor's result")
+        pixel_values = required("pixel_values", pixel_values)
         config = self.config
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
@@ -135,16 +130,8 @@ class CLIPVisionTransformer(CLIPLayer):
             output_hidden_states=output_hidden_states,
             training=training,
         )
-        return BaseModelOutputWithPooling(
-            last_hidden_state=encoded.last_hidden_state,
-            pooler_output=self.post_layernorm(encoded.last_hidden_state[:, 0]),
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
-        )
-
-    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
-        """Remove attention heads for good; see CLIPPreTrainedModel.prune_heads."""
-        self.encoder.prune_heads(heads_to_prune, self.config)
+        pooled = self.post_layernorm(encoded.last_hidden_state[:, 0])
+        return BaseModelOutputWithPooling.of(encoded, pooler_output=pooled)
 
 
 class _VisionModel(CLIPPreTrainedModel):
@@ -228,12 +215,7 @@ class CLIPVisionModelWithProjection(_VisionModel):
 
     def _head(self, outputs: BaseModelOutputWithPooling[tf.Tensor]) -> CLIPVisionModelOutput[tf.Tensor]:
         """Project the pooled output of the tower."""
-        return CLIPVisionModelOutput(
-            image_embeds=self.visual_projection(outputs.pooler_output),
-            last_hidden_state=outputs.last_hidden_state,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-        )
+        return CLIPVisionModelOutput.of(outputs, image_embeds=self.visual_projection(outputs.pooler_output))
 
 
 @keras.saving.register_keras_serializable(package="clip_tf")
@@ -291,13 +273,8 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
             training=training,
         )
         logits = self.classifier(tf.reduce_mean(outputs.last_hidden_state[:, 1:], axis=1))
-        classified = ImageClassifierOutput(
-            loss=None if labels is None else classification_loss(logits, labels, self.config.problem_type),
-            logits=logits,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-        )
-        return as_asked(classified, self.config, return_dict)
+        loss = None if labels is None else classification_loss(logits, labels, self.config.problem_type)
+        return as_asked(ImageClassifierOutput.of(outputs, loss=loss, logits=logits), self.config, return_dict)
 
     def own_loss(self, outputs: ImageClassifierOutput[tf.Tensor], targets: Any) -> tf.Tensor:
         """Return the loss that `fit` minimises if `compile` got none: that of `call` with these labels."""

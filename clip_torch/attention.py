@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clip_core.modeling.pruning import kept_features
 from clip_torch.flash_attention import flash_full, flash_varlen
 from clip_torch.initialization import linear
 from clip_torch.plan import AttentionPlan, given_plan
@@ -127,7 +128,7 @@ class CLIPAttention(nn.Module):
 
         Args:
             hidden_states: `(batch, seq, hidden)`.
-            attention_mask: a mask as in `given_bias`; None if nothing is padded.
+            attention_mask: a mask as in `given_plan`; None if nothing is padded.
             causal_attention_mask: likewise; None if every token sees every token.
             output_attentions: return the attention weights.
             plan: the implementation, and the keys each query sees, in place of the masks.
@@ -148,14 +149,11 @@ class CLIPAttention(nn.Module):
 
     def prune_heads(self, heads: Iterable[int]) -> None:
         """Remove heads, given by their index among the remaining ones."""
-        removed = set(heads)
-        kept = [head for head in range(self.num_heads) if head not in removed]
-        index = torch.arange(self.num_heads * self.head_dim, device=self.q_proj.weight.device)
-        index = index.unflatten(0, (self.num_heads, self.head_dim))[kept].flatten()
+        kept = torch.from_numpy(kept_features(heads, self.num_heads, self.head_dim)).to(self.q_proj.weight.device)
         for name in ("k_proj", "v_proj", "q_proj"):
-            _keep(self, name, index, axis=0)
-        _keep(self, "out_proj", index, axis=1)
-        self.num_heads = len(kept)
+            _keep(self, name, kept, axis=0)
+        _keep(self, "out_proj", kept, axis=1)
+        self.num_heads = len(kept) // self.head_dim
 
 
 def _keep(attention: CLIPAttention, name: str, index: Tensor, *, axis: int) -> None:

@@ -43,7 +43,7 @@ class ModelEncoder:
         """Embed ids and mask `(batch, seq)` with unit norm: `(batch, projection)`, float32."""
         if self.model.device.type != "cpu":  # there the model would wait for the values, to see how far to read
             known = torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
-            lengths = self.model.text_model.lengths_to_read(*known)
+            lengths = self.model.text_model.lengths_to_read(*known, training=self.model.training)
             input_ids, attention_mask = trimmed(input_ids, attention_mask, lengths)
         features = self.model.get_text_features(self._on_device(input_ids), self._on_device(attention_mask))
         return _float32(unit_norm(features))

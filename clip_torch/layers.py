@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.utils.checkpoint
@@ -12,13 +12,12 @@ from torch.jit import is_tracing  # type: ignore[attr-defined]  # documented, an
 from torch.nn import functional as F
 
 from clip_core.modeling.outputs import BaseModelOutput, outputs_asked
-from clip_core.modeling.pruning import plan_pruning
 from clip_torch.attention import CLIPAttention
 from clip_torch.initialization import linear
 from clip_torch.plan import AttentionPlan, given_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
 
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
 
@@ -143,16 +142,3 @@ class CLIPEncoder(nn.Module):
             hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
             attentions=tuple(all_attentions) if output_attentions else None,
         )
-
-    def prune_heads(
-        self, heads_to_prune: Mapping[int, Iterable[int]], config: CLIPTextConfig | CLIPVisionConfig
-    ) -> None:
-        """Remove heads, numbered as in the unpruned model, layer by layer, and record them in the config.
-
-        Raises:
-            ValueError: a layer or head does not exist, or a layer would lose its last head; then nothing is removed.
-        """
-        plan = plan_pruning(heads_to_prune, config)
-        for index, (removed, pruned) in plan.items():
-            cast("CLIPEncoderLayer", self.layers[index]).self_attn.prune_heads(removed)
-            config.pruned_heads[index] = pruned

@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_core.modeling.attention import DEFAULT_IMPLEMENTATION, FLASH_ATTENTION, known_implementation, warn_of_eager
+from clip_core.modeling.attention import (
+    DEFAULT_IMPLEMENTATION,
+    FLASH_ATTENTION,
+    implementation_of_call,
+    known_implementation,
+)
+from clip_core.modeling.inputs import check_mask_shape
 from clip_torch.flash_attention import kernels
 from clip_torch.tensors import known_values
 
@@ -80,13 +86,9 @@ def check_implementation(name: str | None) -> str:
 
 
 def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_attentions: bool) -> str:
-    """Return the configured implementation, or `eager`, with one warning, if the weights are requested."""
+    """Return the implementation of a call; see `implementation_of_call`."""
     name = check_implementation(config.attn_implementation)
-    if not output_attentions:
-        return name
-    if not torch.compiler.is_compiling():
-        warn_of_eager(name)
-    return "eager"
+    return implementation_of_call(name, output_attentions=output_attentions, warns=not torch.compiler.is_compiling())
 
 
 def vision_plan(implementation: str) -> AttentionPlan:
@@ -103,10 +105,8 @@ def text_plan(implementation: str, attention_mask: Tensor | None, hidden_states:
         hidden_states: `(batch, seq, hidden)`, for shape, dtype and device.
     """
     batch, seq, _ = hidden_states.shape
-    if attention_mask is not None and attention_mask.shape != (batch, seq):
-        raise ValueError(
-            f"attention_mask has shape {tuple(attention_mask.shape)}; it needs that of input_ids, {(batch, seq)}"
-        )
+    if attention_mask is not None:
+        check_mask_shape(attention_mask.shape, (batch, seq))
     known = None if attention_mask is None else known_values(attention_mask != 0)
     if attention_mask is None or (known is not None and known.all()):
         if implementation == "eager":
@@ -131,16 +131,26 @@ def given_plan(
     *,
     output_attentions: bool,
 ) -> AttentionPlan:
-    """Plan the attention of a part of the model that is called alone; for masks see `given_bias`."""
+    """Plan the attention of a part of the model that is called alone.
+
+    Args:
+        config: the tower's configuration.
+        masks: biases `(batch or 1, 1, seq or 1, seq)`; or booleans of this shape, or anything `(batch, seq)`, which are
+            non-zero for keys to attend to. None counts as no mask.
+        hidden_states: `(batch, seq, hidden)`, for the dtype.
+        output_attentions: True if the call returns the weights.
+    """
     implementation = choose_implementation(config, output_attentions=output_attentions)
-    bias = given_bias(masks, hidden_states.dtype)
-    if bias is None:
+    biases = [_as_bias(mask, hidden_states.dtype) for mask in masks if mask is not None]
+    if not biases:
         return AttentionPlan(implementation)
-    return _biased_plan(DEFAULT_IMPLEMENTATION if implementation == FLASH_ATTENTION else implementation, bias)
+    if implementation == FLASH_ATTENTION:  # which takes no bias
+        implementation = DEFAULT_IMPLEMENTATION
+    return _biased_plan(implementation, sum(biases[1:], start=biases[0]))
 
 
 def _biased_plan(implementation: str, bias: Tensor) -> AttentionPlan:
-    keyless = keyless_queries(bias)  # (batch or 1, 1, seq, 1)
+    keyless = (bias <= torch.finfo(bias.dtype).min).all(dim=-1, keepdim=True)  # (batch or 1, 1, seq, 1)
     bias = bias - lowest_where(keyless, bias.dtype)
     return AttentionPlan(implementation, bias=bias, keyless=keyless.transpose(1, 2))
 
@@ -168,26 +178,9 @@ def causal_bias(seq: int, like: Tensor) -> Tensor:
     return lowest_where(~seen, like.dtype)[None, None]
 
 
-def given_bias(masks: tuple[Tensor | None, ...], dtype: torch.dtype) -> Tensor | None:
-    """Return the sum of masks that the caller of a layer gives; None if there is none.
-
-    Args:
-        masks: biases `(batch or 1, 1, seq or 1, seq)`; or booleans of this shape, or anything `(batch, seq)`, which are
-            non-zero for keys to attend to.
-        dtype: of the bias.
-    """
-    biases = [_as_bias(mask, dtype) for mask in masks if mask is not None]
-    return sum(biases[1:], start=biases[0]) if biases else None
-
-
 def _as_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
     if mask.ndim == 2:
         return lowest_where(mask == 0, dtype)[:, None, None, :]
     if not mask.is_floating_point():
         return lowest_where(mask == 0, dtype)
     return mask.clamp(min=torch.finfo(dtype).min).to(dtype)
-
-
-def keyless_queries(bias: Tensor) -> Tensor:
-    """Return which queries see no key by a bias `(batch or 1, 1, seq, seq)`: `(batch or 1, 1, seq, 1)`, bool."""
-    return (bias <= torch.finfo(bias.dtype).min).all(dim=-1, keepdim=True)

@@ -37,7 +37,7 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
     return tensor.numpy()
 
 
-def known_values(tensor: Tensor) -> np.ndarray | None:
+def known_values(tensor: Tensor | None) -> np.ndarray | None:
     """Return the values of an input; None if a compiler or transformation hides them, or they are not on the CPU."""
     if torch.compiler.is_compiling() or type(tensor) is not Tensor:
         return None
@@ -47,7 +47,7 @@ def known_values(tensor: Tensor) -> np.ndarray | None:
         return None
     try:
         return tensor.numpy()
-    except RuntimeError:  # inside torch.vmap, which cannot be detected otherwise
+    except (RuntimeError, TypeError):  # inside torch.vmap, which cannot be detected otherwise; or numpy lacks the dtype
         return None
 
 

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from clip_core.configuration import CLIPTextConfig
 from clip_core.modeling.handles import TextTowerHandles
-from clip_core.modeling.inputs import check_eos, check_text_length, text_length, unknown_ids
+from clip_core.modeling.inputs import check_eos, check_text_length, required, text_length, unknown_ids
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPTextModelOutput,
     as_asked,
     outputs_asked,
 )
-from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, parts_to_read
+from clip_core.modeling.trimming import hides_what_is_read, parts_to_read
 from clip_torch.initialization import embedding, positions, projection
 from clip_torch.layers import CLIPEncoder
 from clip_torch.plan import Packing, choose_implementation, text_plan
 from clip_torch.pretrained import CLIPPreTrainedModel
 from clip_torch.tensors import known_values
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    import numpy as np
 
 
 class CLIPTextEmbeddings(nn.Module):
@@ -64,6 +59,8 @@ class CLIPTextEmbeddings(nn.Module):
 class CLIPTextTransformer(TextTowerHandles, nn.Module):
     """The text tower without a head."""
 
+    _known_values = staticmethod(known_values)
+
     def __init__(self, config: CLIPTextConfig) -> None:
         super().__init__()
         self.config = config
@@ -80,8 +77,7 @@ class CLIPTextTransformer(TextTowerHandles, nn.Module):
         output_hidden_states: bool | None = None,
     ) -> BaseModelOutputWithPooling[Tensor]:
         """Run the tower; arguments as in CLIPTextModel."""
-        if input_ids is None:
-            raise ValueError("input_ids is missing; pass the tokenizer's ids, (batch, seq)")
+        input_ids = required("input_ids", input_ids)
         config = self.config
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
@@ -97,12 +93,7 @@ class CLIPTextTransformer(TextTowerHandles, nn.Module):
         last_hidden_state = self.final_layer_norm(encoded.last_hidden_state)
         rows = torch.arange(input_ids.shape[0], device=last_hidden_state.device)
         pooled = last_hidden_state[rows, self.eos_positions(input_ids).to(last_hidden_state.device)]
-        return BaseModelOutputWithPooling(
-            last_hidden_state=last_hidden_state,
-            pooler_output=pooled,
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
-        )
+        return BaseModelOutputWithPooling.of(encoded, last_hidden_state=last_hidden_state, pooler_output=pooled)
 
     def pooled(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
@@ -112,7 +103,9 @@ class CLIPTextTransformer(TextTowerHandles, nn.Module):
         In eager calls on the CPU, and without `position_ids`; otherwise every token is read. See
         `clip_core.modeling.trimming`.
         """
-        lengths = None if position_ids is not None else self.lengths_to_read(input_ids, attention_mask)
+        lengths = None
+        if position_ids is None:
+            lengths = self.lengths_to_read(input_ids, attention_mask, training=self.training)
         if lengths is None:
             return self(input_ids, attention_mask, position_ids).pooler_output
         if attention_mask is not None and not hides_what_is_read((attention_mask != 0).numpy(), lengths):
@@ -140,16 +133,6 @@ class CLIPTextTransformer(TextTowerHandles, nn.Module):
         encoded = self.encoder(packing.packed(embedded), plan=plan, output_attentions=False, output_hidden_states=False)
         return self.final_layer_norm(encoded.last_hidden_state[0, lengths.cumsum(dim=0) - 1])
 
-    def lengths_to_read(self, input_ids: Tensor | None, attention_mask: Tensor | None = None) -> np.ndarray | None:
-        """Return the number of tokens of each row that its pooled output depends on, `(batch,)`; None to read all."""
-        ids = None if input_ids is None else known_values(input_ids)
-        mask = None if attention_mask is None else known_values(attention_mask != 0)
-        if input_ids is None or ids is None or (mask is None) != (attention_mask is None):
-            return None
-        if self.training and self.config.attention_dropout > 0:  # keeps the random numbers those of the whole batch
-            return None
-        return lengths_to_read(ids, self.eos_positions(input_ids).numpy(), mask, self.config)
-
     def eos_positions(self, input_ids: Tensor) -> Tensor:
         """Return the position at which each row of ids `(batch, seq)` is pooled: `(batch,)`.
 
@@ -162,10 +145,6 @@ class CLIPTextTransformer(TextTowerHandles, nn.Module):
         if self.config.missing_eos == "error" and not torch.compiler.is_compiling():
             check_eos(is_eos.any(dim=-1).tolist(), self.config.eos_token_id)
         return is_eos.int().argmax(dim=-1)
-
-    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
-        """Remove attention heads for good; see CLIPPreTrainedModel.prune_heads."""
-        self.encoder.prune_heads(heads_to_prune, self.config)
 
 
 class _TextModel(CLIPPreTrainedModel):
@@ -235,9 +214,4 @@ class CLIPTextModelWithProjection(_TextModel):
 
     def _head(self, outputs: BaseModelOutputWithPooling[Tensor]) -> CLIPTextModelOutput[Tensor]:
         """Project the pooled output of the tower."""
-        return CLIPTextModelOutput(
-            text_embeds=self.text_projection(outputs.pooler_output),
-            last_hidden_state=outputs.last_hidden_state,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-        )
+        return CLIPTextModelOutput.of(outputs, text_embeds=self.text_projection(outputs.pooler_output))

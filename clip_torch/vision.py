@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clip_core.configuration import CLIPConfig, CLIPVisionConfig
-from clip_core.modeling.inputs import check_pixel_shape
+from clip_core.modeling.handles import TowerHandles
+from clip_core.modeling.inputs import check_pixel_shape, required
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPVisionModelOutput,
@@ -23,9 +24,6 @@ from clip_torch.layers import CLIPEncoder
 from clip_torch.loss import classification_loss
 from clip_torch.plan import choose_implementation, vision_plan
 from clip_torch.pretrained import CLIPPreTrainedModel
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 
 class CLIPVisionEmbeddings(nn.Module):
@@ -49,9 +47,7 @@ class CLIPVisionEmbeddings(nn.Module):
     def forward(self, pixel_values: Tensor, interpolate_pos_encoding: bool = False) -> Tensor:
         """Embed images `(batch, channels, height, width)`: `(batch, 1 + patches, hidden)`."""
         shape = pixel_values.shape
-        check_pixel_shape(
-            shape, self.num_channels, self.image_size, self.patch_size, interpolate=interpolate_pos_encoding
-        )
+        check_pixel_shape(shape, self, interpolate=interpolate_pos_encoding)
         batch, _, height, width = shape
         patches = self.patch_embedding(pixel_values.to(self.class_embedding.dtype))  # (batch, hidden, rows, cols)
         patches = patches.flatten(2).transpose(1, 2)  # (batch, patches, hidden)
@@ -77,7 +73,7 @@ class CLIPVisionEmbeddings(nn.Module):
         return torch.cat([table[None, :1], grid.flatten(2).transpose(1, 2)], dim=1)
 
 
-class CLIPVisionTransformer(nn.Module):
+class CLIPVisionTransformer(TowerHandles, nn.Module):
     """The vision tower without a head."""
 
     def __init__(self, config: CLIPVisionConfig) -> None:
@@ -96,8 +92,7 @@ class CLIPVisionTransformer(nn.Module):
         interpolate_pos_encoding: bool = False,
     ) -> BaseModelOutputWithPooling[Tensor]:
         """Run the tower; arguments as in CLIPVisionModel."""
-        if pixel_values is None:
-            raise ValueError("pixel_values is missing; pass the image processor's result")
+        pixel_values = required("pixel_values", pixel_values)
         config = self.config
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
@@ -109,16 +104,8 @@ class CLIPVisionTransformer(nn.Module):
             output_hidden_states=output_hidden_states,
             plan=vision_plan(implementation),
         )
-        return BaseModelOutputWithPooling(
-            last_hidden_state=encoded.last_hidden_state,
-            pooler_output=self.post_layernorm(encoded.last_hidden_state[:, 0]),
-            hidden_states=encoded.hidden_states,
-            attentions=encoded.attentions,
-        )
-
-    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
-        """Remove attention heads for good; see CLIPPreTrainedModel.prune_heads."""
-        self.encoder.prune_heads(heads_to_prune, self.config)
+        pooled = self.post_layernorm(encoded.last_hidden_state[:, 0])
+        return BaseModelOutputWithPooling.of(encoded, pooler_output=pooled)
 
 
 class _VisionModel(CLIPPreTrainedModel):
@@ -186,12 +173,7 @@ class CLIPVisionModelWithProjection(_VisionModel):
 
     def _head(self, outputs: BaseModelOutputWithPooling[Tensor]) -> CLIPVisionModelOutput[Tensor]:
         """Project the pooled output of the tower."""
-        return CLIPVisionModelOutput(
-            image_embeds=self.visual_projection(outputs.pooler_output),
-            last_hidden_state=outputs.last_hidden_state,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-        )
+        return CLIPVisionModelOutput.of(outputs, image_embeds=self.visual_projection(outputs.pooler_output))
 
 
 class CLIPForImageClassification(CLIPPreTrainedModel):
@@ -238,10 +220,5 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
         outputs = self.vision_model(pixel_values, output_attentions, output_hidden_states)
         logits = self.classifier(outputs.last_hidden_state[:, 1:].mean(dim=1))
-        classified = ImageClassifierOutput(
-            loss=None if labels is None else classification_loss(logits, labels, self.config.problem_type),
-            logits=logits,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-        )
-        return as_asked(classified, self.config, return_dict)
+        loss = None if labels is None else classification_loss(logits, labels, self.config.problem_type)
+        return as_asked(ImageClassifierOutput.of(outputs, loss=loss, logits=logits), self.config, return_dict)

@@ -9,9 +9,7 @@ all padding. The reference adds the lowest value to its scores, which absorbs th
 masked only once, its own among them. Fused kernels get the gradient of such scores wrong, up to a factor of the number
 of keys. Every backend therefore gives these queries scores of zero and a bias of zero for the keys masked only once.
 The outputs are the reference's, no row of scores is all -inf, and no gradient reaches the query or the keys, as these
-scores are constant. PyTorch and Flax zero the queries, because their fused kernels form the scores inside. TensorFlow
-has no fused kernel: it multiplies the scores by a scale anyway, and a scale of zero for these queries saves a pass over
-them.
+scores are constant. The queries are zeroed rather than the scores, as fused kernels form the scores inside.
 """
 
 from __future__ import annotations
@@ -44,6 +42,21 @@ def known_implementation(name: str | None, known: Sequence[str]) -> str:
         elsewhere = "; FlashAttention 2 is only in clip_torch" if name == FLASH_ATTENTION else ""
         raise ValueError(f"attn_implementation={name!r} is unknown; choose from {', '.join(known)}{elsewhere}")
     return name
+
+
+def implementation_of_call(name: str, *, output_attentions: bool, warns: bool = True) -> str:
+    """Return the attention implementation of a call: `eager`, with one warning, if it returns the weights.
+
+    Args:
+        name: the configured implementation.
+        output_attentions: True if the call returns the weights.
+        warns: False where a compiler traces the call.
+    """
+    if not output_attentions:
+        return name
+    if warns:
+        warn_of_eager(name)
+    return "eager"
 
 
 def warn_of_eager(name: str) -> None:

@@ -6,10 +6,26 @@ A size is None if a graph does not know it; such a size is accepted.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+Value = TypeVar("Value")
+
+# Where each main input comes from.
+_RETURNED = {
+    "input_ids": "the ids that the tokenizer returns, (batch, seq)",
+    "pixel_values": "the pixel values that the image processor returns, (batch, channels, height, width)",
+}
+
+
+class TakesImages(Protocol):
+    """The sizes of the images that a model takes."""
+
+    num_channels: int
+    image_size: int
+    patch_size: int
 
 
 def text_length(input_ids: Any, inputs_embeds: Any) -> int | None:
@@ -18,10 +34,38 @@ def text_length(input_ids: Any, inputs_embeds: Any) -> int | None:
     Raises:
         ValueError: neither is given.
     """
-    if input_ids is None and inputs_embeds is None:
-        raise ValueError("input_ids is missing; pass the ids that the tokenizer returns, (batch, seq)")
-    seq: int | None = input_ids.shape[-1] if inputs_embeds is None else inputs_embeds.shape[-2]
+    seq: int | None = required("input_ids", input_ids).shape[-1] if inputs_embeds is None else inputs_embeds.shape[-2]
     return seq
+
+
+def required(name: str, value: Value | None) -> Value:
+    """Return the main input of a call.
+
+    Args:
+        name: its name.
+        value: its value.
+
+    Raises:
+        ValueError: it is None.
+    """
+    if value is None:
+        raise ValueError(f"{name} is missing; pass {_RETURNED[name]}")
+    return value
+
+
+def check_mask_shape(shape: Sequence[int | None], expected: Sequence[int | None]) -> None:
+    """Refuse an attention mask of another shape than the ids.
+
+    Args:
+        shape: shape of the mask.
+        expected: shape of the ids, `(batch, seq)`.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    known = all(None in pair or pair[0] == pair[1] for pair in zip(shape, expected, strict=False))
+    if len(shape) != len(expected) or not known:
+        raise ValueError(f"attention_mask has shape {tuple(shape)}; it needs that of input_ids, {tuple(expected)}")
 
 
 def check_text_length(seq: int | None, longest: int) -> None:
@@ -63,21 +107,18 @@ def check_eos(has_eos: Iterable[bool], eos_token_id: int) -> None:
         )
 
 
-def check_pixel_shape(
-    shape: Sequence[int | None], num_channels: int, image_size: int, patch_size: int, *, interpolate: bool
-) -> None:
+def check_pixel_shape(shape: Sequence[int | None], embeddings: TakesImages, *, interpolate: bool) -> None:
     """Refuse images that do not fit the model.
 
     Args:
         shape: shape of `pixel_values`, which should be `(batch, channels, height, width)`.
-        num_channels: number of channels the model takes.
-        image_size: the height and width the model takes.
-        patch_size: the height and width of a patch.
+        embeddings: the embeddings of the vision tower.
         interpolate: also accept images of another size, as `interpolate_pos_encoding=True` does.
 
     Raises:
         ValueError: the shape does not fit.
     """
+    num_channels, image_size, patch_size = embeddings.num_channels, embeddings.image_size, embeddings.patch_size
     if len(shape) != 4 or (shape[1] is not None and shape[1] != num_channels):
         raise ValueError(
             f"pixel_values has shape {tuple(shape)}; it must be (batch, channels, height, width), "

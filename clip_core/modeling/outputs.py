@@ -65,6 +65,18 @@ class ModelOutput(OrderedDict[str, Any]):
                 raise TypeError(f"{type(self).__name__} got two values for the field {name!r}")
         return by_name | fields
 
+    @classmethod
+    def of(cls, inner: ModelOutput, **fields: Any) -> Self:
+        """Return the output of a part around another: its own fields, and all others as they are in the inner output.
+
+        Args:
+            inner: the inner output, such as that of a tower for the head on it.
+            **fields: the fields by name.
+        """
+        return cls(
+            **{name: getattr(inner, name, None) for name in cls.__dataclass_fields__ if name not in fields}, **fields
+        )
+
     def to_tuple(self) -> tuple[Any, ...]:
         """Return the fields that are not None, in order; nested outputs become tuples too."""
         return tuple(value.to_tuple() if isinstance(value, ModelOutput) else value for value in self.values())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -63,3 +65,15 @@ def plan_pruning(
         if removed:
             plan[layer] = (removed, sorted(pruned | wanted))
     return plan
+
+
+def kept_features(heads: Iterable[int], num_heads: int, head_dim: int) -> np.ndarray:
+    """Return the features of a projection that are left without some heads: `(heads left * head_dim,)`, int64.
+
+    Args:
+        heads: indices of the heads to remove.
+        num_heads: number of heads before.
+        head_dim: number of features of each head.
+    """
+    features = np.arange(num_heads * head_dim, dtype=np.int64).reshape(num_heads, head_dim)
+    return np.delete(features, list(heads), axis=0).ravel()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from clip_core.modeling.inputs import check_eos
+
 if TYPE_CHECKING:
     from clip_core.configuration import CLIPTextConfig
 
@@ -32,6 +34,23 @@ class Part(NamedTuple):
 
     rows: np.ndarray
     length: int
+
+
+def pooled_positions(input_ids: np.ndarray, config: CLIPTextConfig) -> np.ndarray:
+    """Return the position at which each row of known ids is pooled, as a text tower's `eos_positions` does: `(batch,)`.
+
+    Args:
+        input_ids: `(batch, seq)`.
+        config: the text tower's configuration.
+
+    Raises:
+        ValueError: a row has no EOS token, and `config.missing_eos` is "error".
+    """
+    marks = input_ids if config.pools_at_largest_id else input_ids == config.eos_token_id
+    if config.missing_eos == "error" and not config.pools_at_largest_id:
+        check_eos(np.asarray(marks.any(axis=-1)), config.eos_token_id)
+    positions: np.ndarray = marks.argmax(axis=-1)
+    return positions
 
 
 def lengths_to_read(

@@ -90,6 +90,7 @@ def test_queries_that_see_no_key_attend_evenly_to_keys_masked_once(backend, case
     )
     states = backend.tensor(np.zeros((BATCH, SEQ, 1)), "float32")
     plan = backend.module("plan").text_plan("eager", backend.tensor(np.array(mask)), states)
+    assert plan.keyless is None or tuple(plan.keyless.shape) == (BATCH, SEQ, 1, 1)
     _, weights = attention.attend(query, key, value, plan, scale=0.3, dropout=backend.no_dropout)
     masked = np.triu(np.ones((SEQ, SEQ)), k=1) + (np.array(mask) == 0)[:, None]  # (batch, seq, seq)
     keyless = (masked > 0).all(-1)

@@ -46,6 +46,20 @@ def test_none_fields_are_skipped_by_every_view_but_the_attribute(output):
         output["loss"]
 
 
+def test_an_output_around_another_has_its_fields_and_its_own():
+    tower = BaseModelOutputWithPooling(
+        last_hidden_state="states", pooler_output="pooled", hidden_states=("embeddings",)
+    )
+    assert CLIPTextModelOutput.of(tower, text_embeds="texts") == {
+        "text_embeds": "texts",
+        "last_hidden_state": "states",
+        "hidden_states": ("embeddings",),
+    }
+    assert CLIPTextModelOutput.of(tower, last_hidden_state="other")[0] == "other"
+    with pytest.raises(TypeError, match=naming("CLIPTextModelOutput", "'pooled'")):
+        CLIPTextModelOutput.of(tower, pooled="pooled")
+
+
 def test_to_tuple_unfolds_inner_outputs(output):
     assert output.to_tuple() == ("texts", "images", ("states", "pooled"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clip_core.configuration import CLIPTextConfig
-from clip_core.modeling.pruning import plan_pruning
+from clip_core.modeling.pruning import kept_features, plan_pruning
 from support.messages import naming
 
 
@@ -34,3 +34,8 @@ def test_heads_pruned_before_are_skipped(config):
 def test_what_cannot_be_pruned_is_named(config, heads, named):
     with pytest.raises(ValueError, match=naming(*named)):
         plan_pruning(heads, config)
+
+
+def test_the_features_of_the_heads_left_are_kept():
+    assert kept_features([2, 0], num_heads=4, head_dim=2).tolist() == [2, 3, 6, 7]
+    assert kept_features([], num_heads=2, head_dim=3).tolist() == list(range(6))

@@ -8,14 +8,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from clip_core import CLIPTextConfig
 from clip_core.modeling.trimming import (
     TOKENS_PER_RUN,
     hides_what_is_read,
     lengths_to_read,
     parts_to_read,
+    pooled_positions,
     rounded,
     trimmed,
 )
+from support.messages import naming
 
 IDS = np.arange(18).reshape(3, 6)
 POOLED_AT = np.array([1, 4, 0])
@@ -29,6 +32,15 @@ def lengths(ids=IDS, mask=None, **limits):
 def test_a_row_is_read_up_to_where_it_is_pooled():
     assert lengths().tolist() == [2, 5, 1]
     assert lengths(mask=np.ones((3, 6))).tolist() == [2, 5, 1]
+
+
+def test_a_row_is_pooled_at_its_first_eos_or_at_its_largest_id():
+    ids = np.array([[1, 7, 7, 9], [9, 1, 1, 7], [1, 1, 9, 1]])
+    assert pooled_positions(ids, CLIPTextConfig(eos_token_id=7)).tolist() == [1, 3, 0]
+    assert pooled_positions(ids, CLIPTextConfig(eos_token_id=2)).tolist() == [3, 0, 2]
+    assert pooled_positions(ids[:2], CLIPTextConfig(eos_token_id=7, missing_eos="error")).tolist() == [1, 3]
+    with pytest.raises(ValueError, match=naming("[2]", 7)):
+        pooled_positions(ids, CLIPTextConfig(eos_token_id=7, missing_eos="error"))
 
 
 def test_a_row_that_looks_behind_where_it_is_pooled_is_read_whole():
