@@ -129,6 +129,8 @@ class BatchEncoding(BatchFeature):
         """
         return list(self._row(batch_index).word_ids)
 
+    words = word_ids  # the older name
+
     def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         """Return the index of a token's text in the pair; None for special tokens.
 
@@ -230,17 +232,18 @@ class BatchEncoding(BatchFeature):
         return row, token + len(row) if token < 0 else token
 
 
-def read_columns(encoded_inputs: Any) -> tuple[dict[str, Any], bool, TensorType | None]:
+def read_columns(encoded_inputs: Any, ids: str = "input_ids") -> tuple[dict[str, Any], bool, TensorType | None]:
     """Read an encoding's columns back into lists.
 
     Args:
         encoded_inputs: the columns of one row or of a batch, as lists or arrays; or a list of rows, each a dict.
+        ids: the name of the column of ids.
 
     Returns:
-        The columns, each a list of rows; True if they are those of a batch; the framework of `input_ids`, if any.
+        The columns, each a list of rows; True if they are those of a batch; the framework of the ids, if any.
 
     Raises:
-        ValueError: if there are no `input_ids`, or the columns differ in their number of rows.
+        ValueError: if there are no ids, or the columns differ in their number of rows.
     """
     if isinstance(encoded_inputs, Mapping):
         columns = dict(encoded_inputs)
@@ -248,11 +251,11 @@ def read_columns(encoded_inputs: Any) -> tuple[dict[str, Any], bool, TensorType 
         columns = {name: [row[name] for row in encoded_inputs] for name in encoded_inputs[0]}
     else:
         raise ValueError("rows to pad are a dict of columns, or a list of dicts that is not empty")
-    if "input_ids" not in columns:
-        raise ValueError(f"rows to pad need input_ids; given were {', '.join(columns) or 'none'}")
-    frameworks = {framework_of(columns["input_ids"]), *map(framework_of, columns["input_ids"][:1])} - {None}
+    if ids not in columns:
+        raise ValueError(f"rows to pad need {ids}; given were {', '.join(columns) or 'none'}")
+    frameworks = {framework_of(columns[ids]), *map(framework_of, columns[ids][:1])} - {None}
     columns = {name: to_lists(value) for name, value in columns.items()}
-    is_batch = not columns["input_ids"] or isinstance(columns["input_ids"][0], list)
+    is_batch = not columns[ids] or isinstance(columns[ids][0], list)
     if not is_batch:
         columns = {name: [value] for name, value in columns.items()}
     counts = {name: len(value) for name, value in columns.items()}

@@ -7,7 +7,7 @@ import json
 import re
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 from clip_core.hub.files import staged, write_text
 from clip_core.hub.pushable import Pushable, upload_saved
@@ -16,6 +16,7 @@ from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME
 from clip_core.images.processor import CLIPImageProcessor
 from clip_core.images.settings import ARGUMENTS
 from clip_core.processing.batch import BatchFeature
+from clip_core.processing.keywords import CLIPProcessorKwargs
 from clip_core.tokenization.rows import CallOptions
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 # Keywords of a call for the image processor, and those for the tokenizer; any others are unknown.
 IMAGE_KEYWORDS = inspect.signature(CLIPImageProcessor.preprocess).parameters.keys() - {"self", "images", "kwargs"}
 TEXT_KEYWORDS = CallOptions.__dataclass_fields__.keys() | {"text_pair"}
-_GROUPS = ("common_kwargs", "images_kwargs", "text_kwargs")
+GROUPS = ("common_kwargs", "images_kwargs", "text_kwargs")
 
 
 def split_keywords(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -42,7 +43,7 @@ def split_keywords(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
         ValueError: if a keyword is given both flat and in a group.
     """
     flat, groups = dict(kwargs), {}
-    for name in _GROUPS:
+    for name in GROUPS:
         groups[name] = flat.pop(name, None) or {}
     for name, group in groups.items():
         if twice := sorted(group.keys() & flat.keys()):
@@ -90,7 +91,7 @@ class CLIPProcessor(Pushable, Readable):
             if makes not in getattr(value, "model_input_names", ()):
                 raise TypeError(f"{attribute} is of type {type(value).__name__}, which does not produce {makes}")
 
-    def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> BatchFeature:
+    def __call__(self, images: Any = None, text: Any = None, **kwargs: Unpack[CLIPProcessorKwargs]) -> BatchFeature:
         """Convert images and texts into model inputs.
 
         Args:
@@ -221,6 +222,10 @@ class CLIPProcessor(Pushable, Readable):
         stated = getattr(self.tokenizer, "init_kwargs", {})
         for key in TEXT_KEYWORDS & stated.keys():
             keywords.setdefault(key, getattr(self.tokenizer, key, stated[key]))
+
+
+# Evaluated, for code that reads the keywords of a processor from its signature, as transformers has them.
+CLIPProcessor.__call__.__annotations__["kwargs"] = Unpack[CLIPProcessorKwargs]
 
 
 def _tokenizer_class(use_fast: bool | None) -> type[CLIPTokenizerBase]:

@@ -144,7 +144,7 @@ def _encode(encoder: Encoder, batch: dict[int, np.ndarray]) -> EncodedBatch:
 def _pixel_values(processor: CLIPProcessor, place: int, image: Any) -> np.ndarray | ValueError:
     """Return the image as model input, `(1, channels, height, width)`, or the error."""
     # An array with 1 or 3 rows is ambiguous about its channel axis; an image is not.
-    known = {"input_data_format": LAST} if isinstance(image, (str, Path, Image.Image)) else {}
+    known: dict[str, Any] = {"input_data_format": LAST} if isinstance(image, (str, Path, Image.Image)) else {}
     try:
         pixels: np.ndarray = processor(images=[image], return_tensors="np", **known)["pixel_values"]
         if len(pixels) != 1:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from clip_core._lazy import names_on_demand
 
 if TYPE_CHECKING:
+    from tokenizers import AddedToken
+
     from clip_core.processing.encoding import BatchEncoding
-    from clip_core.tokenization.added import AddedToken
     from clip_core.tokenization.bpe import CLIPTokenizer
     from clip_core.tokenization.fast import CLIPTokenizerFast
 
@@ -19,5 +20,5 @@ __all__ = ["AddedToken", "BatchEncoding", "CLIPTokenizer", "CLIPTokenizerFast"]
 
 __getattr__, __dir__ = names_on_demand(
     __name__,
-    {"AddedToken": "added", "BatchEncoding": "calls", "CLIPTokenizer": "bpe", "CLIPTokenizerFast": "fast"},
+    {"AddedToken": "specials", "BatchEncoding": "calls", "CLIPTokenizer": "bpe", "CLIPTokenizerFast": "fast"},
 )

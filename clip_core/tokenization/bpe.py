@@ -1,4 +1,4 @@
-"""CLIPTokenizer: the byte-pair encoding of CLIP in Python that can be read."""
+"""CLIPTokenizer: the byte-pair encoding of CLIP in readable Python."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import regex
 
 from clip_core.tokenization import unicode
-from clip_core.tokenization.added import AddedTokenFinder
+from clip_core.tokenization.text import AddedTokenFinder
 from clip_core.tokenization.tokenizer import CLIPTokenizerBase
 from clip_core.tokenization.vocabulary import SIGNS_PATTERN, WORD_PATTERN
 
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 
 class CLIPTokenizer(CLIPTokenizerBase):
-    """Texts to ids and back, in pure Python; the ids are those of `CLIPTokenizerFast`.
+    """Tokenizer in pure Python; its ids are those of `CLIPTokenizerFast`.
 
-    Arguments as of `CLIPTokenizerBase`. As in transformers, `errors` comes third, and `tokenizer_file` is given by
-    name.
+    Arguments as of `CLIPTokenizerBase`. As in transformers, `errors` comes third; `tokenizer_file` is keyword-only.
 
     Example:
         >>> tokenizer = CLIPTokenizer.from_pretrained("openai/clip-vit-base-patch32")  # doctest: +SKIP
@@ -53,7 +52,7 @@ class CLIPTokenizer(CLIPTokenizerBase):
         self.bpe_ranks = {pair: rank for rank, pair in enumerate(self.table.merges)}
 
     def bpe(self, token: str) -> str:
-        """Return the tokens of a word, with spaces between.
+        """Return the tokens of a word, separated by spaces.
 
         Args:
             token: the word, each of its bytes as a character of `byte_encoder`.
@@ -75,16 +74,16 @@ class CLIPTokenizer(CLIPTokenizerBase):
         return ids
 
     def _encode_word(self, word: str) -> list[int]:
-        symbols, unknown = unicode.to_symbols(word), str(self.unk_token)
+        symbols, unknown = unicode.to_symbols(word), self.unk_token
         tokens = [*symbols[:-1], symbols[-1] + unicode.END_OF_WORD]
-        tokens = [token if token in self.table.vocab else unknown for token in tokens]
-        return [self.table.ids[token] for token in self._merged(tokens)]
+        known = [token if token in self.table.vocab else unknown for token in tokens]
+        return [self.table.ids[token] for token in self._merged([token for token in known if token is not None])]
 
     def _merged(self, tokens: list[str]) -> list[str]:
-        """Return the tokens after all merges: always that of the highest rank, and of those the leftmost.
+        """Return the tokens after all merges: each time the pair of the best rank, and the leftmost of equal ones.
 
-        Each token is kept at the place where it begins. Of two that merge, the left one grows and the right one goes;
-        a pair in the heap no longer counts once one of its tokens is gone or has grown.
+        Each token stays at the place where it begins. Of a pair that merges, the left token grows and the right one
+        becomes empty; a pair in the heap is out of date once either of its tokens has changed.
         """
         end = len(tokens)
         following, preceding = list(range(1, end + 1)), list(range(-1, end - 1))

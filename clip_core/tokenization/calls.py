@@ -1,4 +1,7 @@
-"""Methods of a tokenizer, which each function takes first: other ways to call it, and rows made or padded from ids."""
+"""The other ways to call a tokenizer, and rows built, padded or prepared from ids.
+
+Each function is a method of `CLIPTokenizerBase`.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,12 @@ if TYPE_CHECKING:
 
 
 def shows_options(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Show in a method's signature the keywords that its `**options` take, which are those of `CallOptions`."""
+    """Replace `**options` in a method's signature by the keywords that it takes, those of `CallOptions`."""
     signature = inspect.signature(method)
-    own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
-    options = [
-        one for name, one in inspect.signature(CallOptions).parameters.items() if name not in signature.parameters
-    ]
-    shown = [*own, *(one.replace(kind=one.KEYWORD_ONLY) for one in options)]
-    method.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
+    shown = {name: one for name, one in signature.parameters.items() if one.kind is not one.VAR_KEYWORD}
+    for name, one in inspect.signature(CallOptions).parameters.items():
+        shown.setdefault(name, one.replace(kind=one.KEYWORD_ONLY))
+    method.__signature__ = signature.replace(parameters=[*shown.values()])  # type: ignore[attr-defined]
     return method
 
 
@@ -48,7 +49,7 @@ def encode(
 
 
 @shows_options
-def encode_plus(tokenizer: Any, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
+def encode_plus(tokenizer: Any, text: Any, text_pair: Any = None, **options: Any) -> Any:
     """Call the tokenizer with one text. Arguments and result as of `CLIPTokenizerBase.__call__`.
 
     Raises:
@@ -56,12 +57,11 @@ def encode_plus(tokenizer: Any, text: Any, text_pair: Any = None, **options: Any
     """
     if not isinstance(text, str) and not options.get("is_split_into_words"):
         raise TypeError(f"one text is needed, not a {type(text).__name__}; call the tokenizer itself for a batch")
-    encoding: BatchEncoding = tokenizer(text, text_pair, **options)
-    return encoding
+    return tokenizer(text, text_pair, **options)
 
 
 @shows_options
-def batch_encode_plus(tokenizer: Any, batch_text_or_text_pairs: Any, **options: Any) -> BatchEncoding:
+def batch_encode_plus(tokenizer: Any, batch_text_or_text_pairs: Any, **options: Any) -> Any:
     """Call the tokenizer with a batch. Arguments and result as of `CLIPTokenizerBase.__call__`.
 
     Raises:
@@ -69,18 +69,16 @@ def batch_encode_plus(tokenizer: Any, batch_text_or_text_pairs: Any, **options: 
     """
     if not isinstance(batch_text_or_text_pairs, (list, tuple)):
         raise TypeError(f"a list of texts is needed, not a {type(batch_text_or_text_pairs).__name__}")
-    encoding: BatchEncoding = tokenizer(batch_text_or_text_pairs, **options)
-    return encoding
+    return tokenizer(batch_text_or_text_pairs, **options)
 
 
 @shows_options
 def tokenize(
     tokenizer: Any, text: str, pair: str | None = None, add_special_tokens: bool = False, **options: Any
-) -> list[str | None]:
-    """Return the tokens of the ids that `encode` returns. Arguments as of `CLIPTokenizerBase.__call__`."""
+) -> Any:
+    """Return the tokens of the ids that `encode` returns, a list. Arguments as of `CLIPTokenizerBase.__call__`."""
     ids = tokenizer.encode(text, pair, add_special_tokens=add_special_tokens, **{"verbose": False, **options})
-    tokens: list[str | None] = tokenizer.convert_ids_to_tokens(ids)
-    return tokens
+    return tokenizer.convert_ids_to_tokens(ids)
 
 
 @shows_options
@@ -101,9 +99,8 @@ def prepare_for_model(
         **options: as in `CLIPTokenizerBase.__call__`.
     """
     asked = CallOptions(**options)
-    texts = [list(ids)] if pair_ids is None else [list(ids), list(pair_ids)]
     asked.settle(tokenizer)
-    columns = make_columns(tokenizer, [texts], asked)
+    columns = make_columns(tokenizer, [[list(part) for part in (ids, pair_ids) if part is not None]], asked)
     return BatchEncoding(columns if prepend_batch_axis else first_row(columns), tensor_type=asked.return_tensors)
 
 
@@ -115,14 +112,16 @@ def first_row(columns: dict[str, Any]) -> dict[str, Any]:
 def build_inputs_with_special_tokens(
     tokenizer: Any, token_ids_0: list[int], token_ids_1: list[int] | None = None
 ) -> list[int]:
-    """Return the ids of a text with bos_token and eos_token around, or of a pair as `bos A eos eos B eos`.
+    """Return the ids of a text between bos_token and eos_token, or of a pair as `bos A eos eos B eos`.
 
     Args:
         token_ids_0: the ids of a text.
         token_ids_1: the ids of the second text of a pair. CLIP has no pairs; the form is that of RoBERTa.
+
+    Raises:
+        ValueError: bos_token or eos_token is None.
     """
-    ids, named = tokenizer.table.ids, tokenizer.table.named
-    bos, eos = ids[named["bos_token"]], ids[named["eos_token"]]
+    bos, eos = tokenizer.table.ends()
     return [bos, *token_ids_0, eos] if token_ids_1 is None else [bos, *token_ids_0, eos, eos, *token_ids_1, eos]
 
 
@@ -134,7 +133,7 @@ def create_token_type_ids_from_sequences(
 
 
 def num_special_tokens_to_add(tokenizer: Any, pair: bool = False) -> int:
-    """Return how many special tokens are put around a text.
+    """Return the number of special tokens around a text.
 
     Args:
         pair: around a pair of texts instead.
@@ -153,27 +152,23 @@ def pad(
     return_tensors: TensorType | None = None,
     verbose: bool = True,
 ) -> BatchEncoding:
-    """Return rows that were made before, padded. Arguments as of `CLIPTokenizerBase.__call__`, and `encoded_inputs`.
+    """Return rows that were made before, padded; the given ones stay as they are.
 
-    These are `input_ids` and other columns of one row or of a batch, as lists or arrays; or a list of such rows, as a
-    data loader collates them. They stay as they are. `return_tensors` is by default the framework of `input_ids`.
+    Arguments as of `CLIPTokenizerBase.__call__`, except for the default of `return_tensors`, which is the framework of
+    the ids, and `encoded_inputs`: the columns of one row or of a batch, as lists or arrays, or a list of such rows, as
+    a data loader collates them. The ids are the column named first in `model_input_names`.
 
     Raises:
-        ValueError: there are no `input_ids`, or the columns differ in their number of rows.
+        ValueError: there are no ids, or the columns differ in their number of rows.
     """
-    asked = CallOptions(
-        padding=padding,
-        truncation=False,
-        max_length=max_length,
-        pad_to_multiple_of=pad_to_multiple_of,
-        padding_side=padding_side,
-        return_attention_mask=return_attention_mask,
-        verbose=verbose,
-    )
+    asked = CallOptions(padding=padding, truncation=False, max_length=max_length, verbose=verbose)
+    asked.pad_to_multiple_of, asked.padding_side = pad_to_multiple_of, padding_side
+    asked.return_attention_mask = return_attention_mask
     asked.settle(tokenizer)
-    columns, is_batch, tensor_type = read_columns(encoded_inputs)
+    ids = tokenizer.model_input_names[0]
+    columns, is_batch, tensor_type = read_columns(encoded_inputs, ids)
     if "attention_mask" in asked.columns(tokenizer.model_input_names):
-        columns.setdefault("attention_mask", [[1] * len(row) for row in columns["input_ids"]])
-    asked.pad(tokenizer, columns)
+        columns.setdefault("attention_mask", [[1] * len(row) for row in columns[ids]])
+    asked.pad(tokenizer, columns, ids)
     data = columns if is_batch else {name: column[0] for name, column in columns.items()}
     return BatchEncoding(data, tensor_type=return_tensors or tensor_type)

@@ -1,4 +1,4 @@
-"""From ids back to text: methods of a tokenizer, which each function takes first."""
+"""Ids to tokens and texts, and the places of special tokens. Each function is a method of `CLIPTokenizerBase`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clip_core.tokenization.unicode import END_OF_WORD, to_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-# Joining words with spaces changes English text -> the text to put in its place.
+# English text as decoding joins it with spaces -> the same as it is written.
 _ENGLISH = {" .": ".", " ?": "?", " !": "!", " ,": ",", " ' ": "'"}
 _ENGLISH |= {" n't": "n't", " 'm": "'m", " 's": "'s", " 've": "'ve", " 're": "'re"}
 
@@ -132,7 +132,7 @@ def _special_places(table: Any, ids: list[int]) -> list[bool]:
     pad = table.named.get("pad_token")
     if pad is None or not table.is_padding_word(pad):
         return [token_id in special for token_id in ids]
-    pad_id, bos_id = table.ids[pad], table.ids[table.named["bos_token"]]
+    pad_id, bos_id = table.ids[pad], table.ids.get(table.named["bos_token"])
     places = [token_id in special and token_id != pad_id for token_id in ids]
     text_end = next((place for place in range(len(ids), 0, -1) if ids[place - 1] != pad_id), 0)
     text_start = next((place for place, token_id in enumerate(ids) if token_id != pad_id), 0)

@@ -1,9 +1,9 @@
-"""CLIPTokenizerFast: the same ids as CLIPTokenizer, by the `tokenizers` library."""
+"""CLIPTokenizerFast: the ids of CLIPTokenizer, computed by the `tokenizers` library."""
 
 from __future__ import annotations
 
 import os
-from functools import partial
+from functools import cached_property, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,9 @@ _COLUMNS |= {"token_type_ids": attrgetter("type_ids"), "offset_mapping": attrget
 
 
 class CLIPTokenizerFast(CLIPTokenizerBase):
-    """Texts to ids and back, by the `tokenizers` library, which also knows where in a text each token stands.
+    """Tokenizer on the `tokenizers` library, which also gives the offsets of each token in its text.
 
-    With clean="openai" the text is cleaned and split in Python, as by `CLIPTokenizer`, and the places are not known.
-
+    With clean="openai", texts are cleaned and split in Python, as by `CLIPTokenizer`, and there are no offsets.
     Arguments as of `CLIPTokenizerBase`.
 
     Example:
@@ -38,42 +37,34 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
     """
 
     is_fast = True
-    _engine: Any
+    decoder = property(lambda self: self.backend_tokenizer.decoder)
+    add_prefix_space = property(lambda self: self.init_kwargs.get("add_prefix_space", False))
 
-    @property
+    @cached_property
     def backend_tokenizer(self) -> Tokenizer:
         """The library's tokenizer. It is rebuilt when tokens change; changes made to it are lost."""
-        if self._engine is None:
-            self._engine = self._make_engine()
-        return self._engine
-
-    @property
-    def decoder(self) -> Any:
-        """The library's decoder."""
-        return self.backend_tokenizer.decoder
+        engine = self._engine(self.table.vocab)
+        if all(engine.token_to_id(token.content) == token_id for token_id, token in self.table.added.items()):
+            return engine
+        # The library gives added tokens the ids after the vocabulary's; with other ids, they have to be part of it.
+        return self._engine(self.table.ids)
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """Return how many special tokens the library puts around a text, or around a pair."""
+        """Return the number of special tokens that the library puts around a text. Arguments as of `CLIPTokenizer`."""
         return int(self.backend_tokenizer.num_special_tokens_to_add(pair))
 
     def update_reader(self) -> None:
-        """Find the added tokens as they now are; called when a token was added or named."""
+        """Drop the library's tokenizer too, which is then rebuilt when it is needed."""
         super().update_reader()
-        self._engine = None
+        self.__dict__.pop("backend_tokenizer", None)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_engine": None}  # made again from the rest, which is faster than to pickle it
+        # Rebuilding the library's tokenizer is faster than pickling it.
+        return {name: value for name, value in self.__dict__.items() if name != "backend_tokenizer"}
 
-    def _make_engine(self) -> Tokenizer:
-        engine = self._engine_of(self.table.vocab)
-        if all(engine.token_to_id(token.content) == token_id for token_id, token in self.table.added.items()):
-            return engine
-        # The library numbers added tokens on from the vocabulary; ids that do not follow on have to stand in it.
-        return self._engine_of(self.table.ids)
-
-    def _engine_of(self, ids: dict[str, int]) -> Tokenizer:
-        unknown = str(self.unk_token)
-        ids = ids if unknown in ids else self.table.ids
+    def _engine(self, ids: dict[str, int]) -> Tokenizer:
+        unknown = self.unk_token
+        ids = ids if unknown is None or unknown in ids else self.table.ids
         affixes = {"continuing_subword_prefix": "", "end_of_word_suffix": END_OF_WORD}
         engine = Tokenizer(models.BPE(ids, self.table.merges, unk_token=unknown, fuse_unk=False, **affixes))
         engine.normalizer = normalizers.Sequence(
@@ -83,12 +74,13 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
         split = pre_tokenizers.Split(Regex(pattern), behavior="removed", invert=True)
         engine.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False)])
         engine.decoder = decoders.ByteLevel()
-        # Added before the post-processor is set: it is to find the signs in the vocabulary.
+        # Before the post-processor, which needs the ids of the signs.
         for token in TextReader("hf", self.table.added, self.table.ids).found_tokens:
             engine.add_tokens([token])
         bos, eos = (self.bos_token, self.bos_token_id), (self.eos_token, self.eos_token_id)
-        # By position: the second argument is called cls before tokenizers 0.23, and cls_token from then on.
-        engine.post_processor = processors.RobertaProcessing(eos, bos, trim_offsets=False, add_prefix_space=False)
+        if None not in bos + eos:
+            # By position: the second argument is called cls before tokenizers 0.23, and cls_token from then on.
+            engine.post_processor = processors.RobertaProcessing(eos, bos, trim_offsets=False, add_prefix_space=False)
         return engine
 
     def _encode_word(self, word: str) -> list[int]:
@@ -98,10 +90,12 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
         if self.clean == "openai":
             return super()._columns(pairs, asked)
         engine = self.backend_tokenizer
+        if asked.add_special_tokens and engine.post_processor is None:
+            self.table.ends()  # raises an error
         if engine.encode_special_tokens != asked.split_special_tokens:
             engine.encode_special_tokens = asked.split_special_tokens
         inputs = [first if second is None else (first, second) for first, second in pairs]
-        # The engine's own truncation and padding are settings of the engine; without them, threads can share it.
+        # The library keeps truncation and padding as settings of its tokenizer; without them, threads can share it.
         rows: list[Any] = engine.encode_batch(inputs, asked.is_split_into_words, asked.add_special_tokens)
         if asked.truncation is not None:
             limit = asked.max_length or 0
@@ -136,9 +130,9 @@ _forking: list[bool] = []
 
 
 def _before_fork() -> None:
-    """Tell the child to encode in one thread, unless the user said something of it.
+    """Make the child encode in one thread, unless the user has set the variable.
 
-    The library's threads do not survive a fork, and it prints a warning of that.
+    The library's threads do not survive a fork, and it would print a warning about them.
     """
     if _PARALLELISM not in os.environ:
         os.environ[_PARALLELISM] = "false"

@@ -1,4 +1,7 @@
-"""Reading and writing a tokenizer in transformers' files: methods, which each function takes the tokenizer of first."""
+"""Reading and writing the files of a tokenizer, which are those of transformers.
+
+`read`, `save_pretrained` and `save_vocabulary` are methods of `CLIPTokenizerBase`.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from clip_core.hub import find_file, require_file
 from clip_core.hub.files import read_json_object, staged
 from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.pushable import upload_saved
-from clip_core.tokenization.added import as_added_token, as_dict
-from clip_core.tokenization.specials import ADDITIONAL, NAMES
+from clip_core.tokenization.specials import ADDITIONAL, NAMES, as_added_token, as_dict
 from clip_core.tokenization.vocabulary import MERGES_FILE, OPENAI_FILES, TOKENIZER_FILE, VOCAB_FILE, vocabulary_contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clip_core.hub import HubOptions
+    from clip_core.tokenization.specials import TokenTable
     from clip_core.tokenization.vocabulary import StrPath
 
     Find = Callable[[str], Path | None]
@@ -32,16 +35,9 @@ _ALL_FILES = (CONFIG_FILE, SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE, VOCAB_FILE, M
 _NOT_ARGUMENTS = {"auto_map", "name_or_path", "slow_tokenizer_class", "tokenizer_class", "use_fast"}
 _NOT_ARGUMENTS |= {"special_tokens_map_file", "tokenizer_file", "vocab_file", "merges_file"}
 
-# Settings of a tokenizer_config.json -> the attribute, and the default with which they are left out.
-_SETTINGS = {
-    "clean": ("clean", "hf"),
-    "extra_special_tokens": ("extra_special_tokens", {}),
-    "model_input_names": ("model_input_names", ["input_ids", "attention_mask"]),
-    "padding_side": ("padding_side", "right"),
-    "processor_class": ("_processor_class", None),
-    "split_special_tokens": ("split_special_tokens", False),
-    "truncation_side": ("truncation_side", "right"),
-}
+# Settings that are written unless they have their default.
+_DEFAULTS: dict[str, Any] = {"padding_side": "right", "truncation_side": "right", "split_special_tokens": False}
+_DEFAULTS |= {"clean": "hf", "extra_special_tokens": {}, "model_input_names": ["input_ids", "attention_mask"]}
 
 
 def read(cls: type[Any], source: StrPath, options: HubOptions, keywords: dict[str, Any]) -> Any:
@@ -95,15 +91,14 @@ def save_pretrained(
     if legacy_format is False and not tokenizer.is_fast:
         raise ValueError("legacy_format=False: CLIPTokenizer writes no tokenizer.json; use CLIPTokenizerFast")
     table = tokenizer.table
-    special = {name: _special_entry(token) for name, token in tokenizer.special_tokens_map_extended.items()}
-    contents = {CONFIG_FILE: _json(_config(tokenizer)), SPECIAL_TOKENS_FILE: _json(special)}
+    contents = {CONFIG_FILE: _json(_config(tokenizer)), SPECIAL_TOKENS_FILE: _json(_special_tokens(table))}
     if legacy_format is not False:
         added = {token: key for token, key in tokenizer.added_tokens_encoder.items() if token not in table.vocab}
         contents |= {ADDED_TOKENS_FILE: _json(added)} if added else {}
         contents |= vocabulary_contents(table.vocab, table.merges)
     if legacy_format is not True and tokenizer.is_fast:
         contents[TOKENIZER_FILE] = tokenizer.backend_tokenizer.to_str(pretty=True)
-    # A file of an earlier save that is not written now would describe another tokenizer.
+    # A file of an earlier save that is not rewritten would describe another tokenizer.
     paths = _write(contents, save_directory, filename_prefix, _ALL_FILES)
     if push_to_hub:
         upload_saved(save_directory, **kwargs)
@@ -116,11 +111,11 @@ def save_vocabulary(tokenizer: Any, save_directory: StrPath, filename_prefix: st
     return _write(contents, save_directory, filename_prefix, (VOCAB_FILE, MERGES_FILE))
 
 
-def _special_entry(token: Any) -> Any:
-    if isinstance(token, (str, list)):
-        return token if isinstance(token, str) else [*map(_special_entry, token)]
-    # Older readers take a dict for a special token as it is, and know no such field.
-    return {name: value for name, value in as_dict(token).items() if name != "special"}
+def _special_tokens(table: TokenTable) -> dict[str, Any]:
+    # Older readers pass the dict of a token on as it is, to a class without the field `special`.
+    fields = {token.content: as_dict(token) for token in table.added.values()}
+    entries = {content: {name: one[name] for name in one if name != "special"} for content, one in fields.items()}
+    return table.special_tokens_map(lambda token: entries.get(token, token))
 
 
 def _config(tokenizer: Any) -> dict[str, Any]:
@@ -133,14 +128,14 @@ def _config(tokenizer: Any) -> dict[str, Any]:
         "model_max_length": tokenizer.model_max_length,
         "tokenizer_class": "CLIPTokenizer",
     }
-    for name, (attribute, default) in _SETTINGS.items():
-        if getattr(tokenizer, attribute) != default:
-            config[name] = getattr(tokenizer, attribute)
-    return config
+    if tokenizer._processor_class is not None:  # noqa: SLF001  as `CLIPProcessor` sets it
+        config["processor_class"] = tokenizer._processor_class  # noqa: SLF001
+    settings = {name: getattr(tokenizer, name) for name in _DEFAULTS}
+    return config | {name: value for name, value in settings.items() if value != _DEFAULTS[name]}
 
 
 def _vocabulary_files(source: StrPath, find: Find, *, from_slow: bool) -> dict[str, Path]:
-    """Return the files of the vocabulary by the argument that takes them; none if only OpenAI's may be there."""
+    """Return the arguments that name the files of the vocabulary; none if there is at most OpenAI's own file."""
     path = Path(source).expanduser()
     if path.is_file() and path.suffix in {".gz", ".txt"} and path.name != MERGES_FILE:
         return {"vocab_file": path}
@@ -156,7 +151,7 @@ def _vocabulary_files(source: StrPath, find: Find, *, from_slow: bool) -> dict[s
 
 
 def _saved_arguments(find: Find, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments in the files beside the vocabulary; `given` are those of the caller."""
+    """Return the arguments stored beside the vocabulary; those `given` by the caller take precedence."""
 
     def read_object(name: str) -> dict[str, Any]:
         path = find(name)
@@ -164,7 +159,7 @@ def _saved_arguments(find: Find, given: dict[str, Any]) -> dict[str, Any]:
 
     arguments = {key: value for key, value in read_object(CONFIG_FILE).items() if key not in _NOT_ARGUMENTS}
     if "added_tokens_decoder" not in arguments:
-        # Files from before transformers 4.34, where the other two say what is special and what is added.
+        # Files from before transformers 4.34 list special and added tokens in two other files.
         special = read_object(SPECIAL_TOKENS_FILE)
         arguments |= {name: value for name, value in special.items() if not given.get(name)}
         named = {**arguments, **given}

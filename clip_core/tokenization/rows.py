@@ -1,4 +1,4 @@
-"""Rows of ids: the texts and options of a call, the place where rows are cut, their padding and their columns."""
+"""Rows of ids: the options of a call, truncation, padding and columns; and the texts of a call, checked."""
 
 from __future__ import annotations
 
@@ -19,14 +19,12 @@ if TYPE_CHECKING:
 Side = Literal["left", "right"]
 SIDES = ("right", "left")
 
-# The values of an option -> what they mean.
+# The values of an option -> their meaning.
 _PADDING = {True: "longest", "longest": "longest", "max_length": "max_length", False: None, "do_not_pad": None}
 _TRUNCATION = {True: "longest_first", False: None, None: None, "do_not_truncate": None}
 _TRUNCATION |= {name: name for name in ("longest_first", "only_first", "only_second")}
 
-# The number transformers uses for "no maximum length", and the least number that is taken for it.
-NO_MAX_LENGTH = int(1e30)
-_NO_MAX_LENGTH_FROM = int(1e20)
+NO_MAX_LENGTH = int(1e30)  # as in transformers, where any number above 1e20 counts as no maximum length
 
 _LISTS = (list, tuple)
 
@@ -62,7 +60,7 @@ class CallOptions:
     split_special_tokens: bool | None = None
 
     def columns(self, defaults: Sequence[str]) -> list[str]:
-        """Return the names of the columns beside `input_ids`; `defaults` are those of which no option says anything."""
+        """Return the names of the columns beside `input_ids`; `defaults` decides those whose option is None."""
         asked = {
             "token_type_ids": self.return_token_type_ids,
             "attention_mask": self.return_attention_mask,
@@ -73,11 +71,13 @@ class CallOptions:
         return [name for name, value in asked.items() if (name in defaults if value is None else value)]
 
     def settle(self, tokenizer: Any) -> None:
-        """Replace the options of padding and truncation by what they mean: None for not at all, or how and where.
+        """Resolve the options of padding and truncation, with the settings of a tokenizer; None means neither.
 
         Raises:
             ValueError: an option is not valid, or there is no token to pad with.
         """
+        if self.split_special_tokens is None:
+            self.split_special_tokens = tokenizer.split_special_tokens
         padding = one_of(_PADDING, "padding", self.padding)
         truncation = one_of(_TRUNCATION, "truncation", self.truncation)
         if self.max_length is not None and padding is False and truncation is None:
@@ -87,7 +87,7 @@ class CallOptions:
         self.padding, self.truncation = _PADDING[padding], _TRUNCATION[truncation]
         if self.max_length is None and (self.truncation is not None or self.padding == "max_length"):
             self.max_length = tokenizer.model_max_length
-            if tokenizer.model_max_length > _NO_MAX_LENGTH_FROM:
+            if tokenizer.model_max_length > 1e20:
                 message = "no max_length is given and the model states none: rows are neither cut nor padded to it"
                 tokenizer.warn_once(message, self.verbose)
                 self.max_length = self.truncation = None
@@ -97,8 +97,8 @@ class CallOptions:
             if tokenizer.table.named["pad_token"] is None:
                 raise ValueError("padding needs a pad_token; set tokenizer.pad_token = tokenizer.eos_token, for one")
             if self.truncation is not None and (self.max_length or 0) % (self.pad_to_multiple_of or 1):
-                limits = f"max_length={self.max_length} is not a multiple of "
-                raise ValueError(f"{limits}pad_to_multiple_of={self.pad_to_multiple_of}")
+                wrong = f"max_length={self.max_length} is not a multiple of "
+                raise ValueError(f"{wrong}pad_to_multiple_of={self.pad_to_multiple_of}")
             self.padding_side = one_of(SIDES, "padding_side", self.padding_side or tokenizer.padding_side)
 
     def target(self, rows: Sequence[Any]) -> int:
@@ -106,12 +106,12 @@ class CallOptions:
         target = max(map(len, rows), default=0) if self.padding == "longest" else self.max_length or 0
         return -(-target // (self.pad_to_multiple_of or 1)) * (self.pad_to_multiple_of or 1)
 
-    def pad(self, tokenizer: Any, columns: dict[str, Any]) -> None:
-        """Pad the rows of columns, in place, if they are to be padded."""
+    def pad(self, tokenizer: Any, columns: dict[str, Any], ids: str = "input_ids") -> None:
+        """Pad the rows of columns in place if padding is asked for; `ids` is the name of the column of ids."""
         if self.padding is None:
             return
-        target, right, table = self.target(columns["input_ids"]), self.padding_side == "right", tokenizer.table
-        values = {"input_ids": table.ids[table.named["pad_token"]], "token_type_ids": tokenizer.pad_token_type_id}
+        target, right, table = self.target(columns[ids]), self.padding_side == "right", tokenizer.table
+        values = {ids: table.ids[table.named["pad_token"]], "token_type_ids": tokenizer.pad_token_type_id}
         values |= {"attention_mask": 0, "special_tokens_mask": 1}
         for name in values.keys() & columns.keys():
             filling = [values[name]] * target
@@ -119,7 +119,7 @@ class CallOptions:
             columns[name] = [row + rest if right else rest + row for row, rest in rows]
 
     def kept(self, lengths: Sequence[int], special: int) -> list[int]:
-        """Return how many tokens are kept of a text, or of each of a pair.
+        """Return the number of tokens to keep of a text, or of each text of a pair.
 
         Raises:
             ValueError: the `special` tokens are too many, the strategy cannot cut enough, or `stride` is too long.
@@ -152,18 +152,9 @@ class CallOptions:
                 raise ValueError(f"stride={self.stride} must be less than the {length} tokens a row has for its text")
         return kept
 
-    def split(self, ids: list[int], length: int, side: Side) -> tuple[list[int], list[int]]:
-        """Return the ids that are kept if a side is cut, and those cut off together with `stride` of the others."""
-        end = len(ids)
-        if length >= end:
-            return ids, []
-        if side == "right":
-            return ids[:length], ids[max(length - self.stride, 0) :]
-        return ids[end - length :], ids[: end - length + self.stride]
-
 
 def make_columns(tokenizer: Any, texts: list[list[list[int]]], asked: CallOptions) -> dict[str, Any]:
-    """Return the columns of the ids of texts or pairs, in rows of which each is a list of one or two texts."""
+    """Return the columns of rows, each given as the ids of one text or of two."""
     names = asked.columns(tokenizer.model_input_names)
     rows = [_row(tokenizer, parts, asked, names) for parts in texts]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
@@ -174,20 +165,20 @@ def make_columns(tokenizer: Any, texts: list[list[list[int]]], asked: CallOption
 
 
 def _row(tokenizer: Any, texts: list[list[int]], asked: CallOptions, names: list[str]) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    ids = _joined(tokenizer, texts, asked)
+    # By the tokenizer's methods, which a subclass may override.
+    join = tokenizer.build_inputs_with_special_tokens if asked.add_special_tokens else _joined
+    ids, cut_off = join(*texts), []
     excess = 0 if asked.max_length is None else len(ids) - asked.max_length
-    cut_off: list[int] = []
     if asked.return_overflowing_tokens and asked.truncation == "longest_first" and len(texts) > 1:
         raise ValueError("of a pair, truncation='only_first' or 'only_second' can return overflowing tokens")
     if asked.truncation is not None and excess > 0:
-        lengths, side = [*map(len, texts)], tokenizer.truncation_side
-        kept = asked.kept(lengths, len(ids) - sum(lengths))
-        parts = [asked.split(part, count, side) for part, count in zip(texts, kept, strict=True)]
-        texts, cut_off = [part for part, _ in parts], [token_id for _, rest in parts for token_id in rest]
-        ids = _joined(tokenizer, texts, asked)
-    if asked.return_overflowing_tokens:
-        row = {"overflowing_tokens": cut_off, "num_truncated_tokens": excess}
+        kept = asked.kept([*map(len, texts)], len(ids) - sum(map(len, texts)))
+        for place, (part, length) in enumerate(zip(texts, kept, strict=True)):
+            if length < len(part):
+                texts[place], rest = _cut(part, length, asked.stride, tokenizer.truncation_side)
+                cut_off += rest
+        ids = join(*texts)
+    row = {"overflowing_tokens": cut_off, "num_truncated_tokens": excess} if asked.return_overflowing_tokens else {}
     row["input_ids"] = ids
     for name in names:
         row[name] = [int(name == "attention_mask")] * len(ids)
@@ -198,27 +189,37 @@ def _row(tokenizer: Any, texts: list[list[int]], asked: CallOptions, names: list
     return row
 
 
-def _joined(tokenizer: Any, texts: list[list[int]], asked: CallOptions) -> list[int]:
-    if asked.add_special_tokens:  # by the tokenizer's method, as above, which a subclass may override
-        ids: list[int] = tokenizer.build_inputs_with_special_tokens(*texts)
-        return ids
+def _joined(*texts: list[int]) -> list[int]:
     return [token_id for part in texts for token_id in part]
+
+
+def _cut(ids: list[int], length: int, stride: int, side: Side) -> tuple[list[int], list[int]]:
+    """Return the ids kept of a text, and those cut off together with `stride` of the kept ones."""
+    if side == "right":
+        return ids[:length], ids[max(length - stride, 0) :]
+    return ids[-length:] if length else [], ids[: len(ids) - length + stride]
 
 
 def as_pairs(
     text: Any, text_pair: Any, *, is_split_into_words: bool, allow_surrogates: bool
 ) -> tuple[list[Pair], bool]:
-    """Return the texts of a call as pairs, and True if they are a batch; arguments as in a call."""
-    is_batch = isinstance(text, _LISTS) and (not is_split_into_words or (len(text) > 0 and isinstance(text[0], _LISTS)))
+    """Return the texts of a call as pairs, and True if they are a batch; arguments as in a call.
+
+    Raises:
+        TypeError: something is not a text.
+        ValueError: a batch is empty, two batches differ in length, or a text holds half of a surrogate pair.
+    """
+    words = is_split_into_words
+    is_batch = isinstance(text, _LISTS) and (not words or (len(text) > 0 and isinstance(text[0], _LISTS)))
     # As in transformers, an empty second text counts in a batch, but not in a call with a single text.
-    pairs = _batch_pairs(text, text_pair, is_split_into_words) if is_batch else [(text, text_pair or None)]
+    pairs = _batch_pairs(text, text_pair, words) if is_batch else [(text, text_pair or None)]
     for place, (first, second) in enumerate(pairs):
-        if second is None and not is_split_into_words and isinstance(first, str) and first.isascii():
-            continue  # the usual case, which nothing is wrong with
+        if second is None and not words and isinstance(first, str) and first.isascii():
+            continue  # the usual case, which is always right
         where = f"text {place} of the batch" if is_batch else "the text"
-        _check(first, where, is_split_into_words, allow_surrogates)
+        _check(first, where, words, allow_surrogates)
         if second is not None:
-            _check(second, f"the second text of {where}", is_split_into_words, allow_surrogates)
+            _check(second, f"the second text of {where}", words, allow_surrogates)
     return pairs, is_batch
 
 

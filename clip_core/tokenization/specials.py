@@ -1,27 +1,57 @@
-"""Tokens and their ids, and the special tokens by name: `bos_token`, `eos_token`, ..."""
+"""Tokens and their ids: those of the vocabulary, the added ones, and the special ones by name, such as `bos_token`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from clip_core.tokenization.added import AddedToken, as_added_token
-from clip_core.tokenization.unicode import END_OF_WORD
+from tokenizers import AddedToken
+
+from clip_core.tokenization.unicode import END_OF_WORD, check_surrogates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from clip_core.tokenization.vocabulary import Vocabulary
 
     Token: TypeAlias = str | AddedToken
 
-# In the order in which those that the vocabulary lacks get their ids.
+# In this order, names whose tokens are missing from the vocabulary get new ids.
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-NEEDED = ("bos_token", "eos_token", "unk_token")
 ADDITIONAL = "additional_special_tokens"
+FIELDS = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
+
+
+def as_added_token(value: Any, *, special: bool = False, normalized: bool | None = None) -> AddedToken:
+    """Return a string, a dict of the fields, or a copy of an AddedToken as an AddedToken.
+
+    `special` makes it special in any case; `normalized` is the field's value if `value` is a string.
+
+    Raises:
+        TypeError: it is none of these.
+        ValueError: it holds half of a surrogate pair.
+    """
+    if isinstance(value, str):
+        check_surrogates(value)
+        return AddedToken(value, special=special, **{} if normalized is None else {"normalized": normalized})
+    if isinstance(value, dict) and isinstance(value.get("content"), str):
+        fields = {name: value[name] for name in FIELDS if value.get(name) is not None}
+        return AddedToken(**fields | {"special": special or bool(value.get("special"))})
+    if isinstance(getattr(value, "content", None), str):
+        # `normalized` follows `special` unless it was given; reading it with `special` set tells.
+        was_special = value.special
+        value.special = was_special or special
+        fields, value.special = as_dict(value), was_special
+        return AddedToken(**fields)
+    raise TypeError(f"a token is a str or an AddedToken, not {value!r}")
+
+
+def as_dict(token: AddedToken) -> dict[str, Any]:
+    """Return the fields of a token, as tokenizer_config.json stores them."""
+    return {name: getattr(token, name) for name in FIELDS}
 
 
 class TokenTable:
-    """Tokens and their ids, some of them added, some with a name.
+    """Tokens and their ids, some of them added, some of them named.
 
     A `pad_token` that is an ordinary word of the vocabulary, such as the "!" (id 0) of Stable Diffusion 2 and XL, only
     pads: a "!" in a text is read as if there were no such pad token. Tokens that the vocabulary lacks are added;
@@ -33,7 +63,7 @@ class TokenTable:
         vocabulary: Vocabulary,
         named: Mapping[str, Token | None],
         additional: Iterable[Token],
-        added_tokens: Mapping[int, Any],
+        added_tokens: Mapping[Any, Any],
         *,
         string_normalized: bool,
     ) -> None:
@@ -41,52 +71,53 @@ class TokenTable:
         self.ids = dict(self.vocab)  # with the added tokens, as are the rest
         self.tokens = {token_id: token for token, token_id in self.ids.items()}
         self.added: dict[int, AddedToken] = {}
-        self.additional: list[str] = []
+        self.additional: list[str] | None = []
         names = dict.fromkeys([*NAMES, *named])
         given = {
-            name: as_added_token(named[name], special=True, normalized=string_normalized if name in NEEDED else None)
+            name: as_added_token(named[name], special=True, normalized=string_normalized if name in NAMES[:3] else None)
             for name in names
             if named.get(name) is not None
         }
         # All names come first: a token may be added only if it is not a mere pad token.
         self.named: dict[str, str | None] = names | {name: token.content for name, token in given.items()}
-        for name in NEEDED:
-            _check_needed(name, given.get(name))
-        saved = vocabulary.added_tokens | {int(key): as_added_token(token) for key, token in added_tokens.items()}
+        saved = {int(token_id): token for token_id, token in [*vocabulary.added_tokens.items(), *added_tokens.items()]}
         for token_id, token in sorted(saved.items()):
-            self.place(token, token_id)
+            self.place(as_added_token(token), token_id)
         for name, token in given.items():
             self._add_if_new(token, name)
         self.additional = [self._add_if_new(as_added_token(one, special=True), ADDITIONAL) for one in additional]
 
+    def ends(self) -> tuple[int, int]:
+        """Return the ids of `bos_token` and `eos_token`; raise a ValueError if either is None."""
+        bos, eos = self.named["bos_token"], self.named["eos_token"]
+        if bos is None or eos is None:
+            hint = "set both, or pass add_special_tokens=False"
+            raise ValueError(f"bos_token={bos!r} and eos_token={eos!r} cannot be put around a text; {hint}")
+        return self.ids[bos], self.ids[eos]
+
     def special_tokens(self) -> list[str]:
         """Return the tokens that have a name and the additional ones, each once."""
-        return [*dict.fromkeys(token for token in (*self.named.values(), *self.additional) if token is not None)]
+        tokens = [*self.named.values(), *(self.additional or ())]
+        return [*dict.fromkeys(token for token in tokens if token is not None)]
 
-    def special_tokens_map(self) -> dict[str, Any]:
-        """Return the names and the tokens that have them; added tokens as such."""
-        found: dict[str, Any] = {
-            name: self.added.get(self.ids[token], token) for name, token in self.named.items() if token is not None
-        }
-        additional = [self.added.get(self.ids[token], token) for token in self.additional]
-        return found | ({ADDITIONAL: additional} if additional else {})
-
-    def set_named(self, name: str, token: Token | None) -> None:
-        """Give a name to a token of the vocabulary, or take the name away."""
-        _check_needed(name, token)
-        self.named[name] = None if token is None else self.check_known(as_added_token(token).content, name)
+    def special_tokens_map(self, as_token: Callable[[str], Any] | None = None) -> dict[str, Any]:
+        """Return the names and the tokens that have them, by default as `AddedToken` if they are added."""
+        as_token = as_token or (lambda token: self.added.get(self.ids[token], token))
+        found: dict[str, Any] = {name: as_token(token) for name, token in self.named.items() if token is not None}
+        return found | ({ADDITIONAL: [*map(as_token, self.additional)]} if self.additional else {})
 
     def is_padding_word(self, token: str) -> bool:
-        """Return whether a token is nothing but the pad token, and one that ordinary text can hold."""
+        """Return True for a pad token that has no other use and that ordinary text can hold."""
         names = [name for name, named in self.named.items() if named == token]
-        if names != ["pad_token"] or token in self.additional or token not in self.vocab:
+        if names != ["pad_token"] or token in (self.additional or ()) or token not in self.vocab:
             return False
         return len(token.removesuffix(END_OF_WORD)) == 1 or any(a + b == token for a, b in self.merges)
 
-    def place(self, token: AddedToken, token_id: int | None) -> None:
-        """Make a token an added one, with the id given or the next free one."""
+    def place(self, token: AddedToken, token_id: int | None = None) -> None:
+        """Make a token an added one, with the id given, the one it has or the next free one."""
         if not token.content or self.is_padding_word(token.content):
             return
+        token_id = self.ids.get(token.content) if token_id is None else token_id
         token_id = max(self.tokens, default=-1) + 1 if token_id is None else token_id
         other = self.tokens.get(token_id, token.content)
         if other != token.content or self.ids.get(token.content, token_id) != token_id:
@@ -95,28 +126,28 @@ class TokenTable:
         self.ids[token.content] = token_id
         self.tokens[token_id] = token.content
 
-    def check_known(self, token: str, name: str) -> str:
-        """Return the token if it is in the vocabulary; if not, raise a ValueError that calls it `name`."""
-        if token not in self.ids:
+    def check_known(self, token: Token, name: str) -> str:
+        """Return the token, or its content, if it is in the vocabulary; if not, raise a ValueError with `name`."""
+        content: str = as_added_token(token).content
+        if content not in self.ids:
             hint = f"add_special_tokens({{{name!r}: ...}}) adds it"
-            raise ValueError(f"{name}={token!r} is not in the vocabulary; {hint}")
-        return token
+            raise ValueError(f"{name}={content!r} is not in the vocabulary; {hint}")
+        return content
 
     def _add_if_new(self, token: AddedToken, name: str) -> str:
-        token_id = self.ids.get(token.content)
-        if token_id is None or token_id not in self.added:
-            self.place(token, token_id)
-        return self.check_known(token.content, name)
+        if self.ids.get(token.content) not in self.added:
+            self.place(token)
+        return self.check_known(token, name)
 
 
 def set_additional(tokenizer: Any, tokens: Iterable[Token] | None) -> None:
-    """Set the special tokens without a name, which are tokens of the vocabulary."""
-    contents = [as_added_token(token).content for token in tokens or ()]
-    tokenizer.table.additional = [tokenizer.table.check_known(content, ADDITIONAL) for content in contents]
+    """Set the special tokens without a name, which are tokens of the vocabulary; None for unset."""
+    known = tokenizer.table.check_known
+    tokenizer.table.additional = None if tokens is None else [known(token, ADDITIONAL) for token in tokens]
 
 
 def add_tokens(tokenizer: Any, new_tokens: Any, special_tokens: bool = False) -> int:
-    """Add tokens, which are then found in a text as they stand. Resize the model's embeddings afterwards.
+    """Add tokens, which a text is then searched for before it is split. Resize the model's embeddings afterwards.
 
     Args:
         new_tokens: a str, an AddedToken, or a list of them. An added token given again takes the new settings.
@@ -127,8 +158,7 @@ def add_tokens(tokenizer: Any, new_tokens: Any, special_tokens: bool = False) ->
     """
     size, table = len(tokenizer), tokenizer.table
     for value in [new_tokens] if isinstance(new_tokens, str) or hasattr(new_tokens, "content") else new_tokens:
-        token = as_added_token(value, special=special_tokens)
-        table.place(token, table.ids.get(token.content))
+        table.place(as_added_token(value, special=special_tokens))
     tokenizer.update_reader()
     return len(tokenizer) - size
 
@@ -155,20 +185,15 @@ def add_special_tokens(
     for name, value in special_tokens_dict.items():
         if name == ADDITIONAL and isinstance(value, (list, tuple)):
             tokenizer.add_tokens(value, special_tokens=True)
-            kept = [] if replace_additional_special_tokens else table.additional
+            kept = [] if replace_additional_special_tokens else table.additional or ()
             table.additional = list(dict.fromkeys([*kept, *map(str, value)]))
         elif name in NAMES and (isinstance(value, str) or hasattr(value, "content")):
             token = as_added_token(value, special=True)
             table.named[name] = token.content  # first, so that a mere pad token is known as one
-            table.place(token, table.ids.get(token.content))
-            table.check_known(token.content, name)
+            table.place(token)
+            table.check_known(token, name)
         else:
             names = ", ".join([*NAMES, ADDITIONAL])
             raise ValueError(f"{name!r}: {value!r} names no special token; the names are {names}")
     tokenizer.update_reader()
     return len(tokenizer) - size
-
-
-def _check_needed(name: str, token: Token | None) -> None:
-    if token is None and name in NEEDED:
-        raise ValueError(f"{name} cannot be None; CLIP needs {', '.join(NEEDED)}")

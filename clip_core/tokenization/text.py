@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import cache, partial
 from operator import itemgetter
@@ -10,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import regex
 
 from clip_core.tokenization import unicode
-from clip_core.tokenization.added import AddedTokenFinder
 from clip_core.tokenization.vocabulary import SIGNS_PATTERN, WORD_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from clip_core.tokenization.added import AddedToken
+    from tokenizers import AddedToken
 
 Clean = Literal["hf", "openai"]
 
@@ -35,6 +35,7 @@ _HF_WORD_PATTERN = (
     rf"|[[^\s\p{{L}}\p{{N}}]||[{unicode.LATE_WORD_CHARACTERS}]]+"
 )
 _HF_WORDS_AND_SIGNS = f"(?V1)({SIGNS_PATTERN})|{_HF_WORD_PATTERN}"
+_HF_WORD_CHARACTER = rf"(?V1)[\w--[{unicode.LATE_WORD_CHARACTERS}]]"
 
 
 @cache
@@ -79,6 +80,45 @@ def hf_words_around_signs(text: str) -> list[str]:
     return [word for match in found for word in (hf_words(match[0]) if match[1] else [match[0]])]
 
 
+class AddedTokenFinder:
+    """Splitter of a text at its added tokens: the leftmost first, the longest of those that begin there.
+
+    Args:
+        tokens: the text to look for -> the id and the token.
+    """
+
+    def __init__(self, tokens: Mapping[str, tuple[int, AddedToken]]) -> None:
+        self._tokens = tokens
+        longest_first = sorted(tokens, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if tokens else None
+
+    def split(self, text: str, *, split_special_tokens: bool = False) -> Iterator[str | int]:
+        """Yield in order a token's id, or the text between tokens, which is never empty.
+
+        With `split_special_tokens`, special tokens are read as ordinary text.
+        """
+        position = 0
+        for match in self._pattern.finditer(text) if self._pattern else ():
+            token_id, token = self._tokens[match[0]]
+            start, end = match.span()
+            if split_special_tokens and token.special:
+                continue
+            if token.single_word and any(
+                map(_compiled(_HF_WORD_CHARACTER).match, (text[max(start - 1, 0) : start], text[end:]))
+            ):
+                continue
+            if token.lstrip:
+                start = max(position, len(text[:start].rstrip(unicode.WHITE_SPACE)))
+            if token.rstrip:
+                end = len(text) - len(text[end:].lstrip(unicode.WHITE_SPACE))
+            if position < start:
+                yield text[position:start]
+            yield token_id
+            position = end
+        if position < len(text):
+            yield text[position:]
+
+
 class TextReader:
     """Splitter of texts into words and the ids of added tokens.
 
@@ -118,19 +158,21 @@ class TextReader:
         self.found_tokens = [token for _, token in sorted([*as_given.values(), *cleaned.values()], key=itemgetter(0))]
         self._cache: dict[str, list[int]] = {}
 
-    def pieces(self, text: str, *, split_special_tokens: bool = False) -> Iterator[str | int]:
-        """Yield the words and the ids of added tokens in a text, in order."""
+    def pieces(self, text: str, *, split_special_tokens: bool = False) -> list[str | int]:
+        """Return the words and the ids of added tokens in a text, in order."""
+        found: list[str | int] = []
         words = self._words_without_signs if split_special_tokens else self._words
         signs = {} if split_special_tokens else self._signs
         for given in self._as_given.split(text, split_special_tokens=split_special_tokens):
             if isinstance(given, int):
-                yield given
+                found.append(given)
                 continue
             for piece in self._cleaned.split(self._clean(given), split_special_tokens=split_special_tokens):
                 if isinstance(piece, int):
-                    yield piece
+                    found.append(piece)
                 else:
-                    yield from (signs.get(word, word) for word in words(piece)) if signs else words(piece)
+                    found += [signs.get(word, word) for word in words(piece)] if signs else words(piece)
+        return found
 
     def ids(
         self, encode_word: Callable[[str], list[int]], text: str | list[str], *, split_special_tokens: bool

@@ -1,4 +1,7 @@
-"""Everything CLIPTokenizer and CLIPTokenizerFast share: the whole tokenizer except how a word becomes ids."""
+"""The common part of CLIPTokenizer and CLIPTokenizerFast: everything but the byte-pair encoding of a word.
+
+The methods in `specials`, `calls`, `decoding` and `files` are functions that take the tokenizer first.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +13,26 @@ from clip_core.hub.pushable import push_to_hub
 from clip_core.hub.readable import from_pretrained
 from clip_core.processing.encoding import BatchEncoding
 from clip_core.tokenization import calls, decoding, files, specials
-from clip_core.tokenization.rows import NO_MAX_LENGTH, SIDES, CallOptions, as_pairs, make_columns, one_of
+from clip_core.tokenization.rows import SIDES, CallOptions, as_pairs, make_columns, one_of
 from clip_core.tokenization.specials import ADDITIONAL, NAMES, TokenTable
 from clip_core.tokenization.text import TextReader
 from clip_core.tokenization.unicode import END_OF_TEXT, START_OF_TEXT
 from clip_core.tokenization.vocabulary import read_vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from clip_core.tokenization.added import AddedToken
+    from tokenizers import AddedToken
+
     from clip_core.tokenization.rows import Pair, Side, Text
-    from clip_core.tokenization.specials import Token
     from clip_core.tokenization.text import Clean
     from clip_core.tokenization.vocabulary import StrPath
 
 logger = logging.getLogger(__name__)
 
-# What a tokenizer shows of itself, before its added tokens.
-_SHOWN = (
-    *("name_or_path", "vocab_size", "model_max_length", "is_fast", "padding_side", "truncation_side"),
-    *("special_tokens_map", "clean_up_tokenization_spaces", "clean"),
-)
-
 
 class CLIPTokenizerBase:
-    """Tokenizer of CLIP; a subclass says how a word becomes ids.
+    """Tokenizer of CLIP; a subclass adds `_encode_word`, which returns the ids of a word.
 
     Args:
         vocab_file: vocab.json, or OpenAI's bpe_simple_vocab_16e6.txt, gzipped or not.
@@ -65,10 +62,20 @@ class CLIPTokenizerBase:
 
     is_fast = False
     pad_token_type_id = 0
+    init_inputs = ()  # no positional arguments are kept
+    _encode_word: Callable[[str], list[int]]
 
-    additional_special_tokens = property(lambda self: list(self.table.additional), specials.set_additional)
-    additional_special_tokens_ids = property(lambda self: [self.table.ids[one] for one in self.table.additional])
-
+    additional_special_tokens = property(
+        lambda self: self.table.additional and [*self.table.additional], specials.set_additional
+    )
+    additional_special_tokens_ids = property(
+        lambda self: [self.table.ids[one] for one in self.table.additional or ()],
+        lambda self, ids: specials.set_additional(self, self.convert_ids_to_tokens(ids)),
+    )
+    all_special_tokens = property(lambda self: self.table.special_tokens())
+    all_special_ids = property(lambda self: [self.table.ids[token] for token in self.table.special_tokens()])
+    special_tokens_map = property(lambda self: self.table.special_tokens_map(str))
+    special_tokens_map_extended = _special_tokens_map = property(lambda self: self.table.special_tokens_map())
     add_tokens = specials.add_tokens
     add_special_tokens = specials.add_special_tokens
 
@@ -81,6 +88,9 @@ class CLIPTokenizerBase:
     build_inputs_with_special_tokens = calls.build_inputs_with_special_tokens
     create_token_type_ids_from_sequences = calls.create_token_type_ids_from_sequences
     num_special_tokens_to_add = calls.num_special_tokens_to_add
+    # The most tokens of a text, or of a pair, that fit beside the special tokens.
+    max_len_single_sentence = property(lambda self: self.model_max_length - self.num_special_tokens_to_add())
+    max_len_sentences_pair = property(lambda self: self.model_max_length - self.num_special_tokens_to_add(pair=True))
 
     decode = decoding.decode
     batch_decode = decoding.batch_decode
@@ -89,10 +99,6 @@ class CLIPTokenizerBase:
     convert_tokens_to_string = decoding.convert_tokens_to_string
     clean_up_tokenization = staticmethod(decoding.clean_up_tokenization)
     get_special_tokens_mask = decoding.get_special_tokens_mask
-
-    # The most tokens of a text, or of a pair, that fit beside the special tokens.
-    max_len_single_sentence = property(lambda self: self.model_max_length - self.num_special_tokens_to_add())
-    max_len_sentences_pair = property(lambda self: self.model_max_length - self.num_special_tokens_to_add(pair=True))
 
     from_pretrained = classmethod(from_pretrained)
     _read = classmethod(files.read)
@@ -136,9 +142,8 @@ class CLIPTokenizerBase:
         self.errors = errors
         self.clean = one_of(("hf", "openai"), "clean", clean)
         self._signs_in_pattern = vocabulary.signs_in_pattern
-        old_name = kwargs.pop("max_len", None)
-        default_length = 77 if vocabulary.is_openai else NO_MAX_LENGTH  # as all models of OpenAI's vocabulary file
-        self.model_max_length = next(n for n in (model_max_length, old_name, default_length) if n is not None)
+        lengths = model_max_length, kwargs.pop("max_len", None), vocabulary.model_max_length
+        self.model_max_length = next(length for length in lengths if length is not None)
         self.padding_side = one_of(SIDES, "padding_side", padding_side)
         self.truncation_side = one_of(SIDES, "truncation_side", truncation_side)
         self.clean_up_tokenization_spaces = bool(clean_up_tokenization_spaces)
@@ -146,6 +151,8 @@ class CLIPTokenizerBase:
         self.model_input_names = list(model_input_names)
         self.name_or_path = name_or_path
         self._processor_class = kwargs.pop("processor_class", None)
+        if methods := [name for name in kwargs if callable(getattr(type(self), name, None))]:
+            raise AttributeError(f"{methods[0]} is a method of {type(self).__name__}, and not a setting")
         self.init_kwargs = kwargs
         self._logged: set[str] = set()
         self.update_reader()
@@ -159,7 +166,7 @@ class CLIPTokenizerBase:
         return token if name == token_name else table.ids.get(token)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set what `__getattr__` returns to a token of the vocabulary, to its id or to None; or any other attribute."""
+        """Set a special token, by its name or by its id, to one of the vocabulary or to None; or any attribute."""
         table, token_name = self.__dict__.get("table"), name.removesuffix("_id")
         if table is None or token_name not in table.named:
             object.__setattr__(self, name, value)
@@ -168,7 +175,7 @@ class CLIPTokenizerBase:
             if value not in table.tokens:
                 raise ValueError(f"{name}={value} is not in the vocabulary of {len(self)} tokens")
             value = table.tokens[value]
-        table.set_named(token_name, value)
+        table.named[token_name] = None if value is None else table.check_known(value, token_name)
         self.update_reader()
 
     @calls.shows_options
@@ -216,8 +223,6 @@ class CLIPTokenizerBase:
                 "return_offsets_mapping needs CLIPTokenizerFast with clean='hf': CLIPTokenizer does not follow the "
                 "characters of a text, and OpenAI's steps rewrite it"
             )
-        if asked.split_special_tokens is None:
-            asked.split_special_tokens = self.split_special_tokens
         # With clean="openai", ftfy repairs halves of surrogate pairs.
         pairs, is_batch = as_pairs(
             text, text_pair, is_split_into_words=asked.is_split_into_words, allow_surrogates=self.clean == "openai"
@@ -264,27 +269,6 @@ class CLIPTokenizerBase:
         """The special tokens with a name of their own; each is an attribute of the tokenizer too."""
         return {name: token for name, token in self.table.named.items() if name not in NAMES and token is not None}
 
-    @property
-    def special_tokens_map_extended(self) -> dict[str, Token | list[Token]]:
-        """The names of special tokens, and the tokens; added tokens as `AddedToken`."""
-        return self.table.special_tokens_map()
-
-    @property
-    def special_tokens_map(self) -> dict[str, str | list[str]]:
-        """The names of special tokens, and the tokens."""
-        found = self.special_tokens_map_extended.items()
-        return {name: [*map(str, token)] if isinstance(token, list) else str(token) for name, token in found}
-
-    @property
-    def all_special_tokens(self) -> list[str]:
-        """The tokens that have a name, and the additional ones, each once."""
-        return self.table.special_tokens()
-
-    @property
-    def all_special_ids(self) -> list[int]:
-        """The ids of `all_special_tokens`."""
-        return [self.table.ids[token] for token in self.table.special_tokens()]
-
     def update_reader(self) -> None:
         """Find the added tokens as they now are; to be called when a token was added or named."""
         added, ids = self.table.added, self.table.ids
@@ -306,11 +290,9 @@ class CLIPTokenizerBase:
         """Return the ids of a text or of its words, without special tokens around them."""
         return self._reader.ids(self._encode_word, text, split_special_tokens=split_special_tokens)
 
-    def _encode_word(self, word: str) -> list[int]:
-        """Return the ids of one word of a cleaned text."""
-        raise NotImplementedError
-
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name.removesuffix('_map')}={getattr(self, name)!r}" for name in _SHOWN)
+        names = ("name_or_path", "vocab_size", "model_max_length", "is_fast", "padding_side", "truncation_side")
+        shown = [f"{name}={getattr(self, name)!r}" for name in (*names, "clean_up_tokenization_spaces", "clean")]
+        shown.insert(len(names), f"special_tokens={self.special_tokens_map}")
         added = "".join(f"\n    {token_id}: {token!r}," for token_id, token in self.added_tokens_decoder.items())
-        return f"{type(self).__name__}({shown}, added_tokens_decoder={{{added}\n}})"
+        return f"{type(self).__name__}({', '.join(shown)}, added_tokens_decoder={{{added}\n}})"

@@ -1,4 +1,4 @@
-"""Reading and writing the vocabulary of a byte-level byte-pair encoding, and the `tokenizer.json` that it may be in."""
+"""Reading and writing the vocabulary of a byte-level byte-pair encoding, in each of its file formats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip_core.hub.files import read_json
-from clip_core.tokenization.added import AddedToken, as_added_token
+from clip_core.tokenization.rows import NO_MAX_LENGTH
 from clip_core.tokenization.unicode import BYTE_TO_CHARACTER, END_OF_TEXT, END_OF_WORD, START_OF_TEXT
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ class Vocabulary:
 
     ids: dict[str, int]  # added tokens only if they stand among the others
     merges: list[tuple[str, str]]  # the pairs of tokens that merge into one, the first ranking highest
-    added_tokens: dict[int, AddedToken] = field(default_factory=dict)
-    is_openai: bool = False  # it comes from OpenAI's own file
+    added_tokens: dict[int, dict[str, Any]] = field(default_factory=dict)
+    model_max_length: int = NO_MAX_LENGTH
     signs_in_pattern: bool = False  # its tokenizer.json names the two signs in the pattern for words
 
 
@@ -88,8 +88,10 @@ def read_vocabulary(
     if vocab_file is not None and Path(vocab_file).suffix in {".gz", ".txt"}:
         return read_openai_file(vocab_file)
     if vocab_file is not None and merges_file is not None:
-        ids = _checked_ids(read_json(vocab_file), vocab_file)
-        return _checked(Vocabulary(ids, _read_merges(merges_file)), merges_file)
+        ids, lines = _checked_ids(read_json(vocab_file), vocab_file), _lines(merges_file, MERGES_FILE)
+        first = int(lines[0].startswith(_MERGES_HEADER))
+        merges = [_merge(line, merges_file, number) for number, line in enumerate(lines[first:], first + 1) if line]
+        return _checked(Vocabulary(ids, merges), merges_file)
     openai = f"OpenAI's {OPENAI_FILES[0]} (vocab_file)"
     wanted = f"{VOCAB_FILE} and {MERGES_FILE} (vocab_file, merges_file), {TOKENIZER_FILE} (tokenizer_file) or {openai}"
     raise ValueError(f"a tokenizer needs {wanted}; given were {vocab_file=}, {merges_file=}")
@@ -104,7 +106,7 @@ def read_openai_file(path: StrPath) -> Vocabulary:
     characters = list(BYTE_TO_CHARACTER.values())
     tokens = [*characters, *(character + END_OF_WORD for character in characters), *map("".join, merges)]
     ids = {token: place for place, token in enumerate([*tokens, START_OF_TEXT, END_OF_TEXT])}
-    return _checked(Vocabulary(ids, merges, is_openai=True), path)
+    return _checked(Vocabulary(ids, merges, model_max_length=77), path)  # as all models with this file
 
 
 def read_tokenizer_json(path: Any) -> Vocabulary:
@@ -116,20 +118,15 @@ def read_tokenizer_json(path: Any) -> Vocabulary:
     ids = _checked_ids(model["vocab"], path)
     signs_in_pattern = read_text_steps(content, path)
     merges = [_merge(merge, path, number) for number, merge in enumerate(model["merges"])]
-    added_tokens = {int(token["id"]): as_added_token(token) for token in content.get("added_tokens") or ()}
+    added_tokens = {int(token["id"]): token for token in content.get("added_tokens") or ()}
     return _checked(Vocabulary(ids, merges, added_tokens, signs_in_pattern=signs_in_pattern), path)
 
 
 def vocabulary_contents(ids: dict[str, int], merges: list[tuple[str, str]]) -> dict[str, str]:
     """Return the contents of a vocab.json, in the order of the ids, and of a merges.txt."""
     ordered = dict(sorted(ids.items(), key=lambda item: item[1]))
-    vocab = json.dumps(ordered, ensure_ascii=False, separators=(",", ":")) + "\n"
+    vocab = json.dumps(ordered, ensure_ascii=False, indent=2) + "\n"
     return {VOCAB_FILE: vocab, MERGES_FILE: "\n".join([f"{_MERGES_HEADER}: 0.2", *map(" ".join, merges)]) + "\n"}
-
-
-def _read_merges(path: StrPath) -> list[tuple[str, str]]:
-    numbered = enumerate(_lines(path, MERGES_FILE), 1)
-    return [_merge(line, path, n) for n, line in numbered if line and not (n == 1 and line.startswith(_MERGES_HEADER))]
 
 
 def _lines(path: StrPath, name: str) -> list[str]:
@@ -157,7 +154,7 @@ def _checked_ids(ids: Any, path: StrPath) -> dict[str, int]:
 
 
 def _checked(vocabulary: Vocabulary, path: StrPath) -> Vocabulary:
-    """Return the vocabulary if every merge is of tokens that it knows, and into one."""
+    """Return the vocabulary if it holds both tokens of every merge and the one that they form."""
     ids = vocabulary.ids
     for first, second in vocabulary.merges:
         if not (first in ids and second in ids and first + second in ids):

@@ -11,8 +11,7 @@ import shutil
 
 import pytest
 
-from clip_core.tokenization import CLIPTokenizer
-from clip_core.tokenization.added import AddedToken
+from clip_core.tokenization import AddedToken, CLIPTokenizer
 from clip_core.tokenization.fast import CLIPTokenizerFast
 from support.messages import naming
 from support.texts import PIECES, corpus

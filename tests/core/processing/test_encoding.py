@@ -62,7 +62,7 @@ def test_where_the_tokens_stand(batch):
     assert batch.tokens()[:5] == ["<|startoftext|>", "the</w>", "ca", "t", "\u00c3\u00a9</w>"]
     assert batch.tokens(1)[:2] == ["<|startoftext|>", "i"]
     assert batch.sequence_ids(1)[:2] == [None, 0]
-    assert batch.word_ids()[:2] == [None, 0]
+    assert batch.word_ids()[:2] == batch.words()[:2] == [None, 0]
     assert batch.token_to_chars(1) == CharSpan(0, 3)
     assert batch.token_to_chars(0) is None
     assert batch.token_to_word(0, 1) == batch.token_to_word(1) == 0

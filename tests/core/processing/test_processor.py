@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
+from typing import Unpack, get_origin
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from PIL import Image
 from clip_core.images.processor import CLIPImageProcessor
 from clip_core.processing import CLIPProcessor
 from clip_core.processing.batch import BatchFeature
+from clip_core.processing.keywords import CLIPProcessorKwargs
+from clip_core.processing.processor import GROUPS, IMAGE_KEYWORDS, TEXT_KEYWORDS
 from support.messages import naming
 
 PICTURE = Image.new("RGB", (30, 20), (10, 100, 200))
@@ -210,3 +214,10 @@ def test_its_own_settings_as_json(processor, tmp_path):
     content = json.loads((tmp_path / "processor_config.json").read_text())
     assert content["image_processor"] == json.loads(processor.image_processor.to_json_string())
     assert processor.to_dict(legacy_serialization=False)["image_processor"] == processor.image_processor.to_dict()
+
+
+def test_the_signature_names_every_keyword_of_a_call(processor):
+    assert CLIPProcessorKwargs.__annotations__.keys() == {*IMAGE_KEYWORDS, *TEXT_KEYWORDS, *GROUPS}
+    keywords = inspect.signature(processor.__call__).parameters["kwargs"].annotation
+    assert get_origin(keywords) is Unpack
+    assert keywords.__args__ == (CLIPProcessorKwargs,)

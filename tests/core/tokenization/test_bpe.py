@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip_core.tokenization import CLIPTokenizer
-from clip_core.tokenization.added import AddedToken
+from clip_core.tokenization import AddedToken, CLIPTokenizer
 from clip_core.tokenization.fast import CLIPTokenizerFast
 from support.texts import PIECES
 from support.vocabulary import BOS, EOS, IDS, openai_package, write_vocabulary

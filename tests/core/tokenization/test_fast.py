@@ -97,3 +97,11 @@ if child:
 """
     environment = {"TOKENIZERS_PARALLELISM": "true"}
     subprocess.run([sys.executable, "-c", code], env={**os.environ, **environment}, check=True)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_add_prefix_space_is_shown_and_changes_no_id(files, tokenizer, value):
+    other = CLIPTokenizerFast(**files, add_prefix_space=value)
+    assert other.add_prefix_space is value
+    assert other("cat")["input_ids"] == tokenizer("cat")["input_ids"]
+    assert tokenizer.add_prefix_space is False

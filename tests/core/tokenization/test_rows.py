@@ -248,3 +248,14 @@ def test_no_rows(tokenizer):
 def test_what_cannot_be_filled_up_is_said(tokenizer, batch, named):
     with pytest.raises(ValueError, match=naming(*named)):
         tokenizer.pad(batch)
+
+
+def test_the_ids_have_the_name_that_the_model_gives_them(tokenizer):
+    tokenizer.model_input_names = ["inputs", "attention_mask"]
+    try:
+        padded = tokenizer.pad({"inputs": ROWS})
+        assert dict(padded) == {"inputs": PADDED, "attention_mask": MASKS}
+        with pytest.raises(ValueError, match=naming("inputs", "input_ids")):
+            tokenizer.pad({"input_ids": ROWS})
+    finally:
+        tokenizer.model_input_names = ["input_ids", "attention_mask"]

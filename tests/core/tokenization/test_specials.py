@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import pytest
+import tokenizers
 
-from clip_core.tokenization.added import AddedToken
+from clip_core.tokenization import AddedToken, CLIPTokenizer, CLIPTokenizerFast
+from clip_core.tokenization.specials import as_added_token, as_dict
+from clip_core.tokenization.unicode import check_surrogates
 from support.messages import naming
 from support.vocabulary import BOS, EOS, IDS
 
@@ -108,12 +111,44 @@ def test_names_given_to_the_class_add_what_is_new(make):
     }
 
 
-@pytest.mark.parametrize("name", ["bos_token", "eos_token", "unk_token"])
-def test_clip_needs_begin_end_and_unknown(make, name):
-    with pytest.raises(ValueError, match=naming(name, None)):
-        make(**{name: None})
-    with pytest.raises(ValueError, match=naming(name, None)):
-        setattr(make(), name, None)
+@pytest.mark.parametrize("name", ["bos_token", "eos_token"])
+def test_without_begin_or_end_none_is_put_around_a_text(make, name):
+    unset = make()
+    setattr(unset, name, None)
+    for tokenizer in (make(**{name: None}), unset):
+        assert (getattr(tokenizer, name), getattr(tokenizer, f"{name}_id")) == (None, None)
+        assert name not in tokenizer.special_tokens_map
+        assert ids(tokenizer, "cat") == [IDS["cat</w>"]]
+        assert tokenizer.decode([IDS["cat</w>"], EOS]) == "cat <|endoftext|>"
+        for call in (tokenizer, tokenizer.encode, tokenizer.tokenize):
+            with pytest.raises(ValueError, match=naming(name, None, "add_special_tokens=False")):
+                call("cat", add_special_tokens=True)
+
+
+def test_without_an_unknown_token_what_cannot_be_written_is_left_out(files, tmp_path):
+    vocab = files["vocab_file"].read_text().replace('"x":', '"<no x>":')
+    (tmp_path / "vocab.json").write_text(vocab)
+    for cls in (CLIPTokenizer, CLIPTokenizerFast):
+        tokenizer = cls(tmp_path / "vocab.json", files["merges_file"], unk_token=None)
+        assert tokenizer.unk_token is tokenizer.unk_token_id is None
+        assert ids(tokenizer, "xxa") == [IDS["a</w>"]]
+        assert tokenizer.convert_tokens_to_ids("nothing") is None
+
+
+def test_every_name_can_be_unset_and_set_by_its_id(tokenizer):
+    for name in ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"):
+        setattr(tokenizer, f"{name}_id", None)
+        assert getattr(tokenizer, name) is getattr(tokenizer, f"{name}_id") is None
+        setattr(tokenizer, f"{name}_id", IDS["cat</w>"])
+        assert getattr(tokenizer, name) == "cat</w>"
+    tokenizer.additional_special_tokens = None
+    assert tokenizer.additional_special_tokens is None
+    assert tokenizer.additional_special_tokens_ids == []
+    tokenizer.additional_special_tokens_ids = [IDS["the</w>"]]
+    assert tokenizer.additional_special_tokens == ["the</w>"]
+    assert tokenizer.all_special_tokens == ["cat</w>", "the</w>"]
+    with pytest.raises(TypeError, match=naming(None)):
+        tokenizer.additional_special_tokens_ids = [999999]
 
 
 def test_a_name_for_a_token_that_is_not_there_is_refused(tokenizer):
@@ -199,3 +234,49 @@ def test_decoding_a_row_that_is_all_padding(padded):
 def test_a_sign_in_the_vocabulary_stays_a_sign_as_pad_token(make):
     tokenizer = make(pad_token="<|startoftext|>")
     assert ids(tokenizer, "<|startoftext|>") == [BOS]
+
+
+# The forms of an added token
+
+
+def test_normalized_is_by_default_what_is_not_special():
+    assert AddedToken("a").normalized
+    assert not AddedToken("a", special=True).normalized
+    assert AddedToken("a", special=True, normalized=True).normalized
+
+
+@pytest.mark.parametrize("given", [{}, {"normalized": True}, {"normalized": False}, {"lstrip": True, "special": True}])
+@pytest.mark.parametrize("special", [False, True])
+def test_a_token_is_copied_and_normalized_follows_special_unless_given(given, special):
+    token = tokenizers.AddedToken("<x>", **given)
+    made = as_added_token(token, special=special)
+    is_special = special or given.get("special", False)
+    assert as_dict(made) == as_dict(AddedToken("<x>", **{"normalized": not is_special, **given, "special": is_special}))
+    assert made is not token
+    assert token.special == given.get("special", False)  # it stays as it was
+
+
+def test_the_class_is_that_of_the_library():
+    assert AddedToken is tokenizers.AddedToken
+
+
+def test_strings_and_dicts_are_taken():
+    assert as_added_token("x") == AddedToken("x")
+    assert as_added_token("x", special=True) == AddedToken("x", special=True, normalized=False)
+    assert as_added_token("x", special=True, normalized=True) == AddedToken("x", special=True, normalized=True)
+    saved = {"__type": "AddedToken", "content": "x", "lstrip": True, "normalized": True}
+    assert as_added_token(saved, special=True) == AddedToken("x", lstrip=True, normalized=True, special=True)
+    assert as_added_token(as_dict(AddedToken("x"))) == AddedToken("x")
+
+
+@pytest.mark.parametrize("value", [None, 3, {"token": "x"}, ["x"]])
+def test_anything_else_is_no_token(value):
+    with pytest.raises(TypeError, match=naming(str, "AddedToken", repr(value))):
+        as_added_token(value)
+
+
+def test_half_a_surrogate_pair_is_named_with_its_place():
+    with pytest.raises(ValueError, match=naming(2, "U+D83D", "errors='replace'")):
+        check_surrogates("ab\ud83d")
+    with pytest.raises(ValueError, match=naming("surrogate", 0, "U+DC00")):
+        as_added_token("\udc00")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from clip_core.tokenization.added import AddedToken
+from clip_core.tokenization import AddedToken
 from clip_core.tokenization.text import (
+    AddedTokenFinder,
     TextReader,
     hf_clean,
     hf_words,
@@ -92,3 +93,44 @@ def test_of_two_tokens_that_are_one_once_cleaned_the_first_is_found():
     reader = TextReader("hf", {7: AddedToken("bird"), 4: AddedToken("Bird")}, {})
     assert list(reader.pieces("bird")) == [4]
     assert [token.content for token in reader.found_tokens] == ["Bird"]
+
+
+# Added tokens in a text, found as the `tokenizers` library finds them
+
+
+def found(text, *tokens, **options):
+    finder = AddedTokenFinder({token.content: (place, token) for place, token in enumerate(tokens)})
+    return list(finder.split(text, **options))
+
+
+def test_text_without_tokens_is_one_piece():
+    assert found("a b") == ["a b"]
+    assert found("", AddedToken("a")) == []
+
+
+def test_the_longest_of_those_that_begin_first_is_found():
+    assert found("xaabc", AddedToken("a"), AddedToken("aab"), AddedToken("bc")) == ["x", 1, "c"]
+    assert found("aa", AddedToken("a")) == [0, 0]
+
+
+def test_special_characters_have_no_meaning():
+    assert found("a.b|c", AddedToken("."), AddedToken("|")) == ["a", 0, "b", 1, "c"]
+
+
+def test_spaces_are_swallowed_where_the_token_says_so():
+    assert found("a \u3000<l> b", AddedToken("<l>", lstrip=True)) == ["a", 0, " b"]
+    assert found("a <r> \n b", AddedToken("<r>", rstrip=True)) == ["a ", 0, "b"]
+    # What the one on the left has swallowed is gone; a separator such as U+001C is no white space.
+    assert found("<r> <l>", AddedToken("<l>", lstrip=True), AddedToken("<r>", rstrip=True)) == [1, 0]
+    assert found("a\x1c<l>", AddedToken("<l>", lstrip=True)) == ["a\x1c", 0]
+
+
+def test_single_words_are_not_found_inside_words():
+    token = AddedToken("cat", single_word=True)
+    assert found("cat concat cats _cat cat-cat \u00e9cat", token) == [0, " concat cats _cat ", 0, "-", 0, " \u00e9cat"]
+
+
+def test_special_tokens_can_be_read_as_text():
+    tokens = AddedToken("<s>", special=True), AddedToken("x")
+    assert found("a<s>x", *tokens, split_special_tokens=True) == ["a<s>", 1]
+    assert found("a<s>x", *tokens) == ["a", 0, 1]

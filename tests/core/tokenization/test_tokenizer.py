@@ -224,3 +224,15 @@ def test_extra_special_tokens_come_back(make, tmp_path):
         tokenizer.image_token = "<none>"  # noqa: S105
     with pytest.raises(AttributeError, match=naming("'video_token'")):
         tokenizer.video_token  # noqa: B018  what is not there
+
+
+@pytest.mark.parametrize("name", ["add_special_tokens", "get_vocab"])
+def test_a_setting_named_like_a_method_is_refused(make, name):
+    with pytest.raises(AttributeError, match=naming(name)):
+        make(**{name: True})
+
+
+def test_attributes_that_other_code_reads(make):
+    tokenizer = make()
+    assert tokenizer._special_tokens_map["eos_token"] == tokenizer.special_tokens_map_extended["eos_token"]
+    assert tokenizer.init_inputs == ()

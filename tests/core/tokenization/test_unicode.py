@@ -6,9 +6,9 @@ import unicodedata
 
 import pytest
 
-from clip_core.tokenization.added import AddedToken, AddedTokenFinder
+from clip_core.tokenization import AddedToken
 from clip_core.tokenization.fast import CLIPTokenizerFast
-from clip_core.tokenization.text import hf_clean, hf_words
+from clip_core.tokenization.text import AddedTokenFinder, hf_clean, hf_words
 from clip_core.tokenization.unicode import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, to_bytes, to_symbols
 from support.vocabulary import write_vocabulary
 

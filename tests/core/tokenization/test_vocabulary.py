@@ -9,6 +9,7 @@ import pytest
 
 from clip_core.tokenization import vocabulary
 from clip_core.tokenization.fast import CLIPTokenizerFast
+from clip_core.tokenization.rows import NO_MAX_LENGTH
 from clip_core.tokenization.vocabulary import (
     read_text_steps,
     read_vocabulary,
@@ -88,8 +89,8 @@ def test_all_forms_hold_the_same(files, tokenizer_file, tmp_path):
     for form in forms:
         assert form.ids == IDS
         assert form.merges == MERGES
-    assert [form.is_openai for form in forms] == [False, False, True, True]
-    assert [token.content for token in forms[1].added_tokens.values()] == ["<|startoftext|>", "<|endoftext|>"]
+    assert [form.model_max_length for form in forms] == [NO_MAX_LENGTH, NO_MAX_LENGTH, 77, 77]
+    assert [token["content"] for token in forms[1].added_tokens.values()] == ["<|startoftext|>", "<|endoftext|>"]
 
 
 def test_a_tokenizer_json_counts_before_the_others(files, tokenizer_file):
