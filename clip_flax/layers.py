@@ -39,10 +39,11 @@ ACTIVATION_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-class CLIPMLP(nnx.Module):
+class CLIPMLP(CLIPModule):
     """Two linear layers with the configured activation between them."""
 
     def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:
+        super().__init__(config)
         width, factor = config.hidden_size, config.initializer_factor
         self.activation_fn = ACTIVATION_FUNCTIONS[config.hidden_act]
         self.fc1 = linear(width, config.intermediate_size, std=(2 * width) ** -0.5 * factor, rngs=rngs, dtype=dtype)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from clip_core.configuration import CLIPConfig
+from clip_core.modeling.handles import FullModelHandles
 from clip_core.modeling.inputs import warn_of_ignored
 from clip_core.modeling.outputs import CLIPOutput, as_asked, outputs_asked
 from clip_flax.initialization import projection, scalar
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from flax import nnx
 
 
-class CLIPModel(CLIPPreTrainedModel):
+class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
     """CLIP's two towers with their projections and the learned temperature.
 
     Args:

@@ -54,6 +54,7 @@ class CLIPMLP(CLIPLayer):
     def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         width, factor, dtype = config.hidden_size, config.initializer_factor, self.dtype_policy
+        self.config = config
         self.activation_fn = ACTIVATION_FUNCTIONS[config.hidden_act]
         self.fc1 = linear(width, config.intermediate_size, std=(2 * width) ** -0.5 * factor, name="fc1", dtype=dtype)
         out_std = width**-0.5 * (2 * config.num_hidden_layers) ** -0.5 * factor

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from clip_core.configuration import CLIPConfig
+from clip_core.modeling.handles import FullModelHandles
 from clip_core.modeling.inputs import warn_of_ignored
 from clip_core.modeling.outputs import CLIPOutput, as_asked, outputs_asked
 from clip_tf.initialization import projection
@@ -20,7 +21,7 @@ from clip_tf.vision import CLIPVisionTransformer
 
 
 @keras.saving.register_keras_serializable(package="clip_tf")
-class CLIPModel(CLIPPreTrainedModel):
+class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
     """CLIP's two towers with their projections and the learned temperature.
 
     Args:

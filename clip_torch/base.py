@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from clip_core.modeling.handles import ModelHandles
+from clip_torch.handles import TorchHandles
 from clip_torch.inference import check_change, check_preparable, prepare, refuse
 from clip_torch.initialization import draw, is_drawing, is_drawn
-from clip_torch.layers import CLIPEncoder
 from clip_torch.plan import check_implementation
 from clip_torch.tensors import check_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
-class CLIPBaseModel(ModelHandles, nn.Module):
+class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
     """A model and its configuration.
 
     Args:
@@ -27,6 +29,11 @@ class CLIPBaseModel(ModelHandles, nn.Module):
 
     _check_implementation = staticmethod(check_implementation)
     _is_prepared = False
+    _hf_peft_config_loaded = False
+    _tied_weights_keys: ClassVar[Sequence[str] | None] = None
+    # The attention implementations; those of transformers' registry are not used.
+    _supports_sdpa = _supports_flash_attn = _supports_flash_attn_2 = True
+    _supports_flex_attn = _supports_attention_backend = False
     _package = __name__.partition(".")[0]
     framework = "pt"
 
@@ -34,6 +41,7 @@ class CLIPBaseModel(ModelHandles, nn.Module):
         super().__init__()
         self.config: Any = self._own_config(config)
         self.name_or_path = self.config.name_or_path  # PEFT reads it from the instance's `__dict__`
+        self.warnings_issued: dict[str, bool] = {}  # by training scripts for transformers
         self._embedding_hook: torch.utils.hooks.RemovableHandle | None = None
 
     @property
@@ -192,11 +200,13 @@ class CLIPBaseModel(ModelHandles, nn.Module):
                 unless given.
         """
         super().gradient_checkpointing_enable()
+        options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
         for encoder in self._encoders():
-            encoder.gradient_checkpointing_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
+            encoder._gradient_checkpointing_func = partial(checkpoint, **options)  # noqa: SLF001  transformers' name
 
-    def _encoders(self) -> Iterable[CLIPEncoder]:
-        return (module for module in self.modules() if isinstance(module, CLIPEncoder))
+    def _encoders(self) -> Iterable[Any]:
+        """Return every module that can recompute its layers; a subclass may add some."""
+        return (module for module in self.modules() if hasattr(module, "gradient_checkpointing"))
 
     def enable_input_require_grads(self) -> None:
         """Let gradients flow from the embeddings' output, for adapters on a frozen model with checkpointing."""

@@ -175,7 +175,7 @@ class PreparedEncoder(CLIPEncoder):
     def __init__(self, encoder: CLIPEncoder) -> None:
         nn.Module.__init__(self)
         self.config = encoder.config
-        self.gradient_checkpointing, self.gradient_checkpointing_options = False, {}
+        self.gradient_checkpointing = False
         self.layers = encoder.layers
         for index, layer in enumerate(self.layers):
             self.layers[index] = PreparedEncoderLayer(cast("CLIPEncoderLayer", layer))

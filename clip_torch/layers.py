@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.jit import is_tracing  # type: ignore[attr-defined]  # documented, and not exported by name
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from clip_core.modeling.outputs import BaseModelOutput, outputs_asked
 from clip_torch.attention import CLIPAttention
@@ -50,6 +50,7 @@ class CLIPMLP(nn.Module):
     def __init__(self, config: CLIPTextConfig | CLIPVisionConfig) -> None:
         super().__init__()
         width, factor = config.hidden_size, config.initializer_factor
+        self.config = config
         self.activation_fn = ACTIVATION_FUNCTIONS[config.hidden_act]
         self.fc1 = linear(width, config.intermediate_size, std=(2 * width) ** -0.5 * factor)
         self.fc2 = linear(
@@ -107,7 +108,7 @@ class CLIPEncoder(nn.Module):
         self.config = config
         self.layers = nn.ModuleList(CLIPEncoderLayer(config, index) for index in range(config.num_hidden_layers))
         self.gradient_checkpointing = config.gradient_checkpointing
-        self.gradient_checkpointing_options: dict[str, Any] = {"use_reentrant": False}
+        self._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
     def forward(
         self,
@@ -129,9 +130,7 @@ class CLIPEncoder(nn.Module):
         for layer in self.layers:
             arguments = (hidden_states, None, None, output_attentions, plan)
             if self.gradient_checkpointing and self.training:
-                hidden_states, *weights = torch.utils.checkpoint.checkpoint(
-                    layer, *arguments, **self.gradient_checkpointing_options
-                )
+                hidden_states, *weights = self._gradient_checkpointing_func(layer, *arguments)
             else:
                 hidden_states, *weights = layer(*arguments)
             if output_hidden_states:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from clip_core.configuration import CLIPConfig
+from clip_core.modeling.handles import FullModelHandles
 from clip_core.modeling.inputs import warn_of_ignored
 from clip_core.modeling.outputs import CLIPOutput, as_asked, outputs_asked
 from clip_torch.initialization import projection
@@ -17,7 +18,7 @@ from clip_torch.text import CLIPTextTransformer
 from clip_torch.vision import CLIPVisionTransformer
 
 
-class CLIPModel(CLIPPreTrainedModel):
+class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
     """CLIP's two towers with their projections and the learned temperature.
 
     Args:

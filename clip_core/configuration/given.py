@@ -25,9 +25,11 @@ def own_config(config: Any, config_class: type[Any], class_name: str) -> Any:
     given = config
     config = _from_transformers(config)
     if isinstance(config, CLIPConfig) and not issubclass(config_class, CLIPConfig):
-        tower = getattr(config, config_class.base_config_key)
+        full, tower = config, getattr(config, config_class.base_config_key)
         # Re-read rather than reused: the projection in a full model has the top level's size.
-        config = config_class.from_dict(config.to_dict(), attn_implementation=tower.attn_implementation)
+        config = config_class.from_dict(full.to_dict(), attn_implementation=tower.attn_implementation)
+        if full.gradient_checkpointing:
+            config.gradient_checkpointing = True
     if not isinstance(config, config_class):
         raise TypeError(f"{class_name} takes a {_full_name(config_class)}, not a {_full_name(type(given))}")
     return config

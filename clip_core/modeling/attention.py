@@ -40,7 +40,9 @@ def known_implementation(name: str | None, known: Sequence[str]) -> str:
         return DEFAULT_IMPLEMENTATION
     if name not in known:
         elsewhere = "; FlashAttention 2 is only in clip_torch" if name == FLASH_ATTENTION else ""
-        raise ValueError(f"attn_implementation={name!r} is unknown; choose from {', '.join(known)}{elsewhere}")
+        raise ValueError(
+            f'Specified `attn_implementation="{name}"` is not supported; choose from {", ".join(known)}{elsewhere}'
+        )
     return name
 
 

@@ -12,9 +12,12 @@ from clip_core.modeling.pruning import heads_by_tower, plan_pruning
 from clip_core.modeling.trimming import lengths_to_read, pooled_positions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import numpy as np
+
+
+_TOWERS = ("text_model", "vision_model")
 
 
 class ModelHandles:
@@ -101,7 +104,13 @@ class ModelHandles:
         config = own_config(config, cls.config_class, cls.__name__)
         for part in (config, *(getattr(config, key) for key in config.sub_configs)):
             part.attn_implementation = {"": cls._check_implementation(part.attn_implementation)}
+            if config.gradient_checkpointing:  # which may have been set later than the towers' own
+                part.gradient_checkpointing = True
         return config
+
+    @classmethod
+    def _can_set_attn_implementation(cls) -> bool:
+        return True
 
     def set_attn_implementation(self, attn_implementation: str | dict[str, str]) -> None:
         """Change the attention implementation of the model.
@@ -121,11 +130,24 @@ class ModelHandles:
 
     # Embeddings
 
+    def _towers(self) -> dict[str, Any]:
+        """Return the towers by name, which a subclass may hold in its base model."""
+        found = {name: getattr(self, name) for name in _TOWERS if hasattr(self, name)}
+        if not found and self.base_model is not self:
+            found = self.base_model._towers()  # noqa: SLF001  a class of this kind
+        return found
+
     def _input_embedding(self) -> tuple[Any, str]:
         """Return the module with the input embedding, and its attribute there."""
-        if hasattr(self, "text_model"):
-            return self.text_model.embeddings, "token_embedding"
-        return self.vision_model.embeddings, "patch_embedding"  # type: ignore[attr-defined]
+        towers = self._towers()
+        if "text_model" in towers:
+            return towers["text_model"].embeddings, "token_embedding"
+        if "vision_model" in towers:
+            return towers["vision_model"].embeddings, "patch_embedding"
+        raise NotImplementedError(
+            f"{type(self).__name__} has neither text_model nor vision_model, nor a base model with one; override "
+            "get_input_embeddings and set_input_embeddings"
+        )
 
     def get_input_embeddings(self) -> Any:
         """Return the token embedding, or for a model without a text tower the patch embedding."""
@@ -167,7 +189,7 @@ class ModelHandles:
         warn_of_legacy_pooling(text_config, current, count)
         if count != current:
             self._resize(count, text_config.initializer_factor, mean_resizing=mean_resizing)
-        text_config.vocab_size = count
+        self.vocab_size = text_config.vocab_size = count
         return self.get_input_embeddings()
 
     # Pruning
@@ -182,9 +204,9 @@ class ModelHandles:
         Raises:
             ValueError: a layer or head does not exist, or a layer would lose its last head.
         """
-        towers = [name for name in ("text_model", "vision_model") if hasattr(self, name)]
-        for name, heads in heads_by_tower(heads_to_prune, towers).items():
-            getattr(self, name).prune_heads(heads)
+        towers = self._towers()
+        for name, heads in heads_by_tower(heads_to_prune, list(towers)).items():
+            towers[name].prune_heads(heads)
 
     # Training
 
@@ -202,6 +224,30 @@ class ModelHandles:
     def is_gradient_checkpointing(self) -> bool:
         """True if any tower recomputes its layers."""
         return any(encoder.gradient_checkpointing for encoder in self._encoders())
+
+
+class _OfConfig:
+    """An attribute that is read from the configuration, unless something else is assigned to its name."""
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        self.read = read
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else self.read(instance.config)
+
+
+class FullModelHandles:
+    """A mixin for a model of two towers with a `config`.
+
+    Attributes:
+        projection_dim: width of the joint space.
+        text_embed_dim: width of the text tower.
+        vision_embed_dim: width of the vision tower.
+    """
+
+    projection_dim = _OfConfig(lambda config: config.projection_dim)
+    text_embed_dim = _OfConfig(lambda config: config.text_config.hidden_size)
+    vision_embed_dim = _OfConfig(lambda config: config.vision_config.hidden_size)
 
 
 class TowerHandles:

@@ -179,14 +179,14 @@ def test_eager_returns_attentions_without_a_warning(backend):
 def test_an_unknown_implementation_is_refused_by_name(backend, given):
     plan = backend.module("plan")
     assert {"eager", "sdpa"} <= set(plan.ATTENTION_IMPLEMENTATIONS)
-    with pytest.raises(ValueError, match=naming("'flex'", *plan.ATTENTION_IMPLEMENTATIONS)):
+    with pytest.raises(ValueError, match=naming('"flex"', *plan.ATTENTION_IMPLEMENTATIONS)):
         plan.check_implementation("flex")
-    with pytest.raises(ValueError, match=naming("attn_implementation='flex'")):
+    with pytest.raises(ValueError, match=naming('attn_implementation="flex"')):
         backend.build("CLIPModel", tiny_config(attn_implementation=given))
 
 
 def test_flash_attention_is_in_pytorch_alone(backend):
-    refused = pytest.raises(ValueError, match=naming("'flash_attention_2'", "clip_torch"))
+    refused = pytest.raises(ValueError, match=naming('"flash_attention_2"', "clip_torch"))
     with nullcontext() if backend.name == "torch" else refused:
         backend.build("CLIPModel", tiny_config(attn_implementation="flash_attention_2"))
 
@@ -197,13 +197,13 @@ def test_the_towers_may_differ_in_implementation(backend):
     assert [tower.attn_implementation for tower in towers] == ["eager", "sdpa"]
     model.set_attn_implementation({"text_config": "sdpa", "vision_config": "eager"})
     assert [tower.attn_implementation for tower in towers] == ["sdpa", "eager"]
-    with pytest.raises(ValueError, match=naming("attn_implementation='flex'")):
+    with pytest.raises(ValueError, match=naming('attn_implementation="flex"')):
         model.set_attn_implementation({"text_config": "eager", "vision_config": "flex"})
     assert [tower.attn_implementation for tower in towers] == ["sdpa", "eager"]
     model.set_attn_implementation("eager")
     assert [tower.attn_implementation for tower in towers] == ["eager", "eager"]
     model.config.vision_config.attn_implementation = "flex"
-    with pytest.raises(ValueError, match=naming("attn_implementation='flex'")):
+    with pytest.raises(ValueError, match=naming('attn_implementation="flex"')):
         backend.build("CLIPModel", model.config)
 
 

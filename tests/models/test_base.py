@@ -52,8 +52,11 @@ def test_cutting_and_rounding_the_vocabulary(backend):
     assert resized(50).shape == (50, 40)
     assert resized(51, pad_to_multiple_of=32).shape == (64, 40)
     assert resized(pad_to_multiple_of=3).shape == (66, 40)
-    assert model.config.text_config.vocab_size == 66
+    assert model.vocab_size == model.config.text_config.vocab_size == 66
     assert resized(2000, mean_resizing=False)[66:].std() == pytest.approx(0.02 * 1.5, rel=DRAWN_WEIGHTS)
+    for multiple in (1.3, 0):
+        with pytest.raises(ValueError, match=naming("pad_to_multiple_of", multiple)):
+            resized(60, pad_to_multiple_of=multiple)
 
 
 @pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPTextModel"])
@@ -197,3 +200,32 @@ def test_a_model_states_its_source_in_an_attribute_of_its_own(backend):
     assert vars(model)["name_or_path"] == model.config.name_or_path == "somewhere"
     model.name_or_path = "elsewhere"
     assert model.name_or_path == "elsewhere"
+
+
+def test_gradient_checkpointing_set_in_a_configuration_later(backend):
+    for class_name in ("CLIPModel", "CLIPTextModel", "CLIPForImageClassification"):
+        config = tiny_config()
+        config.gradient_checkpointing = True
+        assert backend.build(class_name, config).is_gradient_checkpointing
+
+
+def test_the_widths_of_a_full_model_are_attributes(backend):
+    model = build(backend, "CLIPModel")
+    config = model.config
+    assert (model.projection_dim, model.text_embed_dim, model.vision_embed_dim) == (config.projection_dim, 40, 36)
+    model.projection_dim = 5
+    assert model.projection_dim == 5
+    assert model.config.projection_dim != 5
+    assert model.text_model.encoder.layers[0].mlp.config is config.text_config
+
+
+def test_the_attention_implementation_can_be_changed_and_an_unknown_one_changes_nothing(backend):
+    model = build(backend, "CLIPModel", attn_implementation="eager")
+    config = model.config
+    model.set_attn_implementation({"": "sdpa"})
+    assert (config._attn_implementation, config.text_config._attn_implementation) == ("sdpa", "eager")
+    model.set_attn_implementation("sdpa")
+    assert config.vision_config._attn_implementation == "sdpa"
+    with pytest.raises(ValueError, match=naming('attn_implementation="foo"', "eager", "sdpa")):
+        model.set_attn_implementation("foo")
+    assert config.vision_config._attn_implementation == config._attn_implementation == "sdpa"

@@ -20,8 +20,8 @@ def test_none_is_the_default_and_other_names_are_kept():
 @pytest.mark.parametrize(
     ("name", "named"),
     [
-        ("flex", ["'flex'", "eager", "sdpa"]),
-        ("flash_attention_2", ["'flash_attention_2'", "eager", "sdpa", "clip_torch"]),
+        ("flex", ['"flex"', "eager", "sdpa"]),
+        ("flash_attention_2", ['"flash_attention_2"', "eager", "sdpa", "clip_torch"]),
     ],
 )
 def test_an_unknown_name_is_refused_with_those_that_are_known(name, named):
