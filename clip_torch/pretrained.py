@@ -9,7 +9,7 @@ import torch
 
 from clip_torch.base import CLIPBaseModel
 from clip_torch.derived import assign, build_derived, start_afresh, to_save
-from clip_torch.tensors import check_device, check_dtype, to_entry, to_torch
+from clip_torch.tensors import check_device, check_dtype, device_of_context, to_entry, to_torch
 from converters.pretrained import PushableModel, prepare, save
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             dtype: dtype of the floating-point weights, or its name, or "auto" for the checkpoint's own; by default
                 float32, as in transformers 4.57.
             torch_dtype: the deprecated name of `dtype`.
-            device_map: the device to load to: a device, {"": device}, or "auto" for the accelerator with most memory.
+            device_map: the device to load to: a device, {"": device}, or "auto" for the accelerator with most memory;
+                by default PyTorch's, as set by `with torch.device(...)` or `torch.set_default_device`.
             strict: refuse a checkpoint with missing or unexpected tensors. False initializes the missing ones.
             ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
             output_loading_info: also return the names of missing, unexpected and mismatched parameters.
@@ -70,6 +71,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         Raises:
             FileNotFoundError: there is no such checkpoint, or it has no weights in a known format.
             converters.checkpoint.CheckpointError: the checkpoint does not fit; one report names every tensor.
+            RuntimeError: it is called under `torch.device("meta")`, without a `device_map`.
         """
         prepared = prepare(
             cls,
@@ -85,7 +87,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         )
         wanted = check_dtype(prepared.dtype(torch_dtype if dtype is None else dtype, torch.get_default_dtype()))
         prepared.note_dtype(wanted)
-        device = torch.device("cpu") if device_map is None else check_device(device_map)
+        device = device_of_context() if device_map is None else check_device(device_map)
         model = prepared.model
         if model is not None:
             if prepared.fresh:

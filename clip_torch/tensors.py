@@ -96,6 +96,21 @@ def check_device(device: Any) -> torch.device:
     return found
 
 
+def device_of_context() -> torch.device:
+    """Return PyTorch's default device, to which a model is loaded.
+
+    Raises:
+        RuntimeError: it is the meta device, which holds no values.
+    """
+    device = torch.empty(0).device
+    if device.type == "meta":
+        raise RuntimeError(
+            "You are using `from_pretrained` with a meta device context manager or `torch.set_default_device('meta')`, "
+            "which keeps no weights; leave it first, or pass device_map='meta'"
+        )
+    return device
+
+
 def _roomiest_device() -> torch.device:
     if torch.cuda.is_available():
         free = [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]

@@ -155,7 +155,10 @@ def prepare(
         model = None
         report, fresh = fit(checkpoint, config, model_class.__name__, new_head=new_head, **options)
         entries = {name: checkpoint.entries[name] for name in report.matched}
-    mismatched = [name for name, *_ in report.mismatched]
+    mismatched = [
+        f"{name} (the shapes did not match: {in_file} in the checkpoint, {wanted} in the model)"
+        for name, in_file, wanted in report.mismatched
+    ]
     fate = "not initialized" if may_lack else "newly initialized"
     _warn(model_class.__name__, fate, report.missing + mismatched, report.unexpected if is_derived else [])
     return Prepared(config, checkpoint, report, fresh, entries, model)

@@ -98,3 +98,18 @@ def test_training_scripts_keywords_for_saving_are_taken(model, tmp_path):
         tmp_path, is_main_process=True, save_function=torch.save, state_dict=model.state_dict(), token=None
     )
     assert_equal(clip_torch.CLIPModel.from_pretrained(tmp_path), model)
+
+
+def test_a_model_is_loaded_to_the_device_of_the_context(folder):
+    with torch.device("meta"):
+        with pytest.raises(RuntimeError, match=naming("from_pretrained", "device_map='meta'")):
+            clip_torch.CLIPModel.from_pretrained(folder)
+        assert clip_torch.CLIPModel.from_pretrained(folder, device_map="cpu").device.type == "cpu"
+    with torch.device("cpu"):
+        assert clip_torch.CLIPModel.from_pretrained(folder).device.type == "cpu"
+
+
+def test_ignored_shapes_are_named_in_a_warning(tmp_path):
+    build("CLIPForImageClassification", num_labels=3).save_pretrained(tmp_path)
+    with pytest.warns(UserWarning, match=naming("classifier.weight", (3, 36), (5, 36), "classifier.bias")):
+        clip_torch.CLIPForImageClassification.from_pretrained(tmp_path, num_labels=5, ignore_mismatched_sizes=True)
