@@ -156,12 +156,12 @@ def _answer(
     json: bool,
 ) -> list[Answer]:
     """Return the answers for the readable images of a batch; report the others."""
-    from clip_core.images.inputs import ImageFileError, open_image
+    from clip_core.images.inputs import ImageFileError, load_image
 
     opened: dict[Path, Any] = {}
     for path in batch:
         try:
-            opened[path] = open_image(path)
+            opened[path] = load_image(path)
         except ImageFileError as error:
             _report(str(path), error, answers, json=json)
     if not opened:

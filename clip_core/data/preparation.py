@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from clip_core.data.pairs import Broken
+from clip_core.images.depth import is_deep, warn_of_clipping
 from clip_core.images.inputs import decode_image, load_image
 from clip_core.images.transforms import infer_channel_format, to_channels_last
 from clip_core.tokenization.rows import NO_MAX_LENGTH
@@ -249,7 +250,11 @@ def _picture(image: Picture) -> Image.Image:
             return load_image(image)
         if isinstance(image, bytes):
             return decode_image(image, "the image")
-        return (image if isinstance(image, Image.Image) else _from_array(image)).convert("RGB")
+        if not isinstance(image, Image.Image):
+            return _from_array(image).convert("RGB")
+        if is_deep(image):
+            warn_of_clipping(image, "an image of the data", stacklevel=1)
+        return image.convert("RGB")
     except Exception as error:  # decoders may raise anything on damaged bytes
         reason = str(error) or type(error).__name__
         raise ValueError(reason.removeprefix(f"{image}: ") if isinstance(image, Path) else reason) from error

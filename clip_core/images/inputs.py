@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from clip_core.hub.pointers import LFS_ADVICE, is_lfs_pointer
+from clip_core.images.depth import is_deep, scaling_to_bytes
 from clip_core.processing.batch import framework_of, to_numpy
 from clip_core.processing.frameworks import by_package
 
@@ -65,7 +67,7 @@ def _found(path: Path, pattern: str) -> list[Path]:
 
 
 def open_image(path: Path) -> Image.Image:
-    """Open and decode an image.
+    """Open and decode an image, in the mode of its file; see `load_image` for an upright one in RGB.
 
     Args:
         path: the file.
@@ -73,17 +75,18 @@ def open_image(path: Path) -> Image.Image:
     Raises:
         ImageFileError: if the file is missing, damaged or not an image.
     """
-    with decoding_errors_named(str(path)), Image.open(path) as image:
+    with decoding_errors_named(str(path), path), Image.open(path) as image:
         image.load()
         return image
 
 
 @contextmanager
-def decoding_errors_named(name: str) -> Iterator[None]:
+def decoding_errors_named(name: str, content: Path | bytes = b"") -> Iterator[None]:
     """Turn any error from opening or decoding an image into an ImageFileError that starts with `name`.
 
     Args:
         name: the image's name in the message.
+        content: the file, or its bytes.
     """
     try:
         yield
@@ -91,7 +94,12 @@ def decoding_errors_named(name: str) -> Iterator[None]:
         raise ImageFileError(f"{name}: no such file") from error
     except UnidentifiedImageError as error:
         # Pillow's message ends in the path or an object's address; ours starts with the path.
-        raise ImageFileError(f"{name}: not an image that Pillow can read") from error
+        reason = LFS_ADVICE if is_lfs_pointer(content) else "not an image that Pillow can read"
+        raise ImageFileError(f"{name}: {reason}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageFileError(
+            f"{name}: too large. {error} If you trust the file, raise PIL.Image.MAX_IMAGE_PIXELS"
+        ) from error
     except Exception as error:  # Pillow's decoders may raise anything on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageFileError(f"{name}: damaged image ({reason})") from error
@@ -176,7 +184,9 @@ def opened(name: str, source: Source) -> tuple[str, Image.Image | np.ndarray]:
 def load_image(source: str | Path) -> Image.Image:
     """Load an image by path or URL as upright RGB, rotated by its EXIF orientation.
 
-    Only images opened here are rotated, as in transformers; images that the caller opened are not.
+    Only images opened here are rotated, as in transformers; images that the caller opened are not. Of an animation, the
+    first frame is taken. Transparency is dropped, as in transformers. Grey images of more than 8 bits are scaled to 8;
+    see `clip_core.images.depth`.
 
     Args:
         source: a path, an http(s) URL, a `data:` URL, or the bytes of a file in base64.
@@ -192,7 +202,7 @@ def load_image(source: str | Path) -> Image.Image:
     else:
         # A long string that names no file may be base64. A Path never is, and is quoted in full.
         picture = open_image(source) if isinstance(source, Path) else _from_path_or_base64(text)
-    return _upright(picture)
+    return _upright(picture, text if isinstance(source, Path) else _shortened(text))
 
 
 def decode_image(content: bytes, name: str) -> Image.Image:
@@ -205,7 +215,7 @@ def decode_image(content: bytes, name: str) -> Image.Image:
     Raises:
         ImageFileError: if Pillow cannot read it; the message starts with `name`.
     """
-    return _upright(_decoded(content, name))
+    return _upright(_decoded(content, name), name)
 
 
 @contextmanager
@@ -269,14 +279,19 @@ def _download(url: str) -> bytes:
 
 
 def _decoded(content: bytes, name: str) -> Image.Image:
-    with decoding_errors_named(name):
+    with decoding_errors_named(name, content):
         picture = Image.open(BytesIO(content))
         picture.load()
     return picture
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    return ImageOps.exif_transpose(picture).convert("RGB")
+def _upright(picture: Image.Image, name: str) -> Image.Image:
+    with decoding_errors_named(name):
+        upright = ImageOps.exif_transpose(picture)
+    try:
+        return (scaling_to_bytes(picture)(upright) if is_deep(picture) else upright).convert("RGB")
+    except ValueError as error:  # an unknown range, or a mode that Pillow does not convert
+        raise ImageFileError(f"{name}: {error}") from error
 
 
 def _shortened(source: str | Path) -> str:

@@ -7,11 +7,13 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain, islice, starmap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from clip_core.images.depth import is_deep, warn_of_clipping
 from clip_core.images.inputs import errors_named, flat_sources, opened
 from clip_core.images.transforms import (
     LAST,
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 _MOST_THREADS = 8
 
+# Frames between a warning and the call of an image processor: the generators, `preprocess` and `__call__`.
+_TO_THE_CALLER = 7
+
 
 def process_images(
     images: Any,
@@ -43,7 +48,8 @@ def process_images(
     Args:
         images: see `flat_images`.
         settings: the steps to apply.
-        input_format: the channel axis of arrays; None to infer it from the first image, for all.
+        input_format: the channel axis of arrays; None to infer it from the first array, for all. PIL images and files
+            always have their channels last.
         output_format: the channel axis of the results; None to keep that of the input.
         num_threads: threads that share the images; None for the useful maximum.
 
@@ -51,21 +57,9 @@ def process_images(
         TypeError: if an item is not an image.
         ValueError: if an image cannot be read or processed; the message names it.
     """
-    sources = flat_sources(images)
-    first = next(sources, None)
-    if first is None:
-        return
-    name, image = opened(*first)
-    with errors_named(name):
-        pixels = _as_pixels(image, convert_rgb=settings.do_convert_rgb)
-        if settings.do_rescale:
-            _warn_if_rescaled(pixels)
-        if input_format is None:
-            input_format = infer_channel_format(_array_shape(pixels))
-    process = partial(
-        _process, settings=settings, input_format=input_format, output_format=output_format or input_format
-    )
-    yield from _in_threads(process, chain([(name, pixels)], sources), num_threads)
+    process = partial(_process, settings=settings, output_format=output_format)
+    sources = _with_formats(_with_warnings(flat_sources(images), settings), input_format)
+    yield from _in_threads(process, sources, num_threads)
 
 
 def usable_threads() -> int:
@@ -91,22 +85,53 @@ def on_channels_last(
     return from_channels_last(step(to_channels_last(image, input_format)), output_format)
 
 
+def _with_formats(
+    sources: Iterator[tuple[str, Source]], array_format: ChannelFormat | None
+) -> Iterator[tuple[str, Source, ChannelFormat]]:
+    """Yield each source with its channel format, inferred for arrays from the first one unless given."""
+    for name, source in sources:
+        if not isinstance(source, np.ndarray):
+            yield name, source, LAST
+            continue
+        if array_format is None:
+            with errors_named(name):
+                array_format = infer_channel_format(source.shape)
+        yield name, source, array_format
+
+
+def _with_warnings(sources: Iterator[tuple[str, Source]], settings: ImageSettings) -> Iterator[tuple[str, Source]]:
+    """Yield the sources. Warn if the first was rescaled already, and of the first that will be clipped."""
+    has_warned = False
+    for place, (name, source) in enumerate(sources):
+        if settings.do_convert_rgb and isinstance(source, Image.Image) and is_deep(source):
+            if not has_warned:
+                warn_of_clipping(source, name, _TO_THE_CALLER)
+            has_warned = True
+        elif place == 0 and settings.do_rescale and not isinstance(source, (str, Path)):
+            _warn_if_rescaled(source)
+        yield name, source
+
+
 def _process(
-    name: str, source: Source, settings: ImageSettings, input_format: ChannelFormat, output_format: ChannelFormat
+    name: str,
+    source: Source,
+    input_format: ChannelFormat,
+    settings: ImageSettings,
+    output_format: ChannelFormat | None,
 ) -> tuple[str, np.ndarray]:
     name, image = opened(name, source)
     with errors_named(name):
         pixels = _as_pixels(image, convert_rgb=settings.do_convert_rgb)
-        # An image that will be resized can stay an image, if its array would be read as channels last.
-        if isinstance(pixels, np.ndarray) or not (settings.do_resize and input_format == LAST):
+        # An image that will be resized can stay an image.
+        if isinstance(pixels, np.ndarray) or not settings.do_resize:
             pixels = to_channels_last(np.asarray(pixels), input_format)
-        processed = from_channels_last(settings.apply(pixels), output_format)
+        processed = from_channels_last(settings.apply(pixels), output_format or input_format)
     return name, np.require(processed, requirements=("C_CONTIGUOUS", "WRITEABLE"))
 
 
 def _in_threads(
-    process: Callable[[str, Source], tuple[str, np.ndarray]],
-    sources: Iterator[tuple[str, Source]],
+    process: Callable[[str, Source, ChannelFormat], tuple[str, np.ndarray]],
+    sources: Iterator[tuple[str, Source, ChannelFormat]],
     num_threads: int | None,
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield `process` of each source, in order."""
@@ -136,15 +161,12 @@ def _as_pixels(image: Image.Image | np.ndarray, *, convert_rgb: bool) -> Image.I
     return image
 
 
-def _array_shape(pixels: Image.Image | np.ndarray) -> tuple[int, ...]:
-    return (pixels.height, pixels.width, 3) if isinstance(pixels, Image.Image) else pixels.shape
-
-
-def _warn_if_rescaled(pixels: Image.Image | np.ndarray) -> None:
-    if isinstance(pixels, Image.Image) or pixels.dtype == np.uint8:
+def _warn_if_rescaled(image: Image.Image | np.ndarray) -> None:
+    if isinstance(image, Image.Image) and not is_deep(image):
         return
-    if pixels.min() >= 0 and pixels.max() <= 1:
+    pixels = np.asarray(image)
+    if pixels.size and pixels.dtype != np.uint8 and pixels.min() >= 0 and pixels.max() <= 1:
         warnings.warn(
             "the images' values range from 0 to 1 and may already be rescaled; if so, pass do_rescale=False",
-            stacklevel=4,
+            stacklevel=_TO_THE_CALLER + 1,
         )

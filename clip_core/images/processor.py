@@ -132,7 +132,8 @@ class CLIPImageProcessor(BaseImageProcessor):
             data_format: channel format of the result: "channels_first", "channels_last", or None to keep that of the
                 input.
             input_data_format: channel format of arrays: "channels_first", "channels_last", or None to infer it from the
-                first image for all. "none" means `(height, width)`, without channels.
+                first array for all. "none" means `(height, width)`, without channels. PIL images and files always have
+                their channels last.
             num_threads: threads that share the images of a batch; None for one per processor, up to 8.
             **kwargs: unknown keywords; a warning names them.
 

@@ -58,7 +58,7 @@ def infer_channel_format(shape: tuple[int, ...]) -> ChannelFormat:
         warnings.warn(
             f"an image of shape {shape} may have its channels first or last; assuming first. Pass "
             f"input_data_format={LAST!r} if they are last, or {FIRST!r} to silence this",
-            stacklevel=5,
+            stacklevel=7,  # the caller of an image processor
         )
     if not first and not last:
         raise ValueError(

@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image
 
 from clip_core.images.pipeline import usable_threads
-from clip_core.images.transforms import LAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -143,10 +142,8 @@ def _encode(encoder: Encoder, batch: dict[int, np.ndarray]) -> EncodedBatch:
 
 def _pixel_values(processor: CLIPProcessor, place: int, image: Any) -> np.ndarray | ValueError:
     """Return the image as model input, `(1, channels, height, width)`, or the error."""
-    # An array with 1 or 3 rows is ambiguous about its channel axis; an image is not.
-    known: dict[str, Any] = {"input_data_format": LAST} if isinstance(image, (str, Path, Image.Image)) else {}
     try:
-        pixels: np.ndarray = processor(images=[image], return_tensors="np", **known)["pixel_values"]
+        pixels: np.ndarray = processor(images=[image], return_tensors="np")["pixel_values"]
         if len(pixels) != 1:
             return ValueError(f"images[{place}] is a batch of {len(pixels)}; give images one at a time")
     except ValueError as error:

@@ -161,6 +161,22 @@ def test_a_picture_of_few_rows_spoils_no_other(run, cat, model, tmp_path):
     assert len(rows(out)) == 4
 
 
+def test_a_file_is_turned_and_scaled_as_it_says(run, cat, model, tmp_path):
+    from PIL import Image
+
+    with Image.open(cat) as picture:
+        grey = picture.convert("L")
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    grey.save(tmp_path / "a.png")
+    grey.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "b.png", exif=exif)
+    Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(tmp_path / "c.png")
+    code, out, err = run("classify", tmp_path, "--labels", "cat", "dog", "--model", model, "--json")
+    assert (code, err) == (0, "")
+    first, *others = matrix(rows(out), ["cat", "dog"])
+    np.testing.assert_allclose(others, [first, first], atol=ROUNDING)
+
+
 def one_line(err):
     assert err.count("\n") == 1, err
     assert err.startswith("clip-zoo: ")

@@ -11,6 +11,7 @@ from PIL import Image
 from clip_core.data.augmentation import RandomCrop
 from clip_core.data.pairs import Broken, Pair
 from clip_core.data.preparation import Chunk, Entry, Preparation
+from support.messages import naming
 from support.training_data import LENGTH, make_processor, picture, picture_bytes
 
 
@@ -53,6 +54,29 @@ def test_a_picture_lying_on_its_side_is_turned_as_its_file_says(processor, tmp_p
     )
     for row in rows[:2]:
         assert np.array_equal(row.arrays["pixel_values"], rows[2].arrays["pixel_values"])
+
+
+def test_a_picture_of_16_bits_is_scaled_by_its_file_and_clipped_with_a_warning_without(processor, tmp_path):
+    levels = np.random.default_rng(0).integers(0, 256, (9, 9), dtype=np.uint8)
+    deep = Image.fromarray(levels.astype(np.uint16) * 257)
+    deep.save(tmp_path / "a.png")
+    forms = [tmp_path / "a.png", (tmp_path / "a.png").read_bytes(), Image.fromarray(levels)]
+    rows = prepared(processor, *(Pair("k", form, ("a",)) for form in forms))
+    for row in rows[:2]:
+        assert np.array_equal(row.arrays["pixel_values"], rows[2].arrays["pixel_values"])
+    with pytest.warns(UserWarning, match=naming(repr("I;16"), "8 bits")):
+        (clipped,) = prepared(processor, Pair("k", deep, ("a",)))
+    assert (clipped.arrays["pixel_values"] >= rows[2].arrays["pixel_values"]).all()
+
+
+@pytest.mark.parametrize("size", [(30, 3), (3, 30), (1, 1), (30, 1)])
+def test_a_picture_of_few_rows_spoils_no_other(processor, size):
+    flat = Image.new("RGB", size, (200, 0, 0))
+    rows = prepared(processor, Pair("k", flat, ("a",)), Pair("k", picture(1), ("a",)), Pair("k", flat, ("a",)))
+    alone = processor(images=picture(1), return_tensors="np")["pixel_values"][0]
+    assert np.array_equal(rows[1].arrays["pixel_values"], alone)
+    assert np.array_equal(rows[0].arrays["pixel_values"], rows[2].arrays["pixel_values"])
+    assert np.ptp(rows[0].arrays["pixel_values"], axis=(1, 2)).max() == 0  # of one color
 
 
 def test_an_augmented_picture_is_scaled_as_the_processor_does(processor):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -108,13 +110,45 @@ def test_only_pictures_are_converted_to_rgb(processor):
     assert processor(rgba, do_convert_rgb=False, **options).pixel_values[0].shape == (4, 12, 12)
 
 
-def test_a_picture_of_height_3_is_ambiguous_as_in_the_reference_unless_its_layout_is_given(processor):
+@pytest.mark.parametrize("shape", [(3, 30), (30, 3), (1, 30), (30, 1), (1, 1), (3, 3), (3, 1), (1, 3), (30, 4)])
+def test_a_picture_or_a_file_always_has_its_channels_last(processor, tmp_path, shape):
+    picture = Image.fromarray(noise(*shape, 3))
+    picture.save(tmp_path / "x.png")
+    expected = processor(np.asarray(picture), input_data_format="channels_last").pixel_values[0]
+    channels_first = noise(3, 20, 30)
+    other = processor(channels_first).pixel_values[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for image in (picture, tmp_path / "x.png", str(tmp_path / "x.png")):
+            for given in ({}, {"input_data_format": "channels_first"}, {"input_data_format": "channels_last"}):
+                np.testing.assert_array_equal(processor(image, **given).pixel_values[0], expected)
+            for num_threads in (1, 2):
+                found = processor([channels_first, image, image], num_threads=num_threads).pixel_values
+                np.testing.assert_array_equal(found, [other, expected, expected])
+                found = processor([image, channels_first], num_threads=num_threads).pixel_values
+                np.testing.assert_array_equal(found, [expected, other])
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "LA"])
+def test_a_picture_kept_in_its_mode_has_its_channels_last_too(processor, mode):
+    picture = Image.new(mode, (5, 3), {"L": 9, "LA": (9, 255), "RGBA": (9, 8, 7, 255)}[mode])
+    found = processor(picture, do_convert_rgb=False, **RAW).pixel_values[0]
+    assert found.shape == (len(picture.getbands()), 12, 12)
+    np.testing.assert_array_equal(found[:, 0, 0], np.ravel(picture.getpixel((0, 0))))
+
+
+def test_a_resized_picture_of_height_3_is_the_one_of_pillow(processor):
     picture = Image.fromarray(noise(3, 30, 3))
-    with pytest.warns(UserWarning, match=naming((3, 30, 3), "input_data_format='channels_last'")):
-        processor(picture)
-    found = processor(picture, input_data_format="channels_last", **RAW).pixel_values[0]
+    found = processor(picture, **RAW).pixel_values[0]
     expected = np.asarray(picture.resize((160, 16), Image.Resampling.BICUBIC))[2:14, 74:86]
     np.testing.assert_array_equal(found.transpose(1, 2, 0), expected)
+
+
+def test_an_array_of_height_3_is_ambiguous_unless_its_layout_is_given(processor):
+    array = noise(3, 30, 3)
+    with pytest.warns(UserWarning, match=naming((3, 30, 3), "input_data_format='channels_last'")) as caught:
+        processor(array)
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize("values", [np.float32([0, 0.5, 1]), np.float64([0, 0.25, 0.5]), np.array([0, 1, 1])])

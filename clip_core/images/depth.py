@@ -1,0 +1,111 @@
+"""Grey images of more than 8 bits per pixel: scaled to 8 if their file states the depth, and otherwise clipped.
+
+Pillow's own conversion to RGB clips 16 bits to 255, which leaves white, and floats between 0 and 1 to 0, which is
+black. Deeper colours, such as a 16-bit RGB PNG, need no care: Pillow opens them with the high byte of each value.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# The first letters of Pillow's modes of more than 8 bits: "I", "I;16", "I;16B" and so on, and "F".
+_DEEP = ("I", "F")
+
+# Formats that Pillow opens as "I" with values of 16 bits.
+_SIXTEEN_BITS = frozenset({"PNG", "PPM"})
+
+# Tags of TIFF.
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+_WHITE_IS_ZERO, _SIGNED = 0, 2
+
+
+def is_deep(picture: Image.Image) -> bool:
+    """Return True for a grey image of more than 8 bits per pixel.
+
+    Args:
+        picture: the image.
+    """
+    return picture.mode.startswith(_DEEP)
+
+
+def warn_of_clipping(picture: Image.Image, name: str, stacklevel: int) -> None:
+    """Warn that an image of unknown depth will be clipped to 8 bits.
+
+    Args:
+        picture: an image for which `is_deep` is true.
+        name: the image's name in the message.
+        stacklevel: as in `warnings.warn`, from the caller of this function.
+    """
+    warnings.warn(
+        f"{name} is of mode {picture.mode!r}; its values are clipped to 0..255, as in transformers, because the image "
+        "does not state the range they have. Scale it to 8 bits and convert it to mode 'L' or 'RGB', or give the path "
+        "of its file, which states the depth",
+        stacklevel=stacklevel + 1,
+    )
+
+
+def scaling_to_bytes(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """Return the function that scales an image to 8 bits, by the depth that its file states.
+
+    Of integers it keeps the 8 highest bits, as Pillow does of deep colours. Negative values become 0. Where a file
+    states 32 bits, or no number, values up to 65535 count as 16 bits, and up to 255 as 8. Floats are scaled from 0..1;
+    whole numbers from 0 to 255 are kept.
+
+    Args:
+        picture: the image as opened; transposed copies have lost what the file states.
+
+    Returns:
+        A function of the image or a transposed copy. It raises a ValueError for floats in neither range.
+    """
+    if picture.mode == "F":
+        return lambda image: Image.fromarray(_bytes_of_floats(np.asarray(image)))
+    tags: Any = getattr(picture, "tag_v2", {})
+    bits, is_signed = _depth(picture, tags)
+    is_inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+
+    def scaled(image: Image.Image) -> Image.Image:
+        levels = _high_byte(np.asarray(image), bits, is_signed=is_signed)
+        return Image.fromarray(255 - levels if is_inverted else levels)
+
+    return scaled
+
+
+def _depth(picture: Image.Image, tags: Any) -> tuple[int, bool]:
+    """Return the bits per pixel, and True if one is the sign."""
+    if _BITS_PER_SAMPLE in tags:
+        return tags[_BITS_PER_SAMPLE][0], tags.get(_SAMPLE_FORMAT, (0,))[0] == _SIGNED
+    is_short = picture.mode.startswith("I;16") or picture.format in _SIXTEEN_BITS
+    return (16, False) if is_short else (32, True)
+
+
+def _high_byte(values: np.ndarray, bits: int, *, is_signed: bool) -> np.ndarray:
+    """Return the 8 highest bits of each value, uint8; the sign is not among them."""
+    if bits == 32 and not is_signed:
+        values = values.view(np.uint32)  # Pillow has only signed ones
+    highest = values.max()
+    if bits == 32 and highest < 1 << 16:
+        bits = 8 if highest < 1 << 8 else 16
+    elif is_signed:
+        bits -= 1
+    levels: np.ndarray = (np.maximum(values, 0) >> (bits - 8)).astype(np.uint8)
+    return levels
+
+
+def _bytes_of_floats(values: np.ndarray) -> np.ndarray:
+    lowest, highest = values.min(), values.max()
+    if lowest >= 0 and highest <= 1:
+        levels: np.ndarray = np.rint(values * 255).astype(np.uint8)
+        return levels
+    if lowest >= 0 and highest <= 255 and np.array_equal(values, np.rint(values)):
+        return values.astype(np.uint8)
+    raise ValueError(
+        f"its values are floats from {lowest} to {highest}; expected values from 0 to 1, or whole numbers from 0 to "
+        "255. Convert it to 8 bits"
+    )
