@@ -21,8 +21,8 @@ IMAGES ?= examples/shapes/pictures
 LABELS ?= examples/shapes/labels.txt
 TEMPLATE ?= {}
 
-.PHONY: demo demo-checkpoint test test-clients test-default-torch test-transformers5 test-lowest check bench bench-gpu \
-	bench-gpu-here gpu-bundle rehearse-gpu clean
+.PHONY: demo demo-checkpoint test test-clients test-training-clients test-default-torch test-transformers5 test-lowest \
+	check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
 
 ## demo: classify images with a trained CLIP in all three frameworks, and prove that they agree; offline
 demo: $(VENV)/installed-demo
@@ -50,9 +50,15 @@ test-lowest: | $(VENV)/bin/python
 	$(PIP) uv
 	sh tests/environments/lowest.sh $(BIN)/uv $(VENV)-lowest
 
-## test-clients: scripts of other libraries (PEFT, Trainer, ONNX and so on), run on ours and on transformers
+## test-clients: scripts of other libraries (PEFT, diffusers, Keras, optax and so on), run on ours and on transformers
 test-clients: $(VENV)-clients/installed
-	PYTHONPATH=tests USE_TF=0 USE_JAX=0 $(VENV)-clients/bin/python -m pytest tests/clients $(PYTEST_ARGS)
+	PYTHONPATH=tests HF_HUB_OFFLINE=1 TF_CPP_MIN_LOG_LEVEL=3 XLA_FLAGS=--xla_force_host_platform_device_count=2 \
+		$(VENV)-clients/bin/python -m pytest tests/clients $(PYTEST_ARGS)
+
+## test-training-clients: those of them that the environment of the suite has, PEFT, Trainer and accelerate
+test-training-clients: $(VENV)/installed-test
+	PYTHONPATH=tests HF_HUB_OFFLINE=1 USE_TF=0 USE_JAX=0 \
+		$(BIN)/python -m pytest $(addprefix tests/clients/test_,peft.py trainer.py batches.py) $(PYTEST_ARGS)
 
 ## check: lint, format and types
 check: $(VENV)/installed-test

@@ -1,6 +1,7 @@
 """Real clients: each script runs on this library and on transformers 4.57.6, from one checkpoint, and has to agree.
 
-They need an environment of their own: `make test-clients`. A client that the environment lacks is skipped.
+They need an environment of their own: `make test-clients`. A client that the environment lacks is skipped. `make
+test-training-clients` runs those that need no more packages than the rest of the suite.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-collect_ignore_glob = [] if importlib.util.find_spec("captum") else ["test_*.py"]  # in the main environment
+collect_ignore_glob = [] if importlib.util.find_spec("captum") else ["test_*.py"]  # unless named
 
 # What users' models have: a processor, and three channels of a width that it makes of any image.
 IDS = {"vocab_size": len(TOKENS), "bos_token_id": BOS, "eos_token_id": EOS}
@@ -55,11 +56,11 @@ def agree(folder: Path, tmp_path: Path) -> Callable[..., None]:
     To the bit, unless tolerances are given.
     """
 
-    def run(client: Callable[..., Any], **tolerances: float) -> None:
+    def run(client: Callable[..., Any], ours: str = "clip_torch", **tolerances: float) -> None:
         import torch
 
         results = {}
-        for library in ("transformers", "clip_torch"):
+        for library in ("transformers", ours):
             out = tmp_path / library
             out.mkdir()
             torch.manual_seed(0)
