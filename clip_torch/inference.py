@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from clip_core.modeling.outputs import BaseModelOutput, outputs_asked
 from clip_torch.attention import CLIPAttention, attend
-from clip_torch.layers import ACTIVATION_FUNCTIONS, CLIPMLP, CLIPEncoder, CLIPEncoderLayer
+from clip_torch.layers import CLIPMLP, Activation, CLIPEncoder, CLIPEncoderLayer
 from clip_torch.plan import given_plan
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ _FUSED = {
     "relu": ("relu", "", 1.0),
     "silu": ("swish", "", 1.0),
 }
-_FUSED_FUNCTIONS = {ACTIVATION_FUNCTIONS[name]: fused for name, fused in _FUSED.items()}
 
 # The linear layers to pack.
 _TAKEN: dict[type[nn.Module], tuple[str, ...]] = {
@@ -120,8 +119,9 @@ class PreparedEncoderLayer(nn.Module):
         attention, mlp = layer.self_attn, layer.mlp
         self.config = attention.config
         self.heads, self.scale = (attention.num_heads, attention.head_dim), attention.scale
-        activation, algorithm, factor = _FUSED_FUNCTIONS.get(mlp.activation_fn, ("none", "", 1.0))
-        self.activation = None if mlp.activation_fn in _FUSED_FUNCTIONS else mlp.activation_fn
+        fused = _FUSED.get(mlp.activation_fn.name) if isinstance(mlp.activation_fn, Activation) else None
+        activation, algorithm, factor = fused or ("none", "", 1.0)
+        self.activation = mlp.activation_fn if fused is None else None
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
         self.layer_norm1, self.layer_norm2 = layer.layer_norm1, layer.layer_norm2
         self.qkv_proj = PackedLinear(

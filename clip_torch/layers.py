@@ -44,6 +44,26 @@ ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+class Activation(nn.Module):
+    """An activation function as a module, to which hooks can be attached.
+
+    Args:
+        name: a name in `ACTIVATION_FUNCTIONS`.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Apply the function to each element."""
+        return ACTIVATION_FUNCTIONS[self.name](states)
+
+    def extra_repr(self) -> str:
+        """Return the name."""
+        return self.name
+
+
 class CLIPMLP(nn.Module):
     """Two linear layers with the configured activation between them."""
 
@@ -51,7 +71,7 @@ class CLIPMLP(nn.Module):
         super().__init__()
         width, factor = config.hidden_size, config.initializer_factor
         self.config = config
-        self.activation_fn = ACTIVATION_FUNCTIONS[config.hidden_act]
+        self.activation_fn = Activation(config.hidden_act)
         self.fc1 = linear(width, config.intermediate_size, std=(2 * width) ** -0.5 * factor)
         self.fc2 = linear(
             config.intermediate_size, width, std=width**-0.5 * (2 * config.num_hidden_layers) ** -0.5 * factor

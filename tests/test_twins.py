@@ -51,6 +51,7 @@ ONLY_SOMEWHERE = {
     },
     "layers": {
         "tf.nn.gelu rounds its constants to float32": {"gelu", "gelu_tanh"},
+        "hooks of PyTorch attach to modules": {"Activation", "Activation.call", "Activation.extra_repr"},
         "TensorFlow recomputes a layer with a seed drawn outside": {"CLIPEncoder._dropout_seed"},
     },
     "text": {

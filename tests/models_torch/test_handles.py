@@ -135,3 +135,14 @@ def test_embeddings_and_heads_of_a_base_model_are_within_reach():
     del model.clip.text_model
     with pytest.raises(NotImplementedError, match=naming(clip_torch.CLIPTextModel, "get_input_embeddings")):
         model.clip.get_input_embeddings()
+
+
+def test_a_hook_sees_the_activations_and_another_activation_takes_their_place():
+    model = clip_torch.CLIPVisionModel(tiny_config()).eval()
+    inputs = {"pixel_values": torch.from_numpy(inputs_for("CLIPVisionModel")["pixel_values"])}
+    mlp, seen = model.vision_model.encoder.layers[0].mlp, []
+    mlp.activation_fn.register_forward_hook(lambda _module, _inputs, output: seen.append(output.shape))
+    before = model(**inputs).pooler_output
+    assert seen == [(4, 26, mlp.fc1.out_features)]
+    mlp.activation_fn = nn.ReLU()
+    assert not torch.equal(model(**inputs).pooler_output, before)
