@@ -162,25 +162,13 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
         )
         return as_asked(compared, self.config, return_dict)
 
-    def text_features(
-        self,
-        input_ids: Array,
-        attention_mask: Array | None = None,
-        position_ids: Array | None = None,
-        dropout_rng: Array | None = None,
-    ) -> Array:
-        """Embed texts uncompiled, on the model's own parameters. Arguments and result as of `get_text_features`."""
-        outputs = self.text_model(input_ids, attention_mask, position_ids, dropout_rng=dropout_rng)
-        return self.text_projection(outputs.pooler_output)
+    def text_features(self, *args: Any, **kwargs: Any) -> Array:
+        """Return what `get_text_features` compiles: embeddings by the own parameters, from the text tower's arguments."""
+        return self.text_projection(self.text_model(*args, **kwargs).pooler_output)
 
-    def image_features(
-        self, pixel_values: Array, interpolate_pos_encoding: bool = False, dropout_rng: Array | None = None
-    ) -> Array:
-        """Embed images uncompiled, on the model's own parameters. Arguments and result as of `get_image_features`."""
-        outputs = self.vision_model(
-            pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, dropout_rng=dropout_rng
-        )
-        return self.visual_projection(outputs.pooler_output)
+    def image_features(self, *args: Any, **kwargs: Any) -> Array:
+        """Return what `get_image_features` compiles: embeddings by the own parameters, from the vision tower's arguments."""
+        return self.visual_projection(self.vision_model(*args, **kwargs).pooler_output)
 
     def forward(
         self,

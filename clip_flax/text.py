@@ -187,20 +187,9 @@ class _TextModel(CLIPPreTrainedModel):
         )
         return as_asked(outputs, self.config, return_dict)
 
-    def forward(
-        self,
-        input_ids: Array | None = None,
-        attention_mask: Array | None = None,
-        position_ids: Array | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        dropout_rng: Array | None = None,
-    ) -> ModelOutput:
-        """Run the model uncompiled, on its own parameters. Arguments and result as of `__call__`."""
-        outputs = self.text_model(
-            input_ids, attention_mask, position_ids, output_attentions, output_hidden_states, dropout_rng
-        )
-        return self._head(outputs)
+    def forward(self, *args: Any, **kwargs: Any) -> ModelOutput:
+        """Return the outputs of an uncompiled run on the model's own parameters. Takes the arguments of the tower."""
+        return self._head(self.text_model(*args, **kwargs))
 
 
 class CLIPTextModel(_TextModel):

@@ -34,7 +34,7 @@ from clip_flax.initialization import (
 )
 from clip_flax.layers import CLIPEncoder
 from clip_flax.loss import classification_loss
-from clip_flax.plan import choose_implementation, vision_plan
+from clip_flax.plan import AttentionPlan, choose_implementation
 from clip_flax.pretrained import CLIPPreTrainedModel
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ class CLIPVisionEmbeddings(CLIPEmbeddings):
         down, across = (
             jnp.asarray(bicubic_matrix(side, size // self.patch_size), table.dtype) for size in (height, width)
         )
-        grid = jnp.einsum("hs,swd->hwd", down, grid, precision=jax.lax.Precision.HIGHEST)
-        grid = jnp.einsum("ws,hsd->hwd", across, grid, precision=jax.lax.Precision.HIGHEST)
+        grid = jnp.einsum("hs,wt,std->hwd", down, across, grid, precision=jax.lax.Precision.HIGHEST)
         return jnp.concatenate([table[:1], grid.reshape(-1, table.shape[-1])], axis=0)[None]
 
 
@@ -121,7 +120,7 @@ class CLIPVisionTransformer(TowerHandles, CLIPModule):
             self.pre_layrnorm(hidden_states),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
-            plan=vision_plan(implementation),
+            plan=AttentionPlan(implementation),  # every patch sees every patch
             dropout_rng=dropout_rng,
         )
         last_hidden_state: Any = encoded.last_hidden_state
@@ -182,19 +181,9 @@ class _VisionModel(CLIPPreTrainedModel):
         )
         return as_asked(outputs, self.config, return_dict)
 
-    def forward(
-        self,
-        pixel_values: Array | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        interpolate_pos_encoding: bool = False,
-        dropout_rng: Array | None = None,
-    ) -> ModelOutput:
-        """Run the model uncompiled, on its own parameters. Arguments and result as of `__call__`."""
-        outputs = self.vision_model(
-            pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding, dropout_rng
-        )
-        return self._head(outputs)
+    def forward(self, *args: Any, **kwargs: Any) -> ModelOutput:
+        """Return the outputs of an uncompiled run on the model's own parameters. Takes the arguments of the tower."""
+        return self._head(self.vision_model(*args, **kwargs))
 
 
 class CLIPVisionModel(_VisionModel):

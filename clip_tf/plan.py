@@ -40,11 +40,6 @@ def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_a
     return implementation_of_call(name, output_attentions=output_attentions)
 
 
-def vision_plan(implementation: str) -> AttentionPlan:
-    """Plan attention in which every patch sees every patch."""
-    return AttentionPlan(implementation)
-
-
 def text_plan(implementation: str, attention_mask: tf.Tensor | None, hidden_states: tf.Tensor) -> AttentionPlan:
     """Plan causal attention that leaves out the padding in `attention_mask`.
 

@@ -31,7 +31,7 @@ from clip_tf.initialization import (
 )
 from clip_tf.layers import CLIPEncoder
 from clip_tf.loss import classification_loss
-from clip_tf.plan import choose_implementation, vision_plan
+from clip_tf.plan import AttentionPlan, choose_implementation
 from clip_tf.pretrained import CLIPPreTrainedModel
 
 
@@ -90,8 +90,7 @@ class CLIPVisionEmbeddings(CLIPEmbeddings):
         down, across = (
             tf.constant(bicubic_matrix(side, size // self.patch_size), table.dtype) for size in (height, width)
         )
-        grid = tf.einsum("hs,swd->hwd", down, grid)
-        grid = tf.einsum("ws,hsd->hwd", across, grid)
+        grid = tf.einsum("hs,wt,std->hwd", down, across, grid)
         return tf.concat([table[:1], tf.reshape(grid, (-1, table.shape[-1]))], axis=0)[None]
 
 
@@ -125,7 +124,7 @@ class CLIPVisionTransformer(TowerHandles, CLIPLayer):
         implementation = choose_implementation(config, output_attentions=output_attentions)
         encoded = self.encoder(
             self.pre_layrnorm(hidden_states),
-            plan=vision_plan(implementation),
+            plan=AttentionPlan(implementation),  # every patch sees every patch
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             training=training,

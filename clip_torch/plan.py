@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from clip_core.modeling.attention import (
     DEFAULT_IMPLEMENTATION,
@@ -19,43 +18,13 @@ from clip_core.modeling.attention import (
 )
 from clip_core.modeling.inputs import check_mask_shape
 from clip_torch.flash_attention import kernels
+from clip_torch.packing import Packing, Unpadding, unpadding_of
 from clip_torch.tensors import known_values
 
 if TYPE_CHECKING:
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
 
 ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa", FLASH_ATTENTION)
-
-
-class Packing(NamedTuple):
-    """A batch of texts as one row of their tokens, without padding."""
-
-    indices: Tensor  # (tokens,) int64, into the flattened (batch * seq)
-    shape: tuple[int, int]  # (batch, seq)
-
-    @classmethod
-    def of(cls, attended: Tensor) -> Packing:
-        """Return the packing of the tokens marked in `(batch, seq)`, bool."""
-        batch, seq = attended.shape
-        return cls(attended.flatten().nonzero().flatten(), (batch, seq))
-
-    def padded(self, states: Tensor) -> Tensor:
-        """Turn `(1, tokens, ...)` into `(batch, seq, ...)`, with zeros for padding."""
-        batch, seq = self.shape
-        padded = states.new_zeros(batch * seq, *states.shape[2:]).index_copy(0, self.indices, states[0])
-        return padded.unflatten(0, self.shape)
-
-    def packed(self, states: Tensor) -> Tensor:
-        """Turn `(batch, seq, ...)` into `(1, tokens, ...)`."""
-        return states.flatten(0, 1).index_select(0, self.indices)[None]
-
-
-class Unpadding(NamedTuple):
-    """The attended tokens of a padded batch, in the form that variable-length kernels take."""
-
-    packing: Packing
-    cumulative_lengths: Tensor  # (batch + 1,) int32
-    max_length: int
 
 
 class AttentionPlan(NamedTuple):
@@ -91,11 +60,6 @@ def choose_implementation(config: CLIPTextConfig | CLIPVisionConfig, *, output_a
     return implementation_of_call(name, output_attentions=output_attentions, warns=not torch.compiler.is_compiling())
 
 
-def vision_plan(implementation: str) -> AttentionPlan:
-    """Plan attention in which every patch sees every patch."""
-    return AttentionPlan(implementation)
-
-
 def text_plan(implementation: str, attention_mask: Tensor | None, hidden_states: Tensor) -> AttentionPlan:
     """Plan causal attention that leaves out the padding in `attention_mask`.
 
@@ -116,7 +80,7 @@ def text_plan(implementation: str, attention_mask: Tensor | None, hidden_states:
     if implementation == FLASH_ATTENTION:  # padding leaves the batch, except from rows that are all padding
         empty = ~attended.any(dim=-1, keepdim=True)  # (batch, 1)
         keyless = None if known is not None and known.any(axis=-1).all() else empty[:, :, None, None]
-        return AttentionPlan(implementation, is_causal=True, unpadding=_unpadding(attended | empty), keyless=keyless)
+        return AttentionPlan(implementation, is_causal=True, unpadding=unpadding_of(attended | empty), keyless=keyless)
     padding_bias = lowest_where(~attended, hidden_states.dtype)
     bias = causal_bias(seq, hidden_states) + padding_bias[:, None, None, :]  # (batch, 1, seq, seq)
     if known is not None and known[:, :1].all():  # every query sees the first token
@@ -153,18 +117,6 @@ def _biased_plan(implementation: str, bias: Tensor) -> AttentionPlan:
     keyless = (bias <= torch.finfo(bias.dtype).min).all(dim=-1, keepdim=True)  # (batch or 1, 1, seq, 1)
     bias = bias - lowest_where(keyless, bias.dtype)
     return AttentionPlan(implementation, bias=bias, keyless=keyless.transpose(1, 2))
-
-
-def _unpadding(attended: Tensor) -> Unpadding | None:
-    """Return the unpadding of a batch `(batch, seq)`, bool; None if nothing is padded, which a GPU reports only now."""
-    if attended.shape[0] == 0:
-        return None
-    lengths = attended.sum(dim=-1, dtype=torch.int32)  # (batch,)
-    shortest, longest = torch.stack(lengths.aminmax()).tolist()
-    if shortest == attended.shape[-1]:
-        return None
-    cumulative_lengths = F.pad(lengths.cumsum(dim=0, dtype=torch.int32), (1, 0))
-    return Unpadding(Packing.of(attended), cumulative_lengths, longest)
 
 
 def lowest_where(masked: Tensor, dtype: torch.dtype) -> Tensor:

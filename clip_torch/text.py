@@ -19,7 +19,8 @@ from clip_core.modeling.outputs import (
 from clip_core.modeling.trimming import hides_what_is_read, parts_to_read
 from clip_torch.initialization import embedding, positions, projection
 from clip_torch.layers import CLIPEncoder
-from clip_torch.plan import Packing, choose_implementation, text_plan
+from clip_torch.packing import Packing
+from clip_torch.plan import choose_implementation, text_plan
 from clip_torch.pretrained import CLIPPreTrainedModel
 from clip_torch.tensors import known_values
 

@@ -22,7 +22,7 @@ from clip_core.modeling.outputs import (
 from clip_torch.initialization import embedding, linear, normal_vector, patch_convolution, positions, projection
 from clip_torch.layers import CLIPEncoder
 from clip_torch.loss import classification_loss
-from clip_torch.plan import choose_implementation, vision_plan
+from clip_torch.plan import AttentionPlan, choose_implementation
 from clip_torch.pretrained import CLIPPreTrainedModel
 
 
@@ -102,7 +102,7 @@ class CLIPVisionTransformer(TowerHandles, nn.Module):
             self.pre_layrnorm(hidden_states),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
-            plan=vision_plan(implementation),
+            plan=AttentionPlan(implementation),  # every patch sees every patch
         )
         pooled = self.post_layernorm(encoded.last_hidden_state[:, 0])
         return BaseModelOutputWithPooling.of(encoded, pooler_output=pooled)

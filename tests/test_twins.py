@@ -39,9 +39,6 @@ OWN_PARAMETERS = {
 # Definitions that not every backend has, by file and reason.
 ONLY_SOMEWHERE = {
     "plan": {
-        "FlashAttention 2 takes packed tokens": {
-            *("Packing", "Packing.of", "Packing.padded", "Packing.packed", "Unpadding", "_unpadding"),
-        },
         "PyTorch prepares a model for inference, which runs a batch in parts": {"AttentionPlan.of_rows"},
     },
     "attention": {

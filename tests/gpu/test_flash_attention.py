@@ -11,7 +11,7 @@ import clip_torch
 from clip_torch import flash_attention
 from clip_torch.attention import eager_attention
 from clip_torch.attention import flash_attention as attend_by_flash
-from clip_torch.plan import text_plan, vision_plan
+from clip_torch.plan import AttentionPlan, text_plan
 from support.gpu import DEVICE, REHEARSAL, arrays, config, relative
 from support.tolerances import HALF_PRECISION
 
@@ -31,7 +31,7 @@ def attend(function, implementation, mask, head_dim, dtype):
     """The output and the gradients by query, key and value, at the attended tokens."""
     query, key, value = states(head_dim, dtype)
     like = torch.zeros(BATCH, SEQ, 1, dtype=dtype, device=DEVICE)
-    prepared = vision_plan(implementation) if mask is None else text_plan(implementation, mask, like)
+    prepared = AttentionPlan(implementation) if mask is None else text_plan(implementation, mask, like)
     output, _ = function(query, key, value, prepared, scale=head_dim**-0.5, dropout=0.0)
     if mask is not None:
         output = output * mask[:, :, None, None]

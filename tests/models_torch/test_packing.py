@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import clip_torch
-from clip_torch.plan import Packing
+from clip_torch.packing import Packing
 from support.configs import EOS_TOKEN_ID, tiny_config
 from support.tolerances import GRADIENTS, SAME_EMBEDDINGS, ZERO_GRADIENT
 

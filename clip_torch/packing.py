@@ -1,0 +1,55 @@
+"""Texts without their padding: a batch as one row of tokens, also in the form that FlashAttention 2 takes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Packing(NamedTuple):
+    """A batch of texts as one row of their tokens, without padding."""
+
+    indices: Tensor  # (tokens,) int64, into the flattened (batch * seq)
+    shape: tuple[int, int]  # (batch, seq)
+
+    @classmethod
+    def of(cls, attended: Tensor) -> Packing:
+        """Return the packing of the tokens marked in `(batch, seq)`, bool."""
+        batch, seq = attended.shape
+        return cls(attended.flatten().nonzero().flatten(), (batch, seq))
+
+    def padded(self, states: Tensor) -> Tensor:
+        """Turn `(1, tokens, ...)` into `(batch, seq, ...)`, with zeros for padding."""
+        batch, seq = self.shape
+        padded = states.new_zeros(batch * seq, *states.shape[2:]).index_copy(0, self.indices, states[0])
+        return padded.unflatten(0, self.shape)
+
+    def packed(self, states: Tensor) -> Tensor:
+        """Turn `(batch, seq, ...)` into `(1, tokens, ...)`."""
+        return states.flatten(0, 1).index_select(0, self.indices)[None]
+
+
+class Unpadding(NamedTuple):
+    """The attended tokens of a padded batch, in the form that variable-length kernels take."""
+
+    packing: Packing
+    cumulative_lengths: Tensor  # (batch + 1,) int32
+    max_length: int
+
+
+def unpadding_of(attended: Tensor) -> Unpadding | None:
+    """Return the unpadding of a batch by its attended tokens, `(batch, seq)` bool; None if nothing is padded.
+
+    On a GPU this waits for their values.
+    """
+    if attended.shape[0] == 0:
+        return None
+    lengths = attended.sum(dim=-1, dtype=torch.int32)  # (batch,)
+    shortest, longest = torch.stack(lengths.aminmax()).tolist()
+    if shortest == attended.shape[-1]:
+        return None
+    cumulative_lengths = F.pad(lengths.cumsum(dim=0, dtype=torch.int32), (1, 0))
+    return Unpadding(Packing.of(attended), cumulative_lengths, longest)
