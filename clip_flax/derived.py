@@ -83,7 +83,7 @@ class Built(NamedTuple):
         return model
 
     def apart(self, entries: Mapping[str, TensorEntry], dtype: np.dtype | None) -> tuple[Any, Params]:
-        """Return the model without weights, and the parameters of a checkpoint; arguments as in `loaded`."""
+        """Return the model without weights, and the parameters of a checkpoint. Takes the arguments of `loaded`."""
         found = places(self.model)
         self.model._is_initialized = False  # noqa: SLF001  as `_do_init=False` does
         leaves = {found[name].path: found[name].read(entry, dtype) for name, entry in entries.items()}

@@ -170,11 +170,11 @@ class FunctionalModel(CLIPModule):
         return _cast(params, jnp.bfloat16, mask)
 
     def to_fp16(self, params: Mapping[str, Any], mask: Any = None) -> Params:
-        """Cast floating-point parameters to float16. Arguments and result as of `to_bf16`."""
+        """Cast floating-point parameters to float16. Takes the arguments of `to_bf16` and returns the same."""
         return _cast(params, jnp.float16, mask)
 
     def to_fp32(self, params: Mapping[str, Any], mask: Any = None) -> Params:
-        """Cast floating-point parameters to float32. Arguments and result as of `to_bf16`."""
+        """Cast floating-point parameters to float32. Takes the arguments of `to_bf16` and returns the same."""
         return _cast(params, jnp.float32, mask)
 
     @property

@@ -77,7 +77,7 @@ class CLIPEncoderLayer(CLIPModule):
         plan: AttentionPlan | None = None,
         dropout_rng: Array | None = None,
     ) -> tuple[Array, ...]:
-        """Map `(batch, seq, hidden)` to the same shape; arguments as in CLIPAttention.
+        """Map `(batch, seq, hidden)` to the same shape. Takes the arguments of `CLIPAttention`.
 
         Returns:
             The states, and with `output_attentions` the weights.

@@ -54,7 +54,7 @@ class _TextModule(_LinenModule):
         output_hidden_states: bool = False,
         return_dict: bool = True,
     ) -> Any:
-        """Encode texts; arguments and result as of the model class, without dropout if `deterministic`."""
+        """Encode texts. Takes the arguments of the model class and returns the same; no dropout if `deterministic`."""
         return self._run(
             {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids},
             deterministic,
@@ -96,7 +96,7 @@ class _VisionModule(_LinenModule):
         output_hidden_states: bool = False,
         return_dict: bool = True,
     ) -> Any:
-        """Encode images; arguments and result as of the model class, without dropout if `deterministic`."""
+        """Encode images. Takes the arguments of the model class and returns the same; no dropout if `deterministic`."""
         return self._run(
             {"pixel_values": pixel_values},
             deterministic,
@@ -161,7 +161,7 @@ class FlaxCLIPModule(_LinenModule):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> Any:
-        """Compare images with texts; arguments and result as of the model class, without dropout if `deterministic`."""
+        """Compare images with texts. Takes the arguments of the model class and returns the same; no dropout if `deterministic`."""
         return self._run(
             {
                 "input_ids": input_ids,

@@ -163,11 +163,11 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
         return as_asked(compared, self.config, return_dict)
 
     def text_features(self, *args: Any, **kwargs: Any) -> Array:
-        """Return what `get_text_features` compiles: embeddings by the own parameters, from the text tower's arguments."""
+        """Return text embeddings, uncompiled and by the model's own parameters. Takes the text tower's arguments."""
         return self.text_projection(self.text_model(*args, **kwargs).pooler_output)
 
     def image_features(self, *args: Any, **kwargs: Any) -> Array:
-        """Return what `get_image_features` compiles: embeddings by the own parameters, from the vision tower's arguments."""
+        """Return image embeddings, uncompiled and by the model's own parameters. Takes the vision tower's arguments."""
         return self.visual_projection(self.vision_model(*args, **kwargs).pooler_output)
 
     def forward(
@@ -182,7 +182,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         dropout_rng: Array | None = None,
     ) -> CLIPOutput[Array]:
-        """Run the model uncompiled, on its own parameters. Arguments and result as of `__call__`."""
+        """Run the model uncompiled, on its own parameters. Takes the arguments of `__call__` and returns the same."""
         output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
         vision_rng, text_rng = (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
         vision_outputs = self.vision_model(

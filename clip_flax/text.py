@@ -81,7 +81,7 @@ class CLIPTextTransformer(TextTowerHandles, CLIPModule):
         output_hidden_states: bool | None = None,
         dropout_rng: Array | None = None,
     ) -> BaseModelOutputWithPooling[Array]:
-        """Run the tower; arguments as in CLIPTextModel."""
+        """Run the tower. Takes the arguments of `CLIPTextModel`."""
         input_ids = required("input_ids", input_ids)
         config = self.config
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)

@@ -109,7 +109,7 @@ class CLIPVisionTransformer(TowerHandles, CLIPModule):
         interpolate_pos_encoding: bool = False,
         dropout_rng: Array | None = None,
     ) -> BaseModelOutputWithPooling[Array]:
-        """Run the tower; arguments as in CLIPVisionModel."""
+        """Run the tower. Takes the arguments of `CLIPVisionModel`."""
         pixel_values = required("pixel_values", pixel_values)
         config = self.config
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
@@ -249,7 +249,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         labels: Any = None,
     ) -> ImageClassifierOutput[Array] | tuple[Any, ...]:
-        """Classify images. Arguments as of `CLIPVisionModel`, and `labels`.
+        """Classify images. Takes the arguments of `CLIPVisionModel`, and `labels`.
 
         `labels` are `(batch,)` class indices for a cross-entropy loss, `(batch, num_labels)` floats for a multi-label
         loss, or regression targets. `config.problem_type` selects the loss; if it is None, the number of labels and
@@ -279,7 +279,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         dropout_rng: Array | None = None,
     ) -> ImageClassifierOutput[Array]:
-        """Run the model uncompiled, on its own parameters. Arguments and result as of `__call__`."""
+        """Run the model uncompiled, on its own parameters. Takes the arguments of `__call__` and returns the same."""
         output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
         outputs = self.vision_model(
             pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding, dropout_rng

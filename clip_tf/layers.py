@@ -86,7 +86,7 @@ class CLIPEncoderLayer(CLIPLayer):
         plan: AttentionPlan | None = None,
         dropout_seed: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, ...]:
-        """Map `(batch, seq, hidden)` to the same shape; arguments as in CLIPAttention.
+        """Map `(batch, seq, hidden)` to the same shape. Takes the arguments of `CLIPAttention`.
 
         Returns:
             The states, and with `output_attentions` the weights.

@@ -87,7 +87,7 @@ class CLIPTextTransformer(TextTowerHandles, CLIPLayer):
         output_hidden_states: bool | None = None,
         training: bool = False,
     ) -> BaseModelOutputWithPooling[tf.Tensor]:
-        """Run the tower; arguments as in CLIPTextModel."""
+        """Run the tower. Takes the arguments of `CLIPTextModel`."""
         input_ids = required("input_ids", input_ids)
         config = self.config
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)

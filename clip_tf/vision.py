@@ -115,7 +115,7 @@ class CLIPVisionTransformer(TowerHandles, CLIPLayer):
         interpolate_pos_encoding: bool = False,
         training: bool = False,
     ) -> BaseModelOutputWithPooling[tf.Tensor]:
-        """Run the tower; arguments as in CLIPVisionModel."""
+        """Run the tower. Takes the arguments of `CLIPVisionModel`."""
         pixel_values = required("pixel_values", pixel_values)
         config = self.config
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
@@ -254,7 +254,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         labels: tf.Tensor | None = None,
     ) -> ImageClassifierOutput[tf.Tensor] | tuple[Any, ...]:
-        """Classify images. Arguments as of `CLIPVisionModel`, and `labels`.
+        """Classify images. Takes the arguments of `CLIPVisionModel`, and `labels`.
 
         `labels` are `(batch,)` class indices for a cross-entropy loss, `(batch, num_labels)` floats for a multi-label
         loss, or regression targets. `config.problem_type` selects the loss; if it is None, the number of labels and

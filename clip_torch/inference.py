@@ -140,7 +140,7 @@ class PreparedEncoderLayer(nn.Module):
         output_attentions: bool = False,
         plan: AttentionPlan | None = None,
     ) -> tuple[Tensor, ...]:
-        """Run the layer; arguments as in CLIPEncoderLayer."""
+        """Run the layer. Takes the arguments of `CLIPEncoderLayer`."""
         if plan is None:
             masks = (attention_mask, causal_attention_mask)
             plan = given_plan(self.config, masks, hidden_states, output_attentions=output_attentions)
@@ -189,7 +189,7 @@ class PreparedEncoder(CLIPEncoder):
         output_hidden_states: bool | None = None,
         plan: AttentionPlan | None = None,
     ) -> BaseModelOutput[Tensor]:
-        """Run the layers; arguments as in CLIPEncoder."""
+        """Run the layers. Takes the arguments of `CLIPEncoder`."""
         output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
         options: dict[str, Any] = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         if plan is None:

@@ -101,7 +101,7 @@ class CLIPEncoderLayer(nn.Module):
         output_attentions: bool = False,
         plan: AttentionPlan | None = None,
     ) -> tuple[Tensor, ...]:
-        """Map `(batch, seq, hidden)` to the same shape; arguments as in CLIPAttention.
+        """Map `(batch, seq, hidden)` to the same shape. Takes the arguments of `CLIPAttention`.
 
         Returns:
             The states, and with `output_attentions` the weights.

@@ -74,11 +74,11 @@ def sections_missing(thing):
     missing = []
     is_class = inspect.isclass(thing)
     documented = is_class and ("Attributes:" in said or getattr(thing, "_is_protocol", False))
-    if arguments(thing) and not documented and not re.search(r"Args:|Arguments (and result )?as of `[\w.]+`", said):
+    if arguments(thing) and not documented and not re.search(r"Args:|[Tt]akes the arguments of\s+`[\w.]+`", said):
         missing.append("Args")
     if not is_class:
         returned = inspect.signature(thing).return_annotation
-        says_returned = re.search(r"^Return|Returns:|Yields?:|^Yield|Arguments and result as of `[\w.]+`", said)
+        says_returned = re.search(r"^Return|Returns:|Yields?:|^Yield|and returns the same", said)
         if returned not in {"None", None} and not says_returned:
             missing.append("Returns")
         tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))

@@ -107,7 +107,7 @@ class ZeroShotClassifier:
     def encode_texts(
         self, texts: Iterable[str], *, batch_size: int = BATCH_SIZE, truncation: bool = False
     ) -> np.ndarray:
-        """Encode texts. Arguments and result as of `clip_core.tasks.encode_texts`."""
+        """Encode texts. Takes the arguments of `clip_core.tasks.encode_texts` and returns the same."""
         return encode_texts(self.encoder, self.processor, texts, batch_size=batch_size, truncation=truncation)
 
     def encode_images(
@@ -118,7 +118,7 @@ class ZeroShotClassifier:
         num_threads: int | None = None,
         on_error: Callable[[int, ValueError], object] | None = None,
     ) -> np.ndarray:
-        """Encode images. Arguments and result as of `clip_core.tasks.encode_images`."""
+        """Encode images. Takes the arguments of `clip_core.tasks.encode_images` and returns the same."""
         return encode_images(
             self.encoder, self.processor, images, batch_size=batch_size, num_threads=num_threads, on_error=on_error
         )

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class CLIPTokenizer(CLIPTokenizerBase):
     """Tokenizer in pure Python; its ids are those of `CLIPTokenizerFast`.
 
-    Arguments as of `CLIPTokenizerBase`. As in transformers, `errors` comes third; `tokenizer_file` is keyword-only.
+    Takes the arguments of `CLIPTokenizerBase`. As in transformers, `errors` comes third, and `tokenizer_file` is
+    keyword-only.
 
     Example:
         >>> tokenizer = CLIPTokenizer.from_pretrained("openai/clip-vit-base-patch32")  # doctest: +SKIP

@@ -42,7 +42,10 @@ def encode(
     return_tensors: TensorType | None = None,
     **options: Any,
 ) -> Any:
-    """Return the ids of one text, a list or an array (1, sequence). Arguments as of `CLIPTokenizerBase.__call__`."""
+    """Return the ids of one text, a list or an array (1, sequence).
+
+    Takes the arguments of `CLIPTokenizerBase.__call__`.
+    """
     options |= {"add_special_tokens": add_special_tokens, "padding": padding, "truncation": truncation}
     options |= {"max_length": max_length, "stride": stride, "padding_side": padding_side}
     return tokenizer.encode_plus(text, text_pair, return_tensors=return_tensors, **options)["input_ids"]
@@ -50,7 +53,7 @@ def encode(
 
 @shows_options
 def encode_plus(tokenizer: Any, text: Any, text_pair: Any = None, **options: Any) -> Any:
-    """Call the tokenizer with one text. Arguments and result as of `CLIPTokenizerBase.__call__`.
+    """Call the tokenizer with one text. Takes the arguments of `CLIPTokenizerBase.__call__` and returns the same.
 
     Raises:
         TypeError: `text` is a batch.
@@ -62,7 +65,7 @@ def encode_plus(tokenizer: Any, text: Any, text_pair: Any = None, **options: Any
 
 @shows_options
 def batch_encode_plus(tokenizer: Any, batch_text_or_text_pairs: Any, **options: Any) -> Any:
-    """Call the tokenizer with a batch. Arguments and result as of `CLIPTokenizerBase.__call__`.
+    """Call the tokenizer with a batch. Takes the arguments of `CLIPTokenizerBase.__call__` and returns the same.
 
     Raises:
         TypeError: it is not a list of texts or of pairs of texts.
@@ -76,7 +79,10 @@ def batch_encode_plus(tokenizer: Any, batch_text_or_text_pairs: Any, **options: 
 def tokenize(
     tokenizer: Any, text: str, pair: str | None = None, add_special_tokens: bool = False, **options: Any
 ) -> Any:
-    """Return the tokens of the ids that `encode` returns, a list. Arguments as of `CLIPTokenizerBase.__call__`."""
+    """Return the tokens of the ids that `encode` returns, a list.
+
+    Takes the arguments of `CLIPTokenizerBase.__call__`.
+    """
     ids = tokenizer.encode(text, pair, add_special_tokens=add_special_tokens, **{"verbose": False, **options})
     return tokenizer.convert_ids_to_tokens(ids)
 
@@ -128,7 +134,7 @@ def build_inputs_with_special_tokens(
 def create_token_type_ids_from_sequences(
     tokenizer: Any, token_ids_0: list[int], token_ids_1: list[int] | None = None
 ) -> list[int]:
-    """Return the token types, all 0. Arguments as of `build_inputs_with_special_tokens`."""
+    """Return the token types, all 0. Takes the arguments of `build_inputs_with_special_tokens`."""
     return [0] * len(tokenizer.build_inputs_with_special_tokens(token_ids_0, token_ids_1))
 
 
@@ -154,8 +160,8 @@ def pad(
 ) -> BatchEncoding:
     """Return rows that were made before, padded; the given ones stay as they are.
 
-    Arguments as of `CLIPTokenizerBase.__call__`, except for the default of `return_tensors`, which is the framework of
-    the ids, and `encoded_inputs`: the columns of one row or of a batch, as lists or arrays, or a list of such rows, as
+    Takes the arguments of `CLIPTokenizerBase.__call__`, except for the default of `return_tensors`, which is the
+    framework of the ids, and `encoded_inputs`: the columns of one row or of a batch, as lists or arrays, or a list of such rows, as
     a data loader collates them. The ids are the column named first in `model_input_names`.
 
     Raises:

@@ -42,7 +42,7 @@ def convert_ids_to_tokens(tokenizer: Any, ids: int | Iterable[int], skip_special
 
 
 def convert_tokens_to_string(tokenizer: Any, tokens: Iterable[str]) -> str:
-    """Return the text of tokens; each word ends in a space. Arguments as of `convert_tokens_to_ids`."""
+    """Return the text of tokens; each word ends in a space. Takes the arguments of `convert_tokens_to_ids`."""
     text = b"".join(map(to_bytes, tokens)).decode("utf-8", errors=tokenizer.errors)
     return text.replace(END_OF_WORD, " ").strip()
 
@@ -90,7 +90,7 @@ def _texts_around_added(tokenizer: Any, tokens: list[str]) -> Iterator[str]:
 
 
 def batch_decode(tokenizer: Any, sequences: Any, *options: Any, **named: Any) -> list[str]:
-    """Return the texts of rows, a list or an array (batch, sequence). Arguments as of `decode`."""
+    """Return the texts of rows, a list or an array (batch, sequence). Takes the arguments of `decode`."""
     return [tokenizer.decode(row, *options, **named) for row in to_lists(sequences)]
 
 
@@ -113,7 +113,8 @@ def get_special_tokens_mask(
 ) -> list[int]:
     """Return 1 where `build_inputs_with_special_tokens` puts a special token, 0 elsewhere.
 
-    With `already_has_special_tokens`, mark those in `token_ids_0`. Arguments as of `build_inputs_with_special_tokens`.
+    With `already_has_special_tokens`, mark those in `token_ids_0`. Takes the arguments of
+    `build_inputs_with_special_tokens`.
 
     Raises:
         ValueError: a second text is given beside ids that have special tokens.

@@ -28,7 +28,7 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
     """Tokenizer on the `tokenizers` library, which also gives the offsets of each token in its text.
 
     With clean="openai", texts are cleaned and split in Python, as by `CLIPTokenizer`, and there are no offsets.
-    Arguments as of `CLIPTokenizerBase`.
+    Takes the arguments of `CLIPTokenizerBase`.
 
     Example:
         >>> tokenizer = CLIPTokenizerFast.from_pretrained("openai/clip-vit-base-patch32")  # doctest: +SKIP
@@ -50,7 +50,10 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
         return self._engine(self.table.ids)
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """Return the number of special tokens that the library puts around a text. Arguments as of `CLIPTokenizer`."""
+        """Return the number of special tokens that the library puts around a text.
+
+        Takes the arguments of `CLIPTokenizer`.
+        """
         return int(self.backend_tokenizer.num_special_tokens_to_add(pair))
 
     def update_reader(self) -> None:

@@ -203,7 +203,7 @@ def _cut(ids: list[int], length: int, stride: int, side: Side) -> tuple[list[int
 def as_pairs(
     text: Any, text_pair: Any, *, is_split_into_words: bool, allow_surrogates: bool
 ) -> tuple[list[Pair], bool]:
-    """Return the texts of a call as pairs, and True if they are a batch; arguments as in a call.
+    """Return the texts of a call as pairs, and True if they are a batch. Takes the arguments of a call.
 
     Raises:
         TypeError: something is not a text.

@@ -275,7 +275,7 @@ class CLIPTokenizerBase:
         self._reader = TextReader(self.clean, added, ids, signs_in_pattern=self._signs_in_pattern)
 
     def warn_once(self, message: str, verbose: bool, *numbers: int) -> None:
-        """Log a warning unless it was logged before, if `verbose`. Arguments as of `logging.Logger.warning`."""
+        """Log a warning unless it was logged before, if `verbose`. Takes the arguments of `logging.Logger.warning`."""
         if verbose and message not in self._logged:
             self._logged.add(message)
             logger.warning(message, *numbers)
