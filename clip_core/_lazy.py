@@ -6,7 +6,7 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from clip_core.backends import backend_names
+from clip_core.backends import backend_packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,10 +62,10 @@ def missing_name(package: str, name: str) -> Exception:
     """
     # TFCLIPModel and FlaxCLIPModel begin with the name of the backend that has them.
     kind = re.match(r"(\w+?)(?=CLIP|Auto)", name)
-    backend = kind[0].lower() if kind else ""
+    other = backend_packages().get(kind[0].lower()) if kind else None
     instead = _ELSEWHERE.get(name.removeprefix(kind[0]) if kind else name)
-    if instead is None and f"clip_{backend}" != package and backend in backend_names():
-        instead = f"import it from clip_{backend}"
+    if instead is None and other not in {None, package}:
+        instead = f"import it from {other}"
     if instead is None:
         return AttributeError(f"module {package!r} has no attribute {name!r}")
     return ImportError(f"{package} has no {name}; {instead}", name=package)

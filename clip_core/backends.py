@@ -174,10 +174,14 @@ def backend_names() -> list[str]:
     return sorted({point.name for point in entry_points(group=GROUP)})
 
 
+def backend_packages() -> dict[str, str]:
+    """Return the top-level package of each installed backend, by the backend's name."""
+    return {point.name: point.module.partition(".")[0] for point in entry_points(group=GROUP)}
+
+
 def own_packages() -> set[str]:
     """Return the names of our packages and of those that backends come in."""
-    modules = ["clip_core", "converters", *(point.module for point in entry_points(group=GROUP))]
-    return {module.partition(".")[0] for module in modules}
+    return {"clip_core", "converters", *backend_packages().values()}
 
 
 def load_backend(name: str) -> Backend:

@@ -161,7 +161,7 @@ class FlaxCLIPModule(_LinenModule):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> Any:
-        """Compare images with texts. Takes the arguments of the model class and returns the same; no dropout if `deterministic`."""
+        """Compare images with texts. Takes the arguments of the model class; no dropout if `deterministic`."""
         return self._run(
             {
                 "input_ids": input_ids,

@@ -12,13 +12,14 @@ from jax import Array
 
 from clip_core.modeling.attention import DEFAULT_IMPLEMENTATION, implementation_of_call, known_implementation
 from clip_core.modeling.inputs import check_mask_shape
+from clip_flax.arrays import framework
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
 
-ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa")
+ATTENTION_IMPLEMENTATIONS = framework.attention_implementations
 
 
 class AttentionPlan(NamedTuple):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from clip_core.modeling.drawing import without_drawing
 from clip_core.modeling.parameters import parameter_table
-from clip_tf.initialization import draw, without_drawing
+from clip_tf.initialization import draw
 from clip_tf.tensors import Parameter, check_dtype, own_parameters, parameters
 from converters.naming.derived import Parameters
 

@@ -6,19 +6,18 @@ be assigned: every layer states the width of its input, and `build` walks the tr
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from clip_core.modeling.drawing import is_drawing
 from clip_tf.tensors import adopt, numpy_dtype
 from converters.tensors import aligned
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container
 
 if keras.backend.backend() != "tensorflow":
     raise ImportError(
@@ -26,18 +25,6 @@ if keras.backend.backend() != "tensorflow":
         'variable KERAS_BACKEND=tensorflow (or "backend": "tensorflow" in ~/.keras/keras.json) before keras is '
         "imported, or use the package of your framework: clip_torch or clip_flax"
     )
-
-_draws: ContextVar[bool] = ContextVar("_draws", default=True)
-
-
-@contextmanager
-def without_drawing() -> Iterator[None]:
-    """Create layers without values in this block, as their weights come from a checkpoint."""
-    token = _draws.set(False)
-    try:
-        yield
-    finally:
-        _draws.reset(token)
 
 
 @keras.saving.register_keras_serializable("clip_zoo")
@@ -58,7 +45,7 @@ class Untouched(keras.initializers.Zeros):
 
 def normal(std: float) -> Any:
     """Return the initializer of a normal weight of standard deviation `std`."""
-    return keras.initializers.RandomNormal(mean=0.0, stddev=std) if _draws.get() else Untouched(std)
+    return keras.initializers.RandomNormal(mean=0.0, stddev=std) if is_drawing() else Untouched(std)
 
 
 # The attribute that holds the initializer of each drawn weight.

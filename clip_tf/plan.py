@@ -12,11 +12,12 @@ import tensorflow as tf
 
 from clip_core.modeling.attention import DEFAULT_IMPLEMENTATION, implementation_of_call, known_implementation
 from clip_core.modeling.inputs import check_mask_shape
+from clip_tf.arrays import framework
 
 if TYPE_CHECKING:
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
 
-ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa")
+ATTENTION_IMPLEMENTATIONS = framework.attention_implementations
 
 
 # Not a tuple: Keras would flatten it, and rejects arguments that mix tensors with anything else.

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
+from clip_core.modeling.drawing import without_drawing
 from clip_tf.base import CLIPBaseModel
 from clip_tf.derived import build_derived, named_parameters, parameters_to_save, start_afresh
-from clip_tf.initialization import without_drawing
 from clip_tf.tensors import check_dtype, parameters, to_entry
 from converters.pretrained import PushableModel, prepare, save
 

@@ -55,4 +55,12 @@ def move(tensor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return tensor.to(*args, **kwargs) if args or kwargs else tensor
 
 
-framework = Framework("pt", frozenset({"torch"}), from_numpy, to_numpy, move, is_default=True)
+framework = Framework(
+    name="pt",
+    packages=frozenset({"torch"}),
+    from_numpy=from_numpy,
+    to_numpy=to_numpy,
+    move=move,
+    is_default=True,
+    attention_implementations=("eager", "sdpa", "flash_attention_2"),
+)

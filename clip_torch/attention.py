@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clip_core.modeling.pruning import kept_features
-from clip_torch.flash_attention import flash_full, flash_varlen
+from clip_torch.flash_attention import FLASH_ATTENTION, flash_full, flash_varlen
 from clip_torch.initialization import linear
 from clip_torch.plan import AttentionPlan, given_plan
 
@@ -73,7 +73,7 @@ def flash_attention(
 _ATTENTION: dict[str, Callable[..., AttentionOutput]] = {
     "eager": eager_attention,
     "sdpa": sdpa_attention,
-    "flash_attention_2": flash_attention,
+    FLASH_ATTENTION: flash_attention,
 }
 
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from clip_core.modeling.drawing import is_drawing
 from clip_core.modeling.handles import ModelHandles
 from clip_torch.handles import TorchHandles
 from clip_torch.inference import check_change, check_preparable, prepare, refuse
-from clip_torch.initialization import draw, is_drawing, is_drawn
+from clip_torch.initialization import draw, is_drawn
 from clip_torch.plan import check_implementation
 from clip_torch.tensors import check_dtype
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from clip_torch.initialization import without_drawing
+from clip_core.modeling.drawing import without_drawing
 from converters.naming.derived import Parameters
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_REQUESTED = "attn_implementation='flash_attention_2'"
+FLASH_ATTENTION = "flash_attention_2"
+_REQUESTED = f"attn_implementation={FLASH_ATTENTION!r}"
 _ALIGNMENT = 8  # PyTorch's kernels need a head size that is a multiple of this; flash-attn pads by itself
 _MAX_HEAD_DIM = 256
 _MIN_CAPABILITY = (8, 0)  # Ampere

@@ -7,34 +7,14 @@ of ViT-B/32, compared with 9 ms here.)
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from clip_core.modeling.drawing import is_drawing
 
 Layer = TypeVar("Layer", nn.Linear, nn.Embedding, nn.Conv2d)
-
-_draws: ContextVar[bool] = ContextVar("_draws", default=True)
-
-
-@contextmanager
-def without_drawing() -> Iterator[None]:
-    """Create layers with arbitrary weights in this block: the weights come from a checkpoint or from `draw`."""
-    token = _draws.set(False)
-    try:
-        yield
-    finally:
-        _draws.reset(token)
-
-
-def is_drawing() -> bool:
-    """Return True unless layers are created without drawing."""
-    return _draws.get()
 
 
 def linear(in_features: int, out_features: int, *, std: float, bias: bool = True) -> nn.Linear:

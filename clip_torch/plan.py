@@ -10,21 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from clip_core.modeling.attention import (
-    DEFAULT_IMPLEMENTATION,
-    FLASH_ATTENTION,
-    implementation_of_call,
-    known_implementation,
-)
+from clip_core.modeling.attention import DEFAULT_IMPLEMENTATION, implementation_of_call, known_implementation
 from clip_core.modeling.inputs import check_mask_shape
-from clip_torch.flash_attention import kernels
+from clip_torch.arrays import framework
+from clip_torch.flash_attention import FLASH_ATTENTION, kernels
 from clip_torch.packing import Packing, Unpadding, unpadding_of
 from clip_torch.tensors import known_values
 
 if TYPE_CHECKING:
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
 
-ATTENTION_IMPLEMENTATIONS = ("eager", "sdpa", FLASH_ATTENTION)
+ATTENTION_IMPLEMENTATIONS = framework.attention_implementations
 
 
 class AttentionPlan(NamedTuple):

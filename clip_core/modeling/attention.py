@@ -17,11 +17,13 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+from clip_core.backends import backend_packages
+from clip_core.processing.frameworks import by_backend
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_IMPLEMENTATION = "sdpa"
-FLASH_ATTENTION = "flash_attention_2"
 
 _warned: set[str] = set()
 
@@ -39,9 +41,11 @@ def known_implementation(name: str | None, known: Sequence[str]) -> str:
     if name is None:
         return DEFAULT_IMPLEMENTATION
     if name not in known:
-        elsewhere = "; FlashAttention 2 is only in clip_torch" if name == FLASH_ATTENTION else ""
+        declared = {package: by_backend().get(backend) for backend, package in backend_packages().items()}
+        elsewhere = [package for package, its in declared.items() if its and name in its.attention_implementations]
+        hint = f"; it is available in {', '.join(elsewhere)}" if elsewhere else ""
         raise ValueError(
-            f'Specified `attn_implementation="{name}"` is not supported; choose from {", ".join(known)}{elsewhere}'
+            f'Specified `attn_implementation="{name}"` is not supported; choose from {", ".join(known)}{hint}'
         )
     return name
 

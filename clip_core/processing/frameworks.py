@@ -36,6 +36,7 @@ class Framework:
         move: moves an array to a device, given the positional and keyword arguments of `BatchFeature.to`.
         integer: the dtype of token ids in the framework.
         is_default: True for the framework whose backend runs a model by default.
+        attention_implementations: names of the attention implementations of its backend.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Framework:
     move: Move
     integer: type[np.integer[Any]] = np.int64
     is_default: bool = False
+    attention_implementations: tuple[str, ...] = ("eager", "sdpa")
 
 
 NUMPY = Framework("np", frozenset({"numpy"}), np.asarray, np.asarray, lambda array, _args, _kwargs: array)

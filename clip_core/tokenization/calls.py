@@ -161,8 +161,8 @@ def pad(
     """Return rows that were made before, padded; the given ones stay as they are.
 
     Takes the arguments of `CLIPTokenizerBase.__call__`, except for the default of `return_tensors`, which is the
-    framework of the ids, and `encoded_inputs`: the columns of one row or of a batch, as lists or arrays, or a list of such rows, as
-    a data loader collates them. The ids are the column named first in `model_input_names`.
+    framework of the ids, and `encoded_inputs`: the columns of one row or of a batch, as lists or arrays, or a list of
+    such rows, as a data loader collates them. The ids are the column named first in `model_input_names`.
 
     Raises:
         ValueError: there are no ids, or the columns differ in their number of rows.

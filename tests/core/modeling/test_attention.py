@@ -8,7 +8,8 @@ import pytest
 
 from clip_core import CLIPTextConfig
 from clip_core.modeling import attention as attention_names
-from clip_core.modeling.attention import known_implementation, warn_of_eager
+from clip_core.modeling.attention import implementation_of_call, known_implementation, warn_of_eager
+from clip_core.processing import Framework
 from support.messages import naming
 
 
@@ -45,3 +46,22 @@ def test_two_is_the_only_end_of_text_that_pools_at_the_largest_id():
     assert CLIPTextConfig(eos_token_id=2).pools_at_largest_id
     assert not CLIPTextConfig().pools_at_largest_id
     assert not CLIPTextConfig(eos_token_id=1).pools_at_largest_id
+
+
+def test_an_error_names_the_package_of_any_backend_that_declares_the_implementation(monkeypatch):
+    declared = {"one": Framework("one", frozenset(), *3 * [None], attention_implementations=("eager", "rings"))}
+    monkeypatch.setattr(attention_names, "by_backend", lambda: declared)
+    monkeypatch.setattr(attention_names, "backend_packages", lambda: {"one": "clip_one", "other": "clip_other"})
+    with pytest.raises(ValueError, match=naming("'rings'", "eager", "sdpa", "clip_one")) as refused:
+        known_implementation("rings", ("eager", "sdpa"))
+    assert "clip_other" not in str(refused.value)
+
+
+def test_a_call_that_returns_the_weights_is_eager(monkeypatch):
+    told = []
+    monkeypatch.setattr(attention_names, "warn_of_eager", told.append)
+    assert implementation_of_call("sdpa", output_attentions=False) == "sdpa"
+    assert implementation_of_call("sdpa", output_attentions=True, warns=False) == "eager"
+    assert told == []
+    assert implementation_of_call("sdpa", output_attentions=True) == "eager"
+    assert told == ["sdpa"]
