@@ -25,7 +25,7 @@ from report import Report, Table
 from clip_core.configuration import CLIPConfig
 from converters.checkpoint import open_checkpoint
 from converters.conversion import convert
-from converters.inspection.diff import compare
+from converters.inspection.diff import compare_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,7 +186,7 @@ def compared(folder: Path, config: CLIPConfig, repeats: int = REPEATS) -> list[C
     found = []
     for to in TARGETS:
         done = in_turns({who: partial(run_alone, who, source, folder, to) for who in LIBRARIES}, repeats)
-        difference = compare(*(open_checkpoint(folder / f"{who}-{to}", format=to) for who in LIBRARIES))
+        difference = compare_tensors(*(open_checkpoint(folder / f"{who}-{to}", format=to) for who in LIBRARIES))
         assert not difference, difference
         found.append(Converted(to, size, Done(done["ours"]), Done(done["peers"])))
     return found

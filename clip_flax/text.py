@@ -10,7 +10,7 @@ from jax import Array
 
 from clip_core.configuration import CLIPTextConfig
 from clip_core.modeling.handles import TextTowerHandles
-from clip_core.modeling.inputs import check_eos, check_text_length, required, text_length, unknown_ids
+from clip_core.modeling.inputs import check_eos, check_text_length, number_of_tokens, required, unknown_ids
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPTextModelOutput,
@@ -49,7 +49,7 @@ class CLIPTextEmbeddings(CLIPEmbeddings):
 
         `inputs_embeds` `(batch, seq, hidden)` take the place of the tokens' embeddings.
         """
-        seq = text_length(input_ids, inputs_embeds)
+        seq = number_of_tokens(input_ids, inputs_embeds)
         check_text_length(seq, self.position_embedding.num_embeddings)
         tokens = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
         return tokens + self.position_embedding(jnp.arange(seq)[None] if position_ids is None else position_ids)

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from clip_core.modeling.drawing import is_drawing
 from clip_core.modeling.handles import ModelHandles
 from clip_torch.handles import TorchHandles
-from clip_torch.inference import check_change, check_preparable, prepare, refuse
+from clip_torch.inference import check_change, check_preparable, pack, refuse
 from clip_torch.initialization import draw, is_drawn
 from clip_torch.plan import check_implementation
 from clip_torch.tensors import check_dtype
@@ -166,7 +166,7 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
                 lacks oneDNN; or it has adapters that were not merged.
         """
         check_preparable(self)
-        prepare(self)
+        pack(self)
         self._is_prepared = True
         return self.eval()
 

@@ -220,7 +220,7 @@ def _joined(parts: list[BaseModelOutput[Tensor]]) -> BaseModelOutput[Tensor]:
     )
 
 
-def prepare(model: nn.Module) -> None:
+def pack(model: nn.Module) -> None:
     """Replace the modules of a model that have an optimized form, unless they were replaced already."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):

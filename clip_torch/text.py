@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from clip_core.configuration import CLIPTextConfig
 from clip_core.modeling.handles import TextTowerHandles
-from clip_core.modeling.inputs import check_eos, check_text_length, required, text_length, unknown_ids
+from clip_core.modeling.inputs import check_eos, check_text_length, number_of_tokens, required, unknown_ids
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPTextModelOutput,
@@ -45,7 +45,7 @@ class CLIPTextEmbeddings(nn.Module):
 
         `inputs_embeds` `(batch, seq, hidden)` take the place of the tokens' embeddings.
         """
-        check_text_length(text_length(input_ids, inputs_embeds), self.position_embedding.num_embeddings)
+        check_text_length(number_of_tokens(input_ids, inputs_embeds), self.position_embedding.num_embeddings)
         if inputs_embeds is None:
             try:
                 inputs_embeds = cast("Tensor", self.token_embedding(input_ids))

@@ -12,7 +12,7 @@ import numpy as np
 from clip_core.hub.files import new_folder
 from converters.checkpoint import CheckpointError, open_checkpoint
 from converters.formats import FORMATS, format_named, target_names
-from converters.naming.matching import fit
+from converters.naming.matching import check_fit
 from converters.naming.names import to_file
 from converters.sidecars.companions import DTYPES, model_files, tokenizer_files
 from converters.sidecars.description import beside, describe
@@ -138,7 +138,7 @@ def convert(
     format_ = _target_format(to, max_shard_size)
     checkpoint = open_checkpoint(source, **options)
     description = describe(checkpoint, source, **options)
-    fit(checkpoint, description.config, description.class_name, advice="")
+    check_fit(checkpoint, description.config, description.class_name, advice="")
     tensors = _with_dtype(checkpoint, dtype)
     result = Conversion(
         str(source), checkpoint.format_name, str(target), to, description.class_name, tensors=len(tensors)

@@ -19,7 +19,7 @@ from clip_core.modeling.parameters import plain_class_name
 from converters.checkpoint import Checkpoint, open_checkpoint
 from converters.formats import format_named
 from converters.naming.derived import fit_derived
-from converters.naming.matching import adopt_projection, fit
+from converters.naming.matching import adopt_projection, check_fit
 from converters.sidecars.description import config_from_pretrained
 from converters.writing import save_weights
 
@@ -153,7 +153,7 @@ def prepare(
         report, fresh, entries = fit_derived(checkpoint, parameters, model_class, **options)
     else:
         model = None
-        report, fresh = fit(checkpoint, config, model_class.__name__, new_head=new_head, **options)
+        report, fresh = check_fit(checkpoint, config, model_class.__name__, new_head=new_head, **options)
         entries = {name: checkpoint.entries[name] for name in report.matched}
     mismatched = [
         f"{name} (the shapes did not match: {in_file} in the checkpoint, {wanted} in the model)"

@@ -20,12 +20,12 @@ class Augmentation(Protocol):
     """A random transform of an image. It must be picklable and draw only from `rng`."""
 
     def __call__(
-        self, picture: Image.Image, shape: tuple[int, int], resample: int, rng: np.random.Generator
+        self, image: Image.Image, shape: tuple[int, int], resample: int, rng: np.random.Generator
     ) -> Image.Image:
         """Return the transformed image.
 
         Args:
-            picture: RGB image.
+            image: RGB image.
             shape: `(height, width)` of the result.
             resample: a `PIL.Image.Resampling` value.
             rng: the sample's own generator.
@@ -46,12 +46,12 @@ class RandomCrop:
         _check_flip(self.flip)
 
     def __call__(
-        self, picture: Image.Image, shape: tuple[int, int], resample: int, rng: np.random.Generator
+        self, image: Image.Image, shape: tuple[int, int], resample: int, rng: np.random.Generator
     ) -> Image.Image:
         """See `Augmentation`."""
         height, width = shape
-        new_height, new_width = resized_shape(picture.height, picture.width, {"shortest_edge": max(shape)})
-        resized = picture.resize((new_width, new_height), Image.Resampling(resample))
+        new_height, new_width = resized_shape(image.height, image.width, {"shortest_edge": max(shape)})
+        resized = image.resize((new_width, new_height), Image.Resampling(resample))
         top, left = _draw(rng, new_height - height), _draw(rng, new_width - width)
         return _flipped(resized.crop((left, top, left + width, top + height)), self.flip, rng)
 
@@ -78,11 +78,11 @@ class RandomResizedCrop:
             raise ValueError(f"ratio={self.ratio} is not a range of ratios; give two positive values, smaller first")
 
     def __call__(
-        self, picture: Image.Image, shape: tuple[int, int], resample: int, rng: np.random.Generator
+        self, image: Image.Image, shape: tuple[int, int], resample: int, rng: np.random.Generator
     ) -> Image.Image:
         """See `Augmentation`."""
-        left, top, width, height = self._part(picture.width, picture.height, rng)
-        part = picture.crop((left, top, left + width, top + height))
+        left, top, width, height = self._part(image.width, image.height, rng)
+        part = image.crop((left, top, left + width, top + height))
         resized = part.resize((shape[1], shape[0]), Image.Resampling(resample))
         return _flipped(resized, self.flip, rng)
 
@@ -109,7 +109,7 @@ def _draw(rng: np.random.Generator, most: int) -> int:
     return int(rng.integers(most + 1))
 
 
-def _flipped(picture: Image.Image, probability: float, rng: np.random.Generator) -> Image.Image:
+def _flipped(image: Image.Image, probability: float, rng: np.random.Generator) -> Image.Image:
     if probability and rng.random() < probability:
-        return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return picture
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return image

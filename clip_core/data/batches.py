@@ -15,7 +15,7 @@ from clip_core.data.pairs import Broken
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
 
-    from clip_core.data.preparation import Row
+    from clip_core.data.preparation import PreparedSample
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ class Assembly:
         """Return True once every row is filled."""
         return len(self) == self._size
 
-    def add(self, row: Row) -> None:
+    def add(self, row: PreparedSample) -> None:
         """Copy a sample's arrays into the next row."""
         for name, array in row.arrays.items():
             if name not in self._arrays:

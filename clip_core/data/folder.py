@@ -61,17 +61,17 @@ def open_folder(folder: Path, unpaired: Unpaired = "error") -> FolderPairs:
     Raises:
         ValueError: if an image has no caption or a caption no image, and `unpaired` is "error".
     """
-    pictures = _pictures(folder)
+    images = _images(folder)
     captions = {path.with_suffix(""): path for path in sorted(folder.rglob("*.txt"))}
     pairs = [
-        Pair(str(picture), picture, captions[picture.with_suffix("")])
-        for picture in pictures
-        if picture.with_suffix("") in captions
+        Pair(str(image), image, captions[image.with_suffix("")])
+        for image in images
+        if image.with_suffix("") in captions
     ]
-    stems = {picture.with_suffix("") for picture in pictures}
+    stems = {image.with_suffix("") for image in images}
     _check_paired(
         folder,
-        [str(picture.relative_to(folder)) for picture in pictures if picture.with_suffix("") not in captions],
+        [str(image.relative_to(folder)) for image in images if image.with_suffix("") not in captions],
         [str(path.relative_to(folder)) for stem, path in captions.items() if stem not in stems],
         unpaired,
     )
@@ -93,32 +93,32 @@ def open_table(
         ValueError: if the table cannot be read, or something is unpaired and `unpaired` is "error".
     """
     rows = read_table(table, image, caption)
-    pictures = set(_pictures(table.parent))
+    images = set(_images(table.parent))
     pairs: list[Pair | Broken] = []
     missing: list[str] = []
     for line, name, text in rows:
         path = table.parent / name
-        if path in pictures or path.is_file():
+        if path in images or path.is_file():
             pairs.append(make_pair(f"{table} line {line} ({name})", path, text))
         else:
             missing.append(f"{name} (line {line})")
-    without = pictures - {table.parent / row.file_name for row in rows}
-    _check_paired(table, sorted(str(picture.relative_to(table.parent)) for picture in without), missing, unpaired)
+    without = images - {table.parent / row.file_name for row in rows}
+    _check_paired(table, sorted(str(image.relative_to(table.parent)) for image in without), missing, unpaired)
     return FolderPairs(pairs)
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _images(folder: Path) -> list[Path]:
     try:
         return find_images(str(folder))
     except ImageFileError:
         return []
 
 
-def _check_paired(where: Path, pictures: list[str], captions: list[str], unpaired: Unpaired) -> None:
+def _check_paired(where: Path, images: list[str], captions: list[str], unpaired: Unpaired) -> None:
     """Report everything without a counterpart: the counts, and the first names of each kind."""
     faults = [
         f"{kind}: {len(names)} ({', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)})"
-        for kind, names in (("images without a caption", pictures), ("captions without an image", captions))
+        for kind, names in (("images without a caption", images), ("captions without an image", captions))
         if names
     ]
     if not faults:

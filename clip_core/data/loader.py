@@ -13,7 +13,7 @@ from clip_core.data.batches import Assembly, BrokenSamples, Position, from_state
 from clip_core.data.order import Plan, check_least, order_of
 from clip_core.data.pairs import Broken
 from clip_core.data.pool import WorkerPool
-from clip_core.data.preparation import Chunk, Preparation, Row, text_length
+from clip_core.data.preparation import Chunk, Preparation, PreparedSample, text_length
 from clip_core.data.sources import open_pairs
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from clip_core.data.augmentation import Augmentation
-    from clip_core.data.preparation import Prepared
+    from clip_core.data.preparation import PreparedChunk
     from clip_core.processing import CLIPProcessor
 
 _CHUNK = 16  # samples per task of a worker, at most
@@ -202,7 +202,7 @@ class PairLoader:
             with closing(self._prepared(position, missing)) as parts:
                 for row in chain.from_iterable(part.rows() for part in parts):
                     position = self._after(position, row)
-                    if isinstance(row, Row):
+                    if isinstance(row, PreparedSample):
                         batch.add(row)
                     if batch.is_full:
                         position = position._replace(batches=position.batches + 1)
@@ -211,7 +211,7 @@ class PairLoader:
         if len(batch):
             yield position._replace(batches=position.batches + 1), batch
 
-    def _prepared(self, position: Position, samples: int) -> Generator[Prepared]:
+    def _prepared(self, position: Position, samples: int) -> Generator[PreparedChunk]:
         """Yield up to `samples` prepared samples from a position on, in chunks."""
         size = min(_CHUNK, -(-self.batch_size // max(self.num_workers, 1)))
         entries = islice(self._order.entries(position.epoch, position.taken), samples)
@@ -223,7 +223,7 @@ class PairLoader:
             self._pool = WorkerPool(self._prepare, self.num_workers)
         yield from self._pool.map(chunks, ahead=-(-self.prefetch * self.batch_size // size))
 
-    def _after(self, position: Position, row: Row | Broken) -> Position:
+    def _after(self, position: Position, row: PreparedSample | Broken) -> Position:
         """Return the position after a sample, and log a broken or truncated one."""
         position = position._replace(taken=position.taken + 1)
         if isinstance(row, Broken):

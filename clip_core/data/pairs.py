@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    Picture = Path | bytes | Image.Image | np.ndarray
+    ImageSource = Path | bytes | Image.Image | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Pair:
     """
 
     key: str
-    image: Picture
+    image: ImageSource
     captions: tuple[str, ...] | Path
 
 
@@ -101,10 +101,10 @@ def make_pair(key: str, image: Any, caption: Any, *, folder: Path | None = None)
         folder: the base of relative paths.
     """
     try:
-        picture = _as_picture(image, folder)
+        source = _as_source(image, folder)
     except (OSError, SyntaxError, ValueError) as error:
         return Broken(key, str(error))
-    if picture is None:
+    if source is None:
         is_missing = image is None or isinstance(image, Mapping)
         return Broken(key, "there is no image" if is_missing else f"unsupported image of type {type(image).__name__}")
     captions = caption if isinstance(caption, (list, tuple)) else (caption,)
@@ -115,10 +115,10 @@ def make_pair(key: str, image: Any, caption: Any, *, folder: Path | None = None)
             return Broken(key, f"the caption is of type {type(one).__name__}, not a string")
         if not one.strip():
             return Broken(key, "the caption is empty")
-    return Pair(key, picture, tuple(captions))
+    return Pair(key, source, tuple(captions))
 
 
-def _as_picture(image: Any, folder: Path | None) -> Picture | None:
+def _as_source(image: Any, folder: Path | None) -> ImageSource | None:
     if isinstance(image, Mapping):
         content = image.get("bytes")
         image = content if content is not None else image.get("path")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from clip_core.data.augmentation import Augmentation
-    from clip_core.data.pairs import Pair, Picture
+    from clip_core.data.pairs import ImageSource, Pair
     from clip_core.processing import CLIPProcessor
 
 # Keeps these random streams apart from the order's own, which use the same seed.
@@ -46,7 +46,7 @@ class Chunk(NamedTuple):
     entries: Sequence[Entry]
 
 
-class Row(NamedTuple):
+class PreparedSample(NamedTuple):
     """A sample as model inputs.
 
     Attributes:
@@ -61,20 +61,20 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedChunk:
     """The results of a chunk, as arrays that cross process boundaries without a copy.
 
     Attributes:
         outcomes: the sample's key for each entry, or a `Broken`.
-        arrays: the arrays of `Row`, stacked over the good entries.
-        lengths: the lengths of `Row`.
+        arrays: the arrays of `PreparedSample`, stacked over the good entries.
+        lengths: the lengths of `PreparedSample`.
     """
 
     outcomes: list[str | Broken]
     arrays: dict[str, np.ndarray]
     lengths: list[int]
 
-    def rows(self) -> Iterator[Row | Broken]:
+    def rows(self) -> Iterator[PreparedSample | Broken]:
         """Yield the entries one at a time."""
         place = 0
         for outcome in self.outcomes:
@@ -82,7 +82,7 @@ class Prepared:
                 yield outcome
             else:
                 arrays = {name: array[place] for name, array in self.arrays.items()}
-                yield Row(outcome, arrays, self.lengths[place])
+                yield PreparedSample(outcome, arrays, self.lengths[place])
                 place += 1
 
 
@@ -120,14 +120,14 @@ class Preparation:
             )
         return size["height"], size["width"]
 
-    def __call__(self, chunk: Chunk) -> Prepared:
+    def __call__(self, chunk: Chunk) -> PreparedChunk:
         """Return the arrays of a chunk's good entries, and the reasons for the others."""
         read = [self._read(entry, chunk.epoch) for entry in chunk.entries]
         outcomes = iter(self._rows([sample for sample in read if isinstance(sample, _Sample)]))
         results = [next(outcomes) if isinstance(sample, _Sample) else sample for sample in read]
-        rows = [outcome for outcome in results if isinstance(outcome, Row)]
-        return Prepared(
-            [outcome.key if isinstance(outcome, Row) else outcome for outcome in results],
+        rows = [outcome for outcome in results if isinstance(outcome, PreparedSample)]
+        return PreparedChunk(
+            [outcome.key if isinstance(outcome, PreparedSample) else outcome for outcome in results],
             {name: np.stack([row.arrays[name] for row in rows]) for name in (rows[0].arrays if rows else ())},
             [row.length for row in rows],
         )
@@ -139,14 +139,14 @@ class Preparation:
             return pair
         rng = np.random.default_rng((self.seed, _SAMPLE, epoch, *entry.sample))
         try:
-            caption, picture = _caption(pair, rng), _picture(pair.image)
+            caption, image = _caption(pair, rng), _decoded(pair.image)
             if self.augmentation is not None:
-                picture = self.augmentation(picture, self.shape, self.processor.image_processor.resample, rng)
+                image = self.augmentation(image, self.shape, self.processor.image_processor.resample, rng)
         except (OSError, ValueError) as error:
             return Broken(pair.key, str(error))
-        return _Sample(pair.key, caption, picture)
+        return _Sample(pair.key, caption, image)
 
-    def _rows(self, samples: list[_Sample]) -> list[Row | Broken]:
+    def _rows(self, samples: list[_Sample]) -> list[PreparedSample | Broken]:
         """Prepare all at once, as calls cost more than small images; one by one if one of them is broken."""
         if not samples:
             return []
@@ -157,15 +157,15 @@ class Preparation:
                 return [Broken(samples[0].key, str(error))]
             return [row for sample in samples for row in self._rows([sample])]
         return [
-            Row(sample.key, {"pixel_values": picture, "input_ids": ids, "attention_mask": mask}, length)
-            for sample, picture, (ids, mask, length) in zip(samples, pixels, texts, strict=True)
+            PreparedSample(sample.key, {"pixel_values": image, "input_ids": ids, "attention_mask": mask}, length)
+            for sample, image, (ids, mask, length) in zip(samples, pixels, texts, strict=True)
         ]
 
     def _pixels(self, samples: list[_Sample]) -> list[np.ndarray]:
         # Single-threaded: with workers, they are the parallelism; without, the model gets the other cores.
         done = {} if self.augmentation is None else {"do_resize": False, "do_center_crop": False}
         pixels: list[np.ndarray] = self.processor.image_processor(
-            [sample.picture for sample in samples], **done, return_tensors=None, num_threads=1
+            [sample.image for sample in samples], **done, return_tensors=None, num_threads=1
         )["pixel_values"]
         return pixels
 
@@ -190,7 +190,7 @@ class _Sample(NamedTuple):
 
     key: str
     caption: str
-    picture: Image.Image
+    image: Image.Image
 
 
 def text_length(processor: CLIPProcessor, max_length: int | None) -> int:
@@ -239,7 +239,7 @@ def _caption(pair: Pair, rng: np.random.Generator) -> str:
     return captions[rng.integers(len(captions)) if len(captions) > 1 else 0]
 
 
-def _picture(image: Picture) -> Image.Image:
+def _decoded(image: ImageSource) -> Image.Image:
     """Return the image, decoded to RGB.
 
     Raises:

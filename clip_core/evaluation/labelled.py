@@ -168,13 +168,13 @@ def _is_of_pictures(path: Path) -> bool:
 def _from_folder(folder: Path, label_of: dict[str, str]) -> FolderPairs:
     pairs: list[Pair] = []
     without: list[str] = []
-    for picture in find_images(str(folder)):
-        inside = picture.relative_to(folder)
-        label = label_of.get(picture.name, inside.parts[0] if len(inside.parts) > 1 else None)
+    for image in find_images(str(folder)):
+        inside = image.relative_to(folder)
+        label = label_of.get(image.name, inside.parts[0] if len(inside.parts) > 1 else None)
         if label is None:
             without.append(str(inside))
         else:
-            pairs.append(Pair(str(picture), picture, (label,)))
+            pairs.append(Pair(str(image), image, (label,)))
     if without:
         raise ValueError(
             f"{folder}: images outside any class folder: {_listed(without)}; move them into one, or give a JSON file "

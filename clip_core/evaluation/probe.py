@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clip_core.evaluation.classification import classification
+from clip_core.evaluation.images import embed_images
 from clip_core.evaluation.labelled import LABEL_COLUMN, classes_of, open_labelled, single_labels, stratified
 from clip_core.evaluation.logistic import cross_entropy, fit, optimizer
-from clip_core.evaluation.pictures import embed_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -108,7 +108,7 @@ def evaluate(
     sources = [
         open_labelled(one, label_column=label_column, labels=labels) for one in (source, test) if one is not None
     ]
-    parts = [embed_pictures(classifier, one, batch_size=batch_size, workers=workers, tell=tell) for one in sources]
+    parts = [embed_images(classifier, one, batch_size=batch_size, workers=workers, tell=tell) for one in sources]
     embeds = np.concatenate([part.embeds for part in parts])
     names, truths = classes_of([label for part in parts for label in single_labels(part.texts)], labels)
     if test is None:

@@ -14,15 +14,15 @@ import numpy as np
 
 from clip_core.data import Pair, open_pairs
 from clip_core.data.folder import FolderPairs
+from clip_core.evaluation.images import embed_images
 from clip_core.evaluation.metrics import chance_at, mean_reciprocal_rank, median_rank, ranks, recall_at, row_blocks
-from clip_core.evaluation.pictures import embed_pictures
 from clip_core.evaluation.texts import embed_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from clip_core.data.pairs import Broken, Pairs
-    from clip_core.evaluation.pictures import Pictures
+    from clip_core.evaluation.images import EmbeddedImages
     from clip_core.tasks.zero_shot import ZeroShotClassifier
 
 AT = (1, 5, 10)
@@ -117,20 +117,20 @@ def evaluate(
         0.58
     """
     pairs = by_file(open_pairs(source))
-    pictures = embed_pictures(classifier, pairs, batch_size=batch_size, workers=workers, tell=tell)
-    image_embeds, rows = _distinct(pictures)
-    captions = [caption for texts in pictures.texts for caption in texts]
+    images = embed_images(classifier, pairs, batch_size=batch_size, workers=workers, tell=tell)
+    image_embeds, rows = _distinct(images)
+    captions = [caption for texts in images.texts for caption in texts]
     texts = embed_texts(classifier, captions, max_length=max_length, batch_size=batch_size)
-    of_picture = np.repeat(rows, [len(of_one) for of_one in pictures.texts])
-    there, back = from_embeddings(image_embeds, texts.embeds, Matches(of_picture, texts.places))
+    of_image = np.repeat(rows, [len(of_one) for of_one in images.texts])
+    there, back = from_embeddings(image_embeds, texts.embeds, Matches(of_image, texts.places))
     return RetrievalReport(
-        pairs=np.unique(np.stack([of_picture, texts.places]), axis=1).shape[1],
+        pairs=np.unique(np.stack([of_image, texts.places]), axis=1).shape[1],
         pictures=len(image_embeds),
         texts=len(texts.embeds),
         image_to_text=there,
         text_to_image=back,
         truncated=texts.truncated,
-        broken=pictures.broken,
+        broken=images.broken,
     )
 
 
@@ -196,9 +196,9 @@ def _direction(queries: np.ndarray, candidates: np.ndarray, of_query: np.ndarray
     )
 
 
-def _distinct(pictures: Pictures) -> tuple[np.ndarray, np.ndarray]:
+def _distinct(images: EmbeddedImages) -> tuple[np.ndarray, np.ndarray]:
     """Return the embeddings of distinct images, and the row among them of each image: `(images,)`."""
     kinds: dict[bytes, int] = {}
-    rows = np.array([kinds.setdefault(fingerprint, len(kinds)) for fingerprint in pictures.fingerprints])
+    rows = np.array([kinds.setdefault(fingerprint, len(kinds)) for fingerprint in images.fingerprints])
     _, firsts = np.unique(rows, return_index=True)
-    return pictures.embeds[firsts], rows
+    return images.embeds[firsts], rows

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from clip_core.data.preparation import text_length
-from clip_core.evaluation.pictures import check_finite
+from clip_core.evaluation.images import check_finite
 from clip_core.tasks.texts import encode_by_length
 
 if TYPE_CHECKING:

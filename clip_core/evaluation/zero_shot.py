@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from clip_core.evaluation.classification import classification
+from clip_core.evaluation.images import embed_images
 from clip_core.evaluation.labelled import LABEL_COLUMN, choices, classes_of, open_labelled, single_labels
-from clip_core.evaluation.pictures import embed_pictures
 from clip_core.evaluation.texts import tell_apart
 from clip_core.tasks.labels import LabelFile
 from clip_core.tasks.zero_shot import check_templates
@@ -92,11 +92,11 @@ def evaluate(
 
     # An overlong name should fail before the images are encoded.
     early = None if given is None else embed(classes_of([], given).names)
-    pictures = embed_pictures(classifier, pairs, batch_size=batch_size, workers=workers, tell=tell)
-    names, truths = classes_of(single_labels(pictures.texts), given)
+    images = embed_images(classifier, pairs, batch_size=batch_size, workers=workers, tell=tell)
+    names, truths = classes_of(single_labels(images.texts), given)
     distinct, label_embeds = embed(names) if early is None else early
-    result = from_embeddings(pictures.embeds, label_embeds, distinct.places[truths], distinct.texts)
-    return ZeroShotReport(result, list(templates), pictures.broken)
+    result = from_embeddings(images.embeds, label_embeds, distinct.places[truths], distinct.texts)
+    return ZeroShotReport(result, list(templates), images.broken)
 
 
 def from_embeddings(

@@ -53,14 +53,14 @@ def _found(path: Path, pattern: str) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        found = _pictures(path.rglob("*"))
+        found = _image_files(path.rglob("*"))
         if not found:
             raise ImageFileError(f"{pattern}: the folder contains no images")
         return found
     if not glob.has_magic(pattern):
         raise ImageFileError(f"{pattern}: no such file or folder")
     matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207  it may be absolute
-    found = _pictures([*matches, *(inner for match in matches if match.is_dir() for inner in match.rglob("*"))])
+    found = _image_files([*matches, *(inner for match in matches if match.is_dir() for inner in match.rglob("*"))])
     if not found:
         raise ImageFileError(f"{pattern}: no image matches")
     return found
@@ -105,7 +105,7 @@ def decoding_errors_named(name: str, content: Path | bytes = b"") -> Iterator[No
         raise ImageFileError(f"{name}: damaged image ({reason})") from error
 
 
-def _pictures(paths: Iterable[Path]) -> list[Path]:
+def _image_files(paths: Iterable[Path]) -> list[Path]:
     """Return the image files among the paths, sorted; one reached through several links counts once."""
     endings = {
         ending
@@ -177,8 +177,8 @@ def opened(name: str, source: Source) -> tuple[str, Image.Image | np.ndarray]:
     if not isinstance(source, (str, Path)):
         return name, source
     with errors_named(name):
-        picture = load_image(source)
-    return f"{name} ({_shortened(source)})", picture
+        image = load_image(source)
+    return f"{name} ({_shortened(source)})", image
 
 
 def load_image(source: str | Path) -> Image.Image:
@@ -196,13 +196,13 @@ def load_image(source: str | Path) -> Image.Image:
     """
     text = str(source)
     if text.startswith(_URL):
-        picture = _decoded(_download(text), text)
+        image = _decoded(_download(text), text)
     elif text.startswith("data:image/"):
-        picture = _decoded(_from_base64(text.partition(",")[2]), _shortened(text))
+        image = _decoded(_from_base64(text.partition(",")[2]), _shortened(text))
     else:
         # A long string that names no file may be base64. A Path never is, and is quoted in full.
-        picture = open_image(source) if isinstance(source, Path) else _from_path_or_base64(text)
-    return _upright(picture, text if isinstance(source, Path) else _shortened(text))
+        image = open_image(source) if isinstance(source, Path) else _from_path_or_base64(text)
+    return _upright(image, text if isinstance(source, Path) else _shortened(text))
 
 
 def decode_image(content: bytes, name: str) -> Image.Image:
@@ -280,16 +280,16 @@ def _download(url: str) -> bytes:
 
 def _decoded(content: bytes, name: str) -> Image.Image:
     with decoding_errors_named(name, content):
-        picture = Image.open(BytesIO(content))
-        picture.load()
-    return picture
+        image = Image.open(BytesIO(content))
+        image.load()
+    return image
 
 
-def _upright(picture: Image.Image, name: str) -> Image.Image:
+def _upright(image: Image.Image, name: str) -> Image.Image:
     with decoding_errors_named(name):
-        upright = ImageOps.exif_transpose(picture)
+        upright = ImageOps.exif_transpose(image)
     try:
-        return (scaling_to_bytes(picture)(upright) if is_deep(picture) else upright).convert("RGB")
+        return (scaling_to_bytes(image)(upright) if is_deep(image) else upright).convert("RGB")
     except ValueError as error:  # an unknown range, or a mode that Pillow does not convert
         raise ImageFileError(f"{name}: {error}") from error
 

@@ -130,8 +130,8 @@ def resize(
     rows, columns = (_middle(length, wanted) for length, wanted in zip(shape, middle or shape, strict=True))
     down_first = _order_of_passes(levels, shape, resample)
     if down_first is None:
-        picture = levels if isinstance(levels, Image.Image) else _to_picture(levels)
-        resized = np.asarray(picture.resize(shape[::-1], resample=Image.Resampling(resample)))
+        image = levels if isinstance(levels, Image.Image) else _to_image(levels)
+        resized = np.asarray(image.resize(shape[::-1], resample=Image.Resampling(resample)))
         resized = to_channels_last(resized, LAST)[rows.start : rows.stop, columns.start : columns.stop]
     else:
         resized = resample_bicubic(levels, shape, rows, columns, down_first=down_first)
@@ -160,7 +160,7 @@ def _to_bytes(image: np.ndarray) -> tuple[np.ndarray, bool]:
     return (rescale(image, 255) if is_unit_range else image).astype(np.uint8), is_unit_range
 
 
-def _to_picture(levels: np.ndarray) -> Image.Image:
+def _to_image(levels: np.ndarray) -> Image.Image:
     return Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
 
 

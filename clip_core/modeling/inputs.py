@@ -28,7 +28,7 @@ class TakesImages(Protocol):
     patch_size: int
 
 
-def text_length(input_ids: Any, inputs_embeds: Any) -> int | None:
+def number_of_tokens(input_ids: Any, inputs_embeds: Any) -> int | None:
     """Return the number of tokens of ids `(batch, seq)` or of embeddings `(batch, seq, hidden)`; None where unknown.
 
     Raises:

@@ -95,7 +95,7 @@ def diff(a: str | os.PathLike[str], b: str | os.PathLike[str], **options: Unpack
     """
     checkpoints = [open_checkpoint(source, **options) for source in (a, b)]
     stated = [_stated(checkpoint, source, options) for checkpoint, source in zip(checkpoints, (a, b), strict=True)]
-    difference = compare(*checkpoints)
+    difference = compare_tensors(*checkpoints)
     common = sorted(stated[0].keys() & stated[1].keys())
     difference.config = {
         name: (stated[0][name], stated[1][name]) for name in common if stated[0][name] != stated[1][name]
@@ -103,7 +103,7 @@ def diff(a: str | os.PathLike[str], b: str | os.PathLike[str], **options: Unpack
     return difference
 
 
-def compare(a: Checkpoint, b: Checkpoint) -> Difference:
+def compare_tensors(a: Checkpoint, b: Checkpoint) -> Difference:
     """Compare the tensors of two checkpoints."""
     difference = Difference([name for name in a if name not in b], [name for name in b if name not in a])
     common = [name for name in a if name in b]

@@ -13,11 +13,11 @@ import numpy as np
 from clip_core.configuration.files import CONFIG_NAME, read_config
 from clip_core.images.settings import ARGUMENTS
 from converters.checkpoint import CheckpointError, formats_in, open_checkpoint
-from converters.inspection.diff import compare
+from converters.inspection.diff import compare_tensors
 from converters.inspection.tokenizer_facts import tokenizer_facts
+from converters.inspection.traps import TRAPS
 from converters.inspection.traps.facts import Facts
-from converters.inspection.traps.table import TRAPS
-from converters.naming.matching import fit
+from converters.naming.matching import check_fit
 from converters.progress import progress
 from converters.sidecars.description import beside, describe
 from converters.tensors import in_order
@@ -161,7 +161,7 @@ def _facts(
     content = read_config(folder, **rest) if description.origin == CONFIG_NAME else {}
     misfit = None
     try:
-        fit(checkpoint, description.config, description.class_name, advice="")
+        check_fit(checkpoint, description.config, description.class_name, advice="")
     except CheckpointError as error:
         misfit = str(error)
     # A file given by name has no alternatives.
@@ -216,7 +216,7 @@ def _disagreeing(
         if taken.format is not None and name == taken.format.name:
             continue
         try:
-            difference = compare(taken, open_checkpoint(source, format=name, **options))
+            difference = compare_tensors(taken, open_checkpoint(source, format=name, **options))
         except ValueError as error:
             found[name] = str(error)
             continue

@@ -47,7 +47,7 @@ def fit_derived(
     may_lack: bool = False,
     ignore_mismatched_sizes: bool = False,
 ) -> tuple[LoadReport, list[str], dict[str, TensorEntry]]:
-    """Compare a checkpoint with a model of a subclass, as `matching.fit` does with a class of CLIP.
+    """Compare a checkpoint with a model of a subclass, as `matching.check_fit` does with a class of CLIP.
 
     Parameters that the subclass adds to CLIP's may be missing, and unexpected tensors are ignored.
 

@@ -57,7 +57,7 @@ class LoadReport:
         return "\n".join(_section(title, rows) for title, rows in parts if rows)
 
 
-def fit(
+def check_fit(
     checkpoint: Checkpoint,
     config: AnyConfig,
     class_name: str,

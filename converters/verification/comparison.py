@@ -25,7 +25,7 @@ from converters.verification.tolerances import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from converters.verification.runs import Run
+    from converters.verification.runs import StoredRun
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ class Comparison:
         return self.relative / self.tolerance if self.tolerance else math.inf
 
 
-def compare(a: Run, b: Run) -> Iterator[Comparison]:
+def compare(a: StoredRun, b: StoredRun) -> Iterator[Comparison]:
     """Yield the comparison of every stage of either run, in order of computation."""
     for stage in [*a.stages, *(stage for stage in b.stages if stage not in a)]:
         yield _compare_stage(stage, a, b)
 
 
-def _compare_stage(stage: str, a: Run, b: Run) -> Comparison:
+def _compare_stage(stage: str, a: StoredRun, b: StoredRun) -> Comparison:
     group, scale = group_of(stage), scale_of(stage)
     tolerance = TOLERANCES[group].of(max(a.precision, b.precision, key=PRECISIONS.index))
     absolute, fault = _difference(stage, a, b)
@@ -80,7 +80,7 @@ def _compare_stage(stage: str, a: Run, b: Run) -> Comparison:
     return Comparison(stage, group, (a.name, b.name), absolute, relative, scale, tolerance, fault)
 
 
-def _difference(stage: str, a: Run, b: Run) -> tuple[float, str | None]:
+def _difference(stage: str, a: StoredRun, b: StoredRun) -> tuple[float, str | None]:
     """Return the largest difference at a stage, and the reason why the two cannot be compared."""
     without = [run.name for run in (a, b) if stage not in run]
     if without:
@@ -97,7 +97,7 @@ def _difference(stage: str, a: Run, b: Run) -> tuple[float, str | None]:
     return change_between(one, other).absolute, None
 
 
-def _size(stage: str, scale: str, a: Run, b: Run) -> float:
+def _size(stage: str, scale: str, a: StoredRun, b: StoredRun) -> float:
     """Return the size that a difference is divided by."""
     if scale == TEMPERATURE:
         return max(a.temperature, b.temperature)

@@ -36,9 +36,9 @@ _MEAN_COLOUR = (122, 116, 104)  # of OpenAI's preprocessing
 DRAWN = "drawn"  # in place of a checkpoint's name if no file states the preprocessing
 
 
-def pictures() -> list[Image.Image]:
+def sample_images() -> list[Image.Image]:
     """Return RGB images, one per text: gradients, edges, waves of all lengths, noise, and a blank image."""
-    return [_picture(width, height, seed) for seed, (width, height) in enumerate(_SIZES)]
+    return [_image(width, height, seed) for seed, (width, height) in enumerate(_SIZES)]
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Inputs:
         """Return the arguments by name as numpy, made as tensors of a framework: "np", "pt", "tf" or "jax"."""
         made: dict[str, Any] = {}
         if self.image_processor is not None:
-            made |= self.image_processor(pictures(), return_tensors=return_tensors)
+            made |= self.image_processor(sample_images(), return_tensors=return_tensors)
         if self.tokenizer is not None:
             options: dict[str, Any] = {"padding": True, "truncation": True, "max_length": self.max_length}
             made |= self.tokenizer(list(TEXTS), **options, return_tensors=return_tensors)
@@ -144,7 +144,7 @@ def drawn_texts(config: CLIPTextConfig) -> dict[str, np.ndarray]:
     return {"input_ids": ids.astype(np.int64), "attention_mask": mask}
 
 
-def _picture(width: int, height: int, seed: int) -> Image.Image:
+def _image(width: int, height: int, seed: int) -> Image.Image:
     if seed == _BLANK:
         return Image.new("RGB", (width, height), _MEAN_COLOUR)
     random = np.random.default_rng(seed)

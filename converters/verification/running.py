@@ -13,7 +13,7 @@ import numpy as np
 from clip_core.backends import load_backend
 from clip_core.data.pool import WorkerPool
 from converters.verification import reference_trace
-from converters.verification.runs import Run
+from converters.verification.runs import StoredRun
 
 if TYPE_CHECKING:
     import os
@@ -63,7 +63,7 @@ class Job:
 class Ran(NamedTuple):
     """The runs of a job, one for each subject, and the versions of what ran them."""
 
-    runs: list[Run]
+    runs: list[StoredRun]
     versions: dict[str, str]
 
 
@@ -119,7 +119,7 @@ def _framework(name: str) -> _Framework:
     return _Framework(backend.trace, backend.return_tensors, backend.versions)
 
 
-def _run(framework: _Framework, subject: Subject, job: Job) -> Run:
+def _run(framework: _Framework, subject: Subject, job: Job) -> StoredRun:
     inputs = subject.inputs.arrays(framework.return_tensors)
     if "input_ids" in inputs:
         _check_ids(inputs["input_ids"], subject)
@@ -127,7 +127,7 @@ def _run(framework: _Framework, subject: Subject, job: Job) -> Run:
         stages = framework.trace(subject.source, inputs, class_name=subject.class_name, dtype=job.dtype, **job.keywords)
     precision = "float64" if job.framework == REFERENCE else job.dtype
     own_folder = Path(tempfile.mkdtemp(dir=job.folder))
-    run = Run(subject.label + job.framework, precision, {**inputs, **stages}, own_folder, subject.temperature)
+    run = StoredRun(subject.label + job.framework, precision, {**inputs, **stages}, own_folder, subject.temperature)
     del stages
     gc.collect()  # models contain reference cycles
     return run

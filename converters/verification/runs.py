@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _LAYER = re.compile(r".*\.layers\.\d+(?=\.)")
 
 
-class Run:
+class StoredRun:
     """The arrays that a framework computed from a checkpoint.
 
     Args:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from clip_core.hub import HubOptions
     from converters.checkpoint import Checkpoint
-    from converters.verification.runs import Run
+    from converters.verification.runs import StoredRun
     from converters.verification.tolerances import Precision
 
 DTYPES: dict[str, Precision] = {
@@ -95,7 +95,7 @@ def verify(
     )
     keywords = {"gradients": gradients or train_step, "train_step": train_step, **options}
     with tempfile.TemporaryDirectory(prefix="clip-zoo-verify-") as folder:
-        runs: list[list[Run]] = []
+        runs: list[list[StoredRun]] = []
         names = [REFERENCE, *backend_names()] if frameworks is None else dict.fromkeys(frameworks)
         for name in tqdm(list(names), desc="Running", unit="framework", disable=None):
             job = Job(name, subjects, DTYPES[dtype], Path(folder), keywords)
@@ -121,7 +121,7 @@ def verify(
     return result
 
 
-def _pairs(runs: Sequence[Sequence[Run]]) -> list[tuple[Run, Run]]:
+def _pairs(runs: Sequence[Sequence[StoredRun]]) -> list[tuple[StoredRun, StoredRun]]:
     """Return the pairs of frameworks' runs of the first checkpoint, then each framework's runs of both."""
     of_first = itertools.combinations([of_framework[0] for of_framework in runs], 2)
     return [*of_first, *((own, other) for own, *others in runs for other in others)]

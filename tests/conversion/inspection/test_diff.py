@@ -13,7 +13,7 @@ from converters.checkpoint import Checkpoint, CheckpointError
 from converters.conversion import convert
 from converters.formats import target_names
 from converters.inspection import values
-from converters.inspection.diff import compare, diff
+from converters.inspection.diff import compare_tensors, diff
 from support.checkpoints import ODD_STEPS, odd_config, openai_config, save_checkpoint
 from support.configs import tiny_config
 from support.entries import entry
@@ -26,7 +26,7 @@ def checkpoint(**arrays):
 
 
 def one_tensor(first, second):
-    return compare(checkpoint(text_projection=first), checkpoint(text_projection=second))
+    return compare_tensors(checkpoint(text_projection=first), checkpoint(text_projection=second))
 
 
 NAME = "text_projection.weight"
@@ -39,7 +39,7 @@ def test_equal_tensors_do_not_differ():
 
 
 def test_names_that_only_one_has():
-    found = compare(checkpoint(text_projection=[1.0]), checkpoint(visual_projection=[1.0]))
+    found = compare_tensors(checkpoint(text_projection=[1.0]), checkpoint(visual_projection=[1.0]))
     assert (found.only_in_a, found.only_in_b) == ([NAME], ["visual_projection.weight"])
     assert found
 
@@ -60,7 +60,7 @@ def test_the_largest_difference_and_how_many_numbers_differ():
 def test_the_tensor_that_differs_most_is_named():
     a = checkpoint(text_projection=[1.0, 2.0], visual_projection=[1.0, 2.0], classifier=[5.0])
     b = checkpoint(text_projection=[1.0, 2.5], visual_projection=[1.0, 4.0], classifier=[5.0])
-    found = compare(a, b)
+    found = compare_tensors(a, b)
     assert found.largest == "visual_projection.weight"
     assert found.identical == 1
 

@@ -17,7 +17,7 @@ from converters.checkpoint import open_checkpoint
 from converters.conversion import convert
 from converters.formats import format_named, target_names
 from converters.inspection.inspect import inspect, scan_weights
-from converters.inspection.traps.table import TRAPS
+from converters.inspection.traps import TRAPS
 from converters.writing import save_weights
 from support.configs import tiny_config
 from support.entries import entry, part_of, random_arrays

@@ -7,7 +7,7 @@ import pytest
 
 from clip_core.modeling.parameters import parameter_table
 from converters.checkpoint import Checkpoint, CheckpointError
-from converters.naming.matching import fit
+from converters.naming.matching import check_fit
 from converters.tensors import TensorEntry
 from support.configs import tiny_config
 from support.messages import mentions, naming
@@ -27,14 +27,14 @@ def shapes():
 
 
 def test_a_whole_checkpoint_fits(shapes):
-    report, fresh = fit(checkpoint(shapes), tiny_config(), "CLIPModel")
+    report, fresh = check_fit(checkpoint(shapes), tiny_config(), "CLIPModel")
     assert list(report.matched) == list(shapes)
     assert fresh == []
     assert str(report) == ""
 
 
 def test_the_other_tower_is_not_a_fault(shapes):
-    report, _ = fit(checkpoint(shapes), tiny_config().text_config, "CLIPTextModel")
+    report, _ = check_fit(checkpoint(shapes), tiny_config().text_config, "CLIPTextModel")
     assert "vision_model.pre_layrnorm.weight" in report.other_parts
     assert "vision_model.pre_layrnorm.weight" in report.loading_info()["unexpected_keys"]
 
@@ -43,7 +43,7 @@ def test_everything_wrong_stands_in_one_report(shapes):
     del shapes["logit_scale"]
     shapes |= {"text_model.encoder.layers.9.mlp.fc1.bias": (3,), "lora_A": (2, 2), "text_projection.weight": (7, 40)}
     with pytest.raises(CheckpointError) as caught:
-        fit(checkpoint(shapes), tiny_config(), "CLIPModel")
+        check_fit(checkpoint(shapes), tiny_config(), "CLIPModel")
     message = str(caught.value)
     assert mentions(message, "some/model", "CLIPModel", "1 missing", "logit_scale", "2 unexpected", "lora_A")
     (sizes,) = [line for line in message.splitlines() if "text_projection.weight" in line]
@@ -53,32 +53,32 @@ def test_everything_wrong_stands_in_one_report(shapes):
 
 def test_a_long_list_is_cut(shapes):
     with pytest.raises(CheckpointError, match=naming(98, 78)):
-        fit(checkpoint({f"block.{number}": (1,) for number in range(98)}), tiny_config(), "CLIPModel")
+        check_fit(checkpoint({f"block.{number}": (1,) for number in range(98)}), tiny_config(), "CLIPModel")
 
 
 def test_parameters_that_options_excuse_are_initialized(shapes):
     del shapes["logit_scale"]
     shapes |= {"lora_A": (2, 2), "text_projection.weight": (7, 40)}
-    _, fresh = fit(checkpoint(shapes), tiny_config(), "CLIPModel", strict=False, ignore_mismatched_sizes=True)
+    _, fresh = check_fit(checkpoint(shapes), tiny_config(), "CLIPModel", strict=False, ignore_mismatched_sizes=True)
     assert fresh == ["logit_scale", "text_projection.weight"]
 
 
 def test_a_new_head_is_the_only_thing_that_may_be_missing(shapes):
     config = tiny_config(num_labels=3)
-    _, fresh = fit(checkpoint(shapes), config, "CLIPForImageClassification", new_head=True)
+    _, fresh = check_fit(checkpoint(shapes), config, "CLIPForImageClassification", new_head=True)
     assert fresh == ["classifier.weight", "classifier.bias"]
     with pytest.raises(CheckpointError, match=naming(2, "classifier.weight", "classifier.bias")):
-        fit(checkpoint(shapes), config, "CLIPForImageClassification")
+        check_fit(checkpoint(shapes), config, "CLIPForImageClassification")
     del shapes["vision_model.pre_layrnorm.weight"]
     with pytest.raises(CheckpointError, match=naming(1, "vision_model.pre_layrnorm.weight")):
-        fit(checkpoint(shapes), config, "CLIPForImageClassification", new_head=True)
+        check_fit(checkpoint(shapes), config, "CLIPForImageClassification", new_head=True)
 
 
 def test_a_projection_that_no_file_states_has_its_weights_size(shapes):
     config = tiny_config().text_config
     config.projection_dim, config.projection_dim_stated = 512, False
-    fit(checkpoint(shapes), config, "CLIPTextModelWithProjection")
+    check_fit(checkpoint(shapes), config, "CLIPTextModelWithProjection")
     assert config.projection_dim == 24
     config.projection_dim, config.projection_dim_stated = 512, True
     with pytest.raises(CheckpointError, match=naming("text_projection.weight", (24, 40), (512, 40))):
-        fit(checkpoint(shapes), config, "CLIPTextModelWithProjection")
+        check_fit(checkpoint(shapes), config, "CLIPTextModelWithProjection")

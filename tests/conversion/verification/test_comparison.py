@@ -11,7 +11,7 @@ from clip_core.modeling.stages import LEARNING_RATE
 from converters.inspection import values
 from converters.verification.comparison import compare
 from converters.verification.result import Verification, in_order
-from converters.verification.runs import Run
+from converters.verification.runs import StoredRun
 from converters.verification.tolerances import TOLERANCES, group_of
 from support.messages import mentions
 
@@ -29,7 +29,7 @@ def run(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         arrays = {stage.replace("__", "."): np.asarray(array) for stage, array in stages.items()}
-        return Run(name, precision, arrays, folder, temperature)
+        return StoredRun(name, precision, arrays, folder, temperature)
 
     return make
 

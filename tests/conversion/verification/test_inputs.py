@@ -7,7 +7,7 @@ import pytest
 
 from clip_core.images.processor import CLIPImageProcessor
 from clip_core.tokenization.fast import CLIPTokenizerFast
-from converters.verification.inputs import DRAWN, TEXTS, Preparation, drawn_texts, inputs_for, pictures
+from converters.verification.inputs import DRAWN, TEXTS, Preparation, drawn_texts, inputs_for, sample_images
 from support.configs import tiny_config
 from support.vocabulary import EOS, TOKENS, write_vocabulary
 
@@ -26,7 +26,7 @@ def own(tmp_path):
 
 
 def test_pictures_are_the_same_each_time_and_one_is_blank():
-    first, again = ([np.asarray(picture) for picture in pictures()] for _ in range(2))
+    first, again = ([np.asarray(picture) for picture in sample_images()] for _ in range(2))
     assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
     assert len(first) == len(TEXTS)
     assert len({one.shape for one in first}) == len(first)

@@ -52,7 +52,7 @@ def test_an_error_names_the_package_of_any_backend_that_declares_the_implementat
     declared = {"one": Framework("one", frozenset(), *3 * [None], attention_implementations=("eager", "rings"))}
     monkeypatch.setattr(attention_names, "by_backend", lambda: declared)
     monkeypatch.setattr(attention_names, "backend_packages", lambda: {"one": "clip_one", "other": "clip_other"})
-    with pytest.raises(ValueError, match=naming("'rings'", "eager", "sdpa", "clip_one")) as refused:
+    with pytest.raises(ValueError, match=naming('"rings"', "eager", "sdpa", "clip_one")) as refused:
         known_implementation("rings", ("eager", "sdpa"))
     assert "clip_other" not in str(refused.value)
 

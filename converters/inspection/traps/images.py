@@ -23,7 +23,7 @@ def no_preprocessor(facts: Facts) -> str | None:
     return "there is no preprocessor_config.json, so the preprocessing is unknown"
 
 
-def picture_size(facts: Facts) -> str | None:
+def image_size(facts: Facts) -> str | None:
     """Check for an image size other than the model's."""
     steps, vision = facts.description.preprocessing, facts.towers.get("vision")
     if steps is None or vision is None:

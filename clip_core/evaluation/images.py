@@ -23,7 +23,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Pictures:
+class EmbeddedImages:
     """Encoded images, in the order of the data.
 
     Attributes:
@@ -39,14 +39,14 @@ class Pictures:
     broken: list[Broken]
 
 
-def embed_pictures(
+def embed_images(
     classifier: ZeroShotClassifier,
     pairs: Pairs,
     *,
     batch_size: int = 32,
     workers: int = 0,
     tell: Callable[[int], object] | None = None,
-) -> Pictures:
+) -> EmbeddedImages:
     """Encode the images of a source, resized and cropped by the processor.
 
     Args:
@@ -80,7 +80,7 @@ def embed_pictures(
             embeds.append(classifier.encoder.encode_images(batch["pixel_values"]))
             check_finite(embeds[-1], loader.samples)
             keys += loader.samples
-            fingerprints += [hashlib.sha256(picture).digest() for picture in batch["pixel_values"]]
+            fingerprints += [hashlib.sha256(image).digest() for image in batch["pixel_values"]]
             if tell is not None:
                 done = len(keys) + len(loader.broken)
                 tell(done - reported)
@@ -88,7 +88,7 @@ def embed_pictures(
         broken = loader.broken
     if not keys:
         raise ValueError(f"none of the {len(pairs)} samples can be used{_listed(broken)}")
-    return Pictures(np.concatenate(embeds), [texts[key] for key in keys], fingerprints, broken)
+    return EmbeddedImages(np.concatenate(embeds), [texts[key] for key in keys], fingerprints, broken)
 
 
 def check_finite(embeds: np.ndarray, names: Sequence[str]) -> None:
