@@ -98,9 +98,9 @@ class CLIPTextTransformer(TextTowerHandles, CLIPLayer):
         implementation = choose_implementation(config, output_attentions=output_attentions)
         encoded = self.encoder(
             hidden_states,
-            plan=text_plan(implementation, attention_mask, hidden_states),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
+            plan=text_plan(implementation, attention_mask, hidden_states),
             training=training,
         )
         last_hidden_state = self.final_layer_norm(encoded.last_hidden_state)

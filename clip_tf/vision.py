@@ -124,9 +124,9 @@ class CLIPVisionTransformer(TowerHandles, CLIPLayer):
         implementation = choose_implementation(config, output_attentions=output_attentions)
         encoded = self.encoder(
             self.pre_layrnorm(hidden_states),
-            plan=AttentionPlan(implementation),  # every patch sees every patch
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
+            plan=AttentionPlan(implementation),  # every patch sees every patch
             training=training,
         )
         pooled = self.post_layernorm(encoded.last_hidden_state[:, 0])
