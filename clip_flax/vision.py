@@ -116,15 +116,14 @@ class CLIPVisionTransformer(TowerHandles, CLIPModule):
 
         hidden_states = self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         implementation = choose_implementation(config, output_attentions=output_attentions)
-        encoded = self.encoder(
+        encoded: Any = self.encoder(
             self.pre_layrnorm(hidden_states),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             plan=AttentionPlan(implementation),  # every patch sees every patch
             dropout_rng=dropout_rng,
         )
-        last_hidden_state: Any = encoded.last_hidden_state
-        pooled = self.post_layernorm(last_hidden_state[:, 0])
+        pooled = self.post_layernorm(encoded.last_hidden_state[:, 0])
         return BaseModelOutputWithPooling.of(encoded, pooler_output=pooled)
 
 
@@ -281,10 +280,9 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
     ) -> ImageClassifierOutput[Array]:
         """Run the model uncompiled, on its own parameters. Takes the arguments of `__call__` and returns the same."""
         output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
-        outputs = self.vision_model(
+        outputs: Any = self.vision_model(
             pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding, dropout_rng
         )
-        last_hidden_state: Any = outputs.last_hidden_state
-        logits = self.classifier(last_hidden_state[:, 1:].mean(axis=1))
+        logits = self.classifier(outputs.last_hidden_state[:, 1:].mean(axis=1))
         loss = None if labels is None else classification_loss(logits, labels, self.config.problem_type)
         return ImageClassifierOutput.of(outputs, loss=loss, logits=logits)

@@ -26,32 +26,32 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _WHITE_IS_ZERO, _SIGNED = 0, 2
 
 
-def is_deep(picture: Image.Image) -> bool:
+def is_deep(image: Image.Image) -> bool:
     """Return True for a grey image of more than 8 bits per pixel.
 
     Args:
-        picture: the image.
+        image: the image.
     """
-    return picture.mode.startswith(_DEEP)
+    return image.mode.startswith(_DEEP)
 
 
-def warn_of_clipping(picture: Image.Image, name: str, stacklevel: int) -> None:
+def warn_of_clipping(image: Image.Image, name: str, stacklevel: int) -> None:
     """Warn that an image of unknown depth will be clipped to 8 bits.
 
     Args:
-        picture: an image for which `is_deep` is true.
+        image: an image for which `is_deep` is true.
         name: the image's name in the message.
         stacklevel: as in `warnings.warn`, from the caller of this function.
     """
     warnings.warn(
-        f"{name} is of mode {picture.mode!r}; its values are clipped to 0..255, as in transformers, because the image "
+        f"{name} is of mode {image.mode!r}; its values are clipped to 0..255, as in transformers, because the image "
         "does not state the range they have. Scale it to 8 bits and convert it to mode 'L' or 'RGB', or give the path "
         "of its file, which states the depth",
         stacklevel=stacklevel + 1,
     )
 
 
-def scaling_to_bytes(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
+def scaling_to_bytes(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
     """Return the function that scales an image to 8 bits, by the depth that its file states.
 
     Of integers it keeps the 8 highest bits, as Pillow does of deep colours. Negative values become 0. Where a file
@@ -59,15 +59,15 @@ def scaling_to_bytes(picture: Image.Image) -> Callable[[Image.Image], Image.Imag
     whole numbers from 0 to 255 are kept.
 
     Args:
-        picture: the image as opened; transposed copies have lost what the file states.
+        image: the image as opened; transposed copies have lost what the file states.
 
     Returns:
         A function of the image or a transposed copy. It raises a ValueError for floats in neither range.
     """
-    if picture.mode == "F":
+    if image.mode == "F":
         return lambda image: Image.fromarray(_bytes_of_floats(np.asarray(image)))
-    tags: Any = getattr(picture, "tag_v2", {})
-    bits, is_signed = _depth(picture, tags)
+    tags: Any = getattr(image, "tag_v2", {})
+    bits, is_signed = _depth(image, tags)
     is_inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
 
     def scaled(image: Image.Image) -> Image.Image:
@@ -77,11 +77,11 @@ def scaling_to_bytes(picture: Image.Image) -> Callable[[Image.Image], Image.Imag
     return scaled
 
 
-def _depth(picture: Image.Image, tags: Any) -> tuple[int, bool]:
+def _depth(image: Image.Image, tags: Any) -> tuple[int, bool]:
     """Return the bits per pixel, and True if one is the sign."""
     if _BITS_PER_SAMPLE in tags:
         return tags[_BITS_PER_SAMPLE][0], tags.get(_SAMPLE_FORMAT, (0,))[0] == _SIGNED
-    is_short = picture.mode.startswith("I;16") or picture.format in _SIXTEEN_BITS
+    is_short = image.mode.startswith("I;16") or image.format in _SIXTEEN_BITS
     return (16, False) if is_short else (32, True)
 
 
