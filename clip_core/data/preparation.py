@@ -253,7 +253,7 @@ def _decoded(image: ImageSource) -> Image.Image:
         if not isinstance(image, Image.Image):
             return _from_array(image).convert("RGB")
         if is_deep(image):
-            warn_of_clipping(image, "an image of the data", stacklevel=1)
+            warn_of_clipping(image, stacklevel=1)
         return image.convert("RGB")
     except Exception as error:  # decoders may raise anything on damaged bytes
         reason = str(error) or type(error).__name__

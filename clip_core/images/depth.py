@@ -35,18 +35,17 @@ def is_deep(image: Image.Image) -> bool:
     return image.mode.startswith(_DEEP)
 
 
-def warn_of_clipping(image: Image.Image, name: str, stacklevel: int) -> None:
+def warn_of_clipping(image: Image.Image, stacklevel: int) -> None:
     """Warn that an image of unknown depth will be clipped to 8 bits.
 
     Args:
         image: an image for which `is_deep` is true.
-        name: the image's name in the message.
         stacklevel: as in `warnings.warn`, from the caller of this function.
     """
     warnings.warn(
-        f"{name} is of mode {image.mode!r}; its values are clipped to 0..255, as in transformers, because the image "
-        "does not state the range they have. Scale it to 8 bits and convert it to mode 'L' or 'RGB', or give the path "
-        "of its file, which states the depth",
+        f"the values of an image of mode {image.mode!r} are clipped to 0..255, as in transformers, because the image "
+        "does not state their range; scale it to 8 bits and convert it to mode 'L' or 'RGB', or give the path of its "
+        "file, which states the depth",
         stacklevel=stacklevel + 1,
     )
 

@@ -105,7 +105,7 @@ def _with_warnings(sources: Iterator[tuple[str, Source]], settings: ImageSetting
     for place, (name, source) in enumerate(sources):
         if settings.do_convert_rgb and isinstance(source, Image.Image) and is_deep(source):
             if not has_warned:
-                warn_of_clipping(source, name, _TO_THE_CALLER)
+                warn_of_clipping(source, _TO_THE_CALLER)
             has_warned = True
         elif place == 0 and settings.do_rescale and not isinstance(source, (str, Path)):
             _warn_if_rescaled(source)
