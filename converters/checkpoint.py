@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from clip_core.configuration.foreign import foreign_tensors
 from clip_core.hub import find_file, list_files, require_file
 from clip_core.hub.files import read_json
+from clip_core.hub.pointers import LFS_ADVICE, is_lfs_pointer
 from converters.formats import FORMATS, layouts
 from converters.formats.format import with_variant
 from converters.naming.names import bare_name, layout_of, to_canonical
@@ -207,6 +208,8 @@ def _format_of_file(path: Path) -> Format:
 
 
 def _read(path: Path, format_: Format) -> Mapping[str, TensorEntry]:
+    if is_lfs_pointer(path):
+        raise CheckpointError(f"{path}: {LFS_ADVICE}")
     try:
         return format_.read(path)
     except ValueError as error:

@@ -31,7 +31,7 @@ OTHERS |= {
 }
 
 # Commands that a message suggests.
-OTHERS |= {"hf auth login", "pip install flash-attn"}
+OTHERS |= {"hf auth login", "git lfs pull", "pip install flash-attn"}
 
 # What examples write, code, and the name of a warning.
 OTHERS |= {"does not fit"}

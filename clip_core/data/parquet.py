@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clip_core.data.pairs import Broken, Pair, StreamedPairs, make_pair
 from clip_core.data.tables import IMAGE_COLUMNS, caption_column, class_names, image_column, named
+from clip_core.hub.pointers import check_not_lfs_pointer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -104,6 +105,7 @@ def _opened(path: Path) -> Any:
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file") from error
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+        check_not_lfs_pointer(path)
         raise ValueError(f"{path}: not a readable Parquet file, or truncated ({error})") from error
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from clip_core.data.pairs import Broken, Pair, StreamedPairs, make_pair
 from clip_core.data.tables import CAPTION_COLUMNS
 from clip_core.hub.files import read_json
+from clip_core.hub.pointers import check_not_lfs_pointer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -127,6 +128,7 @@ def _opened(path: Path) -> tarfile.TarFile:
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file") from error
     except _UNREADABLE as error:
+        check_not_lfs_pointer(path)
         raise ValueError(f"{path}: not a readable tar file ({error})") from error
 
 

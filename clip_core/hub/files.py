@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clip_core.hub.pointers import check_not_lfs_pointer
+
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterator
@@ -103,11 +105,12 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         path: the file.
 
     Raises:
-        ValueError: if the file is not JSON in UTF-8.
+        ValueError: if the file is not JSON in UTF-8, such as a Git LFS pointer.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        check_not_lfs_pointer(Path(path))
         raise ValueError(f"{path} is not valid JSON: {error}") from error
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip_core.hub.files import read_json
+from clip_core.hub.pointers import check_not_lfs_pointer
 from clip_core.tokenization.rows import NO_MAX_LENGTH
 from clip_core.tokenization.unicode import BYTE_TO_CHARACTER, END_OF_TEXT, END_OF_WORD, START_OF_TEXT
 
@@ -130,6 +131,7 @@ def vocabulary_contents(ids: dict[str, int], merges: list[tuple[str, str]]) -> d
 
 
 def _lines(path: StrPath, name: str) -> list[str]:
+    check_not_lfs_pointer(Path(path))
     content = Path(path).read_bytes()
     try:
         content = gzip.decompress(content) if Path(path).suffix == ".gz" else content
