@@ -21,7 +21,7 @@ FORMATS = [
     Format(
         "torch",
         "pytorch_model.bin",
-        (".bin", ".pt", ".pth"),
+        (".bin", ".pt", ".pth", ".ckpt"),
         torch_reading.read,
         torch_reading.write,
         HUGGING_FACE,

@@ -1,8 +1,9 @@
 """PyTorch's files (`torch.save`), read without PyTorch and without running code from a pickle.
 
 A file is a pickle with its tensors as raw storages: in a zip archive since PyTorch 1.6, and concatenated in one file
-before that. The pickle in OpenAI's TorchScript archives contains modules. The unpickler admits only tensors, plain
-containers and modules without their code, so a file cannot run code.
+before that. The pickle in OpenAI's TorchScript archives contains modules. The unpickler knows only tensors, plain
+containers and modules without their code. Whatever else a training script saved beside the weights becomes a
+`Placeholder`, without importing or calling anything, so a file cannot run code.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from converters.formats.mapped import MappedFile
+from converters.formats.placeholders import name_of_placeholder, placeholder_named
 from converters.formats.torch_writing import STORAGE_DTYPES, write
 from converters.tensors import TensorEntry
 
@@ -29,6 +31,10 @@ __all__ = ["read", "write"]
 
 # The first pickle in a file from before PyTorch 1.6.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+
+# The keys under which training scripts save a state dict, and how deep one may be nested.
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_MOST_WRAPPERS = 3
 
 # The local header of a zip member: 30 bytes, then its name and extra field, whose lengths are at 26 and 28.
 _LOCAL_HEADER_SIZE, _LOCAL_HEADER_LENGTHS = 30, slice(26, 30)
@@ -59,10 +65,12 @@ class _Storage:
 
 
 def read(path: Path) -> dict[str, TensorEntry]:
-    """Return the tensors of a state dict, possibly nested under "state_dict" or "model", or of a TorchScript module.
+    """Return the tensors of a state dict, or of a TorchScript module.
+
+    The state dict may be nested under the keys of `_WRAPPERS`. Other values beside the tensors are ignored.
 
     Raises:
-        ValueError: the file is not PyTorch's, is truncated, or contains anything but tensors.
+        ValueError: the file is not PyTorch's, is truncated, or contains no state dict.
     """
     try:
         value = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
@@ -79,12 +87,34 @@ def read(path: Path) -> dict[str, TensorEntry]:
         zipfile.BadZipFile,
     ) as error:
         raise ValueError(f"not a complete file of PyTorch weights ({error}); download or save it again") from error
-    for wrapper in ("state_dict", "model"):
-        if isinstance(value, dict) and isinstance(value.get(wrapper), dict):
-            value = value[wrapper]
+    state_dict = _state_dict(value, _MOST_WRAPPERS)
+    if state_dict is None:
+        raise ValueError(f"it contains {_described(value)}, but must contain a state dict")
+    return state_dict
+
+
+def _state_dict(value: Any, depth: int) -> dict[str, TensorEntry] | None:
+    """Return the tensors of the innermost wrapped dict that has any, or else of `value`; None if there are none.
+
+    An empty dict is a state dict without tensors.
+    """
     if not isinstance(value, dict):
-        raise ValueError(f"it contains a {type(value).__name__}, but must contain a state dict")  # noqa: TRY004  the file is wrong
-    return {name: tensor for name, tensor in value.items() if isinstance(tensor, TensorEntry)}
+        return None
+    for wrapper in _WRAPPERS if depth else ():
+        inner = _state_dict(value.get(wrapper), depth - 1)
+        if inner:
+            return inner
+    tensors = {name: entry for name, entry in value.items() if isinstance(entry, TensorEntry) and isinstance(name, str)}
+    return tensors if tensors or not any(map(name_of_placeholder, value.values())) else None
+
+
+def _described(value: Any) -> str:
+    """Describe what stands in place of a state dict."""
+    inner = value.values() if isinstance(value, dict) else [value]
+    names = [name for item in inner if (name := name_of_placeholder(item))]
+    if names:
+        return f"{names[0]}, which is not a tensor and was not loaded, as that could run code"
+    return f"a {type(value).__name__}"
 
 
 def _read_zip(path: Path) -> Any:
@@ -121,8 +151,9 @@ def _read_legacy(path: Path) -> Any:
         storages[storage.key] = storage
 
     with path.open("rb") as file:
-        if _Unpickler(file).load() != _LEGACY_MAGIC:
-            raise ValueError("it does not begin like PyTorch's files")
+        magic = _Unpickler(file).load()
+        if magic != _LEGACY_MAGIC:
+            raise ValueError(f"it does not begin like PyTorch's files; it contains {_described(magic)}")
         _Unpickler(file).load()  # the protocol's version
         _Unpickler(file).load()  # byte order and sizes of the machine that wrote it
         value = _Unpickler(file, remember).load()
@@ -151,7 +182,7 @@ def _attributes(module: _ScriptModule, prefix: str) -> Iterator[tuple[str, Tenso
 
 
 class _Unpickler(pickle.Unpickler):
-    """An unpickler that admits only tensors, their storages and plain containers."""
+    """An unpickler of tensors, their storages and plain containers; everything else becomes a placeholder."""
 
     def __init__(self, file: BinaryIO | io.BytesIO, on_storage: Callable[[_Storage], None] | None = None) -> None:
         super().__init__(file, encoding="utf-8")
@@ -165,17 +196,23 @@ class _Unpickler(pickle.Unpickler):
             ("collections", "OrderedDict"): OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2"): _tensor,
             ("torch._utils", "_rebuild_parameter"): _parameter,
+            ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+            ("torch._tensor", "_rebuild_from_type_v2"): _with_attributes,
         }
         if module.startswith("__torch__"):
             return _ScriptModule
         if module == "torch.jit._pickle":
             return _first  # marks lists of one type
-        if (module, name) not in known:
-            raise ValueError(f"it contains {module}.{name}, which is not a tensor; loading it could run code")
-        return known[module, name]
+        if module == "torch._utils" and name.startswith("_rebuild") and (module, name) not in known:
+            raise ValueError(
+                f"it contains a tensor of a kind that cannot be read ({module}.{name}); save dense tensors"
+            )
+        return known.get((module, name)) or placeholder_named(module, name)
 
-    def persistent_load(self, pid: Any) -> _Storage:
+    def persistent_load(self, pid: Any) -> Any:
         kind, dtype, key, *_ = pid
+        if kind == "module" and name_of_placeholder(dtype):  # a class with its source code, before PyTorch 1.6
+            return dtype
         if kind != "storage" or not isinstance(dtype, np.dtype) or self.on_storage is None:
             raise ValueError(f"it refers to {pid!r}, which is not a storage")
         if key not in self.storages:
@@ -214,6 +251,14 @@ def _in_order(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
 
 def _parameter(data: TensorEntry, *_: Any) -> TensorEntry:
     return data
+
+
+def _with_attributes(rebuild: Any, _: Any, arguments: tuple[Any, ...], *__: Any) -> TensorEntry:
+    """Return a tensor to which a program has added attributes; PyTorch also writes its own subclasses like this."""
+    if rebuild not in (_tensor, _parameter):
+        raise ValueError("it contains a tensor of a kind that cannot be read; save dense tensors")
+    tensor: TensorEntry = rebuild(*arguments)
+    return tensor
 
 
 def _first(value: Any, *_: Any) -> Any:

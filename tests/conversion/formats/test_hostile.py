@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
 import zipfile
 
 import numpy as np
@@ -148,6 +149,25 @@ def test_a_large_shape_with_strides_of_zero_costs_no_memory(tmp_path):
 def test_a_pickle_of_anything_else_is_refused(tmp_path, content):
     with pytest.raises(ValueError, match=r"."):
         torch_reading.read(archive(tmp_path / "model.bin", content))
+
+
+@pytest.mark.parametrize("name", ["class", "call", "called", "built", "reduced"])
+def test_modules_named_beside_the_weights_are_not_imported(tmp_path, monkeypatch, name):
+    """A pickle by hand: what it names is on the path, and would leave a file when imported."""
+    (tmp_path / "trap_module.py").write_text(f"open({str(tmp_path / 'sprung')!r}, 'w').close()\ndef trap(*_): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    trap = b"ctrap_module\ntrap\n"
+    uses = {
+        "class": trap,
+        "call": trap + b"(X\x01\x00\x00\x001tR",
+        "called": trap + b"(tR(tR",  # the result of the call is called
+        "built": trap + b")\x81}X\x01\x00\x00\x00aK\x01sb",  # made without arguments, and given a state
+        "reduced": b"cbuiltins\n__import__\n(X\x0b\x00\x00\x00trap_moduletR",
+    }
+    extra = b"X\x01\x00\x00\x00a" + uses[name] + b"s"
+    assert list(torch_reading.read(archive(tmp_path / "model.bin", pickled(extra=extra)))) == ["logit_scale"]
+    assert not (tmp_path / "sprung").exists()
+    assert "trap_module" not in sys.modules
 
 
 def test_modules_that_hold_each_other_are_refused(tmp_path):

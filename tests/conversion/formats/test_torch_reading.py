@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import datetime as dt
+import enum
+import functools
 import pickle
 import subprocess
 import sys
 import warnings
 import zipfile
+from collections import Counter, defaultdict, deque
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 import pytest
@@ -68,9 +76,102 @@ def test_entries_other_than_tensors_are_left_out(tmp_path):
     assert list(read(tmp_path / "model.bin")) == ["weight"]
 
 
+class Settings(dict):
+    """Of the test's own, like a trainer's settings."""
+
+
+class Epochs(list):
+    """Of the test's own."""
+
+
+class Kind(enum.Enum):
+    A = 1
+
+
+def harmless():
+    """Values that training scripts save beside the weights."""
+    return {
+        "numpy scalar": np.float64(0.5),
+        "numpy array": np.arange(3),
+        "array of objects": np.array([None, "a"], object),
+        "dtypes": [torch.float16, np.dtype("float32"), np.float32],
+        "sets": [{1, 2}, frozenset({"a"})],
+        "args": argparse.Namespace(lr=0.1, path=Path("weights")),
+        "paths": [Path("a"), PurePosixPath("b"), PureWindowsPath("c")],
+        "containers": [defaultdict(list, a=[1]), deque([1]), Counter("ab"), Settings(a=1), Epochs([1, 2]), range(3)],
+        "numbers": [complex(1, 2), Decimal("0.1"), Fraction(1, 2), dt.date(2024, 1, 1), slice(1, 2)],
+        "functions": [np.mean, torch.nn.functional.gelu, functools.partial(print, "this ran"), Kind.A],
+        "torch": [torch.device("cpu"), torch.Size([1, 2]), torch.nn.Linear(2, 2), torch.Generator],
+        "keys": {np.dtype("int8"): 1, Kind.A: 2, torch.float32: 3},
+        "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 0.1, "params": [0]}]},
+        "random state": np.random.default_rng(0).bit_generator.state,
+    }
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("wrappers", [[], ["state_dict"], ["model_state_dict"], ["model"], ["model", "state_dict"]])
+def test_tensors_are_read_beside_anything_harmless(tmp_path, zipped, protocol, wrappers):
+    value = {"weight": torch.arange(4.0), "bias": torch.ones(2)} | ({} if wrappers else harmless())
+    for wrapper in reversed(wrappers):
+        value = {**harmless(), wrapper: value}
+    path = tmp_path / "model.ckpt"
+    torch.save(value, path, _use_new_zipfile_serialization=zipped, pickle_protocol=protocol)
+    found = read(path)
+    assert list(found) == ["weight", "bias"]
+    assert found["weight"].load().tolist() == [0, 1, 2, 3]
+
+
+def test_of_nested_dicts_the_one_with_tensors_is_read(tmp_path):
+    weights = {"weight": torch.ones(2)}
+    for value in (
+        {"model": {"name": "ViT-B-32"}, "model_state_dict": weights},
+        {"model": {"name": "ViT-B-32"}, "state_dict": {}, **weights},
+        {"model": "ViT-B-32", "state_dict": {"state_dict": weights}},
+        {"model": weights, "optimizer": {"state_dict": {"exp_avg": torch.ones(2)}}},
+    ):
+        torch.save(value, tmp_path / "model.bin")
+        assert list(read(tmp_path / "model.bin")) == ["weight"]
+    value["model"] = value  # holds itself
+    torch.save(value, tmp_path / "model.bin")
+    assert list(read(tmp_path / "model.bin")) == []
+
+
+def test_a_tensor_with_attributes_of_its_own_is_read(tmp_path):
+    tensor, parameter = torch.ones(2), torch.nn.Parameter(torch.zeros(3))
+    tensor.note, parameter.note = "decayed", Path("a")
+    torch.save({"tensor": tensor, "parameter": parameter}, tmp_path / "model.bin")
+    assert {name: entry.load().tolist() for name, entry in read(tmp_path / "model.bin").items()} == {
+        "tensor": [1, 1],
+        "parameter": [0, 0, 0],
+    }
+
+
+def test_a_tensor_that_is_not_dense_is_refused_by_its_kind(tmp_path):
+    torch.save({"weight": torch.eye(3).to_sparse()}, tmp_path / "model.bin")
+    with pytest.raises(ValueError, match=naming("torch._utils._rebuild_sparse_tensor", "dense")):
+        read(tmp_path / "model.bin")
+
+
 class Evil:
     def __reduce__(self):
         return (print, ("this ran",))
+
+
+class Imports:
+    """An object whose module leaves a trace when it is imported."""
+
+    def __reduce__(self):
+        return (functools.partial, (exec, "print('this ran')"))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("evil", [Evil(), Imports(), [Evil()], {Evil(): Evil()}, {"a": (Evil(), Imports())}])
+def test_code_beside_the_weights_does_not_run(tmp_path, capsys, zipped, evil):
+    path = tmp_path / "model.bin"
+    torch.save({"weight": torch.ones(2), "args": evil}, path, _use_new_zipfile_serialization=zipped)
+    assert list(read(path)) == ["weight"]
+    assert "this ran" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("zipped", [True, False])
