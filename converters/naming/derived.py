@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from converters.checkpoint import CheckpointError
-from converters.naming.matching import ADVICE, LoadReport
+from converters.naming.matching import ADVICE, LoadReport, fields_at_fault
 from converters.naming.names import ROOTS, canonical_names
 from converters.naming.rules import HUGGING_FACE
+from converters.naming.transforms import as_scalar
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -71,6 +72,8 @@ def fit_derived(
     for name, shape in parameters.shapes.items():
         source = found.get(name)
         entry = None if source is None else checkpoint.entries[source]
+        if entry is not None and (entry.shape, shape) == ((1,), ()):
+            entry = as_scalar(entry)
         if entry is None:
             fresh.append(name)
         elif entry.shape != shape:
@@ -90,7 +93,8 @@ def fit_derived(
         mismatched=[] if ignore_mismatched_sizes else report.mismatched,
     )
     if str(faults):
-        raise CheckpointError(f"{checkpoint.source} does not fit {model_class.__name__}.\n{faults}{ADVICE}")
+        fields = fields_at_fault(faults, checkpoint)
+        raise CheckpointError(f"{checkpoint.source} does not fit {model_class.__name__}.\n{faults}{fields}{ADVICE}")
     return report, fresh + [name for name, *_ in report.mismatched], entries
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from clip_core.modeling.parameters import parameter_table
 from converters.checkpoint import Checkpoint, CheckpointError
-from converters.naming.names import ROOTS
+from converters.naming.names import ROOTS, SAFETY_CHECKER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from clip_core.modeling.parameters import AnyConfig
 
@@ -18,6 +19,23 @@ ADVICE = (
     "\nIf this is intended, pass strict=False to initialize missing parameters and ignore unexpected ones, "
     "ignore_mismatched_sizes=True to initialize those of another shape."
 )
+
+# The field of the configuration that sets the length of an axis: the parameter, its axis, the field.
+_FIELDS = (
+    ("text_model.embeddings.position_embedding.weight", 0, "text_config.max_position_embeddings"),
+    ("text_model.embeddings.token_embedding.weight", 0, "text_config.vocab_size"),
+    ("text_model.embeddings.token_embedding.weight", 1, "text_config.hidden_size"),
+    ("text_model.encoder.layers.0.mlp.fc1.weight", 0, "text_config.intermediate_size"),
+    ("vision_model.embeddings.patch_embedding.weight", 0, "vision_config.hidden_size"),
+    ("vision_model.embeddings.patch_embedding.weight", 1, "vision_config.num_channels"),
+    ("vision_model.embeddings.patch_embedding.weight", 2, "vision_config.patch_size"),
+    ("vision_model.embeddings.position_embedding.weight", 0, "(vision_config.image_size / patch_size)² + 1"),
+    ("vision_model.encoder.layers.0.mlp.fc1.weight", 0, "vision_config.intermediate_size"),
+    ("text_projection.weight", 0, "projection_dim"),
+    ("visual_projection.weight", 0, "projection_dim"),
+    ("classifier.weight", 0, "num_labels"),
+)
+
 _SHOWN = 20  # names of each kind in a message; a foreign checkpoint would print hundreds
 
 
@@ -98,7 +116,8 @@ def check_fit(
         mismatched=[] if ignore_mismatched_sizes else report.mismatched,
     )
     if str(faults):
-        raise CheckpointError(f"{checkpoint.source} does not fit {class_name}.\n{faults}{advice}")
+        fields = fields_at_fault(faults, checkpoint)
+        raise CheckpointError(f"{checkpoint.source} does not fit {class_name}.\n{faults}{fields}{advice}")
     return report, report.missing + [name for name, *_ in report.mismatched]
 
 
@@ -112,11 +131,48 @@ def match(table: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint) -> LoadR
             report.mismatched.append((name, checkpoint.shape(name), shape))
         else:
             report.matched.append(name)
-    other_roots = ROOTS - {_root(name) for name in table}
+    other_roots = (ROOTS | SAFETY_CHECKER) - {_root(name) for name in table}
     for name in checkpoint:
         if name not in table:
             (report.other_parts if _root(name) in other_roots else report.unexpected).append(name)
     return report
+
+
+def fields_at_fault(faults: LoadReport, checkpoint: Checkpoint) -> str:
+    """Return lines that name the fields of the configuration that contradict a checkpoint's shapes.
+
+    Args:
+        faults: the tensors that do not fit.
+        checkpoint: the checkpoint, for the number of its layers.
+    """
+    lines = dict.fromkeys([*_fields_of_shapes(faults), *_fields_of_layers(faults, checkpoint)])
+    return "\n" + _section("at fault in the configuration", list(lines)) if lines else ""
+
+
+def _fields_of_shapes(faults: LoadReport) -> list[str]:
+    return [
+        f"{field_name} is {expected[axis]}, but the checkpoint has {found[axis]}"
+        for ending, axis, field_name in _FIELDS
+        for name, found, expected in faults.mismatched
+        if f".{name}".endswith(f".{ending}") and len(found) == len(expected) and found[axis] != expected[axis]
+    ]
+
+
+def _fields_of_layers(faults: LoadReport, checkpoint: Checkpoint) -> list[str]:
+    lines = []
+    for tower in ("text", "vision"):
+        found = _layers(tower, checkpoint)
+        lacking, extra = _layers(tower, faults.missing) - found, _layers(tower, faults.unexpected)
+        if found and (lacking or extra):
+            expected = len((found | lacking) - extra)
+            lines.append(f"{tower}_config.num_hidden_layers is {expected}, but the checkpoint has {len(found)}")
+    return lines
+
+
+def _layers(tower: str, names: Iterable[str]) -> set[str]:
+    """Return the indices of a tower's layers among names of parameters."""
+    layer = re.compile(rf"\b{tower}_model\.encoder\.layers\.(\d+)\.")
+    return {found[1] for name in names if (found := layer.search(name))}
 
 
 def adopt_projection(config: AnyConfig, checkpoint: Checkpoint) -> None:

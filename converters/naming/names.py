@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.naming.rules import HUGGING_FACE, WORDS, Layout, Row
-from converters.naming.transforms import from_stored, to_stored
+from converters.naming.transforms import as_scalar, from_stored, to_stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -82,19 +82,19 @@ def to_canonical(entries: Mapping[str, TensorEntry], layout: Layout) -> tuple[di
     """
     if layout is HUGGING_FACE:
         in_file = canonical_names(entries)
-        return {name: entries[source] for name, source in in_file.items()}, in_file
+        return {name: _scalar(name, entries[source]) for name, source in in_file.items()}, in_file
     found: dict[str, TensorEntry] = {}
     in_file = {}
     for source, entry in entries.items():
         bare = bare_name(layout, source)
-        if bare.rpartition(layout.separator)[2] in layout.constants:
+        if bare.rpartition(layout.separator)[2] in {*layout.constants, *_CONSTANTS}:
             continue
         rule = _rule_of_file_name(layout, bare)
         parts = {source: entry} if rule is None else _from_file(rule, source, entry)
         for name, part in parts.items():
             if name in found:
                 raise ValueError(f"{in_file[name]} and {source} are both {name}; keep only one")
-            found[name], in_file[name] = part, source
+            found[name], in_file[name] = _scalar(name, part), source
     return found, in_file
 
 
@@ -119,10 +119,17 @@ def to_file(tensors: Mapping[str, TensorEntry], layout: Layout) -> dict[str, Ten
 
 
 def _from_file(rule: Rule, source: str, entry: TensorEntry) -> dict[str, TensorEntry]:
+    if rule.canonical == (LOGIT_SCALE,) and entry.shape == ():
+        return {LOGIT_SCALE: entry}  # whatever the layout's own shape is
     parts = from_stored(entry, rule.transform)
     if parts is None:
         raise ValueError(f"{source} has shape {entry.shape}, which is impossible for {', '.join(rule.canonical)}")
     return dict(zip(rule.canonical, parts, strict=True))
+
+
+def _scalar(name: str, entry: TensorEntry) -> TensorEntry:
+    """Return a temperature that a file holds as a vector of one element as a scalar; any other tensor as it is."""
+    return as_scalar(entry) if name == LOGIT_SCALE and entry.shape == (1,) else entry
 
 
 def _to_file(rule: Rule, parts: list[TensorEntry]) -> TensorEntry:
@@ -172,6 +179,9 @@ def _roots(layout: Layout) -> frozenset[str]:
     )
 
 
+# The canonical name of the temperature, a scalar; TensorFlow's files and some of open_clip's hold a vector.
+LOGIT_SCALE = "logit_scale"
+
 # The first segments of canonical names.
 ROOTS = frozenset({"text_model", "vision_model", "text_projection", "visual_projection", "logit_scale", "classifier"})
 
@@ -180,7 +190,12 @@ _TOWER_SEGMENTS = frozenset({"embeddings", "encoder", "final_layer_norm", "pre_l
 _TELLTALES = {"token_embedding": "text_model", "patch_embedding": "vision_model"}
 
 # Position indices in old checkpoints: constants, not parameters.
-_CONSTANTS = (".position_ids",)
+_CONSTANTS = ("position_ids",)
+
+# The tensors beside a vision tower in the safety checker of Stable Diffusion.
+SAFETY_CHECKER = frozenset(
+    {"concept_embeds", "concept_embeds_weights", "special_care_embeds", "special_care_embeds_weights"}
+)
 
 
 def canonical_names(names: Iterable[str]) -> dict[str, str]:
@@ -199,7 +214,7 @@ def canonical_names(names: Iterable[str]) -> dict[str, str]:
 
 def _canonical_pairs(names: Iterable[str]) -> list[tuple[str, str]]:
     """Return the canonical name and the name in the file of every tensor but constants."""
-    names = [name for name in names if not f".{name}".endswith(_CONSTANTS)]
+    names = [name for name in names if name.rpartition(".")[2] not in _CONSTANTS]
     towers = _flat_towers(names)
     return [(_canonical_name(name, towers), name) for name in names]
 
@@ -208,7 +223,9 @@ def _canonical_name(name: str, towers: dict[str, str]) -> str:
     segments = name.split(".")
     for place, segment in enumerate(segments):
         if segment in ROOTS:
-            return ".".join(segments[place:])
+            # A model that holds a tower under the tower's own name repeats it.
+            is_repeated = segments[place + 1 : place + 2] == [segment]
+            return ".".join(segments[place + is_repeated :])
         if segment in _TOWER_SEGMENTS:
             prefix = ".".join(segments[:place])
             return ".".join([towers[prefix], *segments[place:]]) if prefix in towers else name

@@ -107,6 +107,17 @@ def from_stored(entry: TensorEntry, transform: str) -> list[TensorEntry] | None:
     ]
 
 
+def as_scalar(entry: TensorEntry) -> TensorEntry:
+    """Return the scalar that a file stores as a vector of one element; it remembers the vector.
+
+    Args:
+        entry: a tensor of shape `(1,)`.
+    """
+    return TensorEntry(
+        (), entry.dtype, lambda: entry.load().reshape(()), stored=Stored(entry, "scalar to vector", part=0)
+    )
+
+
 def to_stored(parts: Sequence[TensorEntry], transform: str) -> TensorEntry:
     """Return canonical tensors as a file with this transform stores them.
 

@@ -48,7 +48,7 @@ _PLAIN_VISION = _BLOCK | {
     "pool_type": "tok",
     "timm_model_name": None,
 }
-_PLAIN_MODEL: dict[str, Any] = {"init_logit_bias": None, "multimodal_cfg": None, "nonscalar_logit_scale": False}
+_PLAIN_MODEL: dict[str, Any] = {"init_logit_bias": None, "multimodal_cfg": None}
 
 # Fields that do not change the forward pass: they concern training, the tokenizer or other libraries.
 _NO_MATTER_TEXT = {"final_ln_after_pool", "hf_model_pretrained", "hf_pooler_type", "hf_proj_type", "hf_tokenizer_name"}
@@ -57,6 +57,7 @@ _NO_MATTER_VISION = {"attn_pooler_heads", "attn_pooler_queries", "final_ln_after
 _NO_MATTER_VISION |= {"patch_dropout", "pos_embed_type", "timm_drop", "timm_drop_path", "timm_model_pretrained"}
 _NO_MATTER_VISION |= {"timm_pool", "timm_proj", "timm_proj_bias"}
 _NO_MATTER_MODEL = {"cast_dtype", "custom_text", "output_dict"}
+_NO_MATTER_MODEL |= {"nonscalar_logit_scale"}  # a vector of one element, which is read as a scalar
 
 # The architecture behind a field with another value.
 _MEANING = {

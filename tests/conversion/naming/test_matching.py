@@ -51,6 +51,37 @@ def test_everything_wrong_stands_in_one_report(shapes):
     assert mentions(message, "strict=False", "ignore_mismatched_sizes=True")
 
 
+@pytest.mark.parametrize(
+    ("text", "vision", "top", "field", "expected", "found"),
+    [
+        ({"max_position_embeddings": 77}, {}, {}, "text_config.max_position_embeddings", 77, 19),
+        ({"vocab_size": 49408}, {}, {}, "text_config.vocab_size", 49408, 99),
+        ({"hidden_size": 45}, {}, {}, "text_config.hidden_size", 45, 40),
+        ({"intermediate_size": 60}, {}, {}, "text_config.intermediate_size", 60, 52),
+        ({"num_hidden_layers": 5}, {}, {}, "text_config.num_hidden_layers", 5, 3),
+        ({}, {"num_hidden_layers": 1}, {}, "vision_config.num_hidden_layers", 1, 2),
+        ({}, {"num_channels": 3}, {}, "vision_config.num_channels", 3, 2),
+        ({}, {"hidden_size": 42}, {}, "vision_config.hidden_size", 42, 36),
+        ({}, {"patch_size": 5}, {}, "vision_config.patch_size", 5, 6),
+        ({}, {"intermediate_size": 48}, {}, "vision_config.intermediate_size", 48, 44),
+        ({}, {"image_size": 42}, {}, "vision_config.image_size", 50, 26),
+        ({}, {}, {"projection_dim": 32}, "projection_dim", 32, 24),
+    ],
+)
+def test_the_field_of_the_configuration_that_is_at_fault_is_named(shapes, text, vision, top, field, expected, found):
+    with pytest.raises(CheckpointError) as caught:
+        fit(checkpoint(shapes), tiny_config(text, vision, **top), "CLIPModel")
+    fields = str(caught.value).partition("at fault in the configuration:")[2].partition("If this is")[0]
+    (line,) = [line for line in fields.splitlines() if mentions(line, field)]
+    assert mentions(line, expected, found)
+
+
+def test_tensors_of_stable_diffusions_safety_checker_are_of_another_part(shapes):
+    shapes |= {"concept_embeds": (17, 24), "special_care_embeds_weights": (3,)}
+    report, _ = fit(checkpoint(shapes), tiny_config(), "CLIPModel")
+    assert report.other_parts == ["concept_embeds", "special_care_embeds_weights"]
+
+
 def test_a_long_list_is_cut(shapes):
     with pytest.raises(CheckpointError, match=naming(98, 78)):
         check_fit(checkpoint({f"block.{number}": (1,) for number in range(98)}), tiny_config(), "CLIPModel")

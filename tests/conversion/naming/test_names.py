@@ -59,6 +59,30 @@ def test_numbers_and_masks_beside_openais_weights_are_not_parameters(entries):
     assert_same(to_canonical({**to_file(entries, OPENAI), **extra}, OPENAI)[0], entries)
 
 
+@pytest.mark.parametrize("layout", layouts(), ids=lambda layout: layout.name)
+def test_the_temperature_may_have_either_shape_and_position_ids_are_left_out(entries, layout):
+    in_file = to_file(entries, layout)
+    for shape in ((), (1,)):
+        in_file["logit_scale"] = entry(np.full(shape, 4.5, np.float32))
+        in_file[layout.separator.join(("text_model", "embeddings", "position_ids"))] = entry(np.arange(19)[np.newaxis])
+        found, sources = to_canonical(in_file, layout)
+        assert found.keys() == entries.keys() == sources.keys()
+        assert found["logit_scale"].shape == found["logit_scale"].load().shape == ()
+        assert found["logit_scale"].load() == 4.5
+        for other in layouts():
+            assert to_file(found, other)["logit_scale"].shape == to_file(entries, other)["logit_scale"].shape
+
+
+def test_a_tower_in_a_tower_of_the_same_name_is_one(entries):
+    names = [name for name in entries if name.startswith("vision_model.")]
+    doubled = [f"vision_model.{name}" for name in names]
+    assert canonical_names([*doubled, "concept_embeds"]) == {
+        **dict(zip(names, doubled, strict=True)),
+        "concept_embeds": "concept_embeds",
+    }
+    assert canonical_names([f"safety_checker.{name}" for name in doubled]).keys() == set(names)
+
+
 def test_unknown_names_are_kept_to_be_reported(entries):
     found, source = to_canonical({**to_file(entries, FLAX), "lora/A": entry(np.zeros(2))}, FLAX)
     assert source["lora/A"] == "lora/A"

@@ -218,3 +218,9 @@ def test_what_open_clip_cannot_run_is_refused_by_field(text, vision, named):
     config = tiny_config(text, {"num_channels": 3, **vision})
     with pytest.raises(ValueError, match=naming("open_clip", *named)):
         open_clip_from_config(config)
+
+
+def test_a_temperature_in_a_vector_is_the_same_model():
+    model_cfg = {"embed_dim": 512, "text_cfg": {}, "vision_cfg": {}}
+    found = config_from_open_clip({**model_cfg, "nonscalar_logit_scale": True})
+    assert found.to_dict() == config_from_open_clip(model_cfg).to_dict()
