@@ -54,7 +54,8 @@ class Description:
 def describe(checkpoint: Checkpoint, source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Description:
     """Return the configuration and the preprocessing of a checkpoint.
 
-    Weights in OpenAI's layout use open_clip's configuration if there is one; others use config.json.
+    Weights in OpenAI's layout use open_clip's configuration if there is one; others use config.json. Without any, the
+    shapes of the weights determine the configuration, as in OpenAI's code.
 
     Args:
         checkpoint: the weights.
@@ -70,8 +71,8 @@ def describe(checkpoint: Checkpoint, source: str | os.PathLike[str], **options: 
     path = find_file(source, names[::-1] if checkpoint.layout is OPENAI else names, **options)
     if path is not None and path.name == OPEN_CLIP_CONFIG_NAME:
         return _from_open_clip(path, checkpoint)
-    if path is None and checkpoint.layout is OPENAI:
-        return _from_shapes(checkpoint)
+    if path is None and (config := _config_of_shapes(checkpoint)) is not None:
+        return _from_shapes(config, checkpoint, source, options)
     content = read_config(source, **options)
     architectures = content.get("architectures")
     class_name = class_of(checkpoint, architectures if isinstance(architectures, list) else ())
@@ -93,7 +94,7 @@ def config_from_pretrained(
     """Return the configuration and the unused keywords, for checkpoints of all formats.
 
     This is `config_class.from_pretrained(source, return_unused_kwargs=True, **kwargs)`. Without a config.json, the
-    configuration is derived from open_clip's, or from the shapes of OpenAI's weights.
+    configuration is derived from open_clip's, or from the shapes of the weights, as in OpenAI's code.
     """
     fields = dict(kwargs)
     options = split_hub_options(fields)
@@ -148,17 +149,39 @@ def _open_clip_config(content: Any) -> CLIPConfig:
     return config_from_open_clip(content["model_cfg"])
 
 
-def _from_shapes(checkpoint: Checkpoint) -> Description:
-    from converters.sidecars.preprocessing import openai_preprocessing
+def _config_of_shapes(checkpoint: Checkpoint) -> CLIPConfig | None:
+    """Return the configuration that the shapes of the weights imply; None if they are not as OpenAI's code takes them.
 
-    config = config_from_shapes(checkpoint)
+    Raises:
+        ValueError: the weights are in OpenAI's layout, and its code does not take them.
+    """
+    try:
+        config = config_from_shapes(checkpoint)
+    except ValueError:
+        if checkpoint.layout is OPENAI:
+            raise
+        return None  # the caller asks for config.json
     if not any(name.endswith("input_resolution") for name in checkpoint.constants):  # which OpenAI's files contain
         warnings.warn(
             f"{checkpoint.source} is assumed to be OpenAI's, with quick_gelu and heads of width 64, as no file says "
-            "otherwise; if open_clip trained it, put its open_clip_config.json beside it",
-            stacklevel=3,
+            f"otherwise; if open_clip trained it, as the text encoders of Stable Diffusion 2 and XL, put its "
+            f"{CONFIG_NAME} or {OPEN_CLIP_CONFIG_NAME} beside it, or pass hidden_act='gelu' to the class of a tower",
+            stacklevel=4,
         )
-    return Description(config, "CLIPModel", FROM_SHAPES, openai_preprocessing(config.vision_config.image_size))
+    return config
+
+
+def _from_shapes(
+    config: CLIPConfig, checkpoint: Checkpoint, source: str | os.PathLike[str], options: HubOptions
+) -> Description:
+    from converters.sidecars.preprocessing import openai_preprocessing
+
+    class_name = class_of(checkpoint, ())
+    own_config = MODEL_CLASSES[class_name].from_dict(config.to_dict())
+    preprocessing = _preprocessing(source, **options)
+    if preprocessing is None and checkpoint.layout is OPENAI and "Text" not in class_name:
+        preprocessing = openai_preprocessing(config.vision_config.image_size)
+    return Description(own_config, class_name, FROM_SHAPES, preprocessing)
 
 
 def _config_elsewhere(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> CLIPConfig | None:
@@ -173,10 +196,7 @@ def _config_elsewhere(source: str | os.PathLike[str], **options: Unpack[HubOptio
         checkpoint = open_checkpoint(source, **options)
     except FileNotFoundError:
         return None  # the caller asks for config.json
-    if checkpoint.layout is not OPENAI:
-        return None
-    config: Any = _from_shapes(checkpoint).config
-    return config  # type: ignore[no-any-return]
+    return _config_of_shapes(checkpoint)
 
 
 def _preprocessing(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> CLIPImageProcessor | None:

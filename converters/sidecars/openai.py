@@ -1,14 +1,14 @@
 """The configuration that OpenAI's code derives from the shapes of the weights, and its limits.
 
-OpenAI's files have no configuration. Its code takes everything from shapes, except for the settings that all its
-models share: `quick_gelu`, heads of width 64, an epsilon of 1e-5, an MLP of four times the width, and pooling at the
-largest id.
+OpenAI's files have no configuration, nor has a single file of weights, such as a text encoder's. OpenAI's code takes
+everything from shapes, except for the settings that all its models share: `quick_gelu`, heads of width 64, an epsilon
+of 1e-5, an MLP of four times the width, and pooling at the largest id.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clip_core.configuration import CLIPConfig
 
@@ -29,53 +29,78 @@ PAD_TOKEN_ID = 0
 # The legacy `eos_token_id` of a model that pools at the largest id, whichever token that is.
 LARGEST_ID = 2
 
-# The tensors whose shapes determine the configuration, with their numbers of axes.
+# The tensors of each tower whose shapes determine its configuration, with their numbers of axes.
 _NEEDED = {
-    "text_model.embeddings.token_embedding.weight": 2,
-    "text_model.embeddings.position_embedding.weight": 2,
-    "text_model.encoder.layers.0.mlp.fc1.weight": 2,
-    "vision_model.embeddings.patch_embedding.weight": 4,
-    "vision_model.embeddings.position_embedding.weight": 2,
-    "vision_model.encoder.layers.0.mlp.fc1.weight": 2,
-    "visual_projection.weight": 2,
+    "text_model": {
+        "text_model.embeddings.token_embedding.weight": 2,
+        "text_model.embeddings.position_embedding.weight": 2,
+        "text_model.encoder.layers.0.mlp.fc1.weight": 2,
+    },
+    "vision_model": {
+        "vision_model.embeddings.patch_embedding.weight": 4,
+        "vision_model.embeddings.position_embedding.weight": 2,
+        "vision_model.encoder.layers.0.mlp.fc1.weight": 2,
+    },
 }
+_PROJECTIONS = ("visual_projection.weight", "text_projection.weight")
 
 
 def config_from_shapes(checkpoint: Checkpoint) -> CLIPConfig:
     """Return the configuration that OpenAI's code would give these weights.
 
+    The part of a tower that the checkpoint lacks has its defaults.
+
     Raises:
         ValueError: a tensor is missing, or has an unsupported shape.
     """
-    missing = [name for name in _NEEDED if name not in checkpoint]
+    towers = [tower for tower in _NEEDED if any(name.startswith(f"{tower}.") for name in checkpoint)] or [*_NEEDED]
+    needed = {name: axes for tower in towers for name, axes in _NEEDED[tower].items()}
+    if len(towers) == len(_NEEDED):
+        needed[_PROJECTIONS[0]] = 2
+    missing = [name for name in needed if name not in checkpoint]
     if missing:
         raise ValueError(
             f"{checkpoint.source} lacks {', '.join(missing)}, and there is no config.json to describe the model"
         )
-    for name, axes in _NEEDED.items():
-        if len(checkpoint.shape(name)) != axes:
+    needed |= dict.fromkeys(_PROJECTIONS, 2)
+    for name, axes in needed.items():
+        if name in checkpoint and len(checkpoint.shape(name)) != axes:
             raise ValueError(f"{checkpoint.source}: {name} has shape {checkpoint.shape(name)}, but needs {axes} axes")
-    tokens, positions, _, patches, places, _, projection = map(checkpoint.shape, _NEEDED)
-    vocab_size, text_width = tokens
+    fields: dict[str, Any] = {
+        field: checkpoint.shape(name)[0]
+        for name, field in (*((name, "projection_dim") for name in _PROJECTIONS), ("classifier.weight", "num_labels"))
+        if name in checkpoint
+    }
+    return CLIPConfig(
+        text_config=_text(checkpoint) if "text_model" in towers else None,
+        vision_config=_vision(checkpoint) if "vision_model" in towers else None,
+        **fields,
+    )
+
+
+def _text(checkpoint: Checkpoint) -> dict[str, Any]:
+    tokens, positions, _ = map(checkpoint.shape, _NEEDED["text_model"])
+    vocab_size, width = tokens
+    return {
+        **_tower(checkpoint, "text_model", width),
+        **token_ids(vocab_size),
+        "vocab_size": vocab_size,
+        "max_position_embeddings": positions[0],
+    }
+
+
+def _vision(checkpoint: Checkpoint) -> dict[str, Any]:
+    patches, places, _ = map(checkpoint.shape, _NEEDED["vision_model"])
     width, channels, patch_size, _ = patches
     grid = math.isqrt(max(places[0] - 1, 0))
     if grid < 1 or grid**2 + 1 != places[0]:
         raise ValueError(f"{checkpoint.source}: {places[0]} positions are not one class token plus a square of patches")
-    return CLIPConfig(
-        text_config={
-            **_tower(checkpoint, "text_model", text_width),
-            **token_ids(vocab_size),
-            "vocab_size": vocab_size,
-            "max_position_embeddings": positions[0],
-        },
-        vision_config={
-            **_tower(checkpoint, "vision_model", width),
-            "num_channels": channels,
-            "image_size": grid * patch_size,
-            "patch_size": patch_size,
-        },
-        projection_dim=projection[0],
-    )
+    return {
+        **_tower(checkpoint, "vision_model", width),
+        "num_channels": channels,
+        "image_size": grid * patch_size,
+        "patch_size": patch_size,
+    }
 
 
 def token_ids(vocab_size: int) -> dict[str, int | None]:

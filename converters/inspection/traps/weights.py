@@ -31,7 +31,8 @@ def several_formats(facts: Facts) -> str | None:
 
 def assumed_config(facts: Facts) -> str | None:
     """Check for a configuration that no file states."""
-    if facts.description.origin != FROM_SHAPES or facts.checkpoint.constants:
+    is_openais = any(name.endswith("input_resolution") for name in facts.checkpoint.constants)
+    if facts.description.origin != FROM_SHAPES or is_openais:
         return None
     return "no file states the activation; quick_gelu and heads of width 64 are assumed, as in OpenAI's code"
 

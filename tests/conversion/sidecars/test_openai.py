@@ -9,7 +9,7 @@ from clip_core.configuration import CLIPConfig
 from converters.checkpoint import Checkpoint
 from converters.sidecars.openai import check_openai, config_from_shapes, pools_at_largest_id, token_ids
 from support.checkpoints import openai_config
-from support.configs import tiny_config
+from support.configs import CLASSES, tiny_config
 from support.entries import entry, random_entries
 from support.messages import naming
 from support.real_configs import FULL_CONFIGS
@@ -42,6 +42,21 @@ def test_a_configuration_comes_back_from_the_shapes_of_its_weights():
     assert found.vision_config.image_size == 35
     assert found.projection_dim == 24
     check_openai(found)
+
+
+@pytest.mark.parametrize("class_name", CLASSES)
+def test_a_part_of_clip_has_its_sizes_too(class_name):
+    config = openai_config({"num_hidden_layers": 4}, {"patch_size": 5, "image_size": 35})
+    config.num_labels = 4
+    found = config_from_shapes(Checkpoint(random_entries(config, class_name), "model.safetensors"))
+    towers = {"CLIPText": TOWERS[:1], "CLIPModel": TOWERS}
+    for tower in next((kept for name, kept in towers.items() if class_name.startswith(name)), TOWERS[1:]):
+        for field in FIELDS:
+            assert getattr(getattr(found, tower), field) == getattr(getattr(config, tower), field), field
+    if "Projection" in class_name:
+        assert found.projection_dim == 24
+    if "Classification" in class_name:
+        assert found.num_labels == 4
 
 
 @pytest.mark.parametrize(("vocab_size", "eos"), [(49408, 49407), (49411, 2), (99, 2)])
