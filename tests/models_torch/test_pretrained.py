@@ -113,3 +113,18 @@ def test_ignored_shapes_are_named_in_a_warning(tmp_path):
     build("CLIPForImageClassification", num_labels=3).save_pretrained(tmp_path)
     with pytest.warns(UserWarning, match=naming("classifier.weight", (3, 36), (5, 36), "classifier.bias")):
         clip_torch.CLIPForImageClassification.from_pretrained(tmp_path, num_labels=5, ignore_mismatched_sizes=True)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_old_position_ids_in_a_state_dict_are_ignored(wrapped):
+    """Files from before transformers 4.31 have them; the reference refuses them in `load_state_dict`."""
+    model = clip_torch.CLIPModel(tiny_config())
+    outer = torch.nn.ModuleDict({"clip": model}) if wrapped else model
+    expected = outer.state_dict()
+    prefix = "clip." if wrapped else ""
+    old = {f"{prefix}{tower}_model.embeddings.position_ids": torch.arange(9)[None] for tower in ("text", "vision")}
+    given = expected | old
+    assert outer.load_state_dict(given) == ([], [])
+    assert given.keys() == (expected | old).keys()  # the caller's own
+    with pytest.raises(RuntimeError, match=naming("position_ids")):
+        outer.load_state_dict({**expected, f"{prefix}position_ids": torch.zeros(1)})
