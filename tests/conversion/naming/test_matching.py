@@ -70,7 +70,7 @@ def test_everything_wrong_stands_in_one_report(shapes):
 )
 def test_the_field_of_the_configuration_that_is_at_fault_is_named(shapes, text, vision, top, field, expected, found):
     with pytest.raises(CheckpointError) as caught:
-        fit(checkpoint(shapes), tiny_config(text, vision, **top), "CLIPModel")
+        check_fit(checkpoint(shapes), tiny_config(text, vision, **top), "CLIPModel")
     fields = str(caught.value).partition("at fault in the configuration:")[2].partition("If this is")[0]
     (line,) = [line for line in fields.splitlines() if mentions(line, field)]
     assert mentions(line, expected, found)
@@ -78,7 +78,7 @@ def test_the_field_of_the_configuration_that_is_at_fault_is_named(shapes, text, 
 
 def test_tensors_of_stable_diffusions_safety_checker_are_of_another_part(shapes):
     shapes |= {"concept_embeds": (17, 24), "special_care_embeds_weights": (3,)}
-    report, _ = fit(checkpoint(shapes), tiny_config(), "CLIPModel")
+    report, _ = check_fit(checkpoint(shapes), tiny_config(), "CLIPModel")
     assert report.other_parts == ["concept_embeds", "special_care_embeds_weights"]
 
 
