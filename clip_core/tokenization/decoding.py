@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 from clip_core.processing.batch import to_lists
 from clip_core.tokenization.unicode import END_OF_WORD, to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-# English text as decoding joins it with spaces -> the same as it is written.
+# English as decoding writes it, with spaces -> as it is usually written.
 _ENGLISH = {" .": ".", " ?": "?", " !": "!", " ,": ",", " ' ": "'"}
 _ENGLISH |= {" n't": "n't", " 'm": "'m", " 's": "'s", " 've": "'ve", " 're": "'re"}
 
 
 def convert_tokens_to_ids(tokenizer: Any, tokens: str | Iterable[str]) -> Any:
-    """Return the id of a token, or a list of those of several.
+    """Return the id of a token, or the list of ids of several.
 
     Args:
         tokens: the tokens; one outside the vocabulary has the id of `unk_token`.
@@ -27,7 +27,7 @@ def convert_tokens_to_ids(tokenizer: Any, tokens: str | Iterable[str]) -> Any:
 
 
 def convert_ids_to_tokens(tokenizer: Any, ids: int | Iterable[int], skip_special_tokens: bool = False) -> Any:
-    """Return the token of one id, or a list of those of several; None for an id outside the vocabulary.
+    """Return the token of one id, or the list of tokens of several; None for an id outside the vocabulary.
 
     Args:
         ids: the ids.
@@ -55,7 +55,7 @@ def decode(
     spaces_between_special_tokens: bool | None = None,
     **_: Any,
 ) -> str:
-    """Return the text of ids: lower case, with spaces between words and punctuation, as the ids have it.
+    """Return the text of ids. It is lower-case, with spaces between words and punctuation.
 
     Args:
         token_ids: an id, a list of ids, or an array of any framework, (sequence,). Ids outside the vocabulary are
@@ -75,18 +75,14 @@ def decode(
     if tokenizer.is_fast or spaces_between_special_tokens is None:
         text: str = tokenizer.convert_tokens_to_string(tokens)
     else:
-        text = (" " if spaces_between_special_tokens else "").join(_texts_around_added(tokenizer, tokens))
+        # Each added token without a name stands alone, between the texts of the others.
+        added = tokenizer.added_tokens_encoder.keys() - tokenizer.table.named.values()
+        runs = [(are_added, list(run)) for are_added, run in groupby(tokens, added.__contains__)]
+        texts = [run if are_added else [tokenizer.convert_tokens_to_string(run)] for are_added, run in runs]
+        text = (" " if spaces_between_special_tokens else "").join(chain.from_iterable(texts))
     if clean_up_tokenization_spaces is None:
         clean_up_tokenization_spaces = tokenizer.clean_up_tokenization_spaces
     return clean_up_tokenization(text) if clean_up_tokenization_spaces else text
-
-
-def _texts_around_added(tokenizer: Any, tokens: list[str]) -> Iterator[str]:
-    """Yield each added token without a name, and the text of those between."""
-    added = tokenizer.added_tokens_encoder.keys() - tokenizer.table.named.values()
-    for are_added, run in groupby(tokens, added.__contains__):
-        texts = list(run)
-        yield from texts if are_added else [tokenizer.convert_tokens_to_string(texts)]
 
 
 def batch_decode(tokenizer: Any, sequences: Any, *options: Any, **named: Any) -> list[str]:

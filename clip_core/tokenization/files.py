@@ -14,6 +14,7 @@ from clip_core.hub import find_file, require_file
 from clip_core.hub.files import read_json_object, staged
 from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.pushable import upload_saved
+from clip_core.processing.chat import CHAT_FILE, read_templates, template_contents, template_setting
 from clip_core.tokenization.specials import ADDITIONAL, NAMES, as_added_token, as_dict
 from clip_core.tokenization.vocabulary import MERGES_FILE, OPENAI_FILES, TOKENIZER_FILE, VOCAB_FILE, vocabulary_contents
 
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
-_ALL_FILES = (CONFIG_FILE, SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE, VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE)
+_ALL_FILES = (CONFIG_FILE, SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE, CHAT_FILE, VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE)
 
-# Entries of a tokenizer_config.json about its file and program, not about the tokenizer.
+# Entries of a tokenizer_config.json that describe its file or program instead of the tokenizer.
 _NOT_ARGUMENTS = {"auto_map", "name_or_path", "slow_tokenizer_class", "tokenizer_class", "use_fast"}
 _NOT_ARGUMENTS |= {"special_tokens_map_file", "tokenizer_file", "vocab_file", "merges_file"}
 
@@ -48,16 +49,17 @@ def read(cls: type[Any], source: StrPath, options: HubOptions, keywords: dict[st
     """
     if "gguf_file" in keywords:
         refuse_loader_keywords(keywords, cls.__name__)
-    keywords.pop("use_fast", None)  # transformers' AutoTokenizer chooses a class by it; this is one
+    keywords.pop("use_fast", None)  # chooses the class in transformers' AutoTokenizer
 
     def find(name: str) -> Path | None:
         return find_file(source, name, exact=True, **options)
 
     files = _vocabulary_files(source, find, from_slow=keywords.pop("from_slow", False))
     files = files or {"vocab_file": require_file(source, [TOKENIZER_FILE, VOCAB_FILE, *OPENAI_FILES], **options)}
-    arguments = {**files, **_saved_arguments(find, keywords), **keywords}
+    saved = _saved_arguments(find, keywords)
+    saved["chat_template"] = read_templates(source, find, saved.get("chat_template"))
     try:
-        return cls(**arguments, name_or_path=str(source))
+        return cls(**{**files, **saved, **keywords}, name_or_path=str(source))
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
 
@@ -68,6 +70,7 @@ def save_pretrained(
     legacy_format: bool | None = None,
     filename_prefix: str | None = None,
     push_to_hub: bool = False,
+    save_jinja_files: bool = True,
     **kwargs: Any,
 ) -> tuple[str, ...]:
     """Write all files into a folder, atomically; transformers 4.57 reads them too.
@@ -80,6 +83,7 @@ def save_pretrained(
             or both (None). CLIPTokenizer writes no tokenizer.json.
         filename_prefix: put "<prefix>-" before the names.
         push_to_hub: then upload the folder to `repo_id`, by default the folder's name.
+        save_jinja_files: write chat templates into files of their own; False writes them into tokenizer_config.json.
         **kwargs: `repo_id` and the keywords of `clip_core.hub.upload_folder`.
 
     Returns:
@@ -91,7 +95,10 @@ def save_pretrained(
     if legacy_format is False and not tokenizer.is_fast:
         raise ValueError("legacy_format=False: CLIPTokenizer writes no tokenizer.json; use CLIPTokenizerFast")
     table = tokenizer.table
-    contents = {CONFIG_FILE: _json(_config(tokenizer)), SPECIAL_TOKENS_FILE: _json(_special_tokens(table))}
+    templates = tokenizer.chat_template
+    config = _config(tokenizer) | ({} if save_jinja_files else template_setting(templates))
+    contents = {CONFIG_FILE: _json(config), SPECIAL_TOKENS_FILE: _json(_special_tokens(table))}
+    contents |= template_contents(templates) if save_jinja_files else {}
     if legacy_format is not False:
         added = {token: key for token, key in tokenizer.added_tokens_encoder.items() if token not in table.vocab}
         contents |= {ADDED_TOKENS_FILE: _json(added)} if added else {}
@@ -177,6 +184,7 @@ def _write(contents: dict[str, str], folder: StrPath, prefix: str | None, replac
     before = f"{prefix}-" if prefix else ""
     with staged(folder, replaces=re.compile("|".join(re.escape(before + name) for name in replaces))) as staging:
         for name, text in contents.items():
+            (staging / (before + name)).parent.mkdir(exist_ok=True)
             (staging / (before + name)).write_text(text, encoding="utf-8")
     return tuple(str(Path(folder) / (before + name)) for name in contents)
 

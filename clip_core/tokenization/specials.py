@@ -37,7 +37,7 @@ def as_added_token(value: Any, *, special: bool = False, normalized: bool | None
         fields = {name: value[name] for name in FIELDS if value.get(name) is not None}
         return AddedToken(**fields | {"special": special or bool(value.get("special"))})
     if isinstance(getattr(value, "content", None), str):
-        # `normalized` follows `special` unless it was given; reading it with `special` set tells.
+        # `normalized` follows `special` unless it was given, so it is read with the new value of `special`.
         was_special = value.special
         value.special = was_special or special
         fields, value.special = as_dict(value), was_special
@@ -68,7 +68,7 @@ class TokenTable:
         string_normalized: bool,
     ) -> None:
         self.vocab, self.merges = vocabulary.ids, vocabulary.merges
-        self.ids = dict(self.vocab)  # with the added tokens, as are the rest
+        self.ids = dict(self.vocab)  # added tokens included, as in the attributes below
         self.tokens = {token_id: token for token, token_id in self.ids.items()}
         self.added: dict[int, AddedToken] = {}
         self.additional: list[str] | None = []
@@ -78,7 +78,7 @@ class TokenTable:
             for name in names
             if named.get(name) is not None
         }
-        # All names come first: a token may be added only if it is not a mere pad token.
+        # All names are needed first: a token that only pads is not added.
         self.named: dict[str, str | None] = names | {name: token.content for name, token in given.items()}
         saved = {int(token_id): token for token_id, token in [*vocabulary.added_tokens.items(), *added_tokens.items()]}
         for token_id, token in sorted(saved.items()):
@@ -147,7 +147,7 @@ def set_additional(tokenizer: Any, tokens: Iterable[Token] | None) -> None:
 
 
 def add_tokens(tokenizer: Any, new_tokens: Any, special_tokens: bool = False) -> int:
-    """Add tokens, which a text is then searched for before it is split. Resize the model's embeddings afterwards.
+    """Add tokens, which are found in a text before it is split into words. Resize the model's embeddings afterwards.
 
     Args:
         new_tokens: a str, an AddedToken, or a list of them. An added token given again takes the new settings.
@@ -189,7 +189,7 @@ def add_special_tokens(
             table.additional = list(dict.fromkeys([*kept, *map(str, value)]))
         elif name in NAMES and (isinstance(value, str) or hasattr(value, "content")):
             token = as_added_token(value, special=True)
-            table.named[name] = token.content  # first, so that a mere pad token is known as one
+            table.named[name] = token.content  # before `place`, which leaves out a token that only pads
             table.place(token)
             table.check_known(token, name)
         else:

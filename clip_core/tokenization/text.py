@@ -1,4 +1,4 @@
-"""From a text to its words, in the steps of transformers' CLIPTokenizerFast or in those of OpenAI's code."""
+"""Cleaning texts and splitting them into words, by the steps of transformers' CLIPTokenizerFast or of OpenAI's code."""
 
 from __future__ import annotations
 
@@ -68,20 +68,20 @@ def _words(pattern: str, text: str) -> list[str]:
     return list(_compiled(pattern).findall(text))
 
 
-# The words of a text cleaned by `hf_clean`, and of one cleaned by `openai_clean`, where the two signs are words or not.
+# The words of a text cleaned by `hf_clean`; of one cleaned by `openai_clean`, with the two signs as words or without.
 hf_words = partial(_words, f"(?V1){_HF_WORD_PATTERN}")
 openai_words = partial(_words, f"(?i){SIGNS_PATTERN}|{WORD_PATTERN}")
 openai_words_without_signs = partial(_words, f"(?i){WORD_PATTERN}")
 
 
 def hf_words_around_signs(text: str) -> list[str]:
-    """Return the words of which none reaches across the ends of a sign; signs themselves are split into words."""
+    """Return the words, which also end before and after a sign; a sign itself is split into words."""
     found = _compiled(_HF_WORDS_AND_SIGNS).finditer(text)
     return [word for match in found for word in (hf_words(match[0]) if match[1] else [match[0]])]
 
 
 class AddedTokenFinder:
-    """Splitter of a text at its added tokens: the leftmost first, the longest of those that begin there.
+    """Splitter of a text at its added tokens. Of overlapping tokens the leftmost counts, and of those the longest.
 
     Args:
         tokens: the text to look for -> the id and the token.
@@ -93,7 +93,7 @@ class AddedTokenFinder:
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if tokens else None
 
     def split(self, text: str, *, split_special_tokens: bool = False) -> Iterator[str | int]:
-        """Yield in order a token's id, or the text between tokens, which is never empty.
+        """Yield the ids of the tokens and the texts between them, in order; no text is empty.
 
         With `split_special_tokens`, special tokens are read as ordinary text.
         """
@@ -122,9 +122,9 @@ class AddedTokenFinder:
 class TextReader:
     """Splitter of texts into words and the ids of added tokens.
 
-    Added tokens that are not `normalized` are found in the text as given; the rest of it is cleaned, and the others
-    are found there. With clean="openai", the signs of start and end are words of OpenAI's pattern instead, so that
-    "!!<|endoftext|>" is read as there. With `signs_in_pattern` and clean="hf", they end the words beside them.
+    Added tokens that are not `normalized` are found first; the rest is cleaned, and the others are found in it. With
+    clean="openai", the signs of start and end are no such tokens: they are words only where OpenAI's pattern splits
+    them off, unlike in "!!<|endoftext|>". With `signs_in_pattern` and clean="hf", words end before and after a sign.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class TextReader:
     def ids(
         self, encode_word: Callable[[str], list[int]], text: str | list[str], *, split_special_tokens: bool
     ) -> list[int]:
-        """Return the ids of a text, or of its words; `encode_word` gives those of a word, which are cached."""
+        """Return the ids of a text, or of a list of words; those of a word come from `encode_word` and are cached."""
         ids: list[int] = []
         cache = self._cache
         for part in [text] if isinstance(text, str) else text:

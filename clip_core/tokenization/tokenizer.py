@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from clip_core.hub.pushable import push_to_hub
 from clip_core.hub.readable import from_pretrained
+from clip_core.processing.chat import apply_chat_template
 from clip_core.processing.encoding import BatchEncoding
 from clip_core.tokenization import calls, decoding, files, specials
 from clip_core.tokenization.rows import SIDES, CallOptions, as_pairs, make_columns, one_of
@@ -62,7 +63,7 @@ class CLIPTokenizerBase:
 
     is_fast = False
     pad_token_type_id = 0
-    init_inputs = ()  # no positional arguments are kept
+    init_inputs = ()
     _encode_word: Callable[[str], list[int]]
 
     additional_special_tokens = property(
@@ -92,6 +93,7 @@ class CLIPTokenizerBase:
     max_len_single_sentence = property(lambda self: self.model_max_length - self.num_special_tokens_to_add())
     max_len_sentences_pair = property(lambda self: self.model_max_length - self.num_special_tokens_to_add(pair=True))
 
+    apply_chat_template = apply_chat_template
     decode = decoding.decode
     batch_decode = decoding.batch_decode
     convert_tokens_to_ids = decoding.convert_tokens_to_ids
@@ -151,6 +153,7 @@ class CLIPTokenizerBase:
         self.model_input_names = list(model_input_names)
         self.name_or_path = name_or_path
         self._processor_class = kwargs.pop("processor_class", None)
+        self.chat_template = kwargs.pop("chat_template", None)
         if methods := [name for name in kwargs if callable(getattr(type(self), name, None))]:
             raise AttributeError(f"{methods[0]} is a method of {type(self).__name__}, and not a setting")
         self.init_kwargs = kwargs
@@ -270,7 +273,7 @@ class CLIPTokenizerBase:
         return {name: token for name, token in self.table.named.items() if name not in NAMES and token is not None}
 
     def update_reader(self) -> None:
-        """Find the added tokens as they now are; to be called when a token was added or named."""
+        """Rebuild the splitter of texts; to be called after a token was added or named."""
         added, ids = self.table.added, self.table.ids
         self._reader = TextReader(self.clean, added, ids, signs_in_pattern=self._signs_in_pattern)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 
 def _ranges(text: str) -> str:
-    """Return the inside of a regular expression's [...]."""
+    """Return the content of a character class, `[...]`, of a regular expression."""
     bounds = [[f"\\U{int(end, 16):08x}" for end in part.split("-")] for part in text.split()]
     return "".join("-".join(pair) for pair in bounds)
 
@@ -34,18 +34,10 @@ INERT_IN_NFC = _ranges(
 )
 
 # Capitals that Unicode gained after 14 (Python 3.11), with their small letters.
-LATE_LOWER_CASE = {
-    0x1C89: 0x1C8A,
-    0xA7CB: 0x0264,
-    0xA7CC: 0xA7CD,
-    0xA7CE: 0xA7CF,
-    0xA7D2: 0xA7D3,
-    0xA7D4: 0xA7D5,
-    0xA7DA: 0xA7DB,
-    0xA7DC: 0x019B,
-    **{capital: capital + 0x20 for capital in range(0x10D50, 0x10D66)},
-    **{capital: capital + 0x1B for capital in range(0x16EA0, 0x16EB9)},
-}
+_PAIRS = "1C89:1C8A A7CB:0264 A7CC:A7CD A7CE:A7CF A7D2:A7D3 A7D4:A7D5 A7DA:A7DB A7DC:019B"
+LATE_LOWER_CASE = {int(pair[:4], 16): int(pair[5:], 16) for pair in _PAIRS.split()}
+LATE_LOWER_CASE |= {capital: capital + 0x20 for capital in range(0x10D50, 0x10D66)}
+LATE_LOWER_CASE |= {capital: capital + 0x1B for capital in range(0x16EA0, 0x16EB9)}
 
 # The property White_Space, which has not changed since Unicode 6.3.
 WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"

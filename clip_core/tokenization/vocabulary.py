@@ -41,10 +41,10 @@ _OTHER_MODELS = ("dropout", "continuing_subword_prefix", "fuse_unk", "byte_fallb
 
 
 def read_text_steps(content: dict[str, Any], path: StrPath) -> bool:
-    """Return True if the pattern for words in the content of a tokenizer.json names the two signs.
+    """Return True if the pattern for words in a tokenizer.json names the two signs.
 
     Raises:
-        ValueError: it treats text in another way than CLIP's tokenizers do.
+        ValueError: it does not clean and split texts as CLIP's tokenizers do.
     """
     model, normalizer = content["model"], content.get("normalizer") or {}
     steps = (content.get("pre_tokenizer") or {}).get("pretokenizers") or [{}]
@@ -69,7 +69,7 @@ def read_text_steps(content: dict[str, Any], path: StrPath) -> bool:
 class Vocabulary:
     """Tokens and merges as a file holds them."""
 
-    ids: dict[str, int]  # added tokens only if they stand among the others
+    ids: dict[str, int]  # with added tokens only if the file lists them among the others
     merges: list[tuple[str, str]]  # the pairs of tokens that merge into one, the first ranking highest
     added_tokens: dict[int, dict[str, Any]] = field(default_factory=dict)
     model_max_length: int = NO_MAX_LENGTH
