@@ -20,8 +20,9 @@ PROMPTS = ["the cat and the dog", "a thing"]
 
 def embed(pipeline, prompts=PROMPTS, clip_skip=None):
     """Return the embeddings of prompts and of the empty negative prompt."""
+    options = {"num_images_per_prompt": 1, "do_classifier_free_guidance": True, "clip_skip": clip_skip}
     with torch.no_grad():
-        return pipeline.encode_prompt(prompts, "cpu", 1, do_classifier_free_guidance=True, clip_skip=clip_skip)
+        return pipeline.encode_prompt(prompts, device="cpu", **options)
 
 
 def generate(pipeline, **options):
@@ -40,6 +41,17 @@ def test_a_pipeline_generates_the_same_images(agree, bridge):
             "images": generate(pipeline),
             "images, skipped": generate(pipeline, clip_skip=1),
         }
+
+    agree(client)
+
+
+def test_both_encoders_of_sdxl_embed_prompts_alike(agree):
+    def client(library, folder, out):
+        first = text_parts(library, folder)
+        second = bridged(library, library.CLIPTextModelWithProjection.from_pretrained(folder))
+        others = {"tokenizer_2": first["tokenizer"], "text_encoder_2": second, "unet": None, "vae": None}
+        pipeline = diffusers.StableDiffusionXLPipeline(**first, **others, scheduler=diffusers.DDIMScheduler())
+        return {"plain": embed(pipeline), "skipped": embed(pipeline, clip_skip=1)}
 
     agree(client)
 
