@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 class CLIPTokenizer(CLIPTokenizerBase):
     """Tokenizer in pure Python; its ids are those of `CLIPTokenizerFast`.
 
-    Takes the arguments of `CLIPTokenizerBase`. As in transformers, `errors` comes third, and `tokenizer_file` is
-    keyword-only.
+    Takes the arguments of `CLIPTokenizerBase`, in the order of transformers: `errors` comes third.
 
     Example:
         >>> tokenizer = CLIPTokenizer.from_pretrained("openai/clip-vit-base-patch32")  # doctest: +SKIP

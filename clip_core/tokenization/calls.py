@@ -42,10 +42,7 @@ def encode(
     return_tensors: TensorType | None = None,
     **options: Any,
 ) -> Any:
-    """Return the ids of one text, a list or an array (1, sequence).
-
-    Takes the arguments of `CLIPTokenizerBase.__call__`.
-    """
+    """Return the ids of one text, as a list or an array. Takes the arguments of `CLIPTokenizerBase.__call__`."""
     options |= {"add_special_tokens": add_special_tokens, "padding": padding, "truncation": truncation}
     options |= {"max_length": max_length, "stride": stride, "padding_side": padding_side}
     return tokenizer.encode_plus(text, text_pair, return_tensors=return_tensors, **options)["input_ids"]
@@ -79,10 +76,7 @@ def batch_encode_plus(tokenizer: Any, batch_text_or_text_pairs: Any, **options: 
 def tokenize(
     tokenizer: Any, text: str, pair: str | None = None, add_special_tokens: bool = False, **options: Any
 ) -> Any:
-    """Return the tokens of the ids that `encode` returns, a list.
-
-    Takes the arguments of `CLIPTokenizerBase.__call__`.
-    """
+    """Return a text's tokens, without special ones. Takes the arguments of `CLIPTokenizerBase.__call__`."""
     ids = tokenizer.encode(text, pair, add_special_tokens=add_special_tokens, **{"verbose": False, **options})
     return tokenizer.convert_ids_to_tokens(ids)
 

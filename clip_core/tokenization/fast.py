@@ -50,10 +50,7 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
         return self._engine(self.table.ids)
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """Return the number of special tokens that the library puts around a text.
-
-        Takes the arguments of `CLIPTokenizer`.
-        """
+        """Return the number of special tokens around a text. Takes the arguments of `CLIPTokenizer`."""
         return int(self.backend_tokenizer.num_special_tokens_to_add(pair))
 
     def update_reader(self) -> None:

@@ -113,10 +113,7 @@ def save_pretrained(
 
 
 def save_vocabulary(tokenizer: Any, save_directory: StrPath, filename_prefix: str | None = None) -> tuple[str, ...]:
-    """Write vocab.json and merges.txt alone, without added tokens.
-
-    Takes the arguments of `save_pretrained` and returns the same.
-    """
+    """Write vocab.json and merges.txt alone. Takes the arguments of `save_pretrained` and returns the same."""
     contents = vocabulary_contents(tokenizer.table.vocab, tokenizer.table.merges)
     return _write(contents, save_directory, filename_prefix, (VOCAB_FILE, MERGES_FILE))
 

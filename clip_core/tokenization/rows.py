@@ -81,8 +81,7 @@ class CallOptions:
         padding = one_of(_PADDING, "padding", self.padding)
         truncation = one_of(_TRUNCATION, "truncation", self.truncation)
         if self.max_length is not None and padding is False and truncation is None:
-            message = "max_length is given, so texts are cut at it; pass truncation=True to say so"
-            tokenizer.warn_once(message, self.verbose)
+            tokenizer.warn_once("max_length cuts texts; pass truncation=True to say that it should", self.verbose)
             truncation = True
         self.padding, self.truncation = _PADDING[padding], _TRUNCATION[truncation]
         if self.max_length is None and (self.truncation is not None or self.padding == "max_length"):

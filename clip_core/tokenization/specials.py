@@ -130,8 +130,7 @@ class TokenTable:
         """Return the token, or its content, if it is in the vocabulary; if not, raise a ValueError with `name`."""
         content: str = as_added_token(token).content
         if content not in self.ids:
-            hint = f"add_special_tokens({{{name!r}: ...}}) adds it"
-            raise ValueError(f"{name}={content!r} is not in the vocabulary; {hint}")
+            raise ValueError(f"{name}={content!r} is not a known token; add_special_tokens({{{name!r}: ...}}) adds it")
         return content
 
     def _add_if_new(self, token: AddedToken, name: str) -> str:

@@ -274,8 +274,7 @@ class CLIPTokenizerBase:
 
     def update_reader(self) -> None:
         """Rebuild the splitter of texts; to be called after a token was added or named."""
-        added, ids = self.table.added, self.table.ids
-        self._reader = TextReader(self.clean, added, ids, signs_in_pattern=self._signs_in_pattern)
+        self._reader = TextReader(self.clean, self.table.added, self.table.ids, signs_in_pattern=self._signs_in_pattern)
 
     def warn_once(self, message: str, verbose: bool, *numbers: int) -> None:
         """Log a warning unless it was logged before, if `verbose`. Takes the arguments of `logging.Logger.warning`."""
