@@ -80,8 +80,11 @@ def token_ids(batch: int = 4, seq: int = 11, seed: int = 0) -> tuple[np.ndarray,
     return ids, mask
 
 
-def inputs_for(class_name: str, batch: int = 4) -> dict[str, np.ndarray]:
+def inputs_for(
+    class_name: str, batch: int = 4, *, seed: int = 0, size: int = 30, channels: int = 2
+) -> dict[str, np.ndarray]:
     """Return inputs of a model class, by keyword."""
-    ids, mask = token_ids(batch)
-    text, pixels = {"input_ids": ids, "attention_mask": mask}, {"pixel_values": pixel_values(batch)}
+    ids, mask = token_ids(batch, seed=seed)
+    text = {"input_ids": ids, "attention_mask": mask}
+    pixels = {"pixel_values": pixel_values(batch, size, channels, seed)}
     return text | pixels if class_name == "CLIPModel" else text if "Text" in class_name else pixels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -15,18 +14,17 @@ import pytest
 import torch
 
 import clip_torch
-from clip_core import CLIPImageProcessor, CLIPProcessor, CLIPTokenizerFast
 from clip_core.commands.train import train
 from clip_core.training.loop import cut
 from clip_core.training.settings import TrainSettings
 from clip_torch.training import make_trainer
 from converters.checkpoint import open_checkpoint
 from converters.moments import read_moments
-from support.configs import pixel_values, tiny_config, token_ids
+from support.configs import tiny_config
 from support.messages import naming
-from support.tolerances import FLOAT32_GRADIENTS, LOSS_AFTER_STEPS
-from support.training_data import picture_bytes
-from support.vocabulary import write_vocabulary
+from support.tolerances import LOSS_AFTER_STEPS
+from support.training import assert_trained_alike, batch, losses_of, save_batches, write_fresh_model, write_pairs
+from support.training_data import picture
 
 PAIRS, STEPS, STOPPED = 8, 3, 2
 
@@ -83,17 +81,11 @@ train(**run | {"checkpoint_dir": folder / "one"}, parallel="fsdp", resume=True)
 """
 
 
-def batch(seed):
-    ids, mask = token_ids(PAIRS, seed=seed)
-    return {"input_ids": ids, "attention_mask": mask, "pixel_values": pixel_values(PAIRS, seed=seed)}
-
-
 def write_start(folder):
     """A checkpoint, and batches to train it on."""
     torch.manual_seed(0)
     clip_torch.CLIPModel(tiny_config()).save_pretrained(folder)
-    for step in range(STEPS):
-        np.savez(folder / f"{step}.npz", **batch(step))
+    save_batches(folder, PAIRS, STEPS)
 
 
 def write_data(folder):
@@ -101,15 +93,8 @@ def write_data(folder):
     data, model = folder / "data", folder / "model"
     data.mkdir()
     model.mkdir()
-    with (data / "metadata.csv").open("w") as file:
-        csv.writer(file).writerows([["file_name", "text"], *([f"{n}.png", f"low {n} lower"] for n in range(12))])
-    for number in range(12):
-        (data / f"{number}.png").write_bytes(picture_bytes(20 * number))
-    tokenizer = CLIPTokenizerFast(**write_vocabulary(model))
-    tiny_config(
-        {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id}, {"num_channels": 3}
-    ).save_pretrained(model)
-    CLIPProcessor(CLIPImageProcessor(size=30, crop_size=30), tokenizer).save_pretrained(model)
+    write_pairs(data, ((picture(20 * number), f"low {number} lower") for number in range(12)))
+    write_fresh_model(model)
     options = {"batch_size": 4, "epochs": 2, "workers": 0, "save_every": 2, "keep": 9, "device": "cpu"}
     return {"data": [str(data)], "model": f"{model}/config.json", **options}
 
@@ -152,18 +137,11 @@ def test_two_processes_train_as_one(together, tmp_path, name):
     # bfloat16 rounds the gradients of each process's half by itself, and so those of two pieces.
     alone_settings = settings | {"accum": 2 if "precision" in settings else 1, "loss_chunk": None}
     alone = make_trainer(folder / "start", TrainSettings(batch_size=PAIRS, **alone_settings), device="cpu")
-    reports = [alone.step(list(cut(batch(step), alone_settings["accum"])), 1e-3) for step in range(STEPS)]
+    reports = [alone.step(list(cut(batch(PAIRS, step), alone_settings["accum"])), 1e-3) for step in range(STEPS)]
     np.testing.assert_allclose(np.load(folder / name / "reports.npy"), np.array(reports), rtol=LOSS_AFTER_STEPS)
     alone.save(tmp_path)
     for read in (open_checkpoint, read_moments):
-        expected, found = read(tmp_path), read(folder / name)
-        assert set(found) == set(expected)
-        for key in (key for key in expected if not key.endswith("k_proj.bias")):  # changed only by rounding
-            np.testing.assert_allclose(found[key], expected[key], **FLOAT32_GRADIENTS, err_msg=key)
-
-
-def losses_of(run):
-    return [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
+        assert_trained_alike(read(folder / name), read(tmp_path))
 
 
 def test_a_run_goes_on_with_the_same_losses_on_one_process_or_two(together):

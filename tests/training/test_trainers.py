@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -16,16 +15,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_core import CLIPConfig, CLIPImageProcessor, CLIPProcessor, CLIPTokenizerFast
+from clip_core import CLIPConfig, CLIPProcessor
 from clip_core.backends import load_backend
 from clip_core.training.checkpoints import RunFolder
 from clip_core.training.settings import TrainSettings
 from converters.checkpoint import open_checkpoint
-from support.configs import pixel_values, tiny_config, token_ids
+from support.configs import tiny_config
 from support.limits import largest_file
 from support.messages import mentions, naming
 from support.tolerances import LOSS_ACROSS_FRAMEWORKS, LOSS_AFTER_STEPS
-from support.vocabulary import write_vocabulary
+from support.training import batch, losses_of, write_fresh_model, write_pairs
 
 FRAMEWORKS = ("torch", "tf", "flax")
 PAIRS = 8
@@ -45,11 +44,6 @@ def start(tmp_path_factory):
     return folder
 
 
-def batch(seed=0):
-    ids, mask = token_ids(PAIRS, seed=seed)
-    return {"input_ids": ids, "attention_mask": mask, "pixel_values": pixel_values(PAIRS, seed=seed)}
-
-
 def pieces(whole, count):
     size = PAIRS // count
     return [{name: array[i : i + size] for name, array in whole.items()} for i in range(0, PAIRS, size)]
@@ -57,7 +51,7 @@ def pieces(whole, count):
 
 def train(framework, start, steps, count=1, **settings):
     trainer = load_backend(framework).train(start, TrainSettings(**SETTINGS | settings, accum=count), device=None)
-    return trainer, [trainer.step(pieces(batch(step % 3), count), 1e-3) for step in range(steps)]
+    return trainer, [trainer.step(pieces(batch(PAIRS, step % 3), count), 1e-3) for step in range(steps)]
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +95,7 @@ def test_the_temperature_is_held_below_that_of_a_hundred(framework, tmp_path, st
     model.logit_scale.data.fill_(4.604)
     model.save_pretrained(tmp_path)
     trainer = load_backend(framework).train(tmp_path, TrainSettings(**SETTINGS), device=None)
-    reports = [trainer.step([batch()], 0.5) for _ in range(3)]
+    reports = [trainer.step([batch(PAIRS)], 0.5) for _ in range(3)]
     assert max(report.logit_scale for report in reports) <= 100.001
 
 
@@ -115,7 +109,7 @@ def test_bf16_trains_with_weights_in_float32(framework, start, tmp_path):
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_gradients_that_are_not_finite_change_nothing(framework, start, tmp_path):
     trainer = load_backend(framework).train(start, TrainSettings(**SETTINGS), device=None)
-    broken = batch() | {"pixel_values": np.full((PAIRS, 2, 30, 30), np.nan, np.float32)}
+    broken = batch(PAIRS) | {"pixel_values": np.full((PAIRS, 2, 30, 30), np.nan, np.float32)}
     assert not np.isfinite(trainer.step([broken], 1e-3).loss)
     before, after = dict(open_checkpoint(start)), weights(trainer, tmp_path)
     assert all(np.array_equal(before[name], after[name]) for name in before)
@@ -127,7 +121,7 @@ def test_a_run_goes_on_in_any_framework(first, second, start, torch_losses, tmp_
     trainer.save(tmp_path)
     other = load_backend(second).train(tmp_path, TrainSettings(**SETTINGS), device=None)
     other.restore(tmp_path, 4)
-    losses = [other.step([batch(step % 3)], 1e-3).loss for step in range(4, 10)]
+    losses = [other.step([batch(PAIRS, step % 3)], 1e-3).loss for step in range(4, 10)]
     np.testing.assert_allclose(losses, torch_losses[4:10], rtol=LOSS_ACROSS_FRAMEWORKS)
 
 
@@ -137,22 +131,11 @@ def test_a_run_goes_on_in_any_framework(first, second, start, torch_losses, tmp_
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Twenty-four images of plain colours with captions, and a model's folder to start from."""
-    folder = tmp_path_factory.mktemp("data")
-    random = np.random.default_rng(0)
-    rows = []
-    for number in range(24):
-        colour = random.integers(0, 255, 3, dtype=np.uint8)
-        Image.fromarray(np.broadcast_to(colour, (40, 50, 3)).copy()).save(folder / f"{number}.png")
-        rows.append([f"{number}.png", f"low {number % 5} lower"])
-    with (folder / "metadata.csv").open("w") as file:
-        csv.writer(file).writerows([["file_name", "text"], *rows])
-    model = tmp_path_factory.mktemp("model")
-    tokenizer = CLIPTokenizerFast(**write_vocabulary(model))
-    config = tiny_config(
-        {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id}, {"num_channels": 3, "image_size": 30}
-    )
-    config.save_pretrained(model)
-    CLIPProcessor(CLIPImageProcessor(size=30, crop_size=30), tokenizer).save_pretrained(model)
+    folder, model = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("model")
+    colours = np.random.default_rng(0).integers(0, 255, (24, 3), dtype=np.uint8)
+    images = (Image.new("RGB", (50, 40), tuple(colour.tolist())) for colour in colours)
+    write_pairs(folder, ((image, f"low {number % 5} lower") for number, image in enumerate(images)))
+    write_fresh_model(model)
     return folder, model
 
 
@@ -166,10 +149,6 @@ def command(data, run, *more):
         *(str(word) for setting in settings.items() for word in setting),
         *more,
     ]
-
-
-def losses_of(run):
-    return [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
 
 
 def test_a_run_that_was_killed_goes_on_with_the_losses_of_one_that_was_not(data, tmp_path):
