@@ -15,12 +15,9 @@ from converters.naming.names import bare_name, to_canonical, to_file
 from converters.writing import save_weights
 from support.configs import tiny_config
 from support.entries import assert_same, entry, part_of, random_entries
+from support.parity import NATIVE_CLASSES
 
-CLASSES = {
-    "TF": ("CLIPModel", "CLIPTextModel", "CLIPVisionModel"),
-    "Flax": ("CLIPModel", "CLIPTextModel", "CLIPTextModelWithProjection", "CLIPVisionModel"),
-}
-CASES = [pytest.param(library, name, id=library + name) for library, names in CLASSES.items() for name in names]
+CASES = [pytest.param(library, name, id=library + name) for library, names in NATIVE_CLASSES.items() for name in names]
 FORMAT = {"TF": format_named("tf"), "Flax": format_named("flax")}
 
 
@@ -57,7 +54,7 @@ def test_the_reference_reads_what_we_write(tmp_path, oracle, library, class_name
 
 
 def test_the_index_of_shards_is_the_references(tmp_path, oracle):
-    for library in CLASSES:
+    for library in NATIVE_CLASSES:
         file = f"{FORMAT[library].file}.index.json"
         save(tmp_path / "torch", "CLIPModel", format_named("torch"))
         save(tmp_path / f"ours{library}", "CLIPModel", FORMAT[library], max_shard_size="40KB")

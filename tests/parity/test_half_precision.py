@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import clip_torch
-from support.configs import pixel_values, tiny_config, token_ids
+from support.configs import inputs_for, tiny_config
 from support.oracle import torch_outputs
 
 
@@ -22,8 +22,7 @@ def folder(tmp_path_factory, oracle):
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_outputs_and_loss_equal_the_references_to_the_bit(oracle, folder, dtype, implementation):
-    ids, mask = token_ids()
-    inputs = {"input_ids": ids, "attention_mask": mask, "pixel_values": pixel_values(4)}
+    inputs = inputs_for("CLIPModel")
     options = {"return_loss": True, "output_hidden_states": True}
     model = clip_torch.CLIPModel.from_pretrained(folder, dtype=dtype, attn_implementation=implementation)
     ours = torch_outputs(model, inputs, options)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from clip_core.images.processor import CLIPImageProcessor
 
+REFERENCE = "oracle_processors"
 RANDOM_CASES = 400
 PICTURE_MODES = [
     *("RGB", "RGB", "RGB", "RGBA", "L", "LA", "P", "P with a transparent colour", "P with alpha", "1", "CMYK"),
@@ -51,11 +52,6 @@ OPTIONS = {
     "data_format": ["channels_first", "channels_last"],
 }
 AT_THE_CALL_ONLY = {"data_format"}
-
-
-@pytest.fixture(scope="module")
-def reference(oracle):
-    return lambda function, **arguments: oracle(f"oracle_processors.{function}", **arguments)
 
 
 def assert_same(reference, images, arguments=(), **options):

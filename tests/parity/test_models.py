@@ -5,38 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from support.configs import CLASSES, TEXT, VISION, pixel_values, tiny_config, token_ids
-from support.tolerances import EMBEDDINGS, HIDDEN_STATES, ROUNDING_ALONE
+from support.configs import CLASSES, TEXT, VISION, inputs_for, pixel_values, tiny_config, token_ids
+from support.entries import part_of
+from support.parity import assert_outputs
+from support.tolerances import HIDDEN_STATES
 
 EVERYTHING = {"output_attentions": True, "output_hidden_states": True}
-
-
-def config_for(class_name, config):
-    if "Text" in class_name:
-        return config.text_config
-    return config if class_name in ("CLIPModel", "CLIPForImageClassification") else config.vision_config
-
-
-def inputs_for(class_name, *, mask=True, channels=2, size=30, batch=4):
-    ids, attention_mask = token_ids(batch)
-    text = {"input_ids": ids, **({"attention_mask": attention_mask} if mask else {})}
-    pixels = {"pixel_values": pixel_values(batch, size, channels)}
-    if class_name == "CLIPModel":
-        return text | pixels
-    return text if "Text" in class_name else pixels
-
-
-def assert_same(ours, reference, *, where=""):
-    assert ours.keys() == reference.keys()
-    # Some gradients are zero up to rounding (a key's bias shifts all scores equally); compare relative to the largest.
-    gradients = [np.abs(array).max() for name, array in reference.items() if name.startswith("gradient.")]
-    least = max(gradients, default=0.0) * ROUNDING_ALONE
-    for name, expected in reference.items():
-        assert ours[name].shape == expected.shape, name
-        if name.endswith("_embeds") and where == "CLIPModel":
-            assert np.abs(ours[name] - expected).max() < EMBEDDINGS, name
-        scale = max(np.abs(expected).max(), least if name.startswith("gradient.") else 0.0)
-        assert np.abs(ours[name] - expected).max() / scale < HIDDEN_STATES, name
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +19,7 @@ def checkpoints(tmp_path_factory, oracle):
     folders = {}
     for class_name in CLASSES:
         folder = tmp_path_factory.mktemp(class_name)
-        config_for(class_name, tiny_config(num_labels=7)).save_pretrained(folder)
+        part_of(tiny_config(num_labels=7), class_name).save_pretrained(folder)
         oracle("save_reference", folder=str(folder), model_class=class_name)
         folders[class_name] = str(folder)
     return folders
@@ -54,11 +28,13 @@ def checkpoints(tmp_path_factory, oracle):
 @pytest.mark.parametrize("mask", [True, False], ids=["padded", "unpadded"])
 @pytest.mark.parametrize("class_name", CLASSES)
 def test_outputs_states_and_attentions_equal_the_references(backend, oracle, checkpoints, class_name, mask):
-    folder, inputs = checkpoints[class_name], inputs_for(class_name, mask=mask)
+    folder, inputs = checkpoints[class_name], inputs_for(class_name)
+    if not mask:
+        inputs.pop("attention_mask", None)
     model = backend.load(class_name, folder, attn_implementation="eager")
     ours = backend.forward(model, inputs, **EVERYTHING)
     reference = oracle("torch_forward", folder=folder, model_class=class_name, inputs=inputs, options=EVERYTHING)
-    assert_same(ours, reference, where=class_name)
+    assert_outputs(ours, reference, class_name=class_name)
 
 
 @pytest.mark.parametrize("class_name", CLASSES)
@@ -69,7 +45,7 @@ def test_gradients_equal_the_references(backend, oracle, checkpoints, class_name
     arguments = {"folder": folder, "model_class": class_name, "inputs": inputs, "options": options}
     reference = oracle("torch_forward", **arguments, gradients=True)
     assert sum(name.startswith("gradient.") for name in reference) > 20
-    assert_same(ours, reference)
+    assert_outputs(ours, reference)
 
 
 @pytest.mark.parametrize("padding", ["left", "hole", "all", "none"])
@@ -91,7 +67,7 @@ def test_masks_of_any_shape_equal_the_references(backend, oracle, checkpoints, p
     arguments = {"folder": folder, "model_class": "CLIPTextModel", "inputs": inputs}
     reference = oracle("torch_forward", **arguments, options={"output_hidden_states": True}, attn_implementation="sdpa")
     assert all(np.isfinite(array).all() for array in ours.values())
-    assert_same(ours, reference)
+    assert_outputs(ours, reference)
 
 
 ODD = {
@@ -114,7 +90,7 @@ def test_odd_configurations_equal_the_reference(backend, oracle, tmp_path, case)
     options = {"return_loss": True, "output_hidden_states": True}
     ours = backend.forward(backend.load("CLIPModel", tmp_path), inputs, **options)
     reference = oracle("torch_forward", folder=str(tmp_path), model_class="CLIPModel", inputs=inputs, options=options)
-    assert_same(ours, reference, where="CLIPModel")
+    assert_outputs(ours, reference, class_name="CLIPModel")
 
 
 @pytest.mark.parametrize("size", [24, 30, 48])
@@ -123,7 +99,7 @@ def test_interpolated_positions_equal_the_references(backend, oracle, checkpoint
     options = {"interpolate_pos_encoding": True}
     ours = backend.forward(backend.load("CLIPVisionModel", folder), inputs, **options)
     arguments = {"folder": folder, "model_class": "CLIPVisionModel", "inputs": inputs, "options": options}
-    assert_same(ours, oracle("torch_forward", **arguments))
+    assert_outputs(ours, oracle("torch_forward", **arguments))
 
 
 def test_pictures_that_are_not_square_equal_the_references(backend, oracle, checkpoints):
@@ -132,7 +108,7 @@ def test_pictures_that_are_not_square_equal_the_references(backend, oracle, chec
     options = {"interpolate_pos_encoding": True}
     ours = backend.forward(backend.load("CLIPVisionModel", folder), inputs, **options)
     arguments = {"folder": folder, "model_class": "CLIPVisionModel", "inputs": inputs, "options": options}
-    assert_same(ours, oracle("torch_forward", **arguments))
+    assert_outputs(ours, oracle("torch_forward", **arguments))
 
 
 def test_position_ids_are_used_as_the_reference_uses_them(backend, oracle, checkpoints):
@@ -141,7 +117,7 @@ def test_position_ids_are_used_as_the_reference_uses_them(backend, oracle, check
     folder = checkpoints["CLIPTextModel"]
     ours = backend.forward(backend.load("CLIPTextModel", folder), inputs)
     arguments = {"folder": folder, "model_class": "CLIPTextModel", "inputs": inputs, "options": {}}
-    assert_same(ours, oracle("torch_forward", **arguments))
+    assert_outputs(ours, oracle("torch_forward", **arguments))
 
 
 @pytest.mark.parametrize("tower", ["text", "image"])
@@ -171,18 +147,18 @@ def test_classification_losses_equal_the_references(backend, oracle, tmp_path, p
     arguments = {"folder": str(tmp_path), "model_class": "CLIPForImageClassification", "inputs": inputs, "options": {}}
     reference = oracle("torch_forward", **arguments)
     assert "loss" in reference
-    assert_same(ours, reference)
+    assert_outputs(ours, reference)
 
 
 @pytest.mark.parametrize("class_name", CLASSES)
 def test_what_we_save_loads_in_the_reference_with_nothing_missing(backend, oracle, tmp_path, class_name):
-    model = backend.build(class_name, config_for(class_name, tiny_config(num_labels=7)))
+    model = backend.build(class_name, part_of(tiny_config(num_labels=7), class_name))
     model.save_pretrained(tmp_path)
     info = oracle("loads_without_remark", folder=str(tmp_path), model_class=class_name)
     assert info == {"missing_keys": [], "unexpected_keys": [], "mismatched_keys": [], "error_msgs": []}
     inputs = inputs_for(class_name)
     reference = oracle("torch_forward", folder=str(tmp_path), model_class=class_name, inputs=inputs, options={})
-    assert_same(backend.forward(model, inputs), reference)
+    assert_outputs(backend.forward(model, inputs), reference)
 
 
 FULL_SIZE = {
@@ -220,7 +196,7 @@ def test_full_size_models_equal_the_reference(backend, oracle, tmp_path, size):
     options = {"output_hidden_states": True}
     ours = backend.forward(backend.load("CLIPModel", tmp_path), inputs, **options)
     arguments = {"folder": str(tmp_path), "model_class": "CLIPModel", "inputs": inputs, "options": options}
-    assert_same(ours, oracle("torch_forward", **arguments, attn_implementation="sdpa"), where="CLIPModel")
+    assert_outputs(ours, oracle("torch_forward", **arguments, attn_implementation="sdpa"), class_name="CLIPModel")
     for path in tmp_path.iterdir():  # pytest keeps the folders of three runs, and these are large
         path.unlink()
 

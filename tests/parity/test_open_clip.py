@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 
 from converters.checkpoint import open_checkpoint
@@ -15,7 +14,7 @@ from converters.sidecars.description import describe
 from support.checkpoints import ODD_STEPS, odd_config, openai_config, save_checkpoint
 from support.configs import pixel_values, token_ids
 from support.entries import assert_same
-from support.tolerances import EMBEDDINGS
+from support.parity import assert_embeddings
 
 PIXELS, IDS = pixel_values(3, 30, 3), token_ids(4, 19)[0]
 IDS[0, 1] = 98  # larger than EOS, so that pooling at the largest id and at EOS differ
@@ -37,18 +36,12 @@ MODELS = {
 }
 
 
-def assert_embeddings(backend, folder, expected):
-    found = backend.forward(backend.load("CLIPModel", folder), INPUTS)
-    for name, array in expected.items():
-        assert np.abs(found[name] - array).max() < EMBEDDINGS, name
-
-
 @pytest.mark.parametrize("case", CONFIGS)
 def test_open_clip_gives_our_embeddings_for_what_we_write(backend, oracle, tmp_path, case):
     save_checkpoint(tmp_path / "source", CONFIGS[case], steps=ODD_STEPS)
     convert(tmp_path / "source", tmp_path / "open_clip", "open_clip")
     expected, preprocess_cfg = oracle("oracle_open_clip.embed", folder=str(tmp_path / "open_clip"), **INPUTS)
-    assert_embeddings(backend, tmp_path / "source", expected)
+    assert_embeddings(backend, tmp_path / "source", INPUTS, expected)
     assert tuple(preprocess_cfg["mean"]) == (0.5, 0.25, 0.125)
     assert tuple(preprocess_cfg["std"]) == (0.375, 0.5, 0.75)
     assert (preprocess_cfg["interpolation"], preprocess_cfg["resize_mode"]) == ("bilinear", "squash")
@@ -63,7 +56,7 @@ def test_we_read_what_open_clip_writes(backend, oracle, tmp_path, case, safe, cu
     state, expected = oracle("oracle_open_clip.save", folder=str(tmp_path), **options, **INPUTS)
     state = {bare_name(OPENAI, name): array for name, array in state.items()}
     assert_same(to_file(open_checkpoint(tmp_path).entries, OPENAI), state)
-    assert_embeddings(backend, tmp_path, expected)
+    assert_embeddings(backend, tmp_path, INPUTS, expected)
 
 
 @pytest.mark.parametrize("case", MODELS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from converters.checkpoint import open_checkpoint
@@ -12,23 +11,17 @@ from converters.naming.rules import OPENAI
 from support.checkpoints import openai_config, save_checkpoint
 from support.configs import pixel_values, token_ids
 from support.entries import assert_same
-from support.tolerances import EMBEDDINGS
+from support.parity import assert_embeddings
 
 PIXELS, IDS = pixel_values(3, 30, 3), token_ids(4, 19)[0]
 INPUTS = {"pixel_values": PIXELS, "input_ids": IDS}
-
-
-def assert_embeddings(backend, folder, expected):
-    found = backend.forward(backend.load("CLIPModel", folder), INPUTS)
-    for name, array in expected.items():
-        assert np.abs(found[name] - array).max() < EMBEDDINGS, name
 
 
 def test_openais_code_gives_our_embeddings_for_what_we_write(backend, oracle, tmp_path):
     save_checkpoint(tmp_path / "source", openai_config())  # exact in float16, which its code takes the weights to
     convert(tmp_path / "source", tmp_path / "openai", "openai")
     expected = oracle("oracle_openai.embed", path=str(tmp_path / "openai" / "model.pt"), **INPUTS)
-    assert_embeddings(backend, tmp_path / "source", expected)
+    assert_embeddings(backend, tmp_path / "source", INPUTS, expected)
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "float16"])
@@ -38,9 +31,9 @@ def test_we_read_what_openais_code_writes(backend, oracle, tmp_path, archive, ha
     state, expected = oracle("oracle_openai.save", path=str(path), archive=archive, half=half, **INPUTS)
     assert_same(to_file(open_checkpoint(path).entries, OPENAI), state)
     convert(path, tmp_path / "converted", "safetensors", dtype="float32")
-    assert_embeddings(backend, tmp_path / "converted", expected)
+    assert_embeddings(backend, tmp_path / "converted", INPUTS, expected)
     if not half:
-        assert_embeddings(backend, path, expected)
+        assert_embeddings(backend, path, INPUTS, expected)
 
 
 def test_there_and_back_is_bit_exact(tmp_path, oracle):

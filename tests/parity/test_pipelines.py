@@ -18,22 +18,22 @@ TASKS = {
 
 
 @pytest.fixture(scope="module")
-def checkpoint(shared, tmp_path_factory):
+def models(checkpoint, tmp_path_factory):
     """The trained checkpoint with a classifier beside it."""
-    folder, source = tmp_path_factory.mktemp("checkpoint"), shared / "emoji" / "checkpoint"
+    folder = tmp_path_factory.mktemp("models")
     with pytest.warns(UserWarning, match=naming("classifier.weight")):
-        classifier = clip_torch.CLIPForImageClassification.from_pretrained(source, num_labels=3)
+        classifier = clip_torch.CLIPForImageClassification.from_pretrained(checkpoint, num_labels=3)
     classifier.save_pretrained(folder / "classifier")
     for kind in (folder, folder / "classifier"):
-        clip_torch.CLIPProcessor.from_pretrained(source).save_pretrained(kind)
-    clip_torch.CLIPModel.from_pretrained(source).save_pretrained(folder)
+        clip_torch.CLIPProcessor.from_pretrained(checkpoint).save_pretrained(kind)
+    clip_torch.CLIPModel.from_pretrained(checkpoint).save_pretrained(folder)
     return folder
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_pipeline_gives_the_references_scores(oracle, shared, checkpoint, task):
+def test_a_pipeline_gives_the_references_scores(oracle, shared, models, task):
     model_class, inputs, options = TASKS[task]
-    folder = checkpoint / "classifier" if "Classification" in model_class else checkpoint
+    folder = models / "classifier" if "Classification" in model_class else models
     path = shared / "photos" / inputs
     arguments = {"task": task, "model_class": model_class, "folder": str(folder), **options}
     arguments["inputs"] = str(path) if path.suffix else inputs

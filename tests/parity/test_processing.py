@@ -13,19 +13,10 @@ from clip_core.processing import CLIPProcessor
 from clip_core.tokenization import CLIPTokenizer
 from clip_core.tokenization.fast import CLIPTokenizerFast
 
+REFERENCE = "oracle_processors"
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
 TEXTS = ["a photo of a cat", "two dogs, a bird and something else"]
 LONG = "word " * 100
-
-
-@pytest.fixture(scope="module")
-def reference(oracle):
-    return lambda function, **arguments: oracle(f"oracle_processors.{function}", **arguments)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(shared):
-    return shared / "emoji" / "checkpoint"
 
 
 CALLS = [

@@ -17,6 +17,8 @@ from support.messages import naming
 from support.texts import PIECES, corpus
 from support.vocabulary import IDS, openai_package, write_vocabulary
 
+REFERENCE = "oracle_tokenizers"
+
 CLASSES = [CLIPTokenizer, CLIPTokenizerFast]
 
 ADDED = [
@@ -41,16 +43,6 @@ ADDED_PIECES = (
     "Cafe\u0301",
     " cafe\u0301 ",
 )
-
-
-@pytest.fixture(scope="module")
-def reference(oracle):
-    return lambda function, **arguments: oracle(f"oracle_tokenizers.{function}", **arguments)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(shared):
-    return shared / "emoji" / "checkpoint"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from clip_core.modeling.parameters import MODEL_CLASSES, parameter_table
 from clip_torch.backend import backend as torch_backend
 from converters.verification.reference_trace import trace
 from support import tolerances
-from support.configs import pixel_values, tiny_config, token_ids
+from support.configs import inputs_for, tiny_config
 from support.entries import part_of
 
 CASES = {
@@ -24,13 +24,6 @@ CASES = {
 }
 
 
-def _inputs(class_name, pictures):
-    ids, mask = token_ids()
-    inputs = {"input_ids": ids, "attention_mask": mask, "pixel_values": pixel_values(pictures)}
-    takes = {"Text": ("input_ids", "attention_mask"), "Visi": ("pixel_values",), "ForI": ("pixel_values",)}
-    return {name: inputs[name] for name in takes.get(class_name[4:8], tuple(inputs))}
-
-
 def _saved(case, folder, dtype=torch.float64):
     class_name, text, pictures = CASES[case]
     torch.manual_seed(0)
@@ -40,7 +33,12 @@ def _saved(case, folder, dtype=torch.float64):
         for parameter in model.parameters():  # biases start at zero, and norms at one
             parameter.add_(torch.randn_like(parameter) / 20)
     model.save_pretrained(folder)
-    return model, class_name, _inputs(class_name, pictures)
+    inputs = inputs_for(class_name)
+    return (
+        model,
+        class_name,
+        {name: array[:pictures] if name == "pixel_values" else array for name, array in inputs.items()},
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
