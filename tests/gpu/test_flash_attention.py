@@ -7,12 +7,11 @@ import importlib.util
 import pytest
 import torch
 
-import clip_torch
 from clip_torch import flash_attention
 from clip_torch.attention import eager_attention
 from clip_torch.attention import flash_attention as attend_by_flash
 from clip_torch.plan import AttentionPlan, text_plan
-from support.gpu import DEVICE, REHEARSAL, arrays, config, relative
+from support.gpu import DEVICE, REHEARSAL, relative, torch_inputs, torch_model
 from support.tolerances import HALF_PRECISION
 
 pytestmark = pytest.mark.gpu
@@ -54,26 +53,24 @@ def test_the_kernels_agree_with_eager(case, dtype, head_dim):
     expected = attend(eager_attention, "eager", mask, head_dim, torch.float32)
     found = attend(attend_by_flash, "flash_attention_2", mask, head_dim, dtype)
     for name, ours, reference in zip(("output", "query", "key", "value"), found, expected, strict=True):
-        assert relative(ours, reference) < HALF_PRECISION[str(dtype)], name
+        assert relative(ours, reference) < HALF_PRECISION[str(dtype).removeprefix("torch.")], name
 
 
 def test_a_padded_text_equals_the_same_text_alone():
-    torch.manual_seed(0)
-    model = clip_torch.CLIPTextModel(config(attn_implementation="flash_attention_2").text_config)
-    model = model.to(DEVICE, torch.float16).eval()
-    ids, mask = (torch.from_numpy(array).to(DEVICE) for array in arrays("CLIPTextModel").values())
+    model = torch_model("CLIPTextModel", "flash_attention_2", "float16").eval()
+    ids, mask = torch_inputs("CLIPTextModel").values()
     with torch.no_grad():
         together = model(ids, attention_mask=mask).pooler_output
         for row, length in enumerate(mask.sum(-1).tolist()):
             alone = model(ids[row : row + 1, :length]).pooler_output[0]
-            assert relative(together[row].cpu(), alone.cpu()) < HALF_PRECISION["torch.float16"]
+            assert relative(together[row].cpu(), alone.cpu()) < HALF_PRECISION["float16"]
 
 
 @pytest.mark.skipif(REHEARSAL, reason="a rehearsal has no GPU whose kernels refuse anything")
 def test_single_precision_is_refused():
-    model = clip_torch.CLIPVisionModel(config(attn_implementation="flash_attention_2").vision_config).to(DEVICE)
+    model = torch_model("CLIPVisionModel", "flash_attention_2")
     with pytest.raises(ValueError, match=r"float16.*float32"):
-        model(torch.from_numpy(arrays("CLIPVisionModel")["pixel_values"]).to(DEVICE))
+        model(**torch_inputs("CLIPVisionModel"))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("flash_attn") is None, reason="needs the flash-attn package")
@@ -86,4 +83,4 @@ def test_the_package_and_pytorch_compute_the_same(case, monkeypatch):
         monkeypatch.setattr(flash_attention, "_found", kernels)
         found.append(attend(attend_by_flash, "flash_attention_2", mask, 64, torch.float16))
     for ours, reference in zip(*found, strict=True):
-        assert relative(ours, reference) < HALF_PRECISION["torch.float16"]
+        assert relative(ours, reference) < HALF_PRECISION["float16"]

@@ -55,10 +55,10 @@ LOSS = 1e-5
 LOSS_AFTER_STEPS = 1e-4
 
 # Half precision against single on a GPU, relative to the largest value: 10 and 7 bits of fraction, over a few layers.
-HALF_PRECISION = {"torch.float16": 5e-3, "torch.bfloat16": 4e-2}
+HALF_PRECISION = {"float16": 5e-3, "bfloat16": 4e-2}
 
 # Gradients likewise, relative to the largest of all parameters.
-HALF_PRECISION_GRADIENTS = {"torch.float16": 1e-2, "torch.bfloat16": 8e-2}
+HALF_PRECISION_GRADIENTS = {"float16": 1e-2, "bfloat16": 8e-2}
 
 # Logits of a tiny model in half precision against single: cosines to two digits, times a temperature of 14.
 HALF_PRECISION_LOGITS = {"rtol": 0.0, "atol": 0.1}
