@@ -22,6 +22,7 @@ from converters.naming.names import to_file
 from converters.naming.rules import FLAX
 from converters.tensors import TensorEntry
 from support.configs import inputs_for, pixel_values, tiny_config, token_ids
+from support.flax_models import build
 from support.messages import naming
 from support.tolerances import (
     CHECKPOINTED_GRADIENTS,
@@ -33,9 +34,8 @@ from support.tolerances import (
 )
 
 
-def model_and_inputs(class_name, batch=4, **config):
-    model = getattr(clip_flax, class_name)(tiny_config(num_labels=3, **config))
-    return model, inputs_for(class_name, batch)
+def model_and_inputs(class_name, **config):
+    return build(class_name, **config), inputs_for(class_name)
 
 
 # Compiling is most of the time of the tests of transformations.
@@ -243,7 +243,7 @@ def test_export_with_a_batch_of_any_size(class_name):
     function = jax.jit(lambda params, inputs: model(**inputs, params=params))
     exported = jax.export.export(function)(model.params_shape_tree, shapes)
     again = jax.export.deserialize(exported.serialize())
-    _, others = model_and_inputs(class_name, batch=7)
+    others = inputs_for(class_name, 7)
     others = {name: jnp.asarray(array) for name, array in others.items()}
     assert_same(again.call(model.params, others), model(**others))
 

@@ -15,11 +15,8 @@ from clip_flax.tensors import canonical_entries
 from converters.checkpoint import open_checkpoint
 from support.configs import inputs_for, pixel_values, tiny_config, token_ids
 from support.entries import assert_same
+from support.flax_models import build
 from support.messages import naming
-
-
-def build(class_name="CLIPModel", **config):
-    return getattr(clip_flax, class_name)(tiny_config(**config))
 
 
 @pytest.fixture
@@ -87,7 +84,7 @@ def test_a_dtype_of_parameters_that_is_none_is_refused(folder, dtype):
 
 @pytest.mark.parametrize("class_name", MODEL_CLASSES)
 def test_without_init_the_model_and_its_params_come_apart(class_name, tmp_path):
-    model = build(class_name, num_labels=3)
+    model = build(class_name)
     model.save_pretrained(tmp_path)
     empty, params = getattr(clip_flax, class_name).from_pretrained(tmp_path, _do_init=False)
     assert_equal(params, model)

@@ -6,12 +6,8 @@ import pytest
 import torch
 
 import clip_torch
-from support.configs import tiny_config, token_ids
-
-
-def build(class_name="CLIPTextModel", **config):
-    torch.manual_seed(0)
-    return getattr(clip_torch, class_name)(tiny_config(**config))
+from support.configs import token_ids
+from support.torch_models import build
 
 
 @pytest.fixture
@@ -20,7 +16,7 @@ def ids():
 
 
 def test_gradient_checkpointing_calls_each_layer_twice_in_training_alone(ids):
-    model = build()
+    model = build("CLIPTextModel")
     model.gradient_checkpointing_enable({"use_reentrant": False})
     calls = []
     model.text_model.encoder.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
@@ -44,7 +40,7 @@ def test_dtype_device_and_the_count_of_what_is_trained():
 
 
 def test_input_gradients_can_be_asked_for_and_dropped(ids):
-    model = build().requires_grad_(False)
+    model = build("CLIPTextModel").requires_grad_(False)
     model.enable_input_require_grads()
     assert model(ids).pooler_output.requires_grad
     model.disable_input_require_grads()
@@ -53,7 +49,7 @@ def test_input_gradients_can_be_asked_for_and_dropped(ids):
 
 def test_adapters_of_peft_name_the_model_they_were_trained_on(ids, tmp_path):
     peft = pytest.importorskip("peft", reason="PEFT is not installed")
-    build().save_pretrained(tmp_path / "base")
+    build("CLIPTextModel").save_pretrained(tmp_path / "base")
     base = clip_torch.CLIPTextModel.from_pretrained(tmp_path / "base")
     lora = peft.get_peft_model(base, peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
     lora.save_pretrained(tmp_path / "adapter")

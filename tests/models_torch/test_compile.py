@@ -8,15 +8,13 @@ import sys
 import pytest
 import torch
 
-import clip_torch
-from support.configs import CLASSES, inputs_for, pixel_values, tiny_config, token_ids
+from support.configs import CLASSES, pixel_values, token_ids
 from support.tolerances import FLOAT32, HALF_PRECISION_LOGITS, SUMMED_GRADIENTS
+from support.torch_models import build, tensors
 
 
-def model_and_inputs(class_name, batch=4, **config):
-    torch.manual_seed(0)
-    model = getattr(clip_torch, class_name)(tiny_config(num_labels=3, **config)).eval()
-    return model, {name: torch.from_numpy(array) for name, array in inputs_for(class_name, batch).items()}
+def model_and_inputs(class_name, **config):
+    return build(class_name, **config), tensors(class_name)
 
 
 def assert_same(ours, expected):
@@ -54,7 +52,7 @@ def test_inductor_gives_the_same_numbers():
 
 
 def test_a_model_with_its_loss_compiles_into_one_graph():
-    model = clip_torch.CLIPModel(tiny_config()).eval()
+    model = build()
     inputs = torch.from_numpy(token_ids(4)[0]), torch.from_numpy(pixel_values(4))
     compiled = torch.compile(model, fullgraph=True, backend="eager", dynamic=True)
     with torch.no_grad():
@@ -66,7 +64,7 @@ def test_every_class_exports_with_a_dynamic_batch(class_name):
     model, inputs = model_and_inputs(class_name)
     shapes = {name: {0: torch.export.Dim.DYNAMIC} for name in inputs}
     exported = torch.export.export(model, (), inputs, dynamic_shapes=shapes)
-    _, other = model_and_inputs(class_name, batch=7)
+    other = tensors(class_name, batch=7)
     with torch.no_grad():
         assert_same(exported.module()(**other), model(**other))
 

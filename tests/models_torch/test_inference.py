@@ -9,23 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-import clip_torch
 from clip_torch import inference
 from clip_torch.backend import ModelEncoder
 from clip_torch.inference import PackedLinear, PreparedEncoderLayer, parameters
 from clip_torch.layers import ACTIVATION_FUNCTIONS, quick_gelu
-from support.configs import CLASSES, inputs_for, tiny_config, token_ids
+from support.configs import CLASSES, token_ids
 from support.messages import naming
 from support.tolerances import BFLOAT16_OUTPUTS, FLOAT32, FLOAT32_OPERATION
-
-
-def build(class_name="CLIPModel", **config):
-    torch.manual_seed(0)
-    return getattr(clip_torch, class_name)(tiny_config(num_labels=3, **config)).eval()
-
-
-def inputs_of(class_name, batch=4):
-    return {name: torch.from_numpy(array) for name, array in inputs_for(class_name, batch).items()}
+from support.torch_models import build, tensors
 
 
 def assert_prepared_is_same(model, inputs, **options):
@@ -42,19 +33,19 @@ def assert_prepared_is_same(model, inputs, **options):
 @pytest.mark.parametrize("class_name", CLASSES)
 @pytest.mark.parametrize("batch", [1, 4])
 def test_a_prepared_model_gives_the_same_outputs(class_name, batch):
-    assert_prepared_is_same(build(class_name), inputs_of(class_name, batch))
+    assert_prepared_is_same(build(class_name), tensors(class_name, batch))
 
 
 @pytest.mark.parametrize("hidden_act", ACTIVATION_FUNCTIONS)
 def test_every_activation_is_the_same_fused_or_not(hidden_act):
     model = build("CLIPVisionModel", vision={"hidden_act": hidden_act})
     assert model.vision_model.encoder.layers[0].mlp.activation_fn.name == hidden_act
-    assert_prepared_is_same(model, inputs_of("CLIPVisionModel"))
+    assert_prepared_is_same(model, tensors("CLIPVisionModel"))
 
 
 def test_hidden_states_and_attentions_come_as_before():
     model = build(attn_implementation="eager")
-    inputs = inputs_of("CLIPModel")
+    inputs = tensors("CLIPModel")
     with torch.inference_mode():
         expected = model(**inputs, output_hidden_states=True, output_attentions=True)
         output = model.prepare_for_inference()(**inputs, output_hidden_states=True, output_attentions=True)
@@ -68,7 +59,7 @@ def test_hidden_states_and_attentions_come_as_before():
 @pytest.mark.parametrize("tokens", [1, 21, 40])
 def test_a_batch_in_parts_gives_the_same_outputs(implementation, tokens, monkeypatch):
     monkeypatch.setattr(inference, "TOKENS_AT_ONCE", tokens)
-    model, inputs = build(attn_implementation=implementation), inputs_of("CLIPModel", batch=7)
+    model, inputs = build(attn_implementation=implementation), tensors("CLIPModel", batch=7)
     inputs["attention_mask"][2], inputs["attention_mask"][5, 3:] = 0, 0
     options = {"output_hidden_states": True, "output_attentions": implementation == "eager"}
     with torch.inference_mode():
@@ -84,7 +75,7 @@ def test_a_batch_in_parts_gives_the_same_outputs(implementation, tokens, monkeyp
 
 def test_a_large_batch_does_go_in_parts(monkeypatch):
     monkeypatch.setattr(inference, "TOKENS_AT_ONCE", 30)
-    model, inputs = build("CLIPTextModel").prepare_for_inference(), inputs_of("CLIPTextModel", batch=7)
+    model, inputs = build("CLIPTextModel").prepare_for_inference(), tensors("CLIPTextModel", batch=7)
     rows = []
     model.text_model.encoder.layers[0].register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
     model(**inputs)
@@ -102,7 +93,7 @@ def test_pictures_of_another_size_come_as_before():
 def test_bfloat16_is_as_near_prepared_as_not():
     if not inference.multiplies_bfloat16():
         pytest.skip("this CPU lacks instructions for bfloat16")
-    inputs, model = inputs_of("CLIPModel"), build()
+    inputs, model = tensors("CLIPModel"), build()
     with torch.inference_mode():
         expected = model(**inputs).logits_per_image
         plain = build().to(torch.bfloat16)
@@ -135,14 +126,14 @@ def test_rows_that_are_all_padding_and_pruned_heads_come_as_before():
 
 
 def test_preparing_twice_or_outside_of_inference_mode_changes_nothing():
-    model, inputs = build(), inputs_of("CLIPModel")
+    model, inputs = build(), tensors("CLIPModel")
     once = model.prepare_for_inference()(**inputs).logits_per_image
     again = model.prepare_for_inference()(**inputs).logits_per_image
     assert torch.equal(once, again)
 
 
 def test_a_copy_gives_the_same():
-    model, inputs = build().prepare_for_inference(), inputs_of("CLIPModel")
+    model, inputs = build().prepare_for_inference(), tensors("CLIPModel")
     with torch.inference_mode():
         assert torch.equal(copy.deepcopy(model)(**inputs).logits_per_image, model(**inputs).logits_per_image)
 
@@ -169,7 +160,7 @@ def test_a_layer_is_in_memory_once():
     ],
 )
 def test_what_it_can_no_longer_do_is_refused(act, what, tmp_path):
-    model, inputs = build().prepare_for_inference(), inputs_of("CLIPModel")
+    model, inputs = build().prepare_for_inference(), tensors("CLIPModel")
     with torch.inference_mode():
         before = model(**inputs).logits_per_image
         with pytest.raises(ValueError, match=naming("prepare_for_inference", what)):
@@ -179,7 +170,7 @@ def test_what_it_can_no_longer_do_is_refused(act, what, tmp_path):
 
 
 def test_moving_it_to_where_it_is_does_nothing():
-    model, inputs = build(), inputs_of("CLIPModel")
+    model, inputs = build(), tensors("CLIPModel")
     expected = model.prepare_for_inference()(**inputs).logits_per_image
     assert torch.equal(model.to("cpu").float().eval()(**inputs).logits_per_image, expected)
 

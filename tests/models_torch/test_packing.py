@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-import clip_torch
 from clip_torch.packing import Packing
-from support.configs import EOS_TOKEN_ID, tiny_config
+from support.configs import EOS_TOKEN_ID
 from support.tolerances import GRADIENTS, SAME_EMBEDDINGS, ZERO_GRADIENT
+from support.torch_models import build
 
 LENGTHS = (7, 12, 9, 12, 5)
 
@@ -20,11 +20,6 @@ def texts(lengths=LENGTHS, seq=14):
     for row, length in enumerate(lengths):
         ids[row, : length - 1], ids[row, length - 1] = random.integers(1, 90, length - 1), EOS_TOKEN_ID
     return torch.from_numpy(ids)
-
-
-def build(**text):
-    torch.manual_seed(0)
-    return clip_torch.CLIPModel(tiny_config(text)).eval()
 
 
 def test_packing_leaves_out_padding_and_puts_zeros_for_it():
@@ -38,7 +33,7 @@ def test_packing_leaves_out_padding_and_puts_zeros_for_it():
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
 @pytest.mark.parametrize("prepared", [False, True])
 def test_packed_features_are_those_of_the_whole_input(implementation, prepared):
-    model, ids = build(attn_implementation=implementation), texts()
+    model, ids = build(text={"attn_implementation": implementation}), texts()
     with torch.inference_mode():
         expected = model.text_projection(model.text_model(ids).pooler_output)
         if prepared:

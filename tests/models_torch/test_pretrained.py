@@ -8,13 +8,8 @@ import pytest
 import torch
 
 import clip_torch
-from support.configs import tiny_config
 from support.messages import naming
-
-
-def build(class_name="CLIPModel", **config):
-    torch.manual_seed(0)
-    return getattr(clip_torch, class_name)(tiny_config(**config)).eval()
+from support.torch_models import build
 
 
 @pytest.fixture
