@@ -140,14 +140,16 @@ def test_no_mask_makes_nan_in_any_dtype(backend, dtype, implementation):
 
 
 def test_the_bias_is_made_once_for_all_layers(backend):
-    mask = np.ones((BATCH, SEQ))
+    mask, states = np.ones((BATCH, SEQ)), backend.tensor(np.zeros((BATCH, SEQ, 4)), "float32")
     assert backend.module("plan").AttentionPlan().bias is None
     mask[0, -1] = 0
-    plan = backend.module("plan").text_plan(
-        "sdpa", backend.tensor(mask), backend.tensor(np.zeros((BATCH, SEQ, 4)), "float32")
-    )
+    plan = backend.module("plan").text_plan("sdpa", backend.tensor(mask), states)
     assert tuple(plan.bias.shape) == (BATCH, 1, SEQ, SEQ)
     assert not getattr(plan, "is_causal", False)  # already in the bias
+    mask[0], mask[1, :2] = 0, 0
+    keyless = np.asarray(backend.module("plan").text_plan("sdpa", backend.tensor(mask), states).keyless)
+    assert keyless.shape == ((BATCH, 1, SEQ, 1) if backend.name == "tf" else (BATCH, SEQ, 1, 1))
+    assert keyless.reshape(BATCH, SEQ).sum(-1).tolist() == [SEQ, 2, 0, 0, 0]
 
 
 @pytest.mark.parametrize("class_name", ["CLIPTextModel", "CLIPVisionModel"])

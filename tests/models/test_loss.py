@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from support.backends import BACKENDS
 from support.messages import naming
 from support.tolerances import LOSS
 
@@ -19,6 +20,17 @@ def classification(backend, labels, logits=LOGITS, problem_type=None):
     """The loss of a classifier, and its gradient by the logits."""
     loss = backend.module("loss").classification_loss
     return backend.value_and_gradient(lambda tensor: loss(tensor, backend.tensor(labels), problem_type), logits)
+
+
+# PyTorch's loss has the dtype of its logits, as transformers' has.
+@pytest.mark.parametrize("own", [one for one in BACKENDS if one.name != "torch"], ids=lambda one: one.name)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_losses_are_taken_in_float32(own, dtype):
+    logits = own.tensor(LOGITS[:, :4], dtype)
+    rounded = np.asarray(own.tensor(logits, "float32"), np.float64)
+    loss = np.asarray(own.module("loss").contrastive_loss(logits))
+    assert loss.dtype == np.float32
+    assert loss == pytest.approx(-log_softmax(rounded).diagonal().mean(), rel=LOSS)
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (2, 3)])

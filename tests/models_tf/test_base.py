@@ -1,4 +1,4 @@
-"""Methods specific to Keras: fitting a resized model, counts, and transformers' names."""
+"""Methods specific to Keras: fitting a resized model, and counts."""
 
 from __future__ import annotations
 
@@ -30,8 +30,3 @@ def test_keras_counts_the_same():
     assert model.num_parameters() == model.count_params() == total
     model.text_model.trainable = False
     assert model.num_parameters(only_trainable=True) < total
-
-
-def test_the_names_of_transformers_mean_the_same_classes():
-    for name in ("CLIPModel", "CLIPTextModel", "CLIPTextModelWithProjection", "CLIPVisionModel"):
-        assert getattr(clip_tf, f"TF{name}") is getattr(clip_tf, name)
