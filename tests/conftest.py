@@ -14,6 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from support.hub_server import HubServer
     from support.oracle import Oracle
 
 # Each test process has its share of the processors: threads that outnumber them wait for each other, which takes
@@ -63,6 +64,16 @@ def oracle() -> Iterator[Oracle]:
     process.close()
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[HubServer]:
+    """A stand-in for the hub."""
+    from support.hub_server import HubServer
+
+    server = HubServer()
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
     """A function that runs clip-zoo in this process, offline, and returns exit code, stdout and stderr."""
@@ -83,12 +94,11 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
 @pytest.fixture(scope="session")
 def run_program() -> Callable[..., str]:
     """A function that runs a program in a fresh interpreter with our packages, and returns its output."""
-    root = Path(__file__).parents[1]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (root, root / "tests")))}
+    from support.programs import environment
 
     def run(program: str, *arguments: object) -> str:
         command = [sys.executable, "-c", program, *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
         assert done.returncode == 0, done.stderr
         return done.stdout
 

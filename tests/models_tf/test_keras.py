@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
@@ -14,6 +13,7 @@ import tensorflow as tf
 import clip_tf
 from support.configs import CLASSES, inputs_for, pixel_values, token_ids
 from support.messages import mentions, naming
+from support.programs import environment
 from support.tf_models import assert_close, build
 from support.tolerances import BFLOAT16_OUTPUTS, LOSS, SAME_OUTPUTS
 
@@ -219,28 +219,17 @@ print("same")
 """
 
 
-def test_two_devices_train_as_one(request):
-    run = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES],
-        capture_output=True,
-        text=True,
-        env=environment(request.config.rootpath),
-        check=False,
-    )
-    assert run.stdout.strip().endswith("same"), run.stderr
+def test_two_devices_train_as_one(run_program):
+    assert run_program(TWO_DEVICES).strip().endswith("same")
 
 
-def test_another_backend_of_keras_is_refused_with_what_to_do(request):
+def test_another_backend_of_keras_is_refused_with_what_to_do():
     run = subprocess.run(
         [sys.executable, "-c", "import clip_tf"],
         capture_output=True,
         text=True,
-        env=environment(request.config.rootpath) | {"KERAS_BACKEND": "numpy"},
+        env=environment(KERAS_BACKEND="numpy"),
         check=False,
     )
     assert run.returncode == 1
     assert mentions(run.stderr.splitlines()[-1], "clip_tf", "TensorFlow", "'numpy'", "KERAS_BACKEND=tensorflow")
-
-
-def environment(root):
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (root, root / "tests")))}

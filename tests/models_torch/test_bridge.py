@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +12,9 @@ import pytest
 import clip_torch
 from support.configs import CLASSES
 from support.messages import mentions
+from support.programs import environment
 from support.tolerances import EMBEDDINGS, MOVED_BY_TRAINING
 
-ROOT = Path(__file__).parents[2]
 NEWER = Path(f"{sys.prefix}-bench-transformers5", "bin", "python")
 
 
@@ -25,9 +24,8 @@ def facts(request, oracle):
         return oracle("oracle_bridge.facts")
     if not NEWER.exists():
         pytest.skip("needs the environment with transformers 5: make test-transformers5")
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "HF_HUB_OFFLINE": "1"}
     command = [NEWER, "-W", "ignore", "-m", "support.oracle_bridge"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(HF_HUB_OFFLINE="1"))
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout.splitlines()[-1])
 

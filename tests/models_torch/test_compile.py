@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -76,13 +73,13 @@ torch.save(torch.export.load(sys.argv[1]).module()(**torch.load(sys.argv[2])).to
 
 
 @pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPForImageClassification"])
-def test_an_exported_model_can_be_saved_and_loaded_elsewhere(class_name, tmp_path):
+def test_an_exported_model_can_be_saved_and_loaded_elsewhere(class_name, tmp_path, run_program):
     model, inputs = model_and_inputs(class_name)
     exported = torch.export.export(model, (), inputs)
     files = [tmp_path / name for name in ("model.pt2", "inputs.pt", "outputs.pt")]
     torch.export.save(exported, files[0])
     torch.save(inputs, files[1])
-    subprocess.run([sys.executable, "-c", LOADING, *map(str, files)], check=True)
+    run_program(LOADING, *files)
     torch.testing.assert_close(torch.load(files[2]), exported.module()(**inputs).to_tuple())
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from support.checkpoints import odd_config, save_checkpoint
@@ -30,9 +27,7 @@ print("torch._dynamo" in sys.modules, "triton" in sys.modules)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_loading_running_and_saving_a_model_leaves_the_compiler_alone(tmp_path, dtype):
+def test_loading_running_and_saving_a_model_leaves_the_compiler_alone(tmp_path, run_program, dtype):
     save_checkpoint(tmp_path / "model", odd_config())
-    arguments = [str(tmp_path / "model"), str(tmp_path / "again"), dtype]
-    program = [sys.executable, "-c", LOAD_RUN_AND_SAVE, *arguments]
-    run = subprocess.run(program, capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["False", "False"]
+    loaded = run_program(LOAD_RUN_AND_SAVE, tmp_path / "model", tmp_path / "again", dtype)
+    assert loaded.split() == ["False", "False"]

@@ -13,7 +13,7 @@ import torch
 import clip_torch
 from converters.checkpoint import open_checkpoint
 from support.configs import tiny_config
-from support.hub_server import TOKEN, HubServer
+from support.hub_server import TOKEN
 
 PROGRAM = """
 import sys, json
@@ -33,13 +33,6 @@ for kwargs in ({"revision": "gone"}, {"subfolder": "gone"}):
         errors.append(str(error))
 print(json.dumps({"totals": [total(model), total(again), total(text)], "url": url, "errors": errors}))
 """ % (TOKEN, TOKEN)  # noqa: UP031  the program is full of braces
-
-
-@pytest.fixture
-def server():
-    server = HubServer()
-    yield server
-    server.close()
 
 
 def files_of(folder):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -22,6 +21,7 @@ from converters.checkpoint import open_checkpoint
 from converters.moments import read_moments
 from support.configs import tiny_config
 from support.messages import naming
+from support.programs import environment
 from support.tolerances import LOSS_AFTER_STEPS
 from support.training import assert_trained_alike, batch, losses_of, save_batches, write_fresh_model, write_pairs
 from support.training_data import picture
@@ -112,9 +112,9 @@ def free_port():
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory, request):
+def together(tmp_path_factory):
     """The folder of the runs of two processes, and their options."""
-    folder, root = tmp_path_factory.mktemp("together"), request.config.rootpath
+    folder = tmp_path_factory.mktemp("together")
     write_start(folder / "start")
     options = write_data(folder)
     train(**options, checkpoint_dir=folder / "whole")
@@ -122,10 +122,9 @@ def together(tmp_path_factory, request):
     stop_early(folder / "one")
     (folder / "told.json").write_text(json.dumps({"cases": CASES, "run": options}))
     (folder / "program.py").write_text(PROGRAM)
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     launch = ["-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port()}"]
     command = [sys.executable, *launch, str(folder / "program.py"), str(folder)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(OMP_NUM_THREADS="1"))
     assert run.returncode == 0, run.stderr[-3000:]
     return folder, options
 

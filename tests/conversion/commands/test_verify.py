@@ -14,12 +14,6 @@ BOTH = ["--frameworks", "reference,torch"]
 
 
 @pytest.fixture
-def model(tmp_path):
-    save_checkpoint(tmp_path / "model", tiny_config())
-    return tmp_path / "model"
-
-
-@pytest.fixture
 def faulty(model):
     """The same weights, with another activation in the text tower's configuration."""
     folder = model.parent / "faulty"

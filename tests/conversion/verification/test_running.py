@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from importlib.metadata import entry_points
 
 import pytest
 
 from converters.verification.verify import verify
-from support.checkpoints import save_checkpoint
-from support.configs import tiny_config
 
 CRASHING = """
 import os, signal
@@ -21,12 +17,6 @@ def trace(source, inputs, **keywords):
 
 backend = Backend(load=None, trace=trace, train=None, return_tensors="np", versions=dict)
 """
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    save_checkpoint(tmp_path / "model", tiny_config())
-    return tmp_path / "model"
 
 
 @pytest.fixture
@@ -47,10 +37,10 @@ def plug_in(tmp_path, monkeypatch):
     return install
 
 
-def test_frameworks_in_processes_of_their_own_give_what_they_give_in_one(checkpoint):
+def test_frameworks_in_processes_of_their_own_give_what_they_give_in_one(model):
     frameworks = ["reference", "torch"]
-    alone = verify(checkpoint, frameworks=frameworks, gradients=True)
-    together = verify(checkpoint, frameworks=frameworks, gradients=True, own_processes=False)
+    alone = verify(model, frameworks=frameworks, gradients=True)
+    together = verify(model, frameworks=frameworks, gradients=True, own_processes=False)
     assert alone.passed
     assert [(one.stage, one.pair) for one in alone.comparisons] == [
         (one.stage, one.pair) for one in together.comparisons
@@ -67,9 +57,9 @@ def test_frameworks_in_processes_of_their_own_give_what_they_give_in_one(checkpo
         ("raise RuntimeError('out of device memory')", "out of device memory"),
     ],
 )
-def test_a_death_is_the_result_of_the_framework_that_died(checkpoint, plug_in, body, told):
+def test_a_death_is_the_result_of_the_framework_that_died(model, plug_in, body, told):
     plug_in(body)
-    result = verify(checkpoint, frameworks=["reference", "broken", "torch"])
+    result = verify(model, frameworks=["reference", "broken", "torch"])
     assert result.frameworks == ["reference", "broken", "torch"]
     assert list(result.failures) == ["broken"]
     assert told in result.failures["broken"]
@@ -80,27 +70,26 @@ def test_a_death_is_the_result_of_the_framework_that_died(checkpoint, plug_in, b
     assert result.to_dict()["failures"] == result.failures
 
 
-def test_a_framework_that_fails_to_import_is_reported_and_not_left_out(checkpoint, plug_in, tmp_path):
+def test_a_framework_that_fails_to_import_is_reported_and_not_left_out(model, plug_in, tmp_path):
     plug_in("pass")
     (tmp_path / "site" / "broken_backend.py").write_text("raise OSError('libcudart.so.12 is missing')")
-    result = verify(checkpoint, frameworks=["reference", "broken"])
+    result = verify(model, frameworks=["reference", "broken"])
     assert list(result.failures) == ["broken"]
     assert "libcudart.so.12" in result.failures["broken"]
     assert not result.passed
 
 
 @pytest.mark.parametrize("error", ["ValueError", "OSError", "ImportError"])
-def test_bad_input_is_the_same_error_as_in_this_process(checkpoint, plug_in, error):
+def test_bad_input_is_the_same_error_as_in_this_process(model, plug_in, error):
     plug_in(f"raise {error}('no such thing: 4711')")
     with pytest.raises({"ValueError": ValueError, "OSError": OSError, "ImportError": ImportError}[error], match="4711"):
-        verify(checkpoint, frameworks=["reference", "broken"])
+        verify(model, frameworks=["reference", "broken"])
 
 
-def test_no_framework_is_loaded_into_the_callers_process(checkpoint):
+def test_no_framework_is_loaded_into_the_callers_process(model, run_program):
     program = (
         "import sys; from converters.verification.verify import verify\n"
         "result = verify(sys.argv[1], frameworks=['reference', 'torch', 'flax'])\n"
         "print(result.passed, {'torch', 'jax', 'flax', 'tensorflow'} & sys.modules.keys())"
     )
-    ran = subprocess.run([sys.executable, "-c", program, str(checkpoint)], capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == ["True", "set()"]
+    assert run_program(program, model).split() == ["True", "set()"]

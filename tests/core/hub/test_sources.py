@@ -9,7 +9,7 @@ import pytest
 
 from clip_core.hub import check_file_name, find_file, list_files, require_file, split_hub_options
 from clip_core.hub.options import LOADER_KEYWORDS, refuse_loader_keywords
-from support.hub_server import TOKEN, HubClient, HubClientError, HubServer
+from support.hub_server import TOKEN, HubClient, HubClientError
 from support.messages import mentions, naming
 
 CONFIG = b'{"model_type": "clip", "text_config": {"hidden_size": 40, "num_attention_heads": 5}}'
@@ -22,13 +22,6 @@ def folder(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
     return tmp_path / "clip"
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = HubServer()
-    yield server
-    server.close()
 
 
 @pytest.fixture(autouse=True)
