@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 from clip_core.modeling.parameters import MODEL_CLASSES
-from converters.checkpoint import CheckpointError
+from converters.checkpoint import CheckpointError, open_checkpoint
 from support.configs import inputs_for, tiny_config
 from support.entries import assert_same
 from support.messages import naming
@@ -171,20 +172,44 @@ def test_mismatched_sizes_are_an_error_unless_ignored(backend, saved):
 
 @pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPVisionModel"])
 def test_the_configuration_of_a_loaded_model_states_the_dtype_of_its_weights(backend, saved, class_name):
-    option = "param_dtype" if backend.name == "flax" else "dtype"
     for dtype in (None, "float16", "auto"):
-        model = backend.load(class_name, saved(backend), **{option: dtype})
+        model = backend.load(class_name, saved(backend), **{backend.dtype_keywords[0]: dtype})
         config, found = model.config, set(backend.dtypes(model).values())
         parts = [config, *(getattr(config, key) for key in config.sub_configs)]
         assert {part.dtype for part in parts} == {part.torch_dtype for part in parts} == found
         assert found == {dtype if dtype == "float16" else "float32"}
 
 
+@pytest.mark.parametrize("stored", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("asked", [None, "auto", "bfloat16", "the framework's float16"])
+def test_weights_are_loaded_in_the_dtype_that_is_asked_for(backend, tmp_path, stored, asked):
+    model = backend.cast(backend.build("CLIPModel", tiny_config()), stored)
+    model.save_pretrained(tmp_path)
+    wrote = np.dtype(getattr(ml_dtypes, stored, stored))
+    assert {entry.dtype for entry in open_checkpoint(tmp_path).entries.values()} == {wrote}
+    given = backend.dtype("float16") if asked == "the framework's float16" else asked
+    by_default = stored if backend.name == "flax" else "float32"  # as in transformers
+    wanted = {None: by_default, "auto": stored, "bfloat16": "bfloat16"}.get(asked, "float16")
+    expected = backend.cast(model, wanted)
+    for keyword in backend.dtype_keywords:
+        assert_equal(backend, backend.load("CLIPModel", tmp_path, **{keyword: given}), expected)
+
+
+def test_auto_dtype_is_that_of_the_weights_where_the_configuration_states_none(backend, tmp_path):
+    backend.cast(backend.build("CLIPModel", tiny_config()), "float16").save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["dtype"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    loaded = backend.load("CLIPModel", tmp_path, **{backend.dtype_keywords[0]: "auto"})
+    assert set(backend.dtypes(loaded).values()) == {"float16"}
+
+
 @pytest.mark.parametrize("dtype", ["int8", "float17", "integer", 3])
 def test_a_dtype_that_is_none_is_refused(backend, saved, dtype):
-    dtype = backend.integer_dtype() if dtype == "integer" else dtype
-    with pytest.raises(ValueError, match=naming(repr(dtype), "float32")):
-        backend.load("CLIPModel", saved(backend), dtype=dtype)
+    dtype = backend.dtype("int32") if dtype == "integer" else dtype
+    for keyword in {"dtype", *backend.dtype_keywords}:
+        with pytest.raises(ValueError, match=naming(repr(dtype), "float32")):
+            backend.load("CLIPModel", saved(backend), **{keyword: dtype})
 
 
 def test_config_fields_and_the_attention_are_set_by_keyword(backend, saved):
@@ -248,7 +273,7 @@ def test_keywords_that_ask_for_something_are_refused_by_name(backend, saved):
 
 
 def test_a_dict_of_dtypes_names_one_for_all(backend, saved):
-    option = "param_dtype" if backend.name == "flax" else "dtype"
+    option = backend.dtype_keywords[0]
     for dtypes, expected in (({}, "float32"), ({"": "float16", "text_config": "float16"}, "float16")):
         model = backend.load("CLIPModel", saved(backend), **{option: dtypes})
         assert set(backend.dtypes(model).values()) == {expected}

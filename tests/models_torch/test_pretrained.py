@@ -1,8 +1,6 @@
-"""Loading and saving in PyTorch: the reference reads the files, and dtypes and devices."""
+"""Loading and saving in PyTorch: the reference reads the files, and devices."""
 
 from __future__ import annotations
-
-import json
 
 import pytest
 import torch
@@ -44,26 +42,6 @@ def test_shards_and_bin_files_come_back_and_the_reference_reads_them(model, tmp_
     assert_equal(clip_torch.CLIPModel.from_pretrained(tmp_path), model)
     info = oracle("loads_without_remark", folder=str(tmp_path), model_class="CLIPModel")
     assert not any(info.values())
-
-
-@pytest.mark.parametrize("stored", ["float32", "float16", "bfloat16"])
-@pytest.mark.parametrize("asked", [None, "auto", "bfloat16", torch.float16])
-@pytest.mark.parametrize("keyword", ["dtype", "torch_dtype"])
-def test_dtypes(model, tmp_path, stored, asked, keyword):
-    model.to(getattr(torch, stored)).save_pretrained(tmp_path)
-    loaded = clip_torch.CLIPModel.from_pretrained(tmp_path, **{keyword: asked})
-    wanted = {None: "float32", "auto": stored}.get(asked, str(asked).removeprefix("torch."))
-    assert {str(parameter.dtype) for parameter in loaded.parameters()} == {f"torch.{wanted}"}
-    again = model.to(getattr(torch, wanted)).state_dict()
-    assert all(torch.equal(tensor, again[name]) for name, tensor in loaded.state_dict().items())
-
-
-def test_auto_dtype_is_the_weights_where_the_config_is_silent(model, tmp_path):
-    model.half().save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    del config["dtype"]
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    assert clip_torch.CLIPModel.from_pretrained(tmp_path, dtype="auto").dtype == torch.float16
 
 
 @pytest.mark.parametrize("device_map", ["cpu", "auto", {"": "cpu"}, torch.device("cpu"), "meta"])

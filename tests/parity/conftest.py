@@ -1,4 +1,4 @@
-"""What several tests compare with: the reference's functions, and a trained checkpoint."""
+"""The reference's functions and a trained checkpoint, for several tests."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ class FlaxBackend:
     precise = "float32"  # in float64 `sdpa` is `eager`
     no_dropout = None
     embedding_size = "num_embeddings"
+    dtype_keywords = ("param_dtype",)
 
     def build(self, class_name: str, config: Any, seed: int = 0, dtype: str = "float32") -> Any:
         import clip_flax
@@ -43,10 +44,10 @@ class FlaxBackend:
 
         return jax.enable_x64(True)
 
-    def integer_dtype(self) -> Any:
+    def dtype(self, name: str) -> Any:
         import jax.numpy as jnp
 
-        return jnp.int32
+        return getattr(jnp, name)
 
     def other_layer(self) -> Any:
         from flax import nnx
@@ -107,6 +108,11 @@ class FlaxBackend:
 
     def dtypes(self, model: Any) -> dict[str, str]:
         return {name: array.dtype.name for name, array in self.weights(model).items()}
+
+    def cast(self, model: Any, dtype: str) -> Any:
+        cast = {"float32": model.to_fp32, "float16": model.to_fp16, "bfloat16": model.to_bf16}[dtype]
+        model.params = cast(model.params)
+        return model
 
     def state_dict(self, model: Any) -> Any:
         return self.weights(model)

@@ -18,6 +18,7 @@ class TensorFlowBackend:
     precise = "float64"
     no_dropout = None
     embedding_size = "input_dim"
+    dtype_keywords = ("dtype",)
 
     def build(self, class_name: str, config: Any, seed: int = 0, dtype: str = "float32") -> Any:
         import keras
@@ -47,10 +48,10 @@ class TensorFlowBackend:
     def double_precision(self) -> AbstractContextManager[Any]:
         return nullcontext()
 
-    def integer_dtype(self) -> Any:
+    def dtype(self, name: str) -> Any:
         import tensorflow as tf
 
-        return tf.int64
+        return getattr(tf, name)
 
     def other_layer(self) -> Any:
         import keras
@@ -118,6 +119,14 @@ class TensorFlowBackend:
 
     def dtypes(self, model: Any) -> dict[str, str]:
         return {name: array.dtype.name for name, array in self.weights(model).items()}
+
+    def cast(self, model: Any, dtype: str) -> Any:
+        import tensorflow as tf
+
+        made = type(model)(model.config, dtype=dtype)
+        for one, other in zip(made.weights, model.weights, strict=True):
+            one.assign(tf.cast(other, dtype))
+        return made
 
     def state_dict(self, model: Any) -> Any:
         return self.weights(model)

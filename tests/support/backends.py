@@ -22,6 +22,7 @@ class TorchBackend:
         precise: the dtype in which implementations of attention are compared.
         no_dropout: what its attention functions take for it.
         embedding_size: the attribute that holds an embedding's number of rows.
+        dtype_keywords: what `from_pretrained` calls the dtype of the parameters.
     """
 
     name = "torch"
@@ -29,6 +30,7 @@ class TorchBackend:
     precise = "float64"
     no_dropout = 0.0
     embedding_size = "num_embeddings"
+    dtype_keywords = ("dtype", "torch_dtype")
 
     def build(self, class_name: str, config: Any, seed: int = 0, dtype: str = "float32") -> Any:
         """Build a model with random weights, in evaluation mode."""
@@ -62,11 +64,11 @@ class TorchBackend:
         """Allow float64."""
         return nullcontext()
 
-    def integer_dtype(self) -> Any:
-        """Return a dtype of the framework that is not floating point."""
+    def dtype(self, name: str) -> Any:
+        """Return a dtype of the framework by name."""
         import torch
 
-        return torch.int64
+        return getattr(torch, name)
 
     def other_layer(self) -> Any:
         """Return a layer that is not CLIP's."""
@@ -127,6 +129,10 @@ class TorchBackend:
     def dtypes(self, model: Any) -> dict[str, str]:
         """Return the parameters' dtypes by canonical name."""
         return {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in model.state_dict().items()}
+
+    def cast(self, model: Any, dtype: str) -> Any:
+        """Return a model with its parameters in a dtype; it may be the same model."""
+        return model.to(self.dtype(dtype))
 
     def state_dict(self, model: Any) -> Any:
         """Return the parameters as `from_pretrained(state_dict=...)` takes them."""
