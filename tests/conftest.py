@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -89,6 +89,16 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
         return end.value.code, out, err
 
     return call
+
+
+@pytest.fixture
+def plain(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Any, Path]:
+    """A CLIPModel of the backend that the test's module names, and its folder; the test may change both."""
+    from support.configs import tiny_config
+
+    model = request.module.BACKEND.build("CLIPModel", tiny_config())
+    model.save_pretrained(tmp_path / "plain")
+    return model, tmp_path / "plain"
 
 
 @pytest.fixture(scope="session")

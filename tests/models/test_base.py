@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from support.configs import inputs_for, tiny_config, token_ids
+from support.entries import assert_identical
 from support.messages import naming
 from support.tolerances import DRAWN_WEIGHTS, EMBEDDINGS, GRADIENTS, ROUNDING
 
@@ -15,12 +16,6 @@ IDS = {"input_ids": token_ids()[0]}
 
 def build(backend, class_name="CLIPTextModel", **config):
     return backend.build(class_name, tiny_config(**config))
-
-
-def assert_identical(found, expected):
-    assert list(found) == list(expected)
-    for name, array in expected.items():
-        assert np.array_equal(found[name], array), name
 
 
 # Embeddings

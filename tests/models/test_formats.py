@@ -11,6 +11,7 @@ from converters.conversion import convert
 from converters.naming.transforms import TRANSFORMS
 from support.checkpoints import ALL_FORMATS, ANY_CONFIG, odd_config, openai_config, save_checkpoint
 from support.configs import pixel_values, token_ids
+from support.entries import assert_identical
 
 INPUTS = {"pixel_values": pixel_values(4, 30, 3), "input_ids": token_ids()[0], "attention_mask": token_ids()[1]}
 CASES = [("odd", to) for to in ANY_CONFIG] + [("OpenAI's", to) for to in ALL_FORMATS]
@@ -25,10 +26,7 @@ def outputs(backend, source, **options):
 def test_every_format_gives_the_same_outputs(backend, tmp_path, config, to):
     save_checkpoint(tmp_path / "source", CONFIGS[config]())
     convert(tmp_path / "source", tmp_path / to, to)
-    expected, found = outputs(backend, tmp_path / "source"), outputs(backend, tmp_path / to)
-    assert found.keys() == expected.keys()
-    for name, array in expected.items():
-        assert np.array_equal(found[name], array), name
+    assert_identical(outputs(backend, tmp_path / to), outputs(backend, tmp_path / "source"))
 
 
 @pytest.mark.parametrize("to", ["torch", "tf", "flax"])
@@ -53,9 +51,7 @@ def test_the_backends_own_layout_is_never_transposed(backend, tmp_path, monkeypa
 
     for name in ("transpose", "OIHW to HWIO"):
         monkeypatch.setitem(TRANSFORMS, name, replace(TRANSFORMS[name], to_file=refuse, from_file=refuse))
-    found = outputs(backend, tmp_path / to)
-    for name, array in expected.items():
-        assert np.array_equal(found[name], array), name
+    assert_identical(outputs(backend, tmp_path / to), expected)
     if backend.name != "torch":  # whose layout is the canonical one
         with pytest.raises(AssertionError, match="transposed"):
             outputs(backend, tmp_path / "canonical")

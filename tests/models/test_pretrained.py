@@ -11,17 +11,11 @@ import pytest
 
 from clip_core.modeling.parameters import MODEL_CLASSES
 from converters.checkpoint import CheckpointError, open_checkpoint
+from support.backends import assert_same_weights
 from support.configs import inputs_for, tiny_config
 from support.entries import assert_same
 from support.messages import naming
 from support.tolerances import DRAWN_WEIGHTS
-
-
-def assert_equal(backend, one, other):
-    """Two models have the same parameters, to the bit."""
-    assert list(backend.weights(one)) == list(backend.weights(other))
-    assert backend.dtypes(one) == backend.dtypes(other)
-    assert_same(backend.weights(one), backend.weights(other))
 
 
 @pytest.fixture
@@ -43,14 +37,14 @@ def test_every_class_comes_back_as_it_was_saved(backend, built, tmp_path, class_
     assert ("max_shard_size" in options) == any(path.name.endswith(".index.json") for path in tmp_path.iterdir())
     loaded = backend.load(class_name, tmp_path)
     assert loaded.name_or_path == str(tmp_path)
-    assert_equal(backend, loaded, model)
+    assert_same_weights(backend, loaded, model)
     assert_same(backend.forward(loaded, inputs), backend.forward(model, inputs))
 
 
 def test_a_variant_is_written_and_read(backend, built, tmp_path):
     built(backend).save_pretrained(tmp_path, variant="fp16")
     assert (tmp_path / "model.fp16.safetensors").exists()
-    assert_equal(backend, backend.load("CLIPModel", tmp_path, variant="fp16"), built(backend))
+    assert_same_weights(backend, backend.load("CLIPModel", tmp_path, variant="fp16"), built(backend))
     with pytest.raises(FileNotFoundError, match=naming("model.safetensors")):
         backend.load("CLIPModel", tmp_path)
 
@@ -71,8 +65,8 @@ def test_saving_over_the_files_that_were_loaded(backend, folder):
     for one in (loaded, model):
         backend.assign(one, "logit_scale", 3.0)
     loaded.save_pretrained(folder)
-    assert_equal(backend, backend.load("CLIPModel", folder), model)
-    assert_equal(backend, loaded, model)
+    assert_same_weights(backend, backend.load("CLIPModel", folder), model)
+    assert_same_weights(backend, loaded, model)
 
 
 @pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "own"])
@@ -100,7 +94,7 @@ def rename(folder, change):
 @pytest.mark.parametrize("prefix", ["", "clip.", "module.", "model."])
 def test_prefixed_keys_and_files_without_metadata_load(backend, built, folder, prefix):
     rename(folder, lambda name: prefix + name)
-    assert_equal(backend, backend.load("CLIPModel", folder), built(backend))
+    assert_same_weights(backend, backend.load("CLIPModel", folder), built(backend))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +103,7 @@ def test_prefixed_keys_and_files_without_metadata_load(backend, built, folder, p
 def test_flattened_towers_load(backend, built, tmp_path, class_name, tower):
     built(backend, class_name).save_pretrained(tmp_path)
     rename(tmp_path, lambda name: name.removeprefix(f"{tower}."))
-    assert_equal(backend, backend.load(class_name, tmp_path), built(backend, class_name))
+    assert_same_weights(backend, backend.load(class_name, tmp_path), built(backend, class_name))
 
 
 # Checkpoints that do not fit
@@ -192,7 +186,7 @@ def test_weights_are_loaded_in_the_dtype_that_is_asked_for(backend, tmp_path, st
     wanted = {None: by_default, "auto": stored, "bfloat16": "bfloat16"}.get(asked, "float16")
     expected = backend.cast(model, wanted)
     for keyword in backend.dtype_keywords:
-        assert_equal(backend, backend.load("CLIPModel", tmp_path, **{keyword: given}), expected)
+        assert_same_weights(backend, backend.load("CLIPModel", tmp_path, **{keyword: given}), expected)
 
 
 def test_auto_dtype_is_that_of_the_weights_where_the_configuration_states_none(backend, tmp_path):
@@ -227,17 +221,17 @@ def test_a_config_may_be_given_in_place_of_the_files(backend, built, folder):
     assert loaded.config.text_config.hidden_act == "relu"
     assert not config.output_hidden_states  # the caller's own is not changed
     (folder / "config.json").rename(folder / "other.json")
-    assert_equal(backend, backend.load("CLIPModel", folder, config=folder / "other.json"), built(backend))
+    assert_same_weights(backend, backend.load("CLIPModel", folder, config=folder / "other.json"), built(backend))
 
 
 def test_a_weight_file_is_loaded_with_the_config_beside_it(backend, saved, built):
-    assert_equal(backend, backend.load("CLIPModel", saved(backend) / "model.safetensors"), built(backend))
+    assert_same_weights(backend, backend.load("CLIPModel", saved(backend) / "model.safetensors"), built(backend))
 
 
 def test_a_state_dict_may_be_given_in_place_of_a_file(backend, built):
     model = built(backend)
     loaded = backend.load("CLIPModel", None, config=model.config, state_dict=backend.state_dict(model))
-    assert_equal(backend, loaded, model)
+    assert_same_weights(backend, loaded, model)
     with pytest.raises(ValueError, match=naming("pretrained_model_name_or_path=None", "config", "state_dict")):
         backend.load("CLIPModel", None)
 

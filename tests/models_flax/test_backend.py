@@ -13,6 +13,7 @@ from clip_core.modeling import stages
 from clip_core.modeling.parameters import MODEL_CLASSES, parameter_table
 from support.configs import inputs_for, pixel_values, tiny_config, token_ids
 from support.entries import part_of
+from support.flax_models import build
 from support.messages import naming
 from support.tolerances import BFLOAT16_EMBEDDINGS, EMBEDDINGS, HIDDEN_STATES
 
@@ -21,7 +22,7 @@ IDS, MASK = token_ids()
 
 @pytest.fixture
 def folder(tmp_path):
-    clip_flax.CLIPModel(tiny_config()).save_pretrained(tmp_path)
+    build().save_pretrained(tmp_path)
     return tmp_path
 
 

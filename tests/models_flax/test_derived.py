@@ -9,8 +9,11 @@ from flax import nnx
 
 from clip_flax import FlaxCLIPModel, FlaxCLIPPreTrainedModel, FlaxCLIPTextModel, FlaxCLIPVisionModel
 from converters.checkpoint import CheckpointError
+from support.backends import FLAX
 from support.configs import inputs_for, tiny_config
 from support.messages import naming
+
+BACKEND = FLAX
 
 PIXELS = inputs_for("CLIPVisionModel")["pixel_values"]
 
@@ -39,14 +42,6 @@ class Added(FlaxCLIPModel):
     def setup(self, rngs):
         super().setup(rngs)
         self.head = nnx.Linear(24, 4, rngs=rngs)
-
-
-@pytest.fixture
-def plain(tmp_path):
-    """A model, and its folder."""
-    model = FlaxCLIPModel(tiny_config())
-    model.save_pretrained(tmp_path / "plain")
-    return model, tmp_path / "plain"
 
 
 def test_statistics_are_saved_and_random_keys_are_not(plain, tmp_path):

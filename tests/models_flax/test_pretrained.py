@@ -13,21 +13,18 @@ import clip_flax
 from clip_core.modeling.parameters import MODEL_CLASSES
 from clip_flax.tensors import canonical_entries
 from converters.checkpoint import open_checkpoint
+from support.backends import FLAX
 from support.configs import inputs_for, pixel_values, tiny_config, token_ids
 from support.entries import assert_same
 from support.flax_models import build
 from support.messages import naming
 
+BACKEND = FLAX
+
 
 @pytest.fixture
 def model():
     return build()
-
-
-@pytest.fixture
-def folder(model, tmp_path):
-    model.save_pretrained(tmp_path)
-    return tmp_path
 
 
 def assert_equal(one, other):
@@ -36,7 +33,8 @@ def assert_equal(one, other):
     assert_same(one, other)
 
 
-def test_safetensors_hold_canonical_names_and_layouts(folder, model):
+def test_safetensors_hold_canonical_names_and_layouts(plain):
+    model, folder = plain
     entries = open_checkpoint(folder, format="safetensors").entries
     assert_same(entries, canonical_entries(model.params))
     kernel = model.vision_model.embeddings.patch_embedding.kernel.get_value()
@@ -85,17 +83,18 @@ def test_without_init_the_model_and_its_params_come_apart(class_name, tmp_path):
     assert_equal(getattr(clip_flax, class_name).from_pretrained(tmp_path / "again"), model)
 
 
-def test_without_init_what_the_checkpoint_lacks_is_left_to_init_weights(folder):
+def test_without_init_what_the_checkpoint_lacks_is_left_to_init_weights(plain):
     with pytest.warns(
         UserWarning, match=naming("FlaxCLIPForImageClassification", "classifier.weight", "classifier.bias")
     ):
-        empty, params = clip_flax.CLIPForImageClassification.from_pretrained(folder, num_labels=5, _do_init=False)
+        empty, params = clip_flax.CLIPForImageClassification.from_pretrained(plain[1], num_labels=5, _do_init=False)
     assert "classifier" not in params
     params = empty.init_weights(jax.random.key(0), params=params)
     assert params["classifier"]["kernel"].shape == (36, 5)
     assert empty(pixel_values(), params=params).logits.shape == (3, 5)
 
 
-def test_the_references_keywords_and_positions_are_taken(model, folder):
+def test_the_references_keywords_and_positions_are_taken(plain):
+    model, folder = plain
     clip_flax.CLIPModel.from_pretrained(folder, from_pt=True, input_shape=((1, 1), (1, 30, 30, 2)), seed=2)
     model.save_pretrained(folder, None, False, "10GB", None)

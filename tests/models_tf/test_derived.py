@@ -8,10 +8,13 @@ import pytest
 import tensorflow as tf
 
 from clip_tf import TFCLIPModel, TFCLIPPreTrainedModel, TFCLIPVisionModel
+from support.backends import TENSORFLOW
 from support.configs import inputs_for, tiny_config
 from support.messages import naming
 from support.tf_models import build
 from support.tolerances import FLOAT32
+
+BACKEND = TENSORFLOW
 
 PIXELS = inputs_for("CLIPVisionModel")["pixel_values"]
 
@@ -49,14 +52,6 @@ class Added(TFCLIPModel):
 
     def call(self, inputs):
         return self.head(super().call(**inputs).image_embeds) * self.scale
-
-
-@pytest.fixture
-def plain(tmp_path):
-    """A model, and its folder."""
-    model = TFCLIPModel(tiny_config())
-    model.save_pretrained(tmp_path / "plain")
-    return model, tmp_path / "plain"
 
 
 def test_a_class_with_a_build_of_its_own_loads_fits_and_loads_again(plain, tmp_path):

@@ -8,8 +8,11 @@ from torch import nn
 
 from clip_torch import CLIPConfig, CLIPModel, CLIPPreTrainedModel, CLIPVisionModel
 from converters.formats.safetensors import read
+from support.backends import TORCH
 from support.configs import tiny_config
 from support.messages import naming
+
+BACKEND = TORCH
 
 
 class Filled(CLIPPreTrainedModel):
@@ -59,14 +62,6 @@ class Pair(CLIPPreTrainedModel):
         self.student = CLIPModel(config)
         self.teacher = CLIPModel(config)
         self.post_init()
-
-
-@pytest.fixture
-def plain(tmp_path):
-    """A model, and its folder."""
-    model = CLIPModel(tiny_config())
-    model.save_pretrained(tmp_path / "plain")
-    return model, tmp_path / "plain"
 
 
 def load(model_class, folder, *names):

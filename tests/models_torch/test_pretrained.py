@@ -6,8 +6,11 @@ import pytest
 import torch
 
 import clip_torch
+from support.backends import TORCH, assert_same_weights
 from support.messages import naming
 from support.torch_models import build
+
+BACKEND = TORCH
 
 
 @pytest.fixture
@@ -15,21 +18,8 @@ def model():
     return build()
 
 
-@pytest.fixture
-def folder(model, tmp_path):
-    model.save_pretrained(tmp_path)
-    return tmp_path
-
-
-def assert_equal(one, other):
-    one, other = one.state_dict(), other.state_dict()
-    assert list(one) == list(other)
-    for name, tensor in one.items():
-        assert torch.equal(tensor, other[name]), name
-
-
-def test_a_loaded_model_is_in_evaluation_mode_and_can_be_trained(folder):
-    loaded = clip_torch.CLIPModel.from_pretrained(folder)
+def test_a_loaded_model_is_in_evaluation_mode_and_can_be_trained(plain):
+    loaded = clip_torch.CLIPModel.from_pretrained(plain[1])
     assert not loaded.training
     assert all(parameter.requires_grad for parameter in loaded.parameters())
 
@@ -39,14 +29,14 @@ def test_a_loaded_model_is_in_evaluation_mode_and_can_be_trained(folder):
 def test_shards_and_bin_files_come_back_and_the_reference_reads_them(model, tmp_path, safe, max_shard_size, oracle):
     model.save_pretrained(tmp_path, safe_serialization=safe, max_shard_size=max_shard_size)
     assert (max_shard_size != "5GB") == any(path.name.endswith(".index.json") for path in tmp_path.iterdir())
-    assert_equal(clip_torch.CLIPModel.from_pretrained(tmp_path), model)
+    assert_same_weights(TORCH, clip_torch.CLIPModel.from_pretrained(tmp_path), model)
     info = oracle("loads_without_remark", folder=str(tmp_path), model_class="CLIPModel")
     assert not any(info.values())
 
 
 @pytest.mark.parametrize("device_map", ["cpu", "auto", {"": "cpu"}, torch.device("cpu"), "meta"])
-def test_device_maps(folder, device_map):
-    loaded = clip_torch.CLIPModel.from_pretrained(folder, device_map=device_map)
+def test_device_maps(plain, device_map):
+    loaded = clip_torch.CLIPModel.from_pretrained(plain[1], device_map=device_map)
     assert loaded.device.type in {"meta", "cpu", "cuda", "mps"}
     if device_map != "auto":
         assert loaded.device.type == ("meta" if device_map == "meta" else "cpu")
@@ -61,25 +51,25 @@ def test_device_maps(folder, device_map):
         ("xla", ["'cpu'", "'auto'"]),
     ],
 )
-def test_a_device_map_that_is_none_is_refused(folder, device_map, offered):
+def test_a_device_map_that_is_none_is_refused(plain, device_map, offered):
     with pytest.raises(ValueError, match=naming(f"device_map={device_map!r}", *offered)):
-        clip_torch.CLIPModel.from_pretrained(folder, device_map=device_map)
+        clip_torch.CLIPModel.from_pretrained(plain[1], device_map=device_map)
 
 
 def test_training_scripts_keywords_for_saving_are_taken(model, tmp_path):
     model.save_pretrained(
         tmp_path, is_main_process=True, save_function=torch.save, state_dict=model.state_dict(), token=None
     )
-    assert_equal(clip_torch.CLIPModel.from_pretrained(tmp_path), model)
+    assert_same_weights(TORCH, clip_torch.CLIPModel.from_pretrained(tmp_path), model)
 
 
-def test_a_model_is_loaded_to_the_device_of_the_context(folder):
+def test_a_model_is_loaded_to_the_device_of_the_context(plain):
     with torch.device("meta"):
         with pytest.raises(RuntimeError, match=naming("from_pretrained", "device_map='meta'")):
-            clip_torch.CLIPModel.from_pretrained(folder)
-        assert clip_torch.CLIPModel.from_pretrained(folder, device_map="cpu").device.type == "cpu"
+            clip_torch.CLIPModel.from_pretrained(plain[1])
+        assert clip_torch.CLIPModel.from_pretrained(plain[1], device_map="cpu").device.type == "cpu"
     with torch.device("cpu"):
-        assert clip_torch.CLIPModel.from_pretrained(folder).device.type == "cpu"
+        assert clip_torch.CLIPModel.from_pretrained(plain[1]).device.type == "cpu"
 
 
 def test_ignored_shapes_are_named_in_a_warning(tmp_path):

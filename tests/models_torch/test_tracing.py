@@ -10,6 +10,7 @@ import torch
 
 import clip_torch
 from support.configs import EOS_TOKEN_ID, tiny_config
+from support.entries import assert_identical
 from support.oracle import flatten
 
 pytestmark = [
@@ -58,10 +59,7 @@ def assert_traced(model, class_name, **options):
     loaded = torch.jit.load(file)
     for sizes in ((2, 2), (3, 4)):
         given = arguments(class_name, *sizes)
-        found, expected = flatten(loaded(*given)), flatten(model(*given))
-        assert found.keys() == expected.keys()
-        for name, array in expected.items():
-            assert np.array_equal(found[name], array), name
+        assert_identical(flatten(loaded(*given)), flatten(model(*given)))
 
 
 CLASSES = (

@@ -15,9 +15,8 @@ from converters.naming.names import bare_name, to_canonical, to_file
 from converters.writing import save_weights
 from support.configs import tiny_config
 from support.entries import assert_same, entry, part_of, random_entries
-from support.parity import NATIVE_CLASSES
+from support.parity import NATIVE_CASES, NATIVE_CLASSES
 
-CASES = [pytest.param(library, name, id=library + name) for library, names in NATIVE_CLASSES.items() for name in names]
 FORMAT = {"TF": format_named("tf"), "Flax": format_named("flax")}
 
 
@@ -28,7 +27,7 @@ def save(folder, class_name, format_, **options):
     return entries
 
 
-@pytest.mark.parametrize(("library", "class_name"), CASES)
+@pytest.mark.parametrize(("library", "class_name"), NATIVE_CASES)
 @pytest.mark.parametrize(
     "options", [{}, {"max_shard_size": "40KB"}, {"safe_serialization": True}], ids=["single", "shards", "safetensors"]
 )
@@ -43,7 +42,7 @@ def test_we_read_what_the_reference_converts_and_writes(tmp_path, oracle, librar
     assert_same(checkpoint.entries, entries)
 
 
-@pytest.mark.parametrize(("library", "class_name"), CASES)
+@pytest.mark.parametrize(("library", "class_name"), NATIVE_CASES)
 @pytest.mark.parametrize("max_shard_size", ["5GB", "40KB"])
 def test_the_reference_reads_what_we_write(tmp_path, oracle, library, class_name, max_shard_size):
     entries = save(tmp_path, class_name, FORMAT[library], max_shard_size=max_shard_size)

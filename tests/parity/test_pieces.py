@@ -8,19 +8,14 @@ import numpy as np
 import pytest
 
 from support import pieces
-from support.configs import tiny_config
 from support.tolerances import FLOAT32
+from support.torch_models import build
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    import torch
-
-    import clip_torch
-
-    torch.manual_seed(0)
     path = tmp_path_factory.mktemp("pieces")
-    clip_torch.CLIPModel(tiny_config()).save_pretrained(path)
+    build().save_pretrained(path)
     return path
 
 

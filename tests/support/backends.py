@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from support.backend_flax import FlaxBackend
 from support.backend_tf import TensorFlowBackend
+from support.entries import assert_same
 from support.oracle import flatten, torch_outputs
 
 if TYPE_CHECKING:
@@ -153,4 +154,11 @@ class TorchBackend:
                 parameter.add_(1.0)
 
 
-BACKENDS = [TorchBackend(), TensorFlowBackend(), FlaxBackend()]
+def assert_same_weights(backend: Any, one: Any, other: Any) -> None:
+    """Two models of a backend have the same parameters in the same order, to the bit."""
+    assert list(backend.weights(one)) == list(backend.weights(other))
+    assert backend.dtypes(one) == backend.dtypes(other)
+    assert_same(backend.weights(one), backend.weights(other))
+
+
+TORCH, TENSORFLOW, FLAX = BACKENDS = TorchBackend(), TensorFlowBackend(), FlaxBackend()

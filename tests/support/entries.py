@@ -47,3 +47,10 @@ def assert_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
         )
         assert (first.dtype, first.shape) == (second.dtype, second.shape), name
         assert first.tobytes() == second.tobytes(), name
+
+
+def assert_identical(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+    """Two outputs have the same names in the same order, and equal values."""
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        assert np.array_equal(found[name], array), name

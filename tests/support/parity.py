@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
 from support.tolerances import EMBEDDINGS, HIDDEN_STATES, ROUNDING_ALONE
 
@@ -17,6 +18,11 @@ NATIVE_CLASSES = {
     "TF": ("CLIPModel", "CLIPTextModel", "CLIPVisionModel"),
     "Flax": ("CLIPModel", "CLIPTextModel", "CLIPTextModelWithProjection", "CLIPVisionModel"),
 }
+
+# The same as cases of a test: the prefix and the class.
+NATIVE_CASES = [
+    pytest.param(library, name, id=library + name) for library, names in NATIVE_CLASSES.items() for name in names
+]
 
 
 def assert_outputs(

@@ -7,7 +7,7 @@ import pytest
 
 import clip_flax
 from converters.checkpoint import open_checkpoint
-from support.configs import tiny_config
+from support.flax_models import build
 from support.messages import naming
 from support.tolerances import LOSS_AFTER_STEPS
 from support.training import assert_trained_alike, save_batches
@@ -35,7 +35,7 @@ trainer.save(out)
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     folder = tmp_path_factory.mktemp("start")
-    clip_flax.CLIPModel(tiny_config()).save_pretrained(folder)
+    build().save_pretrained(folder)
     save_batches(folder, pairs=16, steps=4)
     return folder
 

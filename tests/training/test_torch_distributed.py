@@ -10,7 +10,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 import clip_torch
 from clip_core.commands.train import train
@@ -19,10 +18,10 @@ from clip_core.training.settings import TrainSettings
 from clip_torch.training import make_trainer
 from converters.checkpoint import open_checkpoint
 from converters.moments import read_moments
-from support.configs import tiny_config
 from support.messages import naming
 from support.programs import environment
 from support.tolerances import LOSS_AFTER_STEPS
+from support.torch_models import build
 from support.training import assert_trained_alike, batch, losses_of, save_batches, write_fresh_model, write_pairs
 from support.training_data import picture
 
@@ -81,13 +80,6 @@ train(**run | {"checkpoint_dir": folder / "one"}, parallel="fsdp", resume=True)
 """
 
 
-def write_start(folder):
-    """A checkpoint, and batches to train it on."""
-    torch.manual_seed(0)
-    clip_torch.CLIPModel(tiny_config()).save_pretrained(folder)
-    save_batches(folder, PAIRS, STEPS)
-
-
 def write_data(folder):
     """Twelve images with captions, a config and a processor; returns the options of a run of six steps over them."""
     data, model = folder / "data", folder / "model"
@@ -115,7 +107,8 @@ def free_port():
 def together(tmp_path_factory):
     """The folder of the runs of two processes, and their options."""
     folder = tmp_path_factory.mktemp("together")
-    write_start(folder / "start")
+    build().save_pretrained(folder / "start")
+    save_batches(folder / "start", PAIRS, STEPS)
     options = write_data(folder)
     train(**options, checkpoint_dir=folder / "whole")
     shutil.copytree(folder / "whole", folder / "one")

@@ -20,10 +20,10 @@ from clip_core.backends import load_backend
 from clip_core.training.checkpoints import RunFolder
 from clip_core.training.settings import TrainSettings
 from converters.checkpoint import open_checkpoint
-from support.configs import tiny_config
 from support.limits import largest_file
 from support.messages import mentions, naming
 from support.tolerances import LOSS_ACROSS_FRAMEWORKS, LOSS_AFTER_STEPS
+from support.torch_models import build
 from support.training import batch, losses_of, write_fresh_model, write_pairs
 
 FRAMEWORKS = ("torch", "tf", "flax")
@@ -34,13 +34,8 @@ SETTINGS = {"batch_size": PAIRS, "lr": 1e-3}
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """A checkpoint that every trainer starts from."""
-    import torch
-
-    import clip_torch
-
     folder = tmp_path_factory.mktemp("start")
-    torch.manual_seed(0)
-    clip_torch.CLIPModel(tiny_config()).save_pretrained(folder)
+    build().save_pretrained(folder)
     return folder
 
 
