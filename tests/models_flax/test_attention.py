@@ -10,7 +10,7 @@ import pytest
 import clip_flax
 from clip_flax import attention
 from clip_flax.attention import eager_attention, sdpa_attention
-from clip_flax.plan import AttentionPlan
+from clip_flax.plan import AttentionPlan, text_plan
 from support.attention_masks import BATCH, SEQ
 from support.configs import tiny_config, token_ids
 from support.messages import naming
@@ -76,3 +76,9 @@ def test_training_without_a_key_is_refused_where_there_is_dropout():
     with pytest.raises(ValueError, match=naming("train=True", "dropout_rng=key")):
         clip_flax.CLIPTextModel(tiny_config({"attention_dropout": 0.5}))(token_ids()[0], train=True)
     clip_flax.CLIPTextModel(tiny_config())(token_ids()[0], train=True)
+
+
+def test_a_mask_without_padding_makes_a_bias_as_its_values_are_unknown_to_a_compiled_function():
+    plan = text_plan("sdpa", jnp.ones((BATCH, SEQ)), jnp.zeros((BATCH, SEQ, 4)))
+    assert plan.bias.shape == (BATCH, 1, SEQ, SEQ)
+    assert not plan.is_causal  # already in the bias

@@ -63,10 +63,13 @@ def test_the_computations_dtype_is_as_asked_and_parameters_keep_theirs(model, tm
     assert jnp.isfinite(output.logits_per_image).all()
 
 
+@pytest.mark.parametrize("stored", ["float32", "bfloat16"])
 @pytest.mark.parametrize("asked", ["float32", "auto", "float16"])
-def test_the_dtype_of_parameters_leaves_that_of_the_computation(model, tmp_path, asked):
-    model.save_pretrained(tmp_path, params=model.to_bf16(model.params))
-    assert clip_flax.CLIPModel.from_pretrained(tmp_path, param_dtype=asked).dtype == jnp.float32
+def test_the_dtype_of_parameters_leaves_that_of_the_computation(model, tmp_path, stored, asked):
+    model.save_pretrained(tmp_path, params=model.params if stored == "float32" else model.to_bf16(model.params))
+    loaded = clip_flax.CLIPModel.from_pretrained(tmp_path, param_dtype=asked)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(loaded.params)} == {stored if asked == "auto" else asked}
+    assert loaded.dtype == jnp.float32
 
 
 @pytest.mark.parametrize("class_name", MODEL_CLASSES)
