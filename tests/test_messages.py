@@ -42,7 +42,9 @@ OTHERS |= {
 }
 
 ENDS = {"startswith", "endswith"}
-TOLERANCES = {"rtol", "atol", "rel", "abs", "tolerance"}
+TOLERANCES = {"rtol", "atol", "rel", "abs", "rel_tol", "abs_tol", "tolerance"}
+# Comparisons of libraries, each with tolerances of its own where a call names none.
+COMPARISONS = {"approx", "allclose", "isclose", "assert_allclose", "assert_close", "assert_almost_equal"}
 SMALL = 0.1
 WITH_SUPPORT = sorted({*TESTS.rglob("*.py")} - {TESTS / "support" / "tolerances.py"})
 
@@ -97,6 +99,19 @@ def literal_tolerances(tree: ast.Module) -> list[str]:
     return found
 
 
+def default_tolerances(tree: ast.Module) -> list[str]:
+    """Comparisons that leave the tolerance to the library; ours, which have one from the table, are not of a module."""
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    foreign = {name.name for node in imported if not node.module.startswith("support") for name in node.names}
+    found = []
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else ast.unparse(call.func)
+        named = {keyword.arg for keyword in call.keywords} & {*TOLERANCES, None}  # None stands for a row: `**FLOAT32`
+        if name in COMPARISONS and not named and (isinstance(call.func, ast.Attribute) or name in foreign):
+            found.append(ast.unparse(call))
+    return found
+
+
 def test_names_and_values_are_found_in_any_order_and_by_themselves():
     message = "model_max_length=77 is given,\nand 8 tokens (1.5 each) make no (4, 12)"
     assert mentions(message, "model_max_length", 77, 8, 1.5, (4, 12))
@@ -137,6 +152,21 @@ def test_a_number_in_place_of_a_tolerance_is_found():
     assert sorted(literal_tolerances(ast.parse(textwrap.dedent(written)))) == sorted(found)
 
 
+def test_a_tolerance_that_is_the_librarys_own_is_found():
+    written = """
+    from numpy.testing import assert_allclose
+    from support.tf_models import assert_close
+    assert a == pytest.approx(b) and a == pytest.approx(b, rel=LOSS)
+    assert_allclose(a, b)
+    assert_close(a, b)
+    torch.testing.assert_close(a, b, msg="a")
+    np.allclose(a, b, **FLOAT32)
+    """
+    found = ["pytest.approx(b)", "assert_allclose(a, b)", "torch.testing.assert_close(a, b, msg='a')"]
+    assert sorted(default_tolerances(ast.parse(textwrap.dedent(written)))) == sorted(found)
+
+
 @pytest.mark.parametrize("file", WITH_SUPPORT, ids=lambda file: str(file.relative_to(TESTS)))
 def test_each_tolerance_is_a_row_of_the_table(file):
-    assert literal_tolerances(ast.parse(file.read_text())) == []
+    tree = ast.parse(file.read_text())
+    assert literal_tolerances(tree) + default_tolerances(tree) == []

@@ -8,6 +8,7 @@ from comparing import DifferentOutputsError, check_same
 from interleaved import Case, Measurement, Ratio, add_duels, number_of_turns, ratio, ratios, take_turns, time_case
 
 from support.messages import mentions, naming
+from support.tolerances import FLOAT64_ROUNDING
 
 CASE = Case("one picture", "images", {"pixel_values": np.zeros((1, 3, 2, 2))}, {"batch": 1})
 
@@ -88,7 +89,7 @@ def test_outputs_that_differ_are_reported_with_the_difference(outputs, named):
 
 def test_half_precision_has_its_own_tolerance():
     reference, outputs = ({"image_embeds": np.array([[value]])} for value in (0.6, 0.601))
-    assert check_same("ours", outputs, "theirs", reference, "float16") == pytest.approx(0.001)
+    assert check_same("ours", outputs, "theirs", reference, "float16") == pytest.approx(0.001, rel=FLOAT64_ROUNDING)
     with pytest.raises(DifferentOutputsError):
         check_same("ours", outputs, "theirs", reference, "float32")
 
@@ -105,8 +106,8 @@ def test_the_spread_leaves_outliers_out_where_there_are_enough_turns():
 def test_a_ratio_is_of_each_round():
     """A machine that is half as fast in the second round slows both."""
     times = {"ours": Measurement("ours", [1, 2.2, 1.2]), "peer": Measurement("peer", [1, 2, 1])}
-    assert ratio(times, "ours", "peer").rounds == pytest.approx((1.0, 1.1, 1.2))
-    assert ratio(times, "ours", "peer").median == pytest.approx(1.1)
+    assert ratio(times, "ours", "peer").rounds == pytest.approx((1.0, 1.1, 1.2), rel=FLOAT64_ROUNDING)
+    assert ratio(times, "ours", "peer").median == pytest.approx(1.1, rel=FLOAT64_ROUNDING)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_a_label_of_minus_one_hundred_is_left_out_and_its_gradient_is_zero(backe
 
 def test_losses_of_several_labels_stay_finite_where_logits_are_large(backend):
     logits, labels = np.array([[300.0, -300.0]], np.float32), np.array([[0.0, 1.0]], np.float32)
-    assert classification(backend, labels, logits)[0] == pytest.approx(300.0)
+    assert classification(backend, labels, logits)[0] == 300
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 1)])

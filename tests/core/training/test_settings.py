@@ -8,6 +8,7 @@ import pytest
 
 from clip_core.training.settings import LARGEST_LOGIT_SCALE, TrainSettings, decays, is_trained, learning_rate
 from support.messages import naming
+from support.tolerances import FLOAT64_ROUNDING
 
 
 @pytest.mark.parametrize(
@@ -38,15 +39,15 @@ def test_gradients_may_be_left_unscaled():
 
 
 def test_the_largest_temperature_is_the_papers():
-    assert math.exp(LARGEST_LOGIT_SCALE) == pytest.approx(100)
+    assert math.exp(LARGEST_LOGIT_SCALE) == pytest.approx(100, rel=FLOAT64_ROUNDING)
 
 
 def test_the_rate_rises_in_a_line_and_falls_along_a_cosine():
     rates = [learning_rate(step, steps=110, peak=2.0, warmup=10) for step in range(110)]
-    assert rates[:10] == pytest.approx([0.2 * n for n in range(1, 11)])
-    assert rates[10] == pytest.approx(2.0)
-    assert rates[60] == pytest.approx(1.0)
-    assert rates[-1] == pytest.approx(2.0 * 0.5 * (1 + math.cos(math.pi * 0.99)))
+    assert rates[:10] == pytest.approx([0.2 * n for n in range(1, 11)], rel=FLOAT64_ROUNDING)
+    assert rates[10] == pytest.approx(2.0, rel=FLOAT64_ROUNDING)
+    assert rates[60] == pytest.approx(1.0, rel=FLOAT64_ROUNDING)
+    assert rates[-1] == pytest.approx(2.0 * 0.5 * (1 + math.cos(math.pi * 0.99)), rel=FLOAT64_ROUNDING)
     assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
