@@ -63,6 +63,12 @@ def faults(path: Path) -> list[str]:
     return found
 
 
+def test_no_docstring_of_the_tests_opens_with_a_question_word():
+    documents = [(path, text) for path in (ROOT / "tests").rglob("*.py") for _, text in documented(path)]
+    found = [f"{path.relative_to(ROOT)}: {text}" for path, text in documents if opening(text) in QUESTION_WORDS]
+    assert not found, "\n".join(found)
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_docstrings_open_with_an_imperative_or_a_noun(folder):
     files = [path for path in FILES if path.relative_to(ROOT).parts[0] == folder]

@@ -183,8 +183,33 @@ def test_a_whole_model_is_read_in_one_sitting(package, limit):
     assert sum(len((ROOT / package / f"{file}.py").read_text().splitlines()) for file in files) <= limit
 
 
-@pytest.mark.parametrize(("tests", "package"), [("core", "clip_core"), ("conversion", "converters")])
-def test_the_rooms_of_the_tests_are_those_of_the_package(tests, package):
-    rooms = {path.name for path in (ROOT / package).iterdir() if (path / "__init__.py").exists()}
-    tested = {path.name for path in (ROOT / "tests" / tests).iterdir() if path.is_dir() and any(path.glob("test_*.py"))}
-    assert tested <= rooms
+MIRRORS = [("core", "clip_core"), ("conversion", "converters")]
+
+
+@pytest.mark.parametrize(("tests", "package"), MIRRORS)
+def test_every_room_of_a_package_has_tests_in_a_room_of_its_name(tests, package):
+    rooms = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
+    assert {path.parent.name for path in (ROOT / "tests" / tests).glob("*/test_*.py")} == rooms
+
+
+def is_named_after(tested: str, sources: set[str]) -> bool:
+    """Return True for a source's own name, and for one that goes on, as `verify_matrix` does after `verify`."""
+    return any(f"{tested}_".startswith(f"{source}_") for source in sources)
+
+
+@pytest.mark.parametrize(("tests", "package"), MIRRORS)
+def test_a_file_of_tests_has_the_name_of_what_it_tests(tests, package):
+    folder, astray = ROOT / "tests" / tests, []
+    for file in folder.rglob("test_*.py"):
+        room = ROOT / package / file.parent.relative_to(folder)
+        sources = {source.stem.lstrip("_") for source in room.glob("*.py")} | {room.name}  # a file, or the whole room
+        if not is_named_after(file.stem.removeprefix("test_"), sources):
+            astray.append(str(file.relative_to(ROOT)))
+    assert astray == [], "name each after a file of the same room, or after the room: test_<file>_<theme>.py"
+
+
+def test_a_name_goes_on_only_after_a_whole_word():
+    assert is_named_after("verify", {"verify"})
+    assert is_named_after("verify_matrix", {"verify"})
+    assert not is_named_after("verifying", {"verify"})
+    assert not is_named_after("matrix", {"verify"})

@@ -97,7 +97,7 @@ def _shared(one: Any, other: Any) -> int:
 
 
 def _fields(config: Any) -> dict[str, Any]:
-    """What a file of the configuration says, apart from who wrote it."""
+    """Return the fields of the configuration's file, except those that name its writer."""
     fields = json.loads(config.to_json_string())
     for part in (fields, fields.get("text_config", {}), fields.get("vision_config", {})):
         for key in ("transformers_version", "dtype", "architectures"):

@@ -63,7 +63,7 @@ def chunked_msgpack(path: str, tensors: dict[str, np.ndarray], largest: int) -> 
 
 
 def restored_msgpack(path: str) -> dict[str, np.ndarray]:
-    """What Flax reads from a file, with names joined."""
+    """Return the arrays that Flax reads from a file, by their joined names."""
     from flax import serialization
     from flax.traverse_util import flatten_dict
 

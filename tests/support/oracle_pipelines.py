@@ -6,7 +6,7 @@ from typing import Any
 
 
 def pipeline_scores(task: str, library: str, model_class: str, folder: str, inputs: Any, **options: Any) -> Any:
-    """What a pipeline returns for a checkpoint whose model and processor are of one library."""
+    """Return a pipeline's scores for a checkpoint whose model and processor are of one library."""
     from importlib import import_module
 
     from transformers import pipeline

@@ -1,4 +1,4 @@
-"""What the oracle answers about tokenizers; see `support.oracle`."""
+"""The oracle's functions on tokenizers; see `support.oracle`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def decoded(folder: str, rows: list[list[int]], added: list[Any] | None = None, 
 
 
 def alignment(folder: str, texts: list[str], pairs: list[str]) -> list[dict[str, Any]]:
-    """What the reference's BatchEncoding says of each pair: tokens, and where they stand."""
+    """Return the tokens of each pair and their positions, as the reference's BatchEncoding gives them."""
     batch = make(folder, {}, [])(texts, pairs)
     return [where_tokens_stand(batch, row) for row in range(len(texts))]
 
@@ -65,7 +65,7 @@ def where_tokens_stand(batch: Any, row: int) -> dict[str, Any]:
 
 
 def described(folder: str, options: dict[str, Any] | None = None, *, fast: bool = True) -> dict[str, Any]:
-    """What the reference reads from a folder."""
+    """Return the state of the tokenizer that the reference reads from a folder."""
     return description(make(folder, options or {}, [], fast=fast))
 
 
@@ -114,7 +114,7 @@ def behaviours(folder: str, *, fast: bool) -> dict[str, Any]:
 
 
 def behaviours_of(kind: Any, folder: str) -> dict[str, Any]:
-    """What code written for transformers reads and overrides in a class of tokenizers, ours or the reference's."""
+    """Return the attributes of a class of tokenizers that code for transformers reads or overrides."""
 
     class Marked(kind):
         def build_inputs_with_special_tokens(self, token_ids_0, token_ids_1=None):

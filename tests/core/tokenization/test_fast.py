@@ -1,4 +1,4 @@
-"""What the fast tokenizer alone has: offsets, threads, and processes that fork."""
+"""Features of the fast tokenizer alone: offsets, threads, and processes that fork."""
 
 from __future__ import annotations
 
