@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from clip_core.modeling.parameters import MODEL_CLASSES
 from converters.conversion import convert
+from converters.verification import verify as proof
 from converters.verification.tolerances import TOLERANCES
-from converters.verification.verify import REFERENCE, verify
+from converters.verification.verify import REFERENCE
 from support.checkpoints import odd_config, openai_config, save_checkpoint
+
+# One start of each framework serves all tests; `test_verify_full_size.py` starts each in a process of its own.
+verify = partial(proof.verify, own_processes=False)
 
 FRAMEWORKS = [REFERENCE, "torch", "tf", "flax"]
 PAIRS = 6
