@@ -146,10 +146,17 @@ def command(data, run, *more):
     ]
 
 
-def test_a_run_that_was_killed_goes_on_with_the_losses_of_one_that_was_not(data, tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(command(data, whole), check=True, capture_output=True)
-    assert len(losses_of(whole)) == 12
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """The losses of a run that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    subprocess.run(command(data, folder), check=True, capture_output=True)
+    assert len(losses_of(folder)) == 12
+    return losses_of(folder)
+
+
+def test_a_run_that_was_killed_goes_on_with_the_losses_of_one_that_was_not(data, whole, tmp_path, run):
+    killed = tmp_path / "killed"
     process = subprocess.Popen(command(data, killed), stderr=subprocess.DEVNULL)
     log = killed / "log.jsonl"
     deadline = time.monotonic() + 120
@@ -159,25 +166,25 @@ def test_a_run_that_was_killed_goes_on_with_the_losses_of_one_that_was_not(data,
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    again = subprocess.run(command(data, killed), capture_output=True, text=True, check=False)
-    assert again.returncode == 2
-    assert mentions(again.stderr, killed, "--resume")
+    code, _, told = run(*command(data, killed)[1:])
+    assert code == 2
+    assert mentions(told, killed, "--resume")
     logged = log.read_bytes()
-    other = subprocess.run(command(data, killed, "--resume", "--lr", "1"), capture_output=True, text=True, check=False)
-    assert other.returncode == 2
-    assert mentions(other.stderr, killed, "lr", 0.0005, 1.0)
+    code, _, told = run(*command(data, killed, "--resume", "--lr", "1")[1:])
+    assert code == 2
+    assert mentions(told, killed, "lr", 0.0005, 1.0)
     assert log.read_bytes() == logged  # a refusal loses nothing
     subprocess.run(command(data, killed, "--resume"), check=True, capture_output=True)
-    assert losses_of(killed) == losses_of(whole)
+    assert losses_of(killed) == whole
     last = max(path for path in killed.iterdir() if path.name.startswith("step-"))
     assert CLIPConfig.from_pretrained(last).architectures == ["CLIPModel"]
     CLIPProcessor.from_pretrained(last)
 
 
-def test_a_disk_that_is_full_in_the_middle_of_a_save_costs_what_came_after_the_last(data, tmp_path, run, monkeypatch):
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    assert run(*command(data, whole)[1:])[0] == 0
-    write = RunFolder.write
+def test_a_disk_that_is_full_in_the_middle_of_a_save_costs_what_came_after_the_last(
+    data, whole, tmp_path, run, monkeypatch
+):
+    stopped, write = tmp_path / "stopped", RunFolder.write
 
     def full_at_the_third(folder, step, *rest):
         with largest_file(100_000) if step == 6 else nullcontext():
@@ -190,7 +197,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_save_costs_what_came_after_the_l
     assert mentions(told, "step-00000006", "File too large", "step 4")
     assert sorted(path.name for path in stopped.iterdir()) == ["log.jsonl", "step-00000002", "step-00000004"]
     assert run(*command(data, stopped, "--resume")[1:])[0] == 0
-    assert losses_of(stopped) == losses_of(whole)
+    assert losses_of(stopped) == whole
 
 
 @pytest.mark.parametrize(("framework", "name"), [("tf", "TensorFlow"), ("flax", "Flax")])
@@ -199,12 +206,12 @@ def test_a_way_of_torchs_processes_is_refused_elsewhere(framework, name, start):
         load_backend(framework).train(start, TrainSettings(**SETTINGS), parallel="fsdp")
 
 
-def test_a_learning_rate_that_breaks_the_model_ends_the_run_with_the_samples_named(data, tmp_path):
+def test_a_learning_rate_that_breaks_the_model_ends_the_run_with_the_samples_named(data, tmp_path, run):
     options = ("--lr", "1e30", "--warmup", "0", "--max-grad-norm", "0")
-    run = subprocess.run(command(data, tmp_path / "run", *options), capture_output=True, text=True, check=False)
-    assert run.returncode == 2
-    assert mentions(run.stderr, "loss", "nan", "checkpoint", "batch")
-    assert ".png" in run.stderr
+    code, _, told = run(*command(data, tmp_path / "run", *options)[1:])
+    assert code == 2
+    assert mentions(told, "loss", "nan", "checkpoint", "batch")
+    assert ".png" in told
     listed = json.loads((tmp_path / "run" / "stopped-0.json").read_text())
-    assert mentions(run.stderr, f"step {listed['step']}")
+    assert mentions(told, f"step {listed['step']}")
     assert len(listed["samples"]) == 6

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
+from converters.verification import verify as proof
 from support.checkpoints import save_checkpoint
 from support.configs import tiny_config
 from support.messages import mentions
 
 BOTH = ["--frameworks", "reference,torch"]
+
+
+@pytest.fixture
+def one_process(monkeypatch):
+    """Run the frameworks in this process, where PyTorch starts once for all tests."""
+    monkeypatch.setattr(proof, "verify", partial(proof.verify, own_processes=False))
 
 
 @pytest.fixture
@@ -34,6 +42,7 @@ def test_the_table_has_a_row_for_each_group_and_ends_in_the_verdict(run, model):
     assert lines[-1].endswith("stages agree.")
 
 
+@pytest.mark.usefixtures("one_process")
 def test_all_shows_every_stage(run, model):
     code, out, _ = run("verify", model, *BOTH, "--all")
     assert code == 0
@@ -41,6 +50,7 @@ def test_all_shows_every_stage(run, model):
         assert sum(stage in line.split() for line in out.splitlines()) == 1
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_failure_names_the_first_stage_and_exits_with_1(run, model, faulty):
     code, out, _ = run("verify", faulty, "--against", model, *BOTH)
     assert code == 1
@@ -52,6 +62,7 @@ def test_a_failure_names_the_first_stage_and_exits_with_1(run, model, faulty):
     assert mentions(out.splitlines()[-1], "text.layers.0:", *pairs)
 
 
+@pytest.mark.usefixtures("one_process")
 def test_json_holds_the_same(run, model, faulty):
     code, out, _ = run("verify", model, "--against", faulty, "--frameworks", "reference, torch", "--json")
     found = json.loads(out)
@@ -62,6 +73,7 @@ def test_json_holds_the_same(run, model, faulty):
     assert (row["stage"], row["pair"], row["passed"]) == ("pixel_values", ["reference", "torch"], True)
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_report_is_written_beside_the_table(run, model, tmp_path):
     report = tmp_path / "report.html"
     code, out, _ = run("verify", model, *BOTH, "--report", report, "--dtype", "bf16")
