@@ -1,4 +1,4 @@
-"""What moves and gathers batches: accelerate, PyTorch's DataLoader and DataParallel."""
+"""Libraries that move and gather batches: accelerate, PyTorch's DataLoader and DataParallel."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_ignored_shapes_are_named_in_a_warning(tmp_path):
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_old_position_ids_in_a_state_dict_are_ignored(wrapped):
     """Files from before transformers 4.31 have them; the reference refuses them in `load_state_dict`."""
-    model = clip_torch.CLIPModel(tiny_config())
+    model = build()
     outer = torch.nn.ModuleDict({"clip": model}) if wrapped else model
     expected = outer.state_dict()
     prefix = "clip." if wrapped else ""
