@@ -15,7 +15,9 @@ from support.configs import CLASSES, inputs_for, pixel_values, token_ids
 from support.messages import mentions, naming
 from support.programs import environment
 from support.tf_models import assert_close, build
-from support.tolerances import BFLOAT16_OUTPUTS, LOSS, SAME_OUTPUTS
+from support.tolerances import BFLOAT16_OUTPUTS, FLOAT32, LOSS, SAME_OUTPUTS
+
+ONE_LAYER = {"num_hidden_layers": 1}
 
 
 def as_tensors(inputs):
@@ -190,6 +192,24 @@ def test_an_exported_model_runs_without_us_on_any_batch(class_name, tmp_path):
     for name, value in expected.items():
         found = np.load(tmp_path / "served" / f"{name}.npy")
         assert np.abs(found - value).max() <= SAME_OUTPUTS * np.abs(value).max(), name
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")  # in favour of a package
+def test_a_concrete_function_converts_to_tflite():
+    model = build("CLIPModel", text=ONE_LAYER, vision=ONE_LAYER)
+    inputs = {name: np.asarray(value[:1]) for name, value in inputs_for("CLIPModel").items()}
+    specs = {name: tf.TensorSpec(value.shape, value.dtype, name) for name, value in inputs.items()}
+    function = tf.function(lambda inputs: model(inputs).logits_per_image).get_concrete_function(specs)
+    interpreter = tf.lite.Interpreter(
+        model_content=tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()
+    )
+    interpreter.allocate_tensors()
+    for row in interpreter.get_input_details():
+        (name,) = (name for name in inputs if name in row["name"])
+        interpreter.set_tensor(row["index"], inputs[name])
+    interpreter.invoke()
+    (row,) = interpreter.get_output_details()
+    np.testing.assert_allclose(interpreter.get_tensor(row["index"]), model(inputs).logits_per_image, **FLOAT32)
 
 
 TWO_DEVICES = """
