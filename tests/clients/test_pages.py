@@ -83,3 +83,13 @@ def test_symbolic_trace_takes_the_counterpart(folder):
     ids = inputs()["input_ids"]
     with torch.no_grad():
         assert torch.equal(traced(input_ids=ids)["last_hidden_state"], ours(ids).last_hidden_state)
+
+
+def test_hftracer_takes_our_model_with_its_inputs(folder):
+    from transformers.utils import fx
+
+    ours = clip_torch.CLIPTextModel.from_pretrained(folder).eval()
+    traced = torch.fx.GraphModule(ours, fx.HFTracer().trace(ours, dummy_inputs=ours.dummy_inputs))
+    ids = inputs()["input_ids"]
+    with torch.no_grad():
+        assert torch.equal(traced(input_ids=ids)["last_hidden_state"], ours(ids).last_hidden_state)
