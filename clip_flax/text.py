@@ -11,13 +11,7 @@ from jax import Array
 from clip_core.configuration import CLIPTextConfig
 from clip_core.modeling.handles import TextTowerHandles
 from clip_core.modeling.inputs import check_eos, check_text_length, number_of_tokens, required, unknown_ids
-from clip_core.modeling.outputs import (
-    BaseModelOutputWithPooling,
-    CLIPTextModelOutput,
-    ModelOutput,
-    as_asked,
-    outputs_asked,
-)
+from clip_core.modeling.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked, outputs_asked
 from clip_core.modeling.trimming import hides_what_is_read, rounded
 from clip_flax.initialization import CLIPEmbeddings, CLIPModule, embedding, layer_norm, projection
 from clip_flax.layers import CLIPEncoder
@@ -187,7 +181,7 @@ class _TextModel(CLIPPreTrainedModel):
         )
         return as_asked(outputs, self.config, return_dict)
 
-    def forward(self, *args: Any, **kwargs: Any) -> ModelOutput:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return the outputs of an uncompiled run on the model's own parameters. Takes the arguments of the tower."""
         return self._head(self.text_model(*args, **kwargs))
 

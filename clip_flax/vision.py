@@ -18,7 +18,6 @@ from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
     CLIPVisionModelOutput,
     ImageClassifierOutput,
-    ModelOutput,
     as_asked,
     outputs_asked,
 )
@@ -180,7 +179,7 @@ class _VisionModel(CLIPPreTrainedModel):
         )
         return as_asked(outputs, self.config, return_dict)
 
-    def forward(self, *args: Any, **kwargs: Any) -> ModelOutput:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return the outputs of an uncompiled run on the model's own parameters. Takes the arguments of the tower."""
         return self._head(self.vision_model(*args, **kwargs))
 

@@ -151,21 +151,13 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
             and the outputs of both towers.
         """
         output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
-        vision_outputs = self.vision_model(
-            pixel_values,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            interpolate_pos_encoding=interpolate_pos_encoding,
-            training=training,
-        )
-        text_outputs = self.text_model(
-            input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            training=training,
-        )
+        options: dict[str, Any] = {
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+            "training": training,
+        }
+        vision_outputs = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **options)
+        text_outputs = self.text_model(input_ids, attention_mask=attention_mask, position_ids=position_ids, **options)
         # In the variables' dtype: with a mixed policy, the towers run in half precision and the comparison in single.
         image_embeds = tf.cast(unit_norm(self.visual_projection(vision_outputs.pooler_output)), self.variable_dtype)
         text_embeds = tf.cast(unit_norm(self.text_projection(text_outputs.pooler_output)), self.variable_dtype)

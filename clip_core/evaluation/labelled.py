@@ -90,7 +90,7 @@ def open_labelled(
         ValueError: if an image in the folder has no label, or the source cannot be read.
         TypeError: if the source is an object of another kind.
     """
-    if isinstance(source, (str, Path)) and _is_of_pictures(Path(source).expanduser()):
+    if isinstance(source, (str, Path)) and _holds_images(Path(source).expanduser()):
         return _from_folder(Path(source).expanduser(), (labels or LabelFile()).label_of)
     return open_pairs(source, image_column=image_column, caption_column=label_column)
 
@@ -157,7 +157,7 @@ def single_labels(texts: Iterable[tuple[str, ...]]) -> list[str]:
     return [label for (label,) in labels]
 
 
-def _is_of_pictures(path: Path) -> bool:
+def _holds_images(path: Path) -> bool:
     """Return True for a folder of plain image files, as opposed to a table, shards or a saved data set."""
     if not path.is_dir() or table_in(path) is not None:
         return False
