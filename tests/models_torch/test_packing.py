@@ -70,3 +70,14 @@ def test_gradients_reach_every_token_and_no_padding():
         torch.testing.assert_close(
             gradient, expected, rtol=GRADIENTS, atol=GRADIENTS * float(expected.abs().max()) + ZERO_GRADIENT
         )
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float16, torch.bfloat16])
+def test_a_mask_may_have_any_dtype(dtype):
+    """Also one that numpy lacks, whose values are then not read before the call."""
+    model, ids = build(), texts()
+    mask = torch.arange(ids.shape[1]) < torch.tensor(LENGTHS)[:, None]
+    with torch.inference_mode():
+        found, expected = (model.get_text_features(ids, given) for given in (mask.to(dtype), mask.long()))
+    difference = torch.nn.functional.normalize(found) - torch.nn.functional.normalize(expected)
+    assert difference.abs().max() < SAME_EMBEDDINGS
