@@ -9,9 +9,9 @@ import numpy as np
 from jax import Array
 
 from clip_core.configuration import CLIPTextConfig
-from clip_core.modeling.handles import TextTowerHandles
 from clip_core.modeling.inputs import check_eos, check_text_length, number_of_tokens, required, unknown_ids
 from clip_core.modeling.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked, outputs_asked
+from clip_core.modeling.towers import TextTowerHandles
 from clip_core.modeling.trimming import hides_what_is_read, rounded
 from clip_flax.initialization import CLIPEmbeddings, CLIPModule, embedding, layer_norm, projection
 from clip_flax.layers import CLIPEncoder

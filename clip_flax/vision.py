@@ -12,7 +12,6 @@ from jax import Array
 
 from clip_core.configuration import CLIPConfig, CLIPVisionConfig
 from clip_core.modeling.embeddings import bicubic_matrix
-from clip_core.modeling.handles import TowerHandles
 from clip_core.modeling.inputs import check_pixel_shape, required
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
@@ -21,6 +20,7 @@ from clip_core.modeling.outputs import (
     as_asked,
     outputs_asked,
 )
+from clip_core.modeling.towers import TowerHandles
 from clip_flax.initialization import (
     CLIPEmbeddings,
     CLIPModule,

@@ -8,9 +8,9 @@ import keras
 import tensorflow as tf
 
 from clip_core.configuration import CLIPTextConfig
-from clip_core.modeling.handles import TextTowerHandles
 from clip_core.modeling.inputs import check_eos, check_text_length, number_of_tokens, required, unknown_ids
 from clip_core.modeling.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked, outputs_asked
+from clip_core.modeling.towers import TextTowerHandles
 from clip_core.modeling.trimming import hides_what_is_read, parts_to_read
 from clip_tf.initialization import CLIPEmbeddings, CLIPLayer, embedding, layer_norm, projection
 from clip_tf.layers import CLIPEncoder

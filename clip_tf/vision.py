@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from clip_core.configuration import CLIPConfig, CLIPVisionConfig
 from clip_core.modeling.embeddings import bicubic_matrix
-from clip_core.modeling.handles import TowerHandles
 from clip_core.modeling.inputs import check_pixel_shape, required
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
@@ -19,6 +18,7 @@ from clip_core.modeling.outputs import (
     as_asked,
     outputs_asked,
 )
+from clip_core.modeling.towers import TowerHandles
 from clip_tf.initialization import (
     CLIPEmbeddings,
     CLIPLayer,

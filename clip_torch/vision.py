@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clip_core.configuration import CLIPConfig, CLIPVisionConfig
-from clip_core.modeling.handles import TowerHandles
 from clip_core.modeling.inputs import check_pixel_shape, required
 from clip_core.modeling.outputs import (
     BaseModelOutputWithPooling,
@@ -19,6 +18,7 @@ from clip_core.modeling.outputs import (
     as_asked,
     outputs_asked,
 )
+from clip_core.modeling.towers import TowerHandles
 from clip_torch.initialization import embedding, linear, normal_vector, patch_convolution, positions, projection
 from clip_torch.layers import CLIPEncoder
 from clip_torch.loss import classification_loss

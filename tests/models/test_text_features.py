@@ -7,7 +7,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from clip_core.modeling import handles
+from clip_core.modeling import towers
 from support.configs import EOS_TOKEN_ID, pixel_values, tiny_config
 from support.messages import naming
 from support.tolerances import EMBEDDINGS, HIDDEN_STATES, OTHER_INPUTS, SAME_EMBEDDINGS
@@ -252,8 +252,8 @@ def test_an_encoder_reads_up_to_the_longest_text_too(backend, lengths_run):
 
 
 def test_the_lengths_of_texts_are_computed_once(backend, monkeypatch):
-    calls, computed = [], handles.lengths_to_read
-    monkeypatch.setattr(handles, "lengths_to_read", lambda *args: calls.append(args) or computed(*args))
+    calls, computed = [], towers.lengths_to_read
+    monkeypatch.setattr(towers, "lengths_to_read", lambda *args: calls.append(args) or computed(*args))
     encoder = encoder_of(backend, backend.build("CLIPModel", tiny_config()))
     encoder.encode_texts(*padded([4, 6, 3]))
     assert len(calls) == 1

@@ -1,0 +1,77 @@
+"""The methods that the towers have in every backend, as far as they need no framework."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from clip_core.modeling.pruning import plan_pruning
+from clip_core.modeling.trimming import lengths_to_read, pooled_positions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import numpy as np
+
+
+class TowerHandles:
+    """A mixin for a tower with a `config` and an `encoder`."""
+
+    if TYPE_CHECKING:
+        config: Any
+        encoder: Any
+
+    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        """Remove attention heads permanently, and record them in the configuration.
+
+        Args:
+            heads_to_prune: layer index to heads, numbered as in the unpruned model.
+
+        Raises:
+            ValueError: a layer or head does not exist, or a layer would lose its last head; then nothing is removed.
+        """
+        plan = plan_pruning(heads_to_prune, self.config)
+        for index, (removed, pruned) in plan.items():
+            self.encoder.layers[index].self_attn.prune_heads(removed)
+            self.config.pruned_heads[index] = pruned
+
+
+class TextTowerHandles(TowerHandles):
+    """A mixin for a text tower."""
+
+    if TYPE_CHECKING:
+
+        @staticmethod
+        def _known_values(tensor: Any, /) -> np.ndarray | None: ...
+
+    @property
+    def eos_token_id(self) -> int:
+        """The token whose state is pooled, which is the configuration's."""
+        token: int = self.config.eos_token_id
+        return token
+
+    @eos_token_id.setter
+    def eos_token_id(self, value: int) -> None:
+        self.config.eos_token_id = value
+
+    def lengths_to_read(
+        self, input_ids: Any, attention_mask: Any = None, *, training: bool = False
+    ) -> np.ndarray | None:
+        """Return the number of tokens of each row that its pooled output depends on: `(batch,)`.
+
+        Args:
+            input_ids: `(batch, seq)`, or None.
+            attention_mask: `(batch, seq)`, or None.
+            training: True if attention weights are dropped.
+
+        Returns:
+            The lengths; None to read every token, as where a compiler hides the values.
+
+        Raises:
+            ValueError: a row has no EOS token, and `config.missing_eos` is "error".
+        """
+        ids, mask = self._known_values(input_ids), self._known_values(attention_mask)
+        if ids is None or ids.ndim != 2 or (mask is None) != (attention_mask is None):
+            return None
+        if training and self.config.attention_dropout > 0:  # keeps the random numbers those of the whole batch
+            return None
+        return lengths_to_read(ids, pooled_positions(ids, self.config), mask, self.config)
