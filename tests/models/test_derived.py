@@ -223,3 +223,12 @@ def test_a_tower_of_a_users_own_takes_its_part_of_a_full_checkpoint(backend, fol
     }
     expected = backend.forward(backend.load("CLIPVisionModel", folder), PIXELS)
     assert np.array_equal(backend.forward(model, PIXELS)["pooler_output"], expected["pooler_output"])
+
+
+def test_the_embedding_and_the_heads_of_the_clip_in_a_class_are_within_reach(head):
+    model = head(HeadConfig(**tiny_config().to_dict()))
+    assert model.get_input_embeddings() is model.clip.get_input_embeddings()
+    assert model.resize_token_embeddings(110) is model.clip.get_input_embeddings()
+    assert model.vocab_size == model.clip.config.text_config.vocab_size == 110
+    model.prune_heads({"vision_model": {0: [1]}})
+    assert model.clip.config.vision_config.pruned_heads == {0: [1]}
