@@ -148,7 +148,7 @@ def test_the_bias_is_made_once_for_all_layers(backend):
     assert not getattr(plan, "is_causal", False)  # already in the bias
     mask[0], mask[1, :2] = 0, 0
     keyless = np.asarray(backend.module("plan").text_plan("sdpa", backend.tensor(mask), states).keyless)
-    assert keyless.shape == ((BATCH, 1, SEQ, 1) if backend.name == "tf" else (BATCH, SEQ, 1, 1))
+    assert keyless.shape == (BATCH, SEQ, 1, 1)
     assert keyless.reshape(BATCH, SEQ).sum(-1).tolist() == [SEQ, 2, 0, 0, 0]
 
 
