@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from clip_core.backends import Backend
+from clip_core.modeling.inputs import check_ids
 from clip_core.tasks.labels import fingerprint
 from clip_flax.arrays import framework
 from clip_flax.model import CLIPModel, unit_norm
@@ -39,6 +40,7 @@ class ModelEncoder:
 
     def encode_texts(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
         """Embed ids and mask `(batch, seq)` with unit norm: `(batch, projection)`, float32."""
+        check_ids(input_ids, self.model.config.text_config.vocab_size)
         return _float32(unit_norm(self.model.get_text_features(input_ids, attention_mask)))
 
     def text_fingerprint(self) -> str:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from clip_core.backends import Backend
+from clip_core.modeling.inputs import check_ids
 from clip_core.modeling.parameters import parameter_table
 from clip_core.modeling.trimming import trimmed
 from clip_core.tasks.labels import fingerprint
@@ -44,6 +45,7 @@ class ModelEncoder:
 
     def encode_texts(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
         """Embed ids and mask `(batch, seq)` with unit norm: `(batch, projection)`, float32."""
+        check_ids(input_ids, self.model.config.text_config.vocab_size)
         known = tf.convert_to_tensor(input_ids), tf.convert_to_tensor(attention_mask)
         ids, mask = trimmed(input_ids, attention_mask, self.model.text_model.lengths_to_read(*known))
         return _float32(self._texts(tf.cast(ids, tf.int32), tf.cast(mask, tf.int32)))

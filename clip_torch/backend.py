@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from clip_core.backends import Backend
+from clip_core.modeling.inputs import check_ids
 from clip_core.modeling.trimming import trimmed
 from clip_core.tasks.labels import fingerprint
 from clip_torch.arrays import framework
@@ -41,6 +42,7 @@ class ModelEncoder:
     @torch.inference_mode()
     def encode_texts(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
         """Embed ids and mask `(batch, seq)` with unit norm: `(batch, projection)`, float32."""
+        check_ids(input_ids, self.model.config.text_config.vocab_size)
         if self.model.device.type != "cpu":  # there the model would wait for the values, to see how far to read
             known = torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
             lengths = self.model.text_model.lengths_to_read(*known, training=self.model.training)

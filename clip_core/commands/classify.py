@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from clip_core.commands.options import texts_of
 from clip_core.commands.streams import is_lost
 from clip_core.tasks.labels import LabelFile, read_labels
 
@@ -106,7 +107,8 @@ def classify(
     classifier = ZeroShotClassifier.from_pretrained(
         model, backend=backend, device=device, dtype=dtype, label_cache=label_cache
     )
-    label_embeds = classifier.embed_labels(choices, template or ["{}"])
+    with texts_of(model):
+        label_embeds = classifier.embed_labels(choices, template or ["{}"])
     batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
     with tqdm(total=len(paths), unit="image", disable=None if len(batches) > 1 else True) as bar:
         for batch in batches:

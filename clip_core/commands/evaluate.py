@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import check_least
+from clip_core.commands.options import check_least, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -151,7 +151,7 @@ def zero_shot(
     prompts = _prompts(template, templates_file, template_set)
     pairs = labels.open(data)
     classifier = running.classifier()
-    with _progress([pairs]) as tell:
+    with texts_of(running.model), _progress([pairs]) as tell:
         report = task.evaluate(
             classifier,
             pairs,
@@ -195,7 +195,7 @@ def retrieval(
     running = running or Running()
     pairs = task.by_file(open_pairs(_source(data), image_column=image_column, caption_column=caption_column))
     classifier = running.classifier()
-    with _progress([pairs]) as tell:
+    with texts_of(running.model), _progress([pairs]) as tell:
         report = task.evaluate(
             classifier,
             pairs,

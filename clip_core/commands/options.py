@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clip_core.configuration import CLIPConfig
+
 
 def check_least(**options: tuple[int, int]) -> None:
     """Check that integer options are large enough.
@@ -15,3 +23,41 @@ def check_least(**options: tuple[int, int]) -> None:
     for name, (value, least) in options.items():
         if value < least:
             raise ValueError(f"--{name.replace('_', '-')} {value}: give an integer of {least} or more")
+
+
+@contextmanager
+def texts_of(model: str) -> Iterator[None]:
+    """Encode texts with a model, and refuse a tokenizer with other ids than the model's.
+
+    Args:
+        model: the value of `--model`.
+
+    Raises:
+        ValueError: if a text has a token that the model does not know.
+    """
+    try:
+        yield
+    except IndexError as error:
+        raise ValueError(
+            f"--model {model}: its tokenizer returns ids outside the model's vocabulary; use the tokenizer that the "
+            "model was trained with"
+        ) from error
+
+
+def check_vocabulary(tokenizer: Any, config: CLIPConfig, source: str) -> None:
+    """Check that a model to train knows all tokens; compiled training would compute NaN for others.
+
+    Args:
+        tokenizer: the tokenizer.
+        config: the model's configuration.
+        source: the option that names the tokenizer's source, and its value.
+
+    Raises:
+        ValueError: if a token has an id outside the model's vocabulary.
+    """
+    largest, size = max(tokenizer.get_vocab().values()), config.text_config.vocab_size
+    if largest >= size:
+        raise ValueError(
+            f"{source}: its tokenizer has ids up to {largest}, outside the model's vocabulary of {size} tokens; give "
+            "--processor with the model's own tokenizer"
+        )

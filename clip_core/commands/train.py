@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import check_least
+from clip_core.commands.options import check_least, check_vocabulary
 
 if TYPE_CHECKING:
     from clip_core.data import PairLoader
@@ -144,6 +144,9 @@ def train(
     is_config = model.endswith(".json")
     its_processor = CLIPProcessor.from_pretrained(
         processor or (str(Path(model).parent) if is_config else model) if last is None else last.folder
+    )
+    check_vocabulary(
+        its_processor.tokenizer, config, f"--model {model}" if processor is None else f"--processor {processor}"
     )
     pairs = open_pairs(data[0] if len(data) == 1 else data, unpaired=unpaired)
     trainer = load_backend(backend or default_backend()).train(

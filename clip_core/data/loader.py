@@ -88,7 +88,7 @@ class PairLoader:
         self.prefetch = prefetch
         self._order = order_of(self.source, self._plan)
         self._prepare = Preparation(processor, text_length(processor, max_length), augmentation, seed)
-        _ = self._prepare.shape  # fails early if the image processor cannot make batches
+        self._prepare.check()
         self._broken = BrokenSamples(max_broken)
         self._position = Position()
         self._pool: WorkerPool | None = None

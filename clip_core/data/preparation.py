@@ -120,6 +120,15 @@ class Preparation:
             )
         return size["height"], size["width"]
 
+    def check(self) -> None:
+        """Prepare a blank image and an empty caption, as a processor that cannot would spoil every sample.
+
+        Raises:
+            ValueError: if the processor cannot prepare them.
+        """
+        self._texts([""])
+        self.processor.image_processor(Image.new("RGB", self.shape[::-1]), return_tensors=None)
+
     def __call__(self, chunk: Chunk) -> PreparedChunk:
         """Return the arrays of a chunk's good entries, and the reasons for the others."""
         read = [self._read(entry, chunk.epoch) for entry in chunk.entries]

@@ -88,6 +88,12 @@ class ImageSettings:
         if self.do_resize and self.resample not in list(Image.Resampling):
             known = ", ".join(f"{filter_.value} ({filter_.name.lower()})" for filter_ in Image.Resampling)
             raise ValueError(f"resample={self.resample!r} is not a Pillow filter; choose from {known}")
+        numbers = {"rescale_factor": self.do_rescale, "image_mean": self.do_normalize, "image_std": self.do_normalize}
+        for argument in (name for name, is_used in numbers.items() if is_used):
+            if np.asarray(getattr(self, argument)).dtype.kind not in "bfiu":
+                raise ValueError(
+                    f"{argument}={getattr(self, argument)!r} is invalid; give a number, or one per channel"
+                )
         if self.do_center_crop and self.crop_size.keys() != {"height", "width"}:
             raise ValueError(f"crop_size={self.crop_size} is not a crop size; it needs 'height' and 'width'")
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    import numpy as np
+
 Value = TypeVar("Value")
 
 # Where each main input comes from.
@@ -87,6 +89,20 @@ def unknown_ids(vocab_size: int) -> IndexError:
         f"input_ids contains an id outside the vocabulary of {vocab_size} tokens; "
         "if tokens were added to the tokenizer, call model.resize_token_embeddings(len(tokenizer))"
     )
+
+
+def check_ids(input_ids: np.ndarray, vocab_size: int) -> None:
+    """Refuse ids that the vocabulary lacks, before a compiled function or a GPU meets them.
+
+    Args:
+        input_ids: token ids, of any shape.
+        vocab_size: number of tokens in the vocabulary.
+
+    Raises:
+        IndexError: an id is outside the vocabulary.
+    """
+    if input_ids.size and not 0 <= input_ids.min() <= input_ids.max() < vocab_size:
+        raise unknown_ids(vocab_size)
 
 
 def check_eos(has_eos: Iterable[bool], eos_token_id: int) -> None:

@@ -40,6 +40,13 @@ _NOT_ARGUMENTS |= {"special_tokens_map_file", "tokenizer_file", "vocab_file", "m
 _DEFAULTS: dict[str, Any] = {"padding_side": "right", "truncation_side": "right", "split_special_tokens": False}
 _DEFAULTS |= {"clean": "hf", "extra_special_tokens": {}, "model_input_names": ["input_ids", "attention_mask"]}
 
+# Entries of these files -> their Python types, if they are not None, and the same in words.
+_TYPES: dict[str, tuple[Any, str]] = {
+    ADDITIONAL: (list, "a list of tokens"),
+    "added_tokens_decoder": (dict, "an object from ids to tokens"),
+    "model_max_length": ((int, float), "a number"),
+}
+
 
 def read(cls: type[Any], source: StrPath, options: HubOptions, keywords: dict[str, Any]) -> Any:
     """Load a tokenizer; see `from_pretrained` of `clip_core.hub.readable`.
@@ -162,7 +169,7 @@ def _saved_arguments(find: Find, given: dict[str, Any]) -> dict[str, Any]:
 
     def read_object(name: str) -> dict[str, Any]:
         path = find(name)
-        return {} if path is None else read_json_object(path)
+        return {} if path is None else _checked(read_json_object(path), path)
 
     arguments = {key: value for key, value in read_object(CONFIG_FILE).items() if key not in _NOT_ARGUMENTS}
     if "added_tokens_decoder" not in arguments:
@@ -175,6 +182,22 @@ def _saved_arguments(find: Find, given: dict[str, Any]) -> dict[str, Any]:
         added = read_object(ADDED_TOKENS_FILE).items()
         arguments["added_tokens_decoder"] = {key: as_added_token(one, special=one in names) for one, key in added}
     return arguments
+
+
+def _checked(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the content of a file beside the vocabulary, if its tokens and lengths have the types of such."""
+    for name, (kind, wanted) in _TYPES.items():
+        if not isinstance(content.get(name), (kind, type(None))):
+            raise ValueError(f"{path}: {name}={content[name]!r} is invalid; it must be {wanted}")  # noqa: TRY004  the file is at fault
+    tokens = [(name, content[name]) for name in NAMES if content.get(name) is not None]
+    tokens += [(ADDITIONAL, token) for token in content.get(ADDITIONAL) or ()]
+    tokens += [("added_tokens_decoder", token) for token in (content.get("added_tokens_decoder") or {}).values()]
+    for name, token in tokens:
+        try:
+            as_added_token(token)
+        except TypeError as error:
+            raise ValueError(f"{path}: {name}: {error}") from error
+    return content
 
 
 def _write(contents: dict[str, str], folder: StrPath, prefix: str | None, replaces: tuple[str, ...]) -> tuple[str, ...]:

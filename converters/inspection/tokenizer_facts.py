@@ -10,6 +10,7 @@ from clip_core.hub.files import read_json
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
     from typing import Unpack
 
     from clip_core.hub import HubOptions
@@ -40,8 +41,17 @@ def tokenizer_facts(source: str | os.PathLike[str], **options: Unpack[HubOptions
     """Return the facts about a source's tokenizer; None if it has none."""
     names = ("tokenizer.json", "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json")
     found = {name: _read(source, name, **options) for name in names}
+    try:
+        return _facts(found, lambda: _read(source, "vocab.json", **options))
+    except (AttributeError, KeyError, TypeError) as error:  # JSON of another structure
+        raise ValueError(
+            f"{source}: its tokenizer files do not have the structure of a CLIP tokenizer's: {error}"
+        ) from error
+
+
+def _facts(found: dict[str, dict[str, Any]], read_vocabulary: Callable[[], dict[str, int]]) -> TokenizerFacts | None:
     whole, settings = found["tokenizer.json"], found["tokenizer_config.json"]
-    vocabulary: dict[str, int] = dict(whole.get("model", {}).get("vocab", {}) or _read(source, "vocab.json", **options))
+    vocabulary: dict[str, int] = dict(whole.get("model", {}).get("vocab", {}) or read_vocabulary())
     if not vocabulary:
         return None
     ids = {token["content"]: token["id"] for token in whole.get("added_tokens", ())} | found["added_tokens.json"]
