@@ -35,7 +35,7 @@ def check_parallel(parallel: str | None) -> None:
     if parallel == "fsdp" and int(os.environ.get("WORLD_SIZE", "1")) < 2:
         raise ValueError(
             "parallel='fsdp' shards the weights over processes, but there is only one; start several: "
-            "torchrun --nproc_per_node=2 -m clip_core.cli train ..."
+            "torchrun --nproc_per_node=2 --no-python clip-zoo train ..."
         )
 
 
