@@ -33,7 +33,7 @@ OTHERS |= {
 # Commands that a message suggests.
 OTHERS |= {"hf auth login", "git lfs pull", "pip install flash-attn"}
 
-# What examples write, code, and the name of a warning.
+# Output of the examples, code, and the name of a warning.
 OTHERS |= {"does not fit"}
 OTHERS |= {
     "a small orange star on the left",
@@ -87,11 +87,17 @@ def defaults(arguments: ast.arguments) -> list[tuple[str, ast.expr | None]]:
 
 
 def literal_tolerances(tree: ast.Module) -> list[str]:
-    """Tolerances that are numbers: keywords of calls, defaults of parameters, and limits of differences."""
+    """Tolerances that are numbers: keywords of calls, defaults of parameters, and limits of differences.
+
+    A constant of the same file counts as its number.
+    """
     found = []
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign) and numbers_in(node.value)]
+    constants = {ast.unparse(node.targets[0]) for node in assigned}
     for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg in TOLERANCES and numbers_in(node.value):
-            found.append(ast.unparse(node))
+        if isinstance(node, ast.keyword) and node.arg in TOLERANCES:
+            if numbers_in(node.value) or ast.unparse(node.value) in constants:
+                found.append(ast.unparse(node))
         elif isinstance(node, ast.arguments):
             found += [name for name, default in defaults(node) if name in TOLERANCES and numbers_in(default)]
         elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.Lt, ast.LtE, ast.Gt, ast.GtE)):
@@ -147,8 +153,10 @@ def test_a_number_in_place_of_a_tolerance_is_found():
     assert_close(a, b, rtol=1e-5, atol=SMALL)
     def same(a, tolerance=1e-5): ...
     assert a == 1e-5 and b < 0.5 and 1 <= c
+    LIMIT = 1e-4
+    assert_close(a, b, atol=LIMIT)
     """
-    found = ["abs(a - b).max() < 1e-06 * c", "0.5 > a > 0.01", "rtol=1e-05", "tolerance"]
+    found = ["atol=LIMIT", "abs(a - b).max() < 1e-06 * c", "0.5 > a > 0.01", "rtol=1e-05", "tolerance"]
     assert sorted(literal_tolerances(ast.parse(textwrap.dedent(written)))) == sorted(found)
 
 

@@ -20,12 +20,14 @@ from clip_core.cli import main
 from clip_core.images.inputs import find_images, open_image
 from converters import convert, diff
 
+sys.path.append(str(Path(__file__).parents[1]))
+from support.tolerances import FITTED, PROBABILITIES, STORED_PIXELS
+
 SHAPES = Path(__file__).parents[2] / "examples" / "shapes"
 CHECKPOINT = SHAPES / "checkpoint"
 STORED = Path(__file__).with_name("small_parity.json")
 LABELS = ["a green cross", "a yellow star", "three black rings", "a picture of a café's red heart"]
 FORMATS_OF_TRANSFORMERS = ("safetensors", "torch", "tf", "flax")
-TOLERANCE = 1e-4  # of probabilities, in float32
 
 
 def check_formats(folder: Path) -> list[Path]:
@@ -45,7 +47,7 @@ def check_inputs(stored: dict[str, list[list[float]]]) -> None:
         assert [list(map(int, row)) for row in found] == stored["ids"]
     image = open_image(find_images(str(SHAPES / "pictures"))[0])
     pixels = CLIPProcessor.from_pretrained(CHECKPOINT)(images=image, return_tensors="np")["pixel_values"]
-    np.testing.assert_allclose(pixels.mean(axis=(0, 2, 3)), stored["pixels"], atol=TOLERANCE)
+    np.testing.assert_allclose(pixels.mean(axis=(0, 2, 3)), stored["pixels"], atol=STORED_PIXELS)
 
 
 def probabilities(folder: Path, backend: str) -> np.ndarray:
@@ -75,7 +77,7 @@ def check_probe(_folder: Path) -> None:
     from clip_core.evaluation.logistic import optimizer
 
     found = optimizer()(lambda x: (float(((x - 3) ** 2).sum()), 2 * (x - 3)), np.zeros(2), jac=True, method="L-BFGS-B")
-    np.testing.assert_allclose(found.x, 3, atol=TOLERANCE)
+    np.testing.assert_allclose(found.x, 3, atol=FITTED)
 
 
 def check_plots(folder: Path) -> None:
@@ -114,7 +116,7 @@ def check(extras: list[str]) -> None:
                 CHECKS[extra](Path(scratch))
                 continue
             for folder in folders:
-                np.testing.assert_allclose(probabilities(folder, extra), stored["probabilities"], atol=TOLERANCE)
+                np.testing.assert_allclose(probabilities(folder, extra), stored["probabilities"], atol=PROBABILITIES)
     print("this environment works:", ", ".join(extras) or "no extra")  # noqa: T201
 
 

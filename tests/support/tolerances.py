@@ -15,6 +15,9 @@ HIDDEN_STATES = 1e-4
 # Probabilities in fp32, absolute: a soft-max over logits up to 100 times the embeddings' error.
 PROBABILITIES = 1e-4
 
+# The mean of an image's pixel values against a stored one, absolute: releases of Pillow round a byte differently.
+STORED_PIXELS = 1e-4
+
 # One matrix product in another order of summation, relative.
 ONE_LAYER = 1e-5
 
