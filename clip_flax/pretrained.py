@@ -153,6 +153,5 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             max_shard_size=max_shard_size,
             variant=variant,
             push_to_hub=push_to_hub,
-            **({} if token is None else {"token": token}),
-            **kwargs,
+            keywords=kwargs if token is None else {"token": token, **kwargs},
         )

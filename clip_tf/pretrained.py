@@ -150,5 +150,5 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             max_shard_size=max_shard_size,
             variant=variant,
             push_to_hub=push_to_hub,
-            **kwargs,
+            keywords=kwargs,
         )

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # Keywords of saving in training scripts for transformers; accepted and ignored.
 _NOT_NEEDED_TO_SAVE = ("save_function", "save_peft_format")
+# Keywords that ask for a conversion.
+_OF_CONVERT = ("format", "dtype")
 
 
 def _one_dtype(by_part: Mapping[str, Any]) -> Any:
@@ -196,7 +198,7 @@ def save(
     max_shard_size: int | str = "5GB",
     variant: str | None = None,
     push_to_hub: bool = False,
-    **kwargs: Any,
+    keywords: dict[str, Any],
 ) -> None:
     """Save a model's configuration and weights in Hugging Face's layout; an interrupted save keeps the old files.
 
@@ -210,16 +212,22 @@ def save(
         max_shard_size: bytes, or a string such as "5GB"; larger weights are split into several files with an index.
         variant: as in `model.<variant>.safetensors`.
         push_to_hub: upload the folder after saving.
-        **kwargs: keywords of `clip_core.hub.upload_folder`; `repo_id` defaults to the folder's name.
+        keywords: the caller's others, those of `clip_core.hub.upload_folder`; `repo_id` defaults to the folder's name.
+            As a dict, because one of them may have the name of an argument here.
 
     Raises:
         TypeError: a keyword is unknown.
         OSError: the folder cannot be written, or the disk has too little free space.
     """
     for name in _NOT_NEEDED_TO_SAVE:
-        kwargs.pop(name, None)
-    if not push_to_hub and not kwargs.keys() <= {"token"}:
-        raise TypeError(f"save_pretrained does not take {', '.join(kwargs)} without push_to_hub=True")
+        keywords.pop(name, None)
+    for name in (name for name in _OF_CONVERT if name in keywords):
+        raise TypeError(
+            f"save_pretrained does not take {name}={keywords[name]!r}; to write another format or dtype, convert the "
+            "saved folder with converters.convert"
+        )
+    if not push_to_hub and not keywords.keys() <= {"token"}:
+        raise TypeError(f"save_pretrained does not take {', '.join(keywords)} without push_to_hub=True")
     if not is_main_process:
         return
     model.config.architectures = [plain_class_name(type(model).__name__)]
@@ -233,7 +241,7 @@ def save(
         texts={"config.json": model.config.to_json_string()},
     )
     if push_to_hub:
-        upload_saved(folder, **kwargs)
+        upload_saved(folder, **keywords)
 
 
 class PushableModel(Pushable):

@@ -244,6 +244,9 @@ def test_a_keyword_that_nothing_takes_is_named(backend, built, saved, tmp_path):
             backend.load("CLIPModel", saved(backend), num_layer=3, **options)
     with pytest.raises(TypeError, match=naming("save_pretrained", "safe")):
         built(backend).save_pretrained(tmp_path, safe=True)
+    for name in ("format", "dtype", "folder", "tensors", "keywords"):
+        with pytest.raises(TypeError, match=naming("save_pretrained", name)):
+            built(backend).save_pretrained(tmp_path, **{name: "npz"})
 
 
 def test_transformers_obsolete_keywords_are_taken(backend, saved):
