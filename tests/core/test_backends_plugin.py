@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clip_core.cli import BROKEN_LIBRARY
 from clip_core.configuration import CLIPConfig
 from converters.checkpoint import open_checkpoint
 from converters.verification import reference
+from support.messages import mentions
 from support.tolerances import EMBEDDINGS
 
 ROOT = Path(__file__).parents[2]
@@ -106,12 +108,12 @@ def toy(tmp_path):
     (site / "toy-0.1.dist-info" / "entry_points.txt").write_text("[clip_zoo.backends]\ntoy = toy.backend:backend\n")
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{site}", "HF_HUB_OFFLINE": "1"}
 
-    def run(*arguments):
+    def run(*arguments, code=0):
         done = subprocess.run(
             [sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False, env=environment
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert done.returncode == code, done.stderr
+        return done.stdout if code == 0 else done.stderr
 
     return run
 
@@ -178,6 +180,17 @@ except ValueError as error:
 """
     message = toy("-c", program)
     assert all(part in message for part in ("'toy'", str(file), "RuntimeError", "broken-toy"))
+
+
+def test_one_whose_backend_needs_the_arrays_that_cannot_be_read_is_refused_in_one_line(toy, image, tmp_path):
+    folder = tmp_path / "site" / "toy"
+    (folder / "arrays.py").write_text("raise RuntimeError('broken-toy')\n")
+    (folder / "backend.py").write_text(f"from toy.arrays import framework\n{BACKEND}")
+    command = ("-m", "clip_core.cli", "classify", image, "--labels", *LABELS, "--model", MODEL)
+    line = toy(*command, "--backend", "toy", code=BROKEN_LIBRARY)
+    assert line.count("\n") == 1
+    assert mentions(line, "'toy'", "RuntimeError", "broken-toy")
+    toy(*command, "--backend", "torch")
 
 
 # Names of frameworks, their packages and arrays, which only a backend may contain.
