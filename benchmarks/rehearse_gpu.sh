@@ -8,7 +8,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$(dirname "$0")/.."
 mkdir -p "$work/checkout/build"
-# What is deleted and not committed yet is still listed; tar says so, and goes on.
+# Files that were deleted without a commit are still listed; tar reports them and continues.
 git ls-files -z --cached --others --exclude-standard > "$work/files"
 tar --create --null --files-from="$work/files" --ignore-failed-read 2>/dev/null \
     | tar --extract --directory="$work/checkout"

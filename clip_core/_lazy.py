@@ -29,7 +29,7 @@ def names_on_demand(package: str, modules: Mapping[str, str]) -> tuple[Callable[
     return get, lambda: sorted(modules)
 
 
-# What code for CLIP imports from transformers, and the backends do not have -> what to use.
+# Names that CLIP users import from transformers and that the backends lack -> the replacement.
 _ELSEWHERE = {
     "AutoConfig": "use CLIPConfig, CLIPTextConfig or CLIPVisionConfig",
     "AutoFeatureExtractor": "use CLIPImageProcessor",

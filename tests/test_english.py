@@ -1,9 +1,13 @@
-"""Docstrings open as in the rest of the Python world: functions with an imperative, nothing with a question word."""
+"""Docstrings open as in the rest of the Python world: functions with an imperative, nothing with a question word.
+
+Nor do comments and the docstrings of tests open with a question word.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -74,6 +78,27 @@ def test_docstrings_open_with_an_imperative_or_a_noun(folder):
     files = [path for path in FILES if path.relative_to(ROOT).parts[0] == folder]
     found = [fault for path in files for fault in faults(path)]
     assert not found, "\n".join(found)
+
+
+def opening_comments(text: str) -> list[str]:
+    return re.findall(r"#\s+(?:What|How|Where|Whether|Which|Who|Whose)\b.*", text)
+
+
+def test_no_comment_opens_with_a_question_word():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    written = {".py", ".sh", ".txt", ".toml", ".yml", ".cfg", ""}
+    files = [ROOT / name for name in listed.splitlines() if Path(name).suffix in written]
+    texts = {path: path.read_text(encoding="utf-8", errors="ignore") for path in files if path.is_file()}
+    assert {
+        path: found for path, text in texts.items() if path != Path(__file__) if (found := opening_comments(text))
+    } == {}
+    assert opening_comments("x = 1  # Where it lies\n# what follows\n") == ["# Where it lies"]
+
+
+def test_no_docstring_of_tests_opens_with_a_question_word():
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    docstrings = [text for path in files for _, text in documented(path)]
+    assert [text for text in docstrings if opening(text) in QUESTION_WORDS] == []
 
 
 @pytest.mark.parametrize(

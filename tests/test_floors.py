@@ -22,7 +22,7 @@ ABSENT = {
     "clip_flax": {"torch", "tensorflow", "keras", "clip_torch", "clip_tf", "transformers"},
 }
 
-# What only texts need.
+# Packages that only texts need.
 UNUSED = {"tokenizers", "regex", "ftfy"}
 
 

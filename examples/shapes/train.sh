@@ -1,6 +1,6 @@
 #!/bin/sh
-# What `make demo-checkpoint` runs: draws the data, trains in two lessons, saves in half precision, and measures.
-# An interrupted run goes on where it was.
+# The script of `make demo-checkpoint`: draws the data, trains in two lessons, saves in half precision, and measures.
+# An interrupted run continues where it stopped.
 #   BIN      the environment's programs     (.venv/bin)
 #   BUILD    where data and runs go         (build/shapes)
 set -eu
@@ -20,8 +20,8 @@ last() { # of a lesson, the checkpoint
     ls -d "$BUILD/$1"/step-* | tail -n 1
 }
 
-# What shapes look like is learned from large ones on plain grounds. Of all kinds of pictures at once, a model this
-# small learns grounds, places and colours from the first hundred steps, and shapes after thousands.
+# Large shapes on plain backgrounds come first. From all kinds of images at once, a model this small learns backgrounds,
+# places and colours within a hundred steps, but shapes only after thousands.
 lesson lesson-1 simple "$BUILD/model/config.json" 14
 lesson lesson-2 full "$(last lesson-1)" 10
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 collect_ignore_glob = [] if importlib.util.find_spec("captum") else ["test_*.py"]  # unless named
 
-# What users' models have: a processor, and three channels of a width that it makes of any image.
+# As in users' models: a processor, and three channels of a size that it gives every image.
 IDS = {"vocab_size": len(TOKENS), "bos_token_id": BOS, "eos_token_id": EOS}
 TOWERS = {
     "text_config": {**TEXT, **IDS, "hidden_act": "quick_gelu"},

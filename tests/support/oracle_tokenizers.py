@@ -48,7 +48,7 @@ def alignment(folder: str, texts: list[str], pairs: list[str]) -> list[dict[str,
 
 
 def where_tokens_stand(batch: Any, row: int) -> dict[str, Any]:
-    """The same of a BatchEncoding at hand, ours or the reference's."""
+    """Return the same for a row of a BatchEncoding of either library."""
     count = len(batch["input_ids"][row])
     return {
         "tokens": batch.tokens(row),

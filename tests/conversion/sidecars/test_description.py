@@ -184,7 +184,7 @@ def test_a_config_json_beside_openais_file_is_believed(tmp_path):
     assert found.config.text_config.hidden_act == "gelu"
 
 
-# What backends ask
+# Questions of the backends
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_a_template_without_a_place_is_refused_before_anything_is_read(processor
         zero_shot.evaluate(classifier_of(processor, {}), "nowhere", templates=["a photo"])
 
 
-# Where labels come from.
+# Sources of labels.
 
 
 def labels_in(pairs):

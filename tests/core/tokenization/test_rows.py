@@ -88,7 +88,7 @@ def test_half_a_surrogate_pair_is_refused_unless_cleaning_repairs_it():
     assert pairs("\ud800", surrogates=True) == ([("\ud800", None)], False)
 
 
-# Where rows are cut, and to what length they are padded
+# Truncation and padding of rows
 
 
 class Strategy(Enum):
