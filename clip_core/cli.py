@@ -134,11 +134,16 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: the command line; by default `sys.argv[1:]`.
     """
-    warnings.formatwarning = _one_line
-    sys.exit(run(lambda: _exit_code(arguments), "clip-zoo"))
+    typed = sys.argv[1:] if arguments is None else arguments
+
+    def one_line(message: Warning | str, *_: object, **__: object) -> str:
+        return f"clip-zoo: {_naming_the_option(str(message), typed)}\n"  # without its code location
+
+    warnings.formatwarning = one_line
+    sys.exit(run(lambda: _exit_code(typed), "clip-zoo"))
 
 
-def _exit_code(arguments: list[str] | None) -> int:
+def _exit_code(arguments: list[str]) -> int:
     """Run the command and return its exit code."""
     try:
         import clip_core._shadowing  # noqa: F401  before the first import from `converters`
@@ -149,8 +154,7 @@ def _exit_code(arguments: list[str] | None) -> int:
             told = f"{library} is installed and fails to import; reinstall it, or another release: {error}"
             print(f"clip-zoo: {told}", file=sys.stderr)  # noqa: T201
             return BROKEN_LIBRARY
-        typed = sys.argv[1:] if arguments is None else arguments
-        print(f"clip-zoo: {_naming_the_option(str(error), typed)}", file=sys.stderr)  # noqa: T201
+        print(f"clip-zoo: {_naming_the_option(str(error), arguments)}", file=sys.stderr)  # noqa: T201
         return BAD_INPUT
     except KeyboardInterrupt:
         return 130  # the shell's code for a command ended by Ctrl-C
@@ -176,20 +180,15 @@ def _failed_import(error: BaseException) -> str | None:
 
 
 def _naming_the_option(message: str, arguments: list[str]) -> str:
-    """Name the options that an error is about, in place of the library's arguments.
+    """Name the options that an error or a warning is about, in place of the library's arguments.
 
     Args:
-        message: the error's message.
+        message: its message.
         arguments: the command line.
     """
     from clip_core.commands.wording import Options, in_options
 
     return in_options(message, Options.read(app, arguments))
-
-
-def _one_line(message: Warning | str, *_: object, **__: object) -> str:
-    """Format a warning as one line, without its code location."""
-    return f"clip-zoo: {message}\n"
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ def _choices(labels: list[str]) -> list[str]:
     if not choices:
         raise ValueError("there are no labels to choose from; give --labels or --labels-file")
     if not all(label.strip() for label in choices):
-        raise ValueError("one of the labels is empty; remove it")
+        raise ValueError("one of the labels in --labels or --labels-file is empty; remove it")
     return choices
 
 

@@ -145,9 +145,6 @@ def train(
     its_processor = CLIPProcessor.from_pretrained(
         processor or (str(Path(model).parent) if is_config else model) if last is None else last.folder
     )
-    check_vocabulary(
-        its_processor.tokenizer, config, f"--model {model}" if processor is None else f"--processor {processor}"
-    )
     pairs = open_pairs(data[0] if len(data) == 1 else data, unpaired=unpaired)
     trainer = load_backend(backend or default_backend()).train(
         model if last is None else last.folder, settings, device=device, parallel=parallel
@@ -161,6 +158,9 @@ def train(
         max_length=config.text_config.max_position_embeddings,
         num_workers=workers,
         max_broken=max_broken,
+    )
+    check_vocabulary(
+        its_processor.tokenizer, config, f"--model {model}" if processor is None else f"--processor {processor}"
     )
     with ExitStack() as open_things:
         open_things.enter_context(closing(loader))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cyclopts import App
 
 # The library's names for what a command may call otherwise; a command's own option of the first name comes first.
-_OTHER_NAMES = {"device_map": "device", "caption_column": "label_column"}
+_OTHER_NAMES = {"device_map": "device", "caption_column": "label_column", "labels": "labels_file"}
 
 # A value as messages write it after `name=`, and a hint to pass an argument: "pass token=..." or "Pass a=True".
 _QUOTED = r"'[^']*'|\"[^\"]*\""
@@ -99,8 +99,10 @@ def _typed(words: list[str], counts: dict[str, tuple[int, bool]]) -> Iterable[tu
 def _assignment(option: str, options: Options) -> Callable[[re.Match[str]], str]:
     def replaced(match: re.Match[str]) -> str:
         value = match[1]
-        if value in ("...", "True"):
+        if value == "True":
             return option
+        if value == "...":
+            return f"{option} {options.value_of(option) or ''}".rstrip()
         if value.startswith("["):  # typed in a form of its own, such as torch,tf
             value = options.value_of(option) or value
         elif value[0] in "'\"":
@@ -121,18 +123,38 @@ def _without_hints(message: str) -> str:
 
 
 def _blaming(message: str, typed: list[tuple[str, str]]) -> str:
-    """Name the option whose value a message starts with, quotes after its name, or quotes first.
+    """Name the options whose value a message starts with, quotes after the option's name, or quotes first.
 
     A value quoted later may be one of the choices that the message lists.
     """
     # A path is shown without the ./ that was typed.
     typed = typed + [(option, str(Path(value))) for option, value in typed if str(Path(value)) != value and value]
-    for option, value in typed:
+    for _, value in typed:
         if value and message.startswith((f"{value}:", f"{value} ")):
-            return f"{option} {message}" if message.startswith(f"{value}:") else f"{option} {value}: {message}"
-    first = re.search(r"(?<!\w)['\"]", message)
+            return f"{_all_of(value, typed)} {message}"
+    for option, value in typed:
+        if _is_near(message, value):
+            return f"{option} {value}: {message}"
+    first = re.search(r"(?<!\w)(['\"])(.*?)\1", message)
     for option, value in typed:
         is_first = first is not None and message.startswith(repr(value), first.start())
         if is_first or f" {option.strip('-').replace('-', ' ')} {value!r}" in message:
-            return f"{option} {value or repr(value)}: {message}"
+            return f"{_all_of(value, typed)} {value or repr(value)}: {message}"
+        if first is not None and first[2].endswith("...") and value.startswith(first[2][:-3]):
+            return f"{option}: {message}"
     return message
+
+
+def _all_of(value: str, typed: list[tuple[str, str]]) -> str:
+    """Return all options with a value, such as a path given to two of them."""
+    return " or ".join(dict.fromkeys(option for option, other in typed if other == value))
+
+
+def _is_near(message: str, value: str) -> bool:
+    """Return True if a message starts with a path in a folder, one that a pattern matches, or the folder of a file."""
+    fixed = re.split(r"[{*?\[]", value)[0]  # as in shards/{000..099}.tar
+    if fixed != value:
+        return "/" in fixed and message.startswith(fixed)
+    path = Path(value)
+    is_beside = bool(path.suffix) and message.startswith(f"{path.parent} ")
+    return bool(value) and (is_beside or message.startswith(f"{value}/"))

@@ -129,7 +129,8 @@ def _opened(path: Path) -> tarfile.TarFile:
         raise ValueError(f"{path}: no such file") from error
     except _UNREADABLE as error:
         check_not_lfs_pointer(path)
-        raise ValueError(f"{path}: not a readable tar file ({error})") from error
+        reason = str(error).partition(":\n")[0]  # before what each kind of compression says
+        raise ValueError(f"{path}: not a readable tar file ({reason})") from error
 
 
 def _samples(tar: tarfile.TarFile, path: Path, wanted: Collection[str] = (), first: int = 0) -> Iterator[_Sample]:

@@ -197,7 +197,7 @@ def _known(label: str, given: LabelFile) -> str | None:
 def _check_known(labels: Iterable[str], name_of: dict[str, str]) -> None:
     unknown = [repr(label) for label in dict.fromkeys(labels) if label not in name_of]
     if unknown:
-        raise ValueError(f"labels in the data that are missing from those given: {_listed(unknown)}")
+        raise ValueError(f"labels=... lacks labels of the data: {_listed(unknown)}; add them")
 
 
 def _spaced(label: str) -> str:

@@ -121,7 +121,7 @@ def read_templates(path: Path) -> list[str]:
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise ValueError(f"{path}: no such file") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text; save it as UTF-8") from error

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-# Where each main input comes from.
+# The source of each main input.
 _RETURNED = {
     "input_ids": "the ids that the tokenizer returns, (batch, seq)",
     "pixel_values": "the pixel values that the image processor returns, (batch, channels, height, width)",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
 import pytest
+from cyclopts import App
 
+from clip_core.cli import main
 from clip_core.commands.wording import Options, in_options
 from support.checkpoints import save_checkpoint
 from support.configs import tiny_config
@@ -17,7 +20,7 @@ from support.training_data import make_processor, picture_bytes
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    save_checkpoint(folder, tiny_config(vision={"num_channels": 3}))
+    save_checkpoint(folder, tiny_config(text={"vocab_size": 600}, vision={"num_channels": 3}))
     make_processor(folder, 30).save_pretrained(folder)
     return folder
 
@@ -257,6 +260,53 @@ def test_weights_in_a_subfolder_are_told_by_the_option(run, model):
     assert mentions(line, model.name)
     assert not mentions(line, "pass"), line
     assert _spoken(line) == []
+
+
+def test_a_part_of_what_was_typed_is_told_by_the_option(run, model, data, tmp_path):
+    train = ("train", "--model", model, "--checkpoint-dir", tmp_path / "run", "--data")
+    shards = tmp_path / "{000..002}.tar"
+    line = _line(run, *train, shards)
+    assert mentions(line, f"--data {shards}", str(tmp_path / "000.tar")), line
+    (tmp_path / "000.tar").write_bytes(b"junk")
+    assert mentions(_line(run, *train, tmp_path / "000.tar"), f"--data {tmp_path / '000.tar'}")
+    alone = tmp_path / "alone" / "model.safetensors"
+    alone.parent.mkdir()
+    alone.write_bytes((model / "model.safetensors").read_bytes())
+    line = _line(run, "classify", data / "0.png", "--model", alone, "--labels", "cat", "ox")
+    assert mentions(line, f"--model {alone}", "preprocessor_config.json"), line
+    (alone.parent / "preprocessor_config.json").write_text("[")
+    line = _line(run, "classify", data / "0.png", "--model", alone.parent, "--labels", "cat", "ox")
+    assert mentions(line, f"--model {alone.parent}", "preprocessor_config.json"), line
+
+
+def test_a_path_given_to_two_options_is_told_by_both(run, model, data):
+    given = ("evaluate", "zero-shot", "--model", model, "--data", data, "--templates-file", data)
+    assert mentions(_line(run, *given), "--data", "--templates-file", str(data))
+
+
+def test_labels_at_fault_are_told_by_their_option(run, model, data, tmp_path):
+    (tmp_path / "labels.txt").write_text("cat\n")
+    for task in ("zero-shot", "probe"):
+        given = ("evaluate", task, "--model", model, "--data", data, "--labels-file", tmp_path / "labels.txt")
+        line = _line(run, *given)
+        assert mentions(line, f"--labels-file {tmp_path / 'labels.txt'}", "'ox'"), line
+        assert _spoken(line) == []
+    classify = ("classify", data / "0.png", "--model", model, "--labels")
+    assert mentions(_line(run, *classify, "cat", " "), "--labels")
+
+
+def test_a_warning_names_the_option(monkeypatch):
+    told = []
+
+    def warn(*_, **__):
+        text = "label_cache='cache' is full; cache/a.npz is not written"
+        told.append(warnings.formatwarning(text, UserWarning, "file.py", 1))
+
+    monkeypatch.setattr(App, "__call__", warn)
+    monkeypatch.setattr(warnings, "formatwarning", None)
+    with pytest.raises(SystemExit):
+        main(["classify", "a.png", "--label-cache", "cache"])
+    assert told == ["clip-zoo: --label-cache cache is full; cache/a.npz is not written\n"]
 
 
 def test_arguments_are_told_apart_from_text_and_paths():

@@ -120,7 +120,7 @@ def test_special_characters_have_no_meaning():
 def test_spaces_are_swallowed_where_the_token_says_so():
     assert found("a \u3000<l> b", AddedToken("<l>", lstrip=True)) == ["a", 0, " b"]
     assert found("a <r> \n b", AddedToken("<r>", rstrip=True)) == ["a ", 0, "b"]
-    # What the one on the left has swallowed is gone; a separator such as U+001C is no white space.
+    # The token on the left takes the space between both; a separator such as U+001C is not white space.
     assert found("<r> <l>", AddedToken("<l>", lstrip=True), AddedToken("<r>", rstrip=True)) == [1, 0]
     assert found("a\x1c<l>", AddedToken("<l>", lstrip=True)) == ["a\x1c", 0]
 
