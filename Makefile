@@ -22,7 +22,7 @@ LABELS ?= examples/shapes/labels.txt
 TEMPLATE ?= {}
 
 .PHONY: demo demo-checkpoint test test-clients test-training-clients test-default-torch test-transformers5 test-lowest \
-	check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
+	mutants check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
 
 ## demo: classify images with a trained CLIP in all three frameworks, and prove that they agree; offline
 demo: $(VENV)/installed-demo
@@ -59,6 +59,10 @@ test-clients: $(VENV)-clients/installed
 test-training-clients: $(VENV)/installed-test
 	PYTHONPATH=tests HF_HUB_OFFLINE=1 USE_TF=0 USE_JAX=0 \
 		$(BIN)/python -m pytest $(addprefix tests/clients/test_,peft.py trainer.py batches.py) $(PYTEST_ARGS)
+
+## mutants: change the models' code bit by bit and see whether verify notices; MUTANTS_ARGS="--backends torch --every 9"
+mutants: $(VENV)/installed-test
+	$(BIN)/python tests/mutants/run.py $(MUTANTS_ARGS)
 
 ## check: lint, format and types
 check: $(VENV)/installed-test

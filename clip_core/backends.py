@@ -7,7 +7,7 @@ An entry point names a `Backend`: functions that load a model and run it. Only n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -100,10 +100,12 @@ class Tracer(Protocol):
     def __call__(
         self,
         source: str | os.PathLike[str],
-        inputs: Mapping[str, np.ndarray],
+        inputs: Mapping[str, Any],
         *,
         class_name: str = "CLIPModel",
         dtype: str = "float32",
+        variants: Mapping[str, Mapping[str, Any]] | None = None,
+        prepared: bool = False,
         gradients: bool = False,
         train_step: bool = False,
         **options: Any,
@@ -112,9 +114,11 @@ class Tracer(Protocol):
 
         Args:
             source: a folder, file or hub id, in any format.
-            inputs: arguments of the forward pass, such as `input_ids` and `pixel_values`.
+            inputs: arguments of the forward pass: arrays such as `input_ids` and `pixel_values`, and options.
             class_name: the model class.
             dtype: dtype of the weights and the computation: "float32", "bfloat16" or "float16".
+            variants: further inputs by name, whose stages are added as `<name>: <stage>`.
+            prepared: prepare the model for inference; requested only where `Backend.prepares` returns True.
             gradients: add the gradients of the objective for every parameter, as `gradient.<canonical name>`.
             train_step: add every parameter after one step of AdamW, as `updated.<canonical name>`.
             **options: further keywords of `from_pretrained`.
@@ -160,6 +164,8 @@ class Backend:
         return_tensors: the processor's name for the framework's tensors, as its `arrays.py` declares it; "np" if the
             framework has none of its own.
         versions: returns the versions of the framework's packages, and its hardware.
+        prepares: returns True if models in a dtype, such as "float32", have a form prepared for inference on this
+            machine, which `trace` can run.
     """
 
     load: Loader
@@ -167,6 +173,12 @@ class Backend:
     train: TrainerFactory
     return_tensors: str
     versions: Callable[[], dict[str, str]]
+    prepares: Callable[[str], bool] = field(default_factory=lambda: _never)
+
+
+def _never(dtype: str) -> bool:  # noqa: ARG001
+    """Return False: no models have a form prepared for inference."""
+    return False
 
 
 def backend_names() -> list[str]:

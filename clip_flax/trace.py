@@ -15,6 +15,8 @@ from clip_core.training.settings import decays
 from clip_flax.tensors import canonical_entries, canonical_paths, flatten, unflatten
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jax import Array
 
     from clip_core.modeling.tracing import TraceRequest
@@ -31,17 +33,17 @@ class TracedModel:
     def __init__(self, request: TraceRequest) -> None:
         model_class, dtype = getattr(clip_flax, request.class_name), request.dtype
         self.model: Any = model_class.from_pretrained(request.source, dtype=dtype, param_dtype=dtype, **request.options)
-        self.arguments = call_arguments(request, np.asarray)
+        self.request = request
 
-    def stages(self) -> dict[str, np.ndarray]:
-        """Run the forward pass, and return every stage."""
-        return {name: _array(tensor) for name, tensor in run_stages(self.model, self.arguments).items()}
+    def stages(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Run the forward pass on these inputs, and return every stage."""
+        return {name: _array(tensor) for name, tensor in run_stages(self.model, self._arguments(inputs)).items()}
 
     def backward(self) -> None:
         """Compute the gradients of the objective: zeros for unused parameters."""
 
         def value(params: Params) -> Array:
-            outputs = self.model(**self.arguments, params=params)
+            outputs = self.model(**self._arguments(self.request.inputs), params=params)
             name, weights = stages.objective(outputs)
             return outputs[name] if weights is None else (outputs[name] * weights).sum()
 
@@ -69,6 +71,9 @@ class TracedModel:
         updates, _ = optimizer.update(gradients, optimizer.init(taking_part), taking_part)
         updated = optax.apply_updates(taking_part, updates)
         return _canonical(unflatten({path: updated.get(names[path], leaf) for path, leaf in leaves.items()}))
+
+    def _arguments(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return call_arguments(self.request.class_name, inputs, np.asarray)
 
 
 def _canonical(params: Params) -> dict[str, np.ndarray]:

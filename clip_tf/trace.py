@@ -16,6 +16,8 @@ from clip_core.training.settings import decays
 from clip_tf.tensors import parameters
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from clip_core.modeling.tracing import TraceRequest
 
 
@@ -29,17 +31,17 @@ class TracedModel:
     def __init__(self, request: TraceRequest) -> None:
         model_class = getattr(clip_tf, request.class_name)
         self.model: Any = model_class.from_pretrained(request.source, dtype=request.dtype, **request.options)
-        self.arguments = call_arguments(request, tf.convert_to_tensor)
+        self.request = request
         self._named = parameters(self.model, parameter_table(self.model.config, request.class_name))
 
-    def stages(self) -> dict[str, np.ndarray]:
-        """Run the forward pass, and return every stage."""
-        return {name: _array(tensor) for name, tensor in run_stages(self.model, self.arguments).items()}
+    def stages(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Run the forward pass on these inputs, and return every stage."""
+        return {name: _array(tensor) for name, tensor in run_stages(self.model, self._arguments(inputs)).items()}
 
     def backward(self) -> None:
         """Compute the gradients of the objective."""
         with tf.GradientTape() as tape:
-            outputs = self.model(**self.arguments)
+            outputs = self.model(**self._arguments(self.request.inputs))
             name, weights = stages.objective(outputs)
             value = outputs[name]
             if weights is not None:
@@ -68,6 +70,9 @@ class TracedModel:
         optimizer.exclude_from_weight_decay([variable for name, variable in variables.items() if not decays(name)])
         optimizer.apply(list(self._gradients.values()), list(variables.values()))
         return {name: parameter.read().astype(np.float32) for name, parameter in self._named.items()}
+
+    def _arguments(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return call_arguments(self.request.class_name, inputs, tf.convert_to_tensor)
 
 
 def _array(tensor: tf.Tensor) -> np.ndarray:

@@ -12,7 +12,7 @@ from clip_core.modeling.inputs import check_ids
 from clip_core.modeling.trimming import trimmed
 from clip_core.tasks.labels import fingerprint
 from clip_torch.arrays import framework
-from clip_torch.inference import parameters
+from clip_torch.inference import parameters, prepares
 from clip_torch.model import CLIPModel, unit_norm
 from clip_torch.tensors import to_numpy
 from clip_torch.trace import trace
@@ -90,4 +90,4 @@ def _float32(tensor: Tensor) -> np.ndarray:
     return array
 
 
-backend = Backend(load, trace, make_trainer, framework.name, versions)
+backend = Backend(load, trace, make_trainer, framework.name, versions, prepares)

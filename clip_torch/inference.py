@@ -282,6 +282,12 @@ def check_preparable(model: nn.Module) -> None:
         raise ValueError("this CPU lacks instructions for bfloat16 (AVX-512 or AMX); prepare the model in float32")
 
 
+def prepares(dtype: str) -> bool:
+    """Return True if models in a dtype, such as "float32", can be prepared on this CPU."""
+    with_kernels = {"float32": True, "bfloat16": multiplies_bfloat16()}
+    return torch.backends.mkldnn.is_available() and with_kernels.get(dtype, False)
+
+
 def multiplies_bfloat16() -> bool:
     """Return True if oneDNN has kernels for bfloat16 on this CPU."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001

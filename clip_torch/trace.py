@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -13,8 +13,10 @@ from clip_core.training.settings import decays
 from clip_torch.tensors import to_numpy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from clip_core.modeling.tracing import TraceRequest
 
@@ -28,17 +30,19 @@ class TracedModel:
 
     def __init__(self, request: TraceRequest) -> None:
         model_class = getattr(clip_torch, request.class_name)
-        self.model: nn.Module = model_class.from_pretrained(request.source, dtype=request.dtype, **request.options)
-        self.arguments = call_arguments(request, torch.from_numpy)
+        self.model: Any = model_class.from_pretrained(request.source, dtype=request.dtype, **request.options)
+        if request.prepared:
+            self.model.prepare_for_inference()
+        self.request = request
 
     @torch.no_grad()
-    def stages(self) -> dict[str, np.ndarray]:
-        """Run the forward pass, and return every stage."""
-        return {name: _array(tensor) for name, tensor in run_stages(self.model, self.arguments).items()}
+    def stages(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Run the forward pass on these inputs, and return every stage."""
+        return {name: _array(tensor) for name, tensor in run_stages(self.model, self._arguments(inputs)).items()}
 
     def backward(self) -> None:
         """Compute the gradients of the objective."""
-        outputs = self.model(**self.arguments)
+        outputs = self.model(**self._arguments(self.request.inputs))
         name, weights = stages.objective(outputs)
         value = outputs[name] if weights is None else (outputs[name] * torch.from_numpy(weights)).sum()
         value.backward()
@@ -59,6 +63,9 @@ class TracedModel:
         betas = (stages.BETA_1, stages.BETA_2)
         torch.optim.AdamW(groups, lr=stages.LEARNING_RATE, betas=betas, eps=stages.EPSILON).step()
         return {name: _array(parameter) for name, parameter in named.items()}
+
+    def _arguments(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return call_arguments(self.request.class_name, inputs, torch.from_numpy)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

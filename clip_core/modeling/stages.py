@@ -50,6 +50,16 @@ def stages(
     return found | {name: outputs[name] for name in ("logits", "loss") if name in outputs}
 
 
+def in_variant(variant: str, stage: str) -> str:
+    """Return the name of a stage of a run on a variant of the inputs, such as "padding: text.pooled"."""
+    return f"{variant}: {stage}"
+
+
+def without_variant(stage: str) -> str:
+    """Return the name of the same stage of the run on the main inputs."""
+    return stage.rpartition(": ")[2]
+
+
 def _tower(name: str, outputs: ModelOutput, attentions: ModelOutput) -> Iterator[tuple[str, Any]]:
     embeddings, *layers = outputs["hidden_states"]
     weights = attentions.get("attentions") or ()

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from clip_core.modeling.parameters import plain_class_name
-from clip_core.modeling.stages import stages
+from clip_core.modeling.stages import in_variant, stages
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from clip_core.backends import Tracer
 
@@ -26,25 +26,27 @@ class TraceRequest:
 
     Attributes:
         differentiated: True if gradients will be requested.
+        prepared: True if the model is to be prepared for inference.
     """
 
     source: str | os.PathLike[str]
-    inputs: Mapping[str, np.ndarray]
+    inputs: Mapping[str, Any]
     class_name: str
     dtype: str
     options: Mapping[str, Any]
     differentiated: bool
+    prepared: bool
 
 
 class Traced(Protocol):
     """A model being traced. Parameters have their canonical names."""
 
-    def stages(self) -> dict[str, np.ndarray]:
-        """Run the forward pass, and return every stage."""
+    def stages(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Run the forward pass on these inputs, and return every stage."""
         ...
 
     def backward(self) -> None:
-        """Compute the gradients of the objective, after `stages`."""
+        """Compute the gradients of the objective for the inputs of the request, after their `stages`."""
         ...
 
     def gradients(self) -> dict[str, np.ndarray]:
@@ -61,18 +63,22 @@ def tracer(load: Callable[[TraceRequest], Traced]) -> Tracer:
 
     def trace(
         source: str | os.PathLike[str],
-        inputs: Mapping[str, np.ndarray],
+        inputs: Mapping[str, Any],
         *,
         class_name: str = "CLIPModel",
         dtype: str = "float32",
+        variants: Mapping[str, Mapping[str, Any]] | None = None,
+        prepared: bool = False,
         gradients: bool = False,
         train_step: bool = False,
         **options: Any,
     ) -> dict[str, np.ndarray]:
         """Run a model and return every stage; see `clip_core.backends.Tracer`."""
         differentiated = gradients or train_step
-        traced = load(TraceRequest(source, inputs, class_name, dtype, options, differentiated))
-        found = traced.stages()
+        traced = load(TraceRequest(source, inputs, class_name, dtype, options, differentiated, prepared))
+        found = traced.stages(inputs)
+        for variant, own_inputs in (variants or {}).items():
+            found |= {in_variant(variant, stage): array for stage, array in traced.stages(own_inputs).items()}
         if differentiated:
             traced.backward()
         if gradients:
@@ -84,10 +90,18 @@ def tracer(load: Callable[[TraceRequest], Traced]) -> Tracer:
     return trace
 
 
-def call_arguments(request: TraceRequest, to_tensor: Callable[[np.ndarray], Any]) -> dict[str, Any]:
-    """Return the arguments of the model's call, which computes a loss if texts and images pair up."""
-    arguments = {name: to_tensor(np.asarray(array)) for name, array in request.inputs.items()}
-    if request.class_name == "CLIPModel" and len(arguments["input_ids"]) == len(arguments["pixel_values"]):
+def call_arguments(
+    class_name: str, inputs: Mapping[str, Any], to_tensor: Callable[[np.ndarray], Any]
+) -> dict[str, Any]:
+    """Return the arguments of the model's call, which computes a loss if texts and images pair up.
+
+    Args:
+        class_name: the model class.
+        inputs: arrays, and options that are passed on as they are.
+        to_tensor: makes a tensor of an array.
+    """
+    arguments = {name: to_tensor(value) if isinstance(value, np.ndarray) else value for name, value in inputs.items()}
+    if class_name == "CLIPModel" and len(arguments["input_ids"]) == len(arguments["pixel_values"]):
         arguments["return_loss"] = True
     return arguments
 
@@ -103,11 +117,17 @@ def run_stages(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     outputs = model(**arguments, output_hidden_states=True)
     features = None
     if class_name == "CLIPModel":
+        of_images = ("pixel_values", "interpolate_pos_encoding")
+        of_texts = ("input_ids", "attention_mask", "position_ids")
         features = {
-            "image_features": model.get_image_features(arguments["pixel_values"]),
-            "text_features": model.get_text_features(arguments["input_ids"], arguments.get("attention_mask")),
+            "image_features": model.get_image_features(**_given(arguments, of_images)),
+            "text_features": model.get_text_features(**_given(arguments, of_texts)),
         }
     return stages(class_name, outputs, _attentions(model, arguments), features)
+
+
+def _given(arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: arguments[name] for name in names if name in arguments}
 
 
 def _attentions(model: Any, arguments: Mapping[str, Any]) -> Any:

@@ -77,7 +77,7 @@ def _print(result: Verification, *, all_stages: bool) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, emoji=False)
-    ran = ", ".join(result.frameworks)
+    ran = ", ".join(result.runs)
     compared = "" if result.against is None else f" against {result.against}"
     console.print(f"{result.class_name} in {result.checkpoint}{compared}: {ran}, {result.dtype}")
     for name, origin in result.inputs.items():

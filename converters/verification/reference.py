@@ -54,6 +54,8 @@ def clip(
     pixel_values: np.ndarray,
     input_ids: np.ndarray,
     attention_mask: np.ndarray | None = None,
+    position_ids: np.ndarray | None = None,
+    interpolate_pos_encoding: bool = False,
 ) -> Trace:
     """Return all stages of CLIPModel by name, in order of computation.
 
@@ -63,11 +65,13 @@ def clip(
         pixel_values: `(images, channels, height, width)`.
         input_ids: `(texts, s)`.
         attention_mask: `(texts, s)`, non-zero for tokens to attend to.
+        position_ids: `(texts or 1, s)`, the position of each token; by default 0, 1, 2 and so on.
+        interpolate_pos_encoding: interpolate the position embeddings to the size of the images.
     """
     trace: Trace = {}
     weights = Weights(checkpoint)
-    vision(weights / "vision_model", config.vision_config, pixel_values, trace)
-    text(weights / "text_model", config.text_config, input_ids, attention_mask, trace)
+    vision(weights / "vision_model", config.vision_config, pixel_values, trace, interpolate_pos_encoding)
+    text(weights / "text_model", config.text_config, input_ids, attention_mask, trace, position_ids)
     trace["image_features"] = trace["vision.pooled"] @ weights["visual_projection.weight"].T  # (b, p)
     trace["text_features"] = trace["text.pooled"] @ weights["text_projection.weight"].T
     trace["image_embeds"] = _unit(trace["image_features"])
@@ -87,7 +91,7 @@ def run(class_name: str, checkpoint: Mapping[str, np.ndarray], config: AnyConfig
         class_name: a key of `MODEL_CLASSES`, such as "CLIPModel", which determines the type of configuration.
         checkpoint: the arrays by canonical name.
         config: the model's configuration.
-        **inputs: `pixel_values`, or `input_ids` and `attention_mask`, or all, as in `clip`.
+        **inputs: those arguments of `clip` that the class takes, and `labels` for a classifier.
     """
     settings: Any = config
     if class_name == "CLIPModel":
@@ -98,43 +102,85 @@ def run(class_name: str, checkpoint: Mapping[str, np.ndarray], config: AnyConfig
         states = _patches(weights / "vision_model", settings.vision_config, inputs["pixel_values"], trace)
         mean = states[:, 1:].mean(axis=1)
         trace["logits"] = _linear(weights / "classifier", mean) if settings.num_labels else mean
+        if "labels" in inputs:
+            trace["loss"] = _classification_loss(trace["logits"], inputs["labels"], settings.problem_type)
     elif "Text" in class_name:
-        text(weights / "text_model", settings, inputs["input_ids"], inputs.get("attention_mask"), trace)
+        text(weights / "text_model", settings, trace=trace, **{"attention_mask": None, **inputs})
     else:
-        vision(weights / "vision_model", settings, inputs["pixel_values"], trace)
+        vision(weights / "vision_model", settings, trace=trace, **inputs)
     if class_name.endswith("WithProjection"):  # the projection replaces the pooled state
         tower, kind, projection = ("text", "text", "text") if "Text" in class_name else ("vision", "image", "visual")
         trace[f"{kind}_features"] = trace.pop(f"{tower}.pooled") @ weights[f"{projection}_projection.weight"].T
     return trace
 
 
-def vision(weights: Weights, config: CLIPVisionConfig, pixel_values: np.ndarray, trace: Trace) -> None:
+def vision(
+    weights: Weights,
+    config: CLIPVisionConfig,
+    pixel_values: np.ndarray,
+    trace: Trace,
+    interpolate_pos_encoding: bool = False,
+) -> None:
     """Run the vision tower: patches, a transformer, and the class token's state."""
-    states = _patches(weights, config, pixel_values, trace)
+    states = _patches(weights, config, pixel_values, trace, interpolate_pos_encoding)
     trace["vision.pooled"] = _layer_norm(weights / "post_layernorm", config, states[:, 0])
 
 
-def _patches(weights: Weights, config: CLIPVisionConfig, pixel_values: np.ndarray, trace: Trace) -> Array:
-    """Return the last layer's states of the class token and of the patches."""
-    batch, channels, height, width = pixel_values.shape
+def _patches(
+    weights: Weights, config: CLIPVisionConfig, pixel_values: np.ndarray, trace: Trace, interpolate: bool = False
+) -> Array:
+    """Return the last layer's states of the class token and of the patches; partial patches are cut off."""
+    batch, channels, *size = pixel_values.shape
     side = config.patch_size
-    patches = pixel_values.astype(np.float64).reshape(batch, channels, height // side, side, width // side, side)
+    rows, columns = (length // side for length in size)
+    pixels = pixel_values[:, :, : rows * side, : columns * side].astype(np.float64)
+    patches = pixels.reshape(batch, channels, rows, side, columns, side)
     patches = patches.transpose(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * side * side)
     kernel = weights["embeddings.patch_embedding.weight"].reshape(config.hidden_size, -1)
     class_token = np.broadcast_to(weights["embeddings.class_embedding"], (batch, 1, config.hidden_size))
     states = np.concatenate([class_token, patches @ kernel.T], axis=1)  # (b, s, d)
-    states = states + weights["embeddings.position_embedding.weight"]
+    positions = weights["embeddings.position_embedding.weight"]  # of the class token, and of the patches row by row
+    states = states + (_interpolated(positions, rows, columns) if interpolate else positions)
     trace["vision.embeddings"] = _layer_norm(weights / "pre_layrnorm", config, states)
     return _encoder(weights / "encoder", config, trace["vision.embeddings"], np.zeros((1, 1)), trace, "vision")
 
 
+def _interpolated(positions: Array, rows: int, columns: int) -> Array:
+    """Interpolate the patches' positions bicubically to a grid of another size."""
+    side = math.isqrt(len(positions) - 1)
+    grid = positions[1:].reshape(side, side, -1)
+    grid = np.einsum("ri,cj,ijd->rcd", _bicubic(side, rows), _bicubic(side, columns), grid)
+    return np.concatenate([positions[:1], grid.reshape(rows * columns, -1)])
+
+
+def _bicubic(size: int, new_size: int) -> Array:
+    """Return the weights `(new_size, size)` of the old positions for each new one.
+
+    The kernel of Keys 1981 with a = -0.75, half-pixel centres, and the outermost positions repeated beyond the border.
+    """
+    weights = np.zeros((new_size, size))
+    for new in range(new_size):
+        centre = (new + 0.5) * size / new_size - 0.5
+        for old in range(math.floor(centre) - 1, math.floor(centre) + 3):
+            x = abs(centre - old)
+            weight = 1.25 * x**3 - 2.25 * x**2 + 1 if x < 1 else -0.75 * (x**3 - 5 * x**2 + 8 * x - 4)
+            weights[new, min(max(old, 0), size - 1)] += weight
+    return weights
+
+
 def text(
-    weights: Weights, config: CLIPTextConfig, input_ids: np.ndarray, attention_mask: np.ndarray | None, trace: Trace
+    weights: Weights,
+    config: CLIPTextConfig,
+    input_ids: np.ndarray,
+    attention_mask: np.ndarray | None,
+    trace: Trace,
+    position_ids: np.ndarray | None = None,
 ) -> None:
     """Run the text tower: tokens, a causal transformer, and the state at the first EOS token."""
     seq = input_ids.shape[1]
     tokens = weights["embeddings.token_embedding.weight"][input_ids]
-    trace["text.embeddings"] = tokens + weights["embeddings.position_embedding.weight"][:seq]
+    positions = weights["embeddings.position_embedding.weight"]
+    trace["text.embeddings"] = tokens + positions[np.arange(seq) if position_ids is None else position_ids]
     # A key masked twice, as future and as padding, scores lower than one masked once, as in transformers; so a query
     # that sees no key attends uniformly to the keys masked only once.
     masked = np.triu(np.ones((seq, seq)), k=1)[None]
@@ -210,6 +256,19 @@ def _contrastive_loss(logits: Array) -> Array:
         return mean
 
     return (cross_entropy(logits) + cross_entropy(logits.T)) / 2
+
+
+def _classification_loss(logits: Array, labels: np.ndarray, problem_type: str | None) -> Array:
+    """Return the mean squared error of a regression, or the mean cross-entropy of classes or of independent labels."""
+    by_dtype = "single_label_classification" if labels.dtype.kind in "iu" else "multi_label_classification"
+    problem_type = problem_type or ("regression" if logits.shape[-1] == 1 else by_dtype)
+    if problem_type == "regression":
+        return np.asarray(((logits.reshape(labels.shape) - labels) ** 2).mean())
+    if problem_type == "multi_label_classification":
+        return np.asarray((np.logaddexp(0, logits) - labels * logits).mean())
+    highest = logits.max(axis=-1, keepdims=True)
+    log_sum = np.log(np.exp(logits - highest).sum(axis=-1)) + highest[:, 0]
+    return np.asarray((log_sum - logits[np.arange(len(labels)), labels]).mean())
 
 
 def _sigmoid(x: Array) -> Array:

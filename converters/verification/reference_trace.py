@@ -79,12 +79,16 @@ class TracedReference:
         weights_class = TrackedWeights if request.differentiated else RoundedWeights
         self._weights: Any = weights_class(self._prepared.checkpoint, request.dtype)
 
-    def stages(self) -> dict[str, np.ndarray]:
-        """Run the forward pass, and return every stage."""
-        request = self.request
-        run: Any = reference.run(request.class_name, self._weights, self._prepared.config, **request.inputs)
-        self._run = run
-        return {name: array.value if request.differentiated else np.asarray(array) for name, array in run.items()}
+    def stages(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Run the forward pass on these inputs, and return every stage."""
+        request, weights = self.request, self._weights
+        tracked = request.differentiated and inputs is request.inputs  # only these have gradients
+        if not tracked:
+            weights = RoundedWeights(self._prepared.checkpoint, request.dtype)
+        run: Any = reference.run(request.class_name, weights, self._prepared.config, **inputs)
+        if tracked:
+            self._run = run
+        return {name: array.value if tracked else np.asarray(array) for name, array in run.items()}
 
     def backward(self) -> None:
         """Compute the gradients of the objective."""

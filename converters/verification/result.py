@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from converters.verification.runs import framework_of
 from converters.verification.tolerances import TOLERANCES
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ class Verification:
         class_name: the model class.
         dtype: the dtype in which the frameworks ran.
         frameworks: the names of the frameworks, in the order in which they ran.
+        runs: the names of the runs of the first checkpoint: the frameworks that finished, and a second run of those
+            whose models have a form prepared for inference.
         inputs: the origin of each argument of the forward pass: the checkpoint whose processor made it, or "drawn".
         configuration: both values of each field that differs between the checkpoints and changes the computation.
         failures: the reason why a framework did not finish: its process died, or it raised an internal error.
@@ -35,6 +38,7 @@ class Verification:
     frameworks: list[str]
     inputs: dict[str, str]
     configuration: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    runs: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
@@ -59,11 +63,15 @@ class Verification:
 
     @property
     def suspect(self) -> str | None:
-        """Run that all of these pairs have in common; None if there is no single one."""
-        if len(self.drifting) < 2:
-            return None
-        common = set.intersection(*map(set, self.drifting))
-        return common.pop() if len(common) == 1 else None
+        """Run, or framework whose both runs, all of these pairs have in common; None if there is no single one."""
+        as_frameworks = [tuple(map(framework_of, pair)) for pair in self.drifting]
+        for pairs in (self.drifting, as_frameworks):
+            common = set(pairs[0]).intersection(*pairs) if pairs else set()
+            # Two runs of one framework share most of their code, so that both may be wrong.
+            others = {framework_of(run) for pair in pairs for run in pair if run not in common}
+            if len(common) == 1 and len(others) > 1:
+                return common.pop()
+        return None
 
     def worst_of_groups(self) -> dict[str, Comparison]:
         """Return for each group of stages the comparison with the largest ratio to its tolerance."""

@@ -13,7 +13,8 @@ import numpy as np
 from clip_core.backends import load_backend
 from clip_core.data.pool import WorkerPool
 from converters.verification import reference_trace
-from converters.verification.runs import StoredRun
+from converters.verification.runs import StoredRun, run_name
+from converters.verification.variants import variants
 
 if TYPE_CHECKING:
     import os
@@ -61,9 +62,14 @@ class Job:
 
 
 class Ran(NamedTuple):
-    """The runs of a job, one for each subject, and the versions of what ran them."""
+    """The runs of a job, and the versions of what ran them.
 
-    runs: list[StoredRun]
+    Attributes:
+        forms: the runs of each form of the model, one for each subject: as loaded, and prepared for inference.
+        versions: the version of each package.
+    """
+
+    forms: list[list[StoredRun]]
     versions: dict[str, str]
 
 
@@ -71,6 +77,7 @@ class _Framework(NamedTuple):
     trace: Tracer
     return_tensors: str
     versions: Callable[[], dict[str, str]]
+    prepares: Callable[[str], bool] = lambda dtype: False  # noqa: ARG005
 
 
 def run(job: Job) -> Ran:
@@ -81,7 +88,8 @@ def run(job: Job) -> Ran:
         ValueError: a checkpoint is damaged, or its parts do not fit.
     """
     framework = _framework(job.framework)
-    runs = [_run(framework, subject, job) for subject in job.subjects]
+    forms = [False, True] if framework.prepares(job.dtype) else [False]
+    runs = [[_run(framework, subject, job, prepared=prepared) for subject in job.subjects] for prepared in forms]
     # PyTorch's version has a special class, and unpickling it would import PyTorch.
     return Ran(runs, {package: str(version) for package, version in framework.versions().items()})
 
@@ -116,18 +124,22 @@ def _framework(name: str) -> _Framework:
     if name == REFERENCE:
         return _Framework(reference_trace.trace, "np", lambda: {"numpy": np.__version__})
     backend = load_backend(name)
-    return _Framework(backend.trace, backend.return_tensors, backend.versions)
+    return _Framework(backend.trace, backend.return_tensors, backend.versions, backend.prepares)
 
 
-def _run(framework: _Framework, subject: Subject, job: Job) -> StoredRun:
+def _run(framework: _Framework, subject: Subject, job: Job, *, prepared: bool) -> StoredRun:
     inputs = subject.inputs.arrays(framework.return_tensors)
+    keywords: dict[str, Any] = {**job.keywords, "variants": variants(subject.class_name, subject.config, inputs)}
+    if prepared:
+        keywords |= {"prepared": True, "gradients": False, "train_step": False}
     if "input_ids" in inputs:
         _check_ids(inputs["input_ids"], subject)
     with np.errstate(all="ignore"):  # the comparison reports values that are not finite
-        stages = framework.trace(subject.source, inputs, class_name=subject.class_name, dtype=job.dtype, **job.keywords)
+        stages = framework.trace(subject.source, inputs, class_name=subject.class_name, dtype=job.dtype, **keywords)
     precision = "float64" if job.framework == REFERENCE else job.dtype
     own_folder = Path(tempfile.mkdtemp(dir=job.folder))
-    run = StoredRun(subject.label + job.framework, precision, {**inputs, **stages}, own_folder, subject.temperature)
+    name = run_name(subject.label, job.framework, prepared=prepared)
+    run = StoredRun(name, precision, {**inputs, **stages}, own_folder, subject.temperature, without_gradients=prepared)
     del stages
     gc.collect()  # models contain reference cycles
     return run

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from converters.verification.tolerances import Precision
 
+_PREPARED = " prepared"
 _LAYER = re.compile(r".*\.layers\.\d+(?=\.)")
 
 
@@ -27,6 +28,7 @@ class StoredRun:
         arrays: the arrays by stage, in order of computation.
         folder: an empty folder to store them in.
         temperature: exp(logit_scale) of the checkpoint; 1 if it has none.
+        without_gradients: True if the run was never to compute gradients, so that their absence is no fault.
 
     Attributes:
         stages: the names of the stages, in order of computation; see `clip_core.modeling.stages`. Gradients come in the
@@ -41,8 +43,11 @@ class StoredRun:
         arrays: Mapping[str, np.ndarray],
         folder: Path,
         temperature: float = 1.0,
+        *,
+        without_gradients: bool = False,
     ) -> None:
         self.name, self.precision, self.temperature = name, precision, temperature
+        self.without_gradients = without_gradients
         self.largest: dict[str, float] = {}
         self._files: dict[str, Path] = {}
         for stage in _in_order(arrays):
@@ -70,9 +75,24 @@ class StoredRun:
         return max(found, default=0.0)
 
 
+def run_name(label: str, framework: str, *, prepared: bool) -> str:
+    """Return the name of a run, such as "torch", or "torch prepared" for a model prepared for inference."""
+    return f"{label}{framework}{_PREPARED if prepared else ''}"
+
+
+def framework_of(run: str) -> str:
+    """Return the name of the run of the model as loaded, given that of any run of it."""
+    return run.removesuffix(_PREPARED)
+
+
 def is_gradient(stage: str) -> bool:
     """Return True if a stage is the gradient of a parameter."""
     return stage.startswith("gradient.")
+
+
+def is_update(stage: str) -> bool:
+    """Return True if a stage is a parameter after a training step."""
+    return stage.startswith("updated.")
 
 
 def layer_of(stage: str) -> str:
@@ -83,5 +103,5 @@ def layer_of(stage: str) -> str:
 
 def _in_order(arrays: Mapping[str, np.ndarray]) -> list[str]:
     gradients = [name for name in arrays if is_gradient(name)]
-    updated = [name for name in arrays if name.startswith("updated.")]
+    updated = [name for name in arrays if is_update(name)]
     return [*(name for name in arrays if name not in {*gradients, *updated}), *reversed(gradients), *updated]

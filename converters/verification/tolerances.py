@@ -12,6 +12,8 @@ from typing import Literal
 
 import ml_dtypes
 
+from clip_core.modeling.stages import without_variant
+
 Precision = Literal["float64", "float32", "float16", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float64", "float32", "float16", "bfloat16")  # finest first
 
@@ -93,7 +95,8 @@ _KINDS = {"gradient": "gradients", "updated": "updated parameters"}
 
 
 def group_of(stage: str) -> str:
-    """Return the group of a stage in the table."""
+    """Return the group of a stage in the table; that of a variant is the same."""
+    stage = without_variant(stage)
     kind, _, rest = stage.partition(".")
     if kind in _KINDS:
         return _KINDS[kind]

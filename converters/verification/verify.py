@@ -82,7 +82,7 @@ def verify(
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r} is unknown; give one of {', '.join(DTYPES)}")
     _check_names(frameworks, against)
-    subjects = _subjects([source] if against is None else [source, against], options)
+    subjects = subjects_of([source] if against is None else [source, against], options)
     result = Verification(
         checkpoint=os.fspath(source),
         against=None if against is None else os.fspath(against),
@@ -110,7 +110,8 @@ def verify(
             except WorkerFailedError as error:
                 result.failures[name] = str(error)
             else:
-                runs.append(ran.runs)
+                runs += ran.forms
+                result.runs += [form[0].name for form in ran.forms]
                 result.versions |= ran.versions
             result.frameworks.append(name)
         if result.frameworks == [REFERENCE] and frameworks is None:
@@ -141,7 +142,7 @@ def _check_names(names: Sequence[str] | None, against: object) -> None:
         )
 
 
-def _subjects(sources: Sequence[str | os.PathLike[str]], options: HubOptions) -> list[Subject]:
+def subjects_of(sources: Sequence[str | os.PathLike[str]], options: HubOptions) -> list[Subject]:
     """Return the checkpoints, ready to run.
 
     Raises:

@@ -6,6 +6,10 @@ from importlib.metadata import entry_points
 
 import pytest
 
+from clip_torch import inference
+from clip_torch.backend import backend as torch_backend
+from clip_torch.layers import ACTIVATION_FUNCTIONS
+from converters.verification.runs import framework_of
 from converters.verification.verify import verify
 
 CRASHING = """
@@ -48,6 +52,27 @@ def test_frameworks_in_processes_of_their_own_give_what_they_give_in_one(model):
     assert alone.versions == together.versions
 
 
+def test_a_model_prepared_for_inference_has_a_run_of_its_own_without_gradients(checkpoint):
+    result = verify(checkpoint, frameworks=["reference", "torch"], gradients=True, own_processes=False)
+    assert result.passed
+    prepared = ["torch prepared"] if torch_backend.prepares("float32") else []
+    assert result.runs == ["reference", "torch", *prepared]
+    stages = {run: {one.stage for one in result.comparisons if one.pair == ("reference", run)} for run in result.runs}
+    assert any(stage.startswith("gradient.") for stage in stages["torch"])
+    for run in prepared:
+        assert stages[run] == {stage for stage in stages["torch"] if not stage.startswith("gradient.")}
+
+
+def test_a_fault_of_a_prepared_model_alone_is_found(checkpoint, monkeypatch):
+    if not torch_backend.prepares("float32"):
+        pytest.skip("this build of PyTorch has no oneDNN, so no model is prepared")
+    fused = {**inference._FUSED_FUNCTIONS, ACTIVATION_FUNCTIONS["gelu"]: ("relu", "", 1.0)}
+    monkeypatch.setattr(inference, "_FUSED_FUNCTIONS", fused)
+    result = verify(checkpoint, frameworks=["reference", "torch"], own_processes=False)
+    assert result.first_drift == "text.layers.0"
+    assert result.suspect == "torch prepared"
+
+
 @pytest.mark.parametrize(
     ("body", "told"),
     [
@@ -65,7 +90,7 @@ def test_a_death_is_the_result_of_the_framework_that_died(model, plug_in, body, 
     assert told in result.failures["broken"]
     assert not result.passed
     assert "broken" in result.verdict()
-    assert {one.pair for one in result.comparisons} == {("reference", "torch")}
+    assert {framework_of(run) for one in result.comparisons for run in one.pair} == {"reference", "torch"}
     assert all(one.passed for one in result.comparisons)
     assert result.to_dict()["failures"] == result.failures
 

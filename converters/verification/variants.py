@@ -1,0 +1,99 @@
+"""Further inputs of the verification, for what the main ones never reach: other sizes, masks, positions and dtypes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clip_core.modeling.parameters import AnyConfig
+
+IMAGES = 2  # of the main inputs, in variants that are about images
+
+
+def variants(class_name: str, config: AnyConfig, inputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """Return further arguments of the forward pass by the name of the variant.
+
+    Args:
+        class_name: the model class.
+        config: its configuration.
+        inputs: the main inputs, from which they are made: `pixel_values`, or `input_ids` and `attention_mask`, or all.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    images = {name: inputs[name][:IMAGES] for name in ("pixel_values",) if name in inputs}
+    texts = {name: inputs[name] for name in ("input_ids", "attention_mask") if name in inputs}
+    if texts:
+        ids, mask = (texts[name] for name in ("input_ids", "attention_mask"))
+        reversed_positions = np.arange(ids.shape[1])[None, ::-1].copy()
+        found["padding"] = images | padded_otherwise(ids, mask)
+        found["no mask"] = images | {"input_ids": ids}
+        found["positions"] = images | texts | {"position_ids": reversed_positions}
+    few_texts = {name: array[:IMAGES] for name, array in texts.items()}
+    if class_name == "CLIPForImageClassification":
+        if config.num_labels:
+            found["labels"] = images | {"labels": labels(config, len(images["pixel_values"]))}
+    elif images:
+        vision: Any = getattr(config, "vision_config", config)
+        pixels = resized(images["pixel_values"], vision.image_size, vision.patch_size)
+        found["size"] = few_texts | {"pixel_values": pixels, "interpolate_pos_encoding": True}
+    found["dtypes"] = {name: array.astype(_DTYPES[name]) for name, array in {**images, **few_texts}.items()}
+    return found
+
+
+# Dtypes other than the processor's.
+_DTYPES = {"pixel_values": np.float16, "input_ids": np.int32, "attention_mask": np.bool_}
+
+
+def padded_otherwise(input_ids: np.ndarray, attention_mask: np.ndarray) -> dict[str, np.ndarray]:
+    """Return texts padded at the left, with holes, and with nothing but padding, in turn, and the last as it is.
+
+    Args:
+        input_ids: `(batch, seq)`, padded at the right.
+        attention_mask: `(batch, seq)`.
+
+    Returns:
+        `input_ids` and `attention_mask`, in the same shapes and dtypes.
+    """
+    ids, mask = input_ids.copy(), attention_mask.copy()
+    for row, length in enumerate(attention_mask.astype(bool).sum(axis=-1)[:-1]):
+        if row % 3 == 0:
+            ids[row], mask[row] = (np.roll(array[row], ids.shape[1] - length) for array in (ids, mask))
+        elif row % 3 == 1:
+            mask[row, 1::3] = 0
+        else:
+            mask[row] = 0
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def resized(pixel_values: np.ndarray, image_size: int, patch_size: int) -> np.ndarray:
+    """Return images that are higher than wide, with a partial patch at each border: the old ones, repeated and cut.
+
+    Args:
+        pixel_values: `(batch, channels, height, width)`.
+        image_size: the side of the model's images.
+        patch_size: the side of a patch.
+    """
+    rows, columns = image_size // patch_size + 1, max(image_size // patch_size - 1, 1)
+    height, width = (count * patch_size + patch_size // 2 for count in (rows, columns))
+    repeats = [1, 1, *(-(-length // old) for length, old in zip((height, width), pixel_values.shape[2:], strict=True))]
+    return np.tile(pixel_values, repeats)[:, :, :height, :width].copy()
+
+
+def labels(config: Any, count: int) -> np.ndarray:
+    """Return labels `(count, ...)` of the kind that a classifier's configuration asks for.
+
+    Args:
+        config: the configuration, with `num_labels` and `problem_type`.
+        count: the number of images.
+    """
+    number, kind = config.num_labels, config.problem_type
+    if kind == "regression" or (kind is None and number == 1):
+        shape = (count,) if number == 1 else (count, number)
+        return np.linspace(-1, 1, count * number, dtype=np.float32).reshape(shape)
+    if kind == "multi_label_classification":
+        return (np.arange(count * number).reshape(count, number) % 2).astype(np.float32)
+    classes: np.ndarray = np.arange(count, dtype=np.int64) % number
+    return classes

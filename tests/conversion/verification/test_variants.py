@@ -1,0 +1,112 @@
+"""The further inputs of the verification are what their names say, and each finds a fault that the main ones miss."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import clip_torch.plan
+import clip_torch.text
+import clip_torch.vision
+from converters.verification.variants import labels, padded_otherwise, resized, variants
+from converters.verification.verify import verify
+from support.checkpoints import save_checkpoint
+from support.configs import pixel_values, tiny_config, token_ids
+from support.entries import part_of
+
+EVERY = ["padding", "no mask", "positions", "size", "dtypes"]
+BOTH = ["reference", "torch"]
+
+
+def main_inputs(class_name):
+    ids, mask = token_ids()
+    texts = {} if "Vision" in class_name or "Image" in class_name else {"input_ids": ids, "attention_mask": mask}
+    return texts if "Text" in class_name else {"pixel_values": pixel_values(4), **texts}
+
+
+@pytest.mark.parametrize(
+    ("class_name", "names"),
+    [
+        ("CLIPModel", EVERY),
+        ("CLIPTextModel", ["padding", "no mask", "positions", "dtypes"]),
+        ("CLIPVisionModelWithProjection", ["size", "dtypes"]),
+        ("CLIPForImageClassification", ["labels", "dtypes"]),
+    ],
+)
+def test_a_class_gets_the_variants_of_what_it_takes(class_name, names):
+    config = part_of(tiny_config(num_labels=3), class_name)
+    inputs = main_inputs(class_name)
+    found = variants(class_name, config, inputs)
+    assert list(found) == names
+    for own in found.values():
+        assert own.keys() - {"position_ids", "interpolate_pos_encoding", "labels"} <= inputs.keys()
+
+
+def test_rows_are_padded_left_with_holes_and_whole():
+    ids, mask = token_ids()
+    length = int(mask[0].sum())
+    assert length < ids.shape[1]
+    found = padded_otherwise(ids, mask)
+    assert list(found["attention_mask"][0]) == [0] * (ids.shape[1] - length) + [1] * length
+    np.testing.assert_array_equal(found["input_ids"][0, -length:], ids[0, :length])
+    holes = found["attention_mask"][1]
+    assert 0 < holes.sum() < mask[1].sum()
+    assert holes[: int(mask[1].sum())].min() == 0  # within the text
+    assert found["attention_mask"][2].sum() == 0
+    np.testing.assert_array_equal(found["attention_mask"][-1], mask[-1])
+    assert {name: (array.shape, array.dtype) for name, array in found.items()} == {
+        "input_ids": (ids.shape, ids.dtype),
+        "attention_mask": (mask.shape, mask.dtype),
+    }
+
+
+@pytest.mark.parametrize(("image_size", "patch_size"), [(30, 6), (33, 8), (8, 8), (24, 1)])
+def test_another_size_has_another_number_of_rows_and_columns(image_size, patch_size):
+    pixels = np.random.default_rng(0).standard_normal((2, 3, image_size, image_size)).astype(np.float32)
+    found = resized(pixels, image_size, patch_size)
+    (height, width), side = found.shape[2:], image_size // patch_size
+    assert height // patch_size == side + 1
+    assert width // patch_size == max(side - 1, 1)
+    assert (height % patch_size, width % patch_size) == (patch_size // 2, patch_size // 2)  # cut off by the model
+    np.testing.assert_array_equal(found[:, :, :image_size, :image_size], pixels[:, :, :height, :width])
+
+
+@pytest.mark.parametrize(
+    ("count", "problem_type", "shape", "kind"),
+    [
+        (3, None, (2,), "i"),
+        (1, None, (2,), "f"),
+        (4, "regression", (2, 4), "f"),
+        (4, "multi_label_classification", (2, 4), "f"),
+        (4, "single_label_classification", (2,), "i"),
+    ],
+)
+def test_labels_are_of_the_kind_that_the_classifier_learns(count, problem_type, shape, kind):
+    found = labels(tiny_config(num_labels=count, problem_type=problem_type), 2)
+    assert (found.shape, found.dtype.kind) == (shape, kind)
+
+
+def _transposed(interpolated):
+    return lambda self, height, width: interpolated(self, width, height)
+
+
+def _without_positions(forward):
+    return lambda self, ids, positions=None, *rest: forward(self, ids, None, *rest)
+
+
+FAULTS = {
+    "size: vision.embeddings": (clip_torch.vision.CLIPVisionEmbeddings, "interpolated_positions", _transposed),
+    "positions: text.embeddings": (clip_torch.text.CLIPTextEmbeddings, "forward", _without_positions),
+    "padding: text_features": (clip_torch.text, "hides_what_is_read", lambda _: lambda *_: False),
+}
+
+
+@pytest.mark.parametrize("stage", FAULTS)
+def test_a_fault_beyond_the_main_inputs_is_found_by_its_variant(stage, tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, tiny_config())
+    assert verify(tmp_path, frameworks=BOTH, own_processes=False).passed
+    place, name, fault = FAULTS[stage]
+    monkeypatch.setattr(place, name, fault(getattr(place, name)))
+    result = verify(tmp_path, frameworks=BOTH, own_processes=False)
+    assert result.first_drift == stage
+    assert result.suspect is None  # it might be the reference

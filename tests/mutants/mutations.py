@@ -1,0 +1,152 @@
+"""Small changes of a module's source, each of which should change a number that `clip-zoo verify` compares."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SWAPPED_COMPARISONS: dict[type[ast.cmpop], list[type[ast.cmpop]]] = {
+    ast.Eq: [ast.NotEq],
+    ast.NotEq: [ast.Eq],
+    ast.Lt: [ast.LtE, ast.Gt],
+    ast.LtE: [ast.Lt, ast.GtE],
+    ast.Gt: [ast.GtE, ast.Lt],
+    ast.GtE: [ast.Gt, ast.LtE],
+    ast.Is: [ast.IsNot],
+    ast.IsNot: [ast.Is],
+    ast.In: [ast.NotIn],
+    ast.NotIn: [ast.In],
+}
+_SWAPPED_OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+}
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A changed module.
+
+    Attributes:
+        function: the qualified name of the function or class in which the change is; "" at the module's level.
+        line: the line of the change in the original.
+        change: the original code and the new one, as one line.
+        source: the source of the changed module.
+    """
+
+    function: str
+    line: int
+    change: str
+    source: str
+
+
+def mutations(source: str) -> Iterator[Mutation]:
+    """Yield every mutation of a module.
+
+    Left alone is what decides no number: docstrings, strings, annotations, decorators, imports, errors and warnings.
+    """
+    tree = ast.parse(source)
+    for place, (node, function) in enumerate(_places(tree)):
+        for choice, new in enumerate(_alternatives(node)):
+            changed = copy.deepcopy(tree)
+            target, _ = list(_places(changed))[place]
+            replaced = _alternatives(target)[choice]
+            _Replace(target, replaced).visit(changed)
+            ast.fix_missing_locations(changed)
+            yield Mutation(function, node.lineno, f"{_text(node)} -> {_text(new)}", ast.unparse(changed))
+
+
+def _places(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
+    """Yield the nodes that can be mutated, with the names of their functions, in the order of the source."""
+    stack: list[tuple[ast.AST, str]] = [(tree, "")]
+    while stack:
+        node, function = stack.pop()
+        if _decides_no_number(node):
+            continue
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            function = f"{function}.{node.name}".removeprefix(".")
+        if _alternatives(node):
+            yield node, function  # type: ignore[misc]
+        stack += [(child, function) for child in reversed(_children(node))]
+
+
+def _children(node: ast.AST) -> list[ast.AST]:
+    """Return the parts of a node that are computed when the module or function runs."""
+    if isinstance(node, ast.FunctionDef):
+        return [*node.args.defaults, *(default for default in node.args.kw_defaults if default), *node.body]
+    if isinstance(node, ast.ClassDef):
+        return list(node.body)
+    if isinstance(node, ast.AnnAssign):
+        return [node.value] if node.value else []
+    return list(ast.iter_child_nodes(node))
+
+
+def _decides_no_number(node: ast.AST) -> bool:
+    if isinstance(node, (ast.Raise, ast.Import, ast.ImportFrom)):
+        return True
+    if isinstance(node, ast.Expr):  # a docstring, or a call on its own
+        return isinstance(node.value, ast.Constant) or _decides_no_number(node.value)
+    if isinstance(node, ast.If):  # a guard that raises, or imports for annotations only
+        checking = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        return checking or all(isinstance(statement, ast.Raise) for statement in node.body)
+    if isinstance(node, ast.Call):  # checks and warnings, and casts of types
+        name = ast.unparse(node.func).rpartition(".")[2]
+        return name.startswith(("check_", "warn", "_check", "_warn", "TypeVar")) or name == "register_buffer"
+    return False
+
+
+def _alternatives(node: ast.AST) -> list[ast.AST]:  # noqa: C901, PLR0911  one case for each kind of node
+    """Return what to put in place of a node, one at a time."""
+    match node:
+        case ast.Constant(value=bool(value)):
+            return [ast.Constant(not value)]
+        case ast.Constant(value=int(value)):
+            return [ast.Constant(value + 1)]
+        case ast.Constant(value=float(value)):
+            return [ast.Constant(value * 1.5 if value else 1.0)]
+        case ast.Compare(left=left, ops=[operator], comparators=[right]):
+            return [ast.Compare(left, [new()], [right]) for new in _SWAPPED_COMPARISONS[type(operator)]]
+        case ast.BoolOp(op=operator, values=values):
+            return [ast.BoolOp(ast.Or() if isinstance(operator, ast.And) else ast.And(), values)]
+        case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.Invert(), operand=operand):
+            return [operand]
+        case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _SWAPPED_OPERATORS:
+            return [ast.BinOp(left, _SWAPPED_OPERATORS[type(operator)](), right)]
+        case ast.IfExp(body=body, orelse=otherwise):
+            return [body, otherwise]
+        case ast.If(body=body, orelse=otherwise):
+            return [ast.If(constant, body, otherwise) for constant in (ast.Constant(True), ast.Constant(False))]
+        case ast.Call(func=function, args=arguments, keywords=[_, *_] as keywords):
+            kept = ([one for one in keywords if one is not dropped] for dropped in keywords if dropped.arg)
+            return [ast.Call(function, arguments, rest) for rest in kept]
+        case ast.Expr(value=ast.Call()) | ast.AugAssign():
+            return [ast.Pass()]
+        case ast.Slice(lower=lower, upper=upper, step=step):
+            found = [ast.Slice(None, upper, step)] if lower else []
+            return [*found, ast.Slice(lower, None, step)] if upper else found
+    return []
+
+
+class _Replace(ast.NodeTransformer):
+    def __init__(self, old: ast.AST, new: ast.AST) -> None:
+        self.old, self.new = old, new
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        return self.new if node is self.old else self.generic_visit(node)
+
+
+def _text(node: ast.AST) -> str:
+    """Return the first line of a node's code; of an `if`, only its condition."""
+    shown = node.test if isinstance(node, ast.If) else node
+    return ast.unparse(shown).splitlines()[0] if not isinstance(node, ast.If) else f"if {ast.unparse(shown)}"

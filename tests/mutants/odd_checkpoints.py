@@ -1,0 +1,45 @@
+"""The checkpoints that mutants are run on: small, odd, and together using every feature of the models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from support.checkpoints import save_checkpoint
+from support.configs import tiny_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Class, text and vision fields, and fields of the whole configuration. Most mutants die on the first.
+_CHECKPOINTS: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "both": ("CLIPModel", {}, {}, {}),
+    "openai": (
+        "CLIPModel",
+        {"eos_token_id": 2, "hidden_act": "quick_gelu", "pruned_heads": {1: [0, 3]}},
+        {"hidden_act": "quick_gelu", "pruned_heads": {0: [2]}},
+        {},
+    ),
+    "eager": ("CLIPModel", {"hidden_act": "silu"}, {"hidden_act": "relu"}, {"attn_implementation": "eager"}),
+    "classes": ("CLIPForImageClassification", {}, {"hidden_act": "gelu_pytorch_tanh"}, {"num_labels": 3}),
+    "regression": ("CLIPForImageClassification", {}, {}, {"num_labels": 1}),
+    "labels": (
+        "CLIPForImageClassification",
+        {},
+        {},
+        {"num_labels": 2, "problem_type": "multi_label_classification"},
+    ),
+    "features": ("CLIPForImageClassification", {}, {}, {"num_labels": 0}),
+    "text": ("CLIPTextModel", {"hidden_act": "selu"}, {}, {}),
+    "projected text": ("CLIPTextModelWithProjection", {"hidden_act": "swish"}, {}, {}),
+    "vision": ("CLIPVisionModel", {}, {"hidden_act": "gelu"}, {}),
+    "projected vision": ("CLIPVisionModelWithProjection", {}, {}, {}),
+}
+# Gradients are compared on these, after all checkpoints have agreed without.
+WITH_GRADIENTS = ("both", "openai")
+
+
+def write_all(folder: Path) -> dict[str, Path]:
+    """Write the checkpoints below a folder, and return each one's own by name."""
+    for name, (class_name, text, vision, top) in _CHECKPOINTS.items():
+        save_checkpoint(folder / name, tiny_config(text, vision, **top), class_name)
+    return {name: folder / name for name in _CHECKPOINTS}

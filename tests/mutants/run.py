@@ -1,0 +1,187 @@
+"""Change the models' code bit by bit, and see whether `clip-zoo verify` notices: `make mutants`.
+
+Every mutation of the model files of a backend is held against the reference in float64, on a few odd checkpoints. A
+mutant that no comparison fails is a survivor: either the proof has a blind spot, or the change alters no number, and
+then `survivors.toml` says why. The exit code is 1 if there is a survivor without a reason.
+
+Each mutant runs in a fork of a process that has imported the framework, but none of the backend's code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.abc
+import importlib.util
+import os
+import signal
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from mutants.mutations import Mutation, mutations  # noqa: E402
+from mutants.odd_checkpoints import WITH_GRADIENTS, write_all  # noqa: E402
+from mutants.survivors import reason_for  # noqa: E402
+
+from converters.verification.comparison import compare  # noqa: E402
+from converters.verification.running import REFERENCE, Job, run  # noqa: E402
+from converters.verification.verify import subjects_of  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from converters.verification.runs import StoredRun
+
+# The files that compute numbers, and what to import before a fork.
+FILES = ("attention", "layers", "text", "vision", "model", "plan", "loss")
+FRAMEWORKS = {
+    "torch": ("torch", "torch.nn.functional"),
+    "tf": ("keras", "tensorflow"),
+    "flax": ("jax", "flax.nnx", "optax"),
+}
+LIMIT = 300  # seconds for a mutant, which may loop forever
+SURVIVED, KILLED = 0, 1
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A checkpoint, and what the reference computed from it."""
+
+    checkpoint: Path
+    gradients: bool
+    reference: StoredRun
+
+    def job(self, framework: str, folder: Path) -> Job:
+        """Return the job that runs a framework on the checkpoint."""
+        return _job(framework, self.checkpoint, folder, gradients=self.gradients)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the mutants of the chosen backends and files, print the survivors, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backends", default=",".join(FRAMEWORKS), help="such as torch,tf; all by default")
+    parser.add_argument("--files", default=",".join(FILES), help="such as text,vision; all by default")
+    parser.add_argument("--every", type=int, default=1, help="run each n-th mutant only")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time")
+    options = parser.parse_args(arguments)
+    unexplained = 0
+    for backend in options.backends.split(","):
+        pid = os.fork()  # frameworks stay out of each other's processes
+        if not pid:
+            os._exit(min(_backend(backend, options), 255))
+        unexplained += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return 1 if unexplained else 0
+
+
+def _backend(backend: str, options: argparse.Namespace) -> int:
+    """Run a backend's mutants, and return the number of survivors without a reason."""
+    start = time.monotonic()
+    counts = {"killed": 0, "explained": 0, "survived": 0}
+    with tempfile.TemporaryDirectory(prefix="clip-zoo-mutants-") as name:
+        folder = Path(name)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")  # most mutants share most graphs
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        proofs = list(_proofs(folder))
+        for module in FRAMEWORKS[backend]:
+            importlib.import_module(module)
+        if _run_forked(backend, None, proofs) != SURVIVED:
+            print(f"{backend}: the unchanged code already fails; see clip-zoo verify", flush=True)
+            return 1
+        found = list(_mutants(backend, options.files.split(",")))[:: options.every]
+        with ThreadPoolExecutor(options.jobs) as pool:
+            codes = pool.map(lambda mutant: _run_forked(backend, mutant, proofs), found)
+            for (file, mutation), code in zip(found, codes, strict=True):
+                fate = "killed"
+                if code == SURVIVED:
+                    reason = reason_for(file, mutation.function, mutation.change)
+                    fate = "explained" if reason else "survived"
+                    print(
+                        f"clip_{backend}/{file}.py:{mutation.line} {mutation.function}: {mutation.change}", flush=True
+                    )
+                    print(f"    {reason or 'SURVIVED WITHOUT A REASON'}", flush=True)
+                counts[fate] += 1
+    minutes = (time.monotonic() - start) / 60
+    print(
+        f"{backend}: {len(found)} mutants, {counts['killed']} killed, {counts['explained']} survived for a stated "
+        f"reason, {counts['survived']} without; {minutes:.0f} minutes",
+        flush=True,
+    )
+    return counts["survived"]
+
+
+def _mutants(backend: str, files: Sequence[str]) -> Iterator[tuple[str, Mutation]]:
+    for file in files:
+        path = ROOT / f"clip_{backend}" / f"{file}.py"
+        for mutation in mutations(path.read_text(encoding="utf-8")):
+            yield file, mutation
+
+
+def _proofs(folder: Path) -> Iterator[Proof]:
+    checkpoints = write_all(folder)
+    for name in (*checkpoints, *WITH_GRADIENTS):
+        gradients = name in WITH_GRADIENTS and (folder / f"{name} seen").exists()
+        (folder / f"{name} seen").touch()
+        ran = run(_job(REFERENCE, checkpoints[name], folder, gradients=gradients))
+        yield Proof(checkpoints[name], gradients, ran.forms[0][0])
+
+
+def _job(framework: str, checkpoint: Path, folder: Path, *, gradients: bool) -> Job:
+    keywords = {"gradients": gradients, "train_step": False}
+    return Job(framework, subjects_of([checkpoint], {}), "float32", folder, keywords)
+
+
+def _run_forked(backend: str, mutant: tuple[str, Mutation] | None, proofs: Sequence[Proof]) -> int:
+    """Run a mutant, or the unchanged code, in a fork, and return SURVIVED, or anything else if it was noticed."""
+    pid = os.fork()
+    if not pid:
+        signal.alarm(LIMIT)
+        code = KILLED
+        try:
+            if mutant is not None:
+                file, mutation = mutant
+                sys.meta_path.insert(0, _Mutated(f"clip_{backend}.{file}", mutation.source))
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # mutants warn and raise
+            with tempfile.TemporaryDirectory() as folder:
+                code = SURVIVED if _agrees(backend, proofs, Path(folder)) else KILLED
+        except BaseException:
+            code = KILLED
+            if mutant is None:
+                raise
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _agrees(backend: str, proofs: Sequence[Proof], folder: Path) -> bool:
+    for proof in proofs:
+        ran = run(proof.job(backend, folder))
+        for (own,) in ran.forms:
+            if not all(comparison.passed for comparison in compare(proof.reference, own)):
+                return False
+    return True
+
+
+class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+    """Finds one module's source in place of its file."""
+
+    def __init__(self, module: str, source: str) -> None:
+        self.module, self.source = module, source
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        if fullname != self.module:
+            return None
+        return importlib.util.spec_from_loader(fullname, self)
+
+    def get_source(self, fullname: str) -> str:
+        return self.source
+
+
+if __name__ == "__main__":
+    sys.exit(main())
