@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import regex
 
 from clip_core.tokenization import unicode
-from clip_core.tokenization.text import AddedTokenFinder
+from clip_core.tokenization.text import WORDS_AND_SIGNS, AddedTokenFinder
 from clip_core.tokenization.tokenizer import CLIPTokenizerBase
-from clip_core.tokenization.vocabulary import SIGNS_PATTERN, WORD_PATTERN
 
 if TYPE_CHECKING:
     from clip_core.tokenization.rows import Text
@@ -30,7 +29,7 @@ class CLIPTokenizer(CLIPTokenizerBase):
 
     byte_encoder = unicode.BYTE_TO_CHARACTER
     byte_decoder = unicode.CHARACTER_TO_BYTE
-    pat = regex.compile(f"{SIGNS_PATTERN}|{WORD_PATTERN}", regex.IGNORECASE)
+    pat = regex.compile(WORDS_AND_SIGNS, regex.IGNORECASE)
 
     def __init__(
         self,

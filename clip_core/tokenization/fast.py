@@ -7,12 +7,12 @@ from functools import cached_property, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-from clip_core.tokenization.text import TextReader
+from clip_core.tokenization.text import CLEANING, WORDS_AND_SIGNS, TextReader, splitter
 from clip_core.tokenization.tokenizer import CLIPTokenizerBase
 from clip_core.tokenization.unicode import END_OF_WORD, to_symbols
-from clip_core.tokenization.vocabulary import SIGNS_PATTERN, WORD_PATTERN
+from clip_core.tokenization.vocabulary import WORD_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,11 +67,8 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
         ids = ids if unknown is None or unknown in ids else self.table.ids
         affixes = {"continuing_subword_prefix": "", "end_of_word_suffix": END_OF_WORD}
         engine = Tokenizer(models.BPE(ids, self.table.merges, unk_token=unknown, fuse_unk=False, **affixes))
-        engine.normalizer = normalizers.Sequence(
-            [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
-        )
-        pattern = f"{SIGNS_PATTERN}|{WORD_PATTERN}" if self._signs_in_pattern else WORD_PATTERN
-        split = pre_tokenizers.Split(Regex(pattern), behavior="removed", invert=True)
+        engine.normalizer = CLEANING
+        split = splitter(WORDS_AND_SIGNS if self._signs_in_pattern else WORD_PATTERN)
         engine.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False)])
         engine.decoder = decoders.ByteLevel()
         # Before the post-processor, which needs the ids of the signs.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from functools import cache, partial
+from functools import cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 import regex
+from tokenizers import Regex, normalizers, pre_tokenizers
 
 from clip_core.tokenization import unicode
 from clip_core.tokenization.vocabulary import SIGNS_PATTERN, WORD_PATTERN
@@ -22,20 +22,13 @@ Clean = Literal["hf", "openai"]
 
 _CACHED_WORDS = 100_000
 _LONGEST_CACHED_WORD = 256
-
-_CAPITAL_SIGMA, _SMALL_SIGMA = "\u03a3", "\u03c3"
+_SIGNS = (unicode.START_OF_TEXT, unicode.END_OF_TEXT)
 
 _SPACES = r"\s+"
-_INERT = f"([{unicode.INERT_IN_NFC}])"
-
-# WORD_PATTERN, with the letters and numbers of the Unicode that the `tokenizers` library knows.
-_HF_WORD_PATTERN = (
-    r"'s|'t|'re|'ve|'m|'ll|'d"
-    rf"|[\p{{L}}--[{unicode.LATE_WORD_CHARACTERS}]]+|[\p{{N}}--[{unicode.LATE_WORD_CHARACTERS}]]"
-    rf"|[[^\s\p{{L}}\p{{N}}]||[{unicode.LATE_WORD_CHARACTERS}]]+"
-)
-_HF_WORDS_AND_SIGNS = f"(?V1)({SIGNS_PATTERN})|{_HF_WORD_PATTERN}"
-_HF_WORD_CHARACTER = rf"(?V1)[\w--[{unicode.LATE_WORD_CHARACTERS}]]"
+WORDS_AND_SIGNS = f"{SIGNS_PATTERN}|{WORD_PATTERN}"
+# The `tokenizers` library's own steps, for text that is not ASCII: its version of Unicode is not Python's.
+CLEANING = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(_SPACES), " "), normalizers.Lowercase()])
+_RUNS = pre_tokenizers.Whitespace()  # of word characters, and of other visible ones
 
 
 @cache
@@ -44,14 +37,15 @@ def _compiled(pattern: str) -> Any:
     return regex.compile(pattern)
 
 
+@cache
+def splitter(pattern: str) -> pre_tokenizers.Split:
+    """Return the library's splitter of a text into the matches of a pattern."""
+    return pre_tokenizers.Split(Regex(pattern), behavior="removed", invert=True)
+
+
 def hf_clean(text: str) -> str:
     """Clean as CLIPTokenizerFast does: compose (NFC), collapse white space, lower-case."""
-    if text.isascii():
-        return str(_compiled(_SPACES).sub(" ", text)).lower()
-    pieces = _compiled(_INERT).split(text)
-    text = str(_compiled(_SPACES).sub(" ", "".join(unicodedata.normalize("NFC", piece) for piece in pieces)))
-    # A capital sigma is lower-cased by itself, not as the last letter of a word.
-    return text.translate(unicode.LATE_LOWER_CASE).replace(_CAPITAL_SIGMA, _SMALL_SIGMA).lower()
+    return str(_compiled(_SPACES).sub(" ", text)).lower() if text.isascii() else str(CLEANING.normalize_str(text))
 
 
 def openai_clean(text: str) -> str:
@@ -64,20 +58,31 @@ def openai_clean(text: str) -> str:
     return str(_compiled(_SPACES).sub(" ", text)).strip().lower()
 
 
-def _words(pattern: str, text: str) -> list[str]:
-    return list(_compiled(pattern).findall(text))
-
-
-# The words of a text cleaned by `hf_clean`; of one cleaned by `openai_clean`, with the two signs as words or without.
-hf_words = partial(_words, f"(?V1){_HF_WORD_PATTERN}")
-openai_words = partial(_words, f"(?i){SIGNS_PATTERN}|{WORD_PATTERN}")
-openai_words_without_signs = partial(_words, f"(?i){WORD_PATTERN}")
+def hf_words(text: str, pattern: str = WORD_PATTERN) -> list[str]:
+    """Return the words of a text cleaned by `hf_clean`."""
+    if text.isascii():
+        return list(_compiled(pattern).findall(text))
+    return [word for word, _ in splitter(pattern).pre_tokenize_str(text)]
 
 
 def hf_words_around_signs(text: str) -> list[str]:
     """Return the words, which also end before and after a sign; a sign itself is split into words."""
-    found = _compiled(_HF_WORDS_AND_SIGNS).finditer(text)
-    return [word for match in found for word in (hf_words(match[0]) if match[1] else [match[0]])]
+    found = hf_words(text, WORDS_AND_SIGNS)
+    return [word for one in found for word in (hf_words(one) if one in _SIGNS else [one])]
+
+
+def openai_words(text: str, pattern: str = WORDS_AND_SIGNS) -> list[str]:
+    """Return the words of a text cleaned by `openai_clean`, the two signs among them."""
+    return list(_compiled(f"(?i){pattern}").findall(text))
+
+
+def openai_words_without_signs(text: str) -> list[str]:
+    """Return the same words, with the signs split like any other text."""
+    return openai_words(text, WORD_PATTERN)
+
+
+def _begins_with_word_character(text: str) -> bool:
+    return bool(_RUNS.pre_tokenize_str(f"a{text[:1]}")[0][0] != "a")
 
 
 class AddedTokenFinder:
@@ -104,7 +109,7 @@ class AddedTokenFinder:
             if split_special_tokens and token.special:
                 continue
             if token.single_word and any(
-                map(_compiled(_HF_WORD_CHARACTER).match, (text[max(start - 1, 0) : start], text[end:]))
+                map(_begins_with_word_character, (text[max(start - 1, 0) : start], text[end:]))
             ):
                 continue
             if token.lstrip:
@@ -140,7 +145,7 @@ class TextReader:
         self._clean = openai_clean if is_openai else hf_clean
         self._words = openai_words if is_openai else words
         self._words_without_signs = openai_words_without_signs if is_openai else words
-        signs = (unicode.START_OF_TEXT, unicode.END_OF_TEXT) if is_openai else ()
+        signs = _SIGNS if is_openai else ()
         self._signs = {sign: ids[sign] for sign in signs if sign in ids}
         as_given: dict[str, tuple[int, AddedToken]] = {}
         cleaned: dict[str, tuple[int, AddedToken]] = {}
