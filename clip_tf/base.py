@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -13,7 +12,7 @@ from clip_core.modeling.handles import ModelHandles
 from clip_tf.export import export_saved_model
 from clip_tf.handles import TensorFlowHandles
 from clip_tf.initialization import build_sublayers, embedding
-from clip_tf.inputs import unpack
+from clip_tf.inputs import call_signature, unpack
 from clip_tf.layers import CLIPEncoder
 from clip_tf.plan import check_implementation
 
@@ -72,7 +71,7 @@ class CLIPBaseModel(TensorFlowHandles, ModelHandles, keras.Model):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model; inputs by keyword, in order, or all in a dict, list or tuple."""
-        return super().__call__(**unpack(inspect.signature(self.call), args, kwargs))
+        return super().__call__(**unpack(call_signature(type(self)), args, kwargs))
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Return the number of parameters.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from clip_tf.inputs import call_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +35,7 @@ def to_tf_dataset(
     """
     if not hasattr(dataset, "to_tf_dataset"):
         raise TypeError(f"prepare_tf_dataset takes a datasets.Dataset, not a {type(dataset).__name__}")
-    taken = inspect.signature(model.call).parameters
+    taken = call_signature(type(model)).parameters
     columns = [name for name in dataset.column_names if name in taken and name not in _LABELS]
     if not columns:
         raise ValueError(f"the dataset has the columns {dataset.column_names}; the model takes {', '.join(taken)}")

@@ -77,7 +77,7 @@ def _walk(layer: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, Parame
     if id(layer) in seen:
         return
     seen.add(id(layer))
-    known = own_parameters(layer)
+    known = own_parameters(layer) if layer.built else {}  # a user's layer may be built by a later call
     for kind, parameter in known.items():
         yield prefix + kind, parameter
     if not known:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
 from clip_core.modeling.outputs import ModelOutput
+from clip_tf.inputs import call_signature
 
 if TYPE_CHECKING:
     import os
@@ -44,7 +44,7 @@ def _endpoints(model: keras.Model) -> dict[str, tuple[Callable[[Any], dict[str, 
 def input_specs(model: Any) -> Specs:
     """Return the shapes and dtypes of the texts and images that a model's call takes, by name."""
     specs = {**_text_specs(), **_image_specs(getattr(model.config, "vision_config", model.config))}
-    taken = inspect.signature(model.call).parameters
+    taken = call_signature(type(model)).parameters
     return {name: spec for name, spec in specs.items() if name in taken} or specs
 
 

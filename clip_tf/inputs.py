@@ -53,6 +53,17 @@ def as_tensor(value: Any) -> Any:
     return tf.convert_to_tensor(np.asarray(value))
 
 
+def call_signature(model_class: type[Any]) -> inspect.Signature:
+    """Return the signature of a class's `call`, without `self`; of one that takes `*args`, that of its parent."""
+    for one in model_class.__mro__:
+        if "call" in vars(one):
+            signature = inspect.signature(vars(one)["call"])
+            own = list(signature.parameters.values())[1:]
+            if all(parameter.kind is not parameter.VAR_POSITIONAL for parameter in own):
+                break
+    return signature.replace(parameters=own)
+
+
 def unpacked(method: Method) -> Method:
     """Decorate a method to take its inputs as a model's call does."""
     signature = inspect.signature(method)

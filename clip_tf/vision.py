@@ -70,8 +70,9 @@ class CLIPVisionEmbeddings(CLIPEmbeddings):
         height, width = shape[2:]
         pixel_values = tf.transpose(tf.cast(pixel_values, self.compute_dtype), (0, 2, 3, 1))  # channels last
         patches = self.patch_embedding(pixel_values)  # (batch, rows, cols, hidden)
-        batch, hidden = tf.shape(patches)[0], patches.shape[-1]
-        patches = tf.reshape(patches, (batch, -1, hidden))  # (batch, patches, hidden)
+        batch, hidden = tf.shape(patches)[0], self.patch_embedding.filters
+        count = tf.reduce_prod(tf.shape(pixel_values)[1:3] // self.patch_size)  # also of an empty batch
+        patches = tf.reshape(patches, (batch, count, hidden))
         class_token = tf.cast(self.class_embedding, patches.dtype)
         embeddings = tf.concat([tf.broadcast_to(class_token, (batch, 1, hidden)), patches], axis=1)
         if interpolate_pos_encoding and (height, width) != (self.image_size, self.image_size):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clip_core.configuration.foreign import foreign_tensors
 from clip_core.hub import find_file, list_files, require_file
-from clip_core.hub.files import read_json
+from clip_core.hub.files import given_path, read_json
 from clip_core.hub.pointers import LFS_ADVICE, is_lfs_pointer
 from converters.formats import FORMATS, layouts
 from converters.formats.format import with_variant
@@ -18,6 +17,7 @@ from converters.naming.rules import HUGGING_FACE
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
     from typing import Unpack
 
     import numpy as np
@@ -145,7 +145,7 @@ def open_checkpoint(
         FileNotFoundError: the source has no weights in a known format.
         CheckpointError: a file is damaged, an index names a missing tensor or file, or the model is not CLIP.
     """
-    path = Path(source).expanduser()
+    path = given_path(source).expanduser()
     if path.is_file() and (path.suffix != ".json" or path.name.endswith(_INDEX)):
         return _open_file(path, _format_of_file(path), source, path.parent, as_named=as_named)
     formats = [
@@ -171,7 +171,7 @@ def formats_in(
 
 def _nested(source: str | os.PathLike[str], names: set[str]) -> str:
     """Return a hint for a local folder with weights one level down, as sentence-transformers saves them."""
-    folder = Path(source).expanduser()
+    folder = given_path(source).expanduser()
     found = sorted({path.parent.name for path in folder.glob("*/*") if path.name in names}) if folder.is_dir() else []
     if not found:
         return ""

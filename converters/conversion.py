@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clip_core.hub.files import new_folder
+from clip_core.hub.files import given_path, new_folder
 from converters.checkpoint import CheckpointError, open_checkpoint
 from converters.formats import FORMATS, format_named, target_names
 from converters.naming.matching import check_fit
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
+    from pathlib import Path
     from typing import Unpack
 
     from clip_core.hub import HubOptions
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def is_folder_of(source: str | os.PathLike[str], options: HubOptions, folder: Path) -> bool:
     """Return True if the target is the source's own folder, which already has the files beside the weights."""
     place, rest = beside(source, options)
-    own = Path(place).expanduser() / (rest.get("subfolder") or "")
+    own = given_path(place).expanduser() / (rest.get("subfolder") or "")
     return own.is_dir() and folder.is_dir() and own.samefile(folder)
 
 
@@ -150,7 +150,7 @@ def convert(
     except ValueError as error:
         raise ValueError(f"{source} cannot be converted to {to}: {error}") from error
     texts |= tokenizer_files(*beside(source, options), format_, result.notes)
-    folder = Path(target).expanduser().absolute()
+    folder = given_path(target).expanduser().absolute()
     if not overwrite and is_folder_of(source, options, folder):  # a second format beside the first
         texts = {name: text for name, text in texts.items() if not (folder / name).exists()}
     check_target(folder, format_, texts, result.notes, overwrite=overwrite)

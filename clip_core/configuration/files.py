@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from clip_core.configuration.fields import ConfigFields
 from clip_core.configuration.foreign import foreign_family
 from clip_core.hub import require_file, split_hub_options
-from clip_core.hub.files import read_json, read_json_object, write_text
+from clip_core.hub.files import given_path, read_json, read_json_object, write_text
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.hub.readable import Readable
 from clip_core.hub.repository import commit_of
@@ -270,7 +269,7 @@ class BaseConfig(ConfigFields, Pushable, Readable):
             push_to_hub: then upload the folder, to `repo_id` or under the folder's name.
             **kwargs: `repo_id` and the keywords of `clip_core.hub.upload_folder`.
         """
-        self.to_json_file(Path(save_directory) / CONFIG_NAME)
+        self.to_json_file(given_path(save_directory) / CONFIG_NAME)
         if push_to_hub:
             upload_saved(save_directory, **kwargs)
 

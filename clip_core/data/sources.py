@@ -15,6 +15,7 @@ from clip_core.data.parquet import PARQUET_ENDINGS, ParquetPairs
 from clip_core.data.rows import RowPairs, RowStream
 from clip_core.data.shards import SHARD_ENDINGS, ShardPairs
 from clip_core.data.tables import TABLE_ENDINGS
+from clip_core.hub.files import given_path
 
 if TYPE_CHECKING:
     from clip_core.data.folder import Unpaired
@@ -129,7 +130,7 @@ def _found(sources: list[str | Path] | tuple[str | Path, ...]) -> list[Path]:
     for source in sources:
         if "://" in str(source) or str(source).startswith("pipe:"):
             raise ValueError(f"{source}: only local files can be read; download it first")
-        for name in _expanded(str(Path(source).expanduser())):
+        for name in _expanded(str(given_path(source).expanduser())):
             # An existing file wins even if its name looks like a pattern.
             matches = [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))  # noqa: PTH207
             if not matches:

@@ -11,6 +11,7 @@ from clip_core.data import Pair, open_pairs
 from clip_core.data.folder import FolderPairs, table_in
 from clip_core.data.parquet import PARQUET_ENDINGS
 from clip_core.data.shards import SHARD_ENDINGS
+from clip_core.hub.files import given_path
 from clip_core.images.inputs import find_images
 from clip_core.tasks.labels import LabelFile
 
@@ -90,8 +91,8 @@ def open_labelled(
         ValueError: if an image in the folder has no label, or the source cannot be read.
         TypeError: if the source is an object of another kind.
     """
-    if isinstance(source, (str, Path)) and _holds_images(Path(source).expanduser()):
-        return _from_folder(Path(source).expanduser(), (labels or LabelFile()).label_of)
+    if isinstance(source, (str, Path)) and _holds_images(given_path(source).expanduser()):
+        return _from_folder(given_path(source).expanduser(), (labels or LabelFile()).label_of)
     return open_pairs(source, image_column=image_column, caption_column=label_column)
 
 

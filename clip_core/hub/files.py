@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 STAGING_PREFIX = ".saving-"
 
 
+def given_path(value: str | os.PathLike[str]) -> Path:
+    """Return a path that a user gave.
+
+    Raises:
+        ValueError: it is empty, which would mean the current folder; usually a variable was not set.
+    """
+    if os.fspath(value) == "":
+        raise ValueError("the path is empty; give a folder, a file or a hub id ('.' is the current folder)")
+    return Path(value)
+
+
 @contextmanager
 def staged(folder: str | os.PathLike[str], *, replaces: re.Pattern[str] | None = None) -> Iterator[Path]:
     """Yield a temporary folder whose files move into `folder` if the block succeeds, and are deleted if it fails.
@@ -35,8 +46,9 @@ def staged(folder: str | os.PathLike[str], *, replaces: re.Pattern[str] | None =
 
     Raises:
         NotADirectoryError: if `folder` is a file.
+        ValueError: if `folder` is empty.
     """
-    folder = Path(folder)
+    folder = given_path(folder)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; give a folder to save into")
     folder.mkdir(parents=True, exist_ok=True)

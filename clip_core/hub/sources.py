@@ -6,6 +6,7 @@ import os
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
+from clip_core.hub.files import given_path
 from clip_core.hub.repository import files_in_repository, first_in_repository
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def list_files(source: str | os.PathLike[str], **options: Unpack[HubOptions]) ->
         ValueError: as in `find_file`.
     """
     subfolder = _subfolder(options)
-    path = Path(source).expanduser()
+    path = given_path(source).expanduser()
     if path.is_file():
         path = path.parent
     if path.is_dir():
@@ -123,7 +124,7 @@ def _search(
 ) -> tuple[Path | None, str]:
     """Return the file, or None and, if the hub could not be asked, the reason."""
     subfolder = _subfolder(options)
-    path = Path(source).expanduser()
+    path = given_path(source).expanduser()
     if path.is_file():
         given = path.name in names or (not exact and len(names) == 1 and path.suffix == Path(names[0]).suffix)
         return (path, "") if given else (_first_in(path.parent, names), "")
@@ -149,7 +150,7 @@ def _hub_id(source: str | os.PathLike[str]) -> str:
 
 def _place(source: str | os.PathLike[str], options: HubOptions) -> str:
     """Describe the source for messages."""
-    path = Path(source).expanduser()
+    path = given_path(source).expanduser()
     where = str(path.parent if path.is_file() else source)
     subfolder, revision = _subfolder(options), options.get("revision")
     in_folder = f"{where}/{subfolder}" if subfolder and not path.is_file() else where

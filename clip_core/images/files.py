@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from clip_core.hub import find_file, require_file, split_hub_options
-from clip_core.hub.files import read_json, write_text
+from clip_core.hub.files import given_path, read_json, write_text
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.hub.readable import Readable
 from clip_core.images.settings import ARGUMENTS
@@ -140,7 +140,7 @@ class BaseImageProcessor(Pushable, Readable):
         Returns:
             The path of the file, in a list.
         """
-        path = Path(save_directory) / PREPROCESSOR_NAME
+        path = given_path(save_directory) / PREPROCESSOR_NAME
         self.to_json_file(path)
         if push_to_hub:
             upload_saved(save_directory, **kwargs)

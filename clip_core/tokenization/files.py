@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip_core.hub import find_file, require_file
-from clip_core.hub.files import read_json_object, staged
+from clip_core.hub.files import given_path, read_json_object, staged
 from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.pushable import upload_saved
 from clip_core.processing.chat import CHAT_FILE, read_templates, template_contents, template_setting
@@ -150,7 +150,7 @@ def _config(tokenizer: Any) -> dict[str, Any]:
 
 def _vocabulary_files(source: StrPath, find: Find, *, from_slow: bool) -> dict[str, Path]:
     """Return the arguments that name the files of the vocabulary; none if there is at most OpenAI's own file."""
-    path = Path(source).expanduser()
+    path = given_path(source).expanduser()
     if path.is_file() and path.suffix in {".gz", ".txt"} and path.name != MERGES_FILE:
         return {"vocab_file": path}
     if path.is_file() and path.name.endswith(TOKENIZER_FILE):

@@ -37,6 +37,14 @@ def test_interpolation_changes_nothing_at_the_models_own_size(backend, model):
     assert all(np.array_equal(plain[name], interpolated[name]) for name in plain)
 
 
+@pytest.mark.parametrize("options", [{}, {"interpolate_pos_encoding": True}])
+def test_an_empty_batch_has_an_empty_result(backend, model, options):
+    size = 36 if options else 30
+    outputs = backend.forward(model, {"pixel_values": pixel_values(size=size)[:0]}, **options)
+    assert outputs["pooler_output"].shape == (0, 36)
+    assert outputs["last_hidden_state"].shape == (0, 37 if options else 26, 36)
+
+
 @pytest.mark.parametrize("shape", [(3, 3, 30, 30), (3, 30, 30, 2), (2, 30, 30)])
 def test_pixels_of_another_shape_are_refused_with_both(backend, model, shape):
     with pytest.raises(ValueError, match=naming("pixel_values", "(batch, 2, 30, 30)")):

@@ -196,3 +196,23 @@ def test_a_dataset_keeps_the_columns_that_a_call_takes_and_pads_texts(plain):
         plain[0].prepare_tf_dataset(Dataset({"caption": ["a"]}))
     with pytest.raises(TypeError, match=naming("list")):
         plain[0].prepare_tf_dataset([1, 2])
+
+
+class Passing(TFCLIPVisionModel):
+    """A class that hands on what it gets, and has a layer for later."""
+
+    def __init__(self, config, *inputs, **kwargs):
+        super().__init__(config, *inputs, **kwargs)
+        self.later = keras.layers.Dense(2)
+
+    def call(self, *args, **kwargs):
+        return super().call(*args, **kwargs)
+
+
+def test_a_class_that_hands_on_its_arguments_takes_them_in_order_and_by_name(tmp_path):
+    build("CLIPVisionModel").save_pretrained(tmp_path)
+    model, plain = (one.from_pretrained(tmp_path) for one in (Passing, TFCLIPVisionModel))
+    expected = plain(PIXELS)
+    for outputs in (model(PIXELS), model(pixel_values=PIXELS)):  # Keras refuses options beside tensors in **kwargs
+        np.testing.assert_array_equal(outputs.pooler_output, expected.pooler_output)
+    assert model.later(expected.pooler_output).shape == (len(PIXELS), 2)

@@ -10,7 +10,10 @@ import time
 
 import pytest
 
-from clip_core.hub.files import new_folder, read_json, staged, write_text
+from clip_core.configuration import CLIPConfig
+from clip_core.hub import find_file, list_files
+from clip_core.hub.files import given_path, new_folder, read_json, staged, write_text
+from clip_core.images.processor import CLIPImageProcessor
 from support.messages import naming
 
 SLOW_SAVE = """
@@ -185,3 +188,14 @@ class TestReadJson:
     def test_missing_file(self, tmp_path):
         with pytest.raises(FileNotFoundError):
             read_json(tmp_path / "a.json")
+
+
+def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    saves = CLIPConfig().save_pretrained, CLIPImageProcessor().save_pretrained
+    for act in (given_path, list_files, lambda path: find_file(path, "config.json"), *saves):
+        with pytest.raises(ValueError, match=naming("empty", "'.'")):
+            act("")
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    assert find_file(".", "config.json") is not None
