@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "Checkpoint", "CheckpointError", "formats_in", "open_checkpoint", "with_variant"]
 
 
+_SHOWN_FOLDERS = 5
 _INDEX = ".index.json"
 
 
@@ -175,7 +176,8 @@ def _nested(source: str | os.PathLike[str], names: set[str]) -> str:
     found = sorted({path.parent.name for path in folder.glob("*/*") if path.name in names}) if folder.is_dir() else []
     if not found:
         return ""
-    where = f"subfolder {found[0]}" if len(found) == 1 else f"subfolders {', '.join(found)}"
+    more = f" and {len(found) - _SHOWN_FOLDERS} more" if len(found) > _SHOWN_FOLDERS else ""
+    where = f"subfolder {found[0]}" if len(found) == 1 else f"subfolders {', '.join(found[:_SHOWN_FOLDERS])}{more}"
     return f". There are weights in its {where}: pass subfolder={found[0]!r}"
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from clip_torch import inference
 from clip_torch.backend import backend as torch_backend
-from clip_torch.layers import ACTIVATION_FUNCTIONS
 from converters.verification.runs import framework_of
 from converters.verification.verify import verify
 
@@ -52,8 +51,8 @@ def test_frameworks_in_processes_of_their_own_give_what_they_give_in_one(model):
     assert alone.versions == together.versions
 
 
-def test_a_model_prepared_for_inference_has_a_run_of_its_own_without_gradients(checkpoint):
-    result = verify(checkpoint, frameworks=["reference", "torch"], gradients=True, own_processes=False)
+def test_a_model_prepared_for_inference_has_a_run_of_its_own_without_gradients(model):
+    result = verify(model, frameworks=["reference", "torch"], gradients=True, own_processes=False)
     assert result.passed
     prepared = ["torch prepared"] if torch_backend.prepares("float32") else []
     assert result.runs == ["reference", "torch", *prepared]
@@ -63,12 +62,11 @@ def test_a_model_prepared_for_inference_has_a_run_of_its_own_without_gradients(c
         assert stages[run] == {stage for stage in stages["torch"] if not stage.startswith("gradient.")}
 
 
-def test_a_fault_of_a_prepared_model_alone_is_found(checkpoint, monkeypatch):
+def test_a_fault_of_a_prepared_model_alone_is_found(model, monkeypatch):
     if not torch_backend.prepares("float32"):
         pytest.skip("this build of PyTorch has no oneDNN, so no model is prepared")
-    fused = {**inference._FUSED_FUNCTIONS, ACTIVATION_FUNCTIONS["gelu"]: ("relu", "", 1.0)}
-    monkeypatch.setattr(inference, "_FUSED_FUNCTIONS", fused)
-    result = verify(checkpoint, frameworks=["reference", "torch"], own_processes=False)
+    monkeypatch.setitem(inference._FUSED, "gelu", ("relu", "", 1.0))
+    result = verify(model, frameworks=["reference", "torch"], own_processes=False)
     assert result.first_drift == "text.layers.0"
     assert result.suspect == "torch prepared"
 

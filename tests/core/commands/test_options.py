@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import warnings
 from pathlib import Path
 
@@ -251,13 +252,14 @@ def test_a_shard_size_that_cannot_be(run, model, tmp_path):
     assert not mentions(line, "bytes"), line
 
 
-def test_weights_in_a_subfolder_are_told_by_the_option(run, model):
-    for command in (("inspect", model.parent), ("convert", model.parent, model.parent / "out", "--to", "flax")):
+def test_weights_in_a_subfolder_are_told_by_the_option(run, model, tmp_path):
+    nested = Path(shutil.copytree(model, tmp_path / "nest" / model.name))
+    for command in (("inspect", nested.parent), ("convert", nested.parent, tmp_path / "out", "--to", "flax")):
         line = _line(run, *command)
-        assert mentions(line, f"--subfolder {model.name}"), line
+        assert mentions(line, f"--subfolder {nested.name}"), line
         assert _spoken(line) == []
-    line = _line(run, "diff", model.parent, model)
-    assert mentions(line, model.name)
+    line = _line(run, "diff", nested.parent, nested)
+    assert mentions(line, nested.name)
     assert not mentions(line, "pass"), line
     assert _spoken(line) == []
 
