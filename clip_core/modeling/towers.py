@@ -1,4 +1,4 @@
-"""The methods that the towers have in every backend, as far as they need no framework."""
+"""Methods of the towers that need no framework, shared by all backends."""
 
 from __future__ import annotations
 

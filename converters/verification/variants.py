@@ -48,7 +48,7 @@ _DTYPES = {"pixel_values": np.float16, "input_ids": np.int32, "attention_mask": 
 
 
 def padded_otherwise(input_ids: np.ndarray, attention_mask: np.ndarray) -> dict[str, np.ndarray]:
-    """Return texts padded at the left, with holes, and with nothing but padding, in turn, and the last as it is.
+    """Return the texts with other masks: padded at the left, with holes, or all padding; the last is unchanged.
 
     Args:
         input_ids: `(batch, seq)`, padded at the right.
@@ -69,7 +69,7 @@ def padded_otherwise(input_ids: np.ndarray, attention_mask: np.ndarray) -> dict[
 
 
 def resized(pixel_values: np.ndarray, image_size: int, patch_size: int) -> np.ndarray:
-    """Return images that are higher than wide, with a partial patch at each border: the old ones, repeated and cut.
+    """Return images that are taller than wide, with a partial patch at each border: the given ones, tiled and cropped.
 
     Args:
         pixel_values: `(batch, channels, height, width)`.

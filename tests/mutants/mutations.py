@@ -54,7 +54,7 @@ class Mutation:
 def mutations(source: str) -> Iterator[Mutation]:
     """Yield every mutation of a module.
 
-    Left alone is what decides no number: docstrings, strings, annotations, decorators, imports, errors and warnings.
+    Docstrings, strings, annotations, decorators, imports, errors and warnings affect no number and stay as they are.
     """
     tree = ast.parse(source)
     for place, (node, function) in enumerate(_places(tree)):

@@ -39,7 +39,7 @@ WITH_GRADIENTS = ("both", "openai")
 
 
 def write_all(folder: Path) -> dict[str, Path]:
-    """Write the checkpoints below a folder, and return each one's own by name."""
+    """Write the checkpoints into a folder, and return the path of each by name."""
     for name, (class_name, text, vision, top) in _CHECKPOINTS.items():
         save_checkpoint(folder / name, tiny_config(text, vision, **top), class_name)
     return {name: folder / name for name in _CHECKPOINTS}

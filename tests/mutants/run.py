@@ -1,6 +1,6 @@
 """Change the models' code bit by bit, and see whether `clip-zoo verify` notices: `make mutants`.
 
-Every mutation of the model files of a backend is held against the reference in float64, on a few odd checkpoints. A
+Every mutation of a backend's model files is compared with the float64 reference on a few odd checkpoints. A
 mutant that no comparison fails is a survivor: either the proof has a blind spot, or the change alters no number, and
 then `survivors.toml` says why. The exit code is 1 if there is a survivor without a reason.
 
