@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _backend(backend: str, options: argparse.Namespace) -> int:
     """Run a backend's mutants, and return the number of survivors without a reason."""
     start = time.monotonic()
-    counts = {"killed": 0, "explained": 0, "survived": 0}
+    counts = {"killed": 0, "timed out": 0, "explained": 0, "survived": 0}
     with tempfile.TemporaryDirectory(prefix="clip-zoo-mutants-") as name:
         folder = Path(name)
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")  # most mutants share most graphs
@@ -98,7 +98,7 @@ def _backend(backend: str, options: argparse.Namespace) -> int:
         with ThreadPoolExecutor(options.jobs) as pool:
             codes = pool.map(lambda mutant: _run_forked(backend, mutant, proofs), found)
             for (file, mutation), code in zip(found, codes, strict=True):
-                fate = "killed"
+                fate = "killed" if code == KILLED else "timed out"  # or its process died
                 if code == SURVIVED:
                     reason = reason_for(file, mutation.function, mutation.change)
                     fate = "explained" if reason else "survived"
@@ -108,11 +108,8 @@ def _backend(backend: str, options: argparse.Namespace) -> int:
                     print(f"    {reason or 'SURVIVED WITHOUT A REASON'}", flush=True)
                 counts[fate] += 1
     minutes = (time.monotonic() - start) / 60
-    print(
-        f"{backend}: {len(found)} mutants, {counts['killed']} killed, {counts['explained']} survived for a stated "
-        f"reason, {counts['survived']} without; {minutes:.0f} minutes",
-        flush=True,
-    )
+    shown = ", ".join(f"{count} {fate}" for fate, count in counts.items())
+    print(f"{backend}: {len(found)} mutants in {minutes:.0f} minutes: {shown}", flush=True)
     return counts["survived"]
 
 
