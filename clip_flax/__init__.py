@@ -14,9 +14,9 @@ from jax.export import register_pytree_node_serialization
 from jax.tree_util import register_dataclass
 
 import clip_core
-import clip_core._shadowing  # before the first import from `converters`
-from clip_core._lazy import missing_name
+import clip_core.imports.shadowing  # before the first import from `converters`
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
+from clip_core.imports.lazy import missing_name
 from clip_core.modeling.outputs import OUTPUT_CLASSES
 from clip_flax.linen import (
     MODULE_CLASSES,

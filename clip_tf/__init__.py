@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import optree
 
 import clip_core
-import clip_core._shadowing  # before the first import from `converters`
-from clip_core._lazy import missing_name
+import clip_core.imports.shadowing  # before the first import from `converters`
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
+from clip_core.imports.lazy import missing_name
 from clip_core.modeling.outputs import OUTPUT_CLASSES
 from clip_tf.model import CLIPModel
 from clip_tf.pretrained import CLIPPreTrainedModel

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from torch.export import register_dataclass
 
 import clip_core
-import clip_core._shadowing  # before the first import from `converters`
-from clip_core._lazy import missing_name
+import clip_core.imports.shadowing  # before the first import from `converters`
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
+from clip_core.imports.lazy import missing_name
 from clip_core.modeling.outputs import OUTPUT_CLASSES
 from clip_torch.bridge import from_transformers, to_transformers
 from clip_torch.model import CLIPModel

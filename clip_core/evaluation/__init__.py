@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clip_core._lazy import names_on_demand
+from clip_core.imports.lazy import names_on_demand
 
 if TYPE_CHECKING:
     from clip_core.evaluation import metrics, probe, retrieval, zero_shot

@@ -10,7 +10,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-_OURS = Path(__file__).parents[1] / "converters"
+_OURS = Path(__file__).parents[2] / "converters"
 
 
 def check_converters() -> None:

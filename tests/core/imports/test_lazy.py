@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 
-from clip_core._lazy import missing_name
+from clip_core.imports.lazy import missing_name
 
 SHARED = ["AddedToken", "BatchEncoding", "BatchFeature", "CLIPFeatureExtractor", "CLIPImageProcessorFast"]
 
