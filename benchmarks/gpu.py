@@ -270,6 +270,6 @@ def problems(records: Records, *, rehearse: bool) -> list[str]:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))  # a plain checkout is not installed
-    from clip_core.commands.streams import run
+    from clip_core.commands.streams import run_program
 
-    sys.exit(run(main, "gpu.py"))
+    sys.exit(run_program(main, "gpu.py"))

@@ -23,7 +23,7 @@ from pathlib import Path
 from report import Report
 from settings import Settings
 
-from clip_core.commands.streams import run
+from clip_core.commands.streams import run_program
 
 RESULTS = Path(__file__).with_name("results")
 
@@ -104,4 +104,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, "run.py"))
+    sys.exit(run_program(main, "run.py"))

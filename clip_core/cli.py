@@ -8,7 +8,7 @@ import warnings
 
 from cyclopts import App, CycloptsError
 
-from clip_core.commands.streams import run
+from clip_core.commands.streams import run_program
 
 BAD_INPUT = 2  # the conventional exit code for usage errors
 BROKEN_LIBRARY = 3
@@ -140,13 +140,13 @@ def main(arguments: list[str] | None = None) -> None:
         return f"clip-zoo: {_naming_the_option(str(message), typed)}\n"  # without its code location
 
     warnings.formatwarning = one_line
-    sys.exit(run(lambda: _exit_code(typed), "clip-zoo"))
+    sys.exit(run_program(lambda: _exit_code(typed), "clip-zoo"))
 
 
 def _exit_code(arguments: list[str]) -> int:
     """Run the command and return its exit code."""
     try:
-        import clip_core._shadowing  # noqa: F401  before the first import from `converters`
+        import clip_core.imports.shadowing  # noqa: F401  before the first import from `converters`
 
         code = app(arguments, exit_on_error=False, print_error=False)
     except (CycloptsError, ValueError, OSError, ImportError) as error:

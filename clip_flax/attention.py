@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from clip_core.modeling.pruning import kept_features
+from clip_core.modeling.pruning import prune_projections
 from clip_flax.initialization import CLIPModule, linear
 from clip_flax.plan import AttentionPlan, causal_bias, given_plan
 from clip_flax.tensors import at_least_float32
@@ -161,17 +161,13 @@ class CLIPAttention(CLIPModule):
 
     def prune_heads(self, heads: Iterable[int]) -> None:
         """Remove heads, given by their index among the remaining ones."""
-        kept = kept_features(heads, self.num_heads, self.head_dim)
-        for name in ("k_proj", "v_proj", "q_proj"):
-            _keep(self, name, kept, axis=1)
-        _keep(self, "out_proj", kept, axis=0)
-        self.num_heads = len(kept) // self.head_dim
+        prune_projections(self, heads, _keep)
 
 
-def _keep(attention: CLIPAttention, name: str, index: np.ndarray, *, axis: int) -> None:
-    """Reduce a linear layer to some of its outputs (axis 1) or inputs (axis 0)."""
+def _keep(attention: CLIPAttention, name: str, features: np.ndarray, *, of_outputs: bool) -> None:
+    """Reduce a linear layer to some of its outputs or inputs."""
     layer: nnx.Linear = getattr(attention, name)
-    layer.kernel = nnx.Param(jnp.take(layer.kernel.get_value(), index, axis=axis))
-    if axis == 1:
-        layer.bias = nnx.Param(jnp.take(layer.bias.get_value(), index, axis=0))
+    layer.kernel = nnx.Param(jnp.take(layer.kernel.get_value(), features, axis=1 if of_outputs else 0))
+    if of_outputs:
+        layer.bias = nnx.Param(jnp.take(layer.bias.get_value(), features, axis=0))
     layer.in_features, layer.out_features = layer.kernel.shape

@@ -26,7 +26,7 @@ class _LinenModule(linen.Module):
 
     model_class: ClassVar[Any]
 
-    def _run(self, inputs: dict[str, Any], deterministic: bool, **options: Any) -> Any:
+    def _call_model(self, inputs: dict[str, Any], deterministic: bool, **options: Any) -> Any:
         model = _without_weights(type(self).model_class, Held(self.config), jnp.dtype(self.dtype))
         if self.is_initializing() and "params" not in self.variables:
             for name, value in model.init_weights(self.make_rng("params")).items():
@@ -55,7 +55,7 @@ class _TextModule(_LinenModule):
         return_dict: bool = True,
     ) -> Any:
         """Encode texts. Takes the arguments of the model class and returns the same; no dropout if `deterministic`."""
-        return self._run(
+        return self._call_model(
             {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids},
             deterministic,
             output_attentions=output_attentions,
@@ -97,7 +97,7 @@ class _VisionModule(_LinenModule):
         return_dict: bool = True,
     ) -> Any:
         """Encode images. Takes the arguments of the model class and returns the same; no dropout if `deterministic`."""
-        return self._run(
+        return self._call_model(
             {"pixel_values": pixel_values},
             deterministic,
             output_attentions=output_attentions,
@@ -162,7 +162,7 @@ class FlaxCLIPModule(_LinenModule):
         return_dict: bool | None = None,
     ) -> Any:
         """Compare images with texts. Takes the arguments of the model class; no dropout if `deterministic`."""
-        return self._run(
+        return self._call_model(
             {
                 "input_ids": input_ids,
                 "pixel_values": pixel_values,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from clip_flax.base import CLIPBaseModel
 from clip_flax.derived import build_derived, canonical_of
 from clip_flax.tensors import adopt, canonical_entries, check_dtype, flatten, flax_entries, to_entry, unflatten
-from converters.pretrained import PushableModel, prepare, save
+from converters.pretrained import PushableModel, find_checkpoint, save
 
 if TYPE_CHECKING:
     import os
@@ -76,7 +76,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             FileNotFoundError: there is no such checkpoint, or it has no weights in a known format.
             converters.checkpoint.CheckpointError: the checkpoint does not fit; one report names every tensor.
         """
-        prepared = prepare(
+        found = find_checkpoint(
             cls,
             pretrained_model_name_or_path,
             partial(build_derived, cls, model_args, {"dtype": dtype, "seed": seed, "input_shape": input_shape}),
@@ -89,27 +89,27 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             use_safetensors=use_safetensors,
             **kwargs,
         )
-        kept = None if param_dtype is None else check_dtype(prepared.dtype(param_dtype, None))
-        built = prepared.model
+        kept = None if param_dtype is None else check_dtype(found.dtype(param_dtype, None))
+        built = found.model
         if built is not None and not _do_init:
-            model, params = built.apart(prepared.entries, kept)
-            prepared.note_dtype(next(iter(flatten(params).values())).dtype)
+            model, params = built.apart(found.entries, kept)
+            found.note_dtype(next(iter(flatten(params).values())).dtype)
             return model, params
         if built is not None:
-            model = built.loaded(prepared.entries, kept)
+            model = built.loaded(found.entries, kept)
         else:
-            computed = check_dtype(prepared.dtype(dtype, jnp.float32))
+            computed = check_dtype(found.dtype(dtype, jnp.float32))
             # Missing weights have to be initialized; otherwise the model needs no memory before the checkpoint is read.
-            model = cls(prepared.config, input_shape, seed, computed, _do_init and bool(prepared.fresh), *model_args)
-            matched = flax_entries(prepared.entries)
+            model = cls(found.config, input_shape, seed, computed, _do_init and bool(found.fresh), *model_args)
+            matched = flax_entries(found.entries)
             leaves = ((path, adopt(entry.own(kept))) for path, entry in matched.items())
             if not _do_init:
                 params = dict(leaves)
-                prepared.note_dtype(next(iter(params.values())).dtype)
+                found.note_dtype(next(iter(params.values())).dtype)
                 return model, unflatten(params)
             model.assign(leaves)
-        prepared.note_dtype(model.param_dtype)
-        return (model, prepared.report.loading_info()) if output_loading_info else model
+        found.note_dtype(model.param_dtype)
+        return (model, found.report.loading_info()) if output_loading_info else model
 
     def save_pretrained(
         self,

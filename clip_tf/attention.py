@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from clip_core.modeling.pruning import kept_features
+from clip_core.modeling.pruning import prune_projections
 from clip_tf.initialization import CLIPLayer, linear
 from clip_tf.plan import AttentionPlan, given_plan
 from clip_tf.tensors import at_least_float32
@@ -135,20 +135,16 @@ class CLIPAttention(CLIPLayer):
 
     def prune_heads(self, heads: Iterable[int]) -> None:
         """Remove heads, given by their index among the remaining ones."""
-        kept = kept_features(heads, self.num_heads, self.head_dim)
-        for name in ("k_proj", "v_proj", "q_proj"):
-            _keep(self, name, kept, axis=1)
-        _keep(self, "out_proj", kept, axis=0)
-        self.num_heads = len(kept) // self.head_dim
+        prune_projections(self, heads, _keep)
 
 
-def _keep(attention: CLIPAttention, name: str, index: np.ndarray, *, axis: int) -> None:
-    """Reduce a linear layer to some of its outputs (axis 1) or inputs (axis 0)."""
+def _keep(attention: CLIPAttention, name: str, features: np.ndarray, *, of_outputs: bool) -> None:
+    """Reduce a linear layer to some of its outputs or inputs."""
     layer: keras.layers.Dense = getattr(attention, name)
-    kernel = tf.gather(layer.kernel, index, axis=axis)
+    kernel = tf.gather(layer.kernel, features, axis=1 if of_outputs else 0)
     smaller = linear(*kernel.shape, std=0.0, name=layer.name, dtype=layer.dtype_policy)
     smaller.build((None, kernel.shape[0]))
     smaller.kernel.assign(kernel)
-    smaller.bias.assign(tf.gather(layer.bias, index) if axis == 1 else layer.bias)
+    smaller.bias.assign(tf.gather(layer.bias, features) if of_outputs else layer.bias)
     smaller.trainable = layer.trainable
     attention.exchange(name, smaller)

@@ -14,7 +14,7 @@ from clip_core.modeling.drawing import without_drawing
 from clip_tf.base import CLIPBaseModel
 from clip_tf.derived import build_derived, named_parameters, parameters_to_save, start_afresh
 from clip_tf.tensors import check_dtype, parameters, to_entry
-from converters.pretrained import PushableModel, prepare, save
+from converters.pretrained import PushableModel, find_checkpoint, save
 
 if TYPE_CHECKING:
     import os
@@ -73,7 +73,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             FileNotFoundError: there is no such checkpoint, or it has no weights in a known format.
             converters.checkpoint.CheckpointError: the checkpoint does not fit; one report names every tensor.
         """
-        prepared = prepare(
+        found = find_checkpoint(
             cls,
             pretrained_model_name_or_path,
             partial(build_derived, cls, model_args, torch_dtype if dtype is None else dtype),
@@ -85,19 +85,19 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             use_safetensors=use_safetensors,
             **kwargs,
         )
-        model = prepared.model
+        model = found.model
         if model is not None:
-            start_afresh(model, prepared.fresh)
+            start_afresh(model, found.fresh)
         else:
-            policy = check_dtype(prepared.dtype(torch_dtype if dtype is None else dtype, keras.config.dtype_policy()))
+            policy = check_dtype(found.dtype(torch_dtype if dtype is None else dtype, keras.config.dtype_policy()))
             # Missing weights have to be initialized; otherwise all come from the checkpoint.
-            with nullcontext() if prepared.fresh else without_drawing():
-                model = cls(prepared.config, *model_args, dtype=policy)
-        prepared.note_dtype(model.variable_dtype)
-        held = named_parameters(model) if cls.is_derived() else parameters(model, prepared.entries)
-        for name, entry in prepared.entries.items():
+            with nullcontext() if found.fresh else without_drawing():
+                model = cls(found.config, *model_args, dtype=policy)
+        found.note_dtype(model.variable_dtype)
+        held = named_parameters(model) if cls.is_derived() else parameters(model, found.entries)
+        for name, entry in found.entries.items():
             held[name].take(entry)
-        return (model, prepared.report.loading_info()) if output_loading_info else model
+        return (model, found.report.loading_info()) if output_loading_info else model
 
     def save_pretrained(
         self,

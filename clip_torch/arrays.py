@@ -1,4 +1,7 @@
-"""PyTorch's tensors, for processors. Internal; read without importing `clip_torch` or torch."""
+"""Conversion between numpy and torch, and PyTorch's tensors for processors. Internal.
+
+It is read without importing `clip_torch` or torch.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ import numpy as np
 
 from clip_core.processing import Framework
 
+# Dtypes that numpy has only through ml_dtypes, by torch's name too -> the integer of their width that carries them.
+_CARRIERS = {"bfloat16": "uint16", "float8_e4m3fn": "uint8", "float8_e5m2": "uint8"}
+
 
 def from_numpy(array: np.ndarray) -> Any:
     """Convert a numpy array to a tensor.
@@ -15,28 +21,41 @@ def from_numpy(array: np.ndarray) -> Any:
     Args:
         array: any shape, and any dtype of torch, including bfloat16.
     """
+    # torch cannot use read-only memory, such as TensorFlow's
+    return to_torch(np.require(array, requirements=["C", "W"]))
+
+
+def to_torch(array: np.ndarray) -> Any:
+    """Return an array as a CPU tensor that shares its memory.
+
+    Args:
+        array: any shape, and any dtype of torch, including bfloat16 and the 8-bit ones.
+    """
     import torch
 
-    array = np.require(array, requirements=["C", "W"])  # torch cannot use read-only memory, such as TensorFlow's
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    name = array.dtype.name
+    if name in _CARRIERS:
+        return torch.from_numpy(array.view(_CARRIERS[name])).view(getattr(torch, name))
     return torch.from_numpy(array)
 
 
 def to_numpy(tensor: Any) -> np.ndarray:
-    """Convert a tensor on any device to numpy, including bfloat16.
+    """Return a tensor on any device as an array, which shares its memory if the tensor is on the CPU.
 
     Args:
-        tensor: any shape and dtype.
+        tensor: any shape, and any dtype, including bfloat16 and the 8-bit ones.
     """
     import torch
 
     tensor = tensor.detach().cpu()
-    if tensor.dtype != torch.bfloat16:
-        return np.asarray(tensor)
+    name = str(tensor.dtype).removeprefix("torch.")
+    if name not in _CARRIERS:
+        array: np.ndarray = tensor.numpy()
+        return array
     import ml_dtypes
 
-    return np.asarray(tensor.view(torch.int16)).view(ml_dtypes.bfloat16)
+    carried: np.ndarray = tensor.view(getattr(torch, _CARRIERS[name])).numpy()
+    return carried.view(getattr(ml_dtypes, name))
 
 
 def move(tensor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -17,13 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clip_core.modeling.pruning import kept_features
+from clip_core.modeling.pruning import prune_projections
 from clip_torch.flash_attention import FLASH_ATTENTION, flash_full, flash_varlen
 from clip_torch.initialization import linear
 from clip_torch.plan import AttentionPlan, given_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    import numpy as np
 
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
 
@@ -149,17 +151,15 @@ class CLIPAttention(nn.Module):
 
     def prune_heads(self, heads: Iterable[int]) -> None:
         """Remove heads, given by their index among the remaining ones."""
-        kept = torch.from_numpy(kept_features(heads, self.num_heads, self.head_dim)).to(self.q_proj.weight.device)
-        for name in ("k_proj", "v_proj", "q_proj"):
-            _keep(self, name, kept, axis=0)
-        _keep(self, "out_proj", kept, axis=1)
-        self.num_heads = len(kept) // self.head_dim
+        prune_projections(self, heads, _keep)
 
 
-def _keep(attention: CLIPAttention, name: str, index: Tensor, *, axis: int) -> None:
-    """Reduce a linear layer to some of its outputs (axis 0) or inputs (axis 1)."""
+def _keep(attention: CLIPAttention, name: str, features: np.ndarray, *, of_outputs: bool) -> None:
+    """Reduce a linear layer to some of its outputs or inputs."""
     layer: nn.Linear = getattr(attention, name)
-    layer.weight = nn.Parameter(layer.weight.detach().index_select(axis, index), layer.weight.requires_grad)
-    if axis == 0:
+    index = torch.from_numpy(features).to(layer.weight.device)
+    weight = layer.weight.detach().index_select(0 if of_outputs else 1, index)
+    layer.weight = nn.Parameter(weight, layer.weight.requires_grad)
+    if of_outputs:
         layer.bias = nn.Parameter(layer.bias.detach().index_select(0, index), layer.bias.requires_grad)
     layer.out_features, layer.in_features = layer.weight.shape

@@ -11,10 +11,9 @@ from clip_core.backends import Backend
 from clip_core.modeling.inputs import check_ids
 from clip_core.modeling.trimming import trimmed
 from clip_core.tasks.labels import fingerprint
-from clip_torch.arrays import framework
-from clip_torch.inference import parameters, prepares
+from clip_torch.arrays import framework, to_numpy
+from clip_torch.inference import prepares, unpacked_parameters
 from clip_torch.model import CLIPModel, unit_norm
-from clip_torch.tensors import to_numpy
 from clip_torch.trace import trace
 from clip_torch.training import make_trainer
 
@@ -52,7 +51,7 @@ class ModelEncoder:
 
     def text_fingerprint(self) -> str:
         """Return a fingerprint of the text tower; see `clip_core.tasks.labels`."""
-        own = ((name, to_numpy(tensor)) for name, tensor in parameters(self.model) if name.startswith("text_"))
+        own = ((name, to_numpy(tensor)) for name, tensor in unpacked_parameters(self.model) if name.startswith("text_"))
         return fingerprint("torch", self.model.config.text_config, own)
 
     @torch.inference_mode()

@@ -230,7 +230,7 @@ def pack(model: nn.Module) -> None:
                 setattr(parent, name, PackedPatchEmbedding(child))
 
 
-def parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def unpacked_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield a model's parameters by name, prepared or not; packed layers are unpacked one at a time."""
     for prefix, module in model.named_modules():
         own = module.unpacked() if isinstance(module, PackedLinear) else dict(module.named_parameters(recurse=False))

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from clip_torch.arrays import to_torch
 from clip_torch.base import CLIPBaseModel
 from clip_torch.derived import assign, build_derived, start_afresh, to_save
-from clip_torch.tensors import check_device, check_dtype, device_of_context, to_entry, to_torch
-from converters.pretrained import PushableModel, prepare, save
+from clip_torch.tensors import check_device, check_dtype, device_of_context, to_entry
+from converters.pretrained import PushableModel, find_checkpoint, save
 
 if TYPE_CHECKING:
     import os
@@ -73,7 +74,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             converters.checkpoint.CheckpointError: the checkpoint does not fit; one report names every tensor.
             RuntimeError: it is called under `torch.device("meta")`, without a `device_map`.
         """
-        prepared = prepare(
+        found = find_checkpoint(
             cls,
             pretrained_model_name_or_path,
             partial(build_derived, cls, model_args),
@@ -85,24 +86,24 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             use_safetensors=use_safetensors,
             **kwargs,
         )
-        wanted = check_dtype(prepared.dtype(torch_dtype if dtype is None else dtype, torch.get_default_dtype()))
-        prepared.note_dtype(wanted)
+        wanted = check_dtype(found.dtype(torch_dtype if dtype is None else dtype, torch.get_default_dtype()))
+        found.note_dtype(wanted)
         device = device_of_context() if device_map is None else check_device(device_map)
-        model = prepared.model
+        model = found.model
         if model is not None:
-            if prepared.fresh:
-                start_afresh(model, prepared.fresh)
-            assign(model.to(device, wanted), {name: to_torch(entry.load()) for name, entry in prepared.entries.items()})
+            if found.fresh:
+                start_afresh(model, found.fresh)
+            assign(model.to(device, wanted), {name: to_torch(entry.load()) for name, entry in found.entries.items()})
             model.tie_weights()
         else:
             # Missing weights have to be initialized; otherwise the model needs no memory before reading.
-            with torch.device("cpu" if prepared.fresh else "meta"):
-                model = cls(prepared.config, *model_args)
-            weights = {name: to_torch(entry.load()).to(device, wanted) for name, entry in prepared.entries.items()}
+            with torch.device("cpu" if found.fresh else "meta"):
+                model = cls(found.config, *model_args)
+            weights = {name: to_torch(entry.load()).to(device, wanted) for name, entry in found.entries.items()}
             model.load_state_dict(weights, strict=False, assign=True)
             model.to(device, wanted)  # the fresh weights and the buffers
         model.eval()
-        return (model, prepared.report.loading_info()) if output_loading_info else model
+        return (model, found.report.loading_info()) if output_loading_info else model
 
     def save_pretrained(
         self,

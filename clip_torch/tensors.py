@@ -1,40 +1,17 @@
-"""Conversion between numpy and torch, without a copy if memory can be shared."""
+"""Tensors of a model: values of its inputs, entries for the converters, and the dtype and device of a load."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
-import numpy as np
 import torch
 from torch import Tensor
 
+from clip_torch.arrays import to_numpy
 from converters.tensors import TensorEntry
 
-# Dtypes that numpy has only through ml_dtypes are passed as integers of their width.
-_EXTENSION_DTYPES = {
-    np.dtype(ml_dtypes.bfloat16): (np.uint16, torch.bfloat16),
-    np.dtype(ml_dtypes.float8_e4m3fn): (np.uint8, torch.float8_e4m3fn),
-    np.dtype(ml_dtypes.float8_e5m2): (np.uint8, torch.float8_e5m2),
-}
-_NUMPY_DTYPES = {torch_dtype: (carrier, dtype) for dtype, (carrier, torch_dtype) in _EXTENSION_DTYPES.items()}
-
-
-def to_torch(array: np.ndarray) -> Tensor:
-    """Return an array as a CPU tensor that shares its memory."""
-    if array.dtype in _EXTENSION_DTYPES:
-        carrier, dtype = _EXTENSION_DTYPES[array.dtype]
-        return torch.from_numpy(array.view(carrier)).view(dtype)
-    return torch.from_numpy(array)
-
-
-def to_numpy(tensor: Tensor) -> np.ndarray:
-    """Return a tensor as an array, which shares its memory if the tensor is on the CPU."""
-    tensor = tensor.detach().cpu()
-    if tensor.dtype in _NUMPY_DTYPES:
-        carrier, dtype = _NUMPY_DTYPES[tensor.dtype]
-        return tensor.view(getattr(torch, np.dtype(carrier).name)).numpy().view(dtype)
-    return tensor.numpy()
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def known_values(tensor: Tensor | None) -> np.ndarray | None:

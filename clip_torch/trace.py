@@ -10,7 +10,7 @@ import clip_torch
 from clip_core.modeling import stages
 from clip_core.modeling.tracing import call_arguments, run_stages, tracer
 from clip_core.training.settings import decays
-from clip_torch.tensors import to_numpy
+from clip_torch.arrays import to_numpy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,6 +11,7 @@ from torch import Tensor
 from clip_core.configuration import CLIPConfig
 from clip_core.training.settings import LARGEST_LOGIT_SCALE, decays, is_trained
 from clip_core.training.step import StepReport
+from clip_torch.arrays import to_torch
 from clip_torch.distributed import (
     Replicated,
     Towers,
@@ -25,7 +26,7 @@ from clip_torch.distributed import (
 )
 from clip_torch.loss import chunked_clip_loss, clip_loss
 from clip_torch.model import CLIPModel
-from clip_torch.tensors import check_device, to_entry, to_torch
+from clip_torch.tensors import check_device, to_entry
 from converters.moments import read_moments, write_moments
 
 if TYPE_CHECKING:

@@ -49,7 +49,7 @@ def _one_dtype(by_part: Mapping[str, Any]) -> Any:
 
 
 @dataclass
-class Prepared:
+class FoundCheckpoint:
     """A checkpoint that fits a model, before the model is created.
 
     Attributes:
@@ -88,7 +88,7 @@ class Prepared:
             part.dtype = dtype
 
 
-def prepare(
+def find_checkpoint(
     model_class: type[Any],
     source: str | os.PathLike[str] | None,
     build: Callable[..., tuple[Any, Parameters]] | None = None,
@@ -101,15 +101,15 @@ def prepare(
     variant: str | None = None,
     use_safetensors: bool | None = None,
     **kwargs: Any,
-) -> Prepared:
+) -> FoundCheckpoint:
     """Find a checkpoint and compare it with a model class; no tensor is read.
 
     Args:
         model_class: the class, which has a `config_class`.
         source: a local folder or weight file, or a hub id; None with `tensors` and `config`.
         build: creates a model of a subclass, whose parameters are not known otherwise, and returns it with them. Its
-            arguments are the configuration, a function like `Prepared.dtype`, and the keywords left over. Without it,
-            `model_class` is taken as one of the library's own.
+            arguments are the configuration, a function like `FoundCheckpoint.dtype`, and the keywords left over.
+            Without it, `model_class` is taken as one of the library's own.
         config: a configuration, or its source; by default the one beside the weights.
         tensors: weights to use instead of the source's.
         strict: refuse missing and unexpected tensors.
@@ -163,7 +163,7 @@ def prepare(
     ]
     fate = "not initialized" if may_lack else "newly initialized"
     _warn(model_class.__name__, fate, report.missing + mismatched, report.unexpected if is_derived else [])
-    return Prepared(config, checkpoint, report, fresh, entries, model)
+    return FoundCheckpoint(config, checkpoint, report, fresh, entries, model)
 
 
 def _dtype(config: Any, checkpoint: Checkpoint, dtype: Any, default: Any) -> Any:

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from clip_core import ZeroShotClassifier
 from clip_core.backends import backend_names
-from clip_core.commands.streams import run
+from clip_core.commands.streams import run_program
 from clip_core.images.inputs import find_images, open_image
 from clip_core.tasks.labels import read_labels
 from converters.commands.verify import verify
@@ -123,4 +123,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, "demo.py"))
+    sys.exit(run_program(main, "demo.py"))

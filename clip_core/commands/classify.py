@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from clip_core.commands.options import texts_of
 from clip_core.commands.streams import is_lost
+from clip_core.configuration.checks import check_least
 from clip_core.tasks.labels import LabelFile, read_labels
 
 if TYPE_CHECKING:
@@ -88,9 +89,7 @@ def classify(
     json
         Print one JSON object per line instead of a table.
     """
-    for name, number in (("--batch-size", batch_size), ("--top-k", top_k)):
-        if number < 1:
-            raise ValueError(f"{name} {number}: give an integer of 1 or more")
+    check_least(batch_size=(batch_size, 1), top_k=(top_k, 1))
     if not model.strip():
         raise ValueError("--model is empty; give a local folder or a hub id")
     truths = LabelFile() if labels_file is None else read_labels(labels_file)

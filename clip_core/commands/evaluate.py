@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import check_least, texts_of
+from clip_core.commands.options import texts_of
+from clip_core.configuration.checks import check_least
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +31,7 @@ Flag = Annotated[bool, Parameter(negative="")]
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Running:
+class ModelOptions:
     """The model to run, and how to run it.
 
     Parameters
@@ -126,7 +127,7 @@ def zero_shot(
     templates_file: Path | None = None,
     template_set: Literal["imagenet-7", "imagenet-80"] | None = None,
     labels: Labels | None = None,
-    running: Running | None = None,
+    model_options: ModelOptions | None = None,
     json: Flag = False,
 ) -> int:
     """Classify images by their class names: top-1, top-5 and per-class accuracy.
@@ -147,19 +148,19 @@ def zero_shot(
     from clip_core.commands.evaluation_tables import print_zero_shot
     from clip_core.evaluation import zero_shot as task
 
-    labels, running = labels or Labels(), running or Running()
+    labels, model_options = labels or Labels(), model_options or ModelOptions()
     prompts = _prompts(template, templates_file, template_set)
     pairs = labels.open(data)
-    classifier = running.classifier()
-    with texts_of(running.model), _progress([pairs]) as tell:
+    classifier = model_options.classifier()
+    with texts_of(model_options.model), _progress([pairs]) as tell:
         report = task.evaluate(
             classifier,
             pairs,
             labels=labels.read(),
             templates=prompts,
-            max_length=running.max_length(),
-            batch_size=running.batch_size,
-            workers=running.workers,
+            max_length=model_options.max_length(),
+            batch_size=model_options.batch_size,
+            workers=model_options.workers,
             tell=tell,
         )
     return _tell(report, print_zero_shot, json=json)
@@ -170,7 +171,7 @@ def retrieval(
     data: Annotated[list[str], Several],
     image_column: str | None = None,
     caption_column: str | None = None,
-    running: Running | None = None,
+    model_options: ModelOptions | None = None,
     json: Flag = False,
 ) -> int:
     """Retrieve texts by image and images by text: recall at 1, 5 and 10, and mean reciprocal rank.
@@ -192,16 +193,16 @@ def retrieval(
     from clip_core.data import open_pairs
     from clip_core.evaluation import retrieval as task
 
-    running = running or Running()
+    model_options = model_options or ModelOptions()
     pairs = task.by_file(open_pairs(_source(data), image_column=image_column, caption_column=caption_column))
-    classifier = running.classifier()
-    with texts_of(running.model), _progress([pairs]) as tell:
+    classifier = model_options.classifier()
+    with texts_of(model_options.model), _progress([pairs]) as tell:
         report = task.evaluate(
             classifier,
             pairs,
-            max_length=running.max_length(),
-            batch_size=running.batch_size,
-            workers=running.workers,
+            max_length=model_options.max_length(),
+            batch_size=model_options.batch_size,
+            workers=model_options.workers,
             tell=tell,
         )
     return _tell(report, print_retrieval, json=json)
@@ -214,7 +215,7 @@ def probe(
     test_share: float = 0.2,
     seed: int = 0,
     labels: Labels | None = None,
-    running: Running | None = None,
+    model_options: ModelOptions | None = None,
     json: Flag = False,
 ) -> int:
     """Classify images with a linear classifier on their frozen embeddings.
@@ -242,17 +243,17 @@ def probe(
     check_least(seed=(seed, 0))
     if not 0 < test_share < 1:
         raise ValueError(f"--test-share {test_share}: give a number between 0 and 1")
-    labels, running = labels or Labels(), running or Running()
+    labels, model_options = labels or Labels(), model_options or ModelOptions()
     sources = [labels.open(one) for one in (data, test_data) if one]
-    classifier = running.classifier()
+    classifier = model_options.classifier()
     with _progress(sources) as tell:
         report = task.evaluate(
             classifier,
             *sources,
             test_share=test_share,
             labels=labels.read(),
-            batch_size=running.batch_size,
-            workers=running.workers,
+            batch_size=model_options.batch_size,
+            workers=model_options.workers,
             seed=seed,
             tell=tell,
         )

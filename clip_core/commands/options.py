@@ -11,20 +11,6 @@ if TYPE_CHECKING:
     from clip_core.configuration import CLIPConfig
 
 
-def check_least(**options: tuple[int, int]) -> None:
-    """Check that integer options are large enough.
-
-    Args:
-        **options: the value given and the least one allowed, by the parameter's name.
-
-    Raises:
-        ValueError: if a value is too small; the message names the option as typed.
-    """
-    for name, (value, least) in options.items():
-        if value < least:
-            raise ValueError(f"--{name.replace('_', '-')} {value}: give an integer of {least} or more")
-
-
 @contextmanager
 def texts_of(model: str) -> Iterator[None]:
     """Encode texts with a model, and refuse a tokenizer with other ids than the model's.

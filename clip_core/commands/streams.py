@@ -59,7 +59,7 @@ class _Stream:
             os.close(nowhere)
 
 
-def run(program: Callable[[], Any], name: str) -> Any:
+def run_program(program: Callable[[], Any], name: str) -> Any:
     """Run a program whose exit code does not depend on a reader of what it prints, as with `program | head -1`.
 
     Args:

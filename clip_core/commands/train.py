@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import check_least, check_vocabulary
+from clip_core.commands.options import check_vocabulary
+from clip_core.configuration.checks import check_least
 
 if TYPE_CHECKING:
     from clip_core.data import PairLoader

@@ -1,4 +1,4 @@
-"""Validation of configuration fields: each error names the field, its value and the valid values."""
+"""Validation of configuration fields and arguments: each error names one, its value and the valid values."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "s
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+
+SHOWN_CHARACTERS = 80  # of a value in a message
 
 
 def dtype_name(dtype: Any) -> str | None:
@@ -30,6 +32,20 @@ def dtype_name(dtype: Any) -> str | None:
     if name not in DTYPES:
         raise ValueError(f"dtype={dtype!r} is unknown; choose from {', '.join(DTYPES)}")
     return str(name)
+
+
+def check_least(**arguments: tuple[int | None, int]) -> None:
+    """Check that integer arguments are large enough.
+
+    Args:
+        **arguments: the value and the smallest valid one, by the argument's name; the value None is valid.
+
+    Raises:
+        ValueError: if a value is too small.
+    """
+    for name, (value, least) in arguments.items():
+        if value is not None and value < least:
+            raise ValueError(f"{name}={value}: give an integer of {least} or more")
 
 
 def check_int(config: object, *fields: str, minimum: int = 1, optional: bool = False) -> None:
@@ -160,6 +176,16 @@ def with_int_keys(config: object, field: str, value: Mapping[Any, Any]) -> dict[
         raise ValueError(
             f"{type(config).__name__}: {field}={value!r} is invalid; it must be a dict whose keys are integers"
         ) from error
+
+
+def shortened(value: object) -> str:
+    """Return a text or path as error messages show it: its first 80 characters.
+
+    Args:
+        value: the text or path.
+    """
+    text = str(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
 def _near_divisors(value: int, wanted: int) -> list[int]:

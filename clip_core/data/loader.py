@@ -9,8 +9,9 @@ from dataclasses import asdict
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Self
 
+from clip_core.configuration.checks import check_least
 from clip_core.data.batches import Assembly, BrokenSamples, Position, from_state, in_background, to_state
-from clip_core.data.order import Plan, check_least, order_of
+from clip_core.data.order import Plan, order_of
 from clip_core.data.pairs import Broken
 from clip_core.data.pool import WorkerPool
 from clip_core.data.preparation import Chunk, Preparation, PreparedSample, text_length

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clip_core.configuration.checks import check_least
 from clip_core.data.pairs import IndexedPairs, StreamedPairs
 from clip_core.data.preparation import Entry
 
@@ -93,13 +94,6 @@ def order_of(source: Pairs, plan: Plan) -> Order:
         processes = f" for each of {plan.process_count} processes" if plan.process_count > 1 else ""
         raise ValueError(f"batch_size={plan.batch_size}{processes} exceeds the {len(source)} pairs available")
     return order
-
-
-def check_least(**arguments: tuple[int, int]) -> None:
-    """Check that each argument, passed as `name=(value, minimum)`, is at least its minimum."""
-    for name, (value, least) in arguments.items():
-        if value < least:
-            raise ValueError(f"{name}={value}; give {least} or more")
 
 
 class IndexedOrder(Order):

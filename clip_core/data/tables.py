@@ -84,7 +84,7 @@ def _column(there: Iterable[str], given: str | None, usual: tuple[str, ...], whe
 TABLE_ENDINGS = (".jsonl", ".csv", ".tsv")
 
 
-class Row(NamedTuple):
+class TableLine(NamedTuple):
     """A line of a table.
 
     Attributes:
@@ -98,7 +98,7 @@ class Row(NamedTuple):
     caption: Any
 
 
-def read_table(path: Path, image: str | None = None, caption: str | None = None) -> list[Row]:
+def read_table(path: Path, image: str | None = None, caption: str | None = None) -> list[TableLine]:
     """Read the rows of a table.
 
     Args:
@@ -109,14 +109,14 @@ def read_table(path: Path, image: str | None = None, caption: str | None = None)
     Raises:
         ValueError: if the table cannot be read or lacks a column; the message names the file and the line.
     """
-    rows: list[Row] = []
+    rows: list[TableLine] = []
     try:
         for line, row in _json_lines(path) if path.suffix.lower() == ".jsonl" else _csv_lines(path):
             where = f"{path} line {line}"
             name = row[image_column(row, image, FILE_COLUMNS, where)]
             if not isinstance(name, str) or not name:
                 raise ValueError(f"{where}: {name!r} is not a file name")
-            rows.append(Row(line, name, row[caption_column(row, caption, where)]))
+            rows.append(TableLine(line, name, row[caption_column(row, caption, where)]))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 ({error})") from error
     except OSError as error:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clip_core.configuration.checks import check_least
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -96,8 +98,7 @@ def recall_at(ranks: np.ndarray, k: int) -> float:
     Raises:
         ValueError: if there are no queries, or k is below 1.
     """
-    if k < 1:
-        raise ValueError(f"k={k}; give 1 or more")
+    check_least(k=(k, 1))
     return float((_some(ranks) <= k).mean())
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from clip_core.configuration.checks import SHOWN_CHARACTERS, shortened
 from clip_core.hub.pointers import LFS_ADVICE, is_lfs_pointer
 from clip_core.images.depth import is_deep, scaling_to_bytes
 from clip_core.processing.batch import framework_of, to_numpy
@@ -122,7 +123,6 @@ def _image_files(paths: Iterable[Path]) -> list[Path]:
 _URL = ("http://", "https://")
 _NO_PIXELS = "OSUVMmc"  # numpy dtype kinds: object, string, bytes, void, timedelta, datetime, complex
 _SECONDS = 60.0
-_SHOWN_CHARACTERS = 80
 
 
 def flat_images(images: Any, name: str = "images") -> Iterator[tuple[str, Image.Image | np.ndarray]]:
@@ -178,7 +178,7 @@ def opened(name: str, source: Source) -> tuple[str, Image.Image | np.ndarray]:
         return name, source
     with errors_named(name):
         image = load_image(source)
-    return f"{name} ({_shortened(source)})", image
+    return f"{name} ({shortened(source)})", image
 
 
 def load_image(source: str | Path) -> Image.Image:
@@ -198,11 +198,11 @@ def load_image(source: str | Path) -> Image.Image:
     if text.startswith(_URL):
         image = _decoded(_download(text), text)
     elif text.startswith("data:image/"):
-        image = _decoded(_from_base64(text.partition(",")[2]), _shortened(text))
+        image = _decoded(_from_base64(text.partition(",")[2]), shortened(text))
     else:
         # A long string that names no file may be base64. A Path never is, and is quoted in full.
         image = open_image(source) if isinstance(source, Path) else _from_path_or_base64(text)
-    return _upright(image, text if isinstance(source, Path) else _shortened(text))
+    return _upright(image, text if isinstance(source, Path) else shortened(text))
 
 
 def decode_image(content: bytes, name: str) -> Image.Image:
@@ -254,8 +254,8 @@ def _from_path_or_base64(text: str) -> Image.Image:
             return _decoded(_from_base64(text), text)
         except ImageFileError:
             pass  # not base64 either: most likely meant as a path
-        if len(text) > _SHOWN_CHARACTERS:
-            raise ImageFileError(f"{_shortened(text)}: neither an existing file nor a base64 image") from None
+        if len(text) > SHOWN_CHARACTERS:
+            raise ImageFileError(f"{shortened(text)}: neither an existing file nor a base64 image") from None
         raise
 
 
@@ -263,7 +263,7 @@ def _from_base64(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except ValueError as error:
-        raise ImageFileError(f"{_shortened(text)}: not valid base64 ({error})") from error
+        raise ImageFileError(f"{shortened(text)}: not valid base64 ({error})") from error
 
 
 def _download(url: str) -> bytes:
@@ -292,8 +292,3 @@ def _upright(image: Image.Image, name: str) -> Image.Image:
         return (scaling_to_bytes(image)(upright) if is_deep(image) else upright).convert("RGB")
     except ValueError as error:  # an unknown range, or a mode that Pillow does not convert
         raise ImageFileError(f"{name}: {error}") from error
-
-
-def _shortened(source: str | Path) -> str:
-    text = str(source)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

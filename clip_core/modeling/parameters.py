@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     AnyConfig = CLIPConfig | CLIPTextConfig | CLIPVisionConfig
-    Row = tuple[str, tuple[int, ...]]
+    NamedShape = tuple[str, tuple[int, ...]]
 
 # The configuration class of each model class.
 MODEL_CLASSES: dict[str, type[AnyConfig]] = {
@@ -70,7 +70,7 @@ def number_of_parameters(config: AnyConfig, class_name: str) -> int:
     return sum(math.prod(shape) for shape in parameter_table(config, class_name).values())
 
 
-def _rows(config: AnyConfig, class_name: str) -> Iterator[Row]:
+def _rows(config: AnyConfig, class_name: str) -> Iterator[NamedShape]:
     if isinstance(config, CLIPTextConfig):
         yield from _text_model(config)
         if class_name == "CLIPTextModelWithProjection":
@@ -91,7 +91,7 @@ def _rows(config: AnyConfig, class_name: str) -> Iterator[Row]:
             yield from _linear("classifier", config.vision_config.hidden_size, config.num_labels)
 
 
-def _text_model(config: CLIPTextConfig) -> Iterator[Row]:
+def _text_model(config: CLIPTextConfig) -> Iterator[NamedShape]:
     width = config.hidden_size
     yield "text_model.embeddings.token_embedding.weight", (config.vocab_size, width)
     yield "text_model.embeddings.position_embedding.weight", (config.max_position_embeddings, width)
@@ -99,7 +99,7 @@ def _text_model(config: CLIPTextConfig) -> Iterator[Row]:
     yield from _layer_norm("text_model.final_layer_norm", width)
 
 
-def _vision_model(config: CLIPVisionConfig) -> Iterator[Row]:
+def _vision_model(config: CLIPVisionConfig) -> Iterator[NamedShape]:
     width, patch_size = config.hidden_size, config.patch_size
     yield "vision_model.embeddings.class_embedding", (width,)
     yield "vision_model.embeddings.patch_embedding.weight", (width, config.num_channels, patch_size, patch_size)
@@ -109,7 +109,7 @@ def _vision_model(config: CLIPVisionConfig) -> Iterator[Row]:
     yield from _layer_norm("vision_model.post_layernorm", width)
 
 
-def _encoder(prefix: str, config: CLIPTextConfig | CLIPVisionConfig) -> Iterator[Row]:
+def _encoder(prefix: str, config: CLIPTextConfig | CLIPVisionConfig) -> Iterator[NamedShape]:
     width, heads = config.hidden_size, config.num_attention_heads
     for index in range(config.num_hidden_layers):
         layer = f"{prefix}.layers.{index}"
@@ -125,11 +125,11 @@ def _encoder(prefix: str, config: CLIPTextConfig | CLIPVisionConfig) -> Iterator
         yield from _layer_norm(f"{layer}.layer_norm2", width)
 
 
-def _linear(name: str, in_features: int, out_features: int) -> Iterator[Row]:
+def _linear(name: str, in_features: int, out_features: int) -> Iterator[NamedShape]:
     yield f"{name}.weight", (out_features, in_features)
     yield f"{name}.bias", (out_features,)
 
 
-def _layer_norm(name: str, width: int) -> Iterator[Row]:
+def _layer_norm(name: str, width: int) -> Iterator[NamedShape]:
     yield f"{name}.weight", (width,)
     yield f"{name}.bias", (width,)

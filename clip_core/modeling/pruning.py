@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
 
@@ -65,6 +65,22 @@ def plan_pruning(
         if removed:
             plan[layer] = (removed, sorted(pruned | wanted))
     return plan
+
+
+def prune_projections(attention: Any, heads: Iterable[int], keep: Callable[..., None]) -> None:
+    """Remove heads from the linear layers of a self-attention.
+
+    Args:
+        attention: has `num_heads`, `head_dim`, `q_proj`, `k_proj`, `v_proj` and `out_proj`.
+        heads: indices among the remaining heads.
+        keep: `keep(attention, name, features, of_outputs=True)` reduces the layer of that name to some of its outputs;
+            with False, of its inputs.
+    """
+    kept = kept_features(heads, attention.num_heads, attention.head_dim)
+    for name in ("k_proj", "v_proj", "q_proj"):
+        keep(attention, name, kept, of_outputs=True)
+    keep(attention, "out_proj", kept, of_outputs=False)
+    attention.num_heads = len(kept) // attention.head_dim
 
 
 def kept_features(heads: Iterable[int], num_heads: int, head_dim: int) -> np.ndarray:

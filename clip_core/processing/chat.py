@@ -91,7 +91,7 @@ def apply_chat_template(
     return batch if return_dict else batch["input_ids"]
 
 
-def read_templates(source: str | os.PathLike[str], find: Callable[[str], Path | None], setting: Any) -> Any:
+def read_chat_templates(source: str | os.PathLike[str], find: Callable[[str], Path | None], setting: Any) -> Any:
     """Return the chat template of a tokenizer, or a dict of several by name; None if there is none.
 
     Args:

@@ -7,7 +7,7 @@ import json
 import re
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack
 
 from clip_core.hub.files import staged, write_text
 from clip_core.hub.pushable import Pushable, upload_saved
@@ -16,7 +16,6 @@ from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME
 from clip_core.images.processor import CLIPImageProcessor
 from clip_core.images.settings import ARGUMENTS
 from clip_core.processing.batch import BatchFeature
-from clip_core.processing.keywords import CLIPProcessorKwargs
 from clip_core.tokenization.rows import CallOptions
 
 if TYPE_CHECKING:
@@ -31,6 +30,48 @@ if TYPE_CHECKING:
 IMAGE_KEYWORDS = inspect.signature(CLIPImageProcessor.preprocess).parameters.keys() - {"self", "images", "kwargs"}
 TEXT_KEYWORDS = CallOptions.__dataclass_fields__.keys() | {"text_pair"}
 GROUPS = ("common_kwargs", "images_kwargs", "text_kwargs")
+
+
+class CLIPProcessorKwargs(TypedDict, total=False):
+    """The keywords of a call, flat and in groups; see `CLIPImageProcessor.preprocess` and `CLIPTokenizer.__call__`."""
+
+    common_kwargs: Mapping[str, Any]
+    images_kwargs: Mapping[str, Any]
+    text_kwargs: Mapping[str, Any]
+    return_tensors: Any
+
+    do_resize: bool | None
+    size: Any
+    resample: int | None
+    do_center_crop: bool | None
+    crop_size: Any
+    do_rescale: bool | None
+    rescale_factor: float | None
+    do_normalize: bool | None
+    image_mean: Any
+    image_std: Any
+    do_convert_rgb: bool | None
+    data_format: Any
+    input_data_format: Any
+    num_threads: int | None
+
+    text_pair: Any
+    add_special_tokens: bool
+    padding: Any
+    truncation: Any
+    max_length: int | None
+    stride: int
+    is_split_into_words: bool
+    pad_to_multiple_of: int | None
+    padding_side: Any
+    return_token_type_ids: bool | None
+    return_attention_mask: bool | None
+    return_overflowing_tokens: bool
+    return_special_tokens_mask: bool
+    return_offsets_mapping: bool
+    return_length: bool
+    verbose: bool
+    split_special_tokens: bool | None
 
 
 def split_keywords(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from clip_core.configuration.checks import check_least
 from clip_core.images.pipeline import usable_threads
 
 if TYPE_CHECKING:
@@ -100,9 +101,7 @@ def encode_image_batches(
     """
     if isinstance(images, (str, Path, Image.Image)):
         raise TypeError(f"images is a single image, of type {type(images).__name__}; give a list or another iterable")
-    for name, number in (("batch_size", batch_size), ("num_threads", num_threads)):
-        if number is not None and number < 1:
-            raise ValueError(f"{name}={number}: give an integer of 1 or more")
+    check_least(batch_size=(batch_size, 1), num_threads=(num_threads, 1))
     pixels = _in_order(partial(_pixel_values, processor), images, batch_size * _BATCHES_AHEAD, num_threads)
     return _encoded(encoder, pixels, batch_size, on_error)
 

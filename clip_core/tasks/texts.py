@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clip_core.configuration.checks import check_least, shortened
 from clip_core.modeling.trimming import rounded
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 BATCH_SIZE = 256
 # Batches sorted by length together: enough for nearly uniform lengths within a batch, and few enough to hold in memory.
 _BATCHES_IN_WINDOW = 16
-_SHOWN_CHARACTERS = 80
 
 
 def encode_texts(
@@ -82,8 +82,7 @@ def encode_text_batches(
         TypeError: as in `encode_texts`.
     """
     _check_several(texts)
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}; give 1 or more")
+    check_least(batch_size=(batch_size, 1))
     return _encoded_windows(encoder, processor, texts, batch_size, truncation)
 
 
@@ -92,21 +91,21 @@ def _encoded_windows(
 ) -> Iterator[np.ndarray]:
     for window in _windows(texts, batch_size * _BATCHES_IN_WINDOW):
         places = {text: place for place, text in enumerate(dict.fromkeys(window))}
-        ids, mask = tokenize(processor, list(places), truncation=truncation)
+        ids, mask = tokenize_texts(processor, list(places), truncation=truncation)
         yield encode_by_length(encoder, ids, mask, batch_size=batch_size)[[places[text] for text in window]]
 
 
 def token_batches(processor: Any, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Tokenize many texts, a few thousand at a time, into pairs of ids and mask; see `tokenize`.
+    """Tokenize many texts, a few thousand at a time, into pairs of ids and mask; see `tokenize_texts`.
 
     Args:
         processor: the model's CLIPProcessor.
         texts: the texts; may be a generator.
     """
-    return (tokenize(processor, window) for window in _windows(texts, BATCH_SIZE * _BATCHES_IN_WINDOW))
+    return (tokenize_texts(processor, window) for window in _windows(texts, BATCH_SIZE * _BATCHES_IN_WINDOW))
 
 
-def tokenize(processor: Any, texts: list[str], *, truncation: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def tokenize_texts(processor: Any, texts: list[str], *, truncation: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Return ids and mask `(texts, seq)`, right-padded to a multiple of 8 or the model's maximum length.
 
     Padding goes right whatever the tokenizer's own side: on the right it changes nothing, whereas on the left it shifts
@@ -130,7 +129,7 @@ def tokenize(processor: Any, texts: list[str], *, truncation: bool = False) -> t
     if lengths.max() > longest:
         place = int((lengths > longest).argmax())
         raise ValueError(
-            f"{_shortened(texts[place])!r} has {lengths[place]} tokens, but the model accepts {longest}; "
+            f"{shortened(texts[place])!r} has {lengths[place]} tokens, but the model accepts {longest}; "
             "shorten the text, or the label in its template"
         )
     ids, mask = ids[:, :longest], mask[:, :longest]  # a processor may pad further
@@ -181,8 +180,4 @@ def _windows(texts: Iterable[str], size: int) -> Iterator[list[str]]:
 
 def _check_several(texts: Iterable[str]) -> None:
     if isinstance(texts, str):
-        raise TypeError(f"texts={_shortened(texts)!r} is a single text; give a list of texts")
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+        raise TypeError(f"texts={shortened(texts)!r} is a single text; give a list of texts")

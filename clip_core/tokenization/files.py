@@ -14,7 +14,7 @@ from clip_core.hub import find_file, require_file
 from clip_core.hub.files import given_path, read_json_object, staged
 from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.pushable import upload_saved
-from clip_core.processing.chat import CHAT_FILE, read_templates, template_contents, template_setting
+from clip_core.processing.chat import CHAT_FILE, read_chat_templates, template_contents, template_setting
 from clip_core.tokenization.specials import ADDITIONAL, NAMES, as_added_token, as_dict
 from clip_core.tokenization.vocabulary import MERGES_FILE, OPENAI_FILES, TOKENIZER_FILE, VOCAB_FILE, vocabulary_contents
 
@@ -64,7 +64,7 @@ def read(cls: type[Any], source: StrPath, options: HubOptions, keywords: dict[st
     files = _vocabulary_files(source, find, from_slow=keywords.pop("from_slow", False))
     files = files or {"vocab_file": require_file(source, [TOKENIZER_FILE, VOCAB_FILE, *OPENAI_FILES], **options)}
     saved = _saved_arguments(find, keywords)
-    saved["chat_template"] = read_templates(source, find, saved.get("chat_template"))
+    saved["chat_template"] = read_chat_templates(source, find, saved.get("chat_template"))
     try:
         return cls(**{**files, **saved, **keywords}, name_or_path=str(source))
     except ValueError as error:

@@ -55,12 +55,12 @@ def verify(
     json
         Print a JSON object instead of the table.
     """
-    from converters.verification.report import check_target, write_report
+    from converters.verification.report import check_report, write_report
     from converters.verification.verify import verify as verify_checkpoint
 
     names = None if frameworks is None else [name.strip() for name in frameworks.split(",") if name.strip()]
     if report is not None:
-        check_target(report)
+        check_report(report)
     result = verify_checkpoint(
         checkpoint, against=against, frameworks=names, dtype=dtype, gradients=grad, train_step=train_step
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from converters.formats import flax_msgpack, openai, safetensors, tf_h5, torch_reading
+from converters.formats import flax_msgpack, safetensors, tf_h5, torch_reading, torch_writing
 from converters.formats.format import Format
 from converters.naming.rules import FLAX, HUGGING_FACE, OPENAI, TENSORFLOW, Layout
 
@@ -23,7 +23,7 @@ FORMATS = [
         "pytorch_model.bin",
         (".bin", ".pt", ".pth", ".ckpt"),
         torch_reading.read,
-        torch_reading.write,
+        torch_writing.write,
         HUGGING_FACE,
         "transformers (PyTorch)",
     ),
@@ -44,7 +44,7 @@ FORMATS = [
         "open_clip_pytorch_model.bin",
         (),
         torch_reading.read,
-        torch_reading.write,
+        torch_writing.write,
         OPENAI,
         "open_clip",
         companions="open_clip",
@@ -75,7 +75,7 @@ FORMATS = [
         "model.pt",
         (),
         torch_reading.read,
-        openai.write,
+        torch_writing.write_openai,
         OPENAI,
         "OpenAI's clip, open_clip",
         companions="OpenAI",

@@ -20,14 +20,12 @@ import numpy as np
 
 from converters.formats.mapped import MappedFile
 from converters.formats.placeholders import name_of_placeholder, placeholder_named
-from converters.formats.torch_writing import STORAGE_DTYPES, write
+from converters.formats.torch_writing import STORAGE_DTYPES
 from converters.tensors import TensorEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-__all__ = ["read", "write"]
 
 # The first pickle in a file from before PyTorch 1.6.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C

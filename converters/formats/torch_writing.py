@@ -2,11 +2,14 @@
 
 A file is a zip archive of a pickle, `data.pkl`, and the bytes of each tensor, uncompressed and aligned, so that
 `torch.load(mmap=True)` works. The pickle is assembled by hand, because Python's pickler would import the names in it.
+
+OpenAI's own archives are TorchScript, which only PyTorch can write; `clip.load` also reads a plain state dict.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import struct
 import zipfile
@@ -15,11 +18,11 @@ from typing import TYPE_CHECKING, BinaryIO
 import ml_dtypes
 import numpy as np
 
+from converters.tensors import TensorEntry
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from converters.tensors import TensorEntry
 
 
 STORAGE_DTYPES = {
@@ -64,6 +67,25 @@ def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
             content = np.ascontiguousarray(tensor.load()).reshape(-1).view(np.uint8).data
             _write_member(file, archive, f"{folder}/data/{number}", content)
         _write_member(file, archive, f"{folder}/version", b"3\n")
+
+
+def write_openai(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
+    """Write a state dict that OpenAI's `clip.load` reads; three numbers beside the weights mark it.
+
+    Args:
+        path: the file.
+        tensors: by their names in OpenAI's layout.
+    """
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    numbers: dict[str, int] = {}
+    if "visual.conv1.weight" in shapes and "visual.positional_embedding" in shapes:
+        places, patch_size = shapes["visual.positional_embedding"][0], shapes["visual.conv1.weight"][-1]
+        numbers["input_resolution"] = math.isqrt(places - 1) * patch_size
+    if "positional_embedding" in shapes:
+        numbers["context_length"] = shapes["positional_embedding"][0]
+    if "token_embedding.weight" in shapes:
+        numbers["vocab_size"] = shapes["token_embedding.weight"][0]
+    write(path, {**tensors, **{name: _number(value) for name, value in numbers.items()}})
 
 
 def _write_member(file: BinaryIO, archive: zipfile.ZipFile, name: str, content: bytes | memoryview) -> None:
@@ -121,3 +143,8 @@ def _global(module: str, name: str) -> bytes:
 
 def _tuple(*items: bytes) -> bytes:
     return pickle.MARK + b"".join(items) + pickle.TUPLE
+
+
+def _number(value: int) -> TensorEntry:
+    array = np.array(value, np.int64)
+    return TensorEntry(array.shape, array.dtype, lambda: array)

@@ -42,7 +42,7 @@ def sample_images() -> list[Image.Image]:
 
 
 @dataclass
-class Preparation:
+class Preprocessing:
     """The preprocessing of images and texts for a checkpoint; None if it is unknown."""
 
     source: str
@@ -80,7 +80,9 @@ class Inputs:
         return {name: to_numpy(made[name]) for name in names if name in made} | self.drawn
 
 
-def preparation(source: str | os.PathLike[str], description: Description, **options: Unpack[HubOptions]) -> Preparation:
+def stated_preprocessing(
+    source: str | os.PathLike[str], description: Description, **options: Unpack[HubOptions]
+) -> Preprocessing:
     """Return the preprocessing that a source's files state.
 
     Raises:
@@ -92,27 +94,27 @@ def preparation(source: str | os.PathLike[str], description: Description, **opti
         tokenizer = CLIPTokenizerFast.from_pretrained(folder, **keywords)
     except FileNotFoundError:
         tokenizer = None
-    return Preparation(str(source), description.preprocessing, tokenizer)
+    return Preprocessing(str(source), description.preprocessing, tokenizer)
 
 
-def inputs_for(class_name: str, config: Any, preparations: list[Preparation], drawn_for: Any) -> Inputs:
+def inputs_for(class_name: str, config: Any, stated: list[Preprocessing], drawn_for: Any) -> Inputs:
     """Return the inputs for a checkpoint.
 
     Args:
         class_name: the model class.
         config: the configuration.
-        preparations: the checkpoint's own preprocessing, then fallbacks for what it does not state.
+        stated: the checkpoint's own preprocessing, then fallbacks for what it does not state.
         drawn_for: the configuration for random inputs; the same for both checkpoints, so that their inputs agree.
     """
     inputs = Inputs()
     if class_name == "CLIPModel" or "Text" not in class_name:
-        found = [(p.source, p.image_processor) for p in preparations if p.image_processor is not None]
+        found = [(p.source, p.image_processor) for p in stated if p.image_processor is not None]
         inputs.origin["pixel_values"], inputs.image_processor = found[0] if found else (DRAWN, None)
         if not found:
             inputs.drawn["pixel_values"] = drawn_pixels(getattr(drawn_for, "vision_config", drawn_for))
     if class_name == "CLIPModel" or "Text" in class_name:
         inputs.max_length = getattr(config, "text_config", config).max_position_embeddings
-        tokenizers = [(p.source, p.tokenizer) for p in preparations if p.tokenizer is not None]
+        tokenizers = [(p.source, p.tokenizer) for p in stated if p.tokenizer is not None]
         inputs.origin["input_ids"], inputs.tokenizer = tokenizers[0] if tokenizers else (DRAWN, None)
         if not tokenizers:
             inputs.drawn |= drawn_texts(getattr(drawn_for, "text_config", drawn_for))

@@ -20,15 +20,15 @@ def line_plot(labels: Sequence[str], lines: Mapping[str, Sequence[float]], limit
 
     Args:
         labels: the labels below the positions.
-        lines: one number per label for each line; zero is drawn at the bottom, and infinity and NaN at the top.
-        limits: one number per label, drawn as a dashed line.
+        lines: one number per label for each line; zero is shown at the bottom, and infinity and NaN at the top.
+        limits: one number per label, shown as a dashed line.
     """
     finite = [value for line in (*lines.values(), limits) for value in line if 0 < value < math.inf]
     low = math.floor(math.log10(min(finite, default=1e-8)))
     high = max(math.ceil(math.log10(max(finite, default=1.0))), low + 1)
     parts = [_grid(low, high), _names(labels)]
-    drawn = {name: _points(line, low, high) for name, line in lines.items()}
-    for (name, points), colour in zip(drawn.items(), _cycle(len(drawn)), strict=True):
+    curves = {name: _points(line, low, high) for name, line in lines.items()}
+    for (name, points), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
         dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{colour}"/>' for x, y in points)
         parts.append(f"<g><title>{escape(name)}</title>{_polyline(points, colour)}{dots}</g>")
     parts.append(_polyline(_points(limits, low, high), "#b00020", 'stroke-dasharray="6 4"'))
@@ -60,7 +60,7 @@ def _polyline(points: Sequence[tuple[float, float]], colour: str, extra: str = "
 
 
 def _grid(low: int, high: int) -> str:
-    """Draw a line and a label for powers of ten, at most about eight of them."""
+    """Return a line and a label for powers of ten, at most about eight of them."""
     step = max(1, math.ceil((high - low) / 8))
     parts = []
     for power in range(low, high + 1, step):
@@ -71,7 +71,7 @@ def _grid(low: int, high: int) -> str:
 
 
 def _names(labels: Sequence[str]) -> str:
-    """Draw slanted labels; of many, every second or third."""
+    """Return slanted labels; of many, every second or third."""
     step = math.ceil(len(labels) / 40) or 1
     parts = []
     for place in range(0, len(labels), step):

@@ -84,7 +84,7 @@ def clip(
     return trace
 
 
-def run(class_name: str, checkpoint: Mapping[str, np.ndarray], config: AnyConfig, **inputs: Any) -> Trace:
+def stages_of(class_name: str, checkpoint: Mapping[str, np.ndarray], config: AnyConfig, **inputs: Any) -> Trace:
     """Return all stages of any of the model classes.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 from clip_core.modeling import stages
 from clip_core.modeling.parameters import MODEL_CLASSES
 from clip_core.modeling.tracing import tracer
-from converters.pretrained import prepare
+from converters.pretrained import find_checkpoint
 from converters.verification import reference
 from converters.verification.autodiff import Tracked, pull_back
 
@@ -75,17 +75,17 @@ class TracedReference:
     def __init__(self, request: TraceRequest) -> None:
         self.request = request
         model_class = type(request.class_name, (), {"config_class": MODEL_CLASSES[request.class_name]})
-        self._prepared = prepare(model_class, request.source, **request.options)
+        self._found = find_checkpoint(model_class, request.source, **request.options)
         weights_class = TrackedWeights if request.differentiated else RoundedWeights
-        self._weights: Any = weights_class(self._prepared.checkpoint, request.dtype)
+        self._weights: Any = weights_class(self._found.checkpoint, request.dtype)
 
     def stages(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Run the forward pass on these inputs, and return every stage."""
         request, weights = self.request, self._weights
         tracked = request.differentiated and inputs is request.inputs  # only these have gradients
         if not tracked:
-            weights = RoundedWeights(self._prepared.checkpoint, request.dtype)
-        run: Any = reference.run(request.class_name, weights, self._prepared.config, **inputs)
+            weights = RoundedWeights(self._found.checkpoint, request.dtype)
+        run: Any = reference.stages_of(request.class_name, weights, self._found.config, **inputs)
         if tracked:
             self._run = run
         return {name: array.value if tracked else np.asarray(array) for name, array in run.items()}
@@ -104,7 +104,7 @@ class TracedReference:
 
     def updated(self) -> dict[str, np.ndarray]:
         """Take one step of AdamW, and return every parameter."""
-        parameters = {name: np.asarray(self._weights[name].value) for name in self._prepared.report.matched}
+        parameters = {name: np.asarray(self._weights[name].value) for name in self._found.report.matched}
         return stages.adamw(parameters, self._gradients)
 
 

@@ -30,7 +30,7 @@ _PARAMETER_GROUPS = {"gradients", "updated parameters"}
 _WORST = 25  # parameters shown
 
 
-def check_target(path: str | os.PathLike[str]) -> None:
+def check_report(path: str | os.PathLike[str]) -> None:
     """Refuse a file that cannot be written, before hours of computation.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from converters.verification.runs import framework_of
+from converters.verification.runs import as_loaded
 from converters.verification.tolerances import TOLERANCES
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ class Verification:
     @property
     def suspect(self) -> str | None:
         """Run, or framework whose both runs, all of these pairs have in common; None if there is no single one."""
-        as_frameworks = [tuple(map(framework_of, pair)) for pair in self.drifting]
+        as_frameworks = [tuple(map(as_loaded, pair)) for pair in self.drifting]
         for pairs in (self.drifting, as_frameworks):
             common = set(pairs[0]).intersection(*pairs) if pairs else set()
             # Two runs of one framework share most of their code, so that both may be wrong.
-            others = {framework_of(run) for pair in pairs for run in pair if run not in common}
+            others = {as_loaded(run) for pair in pairs for run in pair if run not in common}
             if len(common) == 1 and len(others) > 1:
                 return common.pop()
         return None
@@ -101,7 +101,7 @@ class Verification:
         return {**found, "passed": self.passed, "first_drift": self.first_drift, "suspect": self.suspect}
 
 
-def in_order(comparisons: list[Comparison]) -> list[Comparison]:
+def by_stage(comparisons: list[Comparison]) -> list[Comparison]:
     """Sort comparisons, given pair by pair, by stage."""
     stages = {one.stage: place for place, one in reversed(list(enumerate(comparisons)))}
     return sorted(comparisons, key=lambda one: stages[one.stage])

@@ -80,7 +80,7 @@ def run_name(label: str, framework: str, *, prepared: bool) -> str:
     return f"{label}{framework}{_PREPARED if prepared else ''}"
 
 
-def framework_of(run: str) -> str:
+def as_loaded(run: str) -> str:
     """Return the name of the run of the model as loaded, given that of any run of it."""
     return run.removesuffix(_PREPARED)
 

@@ -22,9 +22,9 @@ from converters.checkpoint import open_checkpoint
 from converters.inspection.diff import computing_fields
 from converters.sidecars.description import describe
 from converters.verification.comparison import compare
-from converters.verification.inputs import inputs_for, preparation
-from converters.verification.result import Verification, in_order
-from converters.verification.running import REFERENCE, Job, Subject, run, run_alone
+from converters.verification.inputs import inputs_for, stated_preprocessing
+from converters.verification.jobs import REFERENCE, Job, Subject, run_job, run_job_alone
+from converters.verification.result import Verification, by_stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,7 @@ def verify(
         for name in tqdm(list(names), desc="Running", unit="framework", disable=None):
             job = Job(name, subjects, DTYPES[dtype], Path(folder), keywords)
             try:
-                ran = run_alone(job) if own_processes else run(job)
+                ran = run_job_alone(job) if own_processes else run_job(job)
             except BrokenLibraryError as error:
                 result.failures[name] = str(error)
             except ImportError:
@@ -117,7 +117,7 @@ def verify(
         if result.frameworks == [REFERENCE] and frameworks is None:
             raise ValueError("no framework is installed: pip install 'clip-zoo[all]'")
         bar = tqdm(_pairs(runs), desc="Comparing", unit="pair", disable=None)
-        result.comparisons = in_order([comparison for a, b in bar for comparison in compare(a, b)])
+        result.comparisons = by_stage([comparison for a, b in bar for comparison in compare(a, b)])
     result.versions |= _machine()
     return result
 
@@ -157,8 +157,9 @@ def subjects_of(sources: Sequence[str | os.PathLike[str]], options: HubOptions) 
             f"{sources[0]} is a {descriptions[0].class_name} and {sources[-1]} a "
             f"{descriptions[-1].class_name}; they cannot be compared"
         )
-    ways = [
-        preparation(source, description, **options) for source, description in zip(sources, descriptions, strict=True)
+    stated = [
+        stated_preprocessing(source, description, **options)
+        for source, description in zip(sources, descriptions, strict=True)
     ]
     return [
         Subject(
@@ -168,7 +169,9 @@ def subjects_of(sources: Sequence[str | os.PathLike[str]], options: HubOptions) 
             config=description.config,
             temperature=_temperature(checkpoint),
             # A checkpoint falls back on the other's preprocessing.
-            inputs=inputs_for(description.class_name, description.config, [ways[place], *ways], descriptions[0].config),
+            inputs=inputs_for(
+                description.class_name, description.config, [stated[place], *stated], descriptions[0].config
+            ),
         )
         for place, (source, checkpoint, description) in enumerate(zip(sources, checkpoints, descriptions, strict=True))
     ]

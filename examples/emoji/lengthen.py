@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from clip_core import CLIPConfig, CLIPProcessor
-from clip_core.commands.streams import run
+from clip_core.commands.streams import run_program
 from converters.checkpoint import open_checkpoint
 
 _TABLE = "text_model.embeddings.position_embedding.weight"
@@ -59,4 +59,4 @@ def lengthen(model: Path, folder: Path, positions: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, "lengthen.py"))
+    sys.exit(run_program(main, "lengthen.py"))

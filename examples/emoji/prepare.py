@@ -22,7 +22,7 @@ sys.path.append(str(Path(__file__).parents[1] / "shapes"))
 from vocabulary import train_vocabulary
 
 from clip_core import CLIPConfig, CLIPImageProcessor, CLIPProcessor, CLIPTokenizer
-from clip_core.commands.streams import run
+from clip_core.commands.streams import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,4 +153,4 @@ def _pyarrow() -> tuple[Any, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, "prepare.py"))
+    sys.exit(run_program(main, "prepare.py"))

@@ -19,7 +19,7 @@ from generate import PICTURES
 from measure import GALLERY, measure, read_rows
 
 from clip_core import CLIPConfig, ZeroShotClassifier
-from clip_core.commands.streams import run
+from clip_core.commands.streams import run_program
 from clip_core.modeling.parameters import number_of_parameters
 
 if TYPE_CHECKING:
@@ -103,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, "card.py"))
+    sys.exit(run_program(main, "card.py"))

@@ -34,7 +34,7 @@ from scenes import HELD_OUT, Scene, draw_scene, draw_simple_scene, painted
 from vocabulary import train_vocabulary
 
 from clip_core import CLIPConfig, CLIPImageProcessor, CLIPProcessor, CLIPTokenizer
-from clip_core.commands.streams import run
+from clip_core.commands.streams import run_program
 
 PICTURES = {"simple": 16_000, "full": 96_000, "held-out": 2_000}
 _CHUNK = 1_000  # images drawn from one seed, stored in one row group
@@ -154,4 +154,4 @@ def _png(scene: Scene, random: np.random.Generator) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, "generate.py"))
+    sys.exit(run_program(main, "generate.py"))

@@ -254,9 +254,11 @@ def test_an_encoder_reads_up_to_the_longest_text_too(backend, lengths_run):
 def test_the_lengths_of_texts_are_computed_once(backend, monkeypatch):
     calls, computed = [], towers.lengths_to_read
     monkeypatch.setattr(towers, "lengths_to_read", lambda *args: calls.append(args) or computed(*args))
-    encoder = encoder_of(backend, backend.build("CLIPModel", tiny_config()))
-    encoder.encode_texts(*padded([4, 6, 3]))
+    model, (ids, mask) = backend.build("CLIPModel", tiny_config()), padded([4, 6, 3])
+    encoder_of(backend, model).encode_texts(ids, mask)
     assert len(calls) == 1
+    embeds(backend, model, input_ids=ids, attention_mask=mask)
+    assert len(calls) == 2
 
 
 def test_a_fingerprint_follows_the_weights_of_the_text_tower_alone(backend):

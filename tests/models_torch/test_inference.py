@@ -11,7 +11,7 @@ import torch
 
 from clip_torch import inference
 from clip_torch.backend import ModelEncoder
-from clip_torch.inference import PackedLinear, PreparedEncoderLayer, parameters
+from clip_torch.inference import PackedLinear, PreparedEncoderLayer, unpacked_parameters
 from clip_torch.layers import ACTIVATION_FUNCTIONS, quick_gelu
 from support.configs import CLASSES, token_ids
 from support.messages import naming
@@ -227,8 +227,8 @@ def test_packed_weights_come_out_as_they_went_in():
     layer = model.vision_model.encoder.layers[0]
     names = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
     expected = torch.cat([layer.get_submodule(name).weight for name in names]), layer.mlp.fc1.weight * 1.702
-    assert dict(parameters(model)).keys() == model.state_dict().keys()
-    prepared = dict(parameters(model.prepare_for_inference()))
+    assert dict(unpacked_parameters(model)).keys() == model.state_dict().keys()
+    prepared = dict(unpacked_parameters(model.prepare_for_inference()))
     prefix = "vision_model.encoder.layers.0"
     assert torch.equal(prepared[f"{prefix}.qkv_proj.weight"], expected[0])
     assert torch.equal(prepared[f"{prefix}.fc1.weight"], expected[1])

@@ -31,7 +31,7 @@ from mutants.odd_checkpoints import WITH_GRADIENTS, write_all  # noqa: E402
 from mutants.survivors import reason_for  # noqa: E402
 
 from converters.verification.comparison import compare  # noqa: E402
-from converters.verification.running import REFERENCE, Job, run  # noqa: E402
+from converters.verification.jobs import REFERENCE, Job, run_job  # noqa: E402
 from converters.verification.verify import subjects_of  # noqa: E402
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _proofs(folder: Path) -> Iterator[Proof]:
     for name in (*checkpoints, *WITH_GRADIENTS):
         gradients = name in WITH_GRADIENTS and (folder / f"{name} seen").exists()
         (folder / f"{name} seen").touch()
-        ran = run(_job(REFERENCE, checkpoints[name], folder, gradients=gradients))
+        ran = run_job(_job(REFERENCE, checkpoints[name], folder, gradients=gradients))
         yield Proof(checkpoints[name], gradients, ran.forms[0][0])
 
 
@@ -158,7 +158,7 @@ def _run_forked(backend: str, mutant: tuple[str, Mutation] | None, proofs: Seque
 
 def _agrees(backend: str, proofs: Sequence[Proof], folder: Path) -> bool:
     for proof in proofs:
-        ran = run(proof.job(backend, folder))
+        ran = run_job(proof.job(backend, folder))
         for (own,) in ran.forms:
             if not all(comparison.passed for comparison in compare(proof.reference, own)):
                 return False

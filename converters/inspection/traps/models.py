@@ -45,7 +45,7 @@ def other_eos(facts: Facts) -> str | None:
     return f"eos_token_id is {text.eos_token_id}, but the tokenizer ends texts with {tokenizer.eos_token_id}"
 
 
-def pad(facts: Facts) -> str | None:
+def pad_zero(facts: Facts) -> str | None:
     """Check for padding with a token that is a word."""
     text, tokenizer = facts.towers.get("text"), facts.tokenizer
     pads = {None if tokenizer is None else tokenizer.pad_token_id, None if text is None else text.pad_token_id}
@@ -113,7 +113,7 @@ def epsilon(facts: Facts) -> str | None:
     return f"layer_norm_eps is {' and '.join(odd)}, not {LAYER_NORM_EPS}" if odd else None
 
 
-def projection(facts: Facts) -> str | None:
+def projection_size(facts: Facts) -> str | None:
     """Check for a projection size that is missing, or stated inconsistently."""
     if not facts.content or not any(name.endswith("projection.weight") for name in facts.checkpoint):
         return None
@@ -152,7 +152,7 @@ def vocabulary(facts: Facts) -> str | None:
     return f"vocab_size is {text.vocab_size}, but the tokenizer has {tokenizer.size} ids{fails}"
 
 
-def positions(facts: Facts) -> str | None:
+def unusual_length(facts: Facts) -> str | None:
     """Check for a maximum length other than 77."""
     text = facts.towers.get("text")
     if text is None or text.max_position_embeddings == POSITIONS:

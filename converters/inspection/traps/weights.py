@@ -43,7 +43,7 @@ def constants(facts: Facts) -> str | None:
     return f"{', '.join(found)} are in the file; they are not parameters and are ignored" if found else None
 
 
-def metadata(facts: Facts) -> str | None:
+def no_metadata(facts: Facts) -> str | None:
     """Check for metadata without the format."""
     format_ = facts.checkpoint.format
     if format_ is None or format_.metadata is None:

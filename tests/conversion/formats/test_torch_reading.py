@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 import torch
 
-from converters.formats.torch_reading import read, write
-from converters.formats.torch_writing import STORAGE_DTYPES
+from converters.formats.torch_reading import read
+from converters.formats.torch_writing import STORAGE_DTYPES, write
 from support.entries import assert_same, entry
 from support.messages import naming
 

@@ -10,7 +10,7 @@ import pytest
 from clip_core.modeling.stages import LEARNING_RATE
 from converters.inspection import values
 from converters.verification.comparison import compare
-from converters.verification.result import Verification, in_order
+from converters.verification.result import Verification, by_stage
 from converters.verification.runs import StoredRun
 from converters.verification.tolerances import TOLERANCES, group_of
 from support.messages import mentions
@@ -41,7 +41,7 @@ def one(found):
 
 
 def verification(comparisons):
-    return Verification("clip/", None, "CLIPModel", "float32", [], {}, comparisons=in_order(comparisons))
+    return Verification("clip/", None, "CLIPModel", "float32", [], {}, comparisons=by_stage(comparisons))
 
 
 def test_states_are_measured_by_the_largest_number_of_either(run):

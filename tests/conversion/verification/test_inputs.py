@@ -7,11 +7,11 @@ import pytest
 
 from clip_core.images.processor import CLIPImageProcessor
 from clip_core.tokenization.fast import CLIPTokenizerFast
-from converters.verification.inputs import DRAWN, TEXTS, Preparation, drawn_texts, inputs_for, sample_images
+from converters.verification.inputs import DRAWN, TEXTS, Preprocessing, drawn_texts, inputs_for, sample_images
 from support.configs import tiny_config
 from support.vocabulary import EOS, TOKENS, write_vocabulary
 
-SILENT = Preparation("silent/", None, None)
+SILENT = Preprocessing("silent/", None, None)
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def config():
 @pytest.fixture
 def own(tmp_path):
     processor = CLIPImageProcessor(size={"height": 30, "width": 30}, do_center_crop=False)
-    return Preparation("own/", processor, CLIPTokenizerFast(**write_vocabulary(tmp_path)))
+    return Preprocessing("own/", processor, CLIPTokenizerFast(**write_vocabulary(tmp_path)))
 
 
 def test_pictures_are_the_same_each_time_and_one_is_blank():
@@ -57,11 +57,11 @@ def test_arrays_are_the_same_by_way_of_every_framework(config, own, return_tenso
     ],
 )
 def test_a_class_gets_what_it_takes(config, own, class_name, names):
-    for preparation in (own, SILENT):
+    for preprocessing in (own, SILENT):
         part = config
         if class_name in {"CLIPTextModelWithProjection", "CLIPVisionModel"}:
             part = config.text_config if "Text" in class_name else config.vision_config
-        assert list(inputs_for(class_name, part, [preparation], part).arrays("np")) == names
+        assert list(inputs_for(class_name, part, [preprocessing], part).arrays("np")) == names
 
 
 def test_missing_preprocessing_is_taken_from_the_next_or_drawn(config, own):
@@ -69,7 +69,7 @@ def test_missing_preprocessing_is_taken_from_the_next_or_drawn(config, own):
         "pixel_values": "own/",
         "input_ids": "own/",
     }
-    half = Preparation("half/", own.image_processor, None)
+    half = Preprocessing("half/", own.image_processor, None)
     inputs = inputs_for("CLIPModel", config, [half, SILENT], config)
     assert inputs.origin == {"pixel_values": "half/", "input_ids": DRAWN}
     assert inputs.arrays("np")["pixel_values"].shape == (4, 3, 30, 30)

@@ -62,7 +62,7 @@ def test_interpolated_positions_are_pytorchs(size):
         expected = model(torch.from_numpy(pixels), interpolate_pos_encoding=True)
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     inputs = {"pixel_values": pixels, "interpolate_pos_encoding": True}
-    trace = reference.run("CLIPVisionModel", weights, config, **inputs)
+    trace = reference.stages_of("CLIPVisionModel", weights, config, **inputs)
     np.testing.assert_allclose(trace["vision.pooled"], expected.pooler_output.numpy(), **FLOAT64_REFERENCE)
     np.testing.assert_allclose(trace["vision.layers.1"], expected.last_hidden_state.numpy(), **FLOAT64_REFERENCE)
 
@@ -77,7 +77,7 @@ def test_given_positions_are_pytorchs(rows):
     with torch.no_grad():
         expected = model(**{name: torch.from_numpy(array) for name, array in inputs.items()})
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    trace = reference.run("CLIPTextModel", weights, config, **inputs)
+    trace = reference.stages_of("CLIPTextModel", weights, config, **inputs)
     np.testing.assert_allclose(trace["text.pooled"], expected.pooler_output.numpy(), **FLOAT64_REFERENCE)
 
 
@@ -99,7 +99,7 @@ def test_a_classifiers_loss_is_pytorchs(case):
     with torch.no_grad():
         expected = model(torch.from_numpy(pixels), labels=torch.from_numpy(labels))
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    trace = reference.run("CLIPForImageClassification", weights, config, pixel_values=pixels, labels=labels)
+    trace = reference.stages_of("CLIPForImageClassification", weights, config, pixel_values=pixels, labels=labels)
     np.testing.assert_allclose(trace["loss"], expected.loss.numpy(), **FLOAT64_REFERENCE)
     np.testing.assert_allclose(trace["logits"], expected.logits.numpy(), **FLOAT64_REFERENCE)
 

@@ -263,16 +263,16 @@ def test_bad_requests_are_refused(checkpoint, tmp_path):
 
 
 def test_a_framework_that_is_missing_is_an_error_where_it_was_asked_for(checkpoint, monkeypatch):
-    from converters.verification import running
+    from converters.verification import jobs
 
-    load = running.load_backend
+    load = jobs.load_backend
 
     def without_tf(name):
         if name in {"tf", "flax"}:
             raise ImportError(f"the backend {name!r} needs its package")
         return load(name)
 
-    monkeypatch.setattr(running, "load_backend", without_tf)
+    monkeypatch.setattr(jobs, "load_backend", without_tf)
     assert verify(checkpoint).frameworks == ["reference", "torch"]
     with pytest.raises(ImportError, match=naming("tf")):
         verify(checkpoint, frameworks=["torch", "tf"])

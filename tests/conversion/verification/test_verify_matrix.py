@@ -9,7 +9,7 @@ import pytest
 from clip_core.modeling.parameters import MODEL_CLASSES
 from converters.conversion import convert
 from converters.verification import verify as proof
-from converters.verification.runs import framework_of
+from converters.verification.runs import as_loaded
 from converters.verification.tolerances import TOLERANCES
 from converters.verification.verify import REFERENCE
 from support.checkpoints import odd_config, openai_config, save_checkpoint
@@ -48,7 +48,7 @@ def test_a_class_with_gradients_and_a_step_of_training(class_name, tmp_path):
     result = verify(tmp_path, frameworks=FRAMEWORKS, gradients=True, train_step=True)
     assert result.passed, result.verdict()
     assert result.class_name == class_name
-    pairs = {tuple(map(framework_of, one.pair)) for one in result.comparisons}
+    pairs = {tuple(map(as_loaded, one.pair)) for one in result.comparisons}
     assert len({pair for pair in pairs if len(set(pair)) == 2}) == PAIRS  # a prepared model is the same framework
     assert set(result.worst_of_groups()) == _seen_of(class_name)
 

@@ -14,8 +14,7 @@ from PIL import Image
 from clip_core.images.processor import CLIPImageProcessor
 from clip_core.processing import CLIPProcessor
 from clip_core.processing.batch import BatchFeature
-from clip_core.processing.keywords import CLIPProcessorKwargs
-from clip_core.processing.processor import GROUPS, IMAGE_KEYWORDS, TEXT_KEYWORDS
+from clip_core.processing.processor import GROUPS, IMAGE_KEYWORDS, TEXT_KEYWORDS, CLIPProcessorKwargs
 from support.messages import naming
 
 PICTURE = Image.new("RGB", (30, 20), (10, 100, 200))

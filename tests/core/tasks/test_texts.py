@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clip_core.processing.batch import BatchFeature
-from clip_core.tasks.texts import encode_by_length, encode_text_batches, encode_texts, tokenize
+from clip_core.tasks.texts import encode_by_length, encode_text_batches, encode_texts, tokenize_texts
 from support.messages import naming
 from support.training_data import make_processor
 
@@ -122,20 +122,20 @@ def test_a_real_tokenizer_truncates_to_any_maximum_length(tmp_path, longest):
     processor.tokenizer.model_max_length = longest
     tokenizer = processor.tokenizer
     texts = ["a b c", "a " * 200, "b"]
-    ids, mask = tokenize(processor, texts, truncation=True)
+    ids, mask = tokenize_texts(processor, texts, truncation=True)
     alone = [tokenizer(text, truncation=True, max_length=longest)["input_ids"] for text in texts]
     assert ids.shape == mask.shape == (3, longest)
     assert mask.sum(axis=1).tolist() == [len(row) for row in alone]
     for row, padded in zip(alone, ids.tolist(), strict=True):
         assert padded == row + [tokenizer.pad_token_id] * (longest - len(row))
-    short, _ = tokenize(processor, ["b"], truncation=True)
+    short, _ = tokenize_texts(processor, ["b"], truncation=True)
     assert short.shape == (1, min(8, longest))
 
 
 def test_a_real_tokenizer_fills_up_at_the_right_whatever_its_side(tmp_path):
     processor = make_processor(tmp_path)
     processor.tokenizer.padding_side = "left"
-    ids, mask = tokenize(processor, ["a b c", "a"])
+    ids, mask = tokenize_texts(processor, ["a b c", "a"])
     assert ids.shape == mask.shape == (2, 8)
     assert mask[1].tolist() == sorted(mask[1].tolist(), reverse=True)
     assert mask[0].sum() > mask[1].sum()

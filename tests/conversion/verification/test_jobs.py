@@ -8,7 +8,7 @@ import pytest
 
 from clip_torch import inference
 from clip_torch.backend import backend as torch_backend
-from converters.verification.runs import framework_of
+from converters.verification.runs import as_loaded
 from converters.verification.verify import verify
 
 CRASHING = """
@@ -88,7 +88,7 @@ def test_a_death_is_the_result_of_the_framework_that_died(model, plug_in, body, 
     assert told in result.failures["broken"]
     assert not result.passed
     assert "broken" in result.verdict()
-    assert {framework_of(run) for one in result.comparisons for run in one.pair} == {"reference", "torch"}
+    assert {as_loaded(run) for one in result.comparisons for run in one.pair} == {"reference", "torch"}
     assert all(one.passed for one in result.comparisons)
     assert result.to_dict()["failures"] == result.failures
 

@@ -80,7 +80,7 @@ class _Framework(NamedTuple):
     prepares: Callable[[str], bool] = lambda dtype: False  # noqa: ARG005
 
 
-def run(job: Job) -> Ran:
+def run_job(job: Job) -> Ran:
     """Run every checkpoint of a job in this process.
 
     Raises:
@@ -94,7 +94,7 @@ def run(job: Job) -> Ran:
     return Ran(runs, {package: str(version) for package, version in framework.versions().items()})
 
 
-def run_alone(job: Job) -> Ran:
+def run_job_alone(job: Job) -> Ran:
     """Run a job in a separate process.
 
     Raises:
@@ -115,7 +115,7 @@ def run_alone(job: Job) -> Ran:
 
 def _run_or_error(job: Job) -> Ran | Exception:
     try:
-        return run(job)
+        return run_job(job)
     except _BAD_REQUESTS as error:
         return error
 
