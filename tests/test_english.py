@@ -95,12 +95,6 @@ def test_no_comment_opens_with_a_question_word():
     assert opening_comments("x = 1  # Where it lies\n# what follows\n") == ["# Where it lies"]
 
 
-def test_no_docstring_of_tests_opens_with_a_question_word():
-    files = sorted((ROOT / "tests").rglob("*.py"))
-    docstrings = [text for path in files for _, text in documented(path)]
-    assert [text for text in docstrings if opening(text) in QUESTION_WORDS] == []
-
-
 @pytest.mark.parametrize(
     ("docstring", "expected"),
     [

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from support.checkpoints import odd_config, save_checkpoint
+from support.imports import PACKAGES, ROOT, circle_in, import_graph, is_package, modules_of, source_of
 
-ROOT = Path(__file__).parents[1]
 FRAMEWORKS = {"torch", "tensorflow", "keras", "tf_keras", "jax", "flax", "optax"}
-PACKAGES = {"clip_core", "converters", "clip_torch", "clip_tf", "clip_flax"}
 ABSENT = {
     "clip_core": FRAMEWORKS | PACKAGES - {"clip_core"} | {"transformers"},
     "converters": FRAMEWORKS | PACKAGES - {"clip_core", "converters"} | {"transformers"},
@@ -31,11 +30,6 @@ def modules_after(code: str) -> set[str]:
     program = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     return set(run.stdout.splitlines()[-1].split())
-
-
-def modules_of(package: str) -> list[str]:
-    files = sorted((ROOT / package).rglob("*.py"))
-    return [str(file.relative_to(ROOT).with_suffix("")).replace("/", ".").removesuffix(".__init__") for file in files]
 
 
 @pytest.mark.parametrize("package", ABSENT)
@@ -119,43 +113,6 @@ def test_no_module_below_the_backends_names_a_framework_at_its_top(package):
         assert not imported & ABSENT[package], file
 
 
-def import_graph() -> dict[str, set[str]]:
-    """Every module of the five packages to those that it imports, inside functions and for type checkers too."""
-    modules = {module for package in PACKAGES for module in modules_of(package)}
-    return {module: imports_of(module, modules) - {module} for module in modules}
-
-
-def imports_of(module: str, modules: set[str]) -> set[str]:
-    path = ROOT / module.replace(".", "/")
-    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name if name in modules else node.module for name in names}
-    return found & modules
-
-
-def circle_in(graph: dict[str, set[str]]) -> list[str]:
-    """A path of imports that leads back to where it began, if there is one."""
-    done: set[str] = set()
-
-    def search(module: str, path: list[str]) -> list[str]:
-        if module in path:
-            return [*path[path.index(module) :], module]
-        if module in done:
-            return []
-        for imported in sorted(graph[module]):
-            if circle := search(imported, [*path, module]):
-                return circle
-        done.add(module)
-        return []
-
-    return next((circle for module in sorted(graph) if (circle := search(module, []))), [])
-
-
 def test_a_circle_is_found():
     assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c", "b"]
     assert circle_in({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
@@ -165,10 +122,32 @@ def test_no_file_imports_itself_through_others():
     assert " -> ".join(circle_in(import_graph())) == ""
 
 
+# Beside what is counted: the package itself, the mark of its types for type checkers, and what Python leaves behind.
+NOT_COUNTED = {"__init__.py", "py.typed", "__pycache__"}
+
+
 @pytest.mark.parametrize("package", ["clip_core", "converters"])
 def test_the_top_of_a_package_fits_on_one_screen(package):
-    entries = {path.stem for path in (ROOT / package).iterdir() if not path.name.startswith("_")} - {"py"}
+    entries = {path.name for path in (ROOT / package).iterdir()} - NOT_COUNTED
     assert len(entries) <= 14, sorted(entries)
+
+
+# Fragments that stay apart, each with its reason.
+APART = {"clip_torch.derived": "the twin of files of the other backends, which are longer"}
+
+
+def fragments(graph: dict[str, set[str]]) -> set[str]:
+    """Return the modules under 60 lines that one other file imports, or none but their package.
+
+    Modules that nothing imports are called by name: the subcommands of clip-zoo, and entry points.
+    """
+    short = {module for module in graph if len(source_of(module).splitlines()) < 60 and not is_package(module)}
+    importers = {module: {other for other in graph if module in graph[other]} for module in short}
+    return {name for name, others in importers.items() if others and len(others - {name.rpartition(".")[0]}) < 2}
+
+
+def test_no_fragment_serves_one_neighbour_alone():
+    assert fragments(import_graph()) == APART.keys()
 
 
 @pytest.mark.parametrize("package", sorted(PACKAGES))
@@ -213,3 +192,61 @@ def test_a_name_goes_on_only_after_a_whole_word():
     assert is_named_after("verify_matrix", {"verify"})
     assert not is_named_after("verifying", {"verify"})
     assert not is_named_after("matrix", {"verify"})
+
+
+def drawn_tree(text: str) -> dict[str, set[str]]:
+    """Return the folders of a tree, as CONTRIBUTING.md draws it, with the files that it names in each.
+
+    A line that starts with folders, each with a slash, opens them; what is named on it and on the lines below that are
+    indented further is in them.
+    """
+    found: dict[str, set[str]] = {}
+    opened: list[tuple[int, list[str]]] = [(-1, [""])]
+    for line in text.splitlines():
+        indent = len(line) - len(line.lstrip())
+        while indent <= opened[-1][0]:
+            opened.pop()
+        if names := re.match(r"(?:[\w.]+/ *)+(?= |$)", line.lstrip()):
+            parents = opened[-1][1]
+            opened.append((indent, [f"{parent}{name}" for parent in parents for name in names[0].split()]))
+        for folder in opened[-1][1]:
+            found.setdefault(folder, set()).update(re.findall(r"[\w.]+\.py\b", line))
+    return found
+
+
+def test_a_tree_is_read_as_it_is_drawn():
+    tree = """
+core/
+    cli.py      the command
+    room/       two files: a.py,
+                b.py (as in b)
+        inner/  c.py
+one/  two/      twins
+    d.py
+two/            alone: e.py
+"""
+    assert drawn_tree(tree) == {
+        "": set(),
+        "core/": {"cli.py"},
+        "core/room/": {"a.py", "b.py"},
+        "core/room/inner/": {"c.py"},
+        "one/": {"d.py"},
+        "two/": {"d.py", "e.py"},
+    }
+
+
+def files_by_folder(package: str) -> dict[str, set[str]]:
+    """Return the names of a package's files by folder, without those that start with an underscore."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / package).rglob("*.py"):
+        found.setdefault(f"{path.parent.relative_to(ROOT)}/", set()).add(path.name)
+    return {folder: {name for name in names if not name.startswith("_")} for folder, names in found.items()}
+
+
+def test_the_tree_of_the_contributors_names_every_file_and_none_besides():
+    (tree,) = re.findall(r"## The tree\n\n```\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    drawn = drawn_tree(tree)
+    for package in sorted(PACKAGES):
+        folders = {folder: names for folder, names in drawn.items() if folder.startswith(f"{package}/")}
+        assert folders == files_by_folder(package)
+    assert [folder for folder in drawn if not (ROOT / folder).is_dir()] == []

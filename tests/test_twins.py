@@ -203,3 +203,39 @@ def declared(backend: str) -> set[str]:
 def test_twins_declare_the_same_names():
     torch, tf, flax = map(declared, BACKENDS)
     assert (torch | tf | flax) - (torch & tf & flax) == set().union(*PUBLIC_SOMEWHERE.values())
+
+
+def models_of(backend: str) -> dict[str, ast.ClassDef]:
+    """Return the model classes of a backend, and the classes between them and their base."""
+    files = [ROOT / backend / f"{file}.py" for file in ("text", "vision", "model")]
+    classes = [node for file in files for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)]
+    found: dict[str, ast.ClassDef] = {}
+    for node in classes:  # a base comes before the classes that derive from it
+        if {ast.unparse(base) for base in node.bases} & {"CLIPPreTrainedModel", *found}:
+            found[node.name] = node
+    return found
+
+
+def test_flax_models_are_created_and_run_in_one_place():
+    models = models_of("clip_flax")
+    assert len([name for name in models if not name.startswith("_")]) == 6
+    for node in models.values():
+        assert not {part.name for part in node.body if isinstance(part, ast.FunctionDef)} & {"__init__", "_run"}
+    nodes = [
+        (file.stem, node)
+        for file in (ROOT / "clip_flax").glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+    ]
+    assert [stem for stem, node in nodes if isinstance(node, ast.FunctionDef) and node.name == "_run"] == ["functional"]
+
+
+@pytest.mark.parametrize("package", BACKENDS)
+def test_queries_that_see_no_key_are_zeroed_for_a_reason_in_one_place(package):
+    attention = ast.parse((ROOT / package / "attention.py").read_text())
+    using = [
+        node for node in ast.walk(attention) if isinstance(node, ast.Assign) and "keyless" in ast.unparse(node.value)
+    ]
+    assert [ast.unparse(node.targets[0]) for node in using] == ["query"]
+    for file in ("plan", "attention"):
+        told = ast.get_docstring(ast.parse((ROOT / package / f"{file}.py").read_text()))
+        assert "`clip_core.modeling.attention`" in told
