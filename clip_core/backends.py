@@ -1,7 +1,7 @@
 """Backend discovery through the entry-point group `clip_zoo.backends`, which lets plug-ins add frameworks.
 
-An entry point names a `Backend`: functions that load a model and run it. Only numpy arrays cross the boundary. A file
-`arrays.py` beside the entry point's module declares the framework's own arrays, for processors, as a
+An entry point names a `Backend`: functions that load a model and run it. Packages exchange only numpy arrays. A file
+`arrays.py` beside the entry point's module declares the framework's own arrays to the processors, as a
 `clip_core.processing.Framework`.
 """
 
@@ -35,11 +35,11 @@ GROUP = "clip_zoo.backends"
 
 
 class BrokenLibraryError(ImportError):
-    """A library that is installed and fails to import."""
+    """A library that is installed but fails to import."""
 
 
 class Encoder(Protocol):
-    """A CLIPModel of any framework, as the tasks use it. Embeddings are float32 whatever the model's dtype.
+    """A CLIPModel of any framework, as the tasks use it. Embeddings are float32, whatever the dtype of the model.
 
     Label embeddings are cached for encoders that also have `text_fingerprint() -> str`; see `clip_core.tasks.labels`.
     """
@@ -114,11 +114,11 @@ class Tracer(Protocol):
 
         Args:
             source: a folder, file or hub id, in any format.
-            inputs: arguments of the forward pass: arrays such as `input_ids` and `pixel_values`, and options.
+            inputs: arguments of the forward pass: options, and arrays such as `input_ids` and `pixel_values`.
             class_name: the model class.
             dtype: dtype of the weights and the computation: "float32", "bfloat16" or "float16".
-            variants: further inputs by name, whose stages are added as `<name>: <stage>`.
-            prepared: prepare the model for inference; requested only where `Backend.prepares` returns True.
+            variants: further inputs by name; their stages are added as `<name>: <stage>`.
+            prepared: prepare the model for inference; requested only if `Backend.prepares` returns True.
             gradients: add the gradients of the objective for every parameter, as `gradient.<canonical name>`.
             train_step: add every parameter after one step of AdamW, as `updated.<canonical name>`.
             **options: further keywords of `from_pretrained`.
@@ -164,8 +164,8 @@ class Backend:
         return_tensors: the processor's name for the framework's tensors, as its `arrays.py` declares it; "np" if the
             framework has none of its own.
         versions: returns the versions of the framework's packages, and its hardware.
-        prepares: returns True if models in a dtype, such as "float32", have a form prepared for inference on this
-            machine, which `trace` can run.
+        prepares: returns True if `trace` can run models of a dtype, such as "float32", in a form prepared for inference
+            on this machine.
     """
 
     load: Loader
@@ -205,11 +205,13 @@ def load_backend(name: str) -> Backend:
     Raises:
         ValueError: if no backend has this name.
         ImportError: if its framework is not installed.
-        BrokenLibraryError: if it is installed and fails to import.
+        BrokenLibraryError: if it is installed but fails to import.
     """
     found = [point for point in entry_points(group=GROUP) if point.name == name]
     if not found:
-        raise ValueError(f"there is no backend {name!r}; installed: {', '.join(backend_names()) or 'none'}")
+        raise ValueError(
+            f"the backend {name!r} is not installed; installed are: {', '.join(backend_names()) or 'none'}"
+        )
     try:
         backend: Backend = found[0].load()
     except ModuleNotFoundError as error:
@@ -217,5 +219,5 @@ def load_backend(name: str) -> Backend:
             f"the backend {name!r} needs {error.name}, which is not installed: pip install 'clip-zoo[{name}]'"
         ) from error
     except Exception as error:
-        raise BrokenLibraryError(f"the backend {name!r} fails to import: {type(error).__name__}: {error}") from error
+        raise BrokenLibraryError(f"the backend {name!r} cannot be imported: {type(error).__name__}: {error}") from error
     return backend

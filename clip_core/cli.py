@@ -151,7 +151,7 @@ def _exit_code(arguments: list[str]) -> int:
         code = app(arguments, exit_on_error=False, print_error=False)
     except (CycloptsError, ValueError, OSError, ImportError) as error:
         if (library := _failed_import(error)) is not None:
-            told = f"{library} is installed and fails to import; reinstall it, or another release: {error}"
+            told = f"{library} is installed but cannot be imported; reinstall it, or install another release: {error}"
             print(f"clip-zoo: {told}", file=sys.stderr)  # noqa: T201
             return BROKEN_LIBRARY
         print(f"clip-zoo: {_naming_the_option(str(error), arguments)}", file=sys.stderr)  # noqa: T201
@@ -162,9 +162,9 @@ def _exit_code(arguments: list[str]) -> int:
 
 
 def _failed_import(error: BaseException) -> str | None:
-    """Return the name of the library whose import raised an error, other than for being absent; None if none did.
+    """Return the name of the library whose import raised an error for a reason other than being absent; None otherwise.
 
-    A library built for another release of numpy raises a ValueError, for example, and one without its shared objects an
+    For example, a library built for another release of numpy raises a ValueError, and one without its shared objects an
     OSError.
     """
     from clip_core.backends import BrokenLibraryError, own_packages
@@ -180,7 +180,7 @@ def _failed_import(error: BaseException) -> str | None:
 
 
 def _naming_the_option(message: str, arguments: list[str]) -> str:
-    """Name the options that an error or a warning is about, in place of the library's arguments.
+    """Put the options that were typed in place of the library's arguments in an error or a warning.
 
     Args:
         message: its message.

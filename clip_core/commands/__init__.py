@@ -1,1 +1,1 @@
-"""The subcommands of clip-zoo, one module each: they parse, call the library and print. Internal."""
+"""The subcommands of clip-zoo, one module each. They parse arguments, call the library and print. Internal."""

@@ -28,7 +28,7 @@ BAD_INPUT = 2
 
 @dataclass
 class Answer:
-    """The answer for one image: its most likely labels, best first, and the true one if a file states it."""
+    """The answer for one image: its most likely labels, best first, and its true label if a file states it."""
 
     image: str
     labels: list[tuple[str, float]]
@@ -129,7 +129,7 @@ def _choices(labels: list[str]) -> list[str]:
     """Return the distinct labels, in order."""
     choices = list(dict.fromkeys(labels))
     if not choices:
-        raise ValueError("there are no labels to choose from; give --labels or --labels-file")
+        raise ValueError("--labels and --labels-file contain no labels; give at least one")
     if not all(label.strip() for label in choices):
         raise ValueError("one of the labels in --labels or --labels-file is empty; remove it")
     return choices
@@ -190,7 +190,7 @@ def _print_json(answer: Answer) -> None:
 
 
 def _print_line(row: dict[str, Any]) -> None:
-    # In ASCII, which every terminal and pipe accepts and which preserves undecodable file names.
+    # In ASCII: all terminals and pipes accept it, and it preserves file names that cannot be decoded.
     print(json_module.dumps(row), flush=True)
 
 
@@ -222,7 +222,7 @@ def _print_table(answers: list[Answer]) -> None:
 
 
 def _short_names(paths: list[str]) -> list[str]:
-    """Return the paths relative to the folder that contains them all."""
+    """Return the paths relative to the innermost folder that contains them all."""
     folder = Path(os.path.commonpath([Path(path).parent for path in paths]))
     names = [str(Path(path).relative_to(folder)) for path in paths]
     return [os.fsencode(name).decode(errors="replace") for name in names]  # file names may not be valid text

@@ -105,7 +105,7 @@ class Labels:
             return None
         labels = read_labels(self.labels_file)
         if not labels.names:
-            raise ValueError(f"--labels-file {self.labels_file}: it contains no labels; give at least one")
+            raise ValueError(f"--labels-file {self.labels_file}: the file contains no labels; add at least one")
         return labels
 
     def open(self, data: list[str]) -> Pairs:
@@ -283,12 +283,12 @@ def _progress(sources: Sequence[Pairs]) -> Iterator[Callable[[int], object]]:
 def _tell(report: Any, print_tables: Callable[[Any], None], *, json: bool) -> int:
     """Print a report and return the exit code."""
     if json:
-        # In ASCII, which every terminal and pipe accepts and which preserves undecodable file names.
+        # In ASCII: all terminals and pipes accept it, and it preserves file names that cannot be decoded.
         print(json_module.dumps(report.to_dict()))
     else:
         print_tables(report)
         if report.broken:
-            print(f"skipped because they could not be used: {len(report.broken)}")
+            print(f"unusable samples skipped: {len(report.broken)}")
             for sample in report.broken[:_SHOWN]:
                 print(f"  {sample.key}: {sample.reason}")
             print("  ...\n" * (len(report.broken) > _SHOWN), end="")

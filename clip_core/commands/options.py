@@ -1,4 +1,4 @@
-"""Checks of options that several commands have."""
+"""Checks of options shared by several commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def texts_of(model: str) -> Iterator[None]:
-    """Encode texts with a model, and refuse a tokenizer with other ids than the model's.
+    """Encode texts with a model in this block, and report a tokenizer with ids that the model lacks.
 
     Args:
         model: the value of `--model`.
@@ -31,7 +31,7 @@ def texts_of(model: str) -> Iterator[None]:
 
 
 def check_vocabulary(tokenizer: Any, config: CLIPConfig, source: str) -> None:
-    """Check that a model to train knows all tokens; compiled training would compute NaN for others.
+    """Check that a model to be trained knows all tokens; compiled training would compute NaN for unknown ones.
 
     Args:
         tokenizer: the tokenizer.

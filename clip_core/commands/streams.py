@@ -1,4 +1,4 @@
-"""Standard output and error that may have no reader, or no room; they never end the work of a program. Internal."""
+"""Standard output and error that may have no reader or no space left, and never end a program's work. Internal."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ NOT_WRITTEN = 2  # the exit code when standard output could not be written
 
 
 class _Stream:
-    """A text stream that drops what it cannot write, from the first failure on.
+    """A text stream that drops everything after its first failure.
 
     Args:
         stream: the stream to write to.
 
     Attributes:
-        failure: the first error; None while there is none.
+        failure: the first error, or None.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -44,14 +44,14 @@ class _Stream:
         return len(text)
 
     def flush(self) -> None:
-        """Write what is buffered, or drop it."""
+        """Write buffered text, or drop it."""
         try:
             self._stream.flush()
         except OSError as error:
             self._fail(error)
 
     def _fail(self, error: OSError) -> None:
-        """Note the failure, and lead the descriptor nowhere, so that Python has no second complaint at exit."""
+        """Record the failure, and redirect the descriptor to the null device, or Python would fail again at exit."""
         self.failure = self.failure or error
         with suppress(OSError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -60,15 +60,15 @@ class _Stream:
 
 
 def run_program(program: Callable[[], Any], name: str) -> Any:
-    """Run a program whose exit code does not depend on a reader of what it prints, as with `program | head -1`.
+    """Run a program whose exit code does not depend on a reader of its output, as in `program | head -1`.
 
     Args:
         program: returns the exit code, or raises SystemExit.
         name: the program's name, for messages.
 
     Returns:
-        The argument of `sys.exit`: the program's exit code, or `NOT_WRITTEN` after a message on stderr if standard
-        output failed otherwise, for example on a full disk.
+        The argument for `sys.exit`: the program's exit code; or `NOT_WRITTEN`, after a message on stderr, if standard
+        output failed for another reason, such as a full disk.
     """
     _open_closed_descriptors()
     before = sys.stdout, sys.stderr
@@ -91,12 +91,12 @@ def run_program(program: Callable[[], Any], name: str) -> Any:
 
 
 def is_lost() -> bool:
-    """Return True once standard output has failed or lost its reader, so that more output is of no use."""
+    """Return True if standard output has failed or lost its reader, which makes further output pointless."""
     return getattr(sys.stdout, "failure", None) is not None
 
 
 def _open_closed_descriptors() -> None:
-    """Open descriptors 0 to 2 where the caller closed them (`>&-`): the next file would be opened in their place."""
+    """Open descriptors 0 to 2 if the caller closed them (`>&-`); the next file would otherwise take their place."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)

@@ -65,8 +65,8 @@ def train(
     device
         The device, as the framework names it; by default the best available.
     parallel
-        How several processes share a model, if the framework offers a choice: each holds all weights (ddp, the
-        default), or a part of them (fsdp).
+        How several processes share a model, if the framework offers a choice: each holds all weights (ddp, the default)
+        or a part of them (fsdp).
     batch_size
         Pairs per step; each pair has all others as negatives.
     epochs
@@ -80,7 +80,7 @@ def train(
     precision
         The compute precision. Weights are float32.
     accum
-        Number of pieces a batch is computed in, to save memory; the gradients are those of the whole batch.
+        Number of pieces in which a batch is computed, to save memory; the gradients are those of the whole batch.
     loss_chunk
         Rows of the similarity matrix held in memory at a time, for very large batches.
     freeze
@@ -167,7 +167,7 @@ def train(
         open_things.enter_context(closing(loader))
         run = Run(trainer, loader, its_processor, settings, folder, save_every=save_every)
         if last is not None:
-            run.resume(last)  # before the logs are opened, which drop entries after the checkpoint
+            run.resume(last)  # before the logs are opened, which drops later entries
         run.logs = [
             open_things.enter_context(
                 closing(open_log(kind, checkpoint_dir, resumed_at=run.step, settings=settings.to_dict()))
@@ -192,7 +192,7 @@ def _last(folder: Any, *, resume: bool) -> RunCheckpoint | None:
 def _loader(
     pairs: Pairs, processor: CLIPProcessor, settings: TrainSettings, trainer: Trainer, **options: Any
 ) -> PairLoader:
-    """Return this process's loader; `options` are PairLoader's."""
+    """Return this process's loader; `options` are those of PairLoader."""
     from clip_core.data import PairLoader
 
     share, rest = divmod(settings.batch_size, trainer.process_count * settings.accum)

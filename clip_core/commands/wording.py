@@ -1,4 +1,4 @@
-"""Error messages in the words of the command line: options in place of the library's arguments."""
+"""Error messages in the words of the command line: options instead of the library's arguments."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from cyclopts import App
 
-# The library's names for what a command may call otherwise; a command's own option of the first name comes first.
+# The library's name of an argument -> a command's name for it. An option that has the library's name takes precedence.
 _OTHER_NAMES = {"device_map": "device", "caption_column": "label_column", "labels": "labels_file"}
 
-# A value as messages write it after `name=`, and a hint to pass an argument: "pass token=..." or "Pass a=True".
+# A value as messages write it after `name=`; and advice to pass an argument, as in "pass token=..." or "Pass a=True".
 _QUOTED = r"'[^']*'|\"[^\"]*\""
 _NUMBER = r"-?(?:\d[\w.+-]*\w|\d|inf|nan)(?!\w)"
 _VALUE = rf"\.\.\.|{_QUOTED}|\[[^\]]*\]|{_NUMBER}|(?:None|True|False)\b"
@@ -24,11 +24,11 @@ _HINT = rf"[Pp]ass [a-z]\w*=(?:{_VALUE}|\w+)"
 
 @dataclass
 class Options:
-    """The options of a command, and what was typed for them.
+    """The options of a command, and the values typed for them.
 
     Attributes:
-        option_of: the option by the library's name of the argument.
-        typed: the options and values of the command line, in order.
+        option_of: the option for each argument of the library.
+        typed: the options and values on the command line, in order.
     """
 
     option_of: dict[str, str] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Options:
 
     @classmethod
     def read(cls, app: App, arguments: list[str]) -> Options:
-        """Read the options of the command that a command line calls; none if it calls no command.
+        """Read the options of the command in a command line; empty if it names no command.
 
         Args:
             app: the program.
@@ -45,7 +45,7 @@ class Options:
         try:
             _, apps, rest = app.parse_commands(arguments)
             known = list(apps[-1].assemble_argument_collection())
-        except (ValueError, ImportError):  # no command, or one whose module cannot be imported
+        except (ValueError, ImportError):  # no command, or its module cannot be imported
             return cls()
         options = [argument for argument in known if argument.names[0].startswith("--")]
         option_of = {argument.field_info.name: argument.names[0] for argument in options}
@@ -56,15 +56,15 @@ class Options:
         return cls(option_of, list(_typed(rest, counts)))
 
     def value_of(self, option: str) -> str | None:
-        """Return what was typed for an option; None if it was not typed, or several times."""
+        """Return the value typed for an option; None if it was not typed, or typed several times."""
         values = [value for name, value in self.typed if name == option]
         return values[0] if len(values) == 1 else None
 
 
 def in_options(message: str, options: Options) -> str:
-    """Return an error's message with options for the library's arguments, and the option at fault named.
+    """Return an error message with options instead of the library's arguments, and with the option at fault.
 
-    A hint to pass an argument for which the command has no option is left out.
+    Advice to pass an argument is removed if the command has no option for it.
 
     Args:
         message: the message.
@@ -81,7 +81,7 @@ def in_options(message: str, options: Options) -> str:
 
 
 def _typed(words: list[str], counts: dict[str, tuple[int, bool]]) -> Iterable[tuple[str, str]]:
-    """Return the options and values in the words of a command line; an option may take none, one or several."""
+    """Return the options and values in the words of a command line. An option may take no value, one or several."""
     option, left = "", 0.0
     for word in words:
         name, equals, value = word.partition("=")
@@ -103,7 +103,7 @@ def _assignment(option: str, options: Options) -> Callable[[re.Match[str]], str]
             return option
         if value == "...":
             return f"{option} {options.value_of(option) or ''}".rstrip()
-        if value.startswith("["):  # typed in a form of its own, such as torch,tf
+        if value.startswith("["):  # typed in another form, such as torch,tf
             value = options.value_of(option) or value
         elif value[0] in "'\"":
             value = value[1:-1]
@@ -113,21 +113,21 @@ def _assignment(option: str, options: Options) -> Callable[[re.Match[str]], str]
 
 
 def _without_hints(message: str) -> str:
-    """Leave out the hints to pass an argument of Python, for which there is no option."""
-    # The first of two hints: "pass token=... or run `hf auth login`".
+    """Remove advice to pass a Python argument that has no option."""
+    # The first of two pieces of advice: "pass token=... or run `hf auth login`".
     message = re.sub(rf"\b{_HINT} or (?=[a-z])", "", message)
     # A sentence with a condition: "If they are last, pass input_data_format='channels_last'."
     message = re.sub(rf"(?:^|(?<=\.)|\n) ?If [^.\n]*?, {_HINT}[^.\n]*\.?", "", message)
-    # The end of a sentence, or a sentence: "...; pass subfolder='text_encoder'" or "... Pass revision=... to choose."
+    # The end of a sentence, or a whole one: "...; pass subfolder='text_encoder'" or "... Pass revision=... to choose."
     return re.sub(rf"(?:[,;:](?: or| and)?|\.) {_HINT}(?:[^.,;]|\.\w)*", "", message)
 
 
 def _blaming(message: str, typed: list[tuple[str, str]]) -> str:
-    """Name the options whose value a message starts with, quotes after the option's name, or quotes first.
+    """Add the option whose value the message starts with, names after the option's name, or quotes first.
 
-    A value quoted later may be one of the choices that the message lists.
+    A value quoted later may be one of the choices listed in the message.
     """
-    # A path is shown without the ./ that was typed.
+    # Messages show paths without a leading ./.
     typed = typed + [(option, str(Path(value))) for option, value in typed if str(Path(value)) != value and value]
     for _, value in typed:
         if value and message.startswith((f"{value}:", f"{value} ")):
@@ -146,13 +146,13 @@ def _blaming(message: str, typed: list[tuple[str, str]]) -> str:
 
 
 def _all_of(value: str, typed: list[tuple[str, str]]) -> str:
-    """Return all options with a value, such as a path given to two of them."""
+    """Return all options with this value, for example a path that was given to two options."""
     return " or ".join(dict.fromkeys(option for option, other in typed if other == value))
 
 
 def _is_near(message: str, value: str) -> bool:
-    """Return True if a message starts with a path in a folder, one that a pattern matches, or the folder of a file."""
-    fixed = re.split(r"[{*?\[]", value)[0]  # as in shards/{000..099}.tar
+    """Return True if a message starts with a path inside a folder, a match of a pattern, or the folder of a file."""
+    fixed = re.split(r"[{*?\[]", value)[0]  # the part before a pattern, as in shards/{000..099}.tar
     if fixed != value:
         return "/" in fixed and message.startswith(fixed)
     path = Path(value)

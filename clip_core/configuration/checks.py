@@ -1,4 +1,4 @@
-"""Validation of configuration fields and arguments: each error names one, its value and the valid values."""
+"""Validation of configuration fields and arguments. Each error names the field, its value and the valid values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-# Valid values of `hidden_act`. Every backend implements each under this name, as transformers computes it.
+# Valid values of `hidden_act`. Every backend implements all of them, as transformers computes them.
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "selu", "silu", "swish")
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
@@ -27,7 +27,8 @@ def dtype_name(dtype: Any) -> str | None:
     """
     if dtype is None:
         return None
-    # A numpy or TensorFlow dtype has a name, a scalar class such as jax.numpy.float16 a __name__, torch's only a repr.
+    # numpy and TensorFlow dtypes have a name, scalar classes such as jax.numpy.float16 a __name__, torch dtypes only a
+    # repr.
     name = getattr(dtype, "name", getattr(dtype, "__name__", None)) or str(dtype).removeprefix("torch.")
     if name not in DTYPES:
         raise ValueError(f"dtype={dtype!r} is unknown; choose from {', '.join(DTYPES)}")

@@ -1,4 +1,4 @@
-"""CLIP configurations: of the text tower, of the vision tower, and of both together.
+"""CLIP configurations: for the text tower, the vision tower, and both together.
 
 Argument names, order and defaults match transformers 4.57, and so does the file format.
 """
@@ -70,7 +70,8 @@ class CLIPTextConfig(_TowerConfig):
         initializer_factor: factor on all standard deviations of initial weights.
         pad_token_id: the padding token. The default differs from the tokenizer's; the model does not use it.
         bos_token_id: the token that starts a text. The model does not use it.
-        eos_token_id: the token whose first occurrence is pooled; 2, in files older than 2023, pools at the largest id.
+        eos_token_id: the token whose first occurrence is pooled. The value 2, from files older than 2023, pools at the
+            largest id.
         missing_eos: pooling of a row without EOS: "first" pools its first token, as transformers does; "error" raises.
         **kwargs: the fields of `ConfigFields`; others are kept.
 
@@ -133,10 +134,10 @@ class CLIPTextConfig(_TowerConfig):
 
     @property
     def pools_at_largest_id(self) -> bool:
-        """True if texts are pooled at the largest id of a row, which is EOS unless tokens were added after it.
+        """True if each text is pooled at its largest id, which is EOS unless tokens were added after it.
 
-        Configs written before transformers 4.31 request this with an `eos_token_id` of 2, although the tokenizer's was
-        always 49407 (transformers issue 24773).
+        Configurations written before transformers 4.31 request this with an `eos_token_id` of 2, although the
+        tokenizer's id was always 49407 (transformers issue 24773).
         """
         return self.eos_token_id == _LEGACY_EOS_TOKEN_ID
 
@@ -218,7 +219,7 @@ class CLIPConfig(BaseConfig):
         text_config: the text tower's configuration, or a dict of its fields; copied.
         vision_config: the vision tower's configuration, or a dict of its fields; copied.
         projection_dim: width of the joint space. In a model of both towers it takes precedence over the towers' own.
-        logit_scale_init_value: initial logarithm of the inverse temperature.
+        text_config_dict: from old files; overrides `text_config`, even with the defaults of omitted fields.
         text_config_dict: from old files; overrides `text_config`, including with defaults for omitted fields.
         vision_config_dict: from old files; overrides `vision_config` in the same way.
         **kwargs: the fields of `ConfigFields`; others are kept.

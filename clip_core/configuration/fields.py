@@ -12,11 +12,11 @@ from clip_core.configuration.inherited import INHERITED, InheritedFields
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Specific to this process, not to the model: in no dict and no file.
+# Fields that belong to this process rather than to the model; they are in no dict and no file.
 _NOT_SERIALIZED = ("_commit_hash", "_attention", "projection_dim_stated")
 
-# A property's value needs another name: before PyTorch 2.13, torch.compile recurses endlessly when a property reads its
-# own name from `__dict__`.
+# Values of properties are stored under another name: before PyTorch 2.13, torch.compile recurses endlessly when a
+# property reads its own name from `__dict__`.
 _SERIALIZED_AS = {"_dtype": "dtype"}
 
 _BOOLS = {**dict.fromkeys(("true", "1", "y", "yes"), True), **dict.fromkeys(("false", "0", "n", "no"), False)}
@@ -33,7 +33,7 @@ class ConfigFields(InheritedFields):
         dtype: dtype of the weights, such as "float16"; dtypes of any framework are converted to their names.
         torch_dtype: the older name of `dtype`.
         pruned_heads: layer index to the attention heads removed from it, by original index.
-        tie_word_embeddings: kept and written back; CLIP has no output embeddings to tie.
+        tie_word_embeddings: kept and written back; has no effect, as CLIP has no output embeddings.
         architectures: class names of the saved model.
         id2label: class index to name, for classifiers; `LABEL_0` and so on by default.
         label2id: class name to index; the inverse of `id2label` by default.
@@ -46,7 +46,7 @@ class ConfigFields(InheritedFields):
         name_or_path: the source of the model.
         attn_implementation: the attention implementation; None for the backend's default. Not written to files.
         transformers_version: the version that wrote the file, if any.
-        **kwargs: kept as attributes and written back; among them the fields of `InheritedFields`.
+        **kwargs: kept as attributes and written back; they may include the fields of `InheritedFields`.
 
     Raises:
         ValueError: if a field is invalid; the message names it, its value and the valid values.
@@ -56,10 +56,10 @@ class ConfigFields(InheritedFields):
     base_config_key: ClassVar[str] = ""
     sub_configs: ClassVar[dict[str, type[ConfigFields]]] = {}
 
-    # False if the file did not state projection_dim; a loader may then use the weight's shape.
+    # False if the file did not state projection_dim. A loader may then use the size of the weight.
     projection_dim_stated: bool = True
 
-    # The commit of the hub that the file was read from.
+    # The hub commit that the file was read from.
     _commit_hash: str | None = None
 
     def __init__(
@@ -120,7 +120,7 @@ class ConfigFields(InheritedFields):
         """
         check_labels(self)
 
-    # Fields that are more than a value
+    # Fields with a getter and setter
 
     @property
     def dtype(self) -> str | None:
@@ -183,11 +183,11 @@ class ConfigFields(InheritedFields):
     _attn_implementation = attn_implementation
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> ConfigFields:
-        """Return the text tower's configuration, or for a tower its own.
+        """Return the text tower's configuration; a tower returns its own.
 
         Args:
             decoder: as in transformers, where a text tower counts as one.
-            encoder: True without `decoder` finds no text encoder, and returns the configuration itself.
+            encoder: True without `decoder` finds no text encoder, so the configuration itself is returned.
         """
         has_text = "text_config" in self.sub_configs and (decoder == encoder or decoder)
         text_config: ConfigFields = self.text_config if has_text else self  # type: ignore[attr-defined]
@@ -217,7 +217,7 @@ class ConfigFields(InheritedFields):
             config_dict: fields to set.
 
         Raises:
-            ValueError: if a field is now invalid; the fields stay set.
+            ValueError: if a field becomes invalid; the new values stay set.
         """
         fields = dict(config_dict)
         if fields.get("id2label") is not None:
@@ -230,13 +230,13 @@ class ConfigFields(InheritedFields):
         self.validate()
 
     def update_from_string(self, update_str: str) -> None:
-        """Set fields from a string, each converted to the type of its present value.
+        """Set fields from a string, converting each to the type of its present value.
 
         Args:
             update_str: such as "num_hidden_layers=10,attention_dropout=0.2,return_dict=false,hidden_act=gelu".
 
         Raises:
-            ValueError: if there is no such field, or a field is now invalid.
+            ValueError: if there is no such field, or a field becomes invalid.
             TypeError: if a field's present value is not a number, a bool or a string.
         """
         pairs = dict(part.split("=", 1) for part in update_str.split(","))

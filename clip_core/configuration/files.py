@@ -49,10 +49,10 @@ def read_config(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -
 
 
 def own_part(config_class: type[ConfigFields], content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a config for a class: all of it, or for a tower's class its part of a full config.
+    """Return the part of a config for a class: all of it or, for a tower's class, that tower's part of a full config.
 
-    In a full checkpoint the projection has the size stated at the top level, whatever the tower's part says. The
-    tower's own value counts only if the top level states none.
+    In a full checkpoint, the projection size at the top level takes precedence. The tower's own value counts only if
+    the top level states none.
 
     Args:
         config_class: the configuration class.
@@ -67,7 +67,7 @@ def own_part(config_class: type[ConfigFields], content: Mapping[str, Any]) -> di
         _refuse_others(content, config_class.model_type, config_class)
         return dict(content)
     tower = merged_tower(config_class, content.get(key), content.get(f"{key}_dict"))
-    # Another model, such as LLaVA, may contain a CLIP tower and say so.
+    # Another model, such as LLaVA, may contain a CLIP tower and state its model_type.
     if content.get("model_type") in {None, FULL_MODEL_TYPE} or tower.get("model_type") != config_class.model_type:
         _refuse_others(content, FULL_MODEL_TYPE, config_class)
         if content.get("projection_dim") is not None:
@@ -98,7 +98,7 @@ def merged_tower(
     old = _as_dict(legacy, f"{key}_dict")
     merged = {**fields, **config_class(**old).to_dict()}
     if "projection_dim" not in fields.keys() | old.keys():
-        del merged["projection_dim"]  # a default is not a statement
+        del merged["projection_dim"]  # a default states nothing
     return merged
 
 
@@ -123,10 +123,10 @@ def _refuse_others(content: Mapping[str, Any], wanted: str, config_class: type[C
         )
 
 
-# Fields that say where a model came from or how to train it: in `to_dict`, and in no file.
+# Fields about the model's origin or its training: in `to_dict`, but in no file.
 _OF_THIS_PROCESS = ("_name_or_path", "gradient_checkpointing")
 
-# Fields common to all configurations, with defaults; a file holds only those that differ.
+# Fields common to all configurations, with their defaults. A file holds only those that differ.
 _COMMON_DEFAULTS: dict[str, Any] = {
     "architectures": None,
     "bos_token_id": None,
@@ -158,7 +158,7 @@ class BaseConfig(ConfigFields, Pushable, Readable):
         content, keywords = cls.get_config_dict(source, **options, **keywords)
         if not content.keys() & {"model_type", cls.base_config_key, *inspect.signature(cls).parameters}:
             raise ValueError(
-                f"{source}: its {CONFIG_NAME} states no model_type and no field of {cls.__name__}; is it a CLIP "
+                f"{source}: its {CONFIG_NAME} has neither a model_type nor any field of {cls.__name__}; is it a CLIP "
                 "checkpoint?"
             )
         try:
@@ -205,7 +205,7 @@ class BaseConfig(ConfigFields, Pushable, Readable):
         config = cls(**{**fields, "attn_implementation": kwargs.pop("attn_implementation", None)})
         overrides = {key: value for key, value in kwargs.items() if config._has_field(key)}
         if isinstance(overrides.get("dtype"), Mapping) or str(overrides.get("dtype")) == "auto":
-            del overrides["dtype"]  # a way to load a model, not the dtype of one
+            del overrides["dtype"]  # an instruction to a loader, not a dtype
         config.update(overrides)
         if "projection_dim" not in fields.keys() | overrides.keys():
             config.projection_dim_stated = False
@@ -240,7 +240,7 @@ class BaseConfig(ConfigFields, Pushable, Readable):
             for key, default in _COMMON_DEFAULTS.items()
             if key in fields and (fields[key] != default or fields[key] != own_defaults[key])
         }
-        if changed & {"id2label", "label2id"}:  # a file holds both or neither, as each is derived from the other
+        if changed & {"id2label", "label2id"}:  # a file holds both or neither; each follows from the other
             changed |= {"id2label", "label2id"}
         return {key: value for key, value in fields.items() if key not in _COMMON_DEFAULTS or key in changed}
 

@@ -1,4 +1,4 @@
-"""Model families that are called or resemble CLIP but are not, with advice on loading them."""
+"""Model families that are named after CLIP or resemble it but are not CLIP, with advice on loading them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# `model_type` in config.json, or a class name in its `architectures`, to the model and its loader. Towers append
-# `_text_model`, `_vision_model` and so on to the model type; those need no rows of their own.
+# A `model_type` in config.json, or a class name in its `architectures` -> the model and its loader. Towers append
+# `_text_model`, `_vision_model` and so on to the model type, and need no rows of their own.
 FOREIGN_FAMILIES = {
     "align": ("ALIGN", "transformers.AlignModel"),
     "altclip": ("AltCLIP", "transformers.AltCLIPModel"),
@@ -38,16 +38,16 @@ FOREIGN_FAMILIES = {
 
 _OPEN_CLIP = "the package open_clip_torch"
 
-# The start of a segment in a tensor's name: the family, and the package or class that loads it.
+# The start of a part of a tensor's name -> the family, and the package or class that loads it.
 TELLTALES = (
     ("visual.layer1.", "CLIP with a ResNet as image tower (the RN50 family)", _OPEN_CLIP),
-    ("visual.trunk.", "an open_clip model with an image tower of timm's", _OPEN_CLIP),
-    ("visual.head.mlp", "an open_clip model with an image tower of timm's", _OPEN_CLIP),
+    ("visual.trunk.", "an open_clip model with an image tower from timm", _OPEN_CLIP),
+    ("visual.head.mlp", "an open_clip model with an image tower from timm", _OPEN_CLIP),
     ("visual.blocks.", "EVA-CLIP", _OPEN_CLIP),
     ("text_decoder.", "CoCa or BLIP, which write captions", "open_clip_torch or transformers"),
     ("visual.attn_pool", "an open_clip model that pools by attention", _OPEN_CLIP),
-    ("text.transformer.embeddings.", "an open_clip model with a text tower of transformers'", _OPEN_CLIP),
-    ("text.transformer.shared.", "an open_clip model with a text tower of transformers'", _OPEN_CLIP),
+    ("text.transformer.embeddings.", "an open_clip model with a text tower from transformers", _OPEN_CLIP),
+    ("text.transformer.shared.", "an open_clip model with a text tower from transformers", _OPEN_CLIP),
     ("image_encoder.model.", "MobileCLIP", _OPEN_CLIP),
     ("ls_1.gamma", "an open_clip model with layer scale", _OPEN_CLIP),
     ("cls_emb", "an open_clip model whose text tower has a class token", _OPEN_CLIP),
@@ -61,7 +61,7 @@ TELLTALES = (
 
 
 def foreign_family(config: Mapping[str, Any]) -> str | None:
-    """Describe the foreign family that a config.json names, and its loader; None if it names none known.
+    """Describe the family that a config.json belongs to, and its loader; None if it names no known family.
 
     Args:
         config: the file's content.
@@ -77,7 +77,7 @@ def foreign_family(config: Mapping[str, Any]) -> str | None:
 
 
 def foreign_tensors(names: Iterable[str]) -> str | None:
-    """Describe the foreign family that a checkpoint's tensors belong to, and its loader; None for CLIP.
+    """Describe the family that a checkpoint's tensors belong to, and its loader; None for CLIP.
 
     Args:
         names: the names of the tensors in the file.

@@ -1,4 +1,4 @@
-"""Configurations given to a model class: its own, its tower's part of a full one, or one of transformers."""
+"""Configurations passed to a model class: its own, its tower's part of a full one, or one from transformers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CLASSES: dict[str, type[Any]] = {
 
 
 def own_config(config: Any, config_class: type[Any], class_name: str) -> Any:
-    """Return the configuration for a model class: as given, converted from transformers', or a tower's part of a full.
+    """Return the configuration for a model class: as given, converted, or a tower's part of a full one.
 
     Args:
         config: the configuration given.
@@ -20,13 +20,13 @@ def own_config(config: Any, config_class: type[Any], class_name: str) -> Any:
         class_name: name of the model class, for the message.
 
     Raises:
-        TypeError: if it is none of these.
+        TypeError: if it is something else.
     """
     given = config
     config = _from_transformers(config)
     if isinstance(config, CLIPConfig) and not issubclass(config_class, CLIPConfig):
         full, tower = config, getattr(config, config_class.base_config_key)
-        # Re-read rather than reused: the projection in a full model has the top level's size.
+        # Read again rather than reused, because the projection in a full model has the size stated at the top level.
         config = config_class.from_dict(full.to_dict(), attn_implementation=tower.attn_implementation)
         if full.gradient_checkpointing:
             config.gradient_checkpointing = True
@@ -36,7 +36,7 @@ def own_config(config: Any, config_class: type[Any], class_name: str) -> Any:
 
 
 def _from_transformers(config: Any) -> Any:
-    """Return a configuration of transformers' as one of ours; anything else as it is."""
+    """Convert a configuration from transformers to one of ours; return anything else unchanged."""
     own = _CLASSES.get(getattr(config, "model_type", ""))
     if own is None or isinstance(config, own) or not hasattr(config, "to_dict"):
         return config

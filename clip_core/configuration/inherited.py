@@ -1,4 +1,4 @@
-"""Fields that every configuration of transformers has and that CLIP does not use."""
+"""Fields that all configurations in transformers have and CLIP does not use."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 
 class InheritedFields:
-    """Defaults of the fields that code for any model of transformers reads, as of 4.57.6.
+    """Defaults of the fields that code for any transformers model reads, copied from version 4.57.6.
 
-    A configuration holds and writes only those that a file or a caller set.
+    A configuration stores and writes only fields that a file or a caller has set.
     """
 
     # Encoders and decoders
@@ -54,7 +54,7 @@ class InheritedFields:
     suppress_tokens: list[int] | None = None
     begin_suppress_tokens: list[int] | None = None
 
-    # Training, and TensorFlow
+    # Training and TensorFlow
     gradient_checkpointing: bool = False
     tf_legacy_loss: bool = False
     use_bfloat16: bool = False

@@ -1,4 +1,4 @@
-"""Batch assembly, one batch ahead; broken samples, and the position in the data to resume from."""
+"""Batch assembly, one batch ahead, with a record of broken samples and of the position to resume from."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class BrokenSamples:
             _logger.warning("skipped %s: %s", sample.key, sample.reason)
 
     def reset(self, samples: Iterable[Broken] = ()) -> None:
-        """Start an epoch, or resume one that has already had these broken samples."""
+        """Start an epoch, or resume one in which these samples have already been found broken."""
         self.samples = list(samples)
 
 

@@ -115,7 +115,7 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _check_paired(where: Path, images: list[str], captions: list[str], unpaired: Unpaired) -> None:
-    """Report everything without a counterpart: the counts, and the first names of each kind."""
+    """Report all files without a counterpart: their counts, and the first names of each kind."""
     faults = [
         f"{kind}: {len(names)} ({', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)})"
         for kind, names in (("images without a caption", images), ("captions without an image", captions))
@@ -125,5 +125,5 @@ def _check_paired(where: Path, images: list[str], captions: list[str], unpaired:
         return
     message = f"{where}: {'; '.join(faults)}"
     if unpaired == "error":
-        raise ValueError(f"{message}. Add the missing files, or pass unpaired='skip' to leave these out")
+        raise ValueError(f"{message}. Add the missing files, or pass unpaired='skip' to skip them")
     _logger.warning("%s; left out", message)

@@ -34,7 +34,7 @@ class PairLoader:
     """Batches of image-text pairs, identical for any framework and number of workers.
 
     Iterating yields the rest of the current epoch, or the next epoch if that one is finished. The data, `seed` and the
-    epoch determine the order; `seed`, the epoch and the sample determine the random choices about a sample.
+    epoch determine the order of samples. `seed`, the epoch and the sample determine the random choices for a sample.
 
     Args:
         source: the pairs, or anything that `open_pairs` accepts.

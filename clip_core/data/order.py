@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from clip_core.data.pairs import Pairs
 
-# Keeps these random streams apart from the samples' own, which use the same seed.
+# Separates these random streams from those of the samples, which use the same seed.
 _ORDER = 1
 
 

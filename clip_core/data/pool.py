@@ -88,7 +88,7 @@ class WorkerPool:
 
 
 class _Run:
-    """One `map` call: a thread per worker feeds arguments, and the caller's thread takes values."""
+    """One call of `map`: a thread per worker feeds it arguments, and the caller's thread takes the values."""
 
     def __init__(self, arguments: Iterator[Any], ahead: int) -> None:
         self._arguments = arguments
@@ -134,7 +134,7 @@ class _Run:
             number += 1
 
     def stop(self, waiting: int) -> None:
-        """Take no more arguments, and wake up to `waiting` threads blocked on room."""
+        """Take no more arguments, and wake up to `waiting` threads that wait for room."""
         with self._changed:
             self._is_over = True
         self._room.release(waiting)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clip_core.data.pairs import ImageSource, Pair
     from clip_core.processing import CLIPProcessor
 
-# Keeps these random streams apart from the order's own, which use the same seed.
+# Separates these random streams from those of the order, which use the same seed.
 _SAMPLE = 2
 
 
@@ -121,7 +121,7 @@ class Preparation:
         return size["height"], size["width"]
 
     def check(self) -> None:
-        """Prepare a blank image and an empty caption, as a processor that cannot would spoil every sample.
+        """Prepare a blank image and an empty caption: a processor that cannot do so would fail on every sample.
 
         Raises:
             ValueError: if the processor cannot prepare them.
@@ -156,7 +156,7 @@ class Preparation:
         return _Sample(pair.key, caption, image)
 
     def _rows(self, samples: list[_Sample]) -> list[PreparedSample | Broken]:
-        """Prepare all at once, as calls cost more than small images; one by one if one of them is broken."""
+        """Prepare all samples at once, as calls cost more than small images; one by one if one of them is broken."""
         if not samples:
             return []
         try:

@@ -1,4 +1,4 @@
-"""WebDataset shards: tar files that store the files of a sample together, named alike up to the first dot.
+"""WebDataset shards: tar files in which the files of a sample are adjacent and share a name up to the first dot.
 
 They are read with Python's own `tarfile`. The `webdataset` library imports PyTorch if it is installed, and a loader
 that serves three frameworks must load none.
@@ -129,14 +129,15 @@ def _opened(path: Path) -> tarfile.TarFile:
         raise ValueError(f"{path}: no such file") from error
     except _UNREADABLE as error:
         check_not_lfs_pointer(path)
-        reason = str(error).partition(":\n")[0]  # before what each kind of compression says
+        reason = str(error).partition(":\n")[0]  # before the messages of each compression
         raise ValueError(f"{path}: not a readable tar file ({reason})") from error
 
 
 def _samples(tar: tarfile.TarFile, path: Path, wanted: Collection[str] = (), first: int = 0) -> Iterator[_Sample]:
     """Yield the samples of a shard in order, with the contents of files of wanted types from sample `first` on.
 
-    Contents are read as their headers pass: seeking back in a compressed file means starting over.
+    File contents are read when their headers are reached, because seeking back in a compressed file means starting
+    over.
 
     Raises:
         ValueError: if the file is truncated or damaged.
@@ -177,7 +178,7 @@ def _members(tar: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
 
 def _ends_well(tar: tarfile.TarFile) -> bool:
     """Return True if the archive ends in a block of zeros; tarfile also accepts half a header as the end."""
-    assert tar.fileobj is not None  # noqa: S101  it is open
+    assert tar.fileobj is not None  # noqa: S101  the file is open
     tar.fileobj.seek(tar.offset)
     return tar.fileobj.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE
 

@@ -60,8 +60,8 @@ def open_pairs(
 
     Raises:
         TypeError: if `source` is an object of another kind.
-        ValueError: if `source` is a path to something else, is empty, or cannot be read; the message names the file and
-            place.
+        ValueError: if `source` is a path to anything else, is empty, or cannot be read. The message names the file and
+            the place in it.
         ImportError: if a library needed to read it is not installed.
     """
     pairs = _opened(source, image_column, caption_column, unpaired, length)

@@ -1,8 +1,8 @@
 """Worker process: reads a function and then its arguments from standard input, and writes the return values.
 
-It is a separate program rather than a `multiprocessing` worker, which would import the caller's main script and the
-framework with it. It ends when its standard input closes, that is, when its parent ends for any reason. Objects travel
-through the pipes pickled, with array memory sent as is.
+It is a separate program because a `multiprocessing` worker would import the caller's main script, and the framework
+with it. It ends when its standard input closes, that is, when its parent ends for any reason. Objects are pickled for
+the pipes, with the memory of arrays sent unchanged.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _END = object()
 
 
 class WorkerError:
-    """An error raised by the function, as the worker sends it.
+    """An error raised by the function, in the form that the worker sends.
 
     Attributes:
         text: the traceback.
@@ -86,10 +86,10 @@ class WorkerError:
 
 def main() -> None:
     """Serve until standard input closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
     tasks = cast("BufferedReader", sys.stdin.buffer)
     results = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keeps library prints out of the results
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keeps a library's prints out of the results
     arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
     # Read tasks while another is processed, so that the parent never blocks on a full pipe.
     threading.Thread(target=_collect, args=(tasks, arrived), daemon=True).start()
@@ -99,7 +99,7 @@ def main() -> None:
             send(results, _result(function, task))
         except BrokenPipeError:
             break
-    # Not sys.exit: nothing is left to do, and the other thread may hold standard input.
+    # sys.exit would wait: nothing is left to do, and the other thread may hold standard input.
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""Evaluation of a model in numpy, whatever the framework: zero-shot classification, retrieval and linear probe.
+"""Evaluation of a model of any framework, in numpy: zero-shot classification, retrieval and a linear probe.
 
 The names in `__all__` are public; the modules are internal.
 """

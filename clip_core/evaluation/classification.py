@@ -13,7 +13,7 @@ from clip_core.evaluation.metrics import ranks, recall_at, row_blocks
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_MISTAKES = 3  # the most frequent ones per class
+_MISTAKES = 3  # the most frequent mistakes shown per class
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ClassResult:
     Attributes:
         name: name of the class.
         pictures: number of its images.
-        accuracy: the fraction of them for which it scored highest.
+        accuracy: the fraction of its images for which it scored highest.
         taken_for: the classes most often predicted instead, with counts.
     """
 

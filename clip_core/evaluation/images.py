@@ -72,7 +72,7 @@ def embed_images(
         shuffle=False,
         drop_last=False,
         num_workers=workers,
-        max_broken=len(pairs),  # never exceeded: the caller reports them
+        max_broken=len(pairs),  # never exceeded; the caller reports broken samples
     )
     reported = 0
     with closing(loader):
@@ -92,7 +92,7 @@ def embed_images(
 
 
 def check_finite(embeds: np.ndarray, names: Sequence[str]) -> None:
-    """Check that embeddings are finite: NaN would silently lose every comparison.
+    """Check that embeddings are finite; NaN would lose every comparison without an error.
 
     Args:
         embeds: `(rows, projection)`.
@@ -104,13 +104,13 @@ def check_finite(embeds: np.ndarray, names: Sequence[str]) -> None:
     bad = np.flatnonzero(~np.isfinite(embeds).all(-1))
     if bad.size:
         raise ValueError(
-            f"the model's embedding of {names[bad[0]]!r} is not finite, like {bad.size} of {len(names)} in its batch; "
+            f"the model's embedding of {names[bad[0]]!r} is not finite ({bad.size} of {len(names)} in its batch); "
             "try float32, or check the weights"
         )
 
 
 class _Notes:
-    """A recorder of captions, keyed by the samples' keys, which it makes unique."""
+    """A recorder of captions by sample key; it makes the keys unique."""
 
     def __init__(self, texts: dict[str, tuple[str, ...]]) -> None:
         self._texts = texts
@@ -153,7 +153,7 @@ class _NotedStream(StreamedPairs):
 
 
 def _shortest(classifier: ZeroShotClassifier) -> int:
-    """Return the length that just fits the stand-in caption."""
+    """Return the length that just fits the placeholder caption."""
     return int(classifier.processor.tokenizer.num_special_tokens_to_add()) + 1
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def stratified(truths: np.ndarray, share: float, seed: int, what: str) -> tuple[np.ndarray, np.ndarray]:
-    """Split off a fraction of each class: at least one sample, but never all. A class of one sample is kept whole.
+    """Hold out a fraction of each class: at least one sample but never all. A class of one sample is kept whole.
 
     Args:
         truths: `(samples,)`, the class index of each sample.
@@ -101,8 +101,8 @@ def classes_of(labels: Sequence[str], given: LabelFile | None = None) -> Classes
 
     Args:
         labels: `(images,)`, as the data has them.
-        given: the classes to choose from. A label of the data is one of its names, with underscores for spaces; or one
-            of its keys; or the index of a name, from 0. By default the classes are the sorted labels of the data, with
+        given: the classes to choose from. A label in the data is one of their names, with underscores for spaces; one
+            of the keys; or the index of a name, from 0. By default the classes are the sorted labels of the data, with
             spaces for underscores.
 
     Raises:
@@ -120,10 +120,10 @@ def classes_of(labels: Sequence[str], given: LabelFile | None = None) -> Classes
 
 
 def choices(pairs: Pairs, given: LabelFile | None) -> LabelFile | None:
-    """Return the classes to choose from if they are known before any image is read, otherwise None.
+    """Return the classes to choose from if they are known before any image is read; otherwise None.
 
-    Folders and tables state their labels in advance. Checking them here fails early, and keeps a class as a choice even
-    if all of its images are broken.
+    Folders and tables state their labels in advance. Checking the labels here fails early, and a class remains a choice
+    even if all of its images are broken.
 
     Args:
         pairs: the labelled images.
@@ -133,7 +133,7 @@ def choices(pairs: Pairs, given: LabelFile | None) -> LabelFile | None:
         ValueError: as in `classes_of`, or if `given` is empty.
     """
     if given is not None and not given.names:
-        raise ValueError("the file or list of labels is empty; give at least one")
+        raise ValueError("labels=... contains no labels; give at least one")
     if not isinstance(pairs, FolderPairs):
         return given
     samples = [pairs[number] for number in range(len(pairs))]

@@ -1,8 +1,7 @@
 """Linear probe: a linear classifier on frozen embeddings (Radford et al. 2021, appendix A.3).
 
 As in the paper, the penalty is chosen on a part of the training data, and the classifier is then fitted on all of it.
-Unlike in the paper, the features are the embeddings after the projection, of unit norm, because every backend provides
-those.
+Unlike in the paper, the features are the projected embeddings of unit norm, because every backend provides them.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class ProbeReport:
         trials: the strengths tried, in ascending order.
         iterations: iterations of the final fit.
         converged: True if it converged within 1000 iterations.
-        broken: the samples left out, of both parts.
+        broken: the samples left out of the training and test data.
     """
 
     result: Classification
@@ -104,7 +103,7 @@ def evaluate(
         ValueError: if the data cannot be read, the test data has a class that the training data lacks, or there are too
             few images.
     """
-    optimizer()  # fails before the images are encoded
+    optimizer()  # raises early if SciPy is missing
     sources = [
         open_labelled(one, label_column=label_column, labels=labels) for one in (source, test) if one is not None
     ]
@@ -148,7 +147,7 @@ def from_embeddings(
     present = np.unique(train_truths)
     unknown = [names[number] for number in np.unique(test_truths) if number not in present]
     if unknown:
-        raise ValueError(f"classes in the test data without a training image: {', '.join(map(repr, unknown))}")
+        raise ValueError(f"the test data has classes without a training image: {', '.join(map(repr, unknown))}")
     names = [names[number] for number in present]
     train_truths, test_truths = np.searchsorted(present, train_truths), np.searchsorted(present, test_truths)
     kept, held = stratified(train_truths, VALIDATION, seed, "validation")

@@ -1,7 +1,7 @@
 """Retrieval: matching texts for an image among all texts, and matching images for a text among all images.
 
 Duplicates count once: images with equal pixels are one image with all of their captions, and texts with equal tokens
-are one text. A caption shared by five images is therefore correct for each of them, and all five captions of an image
+are one text. A caption that five images share is therefore correct for each of them, and all five captions of an image
 are correct.
 """
 
@@ -158,7 +158,7 @@ def by_file(pairs: Pairs) -> Pairs:
     """Merge the rows of a table that name the same image file, keeping all captions.
 
     Args:
-        pairs: pairs of any source; others than folders and tables are returned unchanged.
+        pairs: pairs from any source; only folders and tables are changed.
     """
     if not isinstance(pairs, FolderPairs):
         return pairs
@@ -197,7 +197,7 @@ def _direction(queries: np.ndarray, candidates: np.ndarray, of_query: np.ndarray
 
 
 def _distinct(images: EmbeddedImages) -> tuple[np.ndarray, np.ndarray]:
-    """Return the embeddings of distinct images, and the row among them of each image: `(images,)`."""
+    """Return the embeddings of distinct images, and the index of each image among them: `(images,)`."""
     kinds: dict[bytes, int] = {}
     rows = np.array([kinds.setdefault(fingerprint, len(kinds)) for fingerprint in images.fingerprints])
     _, firsts = np.unique(rows, return_index=True)

@@ -1,4 +1,4 @@
-"""Text embeddings, each computed once: texts with equal tokens are the same text to the model."""
+"""Text embeddings, computed once for texts with equal tokens, which the model cannot distinguish."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Distinct(NamedTuple):
     """Texts without duplicates.
 
     Attributes:
-        texts: the first of each kind.
+        texts: the first text of each group of equal ones.
         places: `(texts,)`, the index into `texts` for each given text.
         input_ids: `(distinct, seq)`.
         attention_mask: `(distinct, seq)`.

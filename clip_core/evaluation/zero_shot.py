@@ -90,7 +90,7 @@ def evaluate(
         distinct = tell_apart(classifier.processor, names, max_length)
         return distinct, classifier.embed_labels(distinct.texts, templates)
 
-    # An overlong name should fail before the images are encoded.
+    # A class name that is too long should raise before the images are encoded.
     early = None if given is None else embed(classes_of([], given).names)
     images = embed_images(classifier, pairs, batch_size=batch_size, workers=workers, tell=tell)
     names, truths = classes_of(single_labels(images.texts), given)

@@ -25,7 +25,7 @@ def given_path(value: str | os.PathLike[str]) -> Path:
     """Return a path that a user gave.
 
     Raises:
-        ValueError: it is empty, which would mean the current folder; usually a variable was not set.
+        ValueError: it is empty, usually because a variable is not set; an empty path would mean the current folder.
     """
     if os.fspath(value) == "":
         raise ValueError("the path is empty; give a folder, a file or a hub id ('.' is the current folder)")
@@ -36,13 +36,14 @@ def given_path(value: str | os.PathLike[str]) -> Path:
 def staged(folder: str | os.PathLike[str], *, replaces: re.Pattern[str] | None = None) -> Iterator[Path]:
     """Yield a temporary folder whose files move into `folder` if the block succeeds, and are deleted if it fails.
 
-    All slow writing happens before the first file is replaced, and each replacement is a rename within one file system,
-    so an interruption leaves the old files intact. JSON files move last, because an index must not name missing files.
+    All slow writing happens before the first file is replaced, and each replacement is a rename within one file system.
+    An interruption while writing therefore leaves the old files intact. JSON files move last, because an index must not
+    name missing files.
 
     Args:
         folder: the target folder, created if missing.
-        replaces: pattern of whole file names; matching old files that were not rewritten are then deleted, such as the
-            shards of an earlier save.
+        replaces: a pattern of whole file names. Matching old files that were not rewritten, such as the shards of an
+            earlier save, are deleted at the end.
 
     Raises:
         NotADirectoryError: if `folder` is a file.
@@ -86,7 +87,7 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise FileExistsError(f"{path} already exists")
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=path.parent))
-    made = staging / path.name  # with default permissions; the enclosing folder is private to its owner
+    made = staging / path.name  # a subfolder, because the staging folder itself is private to its owner
     try:
         made.mkdir()
         yield made

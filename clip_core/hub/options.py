@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class HubOptions(TypedDict, total=False):
-    """The options for locating a file on the hub. For a local source only `subfolder` counts.
+    """The options that locate a file on the hub. For a local source, only `subfolder` has an effect.
 
     Attributes:
         revision: a branch, tag or commit; `main` by default.
@@ -29,7 +29,7 @@ class HubOptions(TypedDict, total=False):
     force_download: bool
 
 
-# Keywords passed by code written for transformers that have no meaning here, whatever their value.
+# Keywords in code written for transformers that have no meaning here, whatever their value.
 _OBSOLETE = frozenset(
     {
         "_commit_hash",
@@ -51,7 +51,7 @@ _OBSOLETE = frozenset(
     }
 )
 
-# Keywords of transformers' loaders that ask for something unless they are empty -> what does it here.
+# Keywords of transformers' loaders that request something unless they are empty -> what to do instead.
 LOADER_KEYWORDS = {
     "adapter_kwargs": "load adapters into the model with PEFT",
     "device_mesh": "distribute the model by its framework, once loaded",
@@ -63,7 +63,7 @@ LOADER_KEYWORDS = {
     "max_memory": "a model is loaded onto one device, which device_map names",
     "offload_buffers": "a model is loaded onto one device, which device_map names",
     "offload_folder": "a model is loaded onto one device, which device_map names",
-    "offload_state_dict": "weights are read from the mapped file, without a copy to put aside",
+    "offload_state_dict": "weights are read from the mapped file, so there is no copy to offload",
     "quantization_config": "quantize the loaded model, such as with torchao",
     "tp_plan": "distribute the model by its framework, once loaded",
     "tp_size": "distribute the model by its framework, once loaded",
@@ -73,14 +73,14 @@ LOADER_KEYWORDS = {
 
 
 def refuse_loader_keywords(kwargs: Mapping[str, Any], class_name: str) -> None:
-    """Check that no keyword asks for what transformers' loaders do and this one does not.
+    """Check that no keyword requests a feature of transformers' loaders that this loader lacks.
 
     Args:
         kwargs: the keywords of a call, without the hub options.
         class_name: name of the class that is loaded, for the message.
 
     Raises:
-        TypeError: if one does; the message says what to do instead.
+        TypeError: if one does. The message says what to do instead.
     """
     for name in LOADER_KEYWORDS.keys() & kwargs.keys():
         raise TypeError(f"{class_name}.from_pretrained does not take {name}={kwargs[name]!r}; {LOADER_KEYWORDS[name]}")
@@ -89,7 +89,7 @@ def refuse_loader_keywords(kwargs: Mapping[str, Any], class_name: str) -> None:
 def split_hub_options(kwargs: dict[str, Any]) -> HubOptions:
     """Remove the hub options from `kwargs` in place and return them.
 
-    Keywords of transformers that have no meaning here, or ask for nothing, are dropped.
+    Keywords of transformers that have no meaning here, or request nothing, are dropped.
 
     Args:
         kwargs: the keywords of a call.

@@ -1,4 +1,4 @@
-"""Git LFS pointers: the short texts that a clone without Git LFS has in place of its large files."""
+"""Git LFS pointers: the short texts that replace large files in a clone made without Git LFS."""
 
 from __future__ import annotations
 

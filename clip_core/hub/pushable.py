@@ -39,7 +39,7 @@ class Pushable:
     push_to_hub = push_to_hub
 
     def _push(self, repo_id: str, kwargs: dict[str, Any], **saving: Any) -> str:
-        """Upload the output of `save_pretrained` with these keywords."""
+        """Upload the output of `save_pretrained`, called with the keywords `saving`."""
         return push(self, repo_id, kwargs, **saving)
 
 

@@ -1,4 +1,4 @@
-"""Loading by `from_pretrained`: the same arguments for configurations, image processors and processors."""
+"""Loading by `from_pretrained`, with the same arguments for configurations, image processors and processors."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def from_pretrained(
     """Load from a local folder, a file, or a repository on the hub.
 
     Args:
-        cls: the class to make an instance of.
-        pretrained_model_name_or_path: a local folder, the file itself, or a hub id. A processor, which has several
-            files, takes no single file.
-        cache_dir: see `clip_core.hub.HubOptions`, also for the options below.
+        cls: the class to create an instance of.
+        pretrained_model_name_or_path: a local folder, the file itself, or a hub id. A processor has several files, so
+            it accepts no single file.
+        cache_dir: see `clip_core.hub.HubOptions`, like the options below.
         force_download: download again even if cached.
         local_files_only: do not contact the hub.
         token: for private repositories.
         revision: a branch, tag or commit.
-        **kwargs: `subfolder`, and values that override those of the file. Configurations and image processors take
-            `return_unused_kwargs=True` to return a pair with the keywords that they do not have. Processors take
-            `use_fast=False` for a `CLIPTokenizer`.
+        **kwargs: `subfolder`, and values that override those of the file. With `return_unused_kwargs=True`,
+            configurations and image processors return a pair with the keywords that are not theirs. With
+            `use_fast=False`, processors use a `CLIPTokenizer`.
 
     Returns:
         An instance of the class.
@@ -51,11 +51,11 @@ def from_pretrained(
 
 
 class Readable:
-    """A mixin that adds `from_pretrained` to classes with a `_read`."""
+    """A mixin that adds `from_pretrained` to classes with a method `_read`."""
 
     from_pretrained = classmethod(from_pretrained)
 
     @classmethod
     def _read(cls, source: str | os.PathLike[str], options: HubOptions, keywords: dict[str, Any]) -> Any:
-        """Load from a source, given the hub options and the remaining keywords of `from_pretrained`."""
+        """Load an instance from a source, given the hub options and the remaining keywords of `from_pretrained`."""
         raise NotImplementedError

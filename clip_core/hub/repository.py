@@ -23,8 +23,8 @@ def first_in_repository(repo_id: str, names: Sequence[str], options: HubOptions)
         options: the hub options.
 
     Returns:
-        The path and an empty string; or None and the reason why the hub could not be asked, empty if it has none of the
-        files. Without access to the hub, a cached copy is assumed to be complete.
+        The path and an empty string; or None and the reason why the hub could not be contacted, which is empty if the
+        repository has none of the files. Without access to the hub, a cached copy is assumed to be complete.
 
     Raises:
         FileNotFoundError: if the repository or revision does not exist, or is neither cached nor accessible.
@@ -40,7 +40,7 @@ def first_in_repository(repo_id: str, names: Sequence[str], options: HubOptions)
                 return Path(hf_hub_download(repo_id, name, **arguments)), ""
         except LocalEntryNotFoundError as error:
             reason = reason or _why_not_asked(error, options)
-            arguments["local_files_only"] = True  # one failed attempt to reach the hub is enough
+            arguments["local_files_only"] = True  # do not try to reach the hub again
         except EntryNotFoundError:
             continue
     if reason and _cached_snapshot(repo_id, options) is None:
@@ -51,7 +51,7 @@ def first_in_repository(repo_id: str, names: Sequence[str], options: HubOptions)
 
 
 def commit_of(path: Path) -> str | None:
-    """Return the commit that a file in the download cache is of; None for any other file.
+    """Return the commit of a file in the download cache; None for any other file.
 
     Args:
         path: such as ".../snapshots/<commit>/config.json".
@@ -61,7 +61,7 @@ def commit_of(path: Path) -> str | None:
 
 
 def files_in_repository(repo_id: str, options: HubOptions) -> list[str]:
-    """Return the names of all files, or of the cached copy if the hub cannot be reached.
+    """Return the names of all files in a repository, or in its cached copy if the hub cannot be reached.
 
     Args:
         repo_id: the repository.
@@ -81,7 +81,7 @@ def files_in_repository(repo_id: str, options: HubOptions) -> list[str]:
             pass
     snapshot = _cached_snapshot(repo_id, options)
     if snapshot is None:
-        raise FileNotFoundError(f"{repo_id!r} is neither a local folder nor in the cache, and the hub was not asked")
+        raise FileNotFoundError(f"{repo_id!r} is neither a local folder nor cached, and the hub was not contacted")
     return [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
 
 
@@ -127,7 +127,7 @@ def upload_folder(
             commit_message=commit_message or "Upload model",
             revision=revision,
             create_pr=create_pr,
-            ignore_patterns=[".saving-*"],  # left by a killed save (clip_core.hub.files.staged)
+            ignore_patterns=[".saving-*"],  # left behind by a killed save; see clip_core.hub.files.staged
         )
         return str(commit.commit_url)
     except HfHubHTTPError as error:
@@ -178,7 +178,7 @@ def _errors_in_one_line(repo_id: str, options: HubOptions) -> Iterator[None]:
         raise FileNotFoundError(
             f"{repo_id!r} could not be downloaded: the hub returned status {_status(error)}; try again later"
         ) from error
-    except ValueError as error:  # raised by huggingface_hub when it cannot honour force_download
+    except ValueError as error:  # raised by huggingface_hub if force_download is impossible
         raise FileNotFoundError(
             f"{repo_id!r} cannot be downloaded again, as force_download=True requests: {_why_not_asked(error, options)}"
         ) from error
@@ -189,7 +189,7 @@ def _errors_in_one_line(repo_id: str, options: HubOptions) -> Iterator[None]:
 
 
 def _broken_on_the_way() -> tuple[type[BaseException], ...]:
-    """Return the errors of a broken connection: OSError from requests; bases of HfHubHTTPError from httpx, newer."""
+    """Return the errors of a broken connection: OSError from requests; newer releases raise httpx's."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return (OSError, *HfHubHTTPError.__bases__)
@@ -203,7 +203,7 @@ def _why_not_asked(error: Exception, options: HubOptions) -> str:
     from huggingface_hub.constants import HF_HUB_OFFLINE
 
     if options.get("local_files_only"):
-        return "local_files_only=True rules out asking the hub; omit it to download"
+        return "local_files_only=True forbids contacting the hub; omit it to download"
     if HF_HUB_OFFLINE:
         return "offline mode is on; unset HF_HUB_OFFLINE to download"
     cause = error.__cause__
@@ -227,7 +227,7 @@ def _cached_snapshot(repo_id: str, options: HubOptions) -> Path | None:
             revision=options.get("revision"),
             cache_dir=os.fspath(cache_dir) if (cache_dir := options.get("cache_dir")) else None,
             local_files_only=True,
-            allow_patterns=[],  # no files: newer versions would otherwise require a complete copy
+            allow_patterns=[],  # no files; otherwise, newer versions require a complete copy
         )
     except LocalEntryNotFoundError:
         return None

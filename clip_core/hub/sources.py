@@ -26,12 +26,12 @@ def find_file(
     exact: bool = False,
     **options: Unpack[HubOptions],
 ) -> Path | None:
-    """Return the path of the first of `names` in the source, downloading if needed; None if it has none.
+    """Return the path of the first of `names` in the source, downloading it if needed; None if the source has none.
 
     Args:
         source: a local folder, a local file, or a hub id such as "openai/clip-vit-base-patch32". A local file matches
-            its own name, or a single requested name with the same extension (`.json`); for other names its folder is
-            searched.
+            its own name, or a single requested name with the same extension (`.json`). Other names are searched for in
+            its folder.
         names: file names, relative to the source and its subfolder, in order of preference.
         exact: match a local file by its own name only, not by its extension.
         **options: see `HubOptions`.
@@ -44,7 +44,7 @@ def find_file(
 
 
 def require_file(source: str | os.PathLike[str], names: str | Sequence[str], **options: Unpack[HubOptions]) -> Path:
-    """Return the path like `find_file`, for a file that must exist.
+    """Return the path like `find_file`, but raise an error if there is no such file.
 
     Args:
         source: as in `find_file`.
@@ -66,7 +66,7 @@ def require_file(source: str | os.PathLike[str], names: str | Sequence[str], **o
 
 
 def list_files(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> list[str]:
-    """Return the sorted names of a source's files, relative to its subfolder; of a cached copy if offline.
+    """Return the sorted names of a source's files, relative to its subfolder; if offline, those in the cached copy.
 
     Args:
         source: as in `find_file`.
@@ -89,7 +89,7 @@ def list_files(source: str | os.PathLike[str], **options: Unpack[HubOptions]) ->
 
 
 def check_file_name(name: str) -> str:
-    """Check that a file name read from a file stays inside its folder, and return it.
+    """Return a file name read from a file, after checking that it stays inside its folder.
 
     Args:
         name: the file name.
@@ -122,7 +122,7 @@ def _subfolder(options: HubOptions) -> str:
 def _search(
     source: str | os.PathLike[str], names: list[str], options: HubOptions, *, exact: bool = False
 ) -> tuple[Path | None, str]:
-    """Return the file, or None and, if the hub could not be asked, the reason."""
+    """Return the file, or None and, if the hub could not be contacted, the reason."""
     subfolder = _subfolder(options)
     path = given_path(source).expanduser()
     if path.is_file():
@@ -159,7 +159,7 @@ def _place(source: str | os.PathLike[str], options: HubOptions) -> str:
 
 
 def _what_is_there(source: str | os.PathLike[str], options: HubOptions) -> str:
-    """Return the end of a message that lists the source's files, as far as they are known."""
+    """Return the end of a message: a list of the source's files, as far as they are known."""
     try:
         names = list_files(source, **options)
     except OSError:

@@ -1,7 +1,8 @@
-"""Grey images of more than 8 bits per pixel: scaled to 8 if their file states the depth, and otherwise clipped.
+"""Grey images of more than 8 bits per pixel: scaled to 8 bits if the file states the depth, clipped otherwise.
 
-Pillow's own conversion to RGB clips 16 bits to 255, which leaves white, and floats between 0 and 1 to 0, which is
-black. Deeper colours, such as a 16-bit RGB PNG, need no care: Pillow opens them with the high byte of each value.
+Pillow's own conversion to RGB clips 16-bit values to 255, which turns the image white, and truncates floats between 0
+and 1 to 0, which turns it black. Images with deeper colours, such as 16-bit RGB PNGs, need no special treatment: Pillow
+keeps the high byte of each value when it opens them.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from PIL import Image
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# The first letters of Pillow's modes of more than 8 bits: "I", "I;16", "I;16B" and so on, and "F".
+# First letters of Pillow's modes with more than 8 bits: "I", "I;16", "I;16B" and so on, and "F".
 _DEEP = ("I", "F")
 
-# Formats that Pillow opens as "I" with values of 16 bits.
+# Formats with 16-bit values that Pillow opens in mode "I".
 _SIXTEEN_BITS = frozenset({"PNG", "PPM"})
 
-# Tags of TIFF.
+# TIFF tags.
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _WHITE_IS_ZERO, _SIGNED = 0, 2
 
@@ -40,7 +41,7 @@ def warn_of_clipping(image: Image.Image, stacklevel: int) -> None:
 
     Args:
         image: an image for which `is_deep` is true.
-        stacklevel: as in `warnings.warn`, from the caller of this function.
+        stacklevel: as in `warnings.warn`, counted from the caller of this function.
     """
     warnings.warn(
         f"the values of an image of mode {image.mode!r} are clipped to 0..255, as in transformers, because the image "
@@ -51,17 +52,17 @@ def warn_of_clipping(image: Image.Image, stacklevel: int) -> None:
 
 
 def scaling_to_bytes(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
-    """Return the function that scales an image to 8 bits, by the depth that its file states.
+    """Return a function that scales an image to 8 bits, according to the depth that its file states.
 
-    Of integers it keeps the 8 highest bits, as Pillow does of deep colours. Negative values become 0. Where a file
-    states 32 bits, or no number, values up to 65535 count as 16 bits, and up to 255 as 8. Floats are scaled from 0..1;
-    whole numbers from 0 to 255 are kept.
+    Integers keep their 8 highest bits, as Pillow keeps them for deep colours. Negative values become 0. If the file
+    states 32 bits or no depth, values up to 255 count as 8 bits, and values up to 65535 as 16. Floats are scaled from
+    0..1, unless they are whole numbers from 0 to 255, which are kept.
 
     Args:
-        image: the image as opened; transposed copies have lost what the file states.
+        image: the image as opened; transposed copies no longer know what the file states.
 
     Returns:
-        A function of the image or a transposed copy. It raises a ValueError for floats in neither range.
+        A function of the image or a transposed copy. It raises a ValueError for floats outside both ranges.
     """
     if image.mode == "F":
         return lambda image: Image.fromarray(_bytes_of_floats(np.asarray(image)))
@@ -77,7 +78,7 @@ def scaling_to_bytes(image: Image.Image) -> Callable[[Image.Image], Image.Image]
 
 
 def _depth(image: Image.Image, tags: Any) -> tuple[int, bool]:
-    """Return the bits per pixel, and True if one is the sign."""
+    """Return the number of bits per pixel, and True if the values are signed."""
     if _BITS_PER_SAMPLE in tags:
         return tags[_BITS_PER_SAMPLE][0], tags.get(_SAMPLE_FORMAT, (0,))[0] == _SIGNED
     is_short = image.mode.startswith("I;16") or image.format in _SIXTEEN_BITS
@@ -85,9 +86,9 @@ def _depth(image: Image.Image, tags: Any) -> tuple[int, bool]:
 
 
 def _high_byte(values: np.ndarray, bits: int, *, is_signed: bool) -> np.ndarray:
-    """Return the 8 highest bits of each value, uint8; the sign is not among them."""
+    """Return the 8 highest bits of each value, not counting the sign, as uint8."""
     if bits == 32 and not is_signed:
-        values = values.view(np.uint32)  # Pillow has only signed ones
+        values = values.view(np.uint32)  # Pillow has only signed integers
     highest = values.max()
     if bits == 32 and highest < 1 << 16:
         bits = 8 if highest < 1 << 8 else 16

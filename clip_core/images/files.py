@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 PREPROCESSOR_NAME = "preprocessor_config.json"
 PROCESSOR_NAME = "processor_config.json"
 
-# Keys of a file that describe the file; the class writes its own name, and the rest is obsolete.
+# Keys that describe the file itself. The class writes its own name; the others are obsolete.
 _DROPPED_KEYS = {"feature_extractor_type", "image_processor_type", "_valid_processor_keys"}
-# Keywords of transformers with no choice to make here.
+# Keywords of transformers that leave no choice here.
 _IGNORED_KEYWORDS = {"use_fast"}
 
 
 class BaseImageProcessor(Pushable, Readable):
     """The base class that reads and writes attributes.
 
-    All public attributes are written, so keys of a file beyond the class's arguments survive a round trip.
+    All public attributes are written, so keys of a file that are not arguments survive a round trip.
 
     Args:
         **kwargs: further keys of a file; each becomes an attribute.
@@ -151,7 +151,7 @@ class BaseImageProcessor(Pushable, Readable):
 
 
 def read_image_processor(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> tuple[Path, dict[str, Any]]:
-    """Return a source's image processor settings, and the file that holds them.
+    """Return the image processor settings of a source, and the path of the file that holds them.
 
     Args:
         source: a local folder, the file itself, or a hub id.
@@ -162,14 +162,14 @@ def read_image_processor(source: str | os.PathLike[str], **options: Unpack[HubOp
         ValueError: if the file has no such settings.
     """
     names = [PREPROCESSOR_NAME, PROCESSOR_NAME]
-    # Looked up by a single name, a local file matches whatever it is called.
+    # Looked up by one name only, a local file matches regardless of its own name.
     is_json = Path(source).suffix == ".json" and Path(source).is_file()
     path = (find_file(source, PREPROCESSOR_NAME) if is_json else None) or require_file(source, names, **options)
     content = read_json(path)
     if isinstance(content, dict) and (path.name == PROCESSOR_NAME or "image_processor" in content):
         content = content.get("image_processor")
     if not isinstance(content, dict):
-        raise ValueError(f"{path} has no image processor settings; expected those of a {PREPROCESSOR_NAME}")  # noqa: TRY004  the file is at fault
+        raise ValueError(f"{path} has no image processor settings; expected the content of a {PREPROCESSOR_NAME}")  # noqa: TRY004  the file is at fault
     return path, content
 
 

@@ -1,4 +1,4 @@
-"""Image inputs: finding and opening image files, and any other form of image a caller may pass, one at a time."""
+"""Image inputs: finding and opening image files, and yielding images of any other form, one at a time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Source = str | Path | Image.Image | np.ndarray
 
 
-# Formats that Pillow registers without a decoder: every such file would count as broken.
+# Formats that Pillow registers without a decoder. Every such file would be reported as damaged.
 _NAMES_ALONE = frozenset({"BUFR", "GRIB", "HDF5", "MPEG"})
 
 
@@ -34,7 +34,7 @@ class ImageFileError(ValueError):
 
 
 def find_images(pattern: str) -> list[Path]:
-    """Return the sorted image files behind a path: the file itself, a folder's at any depth, or a glob's matches.
+    """Return the sorted image files behind a path: the file itself, all files in a folder tree, or a glob's matches.
 
     Args:
         pattern: a file, a folder or a glob.
@@ -63,12 +63,12 @@ def _found(path: Path, pattern: str) -> list[Path]:
     matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207  it may be absolute
     found = _image_files([*matches, *(inner for match in matches if match.is_dir() for inner in match.rglob("*"))])
     if not found:
-        raise ImageFileError(f"{pattern}: no image matches")
+        raise ImageFileError(f"{pattern}: no image matches this pattern")
     return found
 
 
 def open_image(path: Path) -> Image.Image:
-    """Open and decode an image, in the mode of its file; see `load_image` for an upright one in RGB.
+    """Open and decode an image, in the mode of its file; `load_image` returns an upright RGB image.
 
     Args:
         path: the file.
@@ -107,7 +107,7 @@ def decoding_errors_named(name: str, content: Path | bytes = b"") -> Iterator[No
 
 
 def _image_files(paths: Iterable[Path]) -> list[Path]:
-    """Return the image files among the paths, sorted; one reached through several links counts once."""
+    """Return the sorted image files among the paths. A file reached through several folder links counts once."""
     endings = {
         ending
         for ending, format_ in Image.registered_extensions().items()
@@ -116,7 +116,7 @@ def _image_files(paths: Iterable[Path]) -> list[Path]:
     files = {path for path in paths if path.suffix.lower() in endings and path.is_file()}
     by_place: dict[Path, Path] = {}
     for path in sorted(files, key=lambda path: (len(path.parts), path)):
-        by_place.setdefault(path.parent.resolve() / path.name, path)  # a link to a file has its own name
+        by_place.setdefault(path.parent.resolve() / path.name, path)  # a link to a file counts separately
     return sorted(by_place.values())
 
 
@@ -126,7 +126,7 @@ _SECONDS = 60.0
 
 
 def flat_images(images: Any, name: str = "images") -> Iterator[tuple[str, Image.Image | np.ndarray]]:
-    """Yield all images of a call in order, each with its name in messages, such as "images[2]".
+    """Yield all images of a call in order, each with the name used in messages, such as "images[2]".
 
     Args:
         images: a PIL image; an array of numpy or of a backend's framework with 2 or 3 axes, or 4 for a batch; a path,
@@ -137,7 +137,7 @@ def flat_images(images: Any, name: str = "images") -> Iterator[tuple[str, Image.
         Files and URLs as upright RGB images (see `load_image`); PIL images unchanged; arrays as numpy.
 
     Raises:
-        TypeError: if anything else is among them.
+        TypeError: if one of them is anything else.
         ValueError: if an image cannot be read, or is an array of another shape or kind. The message names it.
     """
     return (opened(*source) for source in flat_sources(images, name))
@@ -200,7 +200,7 @@ def load_image(source: str | Path) -> Image.Image:
     elif text.startswith("data:image/"):
         image = _decoded(_from_base64(text.partition(",")[2]), shortened(text))
     else:
-        # A long string that names no file may be base64. A Path never is, and is quoted in full.
+        # A long string that is not an existing path may be base64. A Path is never base64, and is quoted in full.
         image = open_image(source) if isinstance(source, Path) else _from_path_or_base64(text)
     return _upright(image, text if isinstance(source, Path) else shortened(text))
 
@@ -253,7 +253,7 @@ def _from_path_or_base64(text: str) -> Image.Image:
         try:
             return _decoded(_from_base64(text), text)
         except ImageFileError:
-            pass  # not base64 either: most likely meant as a path
+            pass  # not base64 either: most likely a path
         if len(text) > SHOWN_CHARACTERS:
             raise ImageFileError(f"{shortened(text)}: neither an existing file nor a base64 image") from None
         raise

@@ -1,4 +1,4 @@
-"""Image pipeline: a call's images, one by one, through the steps that its settings request."""
+"""Image pipeline: applies the steps in the settings to the images of a call, one by one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _MOST_THREADS = 8
 
-# Frames between a warning and the call of an image processor: the generators, `preprocess` and `__call__`.
+# Stack frames between a warning and the caller of an image processor: the generators, `preprocess` and `__call__`.
 _TO_THE_CALLER = 7
 
 
@@ -43,7 +43,7 @@ def process_images(
     output_format: ChannelFormat | None,
     num_threads: int | None = 1,
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield each image of `flat_images`, by name, as the array that the settings produce.
+    """Yield the name of each image of `flat_images`, and the array that the settings produce from it.
 
     Args:
         images: see `flat_images`.
@@ -51,7 +51,7 @@ def process_images(
         input_format: the channel axis of arrays; None to infer it from the first array, for all. PIL images and files
             always have their channels last.
         output_format: the channel axis of the results; None to keep that of the input.
-        num_threads: threads that share the images; None for the useful maximum.
+        num_threads: number of threads to use; None for the largest useful number.
 
     Raises:
         TypeError: if an item is not an image.
@@ -63,7 +63,7 @@ def process_images(
 
 
 def usable_threads() -> int:
-    """Return the useful number of threads: one per processor of this process, up to what Python can feed."""
+    """Return the useful number of threads: one per processor of this process, up to what Python can keep busy."""
     affinity = getattr(os, "sched_getaffinity", None)  # not available on every system
     processors = len(affinity(0)) if affinity else os.cpu_count() or 1
     return min(processors, _MOST_THREADS)
@@ -72,7 +72,7 @@ def usable_threads() -> int:
 def on_channels_last(
     step: Callable[[np.ndarray], np.ndarray], image: np.ndarray, data_format: object, input_data_format: object
 ) -> np.ndarray:
-    """Apply one step, written for channels last, to an array in either channel format, returning either.
+    """Apply a step written for channels-last arrays to an array in either channel format.
 
     Args:
         step: maps `(height, width, channels)` to the same layout.
@@ -88,7 +88,7 @@ def on_channels_last(
 def _with_formats(
     sources: Iterator[tuple[str, Source]], array_format: ChannelFormat | None
 ) -> Iterator[tuple[str, Source, ChannelFormat]]:
-    """Yield each source with its channel format, inferred for arrays from the first one unless given."""
+    """Yield each source with its channel format. The format of arrays is that of the first array unless given."""
     for name, source in sources:
         if not isinstance(source, np.ndarray):
             yield name, source, LAST
@@ -100,7 +100,7 @@ def _with_formats(
 
 
 def _with_warnings(sources: Iterator[tuple[str, Source]], settings: ImageSettings) -> Iterator[tuple[str, Source]]:
-    """Yield the sources. Warn if the first was rescaled already, and of the first that will be clipped."""
+    """Yield the sources. Warn if the first image seems rescaled already, and about the first that will be clipped."""
     has_warned = False
     for place, (name, source) in enumerate(sources):
         if settings.do_convert_rgb and isinstance(source, Image.Image) and is_deep(source):
@@ -122,7 +122,7 @@ def _process(
     name, image = opened(name, source)
     with errors_named(name):
         pixels = _as_pixels(image, convert_rgb=settings.do_convert_rgb)
-        # An image that will be resized can stay an image.
+        # If it will be resized, a PIL image need not be converted to an array.
         if isinstance(pixels, np.ndarray) or not settings.do_resize:
             pixels = to_channels_last(np.asarray(pixels), input_format)
         processed = from_channels_last(settings.apply(pixels), output_format or input_format)
@@ -134,7 +134,7 @@ def _in_threads(
     sources: Iterator[tuple[str, Source, ChannelFormat]],
     num_threads: int | None,
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield `process` of each source, in order."""
+    """Yield the results of `process` in the order of the sources."""
     some = list(islice(sources, 2))
     sources = chain(some, sources)
     count = 1 if len(some) == 1 else num_threads or usable_threads()
@@ -146,7 +146,7 @@ def _in_threads(
 
 
 def _as_pixels(image: Image.Image | np.ndarray, *, convert_rgb: bool) -> Image.Image | np.ndarray:
-    """Return an RGB image, or an array."""
+    """Return an RGB image, or an array unchanged."""
     if isinstance(image, Image.Image):
         if image.width == 0 or image.height == 0:
             raise ValueError(f"an image of {image.width} by {image.height} has no pixels")
@@ -167,6 +167,6 @@ def _warn_if_rescaled(image: Image.Image | np.ndarray) -> None:
     pixels = np.asarray(image)
     if pixels.size and pixels.dtype != np.uint8 and pixels.min() >= 0 and pixels.max() <= 1:
         warnings.warn(
-            "the images' values range from 0 to 1 and may already be rescaled; if so, pass do_rescale=False",
+            "the images' values range from 0 to 1 so they may already be rescaled; if they are, pass do_rescale=False",
             stacklevel=_TO_THE_CALLER + 1,
         )

@@ -44,8 +44,8 @@ class CLIPImageProcessor(BaseImageProcessor):
         image_mean: one value per channel, or one for all; OpenAI's by default.
         image_std: one value per channel, or one for all; OpenAI's by default.
         do_convert_rgb: convert PIL images to RGB; arrays are kept as they are.
-        **kwargs: other keys of a file; kept and written back. `use_square_size=True`, from old files, makes `size` a
-            square.
+        **kwargs: other keys of a file; they are kept and written back. `use_square_size=True`, from old files, makes
+            `size` a square.
 
     Example:
         >>> image_processor = CLIPImageProcessor()
@@ -73,7 +73,7 @@ class CLIPImageProcessor(BaseImageProcessor):
     ) -> None:
         is_square = bool(kwargs.get("use_square_size"))
         if is_square:
-            del kwargs["use_square_size"]  # `size` will state it
+            del kwargs["use_square_size"]  # `size` states the square
         super().__init__(**kwargs)
         self.do_resize = do_resize
         self.size = size_dict({"shortest_edge": 224} if size is None else size, "size", square=is_square)
@@ -118,7 +118,7 @@ class CLIPImageProcessor(BaseImageProcessor):
         Args:
             images: one image or a batch, possibly nested; see `clip_core.images.inputs.flat_images`. Values range from
                 0 to 255; for values from 0 to 1 pass `do_rescale=False`.
-            do_resize: overrides the attribute of the same name, as do the arguments below.
+            do_resize: overrides the attribute of this name, like the next ten arguments.
             size: overrides `size`.
             resample: overrides `resample`.
             do_center_crop: overrides `do_center_crop`.
@@ -135,17 +135,17 @@ class CLIPImageProcessor(BaseImageProcessor):
             input_data_format: channel format of arrays: "channels_first", "channels_last", or None to infer it from the
                 first array for all. "none" means `(height, width)`, without channels. PIL images and files always have
                 their channels last.
-            num_threads: threads that share the images of a batch; None for one per processor, up to 8.
-            **kwargs: unknown keywords; a warning names them.
+            num_threads: number of threads that process the images; None for one per processor, up to 8.
+            **kwargs: unknown keywords, reported in a warning.
 
         Returns:
-            `pixel_values`: one array per image, `(channels, height, width)` or `(height, width, channels)`, float32, or
-                as in `ImageSettings.apply` without rescaling; a single tensor with `return_tensors`.
+            `pixel_values`: one array per image, `(channels, height, width)` or `(height, width, channels)`. Their dtype
+                is float32; without rescaling, see `ImageSettings.apply`. With `return_tensors`, a single tensor.
 
         Raises:
             TypeError: if an item is not an image.
-            ValueError: if an image or an argument is invalid, or the results differ in size and should form one tensor.
-                The message names the image by its index in `images` and its path.
+            ValueError: if an image or an argument is invalid, or the results differ in size although `return_tensors`
+                is given. The message names the image by its index in `images` and its path.
         """
         given = locals()  # the arguments, before any other local is defined
         if kwargs:
@@ -163,12 +163,12 @@ class CLIPImageProcessor(BaseImageProcessor):
             )
         )
         if not processed:
-            raise ValueError("there are no images; give at least one")
+            raise ValueError("images is empty; give at least one")
         pixel_values = [array for _, array in processed]
         if tensor_type is None:
             return BatchFeature({"pixel_values": pixel_values})
         _check_one_shape(processed)
-        # A batch of one is not copied.
+        # Avoids copying a batch of one.
         batch = pixel_values[0][np.newaxis] if len(pixel_values) == 1 else np.stack(pixel_values)
         return BatchFeature({"pixel_values": batch}, tensor_type)
 
@@ -275,7 +275,7 @@ class CLIPImageProcessor(BaseImageProcessor):
         )
 
 
-# An alias: one class, with the values of transformers' slow processor, and no second one on torchvision.
+# An alias. There is one class, with the values of transformers' slow processor, and no second one based on torchvision.
 CLIPImageProcessorFast = CLIPImageProcessor
 
 
@@ -296,6 +296,6 @@ def _check_one_shape(processed: list[tuple[str, np.ndarray]]) -> None:
     for name, array in processed:
         if array.shape != first.shape:
             raise ValueError(
-                f"{first_name} has shape {first.shape} after processing, but {name} has {array.shape}; crop them, "
-                "resize them to one height and width, or omit return_tensors"
+                f"{first_name} has shape {first.shape} after processing, but {name} has shape {array.shape}; crop the "
+                "images, resize them to one height and width, or omit return_tensors"
             )

@@ -1,15 +1,15 @@
-"""Pillow's bicubic resizing of RGB bytes, as matrix products, restricted to the part that a crop keeps.
+"""Pillow's bicubic resizing of RGB bytes, as matrix products, limited to the part that a crop keeps.
 
-Pillow resizes along the rows, rounds to bytes, and resizes down the columns, or the other way round (`Resample.c`).
-Each output is a sum of bytes times weights, which are integers in units of 2**-22. BLAS computes many such sums at
-once, and no row or column is computed that the crop would discard. (Pillow accepts the box of the crop, but stores it
-in single precision, and some pixels come out off by one.)
+Pillow resizes along the rows, rounds to bytes, and then resizes down the columns, or the other way round
+(`Resample.c`). Each output is a weighted sum of bytes; the weights are integers in units of 2**-22. BLAS computes many
+such sums at once, and rows and columns that the crop discards are not computed. (Pillow accepts the crop as a box but
+stores it in single precision, which makes some pixels off by one.)
 
-The sums are in float32, which is inexact with a known error bound. The few sums, some in ten thousand, that lie within
-that bound of a rounding boundary are recomputed in float64, which is exact in any order of summation. All bytes
+The sums are computed in float32, with a known error bound. A few sums, about one in several thousand, lie within that
+bound of a rounding boundary. They are recomputed in float64, which is exact in any order of summation. All bytes
 therefore equal Pillow's.
 
-Most weights are zero, so outputs are computed in blocks of neighbours, each from its own stretch of the input.
+Most weights are zero, so outputs are computed in blocks of neighbours, each from its own part of the input.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ONE = 1 << 22  # Pillow's fixed-point unit of the weights
 
 _BLOCK = 16  # outputs per block: larger blocks waste multiplications by zero, smaller ones waste calls
 _STRIP = 1 << 18  # pixels held as float32 at a time, small enough for the processor's cache
-_FEW = 1 / 64  # fraction of the sums in doubt up to which they are recomputed one by one
+_FEW = 1 / 64  # uncertain sums up to this fraction are recomputed one by one
 
 _scratch = threading.local()
 
@@ -67,7 +67,7 @@ def resample_bicubic(
         shape: `(height, width)` of the whole result.
         rows: the rows of the result to return.
         columns: the columns of the result to return.
-        down_first: resize down the columns before along the rows.
+        down_first: resize down the columns first, then along the rows.
 
     Returns:
         An array `(rows, columns, 3)`, uint8, with channels first in memory.
@@ -87,7 +87,7 @@ def resample_bicubic(
 
 
 def goes_down_first(shape: tuple[int, int], new_shape: tuple[int, int]) -> bool | None:
-    """Return True if the installed Pillow resizes down the columns first, from one `(height, width)` to another.
+    """Return True if the installed Pillow resizes down the columns first for these `(height, width)`.
 
     Pillow 13 does so if the height shrinks by more than twice as much as the width; earlier versions never do.
 
@@ -96,7 +96,7 @@ def goes_down_first(shape: tuple[int, int], new_shape: tuple[int, int]) -> bool 
         new_shape: `(height, width)` of the result.
 
     Returns:
-        True or False; None if that Pillow's values differ from those computed here, as in some builds.
+        True or False; None if the installed Pillow's values differ from those computed here, as in some builds.
     """
     may_go_down_first = _checked_with_pillow()
     return may_go_down_first and _shrinks_down(shape, new_shape)
@@ -109,7 +109,7 @@ def _shrinks_down(shape: tuple[int, int], new_shape: tuple[int, int]) -> bool:
 
 @cache
 def _checked_with_pillow() -> bool | None:
-    """Return True if the installed Pillow ever goes down first; None if it agrees with neither order."""
+    """Return True if the installed Pillow ever goes down first; None if it matches neither order."""
     noise = np.random.default_rng(0).integers(0, 256, (61, 83, 3), dtype=np.uint8)
     new_shapes = ((23, 31), (23, 79), (23, 64), (22, 64), (97, 5), (70, 120), (60, 100))  # both sides of the rule
 
@@ -124,7 +124,7 @@ def _checked_with_pillow() -> bool | None:
 
 @lru_cache(maxsize=128)
 def resampling_axis(length: int, new_length: int, first: int, last: int) -> Axis:
-    """Compute the weights of outputs `first` to `last` (exclusive), of `new_length`, from `length` inputs.
+    """Compute the weights of outputs `first` to `last` (exclusive) when `length` inputs become `new_length` outputs.
 
     Args:
         length: length of the input.
@@ -140,7 +140,7 @@ def resampling_axis(length: int, new_length: int, first: int, last: int) -> Axis
     block, place = np.divmod(np.arange(count), _BLOCK)
     output, tap = np.nonzero(weights)
     blocks[block[output], begins[output] - starts[block[output]] + tap, place[output]] = weights[output, tap]
-    # The error of a sum of n products is at most n rounding units of the sum of magnitudes (Higham, "Accuracy and
+    # The error of a sum of n products is at most n rounding units of the sum of their magnitudes (Higham, "Accuracy and
     # Stability of Numerical Algorithms", 3.1), plus one unit of 256 for each of the two additions in _round.
     unit = np.finfo(np.float32).eps / 2
     doubt = unit * (255 * (weights.shape[1] + 1) * np.abs(weights).sum(axis=1).max() + 2 * 256)
@@ -161,7 +161,7 @@ def _weights(length: int, new_length: int, outputs: np.ndarray) -> tuple[np.ndar
     taps = np.arange((ends - begins).max())
     weights = _bicubic((taps + begins[:, None] - centers[:, None] + 0.5) * (1.0 / filter_scale))
     weights[taps >= (ends - begins)[:, None]] = 0
-    sums = np.cumsum(weights, axis=1)[:, -1:]  # sequential, which np.sum is not
+    sums = np.cumsum(weights, axis=1)[:, -1:]  # summed sequentially, unlike np.sum
     weights = weights / sums * _ONE
     return begins, ends, np.trunc(weights + np.copysign(0.5, weights)) / _ONE
 
@@ -182,7 +182,7 @@ def _resize(
         image: an image, or bytes `(3, height, width)`.
         axis: the weights for each line.
         lines: the rows to produce; the columns if `is_down`.
-        inputs: the stretch of each line that `axis` covers.
+        inputs: the part of each line that `axis` covers.
         is_down: the lines are columns.
     """
 
@@ -210,7 +210,7 @@ def _resize_strip(strip: np.ndarray, axis: Axis, sums: np.ndarray, into: np.ndar
         if len(doubtful[0]) <= _FEW * into.size:
             into[doubtful] = _one_by_one(strip, axis, *doubtful)
             return
-    # Thousands of inputs per output; or a chessboard, which is grey between 127 and 128 nearly everywhere.
+    # Thousands of inputs per output; or a chessboard pattern, whose outputs lie between 127 and 128 nearly everywhere.
     sums = np.empty(into.shape)
     _multiply(strip.astype(np.float64), axis, sums)
     _round(sums, 0.0, into)
@@ -225,7 +225,7 @@ def _multiply(strip: np.ndarray, axis: Axis, sums: np.ndarray) -> None:
 
 
 def _round(sums: np.ndarray, doubt: float, into: np.ndarray) -> np.ndarray:
-    """Round to the nearest byte, halves up; return a mask of those that an error of up to `doubt` could change.
+    """Round to the nearest byte, halves up; return a mask of the sums that an error of up to `doubt` could change.
 
     Overwrites `sums`.
     """
@@ -240,7 +240,7 @@ def _round(sums: np.ndarray, doubt: float, into: np.ndarray) -> np.ndarray:
 def _one_by_one(
     strip: np.ndarray, axis: Axis, channels: np.ndarray, lines: np.ndarray, outputs: np.ndarray
 ) -> np.ndarray:
-    """Compute individual bytes, from sums in float64."""
+    """Compute selected bytes one by one, from sums in float64."""
     block, place = np.divmod(outputs, _BLOCK)
     inputs = np.minimum(axis.starts[block, np.newaxis] + np.arange(axis.weights.shape[1]), strip.shape[2] - 1)
     values = strip[channels[:, np.newaxis], lines[:, np.newaxis], inputs]
@@ -251,7 +251,7 @@ def _one_by_one(
 
 
 def _nonzero(mask: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return `np.nonzero`, in memory order, which is many times faster when little is found."""
+    """Return `np.nonzero` in memory order, which is many times faster for sparse masks."""
     order = sorted(range(mask.ndim), key=mask.strides.__getitem__, reverse=True)
     laid_out = mask.transpose(order)
     found = np.unravel_index(np.flatnonzero(laid_out), laid_out.shape)
@@ -259,7 +259,7 @@ def _nonzero(mask: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _parts(lines: range, length: int) -> Iterator[range]:
-    """Yield as many rows or columns at a time as should be held at once."""
+    """Yield ranges of rows or columns that are small enough to hold in memory at once."""
     count = max(1, _STRIP // length)
     return (lines[first : first + count] for first in range(0, len(lines), count))
 
@@ -277,7 +277,7 @@ def _read(image: Image.Image | np.ndarray, rows: range, columns: range) -> np.nd
 
 
 def _buffer(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Return scratch memory of this thread, reused across calls: allocating costs more than filling it."""
+    """Return scratch memory of this thread, reused across calls, because allocating it costs more than filling it."""
     size = int(np.prod(shape))
     buffer = getattr(_scratch, name, None)
     if buffer is None or buffer.size < size:

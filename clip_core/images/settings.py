@@ -1,4 +1,4 @@
-"""Validated arguments of the image processor, and their application to an image."""
+"""Validated settings of the image processor, and their application to an image."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def size_dict(size: Size, argument: str, *, square: bool) -> dict[str, int]:
         square: interpret one value as height and width rather than as the shortest edge.
 
     Raises:
-        ValueError: if it is anything else.
+        ValueError: if it is not a valid size.
     """
     wanted = "give an integer, (height, width), {'height': ..., 'width': ...} or {'shortest_edge': ...}"
     try:
@@ -104,8 +104,8 @@ class ImageSettings:
             image: an array `(height, width, channels)`, or an RGB image.
 
         Returns:
-            An array `(height, width, channels)`: float32 if rescaled; otherwise the input's dtype, or uint8 if resized.
-            Normalizing converts integers to float32.
+            An array `(height, width, channels)`: float32 after rescaling; otherwise uint8 after resizing, or the
+            input's dtype. Normalizing converts integers to float32.
         """
         crop = (self.crop_size["height"], self.crop_size["width"]) if self.do_center_crop else None
         if self.do_resize:
@@ -120,7 +120,7 @@ class ImageSettings:
 
     @cached_property
     def _byte_table(self) -> Callable[[int], np.ndarray]:
-        """Return a cached table of the output for each byte, by number of channels; shared by all images of a call."""
+        """Return a cached table of the output for each byte, by number of channels. All images of a call share it."""
         return cache(partial(byte_table, self._scale))
 
     def _scale(self, pixels: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Transforms of one image, a numpy array `(height, width, channels)`: resizing, cropping and scaling.
+"""Transforms of one image, as a numpy array `(height, width, channels)`: resizing, cropping and scaling.
 
 Every step is bit-identical to transformers' CLIPImageProcessor ("slow", 4.57.6).
 """
@@ -25,7 +25,7 @@ LAST: ChannelFormat = "channels_last"
 def check_channel_format(value: object, argument: str) -> ChannelFormat | None:
     """Validate `data_format` or `input_data_format`: a string, an enum with a string value, or None.
 
-    "none", for an input without a channel axis, becomes "channels_last": a view of it has one.
+    "none", for an input without a channel axis, becomes "channels_last", because a view adds that axis.
 
     Args:
         value: the argument's value.
@@ -43,7 +43,7 @@ def check_channel_format(value: object, argument: str) -> ChannelFormat | None:
 
 
 def infer_channel_format(shape: tuple[int, ...]) -> ChannelFormat:
-    """Infer an array's channel axis: the one of length 1 or 3, the first if both are; none in 2-D.
+    """Infer an array's channel axis: the one of length 1 or 3, or the first if both are; 2-D arrays have none.
 
     Args:
         shape: 2 or 3 axes.
@@ -56,7 +56,7 @@ def infer_channel_format(shape: tuple[int, ...]) -> ChannelFormat:
     first, last = shape[0] in {1, 3}, shape[2] in {1, 3}
     if first and last:
         warnings.warn(
-            f"an image of shape {shape} may have its channels first or last; assuming first. Pass "
+            f"the channels of an image of shape {shape} may come first or last; assuming first. Pass "
             f"input_data_format={LAST!r} if they are last, or {FIRST!r} to silence this",
             stacklevel=7,  # the caller of an image processor
         )
@@ -113,18 +113,19 @@ def resized_shape(height: int, width: int, size: Mapping[str, int]) -> tuple[int
 def resize(
     image: np.ndarray | Image.Image, shape: tuple[int, int], resample: int, middle: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Resize as Pillow does, which handles bytes only.
+    """Resize like Pillow, which handles only bytes.
 
     Args:
-        image: an array of 1 to 4 channels. Integers of any dtype come back as uint8. Floats between 0 and 1 are
-            quantized to 256 levels for Pillow and come back as float32 between 0 and 1. An RGB image is equivalent to
-            its array.
+        image: an array of 1 to 4 channels. Integers of any dtype become uint8. Floats between 0 and 1 are quantized to
+            256 levels for Pillow, and the result is float32 between 0 and 1. An RGB image gives the same result as its
+            array.
         shape: `(height, width)`.
         resample: a `PIL.Image.Resampling` value.
-        middle: the `(height, width)` that `center_crop` will keep of the result; at most that much is returned.
+        middle: the `(height, width)` that `center_crop` will keep of the result; the rest may be left out of the
+            result.
 
     Raises:
-        ValueError: if the values are in neither range, or there are more than 4 channels.
+        ValueError: if the values are outside both ranges, or there are more than 4 channels.
     """
     levels, is_unit_range = (image, False) if isinstance(image, Image.Image) else _to_bytes(image)
     rows, columns = (_middle(length, wanted) for length, wanted in zip(shape, middle or shape, strict=True))
@@ -139,7 +140,7 @@ def resize(
 
 
 def _order_of_passes(image: np.ndarray | Image.Image, shape: tuple[int, int], resample: int) -> bool | None:
-    """Return the `down_first` of `resample_bicubic`; None to leave the work to Pillow."""
+    """Return the `down_first` argument of `resample_bicubic`; None to let Pillow do the work."""
     if isinstance(image, Image.Image):
         old_shape, is_rgb = (image.height, image.width), image.mode == "RGB"
     else:
@@ -168,7 +169,7 @@ def _holds_bytes(image: np.ndarray) -> bool:
     """Return True for whole values from 0 to 255, False for values between 0 and 1.
 
     Raises:
-        ValueError: if the values are in neither range.
+        ValueError: if the values are outside both ranges.
     """
     with np.errstate(invalid="ignore"):  # NaN is not an integer
         is_whole = np.allclose(image, image.astype(int))
@@ -184,7 +185,7 @@ def _holds_bytes(image: np.ndarray) -> bool:
 def center_crop(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Crop the center, zero-padding if the image is smaller than `shape`, `(height, width)`.
 
-    An odd row or column is cut off the bottom and right, or padded at the top and left.
+    If the difference is odd, the extra row or column is cut off the bottom and right, or padded at the top and left.
 
     Args:
         image: `(height, width, channels)`.
@@ -208,7 +209,7 @@ def _middle(length: int, wanted: int) -> range:
 
 
 def rescale(image: np.ndarray, factor: float) -> np.ndarray:
-    """Multiply every value in float64; the result is float32.
+    """Multiply every value in float64 and return float32.
 
     Args:
         image: any shape.
@@ -218,7 +219,7 @@ def rescale(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def normalize(image: np.ndarray, mean: float | Collection[float], std: float | Collection[float]) -> np.ndarray:
-    """Subtract the mean and divide by the standard deviation, per channel or of all.
+    """Subtract the mean and divide by the standard deviation, per channel or for all channels.
 
     Floating-point dtypes are kept; integers become float32.
 
@@ -255,7 +256,7 @@ def byte_table(function: Callable[[np.ndarray], np.ndarray], channels: int) -> n
 
 
 def look_up(table: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Map a uint8 image through a table from `byte_table`, much faster than calling its function.
+    """Map a uint8 image through a table from `byte_table`, which is much faster than calling the function itself.
 
     The result has channels first in memory, as the models expect.
 
@@ -266,6 +267,6 @@ def look_up(table: np.ndarray, image: np.ndarray) -> np.ndarray:
     height, width, channels = image.shape
     looked_up = np.empty((channels, height, width), table.dtype)
     for channel in range(channels):
-        # No byte is out of bounds; "clip" only saves numpy the check.
+        # No byte is out of bounds; mode "clip" only spares numpy the check.
         np.take(table[channel], image[..., channel], out=looked_up[channel], mode="clip")
     return looked_up.transpose(1, 2, 0)

@@ -29,7 +29,7 @@ def names_on_demand(package: str, modules: Mapping[str, str]) -> tuple[Callable[
     return get, lambda: sorted(modules)
 
 
-# Names that CLIP users import from transformers and that the backends lack -> the replacement.
+# Names that CLIP users import from transformers and that the backends lack -> what to use instead.
 _ELSEWHERE = {
     "AutoConfig": "use CLIPConfig, CLIPTextConfig or CLIPVisionConfig",
     "AutoFeatureExtractor": "use CLIPImageProcessor",
@@ -47,14 +47,14 @@ _ELSEWHERE = {
     "ProcessorMixin": "use CLIPProcessor",
     "Trainer": "import it from transformers, which trains these models, or use clip-zoo train",
     "TrainingArguments": "import it from transformers, or use clip-zoo train",
-    "pipeline": "use clip_core.ZeroShotClassifier, or give model and processor to the one of transformers",
+    "pipeline": "use clip_core.ZeroShotClassifier, or pass model and processor to transformers' pipeline",
 }
 
 
 def missing_name(package: str, name: str) -> Exception:
-    """Return the error for a name that a backend does not have: for one of transformers', what to use instead.
+    """Return the error for a name that a backend lacks; for a name from transformers, it says what to use instead.
 
-    An ImportError, because Python replaces the message of an AttributeError in `from package import name`.
+    It is an ImportError because Python replaces the message of an AttributeError in `from package import name`.
 
     Args:
         package: the backend.

@@ -1,7 +1,7 @@
 """An import-time check that `converters` is this project's package. Internal.
 
-The name is a common one: a folder `converters` beside a user's script precedes the installed package on the path, and
-imports from it would fail with a missing module.
+The name is a common one: a folder `converters` beside a user's script comes before the installed package on the path.
+Imports from it would then fail with a missing module.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def check_converters() -> None:
     places = [Path(place) for place in spec.submodule_search_locations or [spec.origin or ""]]
     if places and _OURS.resolve() not in {place.resolve() for place in places[:1]}:
         raise ImportError(
-            f"clip-zoo needs its own package 'converters', but {places[0]} is found first; rename that one, or run "
-            "from another folder"
+            f"expected the package 'converters' of clip-zoo, but {places[0]} comes first on the path; rename it, or "
+            "run from another folder"
         )
 
 

@@ -1,15 +1,16 @@
 """Attention as every backend defines it: the masks, and the choice of an implementation.
 
-Masks. The text tower is causal, and its batch may be padded. Like transformers 4.57.6 for PyTorch, implementations that
-add a bias to the scores add one for each of the two: the lowest finite value of the dtype where a key is masked. The
-sum is -inf where a key is masked twice.
+Masks. The text tower is causal, and its batch may be padded. Implementations that add a bias to the scores add one for
+each of these two masks, as transformers 4.57.6 does in PyTorch: the lowest finite value of the dtype at every masked
+key. A key that both masks exclude gets -inf.
 
-Queries that see no key. All tokens up to such a query are padding, as on the left of a padded text and in a row that is
-all padding. The reference adds the lowest value to its scores, which absorbs them: it attends uniformly to the keys
-masked only once, its own among them. Fused kernels get the gradient of such scores wrong, up to a factor of the number
-of keys. Every backend therefore gives these queries scores of zero and a bias of zero for the keys masked only once.
-The outputs are the reference's, no row of scores is all -inf, and no gradient reaches the query or the keys, as these
-scores are constant. The queries are zeroed rather than the scores, as fused kernels form the scores inside.
+Queries that see no key. Every token up to such a query is padding, as at the start of a left-padded text and in a row
+of nothing but padding. The reference adds the lowest value to all scores of such a query. The sum rounds to that value,
+so the query attends uniformly to the keys masked only once, including its own. Fused kernels compute the gradient of
+such scores wrongly, by a factor of up to the number of keys. Every backend therefore gives these queries scores of
+zero, and a bias of zero for the keys masked only once. The outputs equal the reference's, no row of scores is all -inf,
+and no gradient reaches the query or the keys, because these scores are constant. The queries are zeroed rather than the
+scores, because fused kernels compute the scores internally.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Models created without drawing random weights, as their weights come from a checkpoint.
+"""Model creation without random initialization, for weights that come from a checkpoint.
 
-Backends that create a model and its weights together ask here. Flax has the choice among its arguments: keys, or none.
+In PyTorch and TensorFlow, a model creates its weights together with its layers, and consults this switch. Flax needs
+none: its layers take random keys, or None.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _draws: ContextVar[bool] = ContextVar("_draws", default=True)
 
 @contextmanager
 def without_drawing() -> Iterator[None]:
-    """Create layers with arbitrary weights in this block."""
+    """Skip random initialization in this block: the weights of layers created in it are arbitrary."""
     token = _draws.set(False)
     try:
         yield
@@ -26,5 +27,5 @@ def without_drawing() -> Iterator[None]:
 
 
 def is_drawing() -> bool:
-    """Return True unless layers are created without drawing."""
+    """Return True unless `without_drawing` is in effect."""
     return _draws.get()

@@ -60,7 +60,7 @@ def new_vocab_size(current: int, new_num_tokens: int | None, pad_to_multiple_of:
 
 
 def warn_of_legacy_pooling(config: CLIPTextConfig, current: int, count: int) -> None:
-    """Warn if tokens are added to a model that pools at the largest id, which is EOS only while it is the last token.
+    """Warn if tokens are added to a model that pools at the largest id: their ids are larger than that of EOS.
 
     Args:
         config: the text tower's configuration.
@@ -69,7 +69,7 @@ def warn_of_legacy_pooling(config: CLIPTextConfig, current: int, count: int) -> 
     """
     if count > current and config.pools_at_largest_id:
         warnings.warn(
-            f"eos_token_id={config.eos_token_id} in the text configuration means pooling at the largest id, which "
-            "added tokens now have; set it to tokenizer.eos_token_id, or texts with added tokens get wrong embeddings",
+            f"with eos_token_id={config.eos_token_id}, the text tower pools at the largest id, and added tokens have "
+            "larger ids than EOS; set it to tokenizer.eos_token_id, or texts with added tokens get wrong embeddings",
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""The methods that every model class has in every backend, as far as they need no framework."""
+"""Model methods that need no framework, shared by all model classes of all backends."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class ModelHandles:
 
     Attributes:
         config_class: the configuration that the class takes.
-        name_or_path: the source of the configuration.
-        base_model_prefix: the attribute in which a subclass holds the CLIP model of a checkpoint.
+        name_or_path: the folder, file or hub id that the configuration was loaded from.
+        base_model_prefix: the attribute of a subclass that holds the CLIP model of a checkpoint.
     """
 
     config_class: ClassVar[type[Any]] = CLIPConfig
@@ -33,7 +33,7 @@ class ModelHandles:
     name_or_path: str
     is_parallelizable = False
 
-    # The package of the backend, whose own classes are not subclasses of a user.
+    # The backend's package. Model classes defined elsewhere are subclasses written by a user.
     _package: ClassVar[str]
     # Patterns of names that may be missing or unexpected without a warning, and names that are not saved.
     _keys_to_ignore_on_load_missing: ClassVar[Sequence[str] | None] = None
@@ -57,7 +57,7 @@ class ModelHandles:
 
     @classmethod
     def is_derived(cls) -> bool:
-        """Return True for a subclass of a user, which may have parameters beside CLIP's."""
+        """Return True for a user's subclass, which may have parameters besides CLIP's."""
         return cls.__module__.partition(".")[0] != cls._package
 
     @classmethod
@@ -92,16 +92,16 @@ class ModelHandles:
     def _own_config(cls, config: Any) -> Any:
         """Return the configuration for this class: the given one, or its tower's part of a CLIPConfig.
 
-        It then names the attention implementation that was chosen.
+        An attention implementation of None is replaced by the name of the default.
 
         Raises:
-            TypeError: it is of another class, and not a CLIPConfig.
+            TypeError: the configuration is of another class, and not a CLIPConfig.
             ValueError: its attention implementation is unknown.
         """
         config = own_config(config, cls.config_class, cls.__name__)
         for part in (config, *(getattr(config, key) for key in config.sub_configs)):
             part.attn_implementation = {"": cls._check_implementation(part.attn_implementation)}
-            if config.gradient_checkpointing:  # which may have been set later than the towers' own
+            if config.gradient_checkpointing:  # possibly set after the towers' own
                 part.gradient_checkpointing = True
         return config
 
@@ -113,10 +113,10 @@ class ModelHandles:
         """Change the attention implementation of the model.
 
         Args:
-            attn_implementation: one for all; or a dict with one per tower, as in {"text_config": "eager"}.
+            attn_implementation: one name for all towers, or a dict by tower, such as {"text_config": "eager"}.
 
         Raises:
-            ValueError: the implementation is unknown; then nothing is changed.
+            ValueError: the implementation is unknown. Nothing is changed in this case.
         """
         check = self._check_implementation
         if isinstance(attn_implementation, dict):
@@ -128,30 +128,30 @@ class ModelHandles:
     # Embeddings
 
     def _towers(self) -> dict[str, Any]:
-        """Return the towers by name, which a subclass may hold in its base model."""
+        """Return the towers by name. A subclass may hold them in its base model."""
         found = {name: getattr(self, name) for name in _TOWERS if hasattr(self, name)}
         if not found and self.base_model is not self:
-            found = self.base_model._towers()  # noqa: SLF001  a class of this kind
+            found = self.base_model._towers()  # noqa: SLF001  also a ModelHandles
         return found
 
     def _input_embedding(self) -> tuple[Any, str]:
-        """Return the module with the input embedding, and its attribute there."""
+        """Return the module that holds the input embedding, and the name of its attribute."""
         towers = self._towers()
         if "text_model" in towers:
             return towers["text_model"].embeddings, "token_embedding"
         if "vision_model" in towers:
             return towers["vision_model"].embeddings, "patch_embedding"
         raise NotImplementedError(
-            f"{type(self).__name__} has neither text_model nor vision_model, nor a base model with one; override "
+            f"{type(self).__name__} has neither text_model nor vision_model, and no base model that has one; override "
             "get_input_embeddings and set_input_embeddings"
         )
 
     def get_input_embeddings(self) -> Any:
-        """Return the token embedding, or for a model without a text tower the patch embedding."""
+        """Return the token embedding, or the patch embedding of a model without a text tower."""
         return getattr(*self._input_embedding())
 
     def set_input_embeddings(self, value: Any) -> None:
-        """Replace the token embedding, or for a model without a text tower the patch embedding.
+        """Replace the token embedding, or the patch embedding of a model without a text tower.
 
         Args:
             value: the new embedding layer.
@@ -159,7 +159,7 @@ class ModelHandles:
         setattr(*self._input_embedding(), value)
 
     def get_output_embeddings(self) -> Any:
-        """Return None, as CLIP has no output embedding; fine-tuning libraries call this."""
+        """Return None: CLIP has no output embedding. Fine-tuning libraries call this method."""
 
     def resize_token_embeddings(
         self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
@@ -169,11 +169,11 @@ class ModelHandles:
         Args:
             new_num_tokens: the new number of tokens, such as `len(tokenizer)` after adding tokens; None to keep it.
             pad_to_multiple_of: round the number up to a multiple of this.
-            mean_resizing: initialize new rows with the mean of the old (Hewitt 2021), whereas transformers draws them
-                around it; otherwise draw them as in a new model.
+            mean_resizing: initialize new rows with the mean of the old ones (Hewitt 2021), whereas transformers draws
+                them around that mean; False draws them as in a new model.
 
         Returns:
-            The embedding, which is already set in the model.
+            The model's token embedding after the change.
 
         Raises:
             TypeError: the model has no text tower.
@@ -195,8 +195,8 @@ class ModelHandles:
         """Remove attention heads permanently, and record them in the configuration.
 
         Args:
-            heads_to_prune: layer index to heads, numbered as in the unpruned model. For a CLIPModel, one such mapping
-                under "text_model", "vision_model" or both.
+            heads_to_prune: layer index to heads, numbered as in the unpruned model. A CLIPModel takes a dict of such
+                mappings, under "text_model", "vision_model" or both.
 
         Raises:
             ValueError: a layer or head does not exist, or a layer would lose its last head.
@@ -224,7 +224,7 @@ class ModelHandles:
 
 
 class _OfConfig:
-    """An attribute that is read from the configuration, unless something else is assigned to its name."""
+    """An attribute read from the configuration, until a value is assigned to its name."""
 
     def __init__(self, read: Callable[[Any], Any]) -> None:
         self.read = read
@@ -234,7 +234,7 @@ class _OfConfig:
 
 
 class FullModelHandles:
-    """A mixin for a model of two towers with a `config`.
+    """A mixin for a model with both towers and a `config`.
 
     Attributes:
         projection_dim: width of the joint space.

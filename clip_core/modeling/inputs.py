@@ -1,6 +1,6 @@
 """Checks of a model's inputs, the same in every backend.
 
-A size is None if a graph does not know it; such a size is accepted.
+A size is None if a traced graph does not know it. Such a size is accepted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class TakesImages(Protocol):
 
 
 def number_of_tokens(input_ids: Any, inputs_embeds: Any) -> int | None:
-    """Return the number of tokens of ids `(batch, seq)` or of embeddings `(batch, seq, hidden)`; None where unknown.
+    """Return the number of tokens of ids `(batch, seq)` or embeddings `(batch, seq, hidden)`; None if unknown.
 
     Raises:
         ValueError: neither is given.
@@ -56,7 +56,7 @@ def required(name: str, value: Value | None) -> Value:
 
 
 def check_mask_shape(shape: Sequence[int | None], expected: Sequence[int | None]) -> None:
-    """Refuse an attention mask of another shape than the ids.
+    """Check that an attention mask has the shape of the ids.
 
     Args:
         shape: shape of the mask.
@@ -67,11 +67,13 @@ def check_mask_shape(shape: Sequence[int | None], expected: Sequence[int | None]
     """
     known = all(None in pair or pair[0] == pair[1] for pair in zip(shape, expected, strict=False))
     if len(shape) != len(expected) or not known:
-        raise ValueError(f"attention_mask has shape {tuple(shape)}; it needs that of input_ids, {tuple(expected)}")
+        raise ValueError(
+            f"attention_mask has shape {tuple(shape)}; it must have the shape of input_ids, {tuple(expected)}"
+        )
 
 
 def check_text_length(seq: int | None, longest: int) -> None:
-    """Refuse a text with more tokens than the model has positions.
+    """Check that a text has no more tokens than the model has positions.
 
     Raises:
         ValueError: `seq` is larger than `longest`.
@@ -92,7 +94,7 @@ def unknown_ids(vocab_size: int) -> IndexError:
 
 
 def check_ids(input_ids: np.ndarray, vocab_size: int) -> None:
-    """Refuse ids that the vocabulary lacks, before a compiled function or a GPU meets them.
+    """Check that all ids are in the vocabulary, before a compiled function or a GPU reads them.
 
     Args:
         input_ids: token ids, of any shape.
@@ -106,7 +108,7 @@ def check_ids(input_ids: np.ndarray, vocab_size: int) -> None:
 
 
 def check_eos(has_eos: Iterable[bool], eos_token_id: int) -> None:
-    """Refuse rows of ids without an EOS token.
+    """Check that every row of ids has an EOS token.
 
     Args:
         has_eos: for each row, True if it contains one.
@@ -124,7 +126,7 @@ def check_eos(has_eos: Iterable[bool], eos_token_id: int) -> None:
 
 
 def check_pixel_shape(shape: Sequence[int | None], embeddings: TakesImages, *, interpolate: bool) -> None:
-    """Refuse images that do not fit the model.
+    """Check that images fit the model.
 
     Args:
         shape: shape of `pixel_values`, which should be `(batch, channels, height, width)`.
@@ -142,7 +144,9 @@ def check_pixel_shape(shape: Sequence[int | None], embeddings: TakesImages, *, i
         )
     height, width = shape[2:]
     if interpolate and (height is None or width is None):
-        raise ValueError("interpolate_pos_encoding=True needs images of a height and width known to the graph")
+        raise ValueError(
+            "interpolate_pos_encoding=True needs the height and width of the images when the graph is built"
+        )
     for side in (height, width):
         if side is None:
             continue
@@ -167,4 +171,4 @@ def warn_of_ignored(method: str, ignored: Mapping[str, Any], *, stacklevel: int 
     """
     if ignored:
         names = ", ".join(map(repr, ignored))
-        warnings.warn(f"CLIPModel.{method} ignores {names}, which it does not take", stacklevel=stacklevel)
+        warnings.warn(f"CLIPModel.{method} ignores unknown arguments: {names}", stacklevel=stacklevel)

@@ -1,8 +1,8 @@
 """Model outputs: one set of output classes for every framework.
 
-An output is a dataclass, an ordered dictionary and readable like a tuple, as in transformers: `output.loss`,
-`output["loss"]`, `output[0]` and `output[:2]` all work, and every view but the attribute skips fields that are None.
-The arrays may be of any framework. The backends register the classes with their framework's trees, so that outputs pass
+An output is a dataclass and an ordered dictionary, and reads like a tuple, as in transformers: `output.loss`,
+`output["loss"]`, `output[0]` and `output[:2]` all work, and all but attributes skip fields that are None. The arrays
+may come from any framework. The backends register the classes with their framework's trees, so that outputs pass
 through `torch.compile`, `torch.export`, `jax.jit` and `tf.function`.
 """
 
@@ -23,17 +23,17 @@ Array = TypeVar("Array")
 class ModelOutput(OrderedDict[str, Any]):
     """The base of all output classes; fields that are None count as absent.
 
-    Each field is stored twice: as an attribute, and unless it is None as an item. Fields can be changed, not removed.
+    Each field is stored as an attribute and, unless it is None, also as an item. Fields can be changed but not removed.
 
     Args:
-        *args: the fields in order; or a mapping of fields, or an iterable of their names and values, alone.
+        *args: the fields in order; or a single argument: a mapping of fields, or an iterable of (name, value) pairs.
         **fields: the fields by name.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Keep `__init__`, which `dataclass` would replace by one that sets each field through `__setattr__`."""
+        """Keep `__init__`; `dataclass` would replace it with one that sets each field through `__setattr__`."""
         super().__init_subclass__(**kwargs)
         if "__init__" not in cls.__dict__:
             cls.__init__ = ModelOutput.__init__  # type: ignore[method-assign]
@@ -58,7 +58,7 @@ class ModelOutput(OrderedDict[str, Any]):
                 return dict(pairs)
         names = tuple(self.__dataclass_fields__)
         if len(args) > len(names):
-            raise TypeError(f"{type(self).__name__} has {len(names)} fields, and got {len(args)} values")
+            raise TypeError(f"{type(self).__name__} has {len(names)} fields, but got {len(args)} values")
         by_name = dict(zip(names, args, strict=False))
         for name in by_name:
             if name in fields:
@@ -67,10 +67,10 @@ class ModelOutput(OrderedDict[str, Any]):
 
     @classmethod
     def of(cls, inner: ModelOutput, **fields: Any) -> Self:
-        """Return the output of a part around another: its own fields, and all others as they are in the inner output.
+        """Return an output with the given fields, and all others taken from an inner output.
 
         Args:
-            inner: the inner output, such as that of a tower for the head on it.
+            inner: the inner output, such as that of the tower below a head.
             **fields: the fields by name.
         """
         return cls(
@@ -85,7 +85,7 @@ class ModelOutput(OrderedDict[str, Any]):
         """Return a copy with other values for some fields, as `dataclasses.replace` does.
 
         Args:
-            **changes: the new values by the field's name.
+            **changes: the new values by field name.
         """
         return replace(self, **changes)
 
@@ -96,7 +96,7 @@ class ModelOutput(OrderedDict[str, Any]):
         return self.to_tuple()[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
-        """Set a field. Unlike an attribute, an item can be None: the loops of `tf.function` set and compare such."""
+        """Set a field. Unlike attributes, items can be None: loops of `tf.function` set and compare such items."""
         if key not in self.__dataclass_fields__:
             raise KeyError(f"{type(self).__name__} has no field {key!r}")
         super().__setattr__(key, value)
@@ -112,7 +112,7 @@ class ModelOutput(OrderedDict[str, Any]):
             super().__delitem__(name)
 
     def _set_item(self, name: str, value: Any) -> None:
-        """Set an item; a new one goes to its field's place in the order."""
+        """Set an item, keeping the items in the order of the fields."""
         is_new = name not in self
         super().__setitem__(name, value)
         if is_new:
@@ -128,7 +128,7 @@ class ModelOutput(OrderedDict[str, Any]):
 
     def _refuse(self, *_args: Any, **_kwargs: Any) -> NoReturn:
         raise TypeError(
-            f"the fields of a {type(self).__name__} can only be set, each by its name; to remove one, set it to None"
+            f"the fields of {type(self).__name__} can only be set, one at a time by name; to remove one, set it to None"
         )
 
     __delitem__ = __delattr__ = clear = pop = popitem = _refuse
@@ -136,7 +136,7 @@ class ModelOutput(OrderedDict[str, Any]):
 
 
 def _pairs(value: Any) -> Iterable[tuple[str, Any]] | None:
-    """Return the names and values of fields in a mapping or an iterable of pairs; None for any other value.
+    """Return the (name, value) pairs of a mapping or an iterable of pairs; None for any other value.
 
     Raises:
         ValueError: only some of the iterable's elements are pairs.
@@ -151,9 +151,7 @@ def _pairs(value: Any) -> Iterable[tuple[str, Any]] | None:
     if all(is_pair):
         return elements
     if is_pair[0]:
-        raise ValueError(
-            f"expected pairs of a field's name and its value, and found {elements[is_pair.index(False)]!r}"
-        )
+        raise ValueError(f"expected (name, value) pairs of fields, but found {elements[is_pair.index(False)]!r}")
     return None
 
 
@@ -274,19 +272,19 @@ OUTPUT_CLASSES: tuple[type[Any], ...] = (
 
 
 def as_asked(output: ModelOutput, config: Any, return_dict: bool | None) -> Any:
-    """Return the output, or a tuple if `return_dict`, or by default the config, requests one.
+    """Return the output, or a tuple of its fields if `return_dict` is False.
 
     Args:
         output: the output.
         config: the model's configuration.
-        return_dict: the caller's choice; None for the config's.
+        return_dict: the caller's choice; None for the configuration's.
     """
     wants_output = config.use_return_dict if return_dict is None else return_dict
     return output if wants_output else output.to_tuple()
 
 
 def outputs_asked(config: Any, output_attentions: bool | None, output_hidden_states: bool | None) -> tuple[bool, bool]:
-    """Return both flags, with the configuration's value for None."""
+    """Return both flags, with the configuration's value in place of None."""
     return (
         config.output_attentions if output_attentions is None else output_attentions,
         config.output_hidden_states if output_hidden_states is None else output_hidden_states,

@@ -29,7 +29,7 @@ MODEL_CLASSES: dict[str, type[AnyConfig]] = {
 
 
 def plain_class_name(name: str) -> str:
-    """Return the name of a model class without the framework that transformers puts before it, as in "TFCLIPModel"."""
+    """Return the name of a model class without transformers' framework prefix, as in "TFCLIPModel"."""
     for prefix in ("TF", "Flax"):
         if name.removeprefix(prefix) in MODEL_CLASSES:
             return name.removeprefix(prefix)
@@ -37,7 +37,7 @@ def plain_class_name(name: str) -> str:
 
 
 def parameter_table(config: AnyConfig, class_name: str) -> dict[str, tuple[int, ...]]:
-    """Return every parameter of a model class by canonical name, with its shape.
+    """Return the canonical name and the shape of every parameter of a model class.
 
     Args:
         config: the configuration that the class takes; see `MODEL_CLASSES`.

@@ -1,4 +1,4 @@
-"""Attention-head pruning: requests validated and resolved before a backend touches any weights."""
+"""Attention-head pruning: requests are validated and resolved before a backend touches any weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def heads_by_tower(
     heads_to_prune: Mapping[Any, Any], towers: Sequence[str]
 ) -> Mapping[str, Mapping[int, Iterable[int]]]:
-    """Resolve a request to prune into heads by tower.
+    """Resolve a pruning request into heads by tower.
 
     Args:
         heads_to_prune: layer index to heads, by tower name; a model with one tower may omit the name.
@@ -44,7 +44,7 @@ def plan_pruning(
         config: the tower's configuration; its `pruned_heads` lists those already pruned. Not modified.
 
     Returns:
-        By layer: the indices to remove among the remaining heads, and all heads pruned afterwards.
+        For each layer: the indices to remove among the remaining heads, and all heads pruned afterwards.
 
     Raises:
         ValueError: if a layer or head does not exist, or a layer would lose its last head.
@@ -84,7 +84,7 @@ def prune_projections(attention: Any, heads: Iterable[int], keep: Callable[..., 
 
 
 def kept_features(heads: Iterable[int], num_heads: int, head_dim: int) -> np.ndarray:
-    """Return the features of a projection that are left without some heads: `(heads left * head_dim,)`, int64.
+    """Return the features of a projection that remain without some heads: `(heads left * head_dim,)`, int64.
 
     Args:
         heads: indices of the heads to remove.

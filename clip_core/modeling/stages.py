@@ -1,7 +1,7 @@
 """Intermediate stages of CLIP's computation, by name, for comparing runs of different frameworks.
 
-Names and order are those of `converters.verification.reference`. The objective and the update rule, which comparing
-gradients and training steps requires, are defined here too.
+Names and order are those of `converters.verification.reference`. The objective and the update rule used to compare
+gradients and training steps are also defined here.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def stages(
 
 
 def in_variant(variant: str, stage: str) -> str:
-    """Return the name of a stage of a run on a variant of the inputs, such as "padding: text.pooled"."""
+    """Return the name of a stage in a run on a variant of the inputs, such as "padding: text.pooled"."""
     return f"{variant}: {stage}"
 
 
 def without_variant(stage: str) -> str:
-    """Return the name of the same stage of the run on the main inputs."""
+    """Return the name of the same stage in the run on the main inputs."""
     return stage.rpartition(": ")[2]
 
 
@@ -90,7 +90,7 @@ def objective(outputs: ModelOutput) -> tuple[str, np.ndarray | None]:
 
 
 def objective_weights(shape: tuple[int, ...]) -> np.ndarray:
-    """Return fixed weights from -1 to 2, float32: a sum of squares would be nearly constant after a layer norm.
+    """Return fixed float32 weights from -1 to 2; a sum of squares would be nearly constant after a layer norm.
 
     Args:
         shape: shape of the weights.

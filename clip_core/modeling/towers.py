@@ -1,4 +1,4 @@
-"""Methods of the towers that need no framework, shared by all backends."""
+"""Tower methods that need no framework, shared by all backends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TowerHandles:
             heads_to_prune: layer index to heads, numbered as in the unpruned model.
 
         Raises:
-            ValueError: a layer or head does not exist, or a layer would lose its last head; then nothing is removed.
+            ValueError: a layer or head does not exist, or a layer would lose its last head. Nothing is removed then.
         """
         plan = plan_pruning(heads_to_prune, self.config)
         for index, (removed, pruned) in plan.items():
@@ -45,7 +45,7 @@ class TextTowerHandles(TowerHandles):
 
     @property
     def eos_token_id(self) -> int:
-        """The token whose state is pooled, which is the configuration's."""
+        """The id of the token whose state is pooled, stored in the configuration."""
         token: int = self.config.eos_token_id
         return token
 
@@ -56,15 +56,15 @@ class TextTowerHandles(TowerHandles):
     def lengths_to_read(
         self, input_ids: Any, attention_mask: Any = None, *, training: bool = False
     ) -> np.ndarray | None:
-        """Return the number of tokens of each row that its pooled output depends on: `(batch,)`.
+        """Return the number of leading tokens in each row that affect its pooled output: `(batch,)`.
 
         Args:
             input_ids: `(batch, seq)`, or None.
             attention_mask: `(batch, seq)`, or None.
-            training: True if attention weights are dropped.
+            training: True in training, where attention weights may be dropped.
 
         Returns:
-            The lengths; None to read every token, as where a compiler hides the values.
+            The lengths; None to read every token, for example because a compiler hides the values.
 
         Raises:
             ValueError: a row has no EOS token, and `config.missing_eos` is "error".
@@ -72,6 +72,6 @@ class TextTowerHandles(TowerHandles):
         ids, mask = self._known_values(input_ids), self._known_values(attention_mask)
         if ids is None or ids.ndim != 2 or (mask is None) != (attention_mask is None):
             return None
-        if training and self.config.attention_dropout > 0:  # keeps the random numbers those of the whole batch
+        if training and self.config.attention_dropout > 0:  # trimming would change the random numbers of dropout
             return None
         return lengths_to_read(ids, pooled_positions(ids, self.config), mask, self.config)

@@ -1,4 +1,4 @@
-"""Tracing of a model: every stage of a run by name, and on request the gradients and a training step.
+"""Model tracing: every stage of a run by name and, on request, the gradients and a training step.
 
 A backend implements `Traced`. The arguments of a trace and the order of its results are defined here.
 """
@@ -46,15 +46,15 @@ class Traced(Protocol):
         ...
 
     def backward(self) -> None:
-        """Compute the gradients of the objective for the inputs of the request, after their `stages`."""
+        """Compute the gradients of the objective, after `stages` was called with the inputs of the request."""
         ...
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Return the gradients of the parameters that take part in the objective."""
+        """Return the gradients of the parameters that the objective depends on."""
         ...
 
     def updated(self) -> dict[str, np.ndarray]:
-        """Take one step of AdamW, after `backward`, and return every parameter."""
+        """Take one step of AdamW, after `backward`, and return all parameters."""
         ...
 
 
@@ -93,12 +93,12 @@ def tracer(load: Callable[[TraceRequest], Traced]) -> Tracer:
 def call_arguments(
     class_name: str, inputs: Mapping[str, Any], to_tensor: Callable[[np.ndarray], Any]
 ) -> dict[str, Any]:
-    """Return the arguments of the model's call, which computes a loss if texts and images pair up.
+    """Return the arguments of a model's call, which computes a loss if there are as many texts as images.
 
     Args:
         class_name: the model class.
-        inputs: arrays, and options that are passed on as they are.
-        to_tensor: makes a tensor of an array.
+        inputs: arrays, and options that are passed on unchanged.
+        to_tensor: converts an array to a tensor.
     """
     arguments = {name: to_tensor(value) if isinstance(value, np.ndarray) else value for name, value in inputs.items()}
     if class_name == "CLIPModel" and len(arguments["input_ids"]) == len(arguments["pixel_values"]):
@@ -131,7 +131,7 @@ def _given(arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]
 
 
 def _attentions(model: Any, arguments: Mapping[str, Any]) -> Any:
-    """Run the model with eager attention, which returns its weights; all other stages come from the default."""
+    """Run the model with eager attention, which returns its weights; all other stages use the configured one."""
     implementation = model.config.attn_implementation
     model.set_attn_implementation("eager")
     try:

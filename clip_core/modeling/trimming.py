@@ -1,8 +1,8 @@
-"""Trimming of text batches: how far a causal model must read when only its pooled outputs are needed.
+"""Trimming of text batches: the number of tokens a causal model must read if only its pooled outputs are needed.
 
 A token's state depends only on the tokens up to it, so nothing after a row's pooled token affects the result. A batch
-padded to 77 tokens then costs as much as its longest text; one of mixed lengths, run in parts of similar length, costs
-little more than its tokens.
+padded to 77 tokens then costs as much as its longest text. A batch of mixed lengths runs in parts of similar length,
+and costs little more than its tokens without padding.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from clip_core.modeling.inputs import check_eos
 if TYPE_CHECKING:
     from clip_core.configuration import CLIPTextConfig
 
-# Fixed cost of a forward pass in tokens: reading the weights, launching kernels. A text tower of ViT-B/32's size took
+# Fixed cost of a forward pass, in tokens: reading the weights, launching kernels. A text tower of ViT-B/32's size took
 # 47 ms at 8 tokens on two CPU cores, and 1.3 ms per token at 384.
 TOKENS_PER_RUN = 32
-# Cost of padding relative to a token if only attention sees it, as when the rest of the model takes the batch's tokens
-# packed into one row: 0.16 and 0.12 measured on 24 texts of 12 tokens, padded to 40 and 77, at ViT-B/32's size.
+# Cost of a padding token relative to a real one if only attention processes it, because the rest of the model takes the
+# batch's tokens packed into one row: 0.16 and 0.12 measured on 24 texts of 12 tokens, padded to 40 and 77, at
+# ViT-B/32's size.
 COST_OF_PACKED_PADDING = 0.15
 
 
@@ -29,7 +30,7 @@ class Part(NamedTuple):
 
     Attributes:
         rows: `(rows,)`, their indices in the batch.
-        length: number of tokens read of each.
+        length: number of tokens to read from each.
     """
 
     rows: np.ndarray
@@ -37,7 +38,9 @@ class Part(NamedTuple):
 
 
 def pooled_positions(input_ids: np.ndarray, config: CLIPTextConfig) -> np.ndarray:
-    """Return the position at which each row of known ids is pooled, as a text tower's `eos_positions` does: `(batch,)`.
+    """Return the position of the token whose state is pooled in each row: `(batch,)`.
+
+    The ids are known; a text tower's `eos_positions` does the same inside a graph.
 
     Args:
         input_ids: `(batch, seq)`.
@@ -59,7 +62,7 @@ def lengths_to_read(
     attention_mask: np.ndarray | None,
     config: CLIPTextConfig,
 ) -> np.ndarray | None:
-    """Return the number of tokens of each row that its pooled output depends on: `(batch,)`.
+    """Return the number of leading tokens in each row that affect its pooled output: `(batch,)`.
 
     Args:
         input_ids: `(batch, seq)`.
@@ -68,7 +71,7 @@ def lengths_to_read(
         config: the text tower's configuration, for `vocab_size` and `max_position_embeddings`.
 
     Returns:
-        The lengths; None if the whole batch must be read because it is empty or invalid, which the model reports.
+        The lengths; None to read the whole batch because it is empty or invalid. The model reports invalid input.
     """
     batch_and_seq = input_ids.shape
     if input_ids.ndim != 2 or input_ids.size == 0 or batch_and_seq[1] > config.max_position_embeddings:
@@ -82,32 +85,32 @@ def lengths_to_read(
         return None
     attended = attention_mask != 0
     seen = attended & (np.arange(batch_and_seq[1]) < lengths[:, None])
-    # A query whose keys are all masked looks at later ones too (see `clip_core.modeling.attention`), unless its whole
+    # A query whose keys are all masked attends to later ones too (see `clip_core.modeling.attention`), unless its whole
     # row is padding.
     looks_on = attended.any(axis=-1) & ~seen.any(axis=-1)
     return np.where(looks_on, batch_and_seq[1], lengths)
 
 
 def hides_what_is_read(attention_mask: np.ndarray, lengths: np.ndarray) -> bool:
-    """Return True if the mask hides a token that a pooled output depends on; later tokens are causally masked anyway.
+    """Return True if the mask hides a token that affects a pooled output; later tokens are causally masked anyway.
 
     Args:
         attention_mask: `(batch, seq)`.
-        lengths: `(batch,)`, the number of tokens read of each row.
+        lengths: `(batch,)`, the number of tokens to read from each row.
     """
     behind = np.arange(attention_mask.shape[1]) >= lengths[:, None]
     return not ((attention_mask != 0) | behind).all()
 
 
 def parts_to_read(lengths: np.ndarray, *, packed: bool = False) -> list[Part]:
-    """Split the rows into the parts of lowest total cost, each read as far as its longest row needs.
+    """Split the rows into parts with the lowest total cost. Each part is read up to the end of its longest row.
 
     Args:
-        lengths: `(batch,)`, the number of tokens needed of each row; at least one row.
-        packed: parts run with their tokens packed, so that padding costs little.
+        lengths: `(batch,)`, the number of tokens to read from each row; at least one row.
+        packed: True if the tokens of a part are packed, which makes padding cheap.
     """
     steps, counts = np.unique(lengths, return_counts=True)
-    # With rows sorted by length: the number of rows up to each step's length, and their number of tokens.
+    # With rows sorted by length: the number of rows up to each step's length, and the number of their tokens.
     ends, tokens = ([0, *np.cumsum(of_step).tolist()] for of_step in (counts, counts * steps))
     padding = COST_OF_PACKED_PADDING if packed else 1.0
     # costs[j]: minimum cost of the rows up to step j; starts[j]: the step at which its last part begins.

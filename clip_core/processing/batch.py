@@ -67,8 +67,8 @@ def to_lists(value: Any) -> Any:
 def to_tensor(value: Any, tensor_type: TensorType) -> Any:
     """Convert an array or nested lists to an array of a framework.
 
-    Dtypes are kept, except that Python floats become float32 in all frameworks but numpy, and that JAX keeps 64-bit
-    numbers in 32 bits.
+    Dtypes are kept, with two exceptions: Python floats become float32 in all frameworks but numpy, and JAX converts
+    64-bit numbers to 32 bits.
 
     Args:
         value: the array or lists.
@@ -85,7 +85,7 @@ def to_tensor(value: Any, tensor_type: TensorType) -> Any:
     if array.dtype == object:
         raise ValueError(_RAGGED)
     if array.dtype.kind in "US":
-        raise ValueError("it contains strings, which tensors cannot hold; omit return_tensors")
+        raise ValueError("strings cannot be stored in tensors; omit return_tensors")
     if tensor_type == NUMPY.name:
         return array
     if array.dtype == np.float64 and isinstance(_first_leaf(value), float):
@@ -94,7 +94,7 @@ def to_tensor(value: Any, tensor_type: TensorType) -> Any:
 
 
 def check_tensor_type(tensor_type: object) -> TensorType:
-    """Check a value of `return_tensors`, and return it as a string.
+    """Return a value of `return_tensors` as a string, after checking it.
 
     Args:
         tensor_type: a framework's name, or an enum whose value is one.
@@ -106,7 +106,7 @@ def check_tensor_type(tensor_type: object) -> TensorType:
     if name == NUMPY.name:
         return NUMPY.name
     if name not in by_name():
-        failed = "".join(f"; the backend {backend!r} is left out: {why}" for backend, why in broken().items())
+        failed = "".join(f"; the backend {backend!r} cannot be used: {why}" for backend, why in broken().items())
         raise ValueError(
             f"return_tensors={tensor_type!r} is unknown; choose from {', '.join(by_name())} or None{failed}"
         )
@@ -132,7 +132,7 @@ class BatchFeature(UserDict[str, Any]):
             self.convert_to_tensors(tensor_type)
 
     def __getattr__(self, name: str) -> Any:
-        # Reached only for names that are not attributes; `data` itself is missing while an object is unpickled.
+        # Called only for names that are not attributes. `data` itself is missing while an object is being unpickled.
         if name != "data" and name in self.data:
             return self.data[name]
         raise AttributeError(
@@ -164,12 +164,12 @@ class BatchFeature(UserDict[str, Any]):
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Move every array to a device, in place.
 
-        Each framework takes its own devices: a name, an object of its own, and in PyTorch all arguments of
-        `torch.Tensor.to`, where a dtype changes only floating-point tensors. Numpy arrays are not changed.
+        The device is named as in the framework of the arrays, by a string or an object. PyTorch takes all arguments of
+        `torch.Tensor.to`; a dtype changes only floating-point tensors. Numpy arrays are not changed.
 
         Args:
             *args: the device.
-            **kwargs: or the device as `device`.
+            **kwargs: the device as `device`, instead.
 
         Returns:
             The batch itself.

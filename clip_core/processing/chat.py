@@ -1,6 +1,6 @@
-"""Chat templates: conversations written as text by a Jinja template, as by transformers' tokenizers. Internal.
+"""Chat templates: conversations formatted as text by a Jinja template, as transformers' tokenizers do. Internal.
 
-CLIP's own checkpoints have no template; it comes from the caller or from a file beside the vocabulary.
+CLIP's own checkpoints have no template. The template comes from the caller, or from a file beside the vocabulary.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 CHAT_FILE = "chat_template.jinja"
 CHAT_FOLDER = "additional_chat_templates"
 
-# Around what the assistant says, in a rendered template: noncharacters, which no text contains.
+# Markers around the assistant's text in a rendered template: noncharacters, which no text contains.
 _START, _END = "\ufdd0", "\ufdd1"
-_CONTINUES = "\ufdd2 "  # marks the end of a message; the space shows if the template trims it
+_CONTINUES = "\ufdd2 "  # marks the end of a message; the space reveals a template that trims it
 
 
 def apply_chat_template(
@@ -43,21 +43,21 @@ def apply_chat_template(
     tokenizer_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
 ) -> Any:
-    """Return a conversation, or each of a batch, as its template writes it: as ids, or as text.
+    """Format a conversation, or a batch of them, with a chat template, and return its ids or its text.
 
     Args:
         conversation: a list of messages, each a dict with "role" and "content", or a list of such lists.
-        tools: JSON schemas of tools, for the template.
-        documents: dicts with "title" and "text", for the template.
+        tools: JSON schemas of tools, passed to the template.
+        documents: dicts with "title" and "text", passed to the template.
         chat_template: a Jinja template, or the name of one of the tokenizer's; by default its `chat_template`.
-        add_generation_prompt: ask the template to begin the assistant's next message.
-        continue_final_message: end with the last message, without what the template writes after it.
+        add_generation_prompt: let the template start the assistant's next message.
+        continue_final_message: stop after the last message, without the text that the template adds to end it.
         tokenize: return ids; False returns text.
-        padding: as in a call of the tokenizer, as are the next three.
-        truncation: cut the ids.
-        max_length: the length to cut at and to pad to.
+        padding: as in a call of the tokenizer, like the next three arguments.
+        truncation: truncate the ids.
+        max_length: the length to truncate and pad to.
         return_tensors: the framework of the arrays.
-        return_dict: return all columns, and not only the ids.
+        return_dict: return all columns instead of only the ids.
         return_assistant_tokens_mask: add `assistant_masks`, 1 for the tokens inside `{% generation %}` blocks; needs
             CLIPTokenizerFast and `return_dict`.
         tokenizer_kwargs: other keywords for the tokenizer.
@@ -92,12 +92,12 @@ def apply_chat_template(
 
 
 def read_chat_templates(source: str | os.PathLike[str], find: Callable[[str], Path | None], setting: Any) -> Any:
-    """Return the chat template of a tokenizer, or a dict of several by name; None if there is none.
+    """Return the chat template of a tokenizer, or a dict of templates by name; None if there is none.
 
     Args:
-        source: the folder or repository; templates beside the default one are read from a local folder only.
+        source: the folder or repository; named templates are read from a local folder only.
         find: returns the path of a file of the source, if there is one.
-        setting: the template, or the list of templates, in tokenizer_config.json; the files take precedence.
+        setting: the template, or the list of templates, in tokenizer_config.json. Files take precedence over it.
     """
     path, folder = find(CHAT_FILE), Path(source).expanduser() / CHAT_FOLDER
     files = {"default": path} if path else {}
@@ -109,13 +109,13 @@ def read_chat_templates(source: str | os.PathLike[str], find: Callable[[str], Pa
 
 
 def template_contents(templates: Any) -> dict[str, str]:
-    """Return the contents of the files of a tokenizer's chat template, or of its dict of several."""
+    """Return the content of each chat template file of a tokenizer, by file name."""
     named = templates if isinstance(templates, dict) else {"default": templates} if templates else {}
     return {CHAT_FILE if name == "default" else f"{CHAT_FOLDER}/{name}.jinja": named[name] for name in named}
 
 
 def template_setting(templates: Any) -> dict[str, Any]:
-    """Return the setting of tokenizer_config.json for the same, where transformers keeps a dict as a list."""
+    """Return the templates as a setting of tokenizer_config.json, where transformers stores a dict as a list."""
     if isinstance(templates, dict):
         templates = [{"name": name, "template": template} for name, template in templates.items()]
     return {"chat_template": templates} if templates else {}
@@ -143,7 +143,7 @@ def _compiled(template: str) -> Any:
     from datetime import datetime
 
     class Generation(Extension):
-        """The block `{% generation %} ... {% endgeneration %}`, whose text is the assistant's."""
+        """The block `{% generation %} ... {% endgeneration %}`, which contains the assistant's text."""
 
         tags = {"generation"}  # noqa: RUF012  as jinja2 declares it
 
@@ -174,13 +174,13 @@ def _written(template: Any, chat: Any, variables: dict[str, Any]) -> str:
 
 
 def _continued(template: Any, chat: Any, variables: dict[str, Any]) -> str:
-    """Write a chat up to the end of its last message."""
+    """Render a chat up to the end of its last message."""
     chat = copy.deepcopy(chat)
     blocks = [chat[-1]] if isinstance(chat[-1]["content"], str) else chat[-1]["content"]
     key = "content" if isinstance(chat[-1]["content"], str) else "text"
     last = next((block for block in reversed(blocks) if key in block), None)
     if last is None:
-        raise ValueError("continue_final_message=True, but the last message holds no text")
+        raise ValueError("continue_final_message=True, but the last message contains no text")
     message, last[key] = last[key], last[key] + _CONTINUES
     text = _written(template, chat, variables)
     end = text.rfind(_CONTINUES.strip())
@@ -190,7 +190,7 @@ def _continued(template: Any, chat: Any, variables: dict[str, Any]) -> str:
 
 
 def _read(text: str) -> tuple[str, list[tuple[int, int]]]:
-    """Return a rendered text without its signs, and the (start, end) of what the assistant says."""
+    """Return a rendered text without its markers, and the (start, end) of each span of the assistant's text."""
     pieces, spans, end = re.split(f"[{_START}{_END}]", text), [], 0
     for place, piece in enumerate(pieces):
         start, end = end, end + len(piece)
@@ -203,7 +203,7 @@ def _mask(batch: Any, row: int, spans: list[tuple[int, int]]) -> list[int]:
     mask = [0] * len(batch["input_ids"][row])
     for start, end in spans:
         first, last = batch.char_to_token(row, start), batch.char_to_token(row, end - 1)
-        if first is None:  # the row is cut before it
+        if first is None:  # the row is truncated before this span
             break
         stop = len(mask) if last is None else last + 1
         mask[first:stop] = [1] * (stop - first)

@@ -1,4 +1,4 @@
-"""The result of a tokenizer: ids and masks by name and, from the fast one, the position of each token in the text."""
+"""The result of a tokenizer: ids and masks by name. The fast tokenizer adds each token's position in the text."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class TokenSpan(NamedTuple):
 class BatchEncoding(BatchFeature):
     """A dict of `input_ids`, `attention_mask` and other columns, whose keys are also attributes.
 
-    The fast tokenizer's result also maps tokens to words and characters. Those methods take the row and then an index
-    in it, or only the index for row 0, as in transformers.
+    The fast tokenizer's result also maps tokens to words and characters. As in transformers, those methods take a row
+    and an index in that row, or only an index for row 0.
 
     Args:
         data: the columns; lists, or arrays of any framework, `(batch, sequence)`.
@@ -80,7 +80,7 @@ class BatchEncoding(BatchFeature):
         are_ids = True
         for name, value in self.data.items():
             array = value if hasattr(value, "dtype") else _as_array(name, value, framework.integer)
-            if array is not value and array.dtype == framework.integer:  # straight, as every call does it
+            if array is not value and array.dtype == framework.integer:  # shortcut for the most common case
                 array = framework.from_numpy(array)
             else:
                 are_ids = False
@@ -109,12 +109,12 @@ class BatchEncoding(BatchFeature):
             batch_index: index of the row.
 
         Raises:
-            ValueError: the rows have no encodings, as for every method below.
+            ValueError: the rows have no encodings. All methods below raise this error, too.
         """
         return list(self._row(batch_index).tokens)
 
     def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
-        """Return for each token of a row the index of its text in the pair; None for special tokens.
+        """Return, for each token of a row, the index of its text in the pair; None for special tokens.
 
         Args:
             batch_index: index of the row.
@@ -122,7 +122,7 @@ class BatchEncoding(BatchFeature):
         return list(self._row(batch_index).sequence_ids)
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
-        """Return for each token of a row the index of its word; None for special tokens.
+        """Return, for each token of a row, the index of its word; None for special tokens.
 
         Args:
             batch_index: index of the row.
@@ -193,7 +193,7 @@ class BatchEncoding(BatchFeature):
     def char_to_token(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
-        """Return the index of the token that covers a character; None if none does, as for white space.
+        """Return the index of the token that covers a character; None if no token does, as for white space.
 
         Args:
             batch_or_char_index: index of the row, or of the character if it is the only index.
@@ -206,7 +206,7 @@ class BatchEncoding(BatchFeature):
     def char_to_word(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
-        """Return the index of the word that covers a character; None if none does.
+        """Return the index of the word that covers a character; None if no word does.
 
         Args:
             batch_or_char_index: as in `char_to_token`.
@@ -220,7 +220,7 @@ class BatchEncoding(BatchFeature):
         if self._encodings is None:
             raise ValueError(
                 "only CLIPTokenizerFast (with clean='hf') records which characters each token covers; this encoding "
-                "comes from another tokenizer"
+                "is from another tokenizer"
             )
         return self._encodings[row]
 
@@ -233,14 +233,14 @@ class BatchEncoding(BatchFeature):
 
 
 def read_columns(encoded_inputs: Any, ids: str = "input_ids") -> tuple[dict[str, Any], bool, TensorType | None]:
-    """Read an encoding's columns back into lists.
+    """Convert an encoding's columns to lists.
 
     Args:
         encoded_inputs: the columns of one row or of a batch, as lists or arrays; or a list of rows, each a dict.
         ids: the name of the column of ids.
 
     Returns:
-        The columns, each a list of rows; True if they are those of a batch; the framework of the ids, if any.
+        The columns, each a list of rows; True if the input was a batch; the framework of the ids, if any.
 
     Raises:
         ValueError: if there are no ids, or the columns differ in their number of rows.
@@ -250,9 +250,9 @@ def read_columns(encoded_inputs: Any, ids: str = "input_ids") -> tuple[dict[str,
     elif encoded_inputs and all(isinstance(row, Mapping) for row in encoded_inputs):
         columns = {name: [row[name] for row in encoded_inputs] for name in encoded_inputs[0]}
     else:
-        raise ValueError("rows to pad are a dict of columns, or a list of dicts that is not empty")
+        raise ValueError("expected a dict of columns or a non-empty list of dicts to pad")
     if ids not in columns:
-        raise ValueError(f"rows to pad need {ids}; given were {', '.join(columns) or 'none'}")
+        raise ValueError(f"the columns to pad must include {ids}; found {', '.join(columns) or 'none'}")
     frameworks = {framework_of(columns[ids]), *map(framework_of, columns[ids][:1])} - {None}
     columns = {name: to_lists(value) for name, value in columns.items()}
     is_batch = not columns[ids] or isinstance(columns[ids][0], list)

@@ -1,8 +1,8 @@
 """The frameworks whose arrays processors return and accept, each declared by its backend. Internal.
 
-A backend declares its arrays in a file `arrays.py` beside the module that its entry point names. The file runs by
-itself, without its package, and imports its framework only inside functions: an array can be recognized, and a name for
-`return_tensors` checked, without importing any framework.
+A backend declares its arrays in a file `arrays.py` beside the module that its entry point names. That file is run
+alone, without its package, and imports its framework only inside functions. Arrays can therefore be recognized, and
+names in `return_tensors` checked, without importing a framework.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def by_backend() -> dict[str, Framework]:
 
 
 def broken() -> dict[str, str]:
-    """Return the reasons why declarations cannot be read, by the names of their backends."""
+    """Return the reason why a backend's declaration cannot be read, by the backend's name."""
     return _read()[1]
 
 
@@ -89,8 +89,8 @@ def default_backend() -> str:
 
 @cache
 def _read() -> tuple[dict[str, Framework], dict[str, str]]:
-    """Read all declarations: those found, and why others fail, so that one plug-in does not stop the others."""
-    from importlib.metadata import entry_points  # slow to import, and numpy does without it
+    """Return the declarations, and the errors of those that fail: one broken plug-in must not stop the others."""
+    from importlib.metadata import entry_points  # slow to import, and not needed for numpy
 
     from clip_core.backends import GROUP
 
@@ -107,7 +107,7 @@ def _read() -> tuple[dict[str, Framework], dict[str, str]]:
 
 
 def _declared(module: str) -> Framework | None:
-    """Read the file beside a backend's module; None if there is none, as for a backend that works in numpy."""
+    """Run the file beside a backend's module; None if there is none, as in a backend that works on numpy arrays."""
     package = module.rpartition(".")[0]
     try:
         spec = find_spec(package) if package else None

@@ -1,4 +1,4 @@
-"""CLIPProcessor: a checkpoint's image processor and tokenizer in one object, and the routing of keywords to each."""
+"""CLIPProcessor: a checkpoint's image processor and tokenizer in one object, which routes keywords to each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from clip_core.tokenization.tokenizer import CLIPTokenizerBase
 
 
-# Keywords of a call for the image processor, and those for the tokenizer; any others are unknown.
+# Keywords of a call for the image processor, and for the tokenizer; any others are unknown.
 IMAGE_KEYWORDS = inspect.signature(CLIPImageProcessor.preprocess).parameters.keys() - {"self", "images", "kwargs"}
 TEXT_KEYWORDS = CallOptions.__dataclass_fields__.keys() | {"text_pair"}
 GROUPS = ("common_kwargs", "images_kwargs", "text_kwargs")
@@ -88,7 +88,7 @@ def split_keywords(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
         groups[name] = flat.pop(name, None) or {}
     for name, group in groups.items():
         if twice := sorted(group.keys() & flat.keys()):
-            raise ValueError(f"{', '.join(twice)} is given twice, directly and in {name}; give it once")
+            raise ValueError(f"{', '.join(twice)} is given twice, both directly and in {name}; give it once")
     if unknown := sorted(flat.keys() - IMAGE_KEYWORDS - TEXT_KEYWORDS):
         warnings.warn(f"CLIPProcessor ignores unknown keywords: {', '.join(unknown)}", stacklevel=3)
     for_images, for_texts = {}, {}
@@ -109,7 +109,7 @@ class CLIPProcessor(Pushable, Readable):
         feature_extractor: the deprecated name of `image_processor`.
 
     Raises:
-        TypeError: if either is missing or of another kind.
+        TypeError: if either is missing or has the wrong type.
 
     Example:
         >>> processor = CLIPProcessor.from_pretrained("openai/clip-vit-base-patch32")  # doctest: +SKIP
@@ -149,7 +149,7 @@ class CLIPProcessor(Pushable, Readable):
             ValueError: if there are neither images nor texts, or a keyword is given twice.
         """
         if images is None and text is None:
-            raise ValueError("there are neither images nor texts; give at least one of images=... and text=...")
+            raise ValueError("no images or texts are given; pass images=..., text=... or both")
         if images is not None and text is not None and _is_text(images) and not _is_text(text):
             images, text = text, images
         for_images, for_texts = split_keywords(kwargs)
@@ -163,7 +163,7 @@ class CLIPProcessor(Pushable, Readable):
 
     @classmethod
     def _read(cls, source: str | os.PathLike[str], options: HubOptions, keywords: dict[str, Any]) -> Self:
-        """Load the image processor and the tokenizer from one source."""
+        """Load the image processor and the tokenizer from the same source."""
         for_images = {key: keywords.pop(key) for key in ARGUMENTS if key in keywords}
         tokenizer_class = _tokenizer_class(keywords.pop("use_fast", None))
         return cls(
@@ -190,10 +190,10 @@ class CLIPProcessor(Pushable, Readable):
         Returns:
             The path of the `processor_config.json`, if there is one, in a list.
         """
-        # With both files present, transformers prefers the image processor's own.
+        # If both files exist, transformers reads the image processor from its own.
         replaces = re.compile(re.escape(PROCESSOR_NAME if legacy_serialization else PREPROCESSOR_NAME))
         with staged(save_directory, replaces=replaces) as staging:
-            # Each part's file names the combining class, which transformers' AutoProcessor looks up.
+            # Each part's file names the class that combines them; transformers' AutoProcessor looks it up.
             self.tokenizer._processor_class = type(self).__name__  # noqa: SLF001
             self.tokenizer.save_pretrained(staging)
             if legacy_serialization:
@@ -209,7 +209,7 @@ class CLIPProcessor(Pushable, Readable):
         """Return the processor's own settings.
 
         Args:
-            legacy_serialization: leave out those of the image processor; False adds them.
+            legacy_serialization: omit the image processor's settings; False includes them.
         """
         own = {"processor_class": type(self).__name__}
         return own if legacy_serialization else {**own, "image_processor": self.image_processor.to_dict()}
@@ -246,7 +246,7 @@ class CLIPProcessor(Pushable, Readable):
 
     @property
     def model_input_names(self) -> list[str]:
-        """The names of a call's results: `pixel_values`, and those of the tokenizer."""
+        """The names of a call's results: `pixel_values` and the tokenizer's."""
         return [*self.image_processor.model_input_names, *self.tokenizer.model_input_names]
 
     @property
@@ -259,13 +259,13 @@ class CLIPProcessor(Pushable, Readable):
         return f"{type(self).__name__}:\n- image_processor: {self.image_processor!r}\n- tokenizer: {self.tokenizer!r}"
 
     def _add_stated(self, keywords: dict[str, Any]) -> None:
-        """Add the keywords of a call that the checkpoint's tokenizer_config.json states, such as `max_length`."""
+        """Add keywords that the checkpoint's tokenizer_config.json sets, such as `max_length`."""
         stated = getattr(self.tokenizer, "init_kwargs", {})
         for key in TEXT_KEYWORDS & stated.keys():
             keywords.setdefault(key, getattr(self.tokenizer, key, stated[key]))
 
 
-# Evaluated, for code that reads the keywords of a processor from its signature, as transformers has them.
+# Evaluated annotations, for code that reads the keywords from the signature, as it can in transformers.
 CLIPProcessor.__call__.__annotations__["kwargs"] = Unpack[CLIPProcessorKwargs]
 
 

@@ -51,25 +51,25 @@ def encode_images(
     Args:
         encoder: the model.
         processor: the model's processor.
-        images: paths, URLs, PIL images or arrays, one at a time. A generator is consumed lazily; at most three batches
+        images: paths, URLs, PIL images or arrays, one at a time. A generator is consumed lazily: at most three batches
             are in memory.
         batch_size: images the model takes at a time.
-        num_threads: threads that read and preprocess; None for one per processor, up to 8.
-        on_error: called with the index of an unreadable image and the error; the image is then left out. By default the
-            first such image raises.
+        num_threads: threads that read and preprocess images; None for one per processor, up to 8.
+        on_error: called with the index of an unreadable image and the error; the image is then omitted. By default, the
+            first such image raises an error.
 
     Returns:
         Embeddings of unit norm `(images, projection)`, float32.
 
     Raises:
-        ValueError: if an image cannot be read or processed (the message names its index and path), or there are none.
+        ValueError: if there are no images, or one cannot be read or processed; the message names its index and path.
     """
     batches = encode_image_batches(
         encoder, processor, images, batch_size=batch_size, num_threads=num_threads, on_error=on_error
     )
     embeds = [batch.embeds for batch in batches]
     if not embeds:
-        raise ValueError("there are no readable images; give at least one")
+        raise ValueError("no image could be read; give at least one readable image")
     return np.concatenate(embeds)
 
 
@@ -82,10 +82,10 @@ def encode_image_batches(
     num_threads: int | None = None,
     on_error: Callable[[int, ValueError], object] | None = None,
 ) -> Iterator[EncodedBatch]:
-    """Encode images like `encode_images`, but yield batch by batch, for more embeddings than fit in memory.
+    """Encode images like `encode_images`, but yield one batch at a time, for more embeddings than fit in memory.
 
     Args:
-        encoder: as in `encode_images`, like the other arguments.
+        encoder: as in `encode_images`, like all other arguments.
         processor: the model's processor.
         images: paths, URLs, PIL images or arrays.
         batch_size: images the model takes at a time.
@@ -113,7 +113,7 @@ def _encoded(
     on_error: Callable[[int, ValueError], object] | None,
 ) -> Iterator[EncodedBatch]:
     batch: dict[int, np.ndarray] = {}
-    with closing(pixels):  # stops the threads in any case
+    with closing(pixels):  # also stops the threads after an error
         for place, outcome in enumerate(pixels):
             if isinstance(outcome, np.ndarray):
                 batch[place] = outcome
@@ -140,11 +140,11 @@ def _encode(encoder: Encoder, batch: dict[int, np.ndarray]) -> EncodedBatch:
 
 
 def _pixel_values(processor: CLIPProcessor, place: int, image: Any) -> np.ndarray | ValueError:
-    """Return the image as model input, `(1, channels, height, width)`, or the error."""
+    """Return an image as model input, `(1, channels, height, width)`, or the error that it caused."""
     try:
         pixels: np.ndarray = processor(images=[image], return_tensors="np")["pixel_values"]
         if len(pixels) != 1:
-            return ValueError(f"images[{place}] is a batch of {len(pixels)}; give images one at a time")
+            return ValueError(f"images[{place}] is a batch of {len(pixels)}; give single images")
     except ValueError as error:
         return ValueError(str(error).replace("images[0]", f"images[{place}]", 1))
     except TypeError as error:
@@ -155,7 +155,7 @@ def _pixel_values(processor: CLIPProcessor, place: int, image: Any) -> np.ndarra
 def _in_order(
     process: Callable[[int, Any], np.ndarray | ValueError], images: Iterable[Any], ahead: int, num_threads: int | None
 ) -> Generator[np.ndarray | ValueError]:
-    """Yield the result of `process` for each image in order, starting at most `ahead` of them early."""
+    """Yield the results of `process` in the order of the images, with up to `ahead` of them in progress."""
     numbered = enumerate(images)
     pool = ThreadPoolExecutor(num_threads or usable_threads(), "clip-encode-images")
     try:

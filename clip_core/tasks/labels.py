@@ -1,7 +1,7 @@
-"""Label files, and label embeddings cached by content: the text tower's weights and the tokens.
+"""Label files, and a cache of label embeddings by content: the text tower's weights and the tokens.
 
-The key depends on nothing else. A further trained model, a tokenizer with other tokens or another template gets another
-key, and a cached file is validated before use.
+The key depends on nothing else: a model trained further, a tokenizer with other tokens and another template each have
+another key. A cached file is validated before use.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class LabelFile:
 
     Attributes:
         names: the labels, in file order.
-        label_of: if the file is a JSON object, the label of each key, such as a file name.
+        label_of: for a JSON object, the label of each key, such as a file name; otherwise empty.
     """
 
     names: list[str] = field(default_factory=list)
@@ -43,10 +43,10 @@ def read_labels(path: Path) -> LabelFile:
         path: the file; JSON if it ends in .json.
 
     Returns:
-        The labels, and the true label of each file if the file states it.
+        The labels and, if the file states them, the true labels by file name.
 
     Raises:
-        ValueError: if the file is missing or has another form; the message names it.
+        ValueError: if the file is missing or has another form. The message names the file.
     """
     if not path.is_file():
         raise ValueError(f"--labels-file {path}: no such file")
@@ -62,7 +62,7 @@ def read_labels(path: Path) -> LabelFile:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")  # Windows editors put a byte order mark before the first label
+        return path.read_text(encoding="utf-8-sig")  # Windows editors write a byte order mark first
     except UnicodeDecodeError as error:
         raise ValueError(f"--labels-file {path}: not UTF-8 text; save it as UTF-8") from error
 
@@ -72,13 +72,13 @@ _NORM_TOLERANCE = 1e-2  # allows for rounding in bfloat16
 
 
 class LabelCache:
-    """A cache of embedding arrays by key: the last few in memory and, given a folder, all on disk.
+    """A cache of embedding arrays by key: the most recent in memory and, given a folder, all of them on disk.
 
     Args:
         folder: the cache folder, created if missing; None for memory only.
 
     Raises:
-        NotADirectoryError: if the folder, or one above it, is a file.
+        NotADirectoryError: if the folder or one of its parents is a file.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
@@ -92,7 +92,7 @@ class LabelCache:
     def get(self, key: str, count: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the cached embeddings of a key, or compute and cache them: `(count, projection)`.
 
-        A damaged file is reported in a warning and replaced.
+        A damaged file causes a warning and is replaced.
 
         Args:
             key: a return value of `label_key`.
@@ -104,7 +104,7 @@ class LabelCache:
             found = self._read(key, count)
         if found is None:
             found = compute()
-            if not _of_unit_norm(found):  # from a broken model; only verifiable embeddings are cached
+            if not _of_unit_norm(found):  # the model is broken; a later read would reject these
                 return found
             self._write(key, found)
         self._kept[key] = found
@@ -133,7 +133,7 @@ class LabelCache:
         try:
             with staged(path.parent) as staging:
                 np.savez(staging / path.name, key=np.array(key), embeds=embeds)
-        except OSError as error:  # the result matters more than its cached copy
+        except OSError as error:  # a failing cache must not lose the result
             warnings.warn(f"the embeddings could not be cached in {path}: {error}", stacklevel=4)
 
 
@@ -155,11 +155,11 @@ def _of_unit_norm(embeds: np.ndarray) -> bool:
 
 
 def label_key(fingerprint: str, tokens: Iterable[tuple[np.ndarray, np.ndarray]], templates: int) -> str:
-    """Return the cache key of the labels' embeddings.
+    """Return the cache key of label embeddings.
 
     Args:
         fingerprint: fingerprint of the model; see `fingerprint`.
-        tokens: ids and mask, `(texts, seq)` each, of all labels in all templates.
+        tokens: ids and masks, each `(texts, seq)`, of all labels in all templates.
         templates: number of consecutive texts per label.
     """
     digest = hashlib.sha256(f"{fingerprint} {templates}".encode())
@@ -171,7 +171,7 @@ def label_key(fingerprint: str, tokens: Iterable[tuple[np.ndarray, np.ndarray]],
 
 
 def fingerprint(framework: str, config: Any, weights: Iterable[tuple[str, np.ndarray]]) -> str:
-    """Return a hash that identifies a text tower by all of its weights; SHA-256 hashes about 2 GB per second.
+    """Return a hash of a text tower, over all of its weights; SHA-256 hashes about 2 GB per second.
 
     Args:
         framework: the framework and dtype of the computation.

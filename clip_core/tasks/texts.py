@@ -1,4 +1,4 @@
-"""Text encoding at any scale: sorted by length within a window to reduce padding, and returned in order."""
+"""Text encoding at any scale: texts are sorted by length within a window to reduce padding, and returned in order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from clip_core.backends import Encoder
 
 BATCH_SIZE = 256
-# Batches sorted by length together: enough for nearly uniform lengths within a batch, and few enough to hold in memory.
+# Batches that are sorted by length together: enough for nearly uniform lengths within a batch, few enough for memory.
 _BATCHES_IN_WINDOW = 16
 
 
@@ -30,7 +30,7 @@ def encode_texts(
         processor: the model's CLIPProcessor.
         texts: the texts; may be a generator.
         batch_size: texts to encode at a time.
-        truncation: truncate texts too long for the model instead of raising an error.
+        truncation: truncate texts that are too long for the model instead of raising an error.
 
     Returns:
         Embeddings of unit norm `(texts, projection)`, float32.
@@ -63,16 +63,16 @@ def encode_texts(
 def encode_text_batches(
     encoder: Encoder, processor: Any, texts: Iterable[str], *, batch_size: int = BATCH_SIZE, truncation: bool = False
 ) -> Iterator[np.ndarray]:
-    """Encode texts like `encode_texts`, but yield piece by piece: arrays `(some texts, projection)`, in order.
+    """Encode texts like `encode_texts`, but yield arrays `(some texts, projection)`, in order.
 
     Only a few batches of texts are in memory at a time. Equal texts are encoded once if they are close together.
 
     Args:
-        encoder: as in `encode_texts`, like the other arguments.
+        encoder: as in `encode_texts`, like all other arguments.
         processor: the model's CLIPProcessor.
         texts: the texts; may be a generator.
         batch_size: texts to encode at a time.
-        truncation: truncate texts too long for the model.
+        truncation: truncate texts that are too long for the model.
 
     Yields:
         Embeddings of unit norm `(some texts, projection)`, float32.
@@ -108,13 +108,13 @@ def token_batches(processor: Any, texts: Iterable[str]) -> Iterator[tuple[np.nda
 def tokenize_texts(processor: Any, texts: list[str], *, truncation: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Return ids and mask `(texts, seq)`, right-padded to a multiple of 8 or the model's maximum length.
 
-    Padding goes right whatever the tokenizer's own side: on the right it changes nothing, whereas on the left it shifts
-    positions, and an embedding would depend on the other texts in its batch.
+    The padding is always on the right, whichever side the tokenizer uses. Padding on the right changes nothing. Padding
+    on the left shifts positions, so an embedding would depend on the other texts in its batch.
 
     Args:
         processor: the model's CLIPProcessor.
         texts: the texts.
-        truncation: truncate texts too long for the model.
+        truncation: truncate texts that are too long for the model.
 
     Raises:
         ValueError: if a text is too long for the model.
@@ -132,8 +132,8 @@ def tokenize_texts(processor: Any, texts: list[str], *, truncation: bool = False
             f"{shortened(texts[place])!r} has {lengths[place]} tokens, but the model accepts {longest}; "
             "shorten the text, or the label in its template"
         )
-    ids, mask = ids[:, :longest], mask[:, :longest]  # a processor may pad further
-    # Not by `pad_to_multiple_of`: a truncating tokenizer refuses it where the maximum length is 77.
+    ids, mask = ids[:, :longest], mask[:, :longest]  # some processors pad further
+    # `pad_to_multiple_of` is not used: with truncation, the tokenizer rejects it if the maximum length is 77.
     missing = rounded(ids.shape[1], longest) - ids.shape[1]
     right = ((0, 0), (0, missing))
     return np.pad(ids, right, constant_values=processor.tokenizer.pad_token_id), np.pad(mask, right)
@@ -151,14 +151,14 @@ def encode_by_length(
 
     Args:
         encoder: the model.
-        input_ids: `(texts, seq)`, padded to the model's length or less. Columns that are padding for a whole batch are
-            skipped.
+        input_ids: `(texts, seq)`, where `seq` is at most the model's length. Columns that are padding in a whole batch
+            are skipped.
         attention_mask: `(texts, seq)`; at least one 1 in every row.
         batch_size: texts to encode at a time.
         tell: called after each batch with the indices of the encoded rows, `(batch,)`, and their embeddings.
     """
     lengths = input_ids.shape[1] - attention_mask[:, ::-1].argmax(axis=-1)  # up to the last attended token
-    order = np.argsort(-lengths, kind="stable")  # longest first, so that running out of memory shows at once
+    order = np.argsort(-lengths, kind="stable")  # longest first, so that a lack of memory shows early
     encoded = []
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]

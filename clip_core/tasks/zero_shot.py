@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from clip_core.backends import Encoder
 
-# Encoding this many texts takes longer than fingerprinting a model.
+# Encoding this many texts takes longer than computing a model's fingerprint.
 _WORTH_KEEPING = 64
 
 
 class ZeroShotClassifier:
-    """A CLIP model that classifies images by label texts, in any framework.
+    """A CLIP model of any framework that classifies images by label texts.
 
     Args:
         encoder: the model.
@@ -83,8 +83,8 @@ class ZeroShotClassifier:
     ) -> np.ndarray:
         """Encode labels.
 
-        Several templates are averaged and the mean is normalized again (section 3.1.4 of the paper). Equal labels are
-        encoded once, and large label sets are cached for as long as the weights and tokens are unchanged.
+        The embeddings of several templates are averaged, and the mean is normalized (section 3.1.4 of the paper). Equal
+        labels are encoded once. Large label sets are cached; a change of the weights or tokens invalidates the cache.
 
         Args:
             labels: the label names.
@@ -171,7 +171,7 @@ class ZeroShotClassifier:
 
 
 def _means(batches: Iterable[np.ndarray], labels: int, templates: int) -> np.ndarray:
-    """Average the embeddings of each label's texts and normalize: `(labels, projection)`, float32.
+    """Average and normalize the embeddings of each label's texts: `(labels, projection)`, float32.
 
     Args:
         batches: embeddings of all texts, label by label; only one batch is in memory at a time.
@@ -191,7 +191,7 @@ def _means(batches: Iterable[np.ndarray], labels: int, templates: int) -> np.nda
 
 
 def check_templates(templates: Sequence[str]) -> Sequence[str]:
-    """Check that each template has exactly one `{}`, and return the templates.
+    """Return the templates, after checking that each has exactly one `{}`.
 
     Args:
         templates: texts with a `{}` for the label.
@@ -200,7 +200,7 @@ def check_templates(templates: Sequence[str]) -> Sequence[str]:
         ValueError: if there are no templates, or one does not have exactly one `{}`.
     """
     if not templates:
-        raise ValueError("there are no templates; give '{}' for the label itself")
+        raise ValueError("templates is empty; give '{}' to use the label itself")
     for template in templates:
         if template.count("{}") != 1:
             raise ValueError(f"the template {template!r} must contain exactly one {{}} for the label")

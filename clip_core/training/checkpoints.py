@@ -1,7 +1,7 @@
 """Training checkpoints, written atomically; the last few are kept.
 
-Each is a folder in Hugging Face's layout that also holds the positions of all loaders, so that any number of processes
-can resume.
+Each checkpoint is a folder in Hugging Face's layout. It also holds the positions of all loaders, so that any number of
+processes can resume.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OF_PROCESS = ("batch_size", "process_index", "process_count")
 
 
 def written(states: list[dict[str, Any]]) -> dict[str, Any] | list[dict[str, Any]]:
-    """Return the loader states of all processes in the form a checkpoint stores; for one process, the state itself.
+    """Return the loader states of all processes as a checkpoint stores them: a list, or the only state itself.
 
     Args:
         states: one state per process, in order.
@@ -37,18 +37,18 @@ def written(states: list[dict[str, Any]]) -> dict[str, Any] | list[dict[str, Any
 
 
 def own_state(kept: dict[str, Any] | list[dict[str, Any]], loader: PairLoader) -> dict[str, Any]:
-    """Return the state that a process's loader resumes from.
+    """Return the state from which a process's loader resumes.
 
-    With an unchanged number of processes, each resumes where it was. Another number is supported if it yields the same
-    batches: the data must be indexed, since the processes then take turns at one order whereas a stream is split among
-    them, and no process may have skipped a broken sample.
+    With an unchanged number of processes, each resumes at its own position. Another number is supported only if it
+    yields the same batches. This requires indexed data, because processes take turns at one order of indexed data but
+    split a stream among them. It also requires that no process has skipped a broken sample.
 
     Args:
         kept: a return value of `written`.
         loader: the loader of this process.
 
     Raises:
-        ValueError: if the number of processes changed and they would get other batches.
+        ValueError: if the number of processes has changed and they would get other batches.
     """
     states: list[dict[str, Any]] = kept if isinstance(kept, list) else [kept]
     now = loader.state_dict()["order"]
@@ -73,7 +73,7 @@ def own_state(kept: dict[str, Any] | list[dict[str, Any]], loader: PairLoader) -
 STATE_NAME = "trainer_state.json"
 _NAME = re.compile(r"step-(\d+)")
 
-# Config fields that describe a file or a caller's choice rather than the trained model.
+# Config fields that describe a file or a caller's choice, not the trained model.
 _NOT_OF_THE_MODEL = {"architectures", "dtype", "id2label", "label2id", "problem_type", "transformers_version"}
 
 
@@ -111,7 +111,7 @@ class RunFolder:
         return sorted(int(match[1]) for match in matches if match)
 
     def last_good(self) -> str:
-        """Return a sentence on the checkpoint that a failed run can resume from."""
+        """Describe the checkpoint from which a failed run can resume."""
         steps = self.steps()
         return f"the last good checkpoint is step {steps[-1]}" if steps else "there is no checkpoint yet"
 
@@ -143,7 +143,7 @@ class RunFolder:
         return RunCheckpoint(folder, step, state)
 
     def write(self, step: int, state: dict[str, Any], save: Callable[[Path], None]) -> Path:
-        """Write the checkpoint of a step and remove the oldest; a killed process leaves earlier ones intact.
+        """Write the checkpoint of a step and delete the oldest. A killed process leaves earlier checkpoints intact.
 
         Args:
             step: number of steps done.
@@ -155,10 +155,10 @@ class RunFolder:
 
         Raises:
             OSError: if it cannot be written, for example because the disk is full. No partial checkpoint is left, and
-                the others stay.
+                the other checkpoints are kept.
         """
         folder = self._folder(step)
-        if folder.exists():  # a run resumed from further back rewrites it
+        if folder.exists():  # a run that resumed from an earlier step rewrites it
             shutil.rmtree(folder)
         try:
             with new_folder(folder) as staging:
@@ -170,7 +170,7 @@ class RunFolder:
             raise OSError(f"{folder} could not be written ({reason}); {self.last_good()}") from error
         for old in self.steps()[: -self.keep]:
             shutil.rmtree(self._folder(old))
-        for left in self.root.glob(f"{STAGING_PREFIX}*"):  # of a process killed while saving
+        for left in self.root.glob(f"{STAGING_PREFIX}*"):  # left by a process that was killed while saving
             shutil.rmtree(left, ignore_errors=True)
         return folder
 
@@ -179,7 +179,7 @@ class RunFolder:
 
 
 def check_config(checkpoint: RunCheckpoint, config: CLIPConfig) -> None:
-    """Check that a run resumes with the configuration it started with.
+    """Check that a run resumes with the configuration that it started with.
 
     Args:
         checkpoint: the checkpoint to resume from.
@@ -189,7 +189,7 @@ def check_config(checkpoint: RunCheckpoint, config: CLIPConfig) -> None:
         ValueError: if they differ; the message names every field.
     """
     was, now = (_model_fields(found) for found in (CLIPConfig.from_pretrained(checkpoint.folder), config))
-    if not config.projection_dim_stated:  # then the weights determine it
+    if not config.projection_dim_stated:  # the weights determine it
         del was["projection_dim"], now["projection_dim"]
     changed = [name for name in sorted(was | now) if was.get(name) != now.get(name)]
     if changed:
@@ -200,10 +200,10 @@ def check_config(checkpoint: RunCheckpoint, config: CLIPConfig) -> None:
 
 
 def _model_fields(config: CLIPConfig) -> dict[str, Any]:
-    """Return the fields that define the model, those of towers as in `text_config.hidden_size`."""
+    """Return the fields that define the model; a tower's fields are named like `text_config.hidden_size`."""
     fields = config.to_diff_dict()
     towers = {key: fields.pop(key) for key in config.sub_configs}
     for key, tower in towers.items():
-        del tower["projection_dim"]  # superseded by the model's own
+        del tower["projection_dim"]  # the model's own takes precedence
         fields |= {f"{key}.{name}": value for name, value in tower.items()}
     return {name: value for name, value in fields.items() if name.rpartition(".")[2] not in _NOT_OF_THE_MODEL}

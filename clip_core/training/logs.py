@@ -18,7 +18,7 @@ KINDS = ("jsonl", "tensorboard", "wandb")
 
 
 class Log(Protocol):
-    """A sink for the metrics of steps, in order."""
+    """A destination for the metrics of each step, in order."""
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
         """Write the metrics of a step."""
@@ -35,7 +35,7 @@ def open_log(kind: str, folder: str | os.PathLike[str], *, resumed_at: int, sett
     Args:
         kind: one of KINDS.
         folder: the run's folder.
-        resumed_at: steps already done; entries that an interrupted run logged beyond them are dropped.
+        resumed_at: steps already done; entries for later steps, logged before an interruption, are dropped.
         settings: the run's settings, for logs that display them.
 
     Returns:
@@ -59,7 +59,7 @@ class JsonLinesLog:
 
     Args:
         path: the file.
-        resumed_at: lines of later steps are dropped.
+        resumed_at: steps already done; lines for later steps are dropped.
     """
 
     def __init__(self, path: Path, resumed_at: int) -> None:
@@ -86,7 +86,7 @@ class JsonLinesLog:
 
 
 class TensorBoardLog:
-    """TensorBoard event files, written by tensorboardX, which needs no framework."""
+    """TensorBoard event files, written with tensorboardX, which needs no framework."""
 
     def __init__(self, folder: Path, resumed_at: int) -> None:
         writer = _import("tensorboardX", "tensorboard").SummaryWriter
@@ -109,7 +109,8 @@ class TensorBoardLog:
 class WandbLog:
     """A Weights & Biases run, configured by that package's own environment variables.
 
-    Named after the folder, which also stores the run's id so that a resumed run continues it.
+    The run is named after the folder. The folder also stores the run's id, so that a resumed run continues the same
+    log.
     """
 
     def __init__(self, folder: str | os.PathLike[str], resumed_at: int, settings: Mapping[str, Any]) -> None:
@@ -144,7 +145,7 @@ def _import(package: str, kind: str) -> Any:
 
 
 def _whole_lines(path: Path) -> list[str]:
-    """Return the complete lines of a log; a killed process may have left a partial one at the end."""
+    """Return the complete lines of a log; a killed process may have left an incomplete one at the end."""
     if not path.exists():
         return []
     text = path.read_text(encoding="utf-8")

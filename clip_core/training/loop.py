@@ -1,4 +1,4 @@
-"""Training loop: batches to steps, with schedule, logs and checkpoints, stopping on a non-finite loss."""
+"""The training loop: batches to steps, with schedule, logs and checkpoints. It stops on a non-finite loss."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Run:
         loader: the data.
         processor: saved beside the model.
         settings: the hyperparameters.
-        folder: the checkpoints.
-        logs: logs of the first process.
+        folder: the folder of checkpoints.
+        logs: the logs, written by the first process.
         save_every: steps between two checkpoints; the last step is always saved.
-        progress: show a progress bar if there is a terminal.
+        progress: show a progress bar in a terminal.
     """
 
     trainer: Trainer
@@ -66,7 +66,7 @@ class Run:
         self.progress = self.progress and self.is_first
 
     def resume(self, checkpoint: RunCheckpoint) -> None:
-        """Resume from a checkpoint whose weights the trainer's model was loaded from.
+        """Resume from a checkpoint whose weights the trainer has already loaded.
 
         Args:
             checkpoint: the checkpoint.
@@ -89,10 +89,10 @@ class Run:
         self.step = checkpoint.step
 
     def __call__(self) -> StepReport | None:
-        """Train to the end, and return the report of the last step; None if nothing was left to do.
+        """Train to the end, and return the report of the last step; None if no steps were left.
 
         Raises:
-            TrainingStoppedError: if the loss or its gradients are not finite; the last good checkpoint stays.
+            TrainingStoppedError: if the loss or the gradient norm is not finite. The last good checkpoint is kept.
         """
         report = None
         bar = tqdm(
@@ -132,7 +132,7 @@ class Run:
         return report
 
     def _save(self) -> None:
-        """Write a checkpoint; all processes contribute, and the first one writes."""
+        """Write a checkpoint. All processes contribute to it, and the first one writes it."""
         loaders = self.trainer.gather(self.loader.state_dict())
         if not self.is_first:
             self.trainer.save(self.folder.root)
@@ -156,7 +156,7 @@ class Run:
         )
 
     def _listed(self, samples: Sequence[str]) -> Path:
-        """Write the keys of the failing batch of this process to a file, and return its path."""
+        """Write the keys of this process's failing batch to a file, and return its path."""
         self.folder.root.mkdir(parents=True, exist_ok=True)
         path = self.folder.root / f"stopped-{self.trainer.process_index}.json"
         write_text(path, json.dumps({"step": self.step + 1, "samples": list(samples)}, indent=1) + "\n")
@@ -164,7 +164,7 @@ class Run:
 
 
 def cut(batch: Mapping[str, np.ndarray], pieces: int) -> Iterator[dict[str, np.ndarray]]:
-    """Yield a batch in pieces of equal size, in order.
+    """Yield the pieces of a batch, which are equal in size, in order.
 
     Args:
         batch: arrays with the same first axis.

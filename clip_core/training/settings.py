@@ -1,4 +1,4 @@
-"""Training settings, validated on construction, and the learning rate, weight decay and freezing derived from them."""
+"""Training settings, validated on construction; the learning rate, weight decay and freezing that follow from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def learning_rate(step: int, *, steps: int, peak: float, warmup: float) -> float
 
 
 def decays(name: str) -> bool:
-    """Return True for a parameter with weight decay: not biases, norms, the temperature or the class token.
+    """Return True for a parameter with weight decay: all but biases, norms, the temperature and the class token.
 
     Args:
         name: canonical name of the parameter.
@@ -33,7 +33,7 @@ def decays(name: str) -> bool:
 
 
 def is_trained(name: str, freeze: Freeze) -> bool:
-    """Return True for a parameter that is trained under `freeze`; the projections always are.
+    """Return True for a parameter that is trained under `freeze`; the projections are always trained.
 
     Args:
         name: canonical name of the parameter.
@@ -58,15 +58,16 @@ class TrainSettings:
         epochs: passes over the data.
         lr: the maximum learning rate.
         warmup: warm-up steps; below 1, a fraction of all steps.
-        weight_decay: AdamW's weight decay, on weights only: not on biases, norms and the temperature.
-        beta_1: of AdamW.
-        beta_2: of AdamW.
-        epsilon: of AdamW.
+        weight_decay: AdamW's weight decay, for weights only: not for biases, norms and the temperature.
+        beta_1: AdamW's decay rate of the first moment.
+        beta_2: AdamW's decay rate of the second moment.
+        epsilon: AdamW's epsilon.
         max_grad_norm: clip the global gradient norm to this; None to disable clipping.
         precision: compute precision: "fp32", or "bf16" with weights and loss in float32.
-        accum: number of pieces a batch is computed in, sequentially; the gradients are those of the whole batch.
+        accum: number of pieces in which a batch is computed, one after another; the gradients are those of the whole
+            batch.
         loss_chunk: rows of the similarity matrix held in memory at a time, for batches whose full matrix is too large;
-            None for all.
+            None for all rows.
         freeze: the tower to freeze.
         gradient_checkpointing: recompute layers in the backward pass instead of storing their activations.
         seed: seed of the sample order, augmentations, initial weights and dropout.

@@ -1,4 +1,4 @@
-"""Trainer protocol between the loop and a backend: numpy in, plain numbers out."""
+"""The trainer protocol between the loop and a backend: numpy arrays in, plain numbers out."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class StepReport(NamedTuple):
     """The metrics of one step.
 
     Attributes:
-        loss: before the update.
-        grad_norm: global gradient norm, before clipping.
-        logit_scale: inverse temperature, after the update.
+        loss: the loss before the update.
+        grad_norm: the global gradient norm before clipping.
+        logit_scale: the inverse temperature after the update.
     """
 
     loss: float
@@ -42,8 +42,9 @@ class Trainer(Protocol):
         A step with non-finite gradients changes nothing.
 
         Args:
-            pieces: this process's share: `pixel_values` `(pairs, channels, height, width)`, `input_ids` and
-                `attention_mask` `(pairs, seq)`. Only the towers run piece by piece; the loss sees the whole batch.
+            pieces: this process's share of the batch: `pixel_values` `(pairs, channels, height, width)`, `input_ids`
+                and `attention_mask` `(pairs, seq)`. Only the towers run piece by piece; the loss is computed over the
+                whole batch.
             learning_rate: learning rate of this step.
 
         Returns:
@@ -54,7 +55,7 @@ class Trainer(Protocol):
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the model in Hugging Face's layout, with the optimizer's moments beside it.
 
-        Every process must call this, as each may hold a part of them; only the first writes.
+        Every process must call this, because each may hold a part of the weights. Only the first writes.
 
         Args:
             folder: the folder to write into.
@@ -62,7 +63,7 @@ class Trainer(Protocol):
         ...
 
     def gather(self, value: Any) -> list[Any]:
-        """Return the plain values of all processes, in order; every process must call this with its own.
+        """Return the plain values of all processes, in order. Every process must call this with its own value.
 
         Args:
             value: this process's value.
