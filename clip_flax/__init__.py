@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         CLIPTokenizerFast,
     )
 
-# jax.jit and jax.export flatten and unflatten outputs; they have to know their fields.
+# jax.jit and jax.export flatten and unflatten outputs, so they must know the fields.
 for _output_class in OUTPUT_CLASSES:
     register_dataclass(_output_class, [field.name for field in fields(_output_class)], [])
     register_pytree_node_serialization(
@@ -66,7 +66,7 @@ FlaxCLIPVisionModel = CLIPVisionModel
 FlaxCLIPVisionModelWithProjection = CLIPVisionModelWithProjection
 FlaxCLIPVisionPreTrainedModel = CLIPPreTrainedModel
 
-# Reports name a class as it was asked for.
+# Error messages name a class by its public name.
 for _class in (
     CLIPForImageClassification,
     CLIPModel,
@@ -78,7 +78,7 @@ for _class in (
 ):
     _class.__name__ = f"Flax{_class.__name__}"
 
-# The module of a model stands in the package that the model names, as in transformers.
+# Models and their Linen modules are attributed to this package, as in transformers.
 for _class in (*(module_class.model_class for module_class in MODULE_CLASSES), *MODULE_CLASSES):
     _class.__module__ = __name__
 

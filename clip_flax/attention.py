@@ -1,9 +1,9 @@
 """Multi-head self-attention, in two implementations that agree.
 
 `eager` is written out and is the only one that can return the attention weights; `sdpa` calls
-`jax.nn.dot_product_attention`, on a GPU with cuDNN's FlashAttention if it supports the arguments.
+`jax.nn.dot_product_attention`, on a GPU with cuDNN's FlashAttention if that supports the arguments.
 
-Masks, and queries that see no key: see `clip_core.modeling.attention`.
+See `clip_core.modeling.attention` for the masks, and for queries that see no key.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Dropout = Callable[[Array], Array]
 def eager_attention(
     query: Array, key: Array, value: Array, plan: AttentionPlan, *, scale: float, dropout: Dropout | None
 ) -> AttentionOutput:
-    """Attend by the formula; also return the weights `(batch, heads, seq, seq)`."""
+    """Compute attention as defined, and also return the weights `(batch, heads, seq, seq)`."""
     scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, precision=None) * scale
     if plan.is_causal:
         scores = scores + causal_bias(scores.shape[-1], scores.dtype)
@@ -53,10 +53,10 @@ def eager_attention(
 def sdpa_attention(
     query: Array, key: Array, value: Array, plan: AttentionPlan, *, scale: float, dropout: Dropout | None
 ) -> AttentionOutput:
-    """Attend by `jax.nn.dot_product_attention` if it supports the arguments, otherwise by `eager_attention`.
+    """Attend with `jax.nn.dot_product_attention` if it supports the arguments, otherwise with `eager_attention`.
 
-    It has no dropout, takes float16 only on a GPU, and computes the softmax of float64 in float32, in which the lowest
-    number of float64 is -inf.
+    That function has no dropout, takes float16 only on a GPU, and computes the softmax of float64 in float32, where the
+    lowest number of float64 is -inf.
     """
     fits_cudnn = _fits_cudnn(query, plan)
     known = query.dtype in (jnp.float32, jnp.bfloat16) or fits_cudnn
@@ -75,7 +75,7 @@ def sdpa_attention(
 
 
 def _fits_cudnn(query: Array, plan: AttentionPlan) -> bool:
-    """Return True if cuDNN's kernel, which JAX does not choose by itself, supports this. Its bias must not be -inf."""
+    """Return True if cuDNN's kernel supports this; JAX does not choose it automatically. Its bias must not be -inf."""
     fits = query.dtype in (jnp.float16, jnp.bfloat16) and query.shape[-1] % 8 == 0 and query.shape[-1] <= 128
     return fits and plan.bias is None and jax.default_backend() == "gpu"
 
@@ -86,7 +86,7 @@ _ATTENTION: dict[str, Callable[..., AttentionOutput]] = {"eager": eager_attentio
 def attend(
     query: Array, key: Array, value: Array, plan: AttentionPlan, *, scale: float, dropout: Dropout | None
 ) -> AttentionOutput:
-    """Attend by the implementation in the plan."""
+    """Attend with the implementation in the plan."""
     if plan.keyless is not None:
         query = jnp.where(plan.keyless, jnp.zeros((), query.dtype), query)
     return _ATTENTION[plan.implementation](query, key, value, plan, scale=scale, dropout=dropout)
@@ -111,7 +111,7 @@ class CLIPAttention(CLIPModule):
         self.num_heads = config.num_attention_heads - len(config.pruned_heads.get(layer_index, ()))
         self.scale = self.head_dim**-0.5
         self.dropout = config.attention_dropout
-        self.is_causal = False  # as in the reference: the masks tell
+        self.is_causal = False  # as in the reference; the masks decide
 
         in_std = width**-0.5 * (2 * config.num_hidden_layers) ** -0.5 * config.initializer_factor
         out_std = width**-0.5 * config.initializer_factor
@@ -135,9 +135,9 @@ class CLIPAttention(CLIPModule):
         Args:
             hidden_states: `(batch, seq, hidden)`.
             attention_mask: a mask as in `given_plan`; None if nothing is padded.
-            causal_attention_mask: likewise; None if every token sees every token.
+            causal_attention_mask: likewise; None if every token attends to all tokens.
             output_attentions: return the attention weights.
-            plan: the implementation, and the keys each query sees, in place of the masks.
+            plan: the implementation, and the keys that each query sees; replaces the masks.
             dropout_rng: a key, to drop attention weights.
 
         Returns:

@@ -1,4 +1,4 @@
-"""The methods of every model class: embeddings, pruning, gradient checkpointing."""
+"""Methods shared by all model classes: embeddings, pruning, gradient checkpointing."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class CLIPBaseModel(ModelHandles, FunctionalModel):
     """A model and its configuration.
 
     Args:
-        config: the model's configuration. A class of one tower also takes a CLIPConfig, and uses its tower's part.
+        config: the model's configuration. A class with one tower also takes a CLIPConfig and uses that tower's part.
         input_shape: accepted as in the reference, and ignored.
         seed: seed of the random weights: a number or a key.
         dtype: dtype of the computation. Random weights are always float32.
-        _do_init: False for a model without weights, which each call then takes as `params`.
+        _do_init: False for a model without weights, to which each call passes `params`.
     """
 
     _check_implementation = staticmethod(check_implementation)
@@ -60,7 +60,7 @@ class CLIPBaseModel(ModelHandles, FunctionalModel):
         """Return the number of parameters.
 
         Args:
-            only_trainable: count only parameters that have gradients, not the statistics of a batch norm.
+            only_trainable: count only parameters with gradients, which excludes the statistics of a batch norm.
             exclude_embeddings: leave out the embedding tables.
         """
         tables = {id(module.embedding) for _, module in nnx.iter_modules(self) if isinstance(module, nnx.Embed)}
@@ -72,12 +72,12 @@ class CLIPBaseModel(ModelHandles, FunctionalModel):
         )
 
     def get_memory_footprint(self) -> int:
-        """Return the number of bytes that the parameters take."""
+        """Return the number of bytes of the parameters."""
         leaves = [variable.get_raw_value() for variable in self._held()]
         return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
 
     def _held(self) -> list[nnx.Variable[Any]]:
-        """Return all variables but those of random keys."""
+        """Return all variables except random keys."""
         held = structure_of(self).variables.values()
         return [variable for variable in held if not isinstance(variable, nnx.RngState)]
 

@@ -1,4 +1,4 @@
-"""Models of subclasses: their parameters by name, and their creation with and without weights."""
+"""Models of users' subclasses: their parameters by name, and their creation with and without weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clip_flax.tensors import Params, Path
     from converters.tensors import TensorEntry
 
-# The attribute in which each kind of layer keeps a parameter: its canonical name, and the transform of its layout.
+# For each kind of layer, the attribute that holds a parameter: its canonical name, and the transform of its layout.
 _LAYOUTS: dict[type, dict[str, tuple[str, str]]] = {
     nnx.Linear: {"kernel": ("weight", "transpose")},
     nnx.Conv: {"kernel": ("weight", "OIHW to HWIO")},
@@ -38,7 +38,7 @@ _LAYOUTS: dict[type, dict[str, tuple[str, str]]] = {
 
 
 class Place(NamedTuple):
-    """The place of a parameter in a model.
+    """The location of a parameter in a model.
 
     Attributes:
         path: its path in the nested parameters.
@@ -49,7 +49,7 @@ class Place(NamedTuple):
     transform: str
 
     def canonical(self, leaf: Any) -> TensorEntry:
-        """Return a parameter, or the shape of one, in canonical layout, for the converters to write."""
+        """Return a parameter, or its shape, in canonical layout, for the converters to write."""
         parts = from_stored(to_entry(leaf), self.transform)
         assert parts is not None  # noqa: S101  for the type checker; the parameter has the layout of its transform
         return parts[0]
@@ -60,7 +60,7 @@ class Place(NamedTuple):
 
 
 class Built(NamedTuple):
-    """A model of a subclass with shapes in place of weights.
+    """A model of a user's subclass with shapes in place of weights.
 
     Attributes:
         model: the model.
@@ -71,7 +71,7 @@ class Built(NamedTuple):
     make: Callable[[], Any]
 
     def loaded(self, entries: Mapping[str, TensorEntry], dtype: np.dtype | None) -> Any:
-        """Return the model with the weights of a checkpoint; those that it lacks are newly initialized.
+        """Return the model with the weights of a checkpoint. Weights that it lacks are newly initialized.
 
         Args:
             entries: the tensors of the checkpoint by parameter.
@@ -98,9 +98,9 @@ def build_derived(
     Args:
         model_class: the class.
         args: further arguments in order.
-        options: `dtype`, `seed` and `input_shape`, as given to `from_pretrained`; the class gets those that it takes.
+        options: `dtype`, `seed` and `input_shape`, as given to `from_pretrained`; the class gets those that it accepts.
         config: the configuration.
-        resolve: finds the dtype if it is "auto".
+        resolve: determines the dtype if it is "auto".
         **kwargs: further arguments by name.
     """
     options = {**options, "dtype": check_dtype(resolve(options["dtype"], jnp.float32))}
@@ -117,13 +117,13 @@ def build_derived(
 
 
 def canonical_of(model: nnx.Module, params: Mapping[str, Any]) -> dict[str, TensorEntry]:
-    """Return those of a model's parameters that are given, by canonical name and in canonical layout."""
+    """Return the given parameters of a model by canonical name and in canonical layout."""
     leaves = flatten(params)
     return {name: place.canonical(leaves[place.path]) for name, place in places(model).items() if place.path in leaves}
 
 
 def places(model: nnx.Module) -> dict[str, Place]:
-    """Return the place of every parameter but keys, by its name in PyTorch."""
+    """Return the place of every parameter except random keys, by its name in PyTorch."""
     kinds = {tuple(map(str, path)): type(module) for path, module in nnx.iter_modules(model)}
     found = {}
     for path, variable in structure_of(model).variables.items():
@@ -133,6 +133,6 @@ def places(model: nnx.Module) -> dict[str, Place]:
         layout = next((rows for kind, rows in _LAYOUTS.items() if issubclass(kinds[tuple(above)], kind)), {})
         name, transform = layout.get(attribute, (attribute, AS_IT_IS))
         if TRANSFORMS[transform].canonical_shapes(variable.get_raw_value().shape) is None:
-            name, transform = attribute, AS_IT_IS  # a convolution over one axis or three
+            name, transform = attribute, AS_IT_IS  # a convolution over one or three axes
         found[".".join([*above, name])] = Place(path, transform)
     return found

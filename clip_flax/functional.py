@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class FunctionalModel(CLIPModule):
-    """A model that runs on its own parameters, or on those given in a call.
+    """A model that runs on its own parameters, or on parameters given in a call.
 
     Args:
         config: the configuration.
@@ -34,7 +34,7 @@ class FunctionalModel(CLIPModule):
         _do_init: False for a model without weights.
 
     Attributes:
-        module_class: the same model as a module of Linen.
+        module_class: the same model as a Linen module.
     """
 
     module_class: ClassVar[Any] = None
@@ -54,13 +54,13 @@ class FunctionalModel(CLIPModule):
 
     @property
     def key(self) -> Array:
-        """The key of newly initialized weights, made from `seed`."""
+        """The key for newly initialized weights, made from `seed`."""
         seed = self._given.value[0]
         return jax.random.PRNGKey(seed) if isinstance(seed, int) else seed
 
     @property
     def input_shape(self) -> Any:
-        """The given shapes, or those of a text of one token and of an image with its channels last, as needed."""
+        """The given shapes; by default those of a text of one token, a channels-last image, or both."""
         if self._given.value[1] is not None:
             return self._given.value[1]
         vision = getattr(self.config, "vision_config", self.config)
@@ -71,20 +71,20 @@ class FunctionalModel(CLIPModule):
         return tuple(shapes) if len(shapes) > 1 else next(iter(shapes), None)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(getattr(type(self), name, None), property):  # NNX would register it as a part of the model
+        if isinstance(getattr(type(self), name, None), property):  # NNX would register the value as a part of the model
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
 
     @property
     def params(self) -> Params:
-        """The parameters as a plain nested dict of arrays, with the names that transformers' Flax classes give them.
+        """The parameters as a plain nested dict of arrays, with the names that transformers' Flax classes use.
 
-        It is a snapshot: to change the model, assign the changed dict back. Entries that are not parameters of the
-        model are ignored.
+        The dict is a snapshot: to change the model, assign the changed dict back. Entries that are not parameters of
+        the model are ignored.
 
         Raises:
-            ValueError: the model was created with `_do_init=False`; or on assignment, parameters are missing or have
+            ValueError: the model was created with `_do_init=False`; or, on assignment, parameters are missing or have
                 another shape.
         """
         self._check_initialized()
@@ -96,21 +96,21 @@ class FunctionalModel(CLIPModule):
         self.assign(structure_of(self).leaves(params).items())
 
     def checked_params(self, params: Mapping[str, Any] | None, *, whole: bool = True) -> Params:
-        """Return parameters in the form that a call takes.
+        """Return parameters in the form that a call takes, after checking them.
 
         Args:
             params: nested parameters; None for the model's own.
             whole: False allows some to be missing.
 
         Raises:
-            ValueError: some are missing or have another shape; or there are none.
+            ValueError: some are missing or have another shape; or the model has none.
         """
         if params is None or whole:
             return self._own_or(params, structure_of(self))
         return unflatten(structure_of(self).leaves(params, whole=False))
 
     def assign(self, leaves: Iterable[tuple[Path, Any]]) -> None:
-        """Set some of the parameters; a model created without weights has its own from then on.
+        """Set some of the parameters. A model created without weights has its own from then on.
 
         Args:
             leaves: pairs of a path and its array.
@@ -129,7 +129,7 @@ class FunctionalModel(CLIPModule):
 
     @property
     def param_dtype(self) -> np.dtype:
-        """The dtype of the parameters; that of the computation is `dtype`."""
+        """The dtype of the parameters; the dtype of the computation is `dtype`."""
         return next(iter(structure_of(self).variables.values())).get_raw_value().dtype
 
     @property
@@ -139,17 +139,17 @@ class FunctionalModel(CLIPModule):
 
     @property
     def params_shape_tree(self) -> Params:
-        """The shapes and dtypes of the parameters, nested likewise."""
+        """The shapes and dtypes of the parameters, nested like them."""
         leaves = structure_of(self).params()
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), leaves)
 
     def init_weights(self, rng: Array, input_shape: Any = None, params: Mapping[str, Any] | None = None) -> Params:
-        """Draw random parameters; the model's own are not changed.
+        """Draw random parameters. The model's own are not changed.
 
         Args:
             rng: the key to draw from.
             input_shape: accepted as in the reference, and ignored.
-            params: parameters to keep; only missing ones are drawn.
+            params: parameters to keep; only the missing ones are drawn.
 
         Returns:
             All parameters, nested.
@@ -158,11 +158,11 @@ class FunctionalModel(CLIPModule):
         return drawn if params is None else _merged(drawn, unfreeze(params))
 
     def to_bf16(self, params: Mapping[str, Any], mask: Any = None) -> Params:
-        """Cast floating-point parameters to bfloat16; the model's own are not changed.
+        """Cast floating-point parameters to bfloat16. The model's own are not changed.
 
         Args:
             params: nested parameters.
-            mask: True for each parameter to cast, nested likewise; None casts all.
+            mask: True for each parameter to cast, nested like them; None casts all.
 
         Returns:
             The parameters, cast.
@@ -179,17 +179,17 @@ class FunctionalModel(CLIPModule):
 
     @property
     def module(self) -> Any:
-        """The model as a module of Linen: `model.module.apply({"params": params}, ...)`.
+        """The model as a Linen module: `model.module.apply({"params": params}, ...)`.
 
         Raises:
-            AttributeError: the class is a subclass of a user, which is a module itself.
+            AttributeError: the model is of a user's subclass, which is an NNX module itself.
         """
         if self.is_derived():
-            raise AttributeError(f"{type(self).__name__} has no Linen module: it is itself a module of NNX")
+            raise AttributeError(f"{type(self).__name__} has no Linen module: it is an NNX module itself")
         return self.module_class(config=self.config, dtype=self.dtype)
 
     def enable_gradient_checkpointing(self) -> None:
-        """Recompute each layer in the backward pass; transformers' name in Flax for `gradient_checkpointing_enable`."""
+        """Recompute each layer in the backward pass; transformers' Flax name for `gradient_checkpointing_enable`."""
         self.gradient_checkpointing_enable()
 
     def _run(
@@ -205,12 +205,12 @@ class FunctionalModel(CLIPModule):
         """Run a method of the model, compiled, on its own parameters or the given ones.
 
         Args:
-            method: its name; it takes the inputs, the options and `dropout_rng`.
+            method: its name. It takes the inputs, the options and `dropout_rng`.
             inputs: arrays of any library by name, or None.
             params: the parameters; None for the model's own.
             dropout_rng: a key, for dropout in training.
             train: apply dropout.
-            **options: plain values; the method is compiled for each.
+            **options: plain values; the method is compiled for each combination.
         """
         arrays = {name: as_array(value) for name, value in inputs.items()}
         ids = known_values(arrays.get("input_ids"))
@@ -236,7 +236,7 @@ class FunctionalModel(CLIPModule):
         return [getattr(self.config, key) for key in self.config.sub_configs] or [self.config]
 
     def _read_of_config(self) -> Hashable:
-        """Return the fields of the configuration that a forward pass reads, as they may change at any time."""
+        """Return the configuration's fields that a forward pass reads. They may change at any time."""
         fields = ("attn_implementation", "eos_token_id", "output_attentions", "output_hidden_states", "problem_type")
         return tuple(getattr(config, field) for config in (self.config, *self._tower_configs()) for field in fields)
 

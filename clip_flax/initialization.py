@@ -1,6 +1,6 @@
-"""Layers with fresh weights, drawn with the standard deviations of transformers' CLIP.
+"""Layers with newly initialized weights, drawn with the standard deviations of transformers' CLIP.
 
-With `rngs=None`, a layer has shapes instead of weights, and waits for its checkpoint.
+With `rngs=None`, a layer has shapes instead of weights and waits for its checkpoint.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def rngs_from(seed: int | jax.Array) -> nnx.Rngs:
-    """Return a stream of keys from a seed or a key, possibly a raw one of `jax.random.PRNGKey`."""
+    """Return a stream of keys from a seed or a key, which may be a raw key of `jax.random.PRNGKey`."""
     key = jax.random.key(seed) if isinstance(seed, int) else seed
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
@@ -67,7 +67,7 @@ def patch_convolution(
 ) -> nnx.Conv:
     """Return a convolution over disjoint patches, without bias, normal with standard deviation `std`.
 
-    It takes `(batch, height, width, channels)`, like every convolution of Flax.
+    It takes `(batch, height, width, channels)`, like all Flax convolutions.
     """
     return nnx.Conv(
         in_channels,
@@ -121,15 +121,15 @@ def _shape_alone(_key: Any, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Sha
 
 
 def _some(rngs: nnx.Rngs | None) -> nnx.Rngs:
-    """Return keys even if none is used, as Flax's layers require them."""
+    """Return keys even if none are used, because Flax's layers require them."""
     return nnx.Rngs(0) if rngs is None else rngs
 
 
 class Held:
-    """A holder of a module's value that is not a weight, compared by the identity of that value, as NNX hashes it.
+    """A wrapper for a value of a module that is not a weight. Wrappers are equal, and hash alike, for the same object.
 
     Args:
-        value: the value, such as a configuration, whose fields may change.
+        value: the value, such as a configuration whose fields may change.
     """
 
     def __init__(self, value: Any) -> None:

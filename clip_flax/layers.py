@@ -95,8 +95,8 @@ class CLIPEncoder(CLIPModule):
     """A stack of encoder layers.
 
     Attributes:
-        gradient_checkpointing: recompute each layer in the backward pass instead of keeping what is inside; set by
-            `gradient_checkpointing_enable`.
+        gradient_checkpointing: recompute each layer in the backward pass instead of keeping its intermediate
+            results; set by `gradient_checkpointing_enable`.
     """
 
     def __init__(self, config: CLIPTextConfig | CLIPVisionConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:

@@ -1,4 +1,4 @@
-"""The models as modules of Linen, Flax's older interface, with the names, arguments and parameters of transformers'."""
+"""The models as modules of Linen, Flax's older interface, with transformers' names, arguments and parameters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _LinenModule(linen.Module):
-    """A module that runs a model on parameters of its own, nested as in `model.params`."""
+    """A module that runs a model on the module's own parameters, nested as in `model.params`."""
 
     config: Any
     dtype: Any = jnp.float32
@@ -38,7 +38,7 @@ class _LinenModule(linen.Module):
 
 @lru_cache(maxsize=16)
 def _without_weights(model_class: Any, config: Held, dtype: Any) -> Any:
-    with jax.ensure_compile_time_eval():  # the model outlives a transformation in which it is created
+    with jax.ensure_compile_time_eval():  # the model may outlive the transformation that creates it
         return model_class(config.value, dtype=dtype, _do_init=False)
 
 
@@ -54,7 +54,7 @@ class _TextModule(_LinenModule):
         output_hidden_states: bool = False,
         return_dict: bool = True,
     ) -> Any:
-        """Encode texts. Takes the arguments of the model class and returns the same; no dropout if `deterministic`."""
+        """Encode texts. Arguments and results are those of the model class; `deterministic` disables dropout."""
         return self._call_model(
             {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids},
             deterministic,
@@ -96,7 +96,7 @@ class _VisionModule(_LinenModule):
         output_hidden_states: bool = False,
         return_dict: bool = True,
     ) -> Any:
-        """Encode images. Takes the arguments of the model class and returns the same; no dropout if `deterministic`."""
+        """Encode images. Arguments and results are those of the model class; `deterministic` disables dropout."""
         return self._call_model(
             {"pixel_values": pixel_values},
             deterministic,
@@ -161,7 +161,7 @@ class FlaxCLIPModule(_LinenModule):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> Any:
-        """Compare images with texts. Takes the arguments of the model class; no dropout if `deterministic`."""
+        """Compare images with texts. Takes the arguments of the model class; `deterministic` disables dropout."""
         return self._call_model(
             {
                 "input_ids": input_ids,
@@ -185,6 +185,6 @@ MODULE_CLASSES = (
     FlaxCLIPVisionModule,
 )
 
-# The models, which come first, then know their modules.
+# Model classes are defined before their modules, so the reference back is set here.
 for _module_class in MODULE_CLASSES:
     _module_class.model_class.module_class = _module_class

@@ -163,11 +163,11 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
         return as_asked(compared, self.config, return_dict)
 
     def text_features(self, *args: Any, **kwargs: Any) -> Array:
-        """Return text embeddings, uncompiled and by the model's own parameters. Takes the text tower's arguments."""
+        """Return text embeddings, uncompiled, with the model's own parameters. Takes the text tower's arguments."""
         return self.text_projection(self.text_model(*args, **kwargs).pooler_output)
 
     def image_features(self, *args: Any, **kwargs: Any) -> Array:
-        """Return image embeddings, uncompiled and by the model's own parameters. Takes the vision tower's arguments."""
+        """Return image embeddings, uncompiled, with the model's own parameters. Takes the vision tower's arguments."""
         return self.visual_projection(self.vision_model(*args, **kwargs).pooler_output)
 
     def forward(
@@ -182,7 +182,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         dropout_rng: Array | None = None,
     ) -> CLIPOutput[Array]:
-        """Run the model uncompiled, on its own parameters. Takes the arguments of `__call__` and returns the same."""
+        """Run the model uncompiled on its own parameters. Takes the arguments of `__call__` and returns the same."""
         output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
         vision_rng, text_rng = (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
         vision_outputs = self.vision_model(
@@ -191,7 +191,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
         text_outputs = self.text_model(
             input_ids, attention_mask, position_ids, output_attentions, output_hidden_states, text_rng
         )
-        # In the parameters' dtype: if those are float32, so is the comparison, whatever the towers' dtype.
+        # In the parameters' dtype: float32 parameters are compared in float32, whatever the dtype of the towers.
         logit_scale = self.logit_scale.get_value()
         image_embeds = unit_norm(self.visual_projection(vision_outputs.pooler_output)).astype(logit_scale.dtype)
         text_embeds = unit_norm(self.text_projection(text_outputs.pooler_output)).astype(logit_scale.dtype)

@@ -1,6 +1,6 @@
-"""The plan of a tower's attention: the implementation, and the keys each query sees. Made once for all layers.
+"""The plan of a tower's attention, made once for all layers: the implementation, and the keys that each query sees.
 
-Masks, and queries that see no key: see `clip_core.modeling.attention`.
+See `clip_core.modeling.attention` for the masks, and for queries that see no key.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ATTENTION_IMPLEMENTATIONS = framework.attention_implementations
 
 
 class AttentionPlan(NamedTuple):
-    """The attention of a tower's layers: the implementation, and the keys each query sees; shared by all layers."""
+    """The attention of all layers of a tower: the implementation, and the keys that each query sees."""
 
     implementation: str = DEFAULT_IMPLEMENTATION
     is_causal: bool = False  # causal without a bias
@@ -69,12 +69,12 @@ def given_plan(
     *,
     output_attentions: bool,
 ) -> AttentionPlan:
-    """Plan the attention of a part of the model that is called alone.
+    """Plan the attention of a part of the model that is called on its own.
 
     Args:
         config: the tower's configuration.
-        masks: biases `(batch or 1, 1, seq or 1, seq)`; or booleans of this shape, or anything `(batch, seq)`, which are
-            non-zero for keys to attend to. None counts as no mask.
+        masks: biases `(batch or 1, 1, seq or 1, seq)`; or booleans of that shape, or any `(batch, seq)` array, that
+            are non-zero for keys to attend to. None is no mask.
         hidden_states: `(batch, seq, hidden)`, for the dtype.
         output_attentions: True if the call returns the weights.
     """
@@ -97,7 +97,7 @@ def lowest_where(masked: Array, dtype: DTypeLike) -> Array:
 
 
 def causal_bias(seq: int, dtype: DTypeLike) -> Array:
-    """Return the bias `(1, 1, seq, seq)` that masks the keys behind each query."""
+    """Return the bias `(1, 1, seq, seq)` that masks the keys after each query."""
     seen = jnp.tril(jnp.ones((seq, seq), bool))
     return lowest_where(~seen, dtype)[None, None]
 

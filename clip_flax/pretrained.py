@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
-    """The base of the six model classes."""
+    """The base class of the six model classes."""
 
     def _head(self, outputs: Any) -> Any:
         """Return the outputs of a call, given those of the tower; classes with a projection override it."""
@@ -45,20 +45,20 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         use_safetensors: bool | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Load a model, onto JAX's default device.
+        """Load a model onto JAX's default device.
 
         Args:
             pretrained_model_name_or_path: a local folder or weight file, or a hub id; None with `state_dict`.
             dtype: dtype of the computation, or its name, or "auto" for the checkpoint's own.
             *model_args: further arguments of a subclass.
             config: a configuration, or its source; by default the checkpoint's `config.json`.
-            param_dtype: dtype of the parameters, likewise; by default that in the checkpoint, as in transformers
-                4.57.
+            param_dtype: dtype of the parameters, given likewise; by default their dtype in the checkpoint, as in
+                transformers 4.57.
             input_shape: accepted as in the reference, and ignored.
             seed: seed of newly initialized weights: a number or a key.
-            _do_init: False returns `(model, params)`, a model without weights and the parameters to pass to each call.
+            _do_init: False returns `(model, params)`: a model without weights, and the parameters to pass to each call.
                 Parameters that the checkpoint lacks are then left to `init_weights`, with a warning.
-            strict: refuse a checkpoint with missing or unexpected tensors. False initializes the missing ones.
+            strict: raise an error for missing or unexpected tensors. False initializes the missing ones.
             ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
             output_loading_info: also return the names of missing, unexpected and mismatched parameters.
             state_dict: weights by canonical name to use instead of the checkpoint's.
@@ -66,8 +66,8 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             use_safetensors: True for safetensors only, False for every other format.
             **kwargs: `attn_implementation`, any field of the configuration, and hub options (`revision`,
                 `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`). `num_labels`, `id2label` or
-                `label2id` ask for a fresh classifier where the checkpoint has none. `from_pt` and `from_tf` are taken
-                and not needed. A class of a user's own gets what is left.
+                `label2id` request a new classifier if the checkpoint has none. `from_pt` and `from_tf` are
+                accepted but not needed. Further keywords are passed to a user's own class.
 
         Returns:
             The model; `(model, params)` with `_do_init=False`, `(model, info)` with `output_loading_info`.
@@ -99,7 +99,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             model = built.loaded(found.entries, kept)
         else:
             computed = check_dtype(found.dtype(dtype, jnp.float32))
-            # Missing weights have to be initialized; otherwise the model needs no memory before the checkpoint is read.
+            # Missing weights must be initialized. Otherwise, the model needs no memory before reading.
             model = cls(found.config, input_shape, seed, computed, _do_init and bool(found.fresh), *model_args)
             matched = flax_entries(found.entries)
             leaves = ((path, adopt(entry.own(kept))) for path, entry in matched.items())
@@ -128,17 +128,17 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
 
         Args:
             save_directory: the folder, created if missing.
-            params: parameters to save instead of the model's. Some may be missing.
+            params: parameters to save instead of the model's own. Some may be missing.
             push_to_hub: upload the folder after saving.
             max_shard_size: bytes, or a string such as "5GB"; larger weights are split into several files with an index.
             token: the hub token for the upload.
             safe_serialization: False writes `flax_model.msgpack` instead of safetensors.
-            is_main_process: False writes nothing, for all processes but one.
+            is_main_process: False writes nothing; for all but one of several processes.
             variant: as in `model.<variant>.safetensors`.
             **kwargs: keywords of `push_to_hub`; `repo_id` defaults to the folder's name.
 
         Raises:
-            ValueError: `params` holds none of the model's parameters, or one of another shape.
+            ValueError: `params` contains none of the model's parameters, or one of another shape.
         """
         saved = self.checked_params(params, whole=False)
         entries = canonical_of(self, saved) if self.is_derived() else canonical_entries(saved)

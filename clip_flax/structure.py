@@ -1,8 +1,8 @@
-"""A model split once into its parameters, as a nested dict, and its methods, as functions of them.
+"""Models split once into their parameters, a nested dict, and their methods, functions of these parameters.
 
 NNX splits and merges a module at every call of a transformed function, which takes longer than a small model itself.
-Here that is done once: a call then passes the parameters, a plain nested dict, to a function compiled by `jax.jit`, and
-only checks whether a module of the model was replaced.
+Here the split happens once. A call then passes the parameters, a plain nested dict, to a function compiled by
+`jax.jit`, and only checks whether a module of the model was replaced.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Structure:
     """A model's structure, and its current weights.
 
     Args:
-        model: the model; only its parts are kept.
+        model: the model; only its parts are stored.
 
     Attributes:
         variables: the variable of each parameter, by its path in `params`.
@@ -40,7 +40,7 @@ class Structure:
     def __init__(self, model: nnx.Module) -> None:
         self._graph = nnx.graphdef(model)
         found = {path: node for path, node in nnx.iter_graph(model) if isinstance(node, nnx.Variable)}
-        self._paths = {_names(path): path for path in found}  # paths in the graph contain numbers
+        self._paths = {_names(path): path for path in found}  # paths in the graph may contain numbers
         nested = unflatten({_names(path): variable for path, variable in found.items()})
         # The leaves in the order in which JAX flattens the nested dict.
         self._variables, self._tree = jax.tree.flatten(nested, is_leaf=_is_variable)
@@ -48,7 +48,7 @@ class Structure:
         self._shapes = {path: variable.get_raw_value().shape for path, variable in self.variables.items()}
         self._modules = [vars(module) for _, module in nnx.iter_modules(model)]
         self._parts = list(self._all_parts())
-        # The method, its options and the fields of the configuration are static: each combination is compiled.
+        # The method, its options and the configuration's fields are static: each combination is compiled.
         self.call = jax.jit(self._call, static_argnums=(0, 1, 2))
 
     def _all_parts(self) -> chain[Any]:
@@ -59,18 +59,18 @@ class Structure:
         return all(starmap(operator.is_, zip_longest(self._parts, self._all_parts())))
 
     def params(self) -> Params:
-        """Return the parameters, nested by Flax's names. The dicts are new; the arrays are the model's own."""
+        """Return the parameters, nested by Flax's names. The dicts are new, but the arrays are the model's own."""
         return jax.tree.unflatten(self._tree, [variable.get_raw_value() for variable in self._variables])
 
     def leaves(self, params: Mapping[str, Any], *, whole: bool = True) -> dict[Path, Any]:
-        """Return the model's parameters among nested ones, by path; others are ignored.
+        """Return the model's parameters found in nested ones, by path; other entries are ignored.
 
         Args:
             params: the nested parameters.
             whole: False allows some to be missing, but not all.
 
         Raises:
-            ValueError: some are missing, or have another shape than the model's.
+            ValueError: some are missing, or their shapes differ from the model's.
         """
         given = flatten(params)
         missing = sorted("/".join(path) for path in self.variables.keys() - given.keys())
@@ -86,8 +86,8 @@ class Structure:
         return {path: given[path] for path in self.variables if path in given}
 
     def accepted(self, params: Any) -> Params:
-        """Return parameters in the form that `call` takes; errors as in `leaves`."""
-        if jax.tree.structure(params) == self._tree:  # `call` itself checks the shapes, once for each
+        """Return parameters in the form that `call` takes; raises errors like `leaves`."""
+        if jax.tree.structure(params) == self._tree:  # `call` checks each new combination of shapes
             return params
         return unflatten(self.leaves(params))
 
@@ -105,7 +105,7 @@ class Structure:
 
 
 def structure_of(model: nnx.Module) -> Structure:
-    """Return a model's structure, split again only if a module was replaced."""
+    """Return a model's structure, which is computed again only if a module was replaced."""
     found = _structures.get(model)
     if found is None or not found.is_current():
         found = _structures[model] = Structure(model)
@@ -117,5 +117,5 @@ def _is_variable(node: Any) -> bool:
 
 
 def _names(path: tuple[Any, ...]) -> Path:
-    """Return a path of strings only: Flax names the layers of a stack "0", "1" and so on."""
+    """Return a path of strings: Flax names the layers of a stack "0", "1" and so on."""
     return tuple(map(str, path))

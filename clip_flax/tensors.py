@@ -40,15 +40,15 @@ def to_jax(array: np.ndarray, dtype: Any = None) -> Array:
 
 
 def adopt(array: np.ndarray) -> Array:
-    """Put an array without other references on JAX's default device; on a CPU it shares the array's memory.
+    """Put an array that nothing else references on JAX's default device; on a CPU, the result shares its memory.
 
-    The transfer is complete on return, as pending transfers would each keep their array in memory.
+    The transfer is complete on return, because each pending transfer would keep its array in memory.
     """
     return jax.device_put(array).block_until_ready()
 
 
 def to_entry(array: Any) -> TensorEntry:
-    """Wrap an array for the converters, which copy it to the CPU only when they write it."""
+    """Wrap an array for the converters, which copy it to the CPU only to write it."""
     return TensorEntry(tuple(array.shape), np.dtype(array.dtype), lambda: np.asarray(array))
 
 
@@ -71,12 +71,12 @@ def _canonical(params: Mapping[str, Any]) -> tuple[dict[str, TensorEntry], dict[
 
 
 def flax_entries(tensors: Mapping[str, TensorEntry]) -> dict[Path, TensorEntry]:
-    """Return canonical tensors by Flax's paths and in Flax's layout, unread."""
+    """Return canonical tensors by Flax's paths and in Flax's layout, without reading them."""
     return {tuple(name.split(FLAX.separator)): entry for name, entry in to_file(tensors, FLAX).items()}
 
 
 def as_array(value: Any) -> Any:
-    """Return an input as an array: JAX's arrays and None unchanged, all else as numpy's."""
+    """Return an input as an array: JAX arrays and None unchanged, everything else as a numpy array."""
     return value if value is None or isinstance(value, jax.Array) else np.asarray(value)
 
 
@@ -91,7 +91,7 @@ def at_least_float32(states: Array) -> Array:
 
 
 def check_dtype(dtype: Any) -> np.dtype:
-    """Return a floating-point dtype, given as such or by name.
+    """Return a floating-point dtype, given as a dtype or by name.
 
     Raises:
         ValueError: there is no such dtype, or it is not a floating-point dtype.
@@ -106,10 +106,10 @@ def check_dtype(dtype: Any) -> np.dtype:
 
 
 def devices_named(name: str | None) -> list[jax.Device]:
-    """Return devices by JAX's name: "cpu" or "gpu" for all of a kind, "gpu:1" for one; None for the best kind.
+    """Return devices by JAX's name: "cpu" or "gpu" for all of a kind, "gpu:1" for one of them; None for the best kind.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no such devices.
     """
     if name is None:
         return jax.local_devices()

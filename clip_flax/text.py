@@ -41,7 +41,7 @@ class CLIPTextEmbeddings(CLIPEmbeddings):
     ) -> Array:
         """Embed ids `(batch, seq)` at their positions `(batch or 1, seq)`: `(batch, seq, hidden)`.
 
-        `inputs_embeds` `(batch, seq, hidden)` take the place of the tokens' embeddings.
+        `inputs_embeds` `(batch, seq, hidden)` replace the tokens' embeddings.
         """
         seq = number_of_tokens(input_ids, inputs_embeds)
         check_text_length(seq, self.position_embedding.num_embeddings)
@@ -49,7 +49,7 @@ class CLIPTextEmbeddings(CLIPEmbeddings):
         return tokens + self.position_embedding(jnp.arange(seq)[None] if position_ids is None else position_ids)
 
     def check_ids(self, input_ids: np.ndarray) -> None:
-        """Refuse unknown ids, if their values are known: JAX embeds them as NaN, and negative ones from the end."""
+        """Check that ids are in the vocabulary, if their values are known; JAX embeds others as NaN or from the end."""
         count = getattr(self.token_embedding, "num_embeddings", None)  # it may have been replaced by another module
         if count is not None and input_ids.size and (input_ids.min() < 0 or input_ids.max() >= count):
             raise unknown_ids(count)
@@ -96,9 +96,9 @@ class CLIPTextTransformer(TextTowerHandles, CLIPModule):
         return BaseModelOutputWithPooling.of(encoded, last_hidden_state=last_hidden_state, pooler_output=pooled)
 
     def trimmed(self, input_ids: Any, attention_mask: Any = None, *, train: bool = False) -> tuple[Any, Any]:
-        """Truncate ids and mask to the tokens that the pooled output depends on, if their values are known.
+        """Truncate ids and mask after the last token that affects a pooled output, if the ids' values are known.
 
-        The length is rounded up, as each length is compiled; for the same reason the batch is not split.
+        The length is rounded up because every length is compiled. For the same reason, the batch is not split.
         """
         lengths = self.lengths_to_read(input_ids, attention_mask, training=train)
         if lengths is None:
@@ -109,17 +109,17 @@ class CLIPTextTransformer(TextTowerHandles, CLIPModule):
         return input_ids[:, :length], attention_mask[:, :length]
 
     def eos_positions(self, input_ids: Array) -> Array:
-        """Return the position at which each row of ids `(batch, seq)` is pooled: `(batch,)`.
+        """Return the position of the pooled token in each row of ids `(batch, seq)`: `(batch,)`.
 
-        At the first EOS token. A row without one is pooled at position 0, as in the reference; `check_ids` makes it an
-        error if `config.missing_eos` is "error". With the legacy `eos_token_id` 2, at the largest id.
+        It is the first EOS token. A row without EOS is pooled at position 0, as in the reference, unless `check_ids`
+        raises an error because `config.missing_eos` is "error". The legacy `eos_token_id` 2 pools at the largest id.
         """
         if self.config.pools_at_largest_id:
             return input_ids.argmax(axis=-1)
         return (input_ids == self.config.eos_token_id).argmax(axis=-1)
 
     def check_ids(self, input_ids: np.ndarray) -> None:
-        """Refuse invalid ids; a compiled function cannot, as it does not have their values."""
+        """Check ids before the call; a compiled function does not know their values."""
         self.embeddings.check_ids(input_ids)
         if self.config.missing_eos == "error" and not self.config.pools_at_largest_id:
             is_eos = input_ids.reshape(-1, input_ids.shape[-1]) == self.config.eos_token_id
@@ -190,7 +190,7 @@ class CLIPTextModel(_TextModel):
     """The text tower of CLIP, without projection.
 
     Args:
-        config: a CLIPTextConfig, or a CLIPConfig, of which the text tower is used.
+        config: a CLIPTextConfig, or a CLIPConfig, whose text part is used.
     """
 
 
@@ -201,7 +201,7 @@ class CLIPTextModelWithProjection(_TextModel):
     `last_hidden_state` `(batch, seq, hidden)`.
 
     Args:
-        config: a CLIPTextConfig, or a CLIPConfig, of which the text tower is used.
+        config: a CLIPTextConfig, or a CLIPConfig, whose text part is used.
     """
 
     def setup(self, rngs: nnx.Rngs | None) -> None:

@@ -1,4 +1,4 @@
-"""Every stage of a run as numpy arrays, for `clip-zoo verify` to compare with other frameworks."""
+"""Every stage of a run as numpy arrays, which `clip-zoo verify` compares across frameworks."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class TracedModel:
         self._gradients: Params = jax.grad(value)(self.model.params)
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Return the gradients of the parameters that take part in the objective."""
+        """Return the gradients of the parameters that the objective depends on."""
         return {name: array for name, array in _canonical(self._gradients).items() if array.any()}
 
     def updated(self) -> dict[str, np.ndarray]:
-        """Take one step of AdamW, and return every parameter."""
+        """Take one step of AdamW, and return all parameters."""
         names = {path: name for name, path in canonical_paths(self.model.params).items()}
         leaves = flatten(self.model.params)
         # Parameters without a gradient are not updated, as in every framework.

@@ -1,4 +1,4 @@
-"""Training in Flax: steps of AdamW, whose gradients are those of the whole batch however it is split."""
+"""Training in Flax: AdamW steps with the gradients of the whole batch, however it is split into pieces."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def make_trainer(
     """
     if parallel is not None:
         raise ValueError(
-            f"parallel={parallel!r} is for torch; Flax splits a batch over all devices by itself (jax.sharding): "
-            "omit it"
+            f"parallel={parallel!r} exists only in torch; omit it: Flax splits a batch over all devices by itself "
+            "(jax.sharding)"
         )
     dtype = jnp.bfloat16 if settings.precision == "bf16" else jnp.float32
     devices = devices_named(device)
@@ -74,8 +74,8 @@ class Trainer:
     Args:
         model: the model, which computes in the settings' precision.
         settings: the hyperparameters.
-        devices: the devices that share a batch; each has all weights. The loss is that of the whole batch, and XLA
-            inserts the communication.
+        devices: the devices that share a batch; each holds all weights. The loss is that of the whole batch, and XLA
+            adds the communication between devices.
     """
 
     def __init__(self, model: CLIPModel, settings: TrainSettings, devices: Sequence[jax.Device] | None = None) -> None:
@@ -130,7 +130,7 @@ class Trainer:
         return self._loss(images, texts, _temperature(trained, frozen))
 
     def _in_pieces(self, batches: list[dict[str, Any]], keys: Array) -> tuple[Array, Leaves]:
-        """Compute the gradients of the whole batch, one piece in the towers at a time (Gao et al. 2021, GradCache).
+        """Compute the gradients of the whole batch, one piece in the towers at a time (GradCache, Gao et al. 2021).
 
         First embed all pieces without keeping intermediate results; then compute the gradients of their embeddings from
         the loss; then run each piece again, to pass its gradients on to the weights.
@@ -187,7 +187,7 @@ class Trainer:
         write_moments(folder, self.optimizer_state())
 
     def gather(self, value: Any) -> list[Any]:
-        """Return the values of all processes; there is one."""
+        """Return the values of all processes; here there is only one."""
         return [value]
 
     def restore(self, folder: str | os.PathLike[str], steps: int) -> None:
@@ -197,7 +197,7 @@ class Trainer:
     # The moments of AdamW by canonical name, so that a run can resume in any framework.
 
     def optimizer_state(self) -> dict[str, TensorEntry]:
-        """Return the moments, as `exp_avg.<name>` and `exp_avg_sq.<name>`, in canonical layout."""
+        """Return the moments as `exp_avg.<canonical name>` and `exp_avg_sq.<canonical name>`, in canonical layout."""
         adam = self.state[0]
         return {
             f"{kind}.{name}": entry

@@ -188,7 +188,7 @@ class CLIPVisionModel(_VisionModel):
     """The vision tower of CLIP, without projection.
 
     Args:
-        config: a CLIPVisionConfig, or a CLIPConfig, of which the vision tower is used.
+        config: a CLIPVisionConfig, or a CLIPConfig, whose vision part is used.
     """
 
 
@@ -199,7 +199,7 @@ class CLIPVisionModelWithProjection(_VisionModel):
     `last_hidden_state` `(batch, 1 + patches, hidden)`.
 
     Args:
-        config: a CLIPVisionConfig, or a CLIPConfig, of which the vision tower is used.
+        config: a CLIPVisionConfig, or a CLIPConfig, whose vision part is used.
     """
 
     def setup(self, rngs: nnx.Rngs | None) -> None:
@@ -216,7 +216,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
     """The vision tower of CLIP with a linear classifier on the mean of the patch tokens.
 
     Args:
-        config: a CLIPConfig; `num_labels` is the number of classes, and 0 leaves the classifier out.
+        config: a CLIPConfig; `num_labels` is the number of classes; 0 omits the classifier.
     """
 
     config: CLIPConfig
@@ -250,8 +250,8 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         """Classify images. Takes the arguments of `CLIPVisionModel`, and `labels`.
 
         `labels` are `(batch,)` class indices for a cross-entropy loss, `(batch, num_labels)` floats for a multi-label
-        loss, or regression targets. `config.problem_type` selects the loss; if it is None, the number of labels and
-        their dtype do, as in the reference.
+        loss, or regression targets. `config.problem_type` selects the loss; if it is None, the number and dtype of
+        the labels do, as in the reference.
 
         Returns:
             `logits` `(batch, num_labels)`, and `loss` if there are labels.

@@ -60,7 +60,7 @@ TFCLIPTextModelWithProjection = CLIPTextModelWithProjection
 TFCLIPVisionModel = CLIPVisionModel
 TFCLIPVisionModelWithProjection = CLIPVisionModelWithProjection
 
-# Reports name a class as it was asked for.
+# Error messages name a class by its public name.
 for _class in (
     CLIPForImageClassification,
     CLIPModel,

@@ -1,10 +1,10 @@
 """Multi-head self-attention, in two implementations that agree.
 
-`eager` is the only one that returns the attention weights. `sdpa` is the same without them: TensorFlow has no kernel
-for attention, and `keras.ops.dot_product_attention` computes the same products with `einsum`, which takes a quarter to
-a third longer on a CPU.
+`eager` is the only one that returns the attention weights. `sdpa` computes the same without returning them: TensorFlow
+has no attention kernel, and `keras.ops.dot_product_attention` computes the same products with `einsum`, which takes a
+quarter to a third longer on a CPU.
 
-Masks, and queries that see no key: see `clip_core.modeling.attention`.
+See `clip_core.modeling.attention` for the masks, and for queries that see no key.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Dropout = Callable[[tf.Tensor], tf.Tensor]
 def eager_attention(
     query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, plan: AttentionPlan, *, scale: float, dropout: Dropout | None
 ) -> AttentionOutput:
-    """Attend by the formula; also return the weights `(batch, heads, seq, seq)`."""
+    """Compute attention as defined, and also return the weights `(batch, heads, seq, seq)`."""
     query, key, value = (tf.transpose(states, (0, 2, 1, 3)) for states in (query, key, value))
     scores = tf.matmul(query, key, transpose_b=True) * scale  # (batch, heads, seq, seq)
     if plan.bias is not None:
@@ -50,7 +50,7 @@ def eager_attention(
 def sdpa_attention(
     query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, plan: AttentionPlan, *, scale: float, dropout: Dropout | None
 ) -> AttentionOutput:
-    """Attend with the arithmetic written out; the weights are dropped."""
+    """Attend like `eager_attention`, but drop the weights."""
     return eager_attention(query, key, value, plan, scale=scale, dropout=dropout)[0], None
 
 
@@ -60,7 +60,7 @@ _ATTENTION: dict[str, Callable[..., AttentionOutput]] = {"eager": eager_attentio
 def attend(
     query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, plan: AttentionPlan, *, scale: float, dropout: Dropout | None
 ) -> AttentionOutput:
-    """Attend by the implementation in the plan."""
+    """Attend with the implementation in the plan."""
     if plan.keyless is not None:
         query = tf.where(plan.keyless, tf.zeros((), query.dtype), query)
     return _ATTENTION[plan.implementation](query, key, value, plan, scale=scale, dropout=dropout)
@@ -83,7 +83,7 @@ class CLIPAttention(CLIPLayer):
         self.num_heads = config.num_attention_heads - len(config.pruned_heads.get(layer_index, ()))
         self.scale = self.head_dim**-0.5
         self.dropout = config.attention_dropout
-        self.is_causal = False  # as in the reference: the masks tell
+        self.is_causal = False  # as in the reference; the masks decide
 
         in_std = width**-0.5 * (2 * config.num_hidden_layers) ** -0.5 * config.initializer_factor
         out_std = width**-0.5 * config.initializer_factor
@@ -107,9 +107,9 @@ class CLIPAttention(CLIPLayer):
         Args:
             hidden_states: `(batch, seq, hidden)`.
             attention_mask: a mask as in `given_plan`; None if nothing is padded.
-            causal_attention_mask: likewise; None if every token sees every token.
+            causal_attention_mask: likewise; None if every token attends to all tokens.
             output_attentions: return the attention weights.
-            plan: the implementation, and the keys each query sees, in place of the masks.
+            plan: the implementation, and the keys that each query sees; replaces the masks.
             dropout_seed: `(2,)`, to drop attention weights.
 
         Returns:
@@ -119,7 +119,7 @@ class CLIPAttention(CLIPLayer):
             masks = (attention_mask, causal_attention_mask)
             plan = given_plan(self.config, masks, hidden_states, output_attentions=output_attentions)
         batch, seq = hidden_states.shape[0], hidden_states.shape[1]
-        # Static sizes if known, otherwise those in the graph.
+        # Static sizes if known, otherwise the sizes in the graph.
         lead = (-1 if batch is None else batch, tf.shape(hidden_states)[1] if seq is None else seq)
         heads = (*lead, self.num_heads, self.head_dim)
         query = tf.reshape(self.q_proj(hidden_states), heads)  # (batch, seq, heads, head_dim)

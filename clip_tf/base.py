@@ -1,4 +1,4 @@
-"""The methods of every model class: embeddings, pruning, gradient checkpointing, and those that Keras requires."""
+"""Methods shared by all model classes: embeddings, pruning, gradient checkpointing, and methods that Keras requires."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAY_BE_ITSELF = {"base_model", "clip"}
 
 
 class ItsOwn:
-    """A descriptor for a name under which an object has itself, unless something else is assigned to the name."""
+    """A descriptor that returns the object itself, until something else is assigned to its name."""
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Return the object."""
@@ -35,12 +35,12 @@ class CLIPBaseModel(TensorFlowHandles, ModelHandles, keras.Model):
     """A model and its configuration.
 
     Args:
-        config: the model's configuration. A class of one tower also takes a CLIPConfig, and uses its tower's part.
+        config: the model's configuration. A class with one tower also takes a CLIPConfig and uses that tower's part.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras model.
     """
 
     main_output_name: ClassVar[str] = "logits"
-    clip = ItsOwn()  # the main layer there, which the model itself is here
+    clip = ItsOwn()  # transformers' main layer; here, the model itself
     framework = "tf"
     _check_implementation = staticmethod(check_implementation)
     _package = __name__.partition(".")[0]
@@ -50,7 +50,7 @@ class CLIPBaseModel(TensorFlowHandles, ModelHandles, keras.Model):
         self.config: Any = self._own_config(config)
         self.name_or_path = self.config.name_or_path
         self.setup()
-        if self.is_derived():  # more layers may follow, which Keras forbids to a model that is built
+        if self.is_derived():  # more layers may follow; Keras forbids adding layers to a built model
             build_sublayers(self._layers)
         else:
             self.build()
@@ -58,19 +58,19 @@ class CLIPBaseModel(TensorFlowHandles, ModelHandles, keras.Model):
     def setup(self) -> None:
         """Create the parts of the model; each model class overrides it."""
 
-    def build(self, input_shape: Any = None) -> None:  # noqa: ARG002  Keras passes what is known already
+    def build(self, input_shape: Any = None) -> None:  # noqa: ARG002  the shapes that Keras passes are already known
         """Create the weights of all sublayers."""
         build_sublayers(self._layers)
 
     def __dir__(self) -> Iterable[str]:
-        """Return the names of attributes, without those that may be this model again.
+        """Return the names of attributes, without those that may return this model itself.
 
-        Keras walks through them when it reads a file, and would not come to an end.
+        Keras follows attributes when it reads a file, and would never finish.
         """
         return [name for name in super().__dir__() if name in vars(self) or name not in _MAY_BE_ITSELF]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the model; inputs by keyword, in order, or all in a dict, list or tuple."""
+        """Run the model. Inputs are given by keyword, in order, or all in a dict, list or tuple."""
         return super().__call__(**unpack(call_signature(type(self)), args, kwargs))
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
@@ -93,11 +93,11 @@ class CLIPBaseModel(TensorFlowHandles, ModelHandles, keras.Model):
         )
 
     def get_memory_footprint(self) -> int:
-        """Return the number of bytes that the weights take."""
+        """Return the number of bytes of the weights."""
         return sum(math.prod(variable.shape) * tf.as_dtype(variable.dtype).size for variable in self.weights)
 
     def set_input_embeddings(self, value: keras.layers.Layer) -> None:
-        """Replace the token embedding, or for a model without a text tower the patch embedding."""
+        """Replace the token embedding, or the patch embedding of a model without a text tower."""
         holder, name = self._input_embedding()
         holder.exchange(name, value)
 
@@ -113,7 +113,7 @@ class CLIPBaseModel(TensorFlowHandles, ModelHandles, keras.Model):
         return (layer for layer in self._flatten_layers() if isinstance(layer, CLIPEncoder))
 
     def own_loss(self, outputs: Any, targets: Any) -> tf.Tensor:  # noqa: ARG002  classes with a loss override it
-        """Return the loss that `fit` minimises if `compile` got none.
+        """Return the loss that `fit` minimizes if `compile` got none.
 
         Args:
             outputs: the model's outputs; a subclass may return its loss among them.
@@ -131,14 +131,14 @@ class CLIPBaseModel(TensorFlowHandles, ModelHandles, keras.Model):
     def export(self, filepath: Any, format: str = "tf_saved_model", verbose: bool = True, **kwargs: Any) -> None:  # noqa: A002
         """Write the model for serving.
 
-        A SavedModel has named signatures, a batch of any size and texts of any length, and needs neither Keras nor
-        clip-zoo to run: `serving_default`, and for a CLIPModel `get_text_features` and `get_image_features`.
+        A SavedModel has named signatures for any batch size and text length, and runs without Keras or clip-zoo:
+        `serving_default` and, for a CLIPModel, `get_text_features` and `get_image_features`.
 
         Args:
-            filepath: the folder, or the file for formats that are one.
-            format: "tf_saved_model", or another of `keras.Model.export`.
+            filepath: the folder, or the file for formats that consist of one file.
+            format: "tf_saved_model", or another format of `keras.Model.export`.
             verbose: print the location of the model.
-            **kwargs: further keywords of `keras.Model.export`, which then does the export.
+            **kwargs: further keywords of `keras.Model.export`, which then writes the export.
         """
         if format == "tf_saved_model" and not kwargs:
             export_saved_model(self, filepath, verbose=verbose)
@@ -153,9 +153,9 @@ class CLIPBaseModel(TensorFlowHandles, ModelHandles, keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> tf.Tensor:
-        """Return the loss of a step of `fit`: the one given to `compile`, for the main output, or the model's own."""
+        """Return the loss of a step of `fit`: the loss given to `compile`, for the main output, or the model's own."""
         if self._compile_loss is None:
-            # Keras sums the losses of several devices, and scales its own likewise.
+            # Keras sums the losses of several devices, and scales its own losses in the same way.
             return self.own_loss(y_pred, y) / tf.distribute.get_strategy().num_replicas_in_sync
         return super().compute_loss(x, y, self._main_output(y_pred), sample_weight, training)
 
@@ -179,11 +179,11 @@ class CLIPBaseModel(TensorFlowHandles, ModelHandles, keras.Model):
 
     @classmethod
     def from_config(cls, config: Any, custom_objects: Any = None, **kwargs: Any) -> Any:  # noqa: ARG003  Keras' own
-        """Make a model with fresh weights.
+        """Create a model with newly initialized weights.
 
         Args:
-            config: the result of `get_config`, or as in transformers a configuration or its `to_dict()`.
-            custom_objects: as in Keras, and not needed.
+            config: the result of `get_config`; or, as in transformers, a configuration or its `to_dict()`.
+            custom_objects: accepted as in Keras, but not needed.
             **kwargs: further arguments of the class, for a configuration; `attn_implementation` changes it.
         """
         if not isinstance(config, dict):

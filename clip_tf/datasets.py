@@ -25,9 +25,10 @@ def to_tf_dataset(
         model: the model.
         dataset: a `datasets.Dataset`.
         tokenizer: pads the texts of a batch; None if all have the same length.
-        collate_fn: makes a batch, a dict of arrays, from a list of examples; None stacks or pads them.
+        collate_fn: makes a batch, a dict of arrays, from a list of examples; None stacks or pads the examples.
         shuffle: shuffle the examples.
-        **options: further keywords of `datasets.Dataset.to_tf_dataset`; a `drop_remainder` of None follows `shuffle`.
+        **options: further keywords of `datasets.Dataset.to_tf_dataset`. If `drop_remainder` is None, it follows
+            `shuffle`.
 
     Raises:
         TypeError: the dataset is of another kind.

@@ -1,4 +1,4 @@
-"""Models of subclasses: their parameters by name, and the initialization of those that a checkpoint lacks."""
+"""Models of users' subclasses: their parameters by name, and the initialization of those that a checkpoint lacks."""
 # ruff: noqa: SLF001  Keras offers no public access to the layers of a layer
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from converters.naming.derived import Parameters
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-# The attributes in which Keras keeps layers a second time.
+# Attributes in which Keras stores layers a second time.
 _KERAS_ATTRIBUTES = frozenset(vars(keras.Model()))
 
 
 def build_derived(
     model_class: Any, args: Iterable[Any], dtype: Any, config: Any, resolve: Any, **kwargs: Any
 ) -> tuple[Any, Parameters]:
-    """Create a model with all its weights, CLIP's not drawn yet, and return it with its parameters.
+    """Create a model with all its weights, without drawing CLIP's, and return it with its parameters.
 
     Args:
         model_class: the class.
         args: further arguments in order.
-        dtype: as given to `from_pretrained`; the dtype of every layer that does not choose its own.
+        dtype: as given to `from_pretrained`; the dtype of every layer that does not choose another.
         config: the configuration.
-        resolve: finds the dtype if it is None or "auto".
+        resolve: determines the dtype if it is None or "auto".
         **kwargs: further arguments by name.
     """
     policy = check_dtype(resolve(dtype, keras.config.dtype_policy()))
@@ -42,7 +42,7 @@ def build_derived(
 
 
 def build_all(model: Any) -> None:
-    """Create all weights of a model: by its `build`, and by a call if there are layers that state no width."""
+    """Create all weights of a model, by its `build` and, if layers do not state their input width, by a call."""
     if not model.built:
         model.build(None)
     if not all(layer.built for layer in model._flatten_layers()):
@@ -50,7 +50,7 @@ def build_all(model: Any) -> None:
 
 
 def parameters_to_save(model: Any) -> dict[str, Parameter]:
-    """Return the parameters of a model by name, without those of `_keys_to_ignore_on_save`."""
+    """Return the parameters of a model by name, except those in `_keys_to_ignore_on_save`."""
     if not model.is_derived():
         return parameters(model, parameter_table(model.config, type(model).__name__))
     build_all(model)
@@ -59,7 +59,7 @@ def parameters_to_save(model: Any) -> dict[str, Parameter]:
 
 
 def named_parameters(model: Any) -> dict[str, Parameter]:
-    """Return every parameter once, by its name in PyTorch: the attributes that lead to it from the model down."""
+    """Return every parameter once, by its name in PyTorch: the path of attributes that leads to it from the model."""
     found: dict[int, tuple[str, Parameter]] = {}
     for name, parameter in _walk(model, "", set()):
         found.setdefault(id(parameter.variable), (name, parameter))
@@ -67,7 +67,7 @@ def named_parameters(model: Any) -> dict[str, Parameter]:
 
 
 def start_afresh(model: Any, names: Collection[str]) -> None:
-    """Draw those of these parameters that are CLIP's; the other layers were drawn when they were built."""
+    """Draw those of the given parameters that belong to CLIP. Other layers were drawn when they were built."""
     fresh = {id(found.variable) for name, found in named_parameters(model).items() if name in names}
     for layer in model._flatten_layers():
         draw(layer, fresh)
@@ -77,7 +77,7 @@ def _walk(layer: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, Parame
     if id(layer) in seen:
         return
     seen.add(id(layer))
-    known = own_parameters(layer) if layer.built else {}  # a user's layer may be built by a later call
+    known = own_parameters(layer) if layer.built else {}  # a later call may build a user's layer
     for kind, parameter in known.items():
         yield prefix + kind, parameter
     if not known:
@@ -89,12 +89,12 @@ def _walk(layer: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, Parame
 
 
 def _children(layer: Any) -> Iterator[tuple[str, Any]]:
-    """Return the sublayers of a layer by attribute, by place in a list, or else by their own names."""
+    """Return the sublayers of a layer by attribute, by index in a list, or otherwise by their own names."""
     if isinstance(layer, keras.Sequential):
         yield from _layers("", layer.layers)
         return
     for name, value in vars(layer).items():
-        if name not in _KERAS_ATTRIBUTES and not name.startswith("_self_"):  # where TensorFlow keeps them once more
+        if name not in _KERAS_ATTRIBUTES and not name.startswith("_self_"):  # TensorFlow's own references to them
             yield from _layers(name, value)
     for child in layer._layers:
         yield child.name, child

@@ -1,7 +1,7 @@
-"""Training on several devices: each pair has the negatives of all devices, and the gradients equal those of one.
+"""Training on several devices: each pair has the negatives of all, and the gradients equal those of one device.
 
-Each replica computes the loss of its own pairs against those of all. The gradient of the gathered embeddings goes back
-to the replica that computed them, so the sum over replicas is the gradient of the whole batch.
+Each replica computes the loss of its own pairs against those of all replicas. The gradient of a gathered embedding
+returns to the replica that computed it, so the sum over replicas is the gradient of the whole batch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Replicas:
-    """The replicas of a strategy, over which a batch is split; a single replica changes nothing.
+    """The replicas of a strategy, over which a batch is split; a single replica gets the whole batch.
 
     Args:
         strategy: a strategy of `tf.distribute`.
@@ -55,11 +55,11 @@ class Replicas:
         return parts
 
     def one(self, values: Any) -> Any:
-        """Return values that are equal on all replicas as tensors of the first."""
+        """Return values that are equal on all replicas, as tensors of the first replica."""
         return tf.nest.map_structure(lambda value: self._strategy.experimental_local_results(value)[0], values)
 
     def summed(self, values: Any) -> Any:
-        """Return the sum of tensors over the replicas; each replica calls it."""
+        """Return the sum of tensors over the replicas. Every replica must call this."""
         if self.count == 1:
             return values
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
@@ -85,7 +85,7 @@ def gathered_loss(images: tf.Tensor, texts: tf.Tensor, scale: tf.Tensor, chunk: 
 def _mean_cross_entropy(
     rows: tf.Tensor, columns: tf.Tensor, scale: tf.Tensor, right: tf.Tensor, chunk: int | None
 ) -> tf.Tensor:
-    """Compute the loss of similarities `(rows, columns)` with known targets; the backward pass recomputes chunks."""
+    """Compute the loss of similarities `(rows, columns)` with known targets. The backward pass recomputes chunks."""
     if chunk is None:
         return cross_entropy(tf.matmul(rows, columns, transpose_b=True) * scale, right)
     sums = []

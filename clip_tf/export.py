@@ -1,4 +1,4 @@
-"""Exporting to a SavedModel, with named signatures, a batch of any size and texts of any length."""
+"""Export to a SavedModel with named signatures, for any batch size and text length."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Specs = dict[str, tf.TensorSpec]
 def export_saved_model(model: keras.Model, path: str | os.PathLike[str], *, verbose: bool = True) -> None:
     """Write a SavedModel: `serving_default` is the model's call, and a CLIPModel also has its `get_..._features`.
 
-    Every signature takes its inputs by name (`input_ids` and `attention_mask` int32 `(batch, seq)`, `pixel_values`
-    float32 `(batch, channels, height, width)`) and returns a dict of tensors.
+    Every signature takes its inputs by name and returns a dict of tensors. `input_ids` and `attention_mask` are int32
+    `(batch, seq)`, and `pixel_values` are float32 `(batch, channels, height, width)`.
     """
     archive = keras.export.ExportArchive()
     archive.track(model)
@@ -49,7 +49,7 @@ def input_specs(model: Any) -> Specs:
 
 
 def dummy_inputs(model: Any) -> dict[str, tf.Tensor]:
-    """Return a batch of one, of ones: a text of two tokens, an image, or both, as the model's call takes them."""
+    """Return a batch of one, filled with ones: a text of two tokens, an image, or both, as a call takes them."""
 
     def ones(spec: tf.TensorSpec) -> tf.Tensor:
         return tf.ones([1, *(2 if size is None else size for size in spec.shape[1:])], spec.dtype)
@@ -58,12 +58,12 @@ def dummy_inputs(model: Any) -> dict[str, tf.Tensor]:
 
 
 def serving_function(model: Any) -> Any:
-    """Return the model's call as a `tf.function` of one dict of inputs, whose single tensors it returns in a dict."""
+    """Return the model's call as a `tf.function` from one dict of inputs to a dict of its single tensors."""
     return tf.function(lambda inputs: _tensors(model, model(inputs)), input_signature=[input_specs(model)])
 
 
 def served(output: Any, config: Any) -> Any:
-    """Return an output with hidden states and attention weights stacked if the configuration asks, or left out."""
+    """Return an output with hidden states and attention weights stacked if the configuration requests them."""
     if not isinstance(output, ModelOutput):
         return output
     asked = {"hidden_states": config.output_hidden_states, "attentions": config.output_attentions}
@@ -88,7 +88,7 @@ def _image_specs(config: Any) -> Specs:
 
 
 def _tensors(model: Any, outputs: Any) -> dict[str, tf.Tensor]:
-    """Return the outputs that are single tensors once served, as a signature cannot return nested ones."""
+    """Return the outputs that are single tensors after `served`; a signature cannot return nested ones."""
     if tf.is_tensor(outputs):
         return {"output_0": outputs}
     return {name: value for name, value in model.serving_output(outputs).items() if tf.is_tensor(value)}

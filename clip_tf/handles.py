@@ -1,4 +1,4 @@
-"""The methods that transformers' TensorFlow models have beside those of every framework."""
+"""Methods that only transformers' TensorFlow models have: serving, `fit`, and the head of a language model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import tensorflow as tf
 
-# The names under which transformers' `compile` takes the model's own loss.
+# Values of `loss` for which transformers' `compile` uses the model's own loss.
 _OWN_LOSS = ("auto", "auto_with_warning", "passthrough")
 
 
@@ -29,7 +29,7 @@ class TensorFlowHandles:
         build: Any
 
     def build_in_name_scope(self) -> None:
-        """Create the weights, which a model has from the start here."""
+        """Create the weights, if they do not exist yet. Models of this package create them on construction."""
         if not self.built:
             self.build(None)
 
@@ -42,23 +42,23 @@ class TensorFlowHandles:
 
     @property
     def dummy_inputs(self) -> dict[str, tf.Tensor]:
-        """A batch of one for a call: a text of two tokens, an image, or both."""
+        """A batch of one input for a call: a text of two tokens, an image, or both."""
         return dummy_inputs(self)
 
     @property
     def serving(self) -> Any:
-        """The call as a `tf.function` of one dict of inputs, for `tf.saved_model.save(signatures=...)`."""
+        """The model's call as a `tf.function` of one dict of inputs, for `tf.saved_model.save(signatures=...)`."""
         return serving_function(self)
 
     def serving_output(self, output: Any) -> Any:
-        """Return an output as a served model returns it.
+        """Return an output in the form that a served model returns.
 
         Args:
             output: the output of a call.
 
         Returns:
-            An output of the same class: hidden states and attention weights stacked, `(layers, ...)`, if the
-            configuration asks for them, and left out otherwise.
+            An output of the same class. Hidden states and attention weights are stacked, `(layers, ...)`, if the
+            configuration requests them, and omitted otherwise.
         """
         return served(output, self.config)
 
@@ -75,16 +75,16 @@ class TensorFlowHandles:
         drop_remainder: bool | None = None,
         prefetch: bool = True,
     ) -> tf.data.Dataset:
-        """Return the columns of a dataset that a call takes, and its labels, in batches for `fit`.
+        """Return batches for `fit`: the columns of a dataset that a call takes, and its labels.
 
         Args:
             dataset: a `datasets.Dataset`.
             batch_size: number of examples in a batch.
             shuffle: shuffle the examples.
             tokenizer: pads the texts of a batch; None if all have the same length.
-            collate_fn: makes a batch, a dict of arrays, from a list of examples; None stacks or pads them.
+            collate_fn: makes a batch, a dict of arrays, from a list of examples; None stacks or pads the examples.
             collate_fn_args: further arguments of `collate_fn`.
-            drop_remainder: leave out the last batch if it is smaller; None does so if `shuffle` is true.
+            drop_remainder: omit the last batch if it is smaller; None does so if `shuffle` is true.
             prefetch: prepare batches ahead.
 
         Raises:
@@ -112,16 +112,16 @@ class TensorFlowHandles:
         weighted_metrics: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Prepare the model for `fit`, with the arguments in transformers' order.
+        """Prepare the model for `fit`. The order of the arguments is that of transformers.
 
         Args:
-            optimizer: an optimizer of Keras, or its name.
-            loss: a loss of Keras for the main output; None, "auto", "auto_with_warning" or "passthrough" for the
-                model's own.
+            optimizer: a Keras optimizer, or its name.
+            loss: a Keras loss for the main output; None, "auto", "auto_with_warning" or "passthrough" for the model's
+                own loss.
             metrics: metrics of the main output.
             loss_weights: as in `keras.Model.compile`.
             weighted_metrics: likewise.
-            **kwargs: further keywords of `keras.Model.compile`; None stands for its default.
+            **kwargs: further keywords of `keras.Model.compile`; None selects its default.
         """
         if isinstance(loss, str) and loss in _OWN_LOSS:
             loss = None
@@ -135,7 +135,7 @@ class TensorFlowHandles:
         )
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Prepare a model read from a file for `fit`, which Keras refuses to do where `compile` is overridden.
+        """Prepare a model that was read from a file for `fit`; Keras does not do so if `compile` is overridden.
 
         Args:
             config: the result of `get_compile_config`.
@@ -146,14 +146,14 @@ class TensorFlowHandles:
     # The head of a language model, which CLIP lacks
 
     def get_lm_head(self) -> Any:
-        """Return None; a subclass with the head of a language model overrides it."""
+        """Return None. A subclass with the head of a language model overrides this method."""
 
     def get_output_layer_with_bias(self) -> Any:
         """Return the head of a language model, or None; the deprecated name of `get_lm_head`."""
         return self.get_lm_head()
 
     def get_prefix_bias_name(self) -> str | None:
-        """Return None, as in transformers since `get_bias` replaced it."""
+        """Return None, as in transformers, where `get_bias` replaced this method."""
 
     def get_bias(self) -> Any:
         """Return the biases of the head by name, or None."""
@@ -186,6 +186,6 @@ class TensorFlowHandles:
             head.set_output_embeddings(value)
 
     def _get_word_embedding_weight(self, embedding_layer: Any) -> tf.Variable | None:
-        """Return the table of an embedding layer as TensorFlow's variable, or None if it has none."""
+        """Return the table of an embedding layer as a TensorFlow variable, or None if it has none."""
         table = getattr(embedding_layer, "embeddings", None)
         return getattr(table, "value", table)

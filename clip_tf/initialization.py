@@ -1,7 +1,7 @@
 """Layers that know their shapes, with random weights drawn with the standard deviations of transformers' CLIP.
 
-Keras creates weights when a layer is first called. Here they exist as soon as the model does, so that a checkpoint can
-be assigned: every layer states the width of its input, and `build` walks the tree without any input.
+Keras normally creates weights when a layer is first called. Here they are created with the model, so that a checkpoint
+can be assigned: every layer states its input width, and `build` walks the tree of layers without any input.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if keras.backend.backend() != "tensorflow":
 
 @keras.saving.register_keras_serializable("clip_zoo")
 class Untouched(keras.initializers.Zeros):
-    """Zeros for which the system allocates memory only when they are written.
+    """Zeros; the system allocates their memory only when they are written.
 
     Args:
-        std: the standard deviation with which `draw` replaces them.
+        std: the standard deviation of the values that `draw` replaces them with.
     """
 
     def __init__(self, std: float = 0.0) -> None:
@@ -48,7 +48,7 @@ def normal(std: float) -> Any:
     return keras.initializers.RandomNormal(mean=0.0, stddev=std) if is_drawing() else Untouched(std)
 
 
-# The attribute that holds the initializer of each drawn weight.
+# The attribute that holds the initializer of each random weight.
 _STARTS = {
     "kernel": "kernel_initializer",
     "embeddings": "embeddings_initializer",
@@ -57,7 +57,7 @@ _STARTS = {
 
 
 def draw(layer: Any, fresh: Container[int]) -> None:
-    """Draw the weight of a layer created without drawing, if its id is among those to initialize."""
+    """Draw the weight of a layer that was created without drawing, if its id is in `fresh`."""
     for name, its_start in _STARTS.items():
         start, variable = getattr(layer, its_start, None), getattr(layer, name, None)
         if isinstance(start, Untouched) and variable is not None and id(variable) in fresh:
@@ -98,7 +98,7 @@ def patch_convolution(
 ) -> keras.layers.Conv2D:
     """Return a convolution over disjoint patches, without bias, normal with standard deviation `std`.
 
-    It takes `(batch, height, width, channels)`, the only layout that TensorFlow can convolve on a CPU.
+    It takes `(batch, height, width, channels)`, the only layout in which TensorFlow can convolve on a CPU.
     """
     layer = keras.layers.Conv2D(
         width,
@@ -126,14 +126,14 @@ def _takes(layer: Any, width: int, *, rank: int) -> Any:
 
 
 class CLIPLayer(keras.layers.Layer):
-    """A layer whose sublayers can be built before its first call, and replaced after it."""
+    """A layer whose sublayers can be built before its first call and replaced after it."""
 
-    def build(self, input_shape: Any = None) -> None:  # noqa: ARG002  Keras passes what is known already
+    def build(self, input_shape: Any = None) -> None:  # noqa: ARG002  the shapes that Keras passes are already known
         """Create the weights of all sublayers."""
         build_sublayers(self._layers)
 
     def exchange(self, name: str, layer: keras.layers.Layer) -> None:
-        """Replace a sublayer, which Keras does not allow by plain assignment."""
+        """Replace a sublayer; Keras does not allow this by plain assignment."""
         self._tracker.unlock()
         self._tracker.untrack(getattr(self, name))
         setattr(self, name, layer)
@@ -155,7 +155,7 @@ class CLIPEmbeddings(CLIPLayer):
 
 
 def build_sublayers(layers: list[Any]) -> None:
-    """Build layers from the widths that they state; layers of a subclass that state none are built when called."""
+    """Build layers from the input widths that they state. A subclass's layers that state none are built when called."""
     for layer in layers:
         spec = layer.input_spec
         if layer.built:

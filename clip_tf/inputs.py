@@ -21,14 +21,15 @@ def unpack(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str
 
     Args:
         signature: the method's signature, without `self`.
-        args: as given; the first may contain all inputs, by name in a mapping or in order in a list or tuple.
-        kwargs: as given; they add to those in `args`.
+        args: positional arguments. The first may contain all inputs, by name in a mapping or in order in a list or
+            tuple.
+        kwargs: keyword arguments, added to those in `args`.
 
     Raises:
-        TypeError: an argument is given twice, or there are more than the method takes.
+        TypeError: an argument is given twice, or there are more arguments than the method takes.
     """
     names = [name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
-    if names[:1] == ["inputs"]:  # a call in Keras' way, by a class of a user's own
+    if names[:1] == ["inputs"]:  # a call in Keras' style, in a user's own class
         return dict(zip(names, args, strict=False)) | kwargs
     named: dict[str, Any] = {}
     if args and isinstance(args[0], Mapping):
@@ -47,14 +48,14 @@ def unpack(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str
 
 
 def as_tensor(value: Any) -> Any:
-    """Convert arrays and nested lists to tensors; None, and objects of Keras and TensorFlow, are kept."""
+    """Convert arrays and nested lists to tensors; keep None, and Keras and TensorFlow objects."""
     if value is None or tf.is_tensor(value) or isinstance(value, (keras.KerasTensor, tf.Variable, keras.Variable)):
         return value
     return tf.convert_to_tensor(np.asarray(value))
 
 
 def call_signature(model_class: type[Any]) -> inspect.Signature:
-    """Return the signature of a class's `call`, without `self`; of one that takes `*args`, that of its parent."""
+    """Return the signature of a class's `call` without `self`; if it takes `*args`, that of its parent class."""
     for one in model_class.__mro__:
         if "call" in vars(one):
             signature = inspect.signature(vars(one)["call"])
@@ -65,7 +66,7 @@ def call_signature(model_class: type[Any]) -> inspect.Signature:
 
 
 def unpacked(method: Method) -> Method:
-    """Decorate a method to take its inputs as a model's call does."""
+    """Decorate a method so that it takes its inputs like a model's call."""
     signature = inspect.signature(method)
     own = signature.replace(parameters=list(signature.parameters.values())[1:])
 

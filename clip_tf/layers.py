@@ -25,7 +25,7 @@ def quick_gelu(states: tf.Tensor) -> tf.Tensor:
     return states * tf.sigmoid(1.702 * states)
 
 
-# Written out, as tf.nn.gelu rounds its constants to float32 in any dtype.
+# Written out because tf.nn.gelu rounds its constants to float32 in any dtype.
 def gelu(states: tf.Tensor) -> tf.Tensor:
     """Return x times the cumulative normal distribution at x, exactly (Hendrycks and Gimpel 2016)."""
     return 0.5 * states * (1.0 + tf.math.erf(states / math.sqrt(2.0)))

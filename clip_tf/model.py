@@ -39,7 +39,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
         config, dtype = self.config, self.dtype_policy
         text, vision = config.text_config, config.vision_config
         start = keras.initializers.Constant(config.logit_scale_init_value)
-        # Never cast down: the embeddings are compared in full precision.
+        # Never cast down, because the embeddings are compared in full precision.
         self.logit_scale = self.add_weight(shape=(), initializer=start, name="logit_scale", autocast=False)
         self.text_model = CLIPTextTransformer(text, name="text_model", dtype=dtype)
         self.vision_model = CLIPVisionTransformer(vision, name="vision_model", dtype=dtype)
@@ -158,7 +158,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
         }
         vision_outputs = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **options)
         text_outputs = self.text_model(input_ids, attention_mask=attention_mask, position_ids=position_ids, **options)
-        # In the variables' dtype: with a mixed policy, the towers run in half precision and the comparison in single.
+        # In the variables' dtype: a mixed policy runs the towers in half precision and this comparison in float32.
         image_embeds = tf.cast(unit_norm(self.visual_projection(vision_outputs.pooler_output)), self.variable_dtype)
         text_embeds = tf.cast(unit_norm(self.text_projection(text_outputs.pooler_output)), self.variable_dtype)
         logits_per_text = tf.matmul(text_embeds, image_embeds, transpose_b=True) * tf.exp(self.logit_scale)
@@ -174,7 +174,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
         return as_asked(compared, self.config, return_dict)
 
     def own_loss(self, outputs: CLIPOutput[tf.Tensor], targets: Any) -> tf.Tensor:  # noqa: ARG002  pairs need no label
-        """Return the loss that `fit` minimises if `compile` got none: that of `call` with `return_loss=True`."""
+        """Return the loss that `fit` minimizes if `compile` got none: the loss of `call` with `return_loss=True`."""
         return clip_loss(outputs.logits_per_text)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
-    """The base of the six model classes."""
+    """The base class of the six model classes."""
 
     def _head(self, outputs: Any) -> Any:
         """Return the outputs of a call, given those of the tower; classes with a projection override it."""
@@ -46,7 +46,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         use_safetensors: bool | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Load a model, on the device that TensorFlow chooses or that of `tf.device`.
+        """Load a model, onto the device that TensorFlow chooses or that `tf.device` sets.
 
         Args:
             pretrained_model_name_or_path: a local folder or weight file, or a hub id; None with `state_dict`.
@@ -55,7 +55,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             dtype: dtype of weights and computation, or its name; a Keras policy such as "mixed_bfloat16"; or "auto" for
                 the checkpoint's own dtype. By default Keras' global policy, which is float32 unless set.
             torch_dtype: the deprecated name of `dtype`.
-            strict: refuse a checkpoint with missing or unexpected tensors. False initializes the missing ones.
+            strict: raise an error for missing or unexpected tensors. False initializes the missing ones.
             ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
             output_loading_info: also return the names of missing, unexpected and mismatched parameters.
             state_dict: weights by canonical name to use instead of the checkpoint's.
@@ -63,8 +63,8 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             use_safetensors: True for safetensors only, False for every other format.
             **kwargs: `attn_implementation`, any field of the configuration, and hub options (`revision`,
                 `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`). `num_labels`, `id2label` or
-                `label2id` ask for a fresh classifier where the checkpoint has none. `from_pt` and `from_flax` are
-                taken and not needed. A class of a user's own gets what is left.
+                `label2id` request a new classifier if the checkpoint has none. `from_pt` and `from_flax` are
+                accepted but not needed. Further keywords are passed to a user's own class.
 
         Returns:
             The model; `(model, info)` with `output_loading_info`.
@@ -90,7 +90,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             start_afresh(model, found.fresh)
         else:
             policy = check_dtype(found.dtype(torch_dtype if dtype is None else dtype, keras.config.dtype_policy()))
-            # Missing weights have to be initialized; otherwise all come from the checkpoint.
+            # Missing weights must be initialized. Otherwise, all weights come from the checkpoint.
             with nullcontext() if found.fresh else without_drawing():
                 model = cls(found.config, *model_args, dtype=policy)
         found.note_dtype(model.variable_dtype)
@@ -118,11 +118,11 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
 
         Args:
             save_directory: the folder, created if missing.
-            saved_model: also `export` to `saved_model/<version>` in the folder.
+            saved_model: also `export` the model to `saved_model/<version>` in the folder.
             version: version of that export, for TensorFlow Serving.
             push_to_hub: upload the folder after saving.
-            signatures: signatures of that export instead of those of `export`, as `tf.saved_model.save` takes them.
-            is_main_process: False writes nothing, for all processes but one.
+            signatures: signatures of that export, as `tf.saved_model.save` takes them; by default those of `export`.
+            is_main_process: False writes nothing; for all but one of several processes.
             state_dict: weights by canonical name to save instead of the model's.
             max_shard_size: bytes, or a string such as "5GB"; larger weights are split into several files with an index.
             safe_serialization: False writes `tf_model.h5` instead of safetensors.

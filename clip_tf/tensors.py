@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
-import ml_dtypes  # noqa: F401  lets numpy read the names of bfloat16 and float8
+import ml_dtypes  # noqa: F401  makes bfloat16 and float8 known to numpy by name
 import numpy as np
 import tensorflow as tf
 
@@ -16,13 +16,13 @@ from converters.tensors import ALIGNMENT, TensorEntry
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# The attribute in which each kind of layer keeps the canonical weight and bias, and the transform of its layout.
+# For each kind of layer, the attributes that hold the canonical weight and bias, and the transforms of their layouts.
 _LAYOUTS: dict[type, dict[str, tuple[str, str]]] = {
     keras.layers.Dense: {"weight": ("kernel", "transpose"), "bias": ("bias", AS_IT_IS)},
     keras.layers.Conv2D: {"weight": ("kernel", "OIHW to HWIO"), "bias": ("bias", AS_IT_IS)},
     keras.layers.Embedding: {"weight": ("embeddings", AS_IT_IS)},
     keras.layers.LayerNormalization: {"weight": ("gamma", AS_IT_IS), "bias": ("beta", AS_IT_IS)},
-    # CLIP has none, and a user's class may.
+    # CLIP has none, but a user's class may.
     keras.layers.BatchNormalization: {
         "weight": ("gamma", AS_IT_IS),
         "bias": ("beta", AS_IT_IS),
@@ -36,15 +36,16 @@ class Parameter(NamedTuple):
     """A parameter of a model.
 
     Attributes:
-        variable: the Keras variable that holds it; the sum of several as a tensor, if Keras added LoRA to the layer.
-        transform: the name in `converters.naming.transforms.TRANSFORMS` of the way from canonical layout to variable.
+        variable: the Keras variable that holds it; or a tensor, the sum of several variables, if Keras added LoRA to
+            the layer.
+        transform: the name in `converters.naming.transforms.TRANSFORMS` of the transform from the canonical layout.
     """
 
     variable: Any
     transform: str = AS_IT_IS
 
     def entry(self) -> TensorEntry:
-        """Return the canonical tensor for the converters, which copy it to the CPU only when they write it."""
+        """Return the canonical tensor for the converters, which copy it to the CPU only to write it."""
         shape, dtype = tuple(self.variable.shape), numpy_dtype(self.variable.dtype)
         stored = TensorEntry(shape, dtype, lambda: _value(self.variable).numpy())
         parts = from_stored(stored, self.transform)
@@ -56,7 +57,7 @@ class Parameter(NamedTuple):
         return self.canonical(_value(self.variable).numpy())
 
     def canonical(self, array: np.ndarray) -> np.ndarray:
-        """Return values in the variable's layout, such as its gradient, in canonical layout."""
+        """Convert values in the variable's layout, such as its gradient, to the canonical layout."""
         (canonical,) = TRANSFORMS[self.transform].from_file(array)
         return canonical if self.transform == AS_IT_IS else np.ascontiguousarray(canonical)
 
@@ -79,7 +80,7 @@ def _value(variable: Any) -> tf.Tensor:
 
 
 def adopt(array: np.ndarray) -> tf.Tensor:
-    """Convert an array without other references to a CPU tensor that shares its memory."""
+    """Convert an array that nothing else references to a CPU tensor that shares its memory."""
     if array.ctypes.data % ALIGNMENT:  # TensorFlow crashes on unaligned memory
         return tf.constant(array)
     carrier = array if array.dtype.isbuiltin == 1 else array.view(f"u{array.itemsize}")  # DLPack has no bfloat16
@@ -97,7 +98,7 @@ def parameter(model: Any, name: str) -> Parameter:
 
 
 def own_parameters(layer: Any) -> dict[str, Parameter]:
-    """Return the parameters of a layer of Keras', without those of its sublayers, by the last part of their names."""
+    """Return the parameters of a Keras layer, without those of its sublayers, by the last part of their names."""
     for layer_type, layout in _LAYOUTS.items():
         if isinstance(layer, layer_type):
             held = {kind: (getattr(layer, attribute), transform) for kind, (attribute, transform) in layout.items()}
@@ -154,7 +155,7 @@ def check_dtype(dtype: Any) -> keras.dtype_policies.DTypePolicy:
 
 
 def on_device(device: str | None) -> AbstractContextManager[Any]:
-    """Place variables and operations of a block on a device, by TensorFlow's name or "cuda"; None lets it choose.
+    """Place the variables and operations of a block on a device, by TensorFlow's name or "cuda"; None lets it choose.
 
     Raises:
         ValueError: there is no such device.

@@ -39,7 +39,7 @@ class CLIPTextEmbeddings(CLIPEmbeddings):
     ) -> tf.Tensor:
         """Embed ids `(batch, seq)` at their positions `(batch or 1, seq)`: `(batch, seq, hidden)`.
 
-        `inputs_embeds` `(batch, seq, hidden)` take the place of the tokens' embeddings.
+        `inputs_embeds` `(batch, seq, hidden)` replace the tokens' embeddings.
         """
         check_text_length(number_of_tokens(input_ids, inputs_embeds), self.position_embedding.input_dim)
         if inputs_embeds is None:
@@ -50,7 +50,7 @@ class CLIPTextEmbeddings(CLIPEmbeddings):
         return inputs_embeds + self.position_embedding(position_ids)
 
     def check_ids(self, input_ids: tf.Tensor) -> None:
-        """Refuse unknown ids, if their values are known: TensorFlow embeds them as zeros on a GPU."""
+        """Check that ids are in the vocabulary, if their values are known; on a GPU, others embed as zeros."""
         count = getattr(self.token_embedding, "input_dim", None)  # it may have been replaced by another layer
         if count is None or not tf.executing_eagerly():
             return
@@ -111,7 +111,7 @@ class CLIPTextTransformer(TextTowerHandles, CLIPLayer):
     ) -> tf.Tensor:
         """Return only the pooled output, `(batch, hidden)`, without reading tokens that cannot change it.
 
-        In eager calls, and without `position_ids`; otherwise every token is read. See `clip_core.modeling.trimming`.
+        Eager calls without `position_ids` do so; other calls read every token. See `clip_core.modeling.trimming`.
         The options are those of `call`.
         """
         training = options.get("training", False)
@@ -132,10 +132,10 @@ class CLIPTextTransformer(TextTowerHandles, CLIPLayer):
         return tf.gather(tf.concat(pooled, axis=0), tf.argsort(tf.concat(order, axis=0)))
 
     def eos_positions(self, input_ids: tf.Tensor) -> tf.Tensor:
-        """Return the position at which each row of ids `(batch, seq)` is pooled: `(batch,)`.
+        """Return the position of the pooled token in each row of ids `(batch, seq)`: `(batch,)`.
 
-        At the first EOS token. A row without one is pooled at position 0, as in the reference, or is an error where
-        `config.missing_eos` is "error" and the call is eager. With the legacy `eos_token_id` 2, at the largest id.
+        It is the first EOS token. A row without EOS is pooled at position 0, as in the reference, or raises an error in
+        eager calls if `config.missing_eos` is "error". The legacy `eos_token_id` 2 pools at the largest id.
         """
         if self.config.pools_at_largest_id:
             return _first(tf.equal(input_ids, tf.reduce_max(input_ids, axis=-1, keepdims=True)))
@@ -209,7 +209,7 @@ class CLIPTextModel(_TextModel):
     """The text tower of CLIP, without projection.
 
     Args:
-        config: a CLIPTextConfig, or a CLIPConfig, of which the text tower is used.
+        config: a CLIPTextConfig, or a CLIPConfig, whose text part is used.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras model.
     """
 
@@ -222,7 +222,7 @@ class CLIPTextModelWithProjection(_TextModel):
     `last_hidden_state` `(batch, seq, hidden)`.
 
     Args:
-        config: a CLIPTextConfig, or a CLIPConfig, of which the text tower is used.
+        config: a CLIPTextConfig, or a CLIPConfig, whose text part is used.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras model.
     """
 

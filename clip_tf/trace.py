@@ -1,4 +1,4 @@
-"""Every stage of a run as numpy arrays, for `clip-zoo verify` to compare with other frameworks."""
+"""Every stage of a run as numpy arrays, which `clip-zoo verify` compares across frameworks."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ class TracedModel:
             if weights is not None:
                 value = tf.reduce_sum(value * tf.cast(weights, value.dtype))
         found = tape.gradient(value, [parameter.variable.value for parameter in self._named.values()])
-        # Gradients of embedding tables are slices.
+        # Gradients of embedding tables are IndexedSlices.
         gradients = zip(self._named, found, strict=True)
         self._gradients = {name: tf.convert_to_tensor(gradient) for name, gradient in gradients if gradient is not None}
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Return the gradients of the parameters that take part in the objective."""
+        """Return the gradients of the parameters that the objective depends on."""
         found = self._gradients.items()
         return {name: self._named[name].canonical(_array(gradient)) for name, gradient in found}
 
     def updated(self) -> dict[str, np.ndarray]:
-        """Take one step of AdamW, and return every parameter."""
+        """Take one step of AdamW, and return all parameters."""
         optimizer = keras.optimizers.AdamW(
             learning_rate=stages.LEARNING_RATE,
             beta_1=stages.BETA_1,
             beta_2=stages.BETA_2,
-            # Keras adds epsilon before the bias correction of the second moment, others after.
+            # Keras adds epsilon before the bias correction of the second moment; other frameworks add it after.
             epsilon=stages.EPSILON * (1 - stages.BETA_2) ** 0.5,
             weight_decay=stages.WEIGHT_DECAY,
         )

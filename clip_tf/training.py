@@ -1,4 +1,4 @@
-"""Training in TensorFlow: steps of AdamW, whose gradients are those of the whole batch however it is split."""
+"""Training in TensorFlow: AdamW steps with the gradients of the whole batch, however it is split into pieces."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def make_trainer(
     """
     if parallel is not None:
         raise ValueError(
-            f"parallel={parallel!r} is for torch; TensorFlow splits a batch over all GPUs by itself "
-            "(tf.distribute.MirroredStrategy): omit it"
+            f"parallel={parallel!r} exists only in torch; omit it: TensorFlow splits a batch over all GPUs by itself "
+            "(tf.distribute.MirroredStrategy)"
         )
     keras.utils.set_random_seed(settings.seed)
     policy = keras.dtype_policies.get("mixed_bfloat16" if settings.precision == "bf16" else "float32")
@@ -60,8 +60,8 @@ def make_trainer(
 class Trainer:
     """A model in training; see `clip_core.training.step.Trainer`.
 
-    Created in the scope of a `tf.distribute` strategy, it trains on that strategy's replicas: a batch is split over
-    them, and the loss is that of the whole batch.
+    If it is created in the scope of a `tf.distribute` strategy, it trains on that strategy's replicas: a batch is split
+    over them, and the loss is that of the whole batch.
 
     Args:
         model: the model, whose dtype policy has the settings' precision.
@@ -98,7 +98,8 @@ class Trainer:
             [found.variable for name, found in self.trained.items() if not decays(name)]
         )
         self.optimizer.build(self.variables)
-        # Keras adds epsilon before the bias correction of the second moment, others after; so it depends on the step.
+        # Keras adds epsilon before the bias correction of the second moment; other frameworks add it after. So it
+        # varies by step.
         self.optimizer.epsilon = tf.Variable(settings.epsilon, trainable=False)
         everywhere = self.replicas.everywhere
         self._value_and_gradients = everywhere(self._whole)
@@ -131,7 +132,7 @@ class Trainer:
         return self.replicas.summed((loss, self._dense(tape.gradient(loss, self._watched()))))
 
     def _in_pieces(self, batches: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
-        """Compute the gradients of the whole batch, one piece in the towers at a time (Gao et al. 2021, GradCache).
+        """Compute the gradients of the whole batch, one piece in the towers at a time (GradCache, Gao et al. 2021).
 
         First embed all pieces without keeping intermediate results; then compute the gradients of their embeddings from
         the loss; then run each piece again, to pass its gradients on to the weights.
@@ -147,7 +148,7 @@ class Trainer:
         return self._total((loss, total))
 
     def _head_gradients(self, embeds: list[list[tf.Tensor]]) -> tuple[tf.Tensor, list[Any], list[tf.Tensor]]:
-        """Return the loss, and its gradients by the embeddings of each piece and by the weights it uses."""
+        """Return the loss, and its gradients with respect to the embeddings of each piece and the weights it uses."""
         sizes = [tf.shape(images)[0] for images, _ in embeds]
         images, texts = (tf.concat(parts, axis=0) for parts in zip(*embeds, strict=True))
         with tf.GradientTape() as tape:
@@ -183,7 +184,7 @@ class Trainer:
     def _update_everywhere(self, gradients: list[tf.Tensor], scale: tf.Tensor) -> None:
         if self.replicas.count == 1:
             self._update(gradients, scale)
-        else:  # Keras sums over the replicas, which are equal
+        else:  # Keras sums over the replicas, whose values are equal
             self.strategy.run(self._update, args=(gradients, scale / self.replicas.count))
 
     def _update(self, gradients: list[tf.Tensor], scale: tf.Tensor) -> None:
@@ -200,7 +201,7 @@ class Trainer:
         return [variable.value for variable in self.variables]
 
     def _dense(self, gradients: list[Any]) -> list[tf.Tensor]:
-        """Return gradients as tensors: those of embedding tables are slices, and a missing one is zero."""
+        """Return gradients as tensors. Those of embedding tables are IndexedSlices, and missing ones become zero."""
         return [
             tf.zeros_like(variable.value) if gradient is None else tf.convert_to_tensor(gradient)
             for variable, gradient in zip(self.variables, gradients, strict=True)
@@ -212,7 +213,7 @@ class Trainer:
         write_moments(folder, self.optimizer_state())
 
     def gather(self, value: Any) -> list[Any]:
-        """Return the values of all processes; there is one."""
+        """Return the values of all processes; here there is only one."""
         return [value]
 
     def restore(self, folder: str | os.PathLike[str], steps: int) -> None:
@@ -222,7 +223,7 @@ class Trainer:
     # The moments of AdamW by canonical name, so that a run can resume in any framework.
 
     def optimizer_state(self) -> dict[str, TensorEntry]:
-        """Return the moments, as `exp_avg.<name>` and `exp_avg_sq.<name>`, in canonical layout."""
+        """Return the moments as `exp_avg.<canonical name>` and `exp_avg_sq.<canonical name>`, in canonical layout."""
         return {name: found.entry() for name, found in self._moments().items()}
 
     def load_optimizer_state(self, moments: Mapping[str, np.ndarray], steps: int) -> None:

@@ -71,7 +71,7 @@ class CLIPVisionEmbeddings(CLIPEmbeddings):
         pixel_values = tf.transpose(tf.cast(pixel_values, self.compute_dtype), (0, 2, 3, 1))  # channels last
         patches = self.patch_embedding(pixel_values)  # (batch, rows, cols, hidden)
         batch, hidden = tf.shape(patches)[0], self.patch_embedding.filters
-        count = tf.reduce_prod(tf.shape(pixel_values)[1:3] // self.patch_size)  # also of an empty batch
+        count = tf.reduce_prod(tf.shape(pixel_values)[1:3] // self.patch_size)  # also correct for an empty batch
         patches = tf.reshape(patches, (batch, count, hidden))
         class_token = tf.cast(self.class_embedding, patches.dtype)
         embeddings = tf.concat([tf.broadcast_to(class_token, (batch, 1, hidden)), patches], axis=1)
@@ -188,7 +188,7 @@ class CLIPVisionModel(_VisionModel):
     """The vision tower of CLIP, without projection.
 
     Args:
-        config: a CLIPVisionConfig, or a CLIPConfig, of which the vision tower is used.
+        config: a CLIPVisionConfig, or a CLIPConfig, whose vision part is used.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras model.
     """
 
@@ -201,7 +201,7 @@ class CLIPVisionModelWithProjection(_VisionModel):
     `last_hidden_state` `(batch, 1 + patches, hidden)`.
 
     Args:
-        config: a CLIPVisionConfig, or a CLIPConfig, of which the vision tower is used.
+        config: a CLIPVisionConfig, or a CLIPConfig, whose vision part is used.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras model.
     """
 
@@ -223,7 +223,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
     """The vision tower of CLIP with a linear classifier on the mean of the patch tokens.
 
     Args:
-        config: a CLIPConfig; `num_labels` is the number of classes, and 0 leaves the classifier out.
+        config: a CLIPConfig; `num_labels` is the number of classes; 0 omits the classifier.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras model.
     """
 
@@ -243,7 +243,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
             if config.num_labels > 0
             else keras.layers.Identity(name="classifier", dtype=dtype)
         )
-        self.vision_model.post_layernorm.trainable = False  # unused, and Keras would warn at every step
+        self.vision_model.post_layernorm.trainable = False  # unused; Keras would warn at every step
 
     def call(
         self,
@@ -258,8 +258,8 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         """Classify images. Takes the arguments of `CLIPVisionModel`, and `labels`.
 
         `labels` are `(batch,)` class indices for a cross-entropy loss, `(batch, num_labels)` floats for a multi-label
-        loss, or regression targets. `config.problem_type` selects the loss; if it is None, the number of labels and
-        their dtype do, as in the reference.
+        loss, or regression targets. `config.problem_type` selects the loss; if it is None, the number and dtype of
+        the labels do, as in the reference.
 
         Returns:
             `logits` `(batch, num_labels)`, and `loss` if there are labels.
@@ -277,9 +277,9 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         return as_asked(ImageClassifierOutput.of(outputs, loss=loss, logits=logits), self.config, return_dict)
 
     def own_loss(self, outputs: ImageClassifierOutput[tf.Tensor], targets: Any) -> tf.Tensor:
-        """Return the loss that `fit` minimises if `compile` got none: that of `call` with these labels."""
+        """Return the loss that `fit` minimizes if `compile` got none: the loss of `call` with these labels."""
         if outputs.loss is not None:
             return outputs.loss
         if targets is None:
-            raise ValueError("there are no labels; call fit(x, y), or give labels among the inputs")
+            raise ValueError("labels are missing; call fit(x, y), or include labels in the inputs")
         return classification_loss(outputs.logits, targets, self.config.problem_type)

@@ -68,7 +68,7 @@ def move(tensor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """
     import torch
 
-    if not tensor.is_floating_point():  # half precision cannot represent ids
+    if not tensor.is_floating_point():  # half precision cannot represent all ids
         args = tuple(arg for arg in args if not isinstance(arg, torch.dtype))
         kwargs = {key: arg for key, arg in kwargs.items() if key != "dtype"}
     return tensor.to(*args, **kwargs) if args or kwargs else tensor

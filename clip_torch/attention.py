@@ -4,9 +4,9 @@
 `torch.nn.functional.scaled_dot_product_attention`; `flash_attention_2` calls the kernels of FlashAttention 2, from the
 flash-attn package or from PyTorch itself.
 
-Masks, and queries that see no key: see `clip_core.modeling.attention`. FlashAttention takes no bias: padding
-tokens are removed before its kernel, and come back as zeros. Their hidden states then differ from those of `eager` and
-`sdpa`; those of attended tokens agree.
+See `clip_core.modeling.attention` for the masks, and for queries that see no key. FlashAttention takes no bias: padding
+tokens are removed before its kernel runs and come back as zeros, so their hidden states differ from those of `eager`
+and `sdpa`. The hidden states of attended tokens agree.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ AttentionOutput = tuple[Tensor, Tensor | None]
 def eager_attention(
     query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, *, scale: float, dropout: float
 ) -> AttentionOutput:
-    """Attend by the formula; also return the weights `(batch, heads, seq, seq)`."""
+    """Compute attention as defined, and also return the weights `(batch, heads, seq, seq)`."""
     query, key, value = (states.transpose(1, 2) for states in (query, key, value))  # (batch, heads, seq, head_dim)
     scores = torch.matmul(query, key.transpose(-1, -2)) * scale  # (batch, heads, seq, seq)
     if plan.bias is not None:
@@ -51,7 +51,7 @@ def eager_attention(
 def sdpa_attention(
     query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, *, scale: float, dropout: float
 ) -> AttentionOutput:
-    """Attend by PyTorch's fused kernels."""
+    """Attend with PyTorch's fused kernels."""
     query, key, value = (states.transpose(1, 2) for states in (query, key, value))  # (batch, heads, seq, head_dim)
     attended = F.scaled_dot_product_attention(
         query, key, value, attn_mask=plan.bias, is_causal=plan.is_causal, dropout_p=dropout, scale=scale
@@ -62,7 +62,7 @@ def sdpa_attention(
 def flash_attention(
     query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, *, scale: float, dropout: float
 ) -> AttentionOutput:
-    """Attend by FlashAttention 2; a padded batch is unpadded first."""
+    """Attend with FlashAttention 2, after removing any padding."""
     options: dict[str, Any] = {"is_causal": plan.is_causal, "scale": scale, "dropout": dropout}
     if plan.unpadding is None:
         return flash_full(query, key, value, **options), None
@@ -82,7 +82,7 @@ _ATTENTION: dict[str, Callable[..., AttentionOutput]] = {
 def attend(
     query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, *, scale: float, dropout: float
 ) -> AttentionOutput:
-    """Attend by the implementation in the plan."""
+    """Attend with the implementation in the plan."""
     if plan.packing is not None:
         query, key, value = (plan.packing.padded(states) for states in (query, key, value))
         attended, weights = attend(query, key, value, plan._replace(packing=None), scale=scale, dropout=dropout)
@@ -108,7 +108,7 @@ class CLIPAttention(nn.Module):
         self.num_heads = config.num_attention_heads - len(config.pruned_heads.get(layer_index, ()))
         self.scale = self.head_dim**-0.5
         self.dropout = config.attention_dropout
-        self.is_causal = False  # as in the reference: the masks tell
+        self.is_causal = False  # as in the reference; the masks decide
 
         in_std = width**-0.5 * (2 * config.num_hidden_layers) ** -0.5 * config.initializer_factor
         out_std = width**-0.5 * config.initializer_factor
@@ -131,9 +131,9 @@ class CLIPAttention(nn.Module):
         Args:
             hidden_states: `(batch, seq, hidden)`.
             attention_mask: a mask as in `given_plan`; None if nothing is padded.
-            causal_attention_mask: likewise; None if every token sees every token.
+            causal_attention_mask: likewise; None if every token attends to all tokens.
             output_attentions: return the attention weights.
-            plan: the implementation, and the keys each query sees, in place of the masks.
+            plan: the implementation, and the keys that each query sees; replaces the masks.
 
         Returns:
             The output `(batch, seq, hidden)`, and the weights `(batch, heads, seq, seq)` or None.

@@ -42,7 +42,7 @@ class ModelEncoder:
     def encode_texts(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
         """Embed ids and mask `(batch, seq)` with unit norm: `(batch, projection)`, float32."""
         check_ids(input_ids, self.model.config.text_config.vocab_size)
-        if self.model.device.type != "cpu":  # there the model would wait for the values, to see how far to read
+        if self.model.device.type != "cpu":  # the model would wait for the values of the ids to know how far to read
             known = torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
             lengths = self.model.text_model.lengths_to_read(*known, training=self.model.training)
             input_ids, attention_mask = trimmed(input_ids, attention_mask, lengths)
@@ -71,7 +71,7 @@ def load(
 
     Args:
         source: a folder, file or hub id.
-        device: "cpu", "cuda" and so on; by default the accelerator with most memory, otherwise the CPU.
+        device: "cpu", "cuda" and so on; by default the accelerator with the most memory, otherwise the CPU.
         dtype: "float32", "float16", "bfloat16", or "auto"; float32 by default.
         **options: further keywords of `CLIPModel.from_pretrained`.
     """

@@ -1,4 +1,4 @@
-"""The methods of every model class: dtype and device, embeddings, pruning, gradient checkpointing."""
+"""Methods shared by all model classes: dtype and device, embeddings, pruning, gradient checkpointing."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
     """A model and its configuration.
 
     Args:
-        config: the model's configuration. A class of one tower also takes a CLIPConfig, and uses its tower's part.
+        config: the model's configuration. A class with one tower also takes a CLIPConfig and uses that tower's part.
     """
 
     _check_implementation = staticmethod(check_implementation)
     _is_prepared = False
     _hf_peft_config_loaded = False
     _tied_weights_keys: ClassVar[Sequence[str] | None] = None
-    # The attention implementations; those of transformers' registry are not used.
+    # The attention implementations of this package; those in transformers' registry are not used.
     _supports_sdpa = _supports_flash_attn = _supports_flash_attn_2 = True
     _supports_flex_attn = _supports_attention_backend = False
     _package = __name__.partition(".")[0]
@@ -95,20 +95,20 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
     # Initialization
 
     def post_init(self) -> None:
-        """Initialize what a subclass adds; the last line of its `__init__`, as in the reference."""
+        """Initialize the modules that a subclass adds. As in the reference, its `__init__` calls this last."""
         if self.is_derived() and is_drawing():
             self.init_weights()
 
     def init_weights(self) -> None:
-        """Call `_init_weights` once for every module not marked as initialized; a CLIP model in it calls its own."""
+        """Call `_init_weights` once for every module not marked as initialized. An inner CLIP model calls its own."""
         self._initialize(self)
         self.tie_weights()
 
     def tie_weights(self) -> None:
         """Tie the weights that a subclass shares; CLIP shares none.
 
-        An output embedding shares the weight of the input embedding if `config.tie_word_embeddings` is true. Every
-        module that has a method `_tie_weights` calls it.
+        An output embedding shares the weight of the input embedding if `config.tie_word_embeddings` is true. The method
+        `_tie_weights` of every module that has one is called.
         """
         module: Any
         for module in self.modules():
@@ -131,7 +131,7 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
             module._is_hf_initialized = True  # noqa: SLF001  transformers' name, which users set too
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Draw the weights of a module; a subclass may override it.
+        """Draw the weights of a module. A subclass may override this method.
 
         Args:
             module: any module of the model. The parameters of its children are not drawn.
@@ -151,9 +151,9 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
     # Inference
 
     def prepare_for_inference(self) -> Self:
-        """Optimize the model in place for inference on this CPU: about a fifth faster, for one input and for many.
+        """Optimize the model in place for inference on this CPU: about a fifth faster at every batch size.
 
-        A model in bfloat16 keeps its dtype, and takes about half the time of float32 on a CPU with AMX.
+        A bfloat16 model keeps its dtype and takes about half the time of float32 on a CPU with AMX.
 
         This cannot be undone. A prepared model has the same outputs up to rounding (1e-5 in float32), but can no longer
         be trained, saved, pruned, moved or differentiated. Preparing it again has no effect.
@@ -162,8 +162,8 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
             The model, in evaluation mode.
 
         Raises:
-            ValueError: it is not on a CPU in float32, or in bfloat16 with support by the CPU; this build of PyTorch
-                lacks oneDNN; or it has adapters that were not merged.
+            ValueError: the model is not on a CPU, is neither in float32 nor in bfloat16 that the CPU supports, or has
+                adapters that were not merged; or this build of PyTorch lacks oneDNN.
         """
         check_preparable(self)
         pack(self)
@@ -171,7 +171,7 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
         return self.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, or with False evaluation mode.
+        """Switch to training mode or, with False, to evaluation mode.
 
         Args:
             mode: True for training.
@@ -187,7 +187,7 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
         return super().train(mode)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # Old checkpoints hold the indices of positions, which are constants.
+        # Old checkpoints contain the position indices, which are constants.
         for name in [name for name in state_dict if f".{name}".endswith(".embeddings.position_ids")]:
             if name.startswith(prefix):
                 del state_dict[name]
@@ -201,7 +201,7 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
     # Training
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
-        """Recompute each layer in the backward pass instead of keeping its inner states: less memory, more time.
+        """Recompute each layer in the backward pass instead of storing its activations: less memory, more time.
 
         Args:
             gradient_checkpointing_kwargs: keywords of `torch.utils.checkpoint.checkpoint`; `use_reentrant` is False
@@ -217,7 +217,7 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
         return (module for module in self.modules() if hasattr(module, "gradient_checkpointing"))
 
     def enable_input_require_grads(self) -> None:
-        """Let gradients flow from the embeddings' output, for adapters on a frozen model with checkpointing."""
+        """Let gradients flow through the output of the embeddings, for adapters on a frozen, checkpointed model."""
 
         def require_grad(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
             output.requires_grad_(True)

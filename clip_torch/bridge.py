@@ -1,7 +1,7 @@
-"""Conversion to and from transformers' own classes, for libraries that require them by `isinstance`.
+"""Conversion to and from transformers' own classes, for libraries that check for them with `isinstance`.
 
-A model and its counterpart share their parameters. Configurations, tokenizers and processors have no tensors: they are
-copied through files that both libraries read.
+A model and its counterpart share their parameters. Configurations, tokenizers and processors have no tensors; they are
+copied through files that both libraries can read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MODELS = {
 }
 _CONFIGS = ("CLIPConfig", "CLIPTextConfig", "CLIPVisionConfig")
 _TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
-# transformers 5 has one on Pillow, with our values, and one on torchvision.
+# transformers 5 has one image processor on Pillow, with the same values as ours, and one on torchvision.
 _IMAGE_PROCESSORS = ("CLIPImageProcessor", "CLIPImageProcessorPil", "CLIPImageProcessorFast")
 _KNOWN = (*_MODELS, *_CONFIGS, *_TOKENIZERS, *_IMAGE_PROCESSORS, "CLIPProcessor")
 
@@ -48,20 +48,20 @@ _TOWERS = ("text_model", "vision_model")
 def to_transformers(thing: Any) -> Any:
     """Return the counterpart in transformers of a model, configuration, tokenizer, image processor or processor.
 
-    A model and its counterpart share their parameters: training one trains the other. The counterpart has the same
-    modes, attention implementation and gradient checkpointing; hooks are not copied.
+    A model and its counterpart share their parameters, so training one trains the other. The counterpart also has the
+    same training modes, attention implementation and gradient checkpointing. Hooks are not copied.
 
     Args:
         thing: an object of one of our classes.
 
     Returns:
-        The object of the class of the same name in transformers; of `CLIPImageProcessorPil` for an image processor, if
+        An object of transformers' class of the same name; for an image processor, of `CLIPImageProcessorPil` if
         transformers has it.
 
     Raises:
         ImportError: transformers is not installed, or is an unsupported release.
         TypeError: transformers has no such class.
-        ValueError: the counterpart cannot do what the object does.
+        ValueError: the counterpart does not support a feature of the object.
     """
     library = _transformers()
     name = _known_class(thing, ("clip_core", "clip_torch"))
@@ -78,28 +78,28 @@ def to_transformers(thing: Any) -> Any:
     tokenizer = _through_files(thing, getattr(library, name))
     if (thing.clean == "openai") and not _cleans_as_openai(tokenizer):
         raise ValueError(
-            f"clean='openai' is a setting that transformers' {name} does not have; "
-            "transformers 4.57's CLIPTokenizer cleans so if ftfy is installed"
+            f"clean='openai' is not available in transformers' {name}; transformers 4.57's CLIPTokenizer cleans texts "
+            "in this way if ftfy is installed"
         )
     return tokenizer
 
 
 def from_transformers(thing: Any) -> Any:
-    """Return our counterpart of a model, configuration, tokenizer, image processor or processor of transformers.
+    """Return our counterpart of transformers' model, configuration, tokenizer, image processor or processor.
 
-    A model and its counterpart share their parameters: training one trains the other. The counterpart has the same
-    modes, attention implementation and gradient checkpointing; hooks are not copied.
+    A model and its counterpart share their parameters, so training one trains the other. The counterpart also has the
+    same training modes, attention implementation and gradient checkpointing. Hooks are not copied.
 
     Args:
         thing: an object of one of transformers' CLIP classes.
 
     Returns:
-        The object of our class of the same name; of `CLIPTokenizerFast` for any tokenizer on the `tokenizers` library.
+        An object of our class of the same name; for any tokenizer on the `tokenizers` library, of `CLIPTokenizerFast`.
 
     Raises:
         ImportError: transformers is not installed, or is an unsupported release.
         TypeError: we have no such class.
-        ValueError: the counterpart cannot do what the object does.
+        ValueError: the counterpart does not support a feature of the object.
     """
     _transformers()
     name = _known_class(thing, ("transformers.models.clip",))
@@ -132,7 +132,7 @@ def _transformers() -> Any:
 
 
 def _known_class(thing: Any, packages: tuple[str, ...]) -> str:
-    """Return the name of the first class of an object that the bridge knows; users subclass them."""
+    """Return the name of the first class of an object that the bridge knows; the object may be of a user's subclass."""
     for one in type(thing).__mro__:
         if one.__name__ in _KNOWN and one.__module__.startswith(packages):
             return one.__name__
@@ -147,17 +147,17 @@ def _known_class(thing: Any, packages: tuple[str, ...]) -> str:
 
 
 def _check_plain(model: Any) -> None:
-    """Refuse a model with changes that transformers' CLIP does not support."""
+    """Check that a model has no changes that transformers' CLIP does not support."""
     if model._is_prepared:  # noqa: SLF001  our own
-        raise ValueError("the model was prepared for inference; load it again, and pass that")
+        raise ValueError("the model was prepared for inference; load it again and pass the new one")
     config = model.config
     if any(part.pruned_heads for part in (config, *(getattr(config, key) for key in config.sub_configs))):
-        raise ValueError("heads of the model were pruned, which transformers' CLIP does not support")
+        raise ValueError("heads of the model were pruned; transformers' CLIP does not support pruned heads")
 
 
 def _undrawn(library: Any) -> Any:
-    """Return a context in which transformers draws no weights, which would take time and import PyTorch's compiler."""
-    for place in ("initialization", "modeling_utils"):  # of transformers 5, and 4
+    """Return a context in which transformers does not draw weights; this takes time and imports PyTorch's compiler."""
+    for place in ("initialization", "modeling_utils"):  # in transformers 5 and 4
         module: Any = getattr(library, place, None)
         if hasattr(module, "no_init_weights"):
             return module.no_init_weights()
@@ -165,7 +165,7 @@ def _undrawn(library: Any) -> Any:
 
 
 def _sharing(source: Any, make: Callable[[], Any]) -> Any:
-    """Create a model with the parameters of another, and the modes of its modules."""
+    """Create a model with another model's parameters and training modes."""
     with torch.device("meta"):
         target = make()
     rename = _renaming(source, target)
@@ -187,7 +187,7 @@ def _sharing(source: Any, make: Callable[[], Any]) -> Any:
 def _renaming(source: nn.Module, target: nn.Module) -> Callable[[str], str]:
     """Return a function that maps the names of one model to those of the other.
 
-    Since transformers 5.17, a tower without a head has no prefix there.
+    Since transformers 5.17, the names in a tower without a head have no prefix.
     """
     given, wanted = ({name for name, _ in model.named_children()} & {*_TOWERS} for model in (source, target))
     for tower in given - wanted:
@@ -212,7 +212,7 @@ def _check_fit(given: dict[str, nn.Parameter], wanted: dict[str, nn.Parameter], 
 
 
 def _place_positions(model: nn.Module) -> None:
-    """Create the position ids of the embeddings, which are not parameters and so were not shared."""
+    """Create the position ids of the embeddings. They are not parameters, so they were not shared."""
     for module in model.modules():
         positions = dict(module.named_buffers(recurse=False)).get("position_ids")
         if positions is not None:
@@ -236,7 +236,7 @@ def _config_from(config: Any, config_class: type[Any]) -> Any:
 
 
 def _with_handles(target: Any, source: Any) -> Any:
-    """Copy to a configuration the settings that files do not state."""
+    """Copy settings that files do not store from one configuration to another."""
     target.name_or_path = source.name_or_path
     target._attn_implementation = source._attn_implementation  # noqa: SLF001  the name in both libraries
     for key in source.sub_configs:
@@ -249,7 +249,7 @@ def _with_handles(target: Any, source: Any) -> Any:
 
 
 def _through_files(thing: Any, target_class: Any, **settings: Any) -> Any:
-    """Return an object of another class, read from the files that this one writes."""
+    """Return an object of another class, read from the files that this object writes."""
     with tempfile.TemporaryDirectory(prefix="clip-zoo-bridge-") as folder:
         thing.save_pretrained(folder)
         copy = target_class.from_pretrained(folder, **settings)
@@ -259,5 +259,5 @@ def _through_files(thing: Any, target_class: Any, **settings: Any) -> Any:
 
 
 def _cleans_as_openai(tokenizer: Any) -> bool:
-    """Return True for the one tokenizer of transformers that cleans texts as OpenAI did: with ftfy, in Python."""
+    """Return True for transformers' only tokenizer that cleans texts like OpenAI's: the one in Python, with ftfy."""
     return getattr(tokenizer, "fix_text", None) is not None

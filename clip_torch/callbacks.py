@@ -16,16 +16,18 @@ __all__ = ["SaveConfigCallback"]
 class SaveConfigCallback:
     """A callback that saves the model's `config.json` beside the weights that `Trainer` saves.
 
-    `Trainer` calls `save_pretrained` only for a `PreTrainedModel`, and writes the bare weights of any other module.
-    With this callback its checkpoints, and `output_dir` after `trainer.save_model()`, load by `from_pretrained`.
+    `Trainer` calls `save_pretrained` only for a `PreTrainedModel`; for any other module it writes only the weights.
+    With this callback, its checkpoints and `output_dir` after `trainer.save_model()` can be loaded by
+    `from_pretrained`.
 
     Example:
         >>> Trainer(model, args, callbacks=[SaveConfigCallback()])  # doctest: +SKIP
     """
 
-    # Not transformers' TrainerCallback, whose import takes seconds. Trainer calls one method for each kind of event.
+    # Not a subclass of transformers' TrainerCallback, whose import takes seconds. Trainer calls a method for each
+    # event.
     def __getattr__(self, name: str) -> Callable[..., None]:
-        """Return a method that does nothing, for the events that this callback ignores."""
+        """Return a function that does nothing, for events that this callback ignores."""
         if name.startswith("on_"):
             return lambda *_args, **_kwargs: None
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
@@ -36,9 +38,9 @@ class SaveConfigCallback:
         Args:
             args: the trainer's arguments.
             state: the trainer's state.
-            control: the trainer's flow, left alone.
+            control: the trainer's control flow, not changed.
             model: the model in training.
-            **others: what else `Trainer` passes, ignored.
+            **others: other arguments from `Trainer`, ignored.
         """
         if args.should_save:
             _save_config(model, Path(args.output_dir))
@@ -49,17 +51,17 @@ class SaveConfigCallback:
         Args:
             args: the trainer's arguments.
             state: the trainer's state, which counts the steps.
-            control: the trainer's flow, left alone.
+            control: the trainer's control flow, not changed.
             model: the model in training.
-            **others: what else `Trainer` passes, ignored.
+            **others: other arguments from `Trainer`, ignored.
         """
         if args.should_save:
             _save_config(model, Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
 def _save_config(model: Any, folder: Path) -> None:
-    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
-    if not isinstance(model, CLIPPreTrainedModel):  # such as PEFT's, which saves its adapter by itself
+    model = getattr(model, "_orig_mod", model)  # the module inside torch.compile's wrapper
+    if not isinstance(model, CLIPPreTrainedModel):  # for example PEFT's, which saves its own adapter
         return
     model.config.architectures = [type(model).__name__]
     model.config.dtype = str(model.dtype).removeprefix("torch.")

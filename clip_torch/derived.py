@@ -1,4 +1,4 @@
-"""Models of subclasses: their parameters, and the initialization of those that a checkpoint lacks."""
+"""Models of users' subclasses: their parameters, and the initialization of those that a checkpoint lacks."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def build_derived(
     model_class: Any, args: Iterable[Any], config: Any, _dtype: Any, **kwargs: Any
 ) -> tuple[Any, Parameters]:
-    """Create a model on the CPU, CLIP's weights not drawn yet, and return it with its parameters.
+    """Create a model on the CPU without drawing CLIP's weights, and return it with its parameters.
 
-    All else that the subclass creates has its values.
+    The modules that the subclass adds are initialized.
     """
     with torch.device("cpu"), without_drawing():
         model = model_class(config, *args, **kwargs)
@@ -30,15 +30,15 @@ def build_derived(
 
 
 def start_afresh(model: Any, names: Collection[str]) -> None:
-    """Initialize every module that has one of these parameters, in itself or below, as `init_weights` does."""
+    """Initialize all modules that hold one of these parameters, directly or in a submodule, as `init_weights` does."""
     without = {".".join(name.split(".")[:depth]) for name in names for depth in range(name.count(".") + 1)}
     for name, module in model.named_modules():
-        module._is_hf_initialized = name not in without  # noqa: SLF001  transformers' name, which users set too
+        module._is_hf_initialized = name not in without  # noqa: SLF001  transformers' name; users set it, too
     model.init_weights()
 
 
 def assign(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Copy weights into a model. Its parameters stay the same objects, as some may be tied or referenced elsewhere."""
+    """Copy weights into a model. Its parameters remain the same objects: some may be tied or referenced elsewhere."""
     own = model.state_dict()
     with torch.no_grad():
         for name, tensor in weights.items():
@@ -46,7 +46,7 @@ def assign(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def to_save(model: Any, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights to save: the first of tied ones, and none of `_keys_to_ignore_on_save`."""
+    """Return the weights to save: only the first of tied weights, and none in `_keys_to_ignore_on_save`."""
     ignored = model._keys_to_ignore_on_save or ()  # noqa: SLF001  transformers' name
     left_out = {name for group in _tied(model) for name in group[1:]} | set(ignored)
     return {name: tensor for name, tensor in weights.items() if name not in left_out}

@@ -1,7 +1,8 @@
-"""Training on several processes: each pair has the negatives of all processes, and the gradients equal those of one.
+"""Training on several processes: each pair has the negatives of all, and the gradients equal those of one process.
 
-Each process computes the loss of its own pairs against those of all. The gradient of the gathered embeddings goes back
-to the process that computed them, so the mean over processes, as DDP takes it, is the gradient of the whole batch.
+Each process computes the loss of its own pairs against those of all processes. The gradient of a gathered embedding
+returns to the process that computed it, so the mean over processes, which DDP takes, is the gradient of the whole
+batch.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def check_parallel(parallel: str | None) -> None:
     """Check the strategy for training on several processes.
 
     Raises:
-        ValueError: there is no such strategy; or it is "fsdp", and there is only one process.
+        ValueError: there is no such strategy; or it is "fsdp" with only one process.
     """
     if parallel not in {None, "ddp", "fsdp"}:
         raise ValueError(f"parallel={parallel!r} is unknown; give ddp or fsdp")
@@ -43,7 +44,7 @@ def join_processes(device: torch.device) -> None:
     """Join the processes that `torchrun` started, if there are several."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
         if device.type == "cuda":
-            torch.cuda.set_device(device)  # objects are exchanged there
+            torch.cuda.set_device(device)  # objects are exchanged through this device
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
 
@@ -65,9 +66,9 @@ def process_count() -> int:
 
 
 class Towers(nn.Module):
-    """Both towers and their projections as one module, for DDP, which follows the outputs of a module's call.
+    """Both towers and their projections as one module, because DDP tracks the outputs of a module's call.
 
-    The temperature is not part of it: only the loss uses it, so DDP would wait for its gradient in vain.
+    The temperature is not included: only the loss uses it, so DDP would wait for its gradient forever.
     """
 
     def __init__(self, model: CLIPModel) -> None:
@@ -83,7 +84,7 @@ class Towers(nn.Module):
 
 
 class Replicated:
-    """The towers with all weights on every process; DDP averages the gradients of several processes.
+    """Towers with all weights on every process; DDP averages the gradients of several processes.
 
     Args:
         towers: the towers.
@@ -98,13 +99,13 @@ class Replicated:
         )
 
     def added_up(self, *, is_last: bool) -> AbstractContextManager[Any]:
-        """Wrap the backward pass of a piece of a batch: processes exchange gradients once, after the last."""
+        """Wrap the backward pass of a piece of a batch: processes exchange gradients only after the last piece."""
         if is_last or not isinstance(self.towers, DistributedDataParallel):
             return nullcontext()
         return self.towers.no_sync()
 
     def own_part(self, tensor: Tensor) -> Tensor:
-        """Return this process's part of a parameter or gradient: all of it."""
+        """Return this process's part of a parameter or gradient, which is all of it."""
         return tensor
 
     def total_norm(self, gradients: Sequence[Tensor]) -> Tensor:
@@ -112,11 +113,11 @@ class Replicated:
         return torch.nn.utils.get_total_norm(gradients)
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return whole tensors for the first process to save; every process must call this."""
+        """Return complete tensors, which the first process saves. Every process must call this."""
         return dict(tensors)
 
     def placed(self, tensor: Tensor, parameter: Tensor) -> Tensor:
-        """Return a whole tensor in the form of the parameter."""
+        """Return a complete tensor, in the form of the parameter."""
         return tensor.to(parameter.device).clone()
 
 
@@ -153,7 +154,7 @@ def gathered_loss(images: Tensor, texts: Tensor, scale: Tensor, chunk: int | Non
 
 
 def _mean_cross_entropy(rows: Tensor, columns: Tensor, scale: Tensor, right: Tensor, chunk: int | None) -> Tensor:
-    """Compute the loss of similarities `(rows, columns)` with known targets; the backward pass recomputes chunks."""
+    """Compute the loss of similarities `(rows, columns)` with known targets. The backward pass recomputes chunks."""
     if chunk is None:
         return F.cross_entropy(rows @ columns.t() * scale, right)
     parts = zip(rows.split(chunk), right.split(chunk), strict=True)
@@ -166,7 +167,7 @@ def _cross_entropy(rows: Tensor, columns: Tensor, scale: Tensor, right: Tensor) 
 
 
 def mean_over_processes(tensor: Tensor) -> Tensor:
-    """Return the mean of a tensor that every process has, in place."""
+    """Replace a tensor by its mean over all processes, and return it."""
     if process_count() > 1:
         distributed.all_reduce(tensor)
         tensor /= process_count()

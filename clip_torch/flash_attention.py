@@ -1,7 +1,8 @@
 """FlashAttention 2 (Dao 2023): the flash-attn package, or PyTorch's own build of the same kernels.
 
-The package is used if installed. Otherwise full batches use the flash kernel behind `scaled_dot_product_attention`, and
-padded ones `torch.nn.attention.varlen.varlen_attn`, which needs PyTorch 2.10 and does not support dropout.
+The package is used if it is installed. Otherwise, full batches use the flash kernel behind
+`scaled_dot_product_attention`, and padded batches use `torch.nn.attention.varlen.varlen_attn`, which needs PyTorch 2.10
+and does not support dropout.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 FLASH_ATTENTION = "flash_attention_2"
 _REQUESTED = f"attn_implementation={FLASH_ATTENTION!r}"
-_ALIGNMENT = 8  # PyTorch's kernels need a head size that is a multiple of this; flash-attn pads by itself
+_ALIGNMENT = 8  # PyTorch's kernels need a head size that is a multiple of this; flash-attn pads heads itself
 _MAX_HEAD_DIM = 256
 _MIN_CAPABILITY = (8, 0)  # Ampere
 
@@ -37,7 +38,7 @@ _found: Kernels | None = None
 
 
 def kernels() -> Kernels:
-    """Return the kernels, after one search. An installed flash-attn that fails to import counts as missing."""
+    """Return the kernels, searching for them only once. An installed flash-attn that cannot be imported is ignored."""
     global _found  # noqa: PLW0603  torch.compile treats a global as a constant, but warns about functools.cache
     if _found is None:
         try:
@@ -61,7 +62,7 @@ def flash_full(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool, sc
         query: `(batch, seq, heads, head_dim)`, float16 or bfloat16, on a CUDA device.
         key: like `query`.
         value: like `query`.
-        is_causal: hide the keys that follow a query.
+        is_causal: mask the keys after each query.
         scale: the factor of the scores.
         dropout: the probability of dropping an attention weight.
 
@@ -101,7 +102,7 @@ def flash_varlen(
         value: like `query`.
         cumulative_lengths: `(batch + 1,)` int32, the start of each sequence, then the number of tokens.
         max_length: the length of the longest sequence.
-        is_causal: hide the keys that follow a query.
+        is_causal: mask the keys after each query.
         scale: the factor of the scores.
         dropout: the probability of dropping an attention weight.
 
@@ -110,7 +111,7 @@ def flash_varlen(
 
     Raises:
         ImportError: no kernel is installed.
-        ValueError: the kernel does not support these tensors, or dropout is requested of PyTorch's.
+        ValueError: the kernel does not support these tensors, or dropout is requested from PyTorch's kernel.
     """
     check_flash_attention(query)
     bounds = (cumulative_lengths, cumulative_lengths, max_length, max_length)
@@ -132,7 +133,7 @@ def check_flash_attention(query: Tensor) -> None:
 
     Raises:
         ImportError: neither flash-attn nor PyTorch 2.10 is installed.
-        ValueError: the tensor is not on a CUDA device, not in half precision, or its heads are too large; or the device
+        ValueError: the tensor is not on a CUDA device or not in half precision, its heads are too large, or the device
             is too old.
     """
     if query.device.type != "cuda":
@@ -165,7 +166,7 @@ def check_flash_attention(query: Tensor) -> None:
 
 
 def _aligned(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Pad the heads with zeros to the kernels' alignment, and return their original size."""
+    """Pad the heads with zeros to the kernels' alignment; also return their original size."""
     head_dim = query.shape[-1]
     missing = -head_dim % _ALIGNMENT
     if missing:
@@ -176,14 +177,14 @@ def _aligned(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor,
 def _sdpa_flash(query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
     """Call the operation behind `scaled_dot_product_attention`'s flash backend.
 
-    The public `sdpa_kernel` would select it through flags of the whole process, and so switch off the kernels of a
-    model running in another thread.
+    The public `sdpa_kernel` selects it through process-wide flags, and so would disable the kernels of a model that
+    runs in another thread.
     """
     return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, **options)[0]  # noqa: SLF001
 
 
 def _torch_varlen(head_dim: int, *, is_causal: bool, scale: float) -> tuple[Callable[..., Tensor], float]:
-    """Return PyTorch's kernel for sequences of different lengths, and the factor to scale its query by."""
+    """Return PyTorch's kernel for sequences of different lengths, and the factor by which to scale its query."""
     found = kernels()
     assert found.torch_varlen is not None  # noqa: S101  ensured by check_flash_attention
     if found.takes_scale:

@@ -1,4 +1,4 @@
-"""The methods that transformers' PyTorch models have beside those of every framework: masks, counts, inputs."""
+"""Methods that only transformers' PyTorch models have: masks, counts and inputs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class TorchHandles:
         _towers: Callable[[], dict[str, Any]]
 
         @property
-        def dtype(self) -> torch.dtype: ...  # noqa: D102  the base declares it
+        def dtype(self) -> torch.dtype: ...  # noqa: D102  declared in the base class
         @property
         def device(self) -> torch.device: ...  # noqa: D102  likewise
 
     @property
     def dummy_inputs(self) -> dict[str, Tensor]:
-        """A batch of three for a call: texts of five tokens, images, or both."""
+        """A batch of three inputs for a call: texts of five tokens, images, or both."""
         towers = self._towers()
         inputs = {}
         if "text_model" in towers:
@@ -50,10 +50,10 @@ class TorchHandles:
         return input_dict[self.main_input_name].numel() if self.main_input_name in input_dict else 0
 
     def floating_point_ops(self, input_dict: Mapping[str, Tensor], exclude_embeddings: bool = True) -> int:
-        """Return an estimate of the floating-point operations of a forward and a backward pass, as `Trainer` logs them.
+        """Return an estimate of the floating-point operations of a forward and a backward pass, which `Trainer` logs.
 
-        Six for each parameter and element of the main input (Kaplan et al. 2020, section 2.1). For texts and images
-        together, and for images, this is as rough as in transformers.
+        The estimate is six operations for each parameter and element of the main input (Kaplan et al. 2020, section
+        2.1). For images, alone or with texts, it is as rough as in transformers.
 
         Args:
             input_dict: the inputs of a call.
@@ -82,14 +82,14 @@ class TorchHandles:
         device: torch.device | None = None,  # noqa: ARG002  deprecated in transformers
         dtype: torch.dtype | None = None,
     ) -> Tensor:
-        """Return a bias for attention scores, as `invert_attention_mask`; causal if `config.is_decoder`.
+        """Return a bias for attention scores like `invert_attention_mask`, causal if `config.is_decoder` is true.
 
         Args:
-            attention_mask: `(batch, keys)`, 1 for keys to attend to; or `(batch, queries, keys)`, which is not made
-                causal.
+            attention_mask: `(batch, keys)`, 1 for keys to attend to; or `(batch, queries, keys)`, to which no causal
+                mask is added.
             input_shape: `(batch, queries)`.
-            device: ignored; the mask's is used.
-            dtype: dtype of the bias; by default the model's.
+            device: ignored; the mask's device is used.
+            dtype: dtype of the bias; by default that of the model.
 
         Returns:
             `(batch, 1, 1 or queries, keys)`.
@@ -108,12 +108,12 @@ class TorchHandles:
         attention_mask: Tensor,
         device: torch.device | None = None,  # noqa: ARG004  deprecated in transformers
     ) -> Tensor:
-        """Return a causal mask `(batch, 1, queries, keys)` of ones and zeros that also leaves out padding.
+        """Return a causal mask `(batch, 1, queries, keys)` of ones and zeros that also masks padding.
 
         Args:
             input_shape: `(batch, queries)`; the queries are the last of the keys.
             attention_mask: `(batch, keys)`, 1 for keys to attend to.
-            device: ignored; the mask's is used.
+            device: ignored; the mask's device is used.
         """
         keys, queries = attention_mask.shape[1], input_shape[1]
         causal = torch.ones(queries, keys, dtype=attention_mask.dtype, device=attention_mask.device)
@@ -122,7 +122,7 @@ class TorchHandles:
     def get_head_mask(
         self, head_mask: Tensor | None, num_hidden_layers: int, is_attention_chunked: bool = False
     ) -> Tensor | list[None]:
-        """Return a mask of heads for each layer; CLIP's own layers take none.
+        """Return a head mask for each layer. CLIP's own layers do not use one.
 
         Args:
             head_mask: `(heads,)` or `(layers, heads)`, 1 for heads to keep; or None.
@@ -142,7 +142,7 @@ class TorchHandles:
 def _by_head(mask: Tensor) -> Tensor:
     if mask.ndim not in {2, 3}:
         raise ValueError(
-            f"attention_mask has shape {tuple(mask.shape)}; it needs (batch, keys) or (batch, queries, keys)"
+            f"attention_mask has shape {tuple(mask.shape)}; it must be (batch, keys) or (batch, queries, keys)"
         )
     return mask[:, None, None, :] if mask.ndim == 2 else mask[:, None]
 

@@ -1,12 +1,12 @@
 """Encoders and patch embeddings optimized for inference on a CPU.
 
-One product computes queries, keys and values; activations and residuals are fused into products; and the weights are
-stored in the blocked layout of oneDNN's kernels, instead of being rearranged by each call. For one image or text, where
-reading the weights dominates, that layout is most of the gain. A large batch runs through the layers in parts, whose
-intermediate results stay in the caches and are reused by the allocator, which would return large tensors to the system
-and fetch new pages for the next.
+One matrix product computes queries, keys and values; activations and residuals are fused into products; and the weights
+are stored in the blocked layout of oneDNN's kernels instead of being rearranged by each call. A single image or text is
+memory-bound: reading the weights dominates, and that layout is most of the gain. A large batch runs through the layers
+in parts. Their intermediate results stay in the caches, and the allocator reuses their memory; it would return larger
+tensors to the system and fetch new pages for the next ones.
 
-All of this holds in bfloat16, at about twice the speed on a CPU with AMX.
+The same applies to bfloat16, at about twice the speed on a CPU with AMX.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from clip_torch.plan import AttentionPlan
 
-# oneDNN's name and algorithm of an activation, and a factor of its input, which is divided out of its output.
+# oneDNN's name and algorithm of an activation, and a factor that multiplies its input and divides its output.
 _FUSED = {
     "gelu": ("gelu", "none", 1.0),
     "gelu_new": ("gelu", "tanh", 1.0),
@@ -43,8 +43,9 @@ _TAKEN: dict[type[nn.Module], tuple[str, ...]] = {
     CLIPMLP: ("fc1", "fc2"),
 }
 
-# Tokens that go through the layers together. With fewer, products are slower. A layer of ViT-B/32 needs 12 MB for them,
-# which the allocator reuses; the 39 MB for 64 images were new pages each time, 140,000 page faults in all.
+# Number of tokens that run through the layers together. Fewer tokens make products slower. With this number, a layer of
+# ViT-B/32 needs 12 MB, which the allocator reuses. All 64 images at once need 39 MB, in new pages each time: 140,000
+# page faults in all.
 TOKENS_AT_ONCE = 1024
 
 
@@ -55,12 +56,12 @@ class PackedLinear(nn.Module):
         weight: `(out, in)`, float32 or bfloat16.
         bias: `(out,)`, or None.
         activation: oneDNN's name of the activation.
-        algorithm: its variant.
+        algorithm: oneDNN's variant of the activation.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: str = "none", algorithm: str = "") -> None:
         super().__init__()
-        # Private in torch, but called by the frozen graphs of torch.compile (torch/_inductor/fx_passes).
+        # A private function of torch, which the frozen graphs of torch.compile also call (torch/_inductor/fx_passes).
         self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())  # noqa: SLF001
         self._bias = None if bias is None else bias.detach()
         self._activation: tuple[str, list[float], str] = (activation, [], algorithm)
@@ -78,16 +79,16 @@ class PackedLinear(nn.Module):
         return weight if self._bias is None else weight | {"bias": self._bias}
 
     def __deepcopy__(self, _: dict[int, Any]) -> PackedLinear:
-        """Return itself: it is immutable, and torch cannot copy oneDNN's layout."""
+        """Return this object: it is immutable, and torch cannot copy oneDNN's layout."""
         return self
 
     def __getstate__(self) -> NoReturn:
-        """Refuse to pickle."""
+        """Raise an error: the layer cannot be pickled."""
         refuse("pickle it")
 
 
 class PackedPatchEmbedding(nn.Module):
-    """A convolution whose stride equals its kernel size: a linear layer on patches.
+    """A convolution whose stride equals its kernel size, computed as a linear layer on patches.
 
     Args:
         convolution: the layer to pack.
@@ -155,21 +156,21 @@ class PreparedEncoderLayer(nn.Module):
 
     @property
     def self_attn(self) -> NoReturn:
-        """Attention heads, which pruning requests."""
+        """Raise an error: the heads of a prepared layer cannot be pruned."""
         refuse("prune its heads")
 
     def state_dict(self, *_: Any, **__: Any) -> NoReturn:
-        """Refuse, as no other library can read these weights."""
+        """Raise an error: no other library can read these weights."""
         refuse("save it")
 
 
 class PreparedEncoder(CLIPEncoder):
     """A CLIPEncoder without gradients, optimized for inference.
 
-    Its layers are replaced one by one, so at most one layer's weights are in memory twice.
+    Layers are replaced one by one, so at most one layer's weights are in memory twice.
 
     Args:
-        encoder: the encoder whose layers to pack.
+        encoder: the encoder whose layers are packed.
     """
 
     def __init__(self, encoder: CLIPEncoder) -> None:
@@ -221,7 +222,7 @@ def _joined(parts: list[BaseModelOutput[Tensor]]) -> BaseModelOutput[Tensor]:
 
 
 def pack(model: nn.Module) -> None:
-    """Replace the modules of a model that have an optimized form, unless they were replaced already."""
+    """Replace the modules of a model that have an optimized form and have not been replaced yet."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, CLIPEncoder) and not isinstance(child, PreparedEncoder):
@@ -239,10 +240,10 @@ def unpacked_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def check_change(change: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:
-    """Refuse a change of a prepared model's tensors, such as a move; one without effect passes.
+    """Check that a change of a prepared model's tensors, such as a move, has no effect.
 
     Raises:
-        ValueError: they would no longer be in this dtype on a CPU.
+        ValueError: the tensors would no longer be on a CPU in this dtype.
     """
     changed = change(torch.empty(0, dtype=dtype))
     if changed.device.type != "cpu" or changed.dtype != dtype:
@@ -250,20 +251,20 @@ def check_change(change: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None
 
 
 def check_preparable(model: nn.Module) -> None:
-    """Refuse a model that oneDNN's kernels cannot run.
+    """Check that oneDNN's kernels can run a model.
 
     Raises:
-        ValueError: it is not on a CPU; it is not in float32, or in bfloat16 with support by the CPU; this build of
-            PyTorch lacks oneDNN; or a layer to pack was replaced, as by a LoRA adapter.
+        ValueError: the model is not on a CPU, or is neither in float32 nor in bfloat16 that the CPU supports; this
+            build of PyTorch lacks oneDNN; or a layer to pack was replaced, for example by a LoRA adapter.
     """
     if not torch.backends.mkldnn.is_available():
-        raise ValueError("this build of PyTorch lacks oneDNN, whose kernels a prepared model uses")
+        raise ValueError("this build of PyTorch lacks oneDNN, which prepare_for_inference() needs")
     for name, module in model.named_modules():
         for child in _TAKEN.get(type(module), ()):
             kind = type(getattr(module, child))
             if kind is not nn.Linear:
                 raise ValueError(
-                    f"{name}.{child} is a {kind.__name__}, not a Linear, so its weight may not be all it uses; "
+                    f"{name}.{child} is a {kind.__name__}, not a Linear, and may use more than its weight; "
                     "merge adapters into the model first (PEFT: merge_and_unload())"
                 )
     named = dict(model.named_parameters())
@@ -294,5 +295,5 @@ def multiplies_bfloat16() -> bool:
 
 
 def refuse(what: str) -> NoReturn:
-    """Raise the error of an operation that a prepared model does not support."""
+    """Raise the error for an operation that a prepared model does not support."""
     raise ValueError(f"prepare_for_inference() has changed this model; to {what}, load it again")

@@ -1,6 +1,6 @@
 """Layers with random weights, drawn with the standard deviations of transformers' CLIP.
 
-PyTorch's own initialization is skipped, and so is ours on the meta device, where a model waits for its checkpoint.
+PyTorch's own initialization is skipped. So is ours on the meta device, where a model waits for its checkpoint.
 (`torch.nn.utils.skip_init` creates a layer on the meta device, initializes it there and moves it: 84 ms for the layers
 of ViT-B/32, compared with 9 ms here.)
 """
@@ -40,7 +40,7 @@ def patch_convolution(in_channels: int, width: int, patch_size: int, *, std: flo
 def normal_vector(width: int, *, std: float) -> nn.Parameter:
     """Return a normal parameter `(width,)` of standard deviation `std`."""
     vector = torch.empty(width)
-    # On the meta device `normal_` imports PyTorch's compiler, and with it triton, which crashes beside TensorFlow.
+    # On the meta device, `normal_` imports PyTorch's compiler and with it triton, which crashes beside TensorFlow.
     return nn.Parameter(vector if vector.is_meta else vector.normal_(std=std))
 
 
@@ -52,7 +52,7 @@ def positions(table: nn.Embedding) -> torch.Tensor:
 
 class _Undrawn:
     def reset_parameters(self) -> None:
-        """Skip the initialization, which a layer calls when it is created."""
+        """Skip the initialization that a layer runs when it is created."""
 
 
 _UNDRAWN = {layer: type(layer.__name__, (_Undrawn, layer), {}) for layer in (nn.Linear, nn.Embedding, nn.Conv2d)}
@@ -74,15 +74,15 @@ def _drawn(layer: Layer, std: float) -> Layer:
 
 
 def is_drawn(module: nn.Module) -> bool:
-    """Return True for a layer of this file that was drawn when it was created."""
+    """Return True for a layer of this module that was drawn when it was created."""
     return getattr(module, "_is_drawn", False)
 
 
 def draw(module: Any) -> None:
-    """Draw a layer's weights as the reference does.
+    """Draw the weights of a layer like the reference.
 
-    Layers of this file are normal with their own standard deviation, scales of layer norms are one, and biases zero.
-    The weights of other linear layers stay as PyTorch initialized them.
+    Layers of this module are normal with their own standard deviation, the scales of layer norms are one, and biases
+    are zero. The weights of other linear layers stay as PyTorch initialized them.
     """
     std = getattr(module, "_drawn_with", None)
     if std is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.jit import is_tracing  # type: ignore[attr-defined]  # documented, and not exported by name
+from torch.jit import is_tracing  # type: ignore[attr-defined]  # documented, but not exported by name
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 def quick_gelu(states: Tensor) -> Tensor:
     """Return the approximation of GELU used to train OpenAI's CLIP: x * sigmoid(1.702 x)."""
     scaled = 1.702 * states
-    if torch.is_grad_enabled() or is_tracing():  # a trace is run with and without gradients
+    if torch.is_grad_enabled() or is_tracing():  # a trace runs with and without gradients
         return states * torch.sigmoid(scaled)
-    # In one tensor instead of three: these are the largest of all, and a CPU's allocator returns and fetches the
-    # pages of each.
+    # One tensor instead of three: they are the largest of all, and a CPU's allocator returns and fetches the pages of
+    # each one.
     return scaled.sigmoid_().mul_(states)
 
 

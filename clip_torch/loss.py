@@ -21,7 +21,7 @@ def clip_loss(logits_per_text: Tensor) -> Tensor:
         ValueError: the numbers of texts and images differ.
     """
     texts, images = logits_per_text.shape
-    # While compiling, the sizes may be symbolic; then the cross-entropy raises instead.
+    # While compiling, the sizes may be symbolic; the cross-entropy raises in that case.
     if not torch.compiler.is_compiling() and texts != images:
         raise ValueError(
             f"return_loss=True pairs each text with the image at the same index; got {texts} texts and {images} images"
@@ -30,7 +30,7 @@ def clip_loss(logits_per_text: Tensor) -> Tensor:
 
 
 class _ChunkedClipLoss(torch.autograd.Function):
-    """The contrastive loss by rows of texts, whose similarities are recomputed in the backward pass."""
+    """The contrastive loss by rows of texts; the backward pass recomputes their similarities."""
 
     @staticmethod
     def forward(ctx: Any, texts: Tensor, images: Tensor, scale: Tensor, chunk: int) -> Tensor:

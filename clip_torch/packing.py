@@ -1,4 +1,4 @@
-"""Texts without their padding: a batch as one row of tokens, also in the form that FlashAttention 2 takes."""
+"""Text batches without padding: one row of tokens, also in the form that FlashAttention 2 takes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Unpadding(NamedTuple):
 def unpadding_of(attended: Tensor) -> Unpadding | None:
     """Return the unpadding of a batch by its attended tokens, `(batch, seq)` bool; None if nothing is padded.
 
-    On a GPU this waits for their values.
+    On a GPU, this waits for the values of the mask.
     """
     if attended.shape[0] == 0:
         return None

@@ -1,6 +1,6 @@
-"""The plan of a tower's attention: the implementation, and the keys each query sees. Made once for all layers.
+"""The plan of a tower's attention, made once for all layers: the implementation, and the keys that each query sees.
 
-Masks, and queries that see no key: see `clip_core.modeling.attention`.
+See `clip_core.modeling.attention` for the masks, and for queries that see no key.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ATTENTION_IMPLEMENTATIONS = framework.attention_implementations
 
 
 class AttentionPlan(NamedTuple):
-    """The attention of a tower's layers: the implementation, and the keys each query sees; shared by all layers."""
+    """The attention of all layers of a tower: the implementation, and the keys that each query sees."""
 
     implementation: str = DEFAULT_IMPLEMENTATION
     is_causal: bool = False  # causal without a bias
@@ -34,7 +34,7 @@ class AttentionPlan(NamedTuple):
     packing: Packing | None = None  # set if the states are packed; the fields above describe the padded batch
 
     def of_rows(self, start: int, stop: int) -> AttentionPlan:
-        """Return the plan of part of a batch that is not unpadded."""
+        """Return the plan for some rows of a batch that is not unpadded."""
 
         def part(whole: Tensor | None) -> Tensor | None:
             return whole if whole is None or len(whole) == 1 else whole[start:stop]
@@ -46,7 +46,7 @@ def check_implementation(name: str | None) -> str:
     """Return the attention implementation by name; see `known_implementation`."""
     known = known_implementation(name, ATTENTION_IMPLEMENTATIONS)
     if known == FLASH_ATTENTION:
-        kernels()  # at construction, as torch.compile cannot trace an import
+        kernels()  # at construction, because torch.compile cannot trace an import
     return known
 
 
@@ -73,13 +73,13 @@ def text_plan(implementation: str, attention_mask: Tensor | None, hidden_states:
             return AttentionPlan(implementation, bias=causal_bias(seq, hidden_states))
         return AttentionPlan(implementation, is_causal=True)
     attended = attention_mask.to(hidden_states.device) != 0  # (batch, seq)
-    if implementation == FLASH_ATTENTION:  # padding leaves the batch, except from rows that are all padding
+    if implementation == FLASH_ATTENTION:  # padding is removed, except from rows of nothing but padding
         empty = ~attended.any(dim=-1, keepdim=True)  # (batch, 1)
         keyless = None if known is not None and known.any(axis=-1).all() else empty[:, :, None, None]
         return AttentionPlan(implementation, is_causal=True, unpadding=unpadding_of(attended | empty), keyless=keyless)
     padding_bias = lowest_where(~attended, hidden_states.dtype)
     bias = causal_bias(seq, hidden_states) + padding_bias[:, None, None, :]  # (batch, 1, seq, seq)
-    if known is not None and known[:, :1].all():  # every query sees the first token
+    if known is not None and known[:, :1].all():  # every query attends to the first token
         return AttentionPlan(implementation, bias=bias)
     return _biased_plan(implementation, bias)
 
@@ -91,12 +91,12 @@ def given_plan(
     *,
     output_attentions: bool,
 ) -> AttentionPlan:
-    """Plan the attention of a part of the model that is called alone.
+    """Plan the attention of a part of the model that is called on its own.
 
     Args:
         config: the tower's configuration.
-        masks: biases `(batch or 1, 1, seq or 1, seq)`; or booleans of this shape, or anything `(batch, seq)`, which are
-            non-zero for keys to attend to. None counts as no mask.
+        masks: biases `(batch or 1, 1, seq or 1, seq)`; or booleans of that shape, or any `(batch, seq)` array, that
+            are non-zero for keys to attend to. None is no mask.
         hidden_states: `(batch, seq, hidden)`, for the dtype.
         output_attentions: True if the call returns the weights.
     """
@@ -104,7 +104,7 @@ def given_plan(
     biases = [_as_bias(mask, hidden_states.dtype) for mask in masks if mask is not None]
     if not biases:
         return AttentionPlan(implementation)
-    if implementation == FLASH_ATTENTION:  # which takes no bias
+    if implementation == FLASH_ATTENTION:  # it takes no bias
         implementation = DEFAULT_IMPLEMENTATION
     return _biased_plan(implementation, sum(biases[1:], start=biases[0]))
 
@@ -121,7 +121,7 @@ def lowest_where(masked: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def causal_bias(seq: int, like: Tensor) -> Tensor:
-    """Return the bias `(1, 1, seq, seq)` that masks the keys behind each query."""
+    """Return the bias `(1, 1, seq, seq)` that masks the keys after each query."""
     seen = torch.ones((seq, seq), dtype=torch.bool, device=like.device).tril()
     return lowest_where(~seen, like.dtype)[None, None]
 

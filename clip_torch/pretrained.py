@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
-    """The base of the six model classes."""
+    """The base class of the six model classes."""
 
     def _head(self, outputs: Any) -> Any:
         """Return the outputs of a call, given those of the tower; classes with a projection override it."""
@@ -55,7 +55,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             torch_dtype: the deprecated name of `dtype`.
             device_map: the device to load to: a device, {"": device}, or "auto" for the accelerator with most memory;
                 by default PyTorch's, as set by `with torch.device(...)` or `torch.set_default_device`.
-            strict: refuse a checkpoint with missing or unexpected tensors. False initializes the missing ones.
+            strict: raise an error for missing or unexpected tensors. False initializes the missing ones.
             ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
             output_loading_info: also return the names of missing, unexpected and mismatched parameters.
             state_dict: weights to use instead of the checkpoint's.
@@ -63,8 +63,8 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             use_safetensors: True for safetensors only, False for every other format.
             **kwargs: `attn_implementation`, any field of the configuration, and hub options (`revision`,
                 `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`). `num_labels`, `id2label` or
-                `label2id` ask for a fresh classifier where the checkpoint has none. A class of a user's own gets what
-                is left.
+                `label2id` request a new classifier if the checkpoint has none. Further keywords are passed to
+                a user's own class.
 
         Returns:
             The model; `(model, info)` with `output_loading_info`.
@@ -96,12 +96,12 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             assign(model.to(device, wanted), {name: to_torch(entry.load()) for name, entry in found.entries.items()})
             model.tie_weights()
         else:
-            # Missing weights have to be initialized; otherwise the model needs no memory before reading.
+            # Missing weights must be initialized. Otherwise, the model needs no memory before reading.
             with torch.device("cpu" if found.fresh else "meta"):
                 model = cls(found.config, *model_args)
             weights = {name: to_torch(entry.load()).to(device, wanted) for name, entry in found.entries.items()}
             model.load_state_dict(weights, strict=False, assign=True)
-            model.to(device, wanted)  # the fresh weights and the buffers
+            model.to(device, wanted)  # the newly initialized weights and the buffers
         model.eval()
         return (model, found.report.loading_info()) if output_loading_info else model
 
@@ -121,14 +121,14 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
 
         Args:
             save_directory: the folder, created if missing.
-            is_main_process: False writes nothing, for all processes but one.
-            state_dict: weights to save instead of the model's, such as those gathered from several processes.
+            is_main_process: False writes nothing; for all but one of several processes.
+            state_dict: weights to save instead of the model's own, for example weights gathered from several processes.
             max_shard_size: bytes, or a string such as "5GB"; larger weights are split into several files with an index.
             safe_serialization: False writes `pytorch_model.bin` instead of safetensors.
             variant: as in `model.<variant>.safetensors`.
             push_to_hub: upload the folder after saving.
             **kwargs: keywords of `push_to_hub`; `repo_id` defaults to the folder's name. `save_function` and
-                `save_peft_format` of training scripts for transformers are accepted and ignored.
+                `save_peft_format`, from training scripts for transformers, are accepted and ignored.
         """
         weights = to_save(self, self.state_dict() if state_dict is None else state_dict)
         save(

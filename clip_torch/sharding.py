@@ -1,6 +1,6 @@
-"""Weights sharded over processes (FSDP2): each keeps a part of every tensor, and gathers a layer only while it runs.
+"""Weights sharded over processes (FSDP2): each process keeps a part of every tensor, and gathers a layer to run it.
 
-Imported only when used: PyTorch's FSDP takes most of a second to load.
+Imported only when used, because PyTorch's FSDP takes most of a second to load.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Sharded:
     """The towers with a part of every weight on each process; twin of `clip_torch.distributed.Replicated`.
 
     Args:
-        towers: the towers, with the same weights on every process. Their parameters are replaced by the parts.
+        towers: the towers, with the same weights on every process. Each parameter is replaced by this process's part.
         precision: precision of the computation. In bf16 the layers' weights are also gathered in bf16; gradients are
             averaged in float32.
 
@@ -41,8 +41,9 @@ class Sharded:
         layers = [module for module in towers.modules() if isinstance(module, CLIPEncoderLayer)]
         policy = MixedPrecisionPolicy()
         if precision == "bf16":
-            # Weights that autocast rounds before each product are gathered rounded, so results equal those of one
-            # process. Autocast does not round norms, so these are separate; the root has the embeddings.
+            # Weights that autocast rounds before each product are gathered in rounded form, so that results equal those
+            # of one process. Autocast does not round norms, so they are sharded separately. The root holds the
+            # embeddings.
             fully_shard([norm for layer in layers for norm in (layer.layer_norm1, layer.layer_norm2)], mesh=mesh)
             policy = MixedPrecisionPolicy(torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
         for layer in layers:
@@ -50,8 +51,8 @@ class Sharded:
         self.towers: nn.Module = towers
         fully_shard(towers, mesh=mesh)
 
-    def added_up(self, *, is_last: bool) -> AbstractContextManager[Any]:  # noqa: ARG002  as its twin's
-        """Wrap the backward pass of a piece of a batch: gradients are reduced at once, and no process keeps all."""
+    def added_up(self, *, is_last: bool) -> AbstractContextManager[Any]:  # noqa: ARG002  the signature is its twin's
+        """Wrap the backward pass of a piece: gradients are reduced immediately, and no process keeps all of them."""
         return nullcontext()
 
     def own_part(self, tensor: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ class Sharded:
         return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
     def total_norm(self, gradients: Sequence[Tensor]) -> Tensor:
-        """Return the Euclidean norm of all gradients, of which each process has a part."""
+        """Return the Euclidean norm of all gradients; each process holds a part of them."""
         parts = [tensor.to_local() for tensor in gradients if isinstance(tensor, DTensor)]
         squares = torch.nn.utils.get_total_norm(parts).square()
         distributed.all_reduce(squares)
@@ -67,10 +68,10 @@ class Sharded:
         return (squares + rest.square()).sqrt()
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return whole tensors for the first process to save; every process must call this.
+        """Return complete tensors, which the first process saves. Every process must call this.
 
         Returns:
-            All of them on the first process's CPU; nothing on the others.
+            All tensors on the first process's CPU; an empty dict on the others.
         """
         gathered = {}
         for name, tensor in tensors.items():
@@ -80,7 +81,7 @@ class Sharded:
         return gathered
 
     def placed(self, tensor: Tensor, parameter: Tensor) -> Tensor:
-        """Return a whole tensor, the same on every process, sharded like the parameter."""
+        """Return a complete tensor, equal on every process, sharded like the parameter."""
         tensor = tensor.to(parameter.device)
         if not isinstance(parameter, DTensor):
             return tensor.clone()

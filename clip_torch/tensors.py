@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def known_values(tensor: Tensor | None) -> np.ndarray | None:
-    """Return the values of an input; None if a compiler or transformation hides them, or they are not on the CPU."""
+    """Return the values of an input; None if they are not on the CPU, or a compiler or transformation hides them."""
     if torch.compiler.is_compiling() or type(tensor) is not Tensor:
         return None
     if torch.jit.is_tracing():  # type: ignore[attr-defined]  # documented, but not exported by name
@@ -29,13 +29,13 @@ def known_values(tensor: Tensor | None) -> np.ndarray | None:
 
 
 def to_entry(tensor: Tensor) -> TensorEntry:
-    """Wrap a tensor for the converters, which copy it to the CPU only when they write it."""
+    """Wrap a tensor for the converters, which copy it to the CPU only to write it."""
     carrier = torch.empty(0, dtype=tensor.dtype)
     return TensorEntry(tuple(tensor.shape), to_numpy(carrier).dtype, lambda: to_numpy(tensor.contiguous()))
 
 
 def check_dtype(dtype: str | torch.dtype) -> torch.dtype:
-    """Return a floating-point dtype, given as such or by name.
+    """Return a floating-point dtype, given as a dtype or by name.
 
     Raises:
         ValueError: there is no such dtype, or it is not a floating-point dtype.
@@ -51,7 +51,7 @@ def check_device(device: Any) -> torch.device:
     """Return the device of a `device_map`: a device, its name or index, {"": device}, or "auto".
 
     Raises:
-        ValueError: it is not a device, the device is missing, or the model would be split over several.
+        ValueError: it is not a device, the device is missing, or it would split the model over several devices.
     """
     if isinstance(device, dict):
         if set(device) != {""}:
@@ -68,22 +68,22 @@ def check_device(device: Any) -> torch.device:
     try:
         torch.empty(0, device=found)
     except (AssertionError, ImportError, RuntimeError) as error:  # each kind of device raises its own error
-        reason = str(error).partition("\n")[0].partition(". ")[0]  # PyTorch goes on with a list of its backends
+        reason = str(error).partition("\n")[0].partition(". ")[0]  # the rest is a list of PyTorch's backends
         raise ValueError(f"device_map={device!r} is not available ({reason}); give 'cpu' or 'auto'") from error
     return found
 
 
 def device_of_context() -> torch.device:
-    """Return PyTorch's default device, to which a model is loaded.
+    """Return PyTorch's default device, onto which models are loaded.
 
     Raises:
-        RuntimeError: it is the meta device, which holds no values.
+        RuntimeError: it is the meta device, which stores no values.
     """
     device = torch.empty(0).device
     if device.type == "meta":
         raise RuntimeError(
             "You are using `from_pretrained` with a meta device context manager or `torch.set_default_device('meta')`, "
-            "which keeps no weights; leave it first, or pass device_map='meta'"
+            "which stores no weights; leave it first, or pass device_map='meta'"
         )
     return device
 

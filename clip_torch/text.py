@@ -38,7 +38,7 @@ class CLIPTextEmbeddings(nn.Module):
     ) -> Tensor:
         """Embed ids `(batch, seq)` at their positions `(batch or 1, seq)`: `(batch, seq, hidden)`.
 
-        `inputs_embeds` `(batch, seq, hidden)` take the place of the tokens' embeddings.
+        `inputs_embeds` `(batch, seq, hidden)` replace the tokens' embeddings.
         """
         check_text_length(number_of_tokens(input_ids, inputs_embeds), self.position_embedding.num_embeddings)
         if inputs_embeds is None:
@@ -96,7 +96,7 @@ class CLIPTextTransformer(TextTowerHandles, nn.Module):
     ) -> Tensor:
         """Return only the pooled output, `(batch, hidden)`, without reading tokens that cannot change it.
 
-        In eager calls on the CPU, and without `position_ids`; otherwise every token is read. See
+        Eager calls on the CPU without `position_ids` do so; other calls read every token. See
         `clip_core.modeling.trimming`.
         """
         lengths = None
@@ -130,10 +130,10 @@ class CLIPTextTransformer(TextTowerHandles, nn.Module):
         return self.final_layer_norm(encoded.last_hidden_state[0, lengths.cumsum(dim=0) - 1])
 
     def eos_positions(self, input_ids: Tensor) -> Tensor:
-        """Return the position at which each row of ids `(batch, seq)` is pooled: `(batch,)`.
+        """Return the position of the pooled token in each row of ids `(batch, seq)`: `(batch,)`.
 
-        At the first EOS token. A row without one is pooled at position 0, as in the reference, or is an error if
-        `config.missing_eos` is "error". With the legacy `eos_token_id` 2, at the largest id.
+        It is the first EOS token. A row without EOS is pooled at position 0, as in the reference, or raises an error if
+        `config.missing_eos` is "error". The legacy `eos_token_id` 2 pools at the largest id.
         """
         if self.config.pools_at_largest_id:
             return input_ids.to(torch.int).argmax(dim=-1)
@@ -189,7 +189,7 @@ class CLIPTextModel(_TextModel):
     """The text tower of CLIP, without projection.
 
     Args:
-        config: a CLIPTextConfig, or a CLIPConfig, of which the text tower is used.
+        config: a CLIPTextConfig, or a CLIPConfig, whose text part is used.
     """
 
 
@@ -200,7 +200,7 @@ class CLIPTextModelWithProjection(_TextModel):
     `last_hidden_state` `(batch, seq, hidden)`.
 
     Args:
-        config: a CLIPTextConfig, or a CLIPConfig, of which the text tower is used.
+        config: a CLIPTextConfig, or a CLIPConfig, whose text part is used.
     """
 
     def __init__(self, config: Any) -> None:

@@ -1,4 +1,4 @@
-"""Every stage of a run as numpy arrays, for `clip-zoo verify` to compare with other frameworks."""
+"""Every stage of a run as numpy arrays, which `clip-zoo verify` compares across frameworks."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class TracedModel:
         value.backward()
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Return the gradients of the parameters that take part in the objective."""
+        """Return the gradients of the parameters that the objective depends on."""
         named = self.model.named_parameters()
         return {name: _array(parameter.grad) for name, parameter in named if parameter.grad is not None}
 
     def updated(self) -> dict[str, np.ndarray]:
-        """Take one step of AdamW, and return every parameter."""
+        """Take one step of AdamW, and return all parameters."""
         named = dict(self.model.named_parameters())
         groups = [
             {"params": [tensor for name, tensor in named.items() if decays(name) is decayed], "weight_decay": decay}

@@ -1,4 +1,4 @@
-"""Training in PyTorch: steps of AdamW, whose gradients are those of the whole batch however it is split."""
+"""Training in PyTorch: AdamW steps with the gradients of the whole batch, however it is split into pieces."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def make_trainer(
     """Create a trainer; see `clip_core.backends.TrainerFactory`.
 
     Raises:
-        ValueError: `parallel` is neither "ddp", the default for several processes, nor "fsdp"; or it is "fsdp", and
-            there is only one process.
+        ValueError: `parallel` is neither "ddp", the default for several processes, nor "fsdp"; or it is "fsdp" with
+            only one process.
     """
     check_parallel(parallel)
     place = check_device(device or local_device())
@@ -71,7 +71,7 @@ class Trainer:
     Args:
         model: the model, on the device to train on.
         settings: the hyperparameters.
-        parallel: "fsdp" shards the weights over several processes; by default each process has all.
+        parallel: "fsdp" shards the weights over several processes; by default each process has all weights.
     """
 
     def __init__(self, model: CLIPModel, settings: TrainSettings, parallel: str | None = None) -> None:
@@ -89,7 +89,7 @@ class Trainer:
         )
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Return the optimizer's groups. Each group is updated in one call, so its tensors need the same type."""
+        """Return the optimizer's groups. Each group is updated in one call, so its tensors must have the same type."""
         groups: dict[tuple[bool, type[Tensor]], list[Tensor]] = {}
         for name, tensor in self.trained.items():
             groups.setdefault((decays(name), type(tensor)), []).append(tensor)
@@ -123,7 +123,7 @@ class Trainer:
         return loss.detach()
 
     def _in_pieces(self, batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
-        """Compute the gradients of the whole batch, one piece in the towers at a time (Gao et al. 2021, GradCache).
+        """Compute the gradients of the whole batch, one piece in the towers at a time (GradCache, Gao et al. 2021).
 
         First embed all pieces without keeping intermediate results; then compute the gradients of their embeddings from
         the loss; then run each piece again, to pass its gradients on to the weights.
@@ -188,7 +188,7 @@ class Trainer:
     # The moments of AdamW by canonical name, so that a run can resume in any framework.
 
     def optimizer_state(self) -> dict[str, TensorEntry]:
-        """Return the moments as `exp_avg.<name>` and `exp_avg_sq.<name>`, canonically. Every process calls it."""
+        """Return the moments as `exp_avg.<canonical name>` and `exp_avg_sq.<canonical name>`; all processes call it."""
         moments = {
             f"{moment}.{name}": self.optimizer.state[tensor][moment]
             for name, tensor in self.trained.items()

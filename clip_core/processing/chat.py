@@ -43,7 +43,7 @@ def apply_chat_template(
     tokenizer_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
 ) -> Any:
-    """Format a conversation, or a batch of them, with a chat template, and return its ids or its text.
+    """Return a conversation, or each of a batch, formatted by a chat template, as ids or as text.
 
     Args:
         conversation: a list of messages, each a dict with "role" and "content", or a list of such lists.

@@ -111,7 +111,7 @@ class RunFolder:
         return sorted(int(match[1]) for match in matches if match)
 
     def last_good(self) -> str:
-        """Describe the checkpoint from which a failed run can resume."""
+        """Return a sentence that names the checkpoint from which a failed run can resume."""
         steps = self.steps()
         return f"the last good checkpoint is step {steps[-1]}" if steps else "there is no checkpoint yet"
 
