@@ -61,8 +61,8 @@ _NO_MATTER_MODEL |= {"nonscalar_logit_scale"}  # a vector of one element, which 
 
 # The architecture behind a field with another value.
 _MEANING = {
-    "timm_model_name": "an image tower of timm's",
-    "hf_model_name": "a text tower of transformers'",
+    "timm_model_name": "an image tower from timm",
+    "hf_model_name": "a text tower from transformers",
     "multimodal_cfg": "CoCa, which writes captions",
     "init_logit_bias": "SigLIP's loss",
 }
