@@ -215,9 +215,9 @@ def load_backend(name: str) -> Backend:
     try:
         backend: Backend = found[0].load()
     except ModuleNotFoundError as error:
-        raise ImportError(
-            f"the backend {name!r} needs {error.name}, which is not installed: pip install 'clip-zoo[{name}]'"
-        ) from error
+        # jax raises the error without a name if jaxlib is missing.
+        missing = f"{error.name}, which is not installed" if error.name else f"a package that is missing ({error})"
+        raise ImportError(f"the backend {name!r} needs {missing}: pip install 'clip-zoo[{name}]'") from error
     except Exception as error:
         raise BrokenLibraryError(f"the backend {name!r} cannot be imported: {type(error).__name__}: {error}") from error
     return backend

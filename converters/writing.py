@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clip_core.configuration.arguments import is_integer
 from clip_core.hub.files import staged
 from converters.formats.format import with_variant
 from converters.naming.names import to_file
@@ -36,7 +37,7 @@ def parse_size(size: int | str) -> int:
         re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B)", size.strip(), re.IGNORECASE) if isinstance(size, str) else None
     )
     count = int(float(match[1]) * _UNITS[match[2].upper()]) if match else size
-    if not isinstance(count, int) or count <= 0:
+    if not is_integer(count) or count <= 0:
         in_bytes = "" if isinstance(size, str) else ", or a positive integer of bytes"
         raise ValueError(
             f"max_shard_size={size!r} is not a size; give a number with a unit, such as '500MB' or '5GB'{in_bytes}"
@@ -114,8 +115,12 @@ def check_free_space(folder: str | os.PathLike[str], size: int) -> None:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    if free < size + _BESIDE_WEIGHTS:
-        raise OSError(f"{folder}: the weights need {size / 1e6:,.0f} MB, but only {free / 1e6:,.0f} MB are free")
+    needed = size + _BESIDE_WEIGHTS
+    if free < needed:
+        raise OSError(
+            f"{folder}: the weights and the files beside them need {needed / 1e6:,.1f} MB, but the disk has "
+            f"{free / 1e6:,.1f} MB free"
+        )
 
 
 def _watched(tensor: TensorEntry, advance: Callable[[int], object]) -> TensorEntry:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import texts_of
+from clip_core.commands.options import Integer, texts_of
 from clip_core.commands.streams import is_lost
-from clip_core.configuration.checks import check_least
+from clip_core.configuration.arguments import check_integers
 from clip_core.tasks.labels import LabelFile, read_labels
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def classify(
     backend: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
-    batch_size: int = 32,
-    top_k: int = 5,
+    batch_size: Integer = 32,
+    top_k: Integer = 5,
     label_cache: Path | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -89,7 +89,7 @@ def classify(
     json
         Print one JSON object per line instead of a table.
     """
-    check_least(batch_size=(batch_size, 1), top_k=(top_k, 1))
+    check_integers(batch_size=(batch_size, 1), top_k=(top_k, 1))
     if not model.strip():
         raise ValueError("--model is empty; give a local folder or a hub id")
     truths = LabelFile() if labels_file is None else read_labels(labels_file)

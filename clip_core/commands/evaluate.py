@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import texts_of
-from clip_core.configuration.checks import check_least
+from clip_core.commands.options import Integer, texts_of
+from clip_core.configuration.arguments import check_integers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -54,11 +54,11 @@ class ModelOptions:
     backend: str | None = None
     device: str | None = None
     dtype: str | None = None
-    batch_size: int = 64
-    workers: int = 2
+    batch_size: Integer = 64
+    workers: Integer = 2
 
     def __post_init__(self) -> None:
-        check_least(batch_size=(self.batch_size, 1), workers=(self.workers, 0))
+        check_integers(batch_size=(self.batch_size, 1), workers=(self.workers, 0))
         if not self.model.strip():
             raise ValueError("--model is empty; give a local folder or a hub id")
 
@@ -103,10 +103,7 @@ class Labels:
 
         if self.labels_file is None:
             return None
-        labels = read_labels(self.labels_file)
-        if not labels.names:
-            raise ValueError(f"--labels-file {self.labels_file}: the file contains no labels; add at least one")
-        return labels
+        return read_labels(self.labels_file)
 
     def open(self, data: list[str]) -> Pairs:
         """Open the labelled images, checking the labels in advance where possible."""
@@ -213,7 +210,7 @@ def probe(
     data: Annotated[list[str], Several],
     test_data: Annotated[list[str] | None, Several] = None,
     test_share: float = 0.2,
-    seed: int = 0,
+    seed: Integer = 0,
     labels: Labels | None = None,
     model_options: ModelOptions | None = None,
     json: Flag = False,
@@ -240,7 +237,7 @@ def probe(
     from clip_core.evaluation.logistic import optimizer
 
     optimizer()  # fails early if SciPy is missing
-    check_least(seed=(seed, 0))
+    check_integers(seed=(seed, 0))
     if not 0 < test_share < 1:
         raise ValueError(f"--test-share {test_share}: give a number between 0 and 1")
     labels, model_options = labels or Labels(), model_options or ModelOptions()

@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from cyclopts import Token
 
     from clip_core.configuration import CLIPConfig
+
+
+def _integer(_: type, tokens: Sequence[Token]) -> int:
+    """Convert what was typed for an integer option; cyclopts by itself rounds 1.5."""
+    typed = tokens[0].value
+    try:
+        return int(typed, 0 if typed[:2].lower() in {"0x", "0o", "0b"} else 10)
+    except ValueError as error:
+        raise ValueError(f'"{typed}" is not an integer') from error
+
+
+INTEGER = Parameter(converter=_integer)
+Integer = Annotated[int, INTEGER]
+
+
+def note_ignored_revision(source: str, revision: str | None) -> None:
+    """Print that a local source has no revisions; `from_pretrained` ignores the argument silently, as in transformers.
+
+    Args:
+        source: the checkpoint.
+        revision: the value of `--revision`.
+    """
+    if revision is not None and Path(source).expanduser().exists():
+        print(f"note: --revision {revision} is ignored: {source} is local, and not on the hub", file=sys.stderr)
 
 
 @contextmanager

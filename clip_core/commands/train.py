@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import check_vocabulary
-from clip_core.configuration.checks import check_least
+from clip_core.commands.options import INTEGER, Integer, check_vocabulary
+from clip_core.configuration.arguments import check_integers
 
 if TYPE_CHECKING:
     from clip_core.data import PairLoader
@@ -28,25 +28,25 @@ def train(
     backend: str | None = None,
     device: str | None = None,
     parallel: Literal["ddp", "fsdp"] | None = None,
-    batch_size: int = 256,
-    epochs: int = 1,
+    batch_size: Integer = 256,
+    epochs: Integer = 1,
     lr: float = 5e-4,
     warmup: float = 0.05,
     weight_decay: float = 0.2,
     precision: Literal["fp32", "bf16"] = "fp32",
-    accum: int = 1,
-    loss_chunk: int | None = None,
+    accum: Integer = 1,
+    loss_chunk: Annotated[int | None, INTEGER] = None,
     freeze: Literal["text", "vision", "none"] = "none",
     max_grad_norm: float = 1.0,
     gradient_checkpointing: bool = False,
     crop: Literal["none", "random", "resized"] = "resized",
     processor: str | None = None,
-    workers: int = 2,
-    max_broken: int = 100,
+    workers: Integer = 2,
+    max_broken: Integer = 100,
     unpaired: Literal["error", "skip"] = "error",
-    save_every: int = 1000,
-    keep: int = 2,
-    seed: int = 0,
+    save_every: Integer = 1000,
+    keep: Integer = 2,
+    seed: Integer = 0,
     resume: Annotated[bool, Parameter(negative="")] = False,
     log: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
 ) -> int:
@@ -120,7 +120,7 @@ def train(
     from clip_core.training.loop import Run
     from clip_core.training.settings import TrainSettings
 
-    check_least(workers=(workers, 0), max_broken=(max_broken, 0), save_every=(save_every, 1), keep=(keep, 1))
+    check_integers(workers=(workers, 0), max_broken=(max_broken, 0), save_every=(save_every, 1), keep=(keep, 1))
     if not max_grad_norm >= 0:
         raise ValueError(f"--max-grad-norm {max_grad_norm}: give a number of 0 or more; 0 disables clipping")
     settings = TrainSettings(

@@ -35,20 +35,6 @@ def dtype_name(dtype: Any) -> str | None:
     return str(name)
 
 
-def check_least(**arguments: tuple[int | None, int]) -> None:
-    """Check that integer arguments are large enough.
-
-    Args:
-        **arguments: the value and the smallest valid one, by the argument's name; the value None is valid.
-
-    Raises:
-        ValueError: if a value is too small.
-    """
-    for name, (value, least) in arguments.items():
-        if value is not None and value < least:
-            raise ValueError(f"{name}={value}: give an integer of {least} or more")
-
-
 def check_int(config: object, *fields: str, minimum: int = 1, optional: bool = False) -> None:
     """Check that each field is an integer of at least `minimum`.
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Self
 
-from clip_core.configuration.checks import check_least
+from clip_core.configuration.arguments import check_integers
 from clip_core.data.batches import Assembly, BrokenSamples, Position, from_state, in_background, to_state
 from clip_core.data.order import Plan, order_of
 from clip_core.data.pairs import Broken
@@ -81,7 +81,7 @@ class PairLoader:
         prefetch: int = 2,
         max_broken: int = 100,
     ) -> None:
-        check_least(num_workers=(num_workers, 0), prefetch=(prefetch, 1), max_broken=(max_broken, 0))
+        check_integers(num_workers=(num_workers, 0), prefetch=(prefetch, 1), max_broken=(max_broken, 0))
         self._plan = Plan(batch_size, drop_last, process_index, process_count, seed, shuffle, shuffle_buffer)
         self.source = open_pairs(source)
         self.batch_size = batch_size

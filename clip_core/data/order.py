@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clip_core.configuration.checks import check_least
+from clip_core.configuration.arguments import check_integers
 from clip_core.data.pairs import IndexedPairs, StreamedPairs
 from clip_core.data.preparation import Entry
 
@@ -49,9 +49,9 @@ class Plan:
     shuffle_buffer: int
 
     def __post_init__(self) -> None:
-        check_least(batch_size=(self.batch_size, 1), shuffle_buffer=(self.shuffle_buffer, 1))
-        check_least(seed=(self.seed, 0), process_count=(self.process_count, 1))
-        if not 0 <= self.process_index < self.process_count:
+        check_integers(batch_size=(self.batch_size, 1), shuffle_buffer=(self.shuffle_buffer, 1), seed=(self.seed, 0))
+        check_integers(process_count=(self.process_count, 1), process_index=(self.process_index, 0))
+        if self.process_index >= self.process_count:
             raise ValueError(f"process_index={self.process_index} must be less than process_count={self.process_count}")
         if self.process_count > 1 and not self.drop_last:
             raise ValueError("drop_last=False needs process_count=1: processes would get unequal numbers of batches")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
+from clip_core.configuration.arguments import check_integers
 from clip_core.data.pairs import Broken
 from clip_core.images.depth import is_deep, warn_of_clipping
 from clip_core.images.inputs import decode_image, load_image
@@ -212,6 +214,7 @@ def text_length(processor: CLIPProcessor, max_length: int | None) -> int:
     Raises:
         ValueError: if there is no limit, or it has no room for a word.
     """
+    check_integers(max_length=(max_length, 1), optional=True, most=math.inf)
     length = processor.tokenizer.model_max_length if max_length is None else max_length
     if length >= NO_MAX_LENGTH:
         raise ValueError("the tokenizer states no maximum length; pass max_length, the model's max_position_embeddings")

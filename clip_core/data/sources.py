@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clip_core.configuration.arguments import check_integers
 from clip_core.data.folder import open_folder, open_table, table_in
 from clip_core.data.pairs import IndexedPairs, StreamedPairs
 from clip_core.data.parquet import PARQUET_ENDINGS, ParquetPairs
@@ -64,6 +65,7 @@ def open_pairs(
             the place in it.
         ImportError: if a library needed to read it is not installed.
     """
+    check_integers(length=(length, 0), optional=True)
     pairs = _opened(source, image_column, caption_column, unpaired, length)
     if len(pairs) == 0:
         raise ValueError(f"{_named(source)} contains no image-caption pairs")

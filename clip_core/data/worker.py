@@ -1,8 +1,8 @@
 """Worker process: reads a function and then its arguments from standard input, and writes the return values.
 
 It is a separate program because a `multiprocessing` worker would import the caller's main script, and the framework
-with it. It ends when its standard input closes, that is, when its parent ends for any reason. Objects are pickled for
-the pipes, with the memory of arrays sent unchanged.
+with it. It ends when its standard input closes, that is, when its parent ends for any reason, even in the middle of a
+task. Objects are pickled for the pipes, with the memory of arrays sent unchanged.
 """
 
 from __future__ import annotations
@@ -70,8 +70,6 @@ def _read(stream: BufferedReader, size: int) -> memoryview:
 
 PROGRAM = "from clip_core.data.worker import main; main()"
 
-_END = object()
-
 
 class WorkerError:
     """An error raised by the function, in the form that the worker sends.
@@ -85,22 +83,24 @@ class WorkerError:
 
 
 def main() -> None:
-    """Serve until standard input closes."""
+    """Serve until standard input closes.
+
+    The parent ends its workers itself, so standard input closes only if it was killed: the result of a task would have
+    no reader.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
     tasks = cast("BufferedReader", sys.stdin.buffer)
     results = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keeps a library's prints out of the results
     arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    # Read tasks while another is processed, so that the parent never blocks on a full pipe.
+    # Read tasks while another is processed: the parent never blocks on a full pipe, and its end is noticed at once.
     threading.Thread(target=_collect, args=(tasks, arrived), daemon=True).start()
     function = arrived.get()
-    while (task := arrived.get()) is not _END:
+    while True:
         try:
-            send(results, _result(function, task))
+            send(results, _result(function, arrived.get()))
         except BrokenPipeError:
-            break
-    # sys.exit would wait: nothing is left to do, and the other thread may hold standard input.
-    os._exit(0)
+            _end()
 
 
 def _result(function: Any, task: Any) -> Any:
@@ -113,12 +113,16 @@ def _result(function: Any, task: Any) -> Any:
         return WorkerError(traceback.format_exc())
 
 
+def _end() -> None:
+    # Not sys.exit: a thread cannot end the process by it, and the other thread may hold standard input.
+    os._exit(0)
+
+
 def _collect(tasks: BufferedReader, arrived: queue.SimpleQueue[Any]) -> None:
     while True:
         try:
             arrived.put(receive(tasks))
         except EOFError:
-            arrived.put(_END)
-            return
+            _end()
         except Exception:  # noqa: BLE001  such as an augmentation defined only in the main script
             arrived.put(WorkerError(traceback.format_exc()))

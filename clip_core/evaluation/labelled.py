@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from clip_core.configuration.arguments import check_integers
 from clip_core.data import Pair, open_pairs
 from clip_core.data.folder import FolderPairs, table_in
 from clip_core.data.parquet import PARQUET_ENDINGS
@@ -36,6 +37,7 @@ def stratified(truths: np.ndarray, share: float, seed: int, what: str) -> tuple[
     Raises:
         ValueError: if the fraction is not between 0 and 1, or no class has two samples.
     """
+    check_integers(seed=(seed, 0))
     if not 0 < share < 1:
         raise ValueError(f"the fraction held out for {what} is {share}; give one between 0 and 1")
     rng = np.random.default_rng(seed)

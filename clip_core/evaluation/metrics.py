@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clip_core.configuration.checks import check_least
+from clip_core.configuration.arguments import check_integers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,7 @@ def recall_at(ranks: np.ndarray, k: int) -> float:
     Raises:
         ValueError: if there are no queries, or k is below 1.
     """
-    check_least(k=(k, 1))
+    check_integers(k=(k, 1))
     return float((_some(ranks) <= k).mean())
 
 
@@ -134,6 +134,7 @@ def chance_at(k: int, right: ArrayLike, candidates: int) -> float:
         right: `(queries,)`, the number of correct candidates per query.
         candidates: number of candidates.
     """
+    check_integers(k=(k, 1), candidates=(candidates, 1))
     of_query = np.atleast_1d(np.asarray(right, np.float64))
     missed = np.ones_like(of_query)
     for drawn in range(min(k, candidates)):  # without replacement

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from clip_core.configuration.arguments import check_integers, check_texts
 from clip_core.data.preparation import text_length
 from clip_core.evaluation.images import check_finite
 from clip_core.tasks.texts import encode_by_length
@@ -73,6 +74,7 @@ def embed_texts(
     Raises:
         ValueError: if there are no texts, the tokenizer has no limit, or an embedding is not finite.
     """
+    check_integers(batch_size=(batch_size, 1))
     distinct = tell_apart(classifier.processor, texts, max_length)
 
     def check(rows: np.ndarray, embeds: np.ndarray) -> None:
@@ -96,6 +98,7 @@ def tell_apart(processor: CLIPProcessor, texts: Sequence[str], max_length: int |
     Raises:
         ValueError: if there are no texts, or the tokenizer has no limit.
     """
+    check_texts(texts=texts)
     if not texts:
         raise ValueError("there are no texts; give at least one")
     length = text_length(processor, max_length)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from clip_core.configuration.arguments import several
 from clip_core.evaluation.classification import classification
 from clip_core.evaluation.images import embed_images
 from clip_core.evaluation.labelled import LABEL_COLUMN, choices, classes_of, open_labelled, single_labels
@@ -47,7 +48,7 @@ def evaluate(
     source: Any,
     *,
     labels: Sequence[str] | LabelFile | None = None,
-    templates: Sequence[str] = ("{}",),
+    templates: str | Sequence[str] = ("{}",),
     label_column: str = LABEL_COLUMN,
     max_length: int | None = None,
     batch_size: int = 32,
@@ -65,7 +66,7 @@ def evaluate(
             `clip_core.evaluation.labelled.open_labelled`.
         labels: the classes to choose from; by default those in the data. See
             `clip_core.evaluation.labelled.classes_of`.
-        templates: texts with a `{}` for the class name; the embeddings of several are averaged.
+        templates: one or several texts with a `{}` for the class name; the embeddings of several are averaged.
         label_column: the column of labels.
         max_length: tokens per text; by default the tokenizer's own limit.
         batch_size: images to encode at a time.
@@ -75,14 +76,15 @@ def evaluate(
     Raises:
         ValueError: if the data cannot be read, no sample of it can be used, a label is unknown or too long, there are
             fewer than two classes, or a template lacks a `{}`.
+        TypeError: if `labels` is a single text.
 
     Example:
         >>> report = evaluate(classifier, "pictures/", templates=["a photo of a {}."])  # doctest: +SKIP
         >>> report.result.top_1  # doctest: +SKIP
         0.63
     """
-    check_templates(templates)
-    given = LabelFile(list(labels)) if labels is not None and not isinstance(labels, LabelFile) else labels
+    templates = check_templates(templates)
+    given = labels if labels is None or isinstance(labels, LabelFile) else LabelFile(several("labels", labels))
     pairs = open_labelled(source, label_column=label_column, labels=given)
     given = choices(pairs, given)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from clip_core.configuration.checks import check_least
+from clip_core.configuration.arguments import check_integers
 from clip_core.images import transforms
 from clip_core.images.files import BaseImageProcessor
 from clip_core.images.pipeline import on_channels_last, process_images
@@ -150,7 +150,7 @@ class CLIPImageProcessor(BaseImageProcessor):
         given = locals()  # the arguments, before any other local is defined
         if kwargs:
             warnings.warn(f"the image processor ignores unknown keywords: {', '.join(sorted(kwargs))}", stacklevel=3)
-        check_least(num_threads=(num_threads, 1))
+        check_integers(num_threads=(num_threads, 1), optional=True)
         settings = settings_of(self, given)
         tensor_type = None if return_tensors is None else check_tensor_type(return_tensors)
         processed = list(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from clip_core.configuration.arguments import is_integer
 from clip_core.images.transforms import byte_table, center_crop, look_up, normalize, rescale, resize, resized_shape
 
 if TYPE_CHECKING:
@@ -41,17 +42,23 @@ def size_dict(size: Size, argument: str, *, square: bool) -> dict[str, int]:
     wanted = "give an integer, (height, width), {'height': ..., 'width': ...} or {'shortest_edge': ...}"
     try:
         if isinstance(size, Mapping):
-            sizes = {key: index(value) for key, value in size.items() if value is not None}
+            sizes = {key: _whole(value) for key, value in size.items() if value is not None}
         elif isinstance(size, Sequence):
             height, width = size
-            sizes = {"height": index(height), "width": index(width)}
+            sizes = {"height": _whole(height), "width": _whole(width)}
         else:
-            sizes = dict.fromkeys(("height", "width") if square else ("shortest_edge",), index(size))
+            sizes = dict.fromkeys(("height", "width") if square else ("shortest_edge",), _whole(size))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{argument}={size!r} is not a size; {wanted}") from error
     if sizes.keys() not in _SIZE_KEYS or min(sizes.values()) < 1:
         raise ValueError(f"{argument}={size!r} is not a size; {wanted}, of 1 pixel or more")
     return sizes
+
+
+def _whole(value: Any) -> int:
+    if not is_integer(value):
+        raise TypeError(f"{value!r} is not an integer")
+    return index(value)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clip_core.configuration.arguments import check_integers
+
 if TYPE_CHECKING:
     from clip_core.configuration import CLIPTextConfig
 
@@ -47,12 +49,9 @@ def new_vocab_size(current: int, new_num_tokens: int | None, pad_to_multiple_of:
     Raises:
         ValueError: if no token would be left, or the multiple is not a positive integer.
     """
+    check_integers(new_num_tokens=(new_num_tokens, 0), pad_to_multiple_of=(pad_to_multiple_of, 1), optional=True)
     count = current if new_num_tokens is None else new_num_tokens
     if pad_to_multiple_of is not None:
-        if not isinstance(pad_to_multiple_of, int) or pad_to_multiple_of < 1:
-            raise ValueError(
-                f"pad_to_multiple_of={pad_to_multiple_of!r} is invalid; it must be an integer of 1 or more"
-            )
         count = -(-count // pad_to_multiple_of) * pad_to_multiple_of
     if count < 1:
         raise ValueError(f"new_num_tokens={new_num_tokens} leaves no tokens; give 1 or more")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clip_core.configuration.arguments import is_integer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -51,10 +53,11 @@ def plan_pruning(
     """
     plan = {}
     for layer, heads in heads_to_prune.items():
-        if layer not in range(config.num_hidden_layers):
-            raise ValueError(f"layer {layer} does not exist; the layers are 0 to {config.num_hidden_layers - 1}")
+        if not is_integer(layer) or layer not in range(config.num_hidden_layers):
+            raise ValueError(f"layer {layer!r} does not exist; the layers are 0 to {config.num_hidden_layers - 1}")
         wanted = set(heads)
-        unknown = sorted(wanted - set(range(config.num_attention_heads)))
+        known = range(config.num_attention_heads)
+        unknown = [head for head in heads if not is_integer(head) or head not in known]
         if unknown:
             raise ValueError(f"heads {unknown} do not exist; the heads are 0 to {config.num_attention_heads - 1}")
         pruned = set(config.pruned_heads.get(layer, ()))

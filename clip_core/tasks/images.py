@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from clip_core.configuration.checks import check_least
+from clip_core.configuration.arguments import check_integers
 from clip_core.images.pipeline import usable_threads
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from clip_core.processing import CLIPProcessor
 
 _BATCHES_AHEAD = 2  # one ready for the model and one in preparation
+_IMAGE_AXES = (2, 3)  # height, width and channels; a batch has 4
 
 
 class EncodedBatch(NamedTuple):
@@ -99,11 +100,24 @@ def encode_image_batches(
         TypeError: if `images` is a single image.
         ValueError: as in `encode_images`.
     """
-    if isinstance(images, (str, Path, Image.Image)):
-        raise TypeError(f"images is a single image, of type {type(images).__name__}; give a list or another iterable")
-    check_least(batch_size=(batch_size, 1), num_threads=(num_threads, 1))
+    check_several_images(images)
+    check_integers(batch_size=(batch_size, 1))
+    check_integers(num_threads=(num_threads, 1), optional=True)
     pixels = _in_order(partial(_pixel_values, processor), images, batch_size * _BATCHES_AHEAD, num_threads)
     return _encoded(encoder, pixels, batch_size, on_error)
+
+
+def check_several_images(images: Any) -> None:
+    """Check that an argument holds several images: a single one would be taken for its rows or letters.
+
+    Args:
+        images: the argument `images` of a task.
+
+    Raises:
+        TypeError: if it is a path, a PIL image, or an array with the axes of one image.
+    """
+    if isinstance(images, (str, bytes, Path, Image.Image)) or getattr(images, "ndim", None) in _IMAGE_AXES:
+        raise TypeError(f"images is a single image, of type {type(images).__name__}; give a list or another iterable")
 
 
 def _encoded(

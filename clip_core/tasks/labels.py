@@ -46,25 +46,36 @@ def read_labels(path: Path) -> LabelFile:
         The labels and, if the file states them, the true labels by file name.
 
     Raises:
-        ValueError: if the file is missing or has another form. The message names the file.
+        ValueError: if the file is missing, has another form, or holds no label or an empty one. The message names it.
     """
     if not path.is_file():
-        raise ValueError(f"--labels-file {path}: no such file")
-    if path.suffix.lower() != ".json":
-        return LabelFile([line.strip() for line in _read_text(path).splitlines() if line.strip()])
+        raise ValueError(f"{path}: {'a folder; give a file' if path.is_dir() else 'no such file'}")
+    found = _read_json(path) if path.suffix.lower() == ".json" else LabelFile(_lines(path))
+    if not found.names:
+        raise ValueError(f"{path}: it contains no labels; give at least one")
+    if not all(name.strip() for name in found.names):
+        raise ValueError(f"{path}: one of its labels is empty; remove it")
+    return found
+
+
+def _read_json(path: Path) -> LabelFile:
     content = read_json(path)
     label_of = content if isinstance(content, dict) else {}
-    names = list(label_of.values()) if label_of else content
+    names = list(label_of.values()) if isinstance(content, dict) else content
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"--labels-file {path}: expected a JSON list of labels, or an object from file name to label")
+        raise ValueError(f"{path}: expected a JSON list of labels, or an object from file name to label")
     return LabelFile(names, label_of)
+
+
+def _lines(path: Path) -> list[str]:
+    return [line.strip() for line in _read_text(path).splitlines() if line.strip()]
 
 
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")  # Windows editors write a byte order mark first
     except UnicodeDecodeError as error:
-        raise ValueError(f"--labels-file {path}: not UTF-8 text; save it as UTF-8") from error
+        raise ValueError(f"{path}: not UTF-8 text; save it as UTF-8") from error
 
 
 _KEPT = 8  # label sets held in memory

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clip_core.configuration.checks import check_least, shortened
+from clip_core.configuration.arguments import check_integers, check_texts
+from clip_core.configuration.checks import shortened
 from clip_core.modeling.trimming import rounded
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def encode_texts(
     Example:
         >>> embeds = encode_texts(encoder, processor, open("captions.txt"))  # doctest: +SKIP
     """
-    _check_several(texts)
+    check_texts(texts=texts)
     places: dict[str, int] = {}
     rows: list[int] = []
 
@@ -81,8 +82,8 @@ def encode_text_batches(
         ValueError: as in `encode_texts`.
         TypeError: as in `encode_texts`.
     """
-    _check_several(texts)
-    check_least(batch_size=(batch_size, 1))
+    check_texts(texts=texts)
+    check_integers(batch_size=(batch_size, 1))
     return _encoded_windows(encoder, processor, texts, batch_size, truncation)
 
 
@@ -176,8 +177,3 @@ def _windows(texts: Iterable[str], size: int) -> Iterator[list[str]]:
     texts = iter(texts)
     while window := list(islice(texts, size)):
         yield window
-
-
-def _check_several(texts: Iterable[str]) -> None:
-    if isinstance(texts, str):
-        raise TypeError(f"texts={shortened(texts)!r} is a single text; give a list of texts")

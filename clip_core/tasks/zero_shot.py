@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from clip_core.backends import load_backend
+from clip_core.configuration.arguments import several
 from clip_core.hub import split_hub_options
 from clip_core.processing import CLIPProcessor
 from clip_core.processing.frameworks import default_backend
-from clip_core.tasks.images import encode_image_batches, encode_images
+from clip_core.tasks.images import check_several_images, encode_image_batches, encode_images
 from clip_core.tasks.labels import LabelCache, label_key
 from clip_core.tasks.texts import BATCH_SIZE, encode_text_batches, encode_texts, token_batches
 
@@ -79,7 +80,7 @@ class ZeroShotClassifier:
         return cls(encoder, processor, label_cache=label_cache)
 
     def embed_labels(
-        self, labels: Sequence[str], templates: Sequence[str] = ("{}",), *, batch_size: int = BATCH_SIZE
+        self, labels: Sequence[str], templates: str | Sequence[str] = ("{}",), *, batch_size: int = BATCH_SIZE
     ) -> np.ndarray:
         """Encode labels.
 
@@ -88,7 +89,7 @@ class ZeroShotClassifier:
 
         Args:
             labels: the label names.
-            templates: texts with a `{}` for the label.
+            templates: one or several texts with a `{}` for the label.
             batch_size: texts to encode at a time.
 
         Returns:
@@ -96,8 +97,10 @@ class ZeroShotClassifier:
 
         Raises:
             ValueError: if there are no labels, a template lacks a `{}`, or a text is too long for the model.
+            TypeError: if `labels` is a single text.
         """
-        check_templates(templates)
+        templates = check_templates(templates)
+        labels = several("labels", labels)
         distinct = {label: place for place, label in enumerate(dict.fromkeys(labels))}
         if not distinct:
             raise ValueError("there are no labels; give at least one")
@@ -129,7 +132,11 @@ class ZeroShotClassifier:
         Args:
             images: images in any form that the image processor accepts, run as one batch.
             label_embeds: a return value of `embed_labels`.
+
+        Raises:
+            TypeError: if `images` is a single image.
         """
+        check_several_images(images)
         images = list(images)
         image_embeds = self.encode_images(images, batch_size=max(1, len(images)))
         return softmax(self.encoder.logits_per_image(image_embeds, label_embeds))
@@ -139,7 +146,7 @@ class ZeroShotClassifier:
         images: Iterable[Any],
         labels: Sequence[str],
         *,
-        templates: Sequence[str] = ("{}",),
+        templates: str | Sequence[str] = ("{}",),
         batch_size: int = 32,
     ) -> np.ndarray:
         """Return the probability of each label for each image: `(images, labels)`, float32.
@@ -147,7 +154,7 @@ class ZeroShotClassifier:
         Args:
             images: images in any form that the image processor accepts; a generator is consumed lazily.
             labels: the label names to choose from.
-            templates: texts with a `{}` for the label.
+            templates: one or several texts with a `{}` for the label.
             batch_size: images to encode at a time.
         """
         label_embeds = self.embed_labels(labels, templates)
@@ -190,15 +197,16 @@ def _means(batches: Iterable[np.ndarray], labels: int, templates: int) -> np.nda
     return means.astype(np.float32)
 
 
-def check_templates(templates: Sequence[str]) -> Sequence[str]:
-    """Return the templates, after checking that each has exactly one `{}`.
+def check_templates(templates: str | Sequence[str]) -> Sequence[str]:
+    """Return the templates as a list, after checking that each has exactly one `{}`.
 
     Args:
-        templates: texts with a `{}` for the label.
+        templates: one or several texts with a `{}` for the label.
 
     Raises:
         ValueError: if there are no templates, or one does not have exactly one `{}`.
     """
+    templates = [templates] if isinstance(templates, str) else list(templates)
     if not templates:
         raise ValueError("templates is empty; give '{}' to use the label itself")
     for template in templates:

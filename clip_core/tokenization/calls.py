@@ -161,9 +161,9 @@ def pad(
     Raises:
         ValueError: there are no ids, or the columns differ in their number of rows.
     """
-    asked = CallOptions(padding=padding, truncation=False, max_length=max_length, verbose=verbose)
-    asked.pad_to_multiple_of, asked.padding_side = pad_to_multiple_of, padding_side
-    asked.return_attention_mask = return_attention_mask
+    options = {"padding": padding, "padding_side": padding_side, "return_attention_mask": return_attention_mask}
+    options |= {"max_length": max_length, "pad_to_multiple_of": pad_to_multiple_of, "verbose": verbose}
+    asked = CallOptions(truncation=False, **options)
     asked.settle(tokenizer)
     ids = tokenizer.model_input_names[0]
     columns, is_batch, tensor_type = read_columns(encoded_inputs, ids)

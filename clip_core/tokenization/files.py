@@ -67,7 +67,7 @@ def read(cls: type[Any], source: StrPath, options: HubOptions, keywords: dict[st
     saved["chat_template"] = read_chat_templates(source, find, saved.get("chat_template"))
     try:
         return cls(**{**files, **saved, **keywords}, name_or_path=str(source))
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{source}: {error}") from error
 
 

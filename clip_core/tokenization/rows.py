@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from clip_core.configuration.arguments import check_lengths, shown
 from clip_core.tokenization.unicode import check_surrogates
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ class CallOptions:
         """
         if self.split_special_tokens is None:
             self.split_special_tokens = tokenizer.split_special_tokens
+        if self.stride or self.max_length is not None or self.pad_to_multiple_of is not None:
+            check_lengths(self)
         padding = one_of(_PADDING, "padding", self.padding)
         truncation = one_of(_TRUNCATION, "truncation", self.truncation)
         if self.max_length is not None and padding is False and truncation is None:
@@ -228,7 +231,7 @@ def _batch_pairs(texts: Sequence[Any], seconds: Any, words: bool) -> list[Any]:
     if seconds is None:
         return [(item, None) if isinstance(item, str) or not _is_pair(item, words) else tuple(item) for item in texts]
     if not isinstance(seconds, _LISTS):
-        raise TypeError(f"text is a batch, so text_pair must be one too, not {_shown(seconds)}")
+        raise TypeError(f"text is a batch, so text_pair must be one too, not {shown(seconds)}")
     if len(seconds) != len(texts):
         raise ValueError(f"text holds {len(texts)} texts, but text_pair {len(seconds)}")
     return list(zip(texts, seconds, strict=True))
@@ -242,10 +245,6 @@ def _check(text: Any, where: str, words: bool, allow_surrogates: bool) -> None:
     wanted = "a list of str (is_split_into_words=True)" if words else "a str"
     for word in text if words and isinstance(text, _LISTS) else [text]:
         if not isinstance(word, str) or (words and word is text):
-            raise TypeError(f"{where} is {_shown(word)}, not {wanted}")
+            raise TypeError(f"{where} is {shown(word)}, not {wanted}")
         if not allow_surrogates and not word.isascii():
             check_surrogates(word)
-
-
-def _shown(value: Any) -> str:
-    return f"{type(value).__name__} {str(value)[:40]!r}"

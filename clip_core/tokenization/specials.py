@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tokenizers import AddedToken
 
+from clip_core.configuration.arguments import several
 from clip_core.tokenization.unicode import END_OF_WORD, check_surrogates
 
 if TYPE_CHECKING:
@@ -141,8 +142,8 @@ class TokenTable:
 
 def set_additional(tokenizer: Any, tokens: Iterable[Token] | None) -> None:
     """Set the special tokens without a name, which are tokens of the vocabulary; None for unset."""
-    known = tokenizer.table.check_known
-    tokenizer.table.additional = None if tokens is None else [known(token, ADDITIONAL) for token in tokens]
+    tokens = None if tokens is None else several(ADDITIONAL, tokens)
+    tokenizer.table.additional = tokens and [tokenizer.table.check_known(token, ADDITIONAL) for token in tokens]
 
 
 def add_tokens(tokenizer: Any, new_tokens: Any, special_tokens: bool = False) -> int:
@@ -192,7 +193,6 @@ def add_special_tokens(
             table.place(token)
             table.check_known(token, name)
         else:
-            names = ", ".join([*NAMES, ADDITIONAL])
-            raise ValueError(f"{name!r}: {value!r} names no special token; the names are {names}")
+            raise ValueError(f"{name!r}: {value!r} names no special token of {', '.join([*NAMES, ADDITIONAL])}")
     tokenizer.update_reader()
     return len(tokenizer) - size

@@ -9,6 +9,7 @@ import codecs
 import logging
 from typing import TYPE_CHECKING, Any
 
+from clip_core.configuration.arguments import several, to_int
 from clip_core.hub.pushable import push_to_hub
 from clip_core.hub.readable import from_pretrained
 from clip_core.processing.chat import apply_chat_template
@@ -137,7 +138,7 @@ class CLIPTokenizerBase:
         self.table = TokenTable(
             vocabulary,
             named | extra | {name: kwargs.pop(name) for name in (*NAMES, *extra) if name in kwargs},
-            kwargs.pop(ADDITIONAL, None) or (),
+            several(ADDITIONAL, kwargs.pop(ADDITIONAL, None) or ()),
             kwargs.pop("added_tokens_decoder", None) or {},
             string_normalized=tokenizer_file is None,
         )
@@ -145,12 +146,12 @@ class CLIPTokenizerBase:
         self.clean = one_of(("hf", "openai"), "clean", clean)
         self._signs_in_pattern = vocabulary.signs_in_pattern
         lengths = model_max_length, kwargs.pop("max_len", None), vocabulary.model_max_length
-        self.model_max_length = next(length for length in lengths if length is not None)
+        self.model_max_length = to_int("model_max_length", next(length for length in lengths if length is not None))
         self.padding_side = one_of(SIDES, "padding_side", padding_side)
         self.truncation_side = one_of(SIDES, "truncation_side", truncation_side)
         self.clean_up_tokenization_spaces = bool(clean_up_tokenization_spaces)
         self.split_special_tokens = split_special_tokens
-        self.model_input_names = list(model_input_names)
+        self.model_input_names = several("model_input_names", model_input_names)
         self.name_or_path = name_or_path
         self._processor_class = kwargs.pop("processor_class", None)
         self.chat_template = kwargs.pop("chat_template", None)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip_core.configuration import CLIPConfig
+from clip_core.configuration.arguments import check_integers
 from clip_core.data.pairs import IndexedPairs
 from clip_core.hub.files import STAGING_PREFIX, new_folder, read_json
 
@@ -101,6 +102,7 @@ class RunFolder:
     """
 
     def __init__(self, root: str | os.PathLike[str], keep: int = 2) -> None:
+        check_integers(keep=(keep, 1))
         self.root, self.keep = Path(root), keep
 
     def steps(self) -> list[int]:
@@ -175,6 +177,7 @@ class RunFolder:
         return folder
 
     def _folder(self, step: int) -> Path:
+        check_integers(step=(step, 0))
         return self.root / f"step-{step:08d}"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
+from clip_core.configuration.arguments import check_integers
 from clip_core.hub.files import write_text
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def open_log(kind: str, folder: str | os.PathLike[str], *, resumed_at: int, sett
         ValueError: if the kind is unknown.
         ImportError: if its package is not installed.
     """
+    check_integers(resumed_at=(resumed_at, 0))
     if kind == "jsonl":
         return JsonLinesLog(Path(folder) / "log.jsonl", resumed_at)
     if kind == "tensorboard":

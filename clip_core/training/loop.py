@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from clip_core.configuration.arguments import check_integers
 from clip_core.hub.files import write_text
 from clip_core.training.checkpoints import own_state, written
 from clip_core.training.settings import learning_rate
@@ -59,6 +60,7 @@ class Run:
     progress: bool = True
 
     def __post_init__(self) -> None:
+        check_integers(save_every=(self.save_every, 1))
         self.step = 0
         self.steps = self.settings.epochs * len(self.loader)
         self.is_first = self.trainer.process_index == 0

@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from clip_core.configuration.arguments import check_integers
+
 
 def learning_rate(step: int, *, steps: int, peak: float, warmup: float) -> float:
     """Return the learning rate of a step, counted from 0: linear warm-up, then cosine decay to 0.
@@ -93,6 +95,10 @@ class TrainSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_integers(
+            batch_size=(self.batch_size, 1), epochs=(self.epochs, 1), accum=(self.accum, 1), seed=(self.seed, 0)
+        )
+        check_integers(loss_chunk=(self.loss_chunk, 1), optional=True)
         fault = next(filter(None, (fault(self) for fault in _FAULTS)), None)
         if fault:
             raise ValueError(fault)
@@ -105,27 +111,32 @@ class TrainSettings:
 def _counts(settings: TrainSettings) -> str | None:
     if settings.batch_size < 2:
         return f"batch_size={settings.batch_size} leaves no negatives; give 2 or more"
-    for name in ("epochs", "accum", "loss_chunk"):
-        value = getattr(settings, name)
-        if value is not None and value < 1:
-            return f"{name}={value} must be 1 or more"
     if settings.batch_size % settings.accum:
         return f"accum={settings.accum} must divide batch_size={settings.batch_size}"
     return None
 
 
 def _rates(settings: TrainSettings) -> str | None:
-    for name in ("lr", "epsilon", "max_grad_norm"):
+    for name in ("lr", "epsilon"):
         value = getattr(settings, name)
-        if value is not None and not value > 0:
-            return f"{name}={value} must be above 0"
+        if not _is_finite(value) or value <= 0:
+            return f"{name}={value!r} must be a finite number above 0"
     for name in ("warmup", "weight_decay"):
-        if not getattr(settings, name) >= 0:
-            return f"{name}={getattr(settings, name)} must be 0 or more"
+        value = getattr(settings, name)
+        if not _is_finite(value) or value < 0:
+            return f"{name}={value!r} must be a finite number of 0 or more"
     for name in ("beta_1", "beta_2"):
-        if not 0 <= getattr(settings, name) < 1:
-            return f"{name}={getattr(settings, name)} must be at least 0 and below 1"
+        value = getattr(settings, name)
+        if not _is_finite(value) or not 0 <= value < 1:
+            return f"{name}={value!r} must be a number of at least 0 and below 1"
+    most = settings.max_grad_norm
+    if most is not None and most != math.inf and (not _is_finite(most) or most <= 0):
+        return f"max_grad_norm={most!r} must be a number above 0"
     return None
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _words(settings: TrainSettings) -> str | None:

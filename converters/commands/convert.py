@@ -9,6 +9,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from clip_core.commands.options import note_ignored_revision
+
 
 def _help_of_to() -> str:
     """Return the help of `--to`, with the formats registered when the help is shown."""
@@ -46,7 +48,7 @@ def convert(
     subfolder
         The subfolder of the source.
     revision
-        A branch, tag or commit on the hub.
+        A branch, tag or commit on the hub; ignored for a local source.
     overwrite
         Replace existing files.
     json
@@ -54,6 +56,7 @@ def convert(
     """
     from converters.conversion import convert as convert_checkpoint
 
+    note_ignored_revision(source, revision)
     result = convert_checkpoint(
         source,
         target,

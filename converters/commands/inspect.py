@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from clip_core.commands.options import note_ignored_revision
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -31,7 +33,7 @@ def inspect(
     subfolder
         The subfolder of the source.
     revision
-        A branch, tag or commit on the hub.
+        A branch, tag or commit on the hub; ignored for a local source.
     values
         Also read the weights: for a hash that is the same in every format, for NaN, and to compare several formats in
         one folder.
@@ -40,6 +42,7 @@ def inspect(
     """
     from converters.inspection.inspect import inspect as inspect_checkpoint
 
+    note_ignored_revision(source, revision)
     result = inspect_checkpoint(source, values=values, subfolder=subfolder, revision=revision)
     if json:
         print(json_module.dumps(result.to_dict(), ensure_ascii=False))

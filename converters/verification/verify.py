@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from clip_core.backends import BrokenLibraryError, backend_names
+from clip_core.configuration.arguments import check_texts
 from clip_core.data.pool import WorkerFailedError
 from converters.checkpoint import open_checkpoint
 from converters.inspection.diff import computing_fields
@@ -75,10 +76,12 @@ def verify(
         The comparisons of all stages, and the verdict.
 
     Raises:
+        TypeError: `frameworks` is a single name.
         ValueError: a framework or dtype is unknown, there are no two runs to compare, or a checkpoint is damaged.
         ImportError: a requested framework is not installed.
         FileNotFoundError: there is no such checkpoint.
     """
+    check_texts(frameworks=frameworks)
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r} is unknown; give one of {', '.join(DTYPES)}")
     _check_names(frameworks, against)

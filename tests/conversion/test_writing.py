@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from converters import writing
 from converters.checkpoint import open_checkpoint
 from converters.formats import format_named, safetensors
 from converters.tensors import TensorEntry
-from converters.writing import parse_size, plan_shards, save_weights
+from converters.writing import check_free_space, parse_size, plan_shards, save_weights
+from support.messages import mentions
 
 
 def entries(count=6, size=100, value=1.0):
@@ -32,7 +35,7 @@ def test_sizes(size, count):
     assert parse_size(size) == count
 
 
-@pytest.mark.parametrize("size", [0, -5, "", "5", "GB", "5 gigabytes", "0MB", None, 1.5])
+@pytest.mark.parametrize("size", [0, -5, "", "5", "GB", "5 gigabytes", "0MB", None, 1.5, True])
 def test_an_invalid_size_is_refused_with_an_example(size):
     with pytest.raises(ValueError, match="5GB"):
         parse_size(size)
@@ -73,6 +76,15 @@ def test_weights_of_an_earlier_save_are_removed_and_nothing_else(tmp_path):
         "model.safetensors",
         "my-model.safetensors",
     ]
+
+
+@pytest.mark.parametrize(("free", "told"), [(0, "0.0"), (400_000, "0.4"), (10_000_123, "10.0")])
+def test_a_disk_without_room_is_told_with_all_that_is_needed(tmp_path, monkeypatch, free, told):
+    monkeypatch.setattr(writing.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(OSError, match=str(tmp_path)) as error:
+        check_free_space(tmp_path / "new", 200_000)
+    assert mentions(str(error.value), "10.2 MB", f"{told} MB")  # with the files beside the weights
+    check_free_space(tmp_path, free - writing._BESIDE_WEIGHTS)
 
 
 def test_an_interrupted_save_leaves_the_old_files_whole(tmp_path):

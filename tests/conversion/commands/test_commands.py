@@ -110,6 +110,14 @@ def test_inspect_in_json_and_without_reading_the_weights(run, source):
     assert json.loads(quick) == {**json.loads(whole), "sha256": None}
 
 
+def test_a_revision_of_a_local_folder_is_ignored_with_a_note(run, source, tmp_path):
+    for command in (("inspect", source), ("convert", source, tmp_path / "out", "--to", "torch")):
+        code, out, err = run(*command, "--revision", "v2")
+        assert code == 0
+        assert mentions(err.splitlines()[0], "--revision v2", source), err
+        assert mentions(out, "CLIPModel")
+
+
 def test_inspect_names_what_is_foreign(run, source):
     (source / "config.json").write_text('{"model_type": "siglip"}')
     code, out, err = run("inspect", source)

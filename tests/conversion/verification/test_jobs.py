@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
+import time
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +16,8 @@ from clip_torch import inference
 from clip_torch.backend import backend as torch_backend
 from converters.verification.runs import as_loaded
 from converters.verification.verify import verify
+
+ROOT = Path(__file__).parents[3]
 
 CRASHING = """
 import os, signal
@@ -91,6 +99,45 @@ def test_a_death_is_the_result_of_the_framework_that_died(model, plug_in, body, 
     assert {as_loaded(run) for one in result.comparisons for run in one.pair} == {"reference", "torch"}
     assert all(one.passed for one in result.comparisons)
     assert result.to_dict()["failures"] == result.failures
+
+
+BUSY = """import fcntl, time
+    lock = open({file!r}, "w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    open({file!r} + ".locked", "w").close()
+    {work}"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither SIGKILL nor flock")
+@pytest.mark.parametrize("work", ["time.sleep(600)", "while True: sum(range(1000))"])
+def test_a_framework_does_not_outlive_a_killed_verify(model, plug_in, tmp_path, work):
+    import fcntl
+
+    file = tmp_path / "lock"
+    plug_in(BUSY.format(file=str(file), work=work))
+    command = [sys.executable, "-m", "clip_core.cli", "verify", str(model), "--frameworks", "broken,reference"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(ROOT)])}
+    verifying = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        _wait_until((tmp_path / "lock.locked").exists)
+    finally:
+        verifying.kill()
+        verifying.wait()
+
+    def is_free():
+        with file.open() as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        return False
+
+    _wait_until(is_free)
+
+
+def _wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_a_framework_that_fails_to_import_is_reported_and_not_left_out(model, plug_in, tmp_path):

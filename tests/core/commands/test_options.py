@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
-from clip_core.cli import main
+from clip_core.cli import app, main
 from clip_core.commands.wording import Options, in_options
 from support.checkpoints import save_checkpoint
 from support.configs import tiny_config
@@ -121,6 +121,41 @@ def test_evaluate(refused, model, data, task, option, value):
     given = {"--data": data, "--model": model, "--workers": 0}
     given.pop(option, None)
     refused(("evaluate", task, *(word for pair in given.items() for word in pair)), option, value)
+
+
+WORDS = (["classify"], ["train"], *(["evaluate", task] for task in TASKS), ["convert"], ["inspect"], ["verify"])
+
+
+def integer_options():
+    for words in WORDS:
+        known = app.parse_commands(words)[1][-1].assemble_argument_collection()
+        yield from ((words, argument.names[0]) for argument in known if argument.hint in {int, int | None})
+
+
+def test_integer_options_are_found():
+    assert {("train", "--loss-chunk"), ("classify", "--top-k")} < {
+        (words[0], name) for words, name in integer_options()
+    }
+
+
+@pytest.mark.parametrize("value", [1.5, 2.0, "nan", "1e3", "one", "9" * 30])
+@pytest.mark.parametrize(("words", "option"), list(integer_options()), ids="".join)
+def test_an_integer_option_takes_integers_only(refused, model, data, tmp_path, words, option, value):
+    given = {"--data": data, "--model": model}
+    given |= {"--checkpoint-dir": tmp_path / "run"} if words == ["train"] else {}
+    labels = (data / "0.png", "--labels", "cat", "ox")
+    classify = ("classify", *labels, "--model", model)
+    refused(
+        classify if words == ["classify"] else (*words, *(word for pair in given.items() for word in pair)),
+        option,
+        value,
+    )
+
+
+@pytest.mark.parametrize("value", ["0x2", "1_0"])
+def test_an_integer_may_be_written_as_in_python(run, model, data, value):
+    given = ("classify", data / "0.png", "--labels", "cat", "ox", "--model", model, "--json")
+    assert run(*given, "--batch-size", value)[0] == 0
 
 
 def test_a_label_cache_in_the_way_of_a_file(refused, model, data, tmp_path_factory):
@@ -240,6 +275,24 @@ def test_an_empty_value_is_named_by_the_option(run, model, data, tmp_path):
     for task in ("probe", "zero-shot"):
         line = _line(run, "evaluate", task, "--data", data, "--model", model, *labels)
         assert mentions(line, " ".join(map(str, labels))), line
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.txt", ""), ("a.txt", "\n \n\t\n"), ("a.json", "[]"), ("a.json", "{}"), ("a.json", '["cat", " "]')],
+)
+def test_a_labels_file_without_a_label_is_named(run, model, data, tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    evaluate = [("evaluate", task, "--data", data, "--model", model) for task in ("probe", "zero-shot")]
+    for command in (("classify", data / "0.png", "--model", model, "--labels", "ox"), *evaluate):
+        line = _line(run, *command, "--labels-file", tmp_path / name)
+        assert line.startswith(f"--labels-file {tmp_path / name}: "), line
+
+
+def test_a_folder_for_a_labels_file_is_named(run, model, data, tmp_path):
+    line = _line(run, "classify", data / "0.png", "--model", model, "--labels-file", tmp_path)
+    assert line.startswith(f"--labels-file {tmp_path}: "), line
+    assert mentions(line, "folder"), line
 
 
 def test_a_shard_size_that_cannot_be(run, model, tmp_path):

@@ -1,0 +1,121 @@
+"""Checks of arguments that many functions take: integers, and lists of texts. Internal."""
+
+from __future__ import annotations
+
+import math
+from operator import index
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from clip_core.configuration.checks import shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# No count is larger, nor a seed that every framework takes; Python's own functions fail far from the call beyond 2**63.
+LARGEST = 2**32 - 1
+
+
+def check_integers(*, optional: bool = False, most: float = LARGEST, **arguments: tuple[Any, int]) -> None:
+    """Check that arguments are integers in their range.
+
+    Python's True counts as 1, and 1.5 would be truncated or fail far from the call: both are refused. Integers of numpy
+    are accepted.
+
+    Args:
+        optional: allow None.
+        most: the largest integer allowed.
+        **arguments: the value and the least one allowed, by the argument's name.
+
+    Raises:
+        ValueError: if one is not; the message names the argument, its value and the integers allowed.
+    """
+    for name, (value, least) in arguments.items():
+        if not optional or value is not None:
+            _check_integer(name, value, least, most)
+
+
+def _check_integer(name: str, value: Any, least: int, most: float) -> None:
+    if not is_integer(value) or value < least:
+        raise ValueError(f"{name}={value!r}: give an integer of {least} or more")
+    if value > most:
+        raise ValueError(f"{name}={value!r}: give an integer of at most {most}")
+
+
+def is_integer(value: Any) -> TypeGuard[int]:
+    """Return True for an integer, of Python or numpy, that is not True or False.
+
+    Args:
+        value: anything.
+    """
+    if isinstance(value, bool):
+        return False
+    try:
+        index(value)
+    except TypeError:
+        return False
+    return True
+
+
+def check_texts(**arguments: Any) -> None:
+    """Check that arguments are not a single string, which would be taken for a list of its letters.
+
+    Args:
+        **arguments: several strings, by the argument's name.
+
+    Raises:
+        TypeError: if one is a single string; the message names the argument.
+    """
+    for name, texts in arguments.items():
+        if isinstance(texts, str | bytes):
+            given = shortened(texts) if isinstance(texts, str) else texts
+            raise TypeError(f"{name}={given!r} is a single string; give a list of strings")
+
+
+def several(name: str, texts: Iterable[Any]) -> list[Any]:
+    """Return the list of an argument that takes several strings, checked by `check_texts`.
+
+    Args:
+        name: the argument's name.
+        texts: its value.
+    """
+    check_texts(**{name: texts})
+    return list(texts)
+
+
+def to_int(name: str, number: Any) -> int:
+    """Return a length from a file, where 1e30 stands for none, as an integer of 0 or more.
+
+    Args:
+        name: the setting's name.
+        number: its value.
+
+    Raises:
+        ValueError: if it is not an integer; 77.0 is one.
+    """
+    is_whole = isinstance(number, float) and number.is_integer()
+    _check_integer(name, int(number) if is_whole else number, 0, math.inf)
+    return int(number)
+
+
+def check_lengths(asked: Any) -> None:
+    """Check the integers among the options of a tokenizer's call.
+
+    Args:
+        asked: the options, with `max_length`, `stride` and `pad_to_multiple_of`.
+
+    Raises:
+        ValueError: as in `check_integers`.
+    """
+    names = ("max_length", "stride", "pad_to_multiple_of")
+    for name in names:
+        if (value := getattr(asked, name)) is not None:
+            _check_integer(name, value, 0, math.inf)
+
+
+def shown(value: Any) -> str:
+    """Return the type and the beginning of a value, for messages.
+
+    Args:
+        value: anything.
+    """
+    return f"{type(value).__name__} {str(value)[:40]!r}"
