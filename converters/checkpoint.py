@@ -34,9 +34,9 @@ _INDEX = ".index.json"
 
 
 class CheckpointError(ValueError, RuntimeError):
-    """An error for a checkpoint that cannot be read, or does not fit the model.
+    """An error about a checkpoint that cannot be read or does not fit the model.
 
-    It is a RuntimeError as well, as PyTorch's and transformers' errors for weights that do not fit are.
+    It is also a RuntimeError, like the errors of PyTorch and transformers for weights that do not fit.
     """
 
 
@@ -45,10 +45,10 @@ class Checkpoint(Mapping[str, "np.ndarray"]):
 
     Args:
         entries: the tensors by their names in the files, in the layout of any format.
-        source: the name of the checkpoint in messages.
+        source: the name of the checkpoint, for messages.
         files: the files, with the index of a sharded checkpoint last.
         format: the format of the files.
-        as_named: keep the names of a file in Hugging Face's layout, for a class of a user's own.
+        as_named: keep the names of a file in Hugging Face's layout, for a user's own class.
 
     Attributes:
         entries: the tensors by canonical name.
@@ -57,7 +57,8 @@ class Checkpoint(Mapping[str, "np.ndarray"]):
         layout: the layout of the file.
 
     Raises:
-        CheckpointError: the checkpoint is of another family, or a parameter appears twice or has an impossible shape.
+        CheckpointError: the checkpoint is of another model family, or a parameter appears twice or has an impossible
+            shape.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Checkpoint(Mapping[str, "np.ndarray"]):
         self.format = format
         family = None if as_named else foreign_tensors(entries)
         if family is not None:
-            raise CheckpointError(f"{source} is not a CLIP checkpoint but {family}")
+            raise CheckpointError(f"{source} is not a CLIP checkpoint, but {family}")
         try:
             self.layout = layout_of(entries, layouts())
             if as_named and self.layout is HUGGING_FACE:
@@ -87,7 +88,7 @@ class Checkpoint(Mapping[str, "np.ndarray"]):
 
     @property
     def format_name(self) -> str:
-        """Name of the format, followed by that of the layout if it is not the format's own."""
+        """Name of the format, followed by the name of the layout if it is not the usual one of the format."""
         if self.format is None:
             return "state dict"
         has_own = self.layout is self.format.layout
@@ -128,14 +129,14 @@ def open_checkpoint(
     as_named: bool = False,
     **options: Unpack[HubOptions],
 ) -> Checkpoint:
-    """Open a checkpoint for reading, in any format, single file or sharded. No tensor is read yet.
+    """Open a checkpoint in any format, single file or sharded. No tensor is read yet.
 
     Args:
         source: a local folder or weight file, or a hub id.
         variant: as in `model.<variant>.safetensors`.
-        use_safetensors: True for safetensors only, False for every other format, None for any. If a folder holds
-            several formats, the first of `FORMATS` is used; `Checkpoint.format` names it.
-        format: the name of the format in `FORMATS` to use.
+        use_safetensors: True for safetensors only, False for any other format, None for any format. If a folder
+            contains several formats, the first one in `FORMATS` is used; `Checkpoint.format` names it.
+        format: the name in `FORMATS` of the format to use.
         as_named: as in `Checkpoint`.
         **options: hub options; see `clip_core.hub.HubOptions`.
 
@@ -171,7 +172,7 @@ def formats_in(
 
 
 def _nested(source: str | os.PathLike[str], names: set[str]) -> str:
-    """Return a hint for a local folder with weights one level down, as sentence-transformers saves them."""
+    """Return a hint for a local folder whose weights are in a subfolder, as sentence-transformers saves them."""
     folder = given_path(source).expanduser()
     found = sorted({path.parent.name for path in folder.glob("*/*") if path.name in names}) if folder.is_dir() else []
     if not found:
@@ -190,7 +191,7 @@ def _open_file(
     as_named: bool,
     **options: Unpack[HubOptions],
 ) -> Checkpoint:
-    """Return the checkpoint of a weight file, or of an index and its shards in a folder or repository."""
+    """Return the checkpoint of a weight file, or of an index and its shards, in a folder or repository."""
     if not path.name.endswith(".json"):
         return Checkpoint(_read(path, format_), str(source), [path], format_, as_named=as_named)
     entries, files = _read_shards(path, format_, folder, **options)
@@ -224,24 +225,20 @@ def _read_shards(
     content = read_json(index)
     weight_map = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
-        raise CheckpointError(
-            f"{index} has no valid weight_map, which maps each tensor to its shard; download it again"
-        )
+        raise CheckpointError(f"{index} has no valid weight_map from tensors to shards; download it again")
     layout = layout_of(weight_map, layouts())
     entries: dict[str, TensorEntry] = {}
     files = []
     for shard in sorted(set(weight_map.values())):
         path = find_file(source, shard, **options)
         if path is None:
-            raise CheckpointError(
-                f"{index.name} names {shard}, which is missing from {source}; the checkpoint is incomplete"
-            )
+            raise CheckpointError(f"{index.name} names {shard}, which is missing from {source}; download it, too")
         files.append(path)
-        # TensorFlow's index has longer prefixes than the shards.
+        # In TensorFlow's format, names in the index have longer prefixes than in the shards.
         in_shard = {bare_name(layout, name): (name, entry) for name, entry in _read(path, format_).items()}
         for name in (name for name, file in weight_map.items() if file == shard):
             if bare_name(layout, name) not in in_shard:
-                raise CheckpointError(f"{index.name} lists {name} in {shard}, but it is not there")
+                raise CheckpointError(f"{index.name} lists {name} in {shard}, but the shard does not contain it")
             name_in_shard, entry = in_shard[bare_name(layout, name)]
             entries[name_in_shard] = entry
     return entries, [*files, index]

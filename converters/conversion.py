@@ -31,30 +31,30 @@ if TYPE_CHECKING:
 
 
 def is_folder_of(source: str | os.PathLike[str], options: HubOptions, folder: Path) -> bool:
-    """Return True if the target is the source's own folder, which already has the files beside the weights."""
+    """Return True if the target is the source's own folder, which already contains the files beside the weights."""
     place, rest = beside(source, options)
     own = given_path(place).expanduser() / (rest.get("subfolder") or "")
     return own.is_dir() and folder.is_dir() and own.samefile(folder)
 
 
 def whole(folder: Path) -> AbstractContextManager[Path]:
-    """Return the folder to write to; a new one gets its name only when it is complete."""
+    """Return the folder to write to. A new folder gets its name only when it is complete."""
     return nullcontext(folder) if folder.exists() else new_folder(folder)
 
 
 def check_target(folder: Path, format_: Format, texts: Mapping[str, str], notes: list[str], *, overwrite: bool) -> None:
-    """Refuse a target that is not a folder, or has other weights or texts, unless `overwrite` is set.
+    """Check that a target is a folder without other weights or texts, unless `overwrite` is set.
 
     Args:
         folder: the target.
         format_: the format to write.
         texts: the content of the files beside the weights, by name.
-        notes: gets a line if the target also has weights of another format.
+        notes: receives a line if the target also has weights in another format.
         overwrite: True to replace existing files.
 
     Raises:
         NotADirectoryError: the target or one of its parents is a file.
-        FileExistsError: the folder has such files, and `overwrite` is False.
+        FileExistsError: the folder contains such files, and `overwrite` is False.
     """
     there_is = next(path for path in (folder, *folder.parents) if path.exists())
     if not there_is.is_dir():
@@ -63,7 +63,7 @@ def check_target(folder: Path, format_: Format, texts: Mapping[str, str], notes:
     other = [name for each in FORMATS if each is not format_ for name in there if name in each.candidates(None)]
     if other:
         notes.append(
-            f"{folder} also contains {', '.join(other)}; clip-zoo inspect shows which is read, and whether they agree"
+            f"{folder} also contains {', '.join(other)}; clip-zoo inspect shows which is read, and if they agree"
         )
     if overwrite:
         return
@@ -90,8 +90,8 @@ class Conversion:
         class_name: the model class.
         files: the names of the files written, the weights first.
         tensors: the number of parameters.
-        bytes: the size of their values as written.
-        notes: remarks for the user, such as files that the source lacks.
+        bytes: the size of their values, as written.
+        notes: remarks for the user, for example about files that the source lacks.
     """
 
     source: str
@@ -115,24 +115,24 @@ def convert(
     overwrite: bool = False,
     **options: Unpack[HubOptions],
 ) -> Conversion:
-    """Convert a checkpoint; if it fails, the target is unchanged.
+    """Convert a checkpoint. If this fails, the target is unchanged.
 
     Args:
         source: a folder, file or hub id, in any format.
         target: the folder to write to, created if missing.
-        to: the name of a format that `clip-zoo formats` lists as written.
-        dtype: the dtype of the floating-point weights; by default it is kept.
-        max_shard_size: bytes, or a string such as "5GB"; larger weights are split into several files. 5GB by default
-            for formats whose libraries read shards.
+        to: the name of a format that can be written; `clip-zoo formats` lists them.
+        dtype: the dtype of the floating-point weights; None to keep it.
+        max_shard_size: bytes, or a string such as "5GB"; larger weights are split into several files. The default is
+            5GB for formats whose libraries read shards.
         overwrite: replace existing files.
         **options: hub options; see `clip_core.hub.HubOptions`.
 
     Returns:
-        The files written, and notes on what is missing.
+        The files written, and notes about what is missing.
 
     Raises:
-        ValueError: the source is damaged or not CLIP, or the target's library would compute something else.
-        FileExistsError: the target has such files, and `overwrite` is False.
+        ValueError: the source is damaged or not CLIP, or the target's library would compute other values.
+        FileExistsError: the target contains such files, and `overwrite` is False.
         OSError: the target cannot be written, or the disk is full.
     """
     format_ = _target_format(to, max_shard_size)
@@ -151,7 +151,7 @@ def convert(
         raise ValueError(f"{source} cannot be converted to {to}: {error}") from error
     texts |= tokenizer_files(*beside(source, options), format_, result.notes)
     folder = given_path(target).expanduser().absolute()
-    if not overwrite and is_folder_of(source, options, folder):  # a second format beside the first
+    if not overwrite and is_folder_of(source, options, folder):  # adds a second format to a folder
         texts = {name: text for name, text in texts.items() if not (folder / name).exists()}
     check_target(folder, format_, texts, result.notes, overwrite=overwrite)
     check_free_space(folder, result.bytes)
@@ -175,7 +175,7 @@ def _target_format(to: str, max_shard_size: int | str | None) -> Format:
         parse_size(max_shard_size)
         if not format_.sharded:
             raise ValueError(
-                f"max_shard_size={max_shard_size!r} is not for to={to!r}, whose weights are one file; omit it"
+                f"max_shard_size={max_shard_size!r} does not apply to to={to!r}, which writes one file; omit it"
             )
     return format_
 

@@ -1,4 +1,4 @@
-"""The optimizer's moments beside a checkpoint, by canonical name, so that training can resume in any framework."""
+"""The optimizer's moments beside a checkpoint, by canonical name: training can resume in any framework."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def read_moments(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Return the moments in a folder.
 
     Raises:
-        FileNotFoundError: the folder has none.
+        FileNotFoundError: the folder has no moments.
         ValueError: the file is damaged.
     """
     path = Path(folder) / MOMENTS_NAME
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} has no {MOMENTS_NAME}; training can only resume from a checkpoint with one")
+        raise FileNotFoundError(f"{folder} has no {MOMENTS_NAME}; training cannot resume from it")
     try:
         return {name: entry.load() for name, entry in safetensors.read(path).items()}
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The common part of `from_pretrained` and `save_pretrained`: everything except the framework's own tensors."""
+"""The part of `from_pretrained` and `save_pretrained` that needs no framework."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from converters.naming.matching import LoadReport
     from converters.tensors import TensorEntry
 
-# Keywords of saving in training scripts for transformers; accepted and ignored.
+# Keywords for saving in training scripts for transformers; accepted and ignored.
 _NOT_NEEDED_TO_SAVE = ("save_function", "save_peft_format")
-# Keywords that ask for a conversion.
+# Keywords that request a conversion.
 _OF_CONVERT = ("format", "dtype")
 
 
@@ -42,8 +42,8 @@ def _one_dtype(by_part: Mapping[str, Any]) -> Any:
         return None
     if "" not in by_part or any(dtype != by_part[""] for dtype in by_part.values()):
         raise ValueError(
-            f"dtype={dict(by_part)!r} names several dtypes, and a model is loaded in one; give that, and cast a tower "
-            "of the loaded model"
+            f"dtype={dict(by_part)!r} names several dtypes, but a model is loaded in one; pass one dtype, and cast a "
+            "tower of the loaded model"
         )
     return by_part[""]
 
@@ -53,12 +53,12 @@ class FoundCheckpoint:
     """A checkpoint that fits a model, before the model is created.
 
     Attributes:
-        config: the configuration, with the caller's fields in it.
-        checkpoint: the weights; no tensor was read yet.
-        report: the comparison of both. `report.matched` are the parameters to assign.
-        fresh: the parameters to initialize, already named in a warning.
-        entries: the tensors to assign, by parameter name; none is read yet.
-        model: for a subclass, the model, created to learn its parameters; otherwise None.
+        config: the configuration, including the caller's fields.
+        checkpoint: the weights; no tensor has been read yet.
+        report: the comparison of the two. `report.matched` are the parameters to assign.
+        fresh: the parameters to initialize; a warning has named them.
+        entries: the tensors to assign, by parameter name; none has been read yet.
+        model: for a user's subclass, the model, which was created to learn its parameters; otherwise None.
     """
 
     config: Any
@@ -69,9 +69,9 @@ class FoundCheckpoint:
     model: Any = None
 
     def dtype(self, dtype: Any, default: Any) -> Any:
-        """Return the dtype to load in: as given, `default` for None, and the checkpoint's own for "auto".
+        """Return the dtype to load in: the given one, `default` for None, or the checkpoint's for "auto".
 
-        A dict by tower, as transformers takes it, has to name one dtype for all.
+        A dict by tower, as in transformers, must have the same dtype for all towers.
 
         Raises:
             ValueError: if a dict names several dtypes.
@@ -79,10 +79,10 @@ class FoundCheckpoint:
         return _dtype(self.config, self.checkpoint, dtype, default)
 
     def note_dtype(self, dtype: Any) -> None:
-        """Note the dtype of the loaded weights in the configuration and those of its towers.
+        """Set the dtype of the loaded weights in the configuration and in those of its towers.
 
         Args:
-            dtype: of any framework, or its name.
+            dtype: a dtype of any framework, or its name.
         """
         for part in (self.config, *(getattr(self.config, key) for key in self.config.sub_configs)):
             part.dtype = dtype
@@ -102,18 +102,18 @@ def find_checkpoint(
     use_safetensors: bool | None = None,
     **kwargs: Any,
 ) -> FoundCheckpoint:
-    """Find a checkpoint and compare it with a model class; no tensor is read.
+    """Find a checkpoint and compare it with a model class. No tensor is read.
 
     Args:
         model_class: the class, which has a `config_class`.
         source: a local folder or weight file, or a hub id; None with `tensors` and `config`.
-        build: creates a model of a subclass, whose parameters are not known otherwise, and returns it with them. Its
-            arguments are the configuration, a function like `FoundCheckpoint.dtype`, and the keywords left over.
-            Without it, `model_class` is taken as one of the library's own.
-        config: a configuration, or its source; by default the one beside the weights.
+        build: creates a model of a user's subclass, whose parameters are not known otherwise, and returns it with its
+            parameters. Its arguments are the configuration, a function like `Prepared.dtype`, and the remaining
+            keywords. Without it, `model_class` is treated as one of the library's own.
+        config: a configuration, or its source; by default the configuration beside the weights.
         tensors: weights to use instead of the source's.
-        strict: refuse missing and unexpected tensors.
-        may_lack: accept missing tensors even so, as the caller initializes them by `init_weights`.
+        strict: raise an error for missing or unexpected tensors.
+        may_lack: accept missing tensors nevertheless, because the caller initializes them by `init_weights`.
         ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
         variant: as in `model.<variant>.safetensors`.
         use_safetensors: True for safetensors only, False for every other format.
@@ -130,7 +130,8 @@ def find_checkpoint(
     if source is None and (tensors is None or config is None):
         raise ValueError(
             "pretrained_model_name_or_path=None needs both config and state_dict; otherwise give a folder, file or "
-            "hub id to load from"
+            "hub id to "
+            "load from"
         )
     is_derived = build is not None and model_class.is_derived()
     config, own_keywords = _resolve_config(model_class, source if config is None else config, hub, kwargs)
@@ -139,7 +140,7 @@ def find_checkpoint(
     if tensors is not None:
         checkpoint = Checkpoint(tensors, "state_dict", as_named=is_derived)
     else:
-        assert source is not None  # noqa: S101  for the type checker; refused above
+        assert source is not None  # noqa: S101  for the type checker; checked above
         checkpoint = open_checkpoint(
             source, variant=variant, use_safetensors=use_safetensors, as_named=is_derived, **hub
         )
@@ -200,7 +201,7 @@ def save(
     push_to_hub: bool = False,
     keywords: dict[str, Any],
 ) -> None:
-    """Save a model's configuration and weights in Hugging Face's layout; an interrupted save keeps the old files.
+    """Save a model's configuration and weights in Hugging Face's layout. An interrupted save keeps the old files.
 
     Args:
         model: the model, which has a `config`.
@@ -208,12 +209,12 @@ def save(
         tensors: the weights by canonical name.
         format: the file format, by its name in `converters.formats.FORMATS`.
         dtype: dtype of the weights, stated in the configuration.
-        is_main_process: False writes nothing, for all processes but one.
+        is_main_process: False writes nothing; for all but one of several processes.
         max_shard_size: bytes, or a string such as "5GB"; larger weights are split into several files with an index.
         variant: as in `model.<variant>.safetensors`.
         push_to_hub: upload the folder after saving.
-        keywords: the caller's others, those of `clip_core.hub.upload_folder`; `repo_id` defaults to the folder's name.
-            As a dict, because one of them may have the name of an argument here.
+        keywords: the caller's other keywords, those of `clip_core.hub.upload_folder`; `repo_id` defaults to the
+            folder's name. They are a dict because one of them may have the name of an argument of this function.
 
     Raises:
         TypeError: a keyword is unknown.
@@ -262,14 +263,14 @@ class PushableModel(Pushable):
 
 
 def _resolve_config(model_class: type[Any], given: Any, hub: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Return the configuration, given or read, updated with the caller's fields, and the keywords left over."""
+    """Return the configuration, given or read, updated with the caller's fields; and the remaining keywords."""
     if isinstance(given, (str, Path)):
         config, unused = config_from_pretrained(model_class.config_class, given, **hub, **kwargs)
     else:
-        # The caller's own is not changed.
+        # The caller's configuration is not changed.
         config = own_config(copy.deepcopy(given), model_class.config_class, model_class.__name__)
         unused = {name: value for name, value in kwargs.items() if not hasattr(config, name)}
         config.update({name: value for name, value in kwargs.items() if name not in unused})
-    if unused.get("dtype", "") in (None, "auto", {}):  # Flax has other names for what it would ask for
+    if unused.get("dtype", "") in (None, "auto", {}):  # Flax has other arguments for these requests
         del unused["dtype"]
     return config, unused

@@ -13,11 +13,11 @@ _FROM = 2 * 10**8  # bytes
 
 @contextmanager
 def progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
-    """Show a bar over `total` bytes, and yield the function that advances it by a number of bytes."""
+    """Show a bar over `total` bytes, and yield a function that advances it by a number of bytes."""
     if total < _FROM:
         yield lambda _: None
         return
-    from tqdm import tqdm  # slower to import than a small checkpoint is to read
+    from tqdm import tqdm  # importing it takes longer than reading a small checkpoint
 
     with tqdm(total=total, unit="B", unit_scale=True, desc=what, disable=None) as bar:
         yield bar.update

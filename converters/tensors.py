@@ -1,4 +1,4 @@
-"""Tensors of a file that are read on access only."""
+"""Tensors of a file that are read only when accessed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-# Bytes. JAX and TensorFlow use memory with this alignment directly, and copy any other.
+# In bytes. JAX and TensorFlow use memory with this alignment directly; they copy any other memory.
 ALIGNMENT = 64
 
 
 class Stored(NamedTuple):
-    """The origin of a canonical tensor in a file that lays the values out differently.
+    """The origin of a canonical tensor in a file with another layout of values.
 
     Attributes:
         entry: the tensor as the file stores it.
-        transform: the name in `converters.naming.transforms.TRANSFORMS` of the way from canonical to stored.
+        transform: the name in `converters.naming.transforms.TRANSFORMS` of the transform from canonical to stored.
         part: the index of the canonical tensor among those in the stored one.
     """
 
@@ -32,16 +32,16 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """A tensor known from the header of a file, with a function that reads its values.
+    """A tensor known from a file's header, with a function that reads its values.
 
     Attributes:
         shape: the shape.
         dtype: the numpy dtype; bfloat16 and float8 are those of ml_dtypes.
-        load: returns the array. It may be a map of the file: writing to it changes memory, never the file.
-        fill: writes the values into a contiguous array of this shape and dtype without an intermediate copy; None if
-            only `load` can read them.
-        stored: the tensor as the file stores it, if the file's layout is not the canonical one. A reader of the same
-            layout uses it without transposing.
+        load: returns the array. It may be a memory map: writing to it changes memory, never the file.
+        fill: writes the values directly into a contiguous array of this shape and dtype; None if only `load` can read
+            them.
+        stored: the tensor as the file stores it, if that is not the canonical layout. A reader with the same layout
+            uses it without transposing.
     """
 
     shape: tuple[int, ...]
@@ -58,7 +58,7 @@ class TensorEntry:
     def own(self, dtype: np.dtype | None = None) -> np.ndarray:
         """Read the values into new, aligned memory that a framework can adopt.
 
-        A memory map would keep its pages resident beside the framework's copy of them.
+        A memory map would keep its pages in memory beside the framework's copy.
 
         Args:
             dtype: the dtype to cast to; the tensor's own by default.
@@ -74,7 +74,7 @@ class TensorEntry:
 def rearranged(
     shape: tuple[int, ...], parts: Sequence[TensorEntry], arrange: Callable[[Sequence[np.ndarray]], np.ndarray]
 ) -> TensorEntry:
-    """Return the entry of a tensor that `arrange` builds from others, as a view if possible."""
+    """Return the entry of a tensor that `arrange` makes from others, as a view if possible."""
     return TensorEntry(
         shape,
         parts[0].dtype,
@@ -86,7 +86,7 @@ def rearranged(
 def aligned(
     allocate: Callable[[int, type[np.uint8]], np.ndarray], shape: tuple[int, ...], dtype: np.dtype
 ) -> np.ndarray:
-    """Allocate an array that frameworks can use without copying, by numpy's `empty` or `zeros`."""
+    """Allocate an array that frameworks can use without copying, with numpy's `empty` or `zeros`."""
     size = math.prod(shape) * dtype.itemsize
     memory = allocate(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
@@ -94,11 +94,11 @@ def aligned(
     return array
 
 
-_STRIPE = 16  # rows; a stripe of both arrays fits the processor's cache
+_STRIPE = 16  # rows; a stripe of both arrays fits into the processor's cache
 
 
 def in_order(array: np.ndarray) -> np.ndarray:
-    """Return the array contiguous and aligned; itself if it already is."""
+    """Return the array contiguous and aligned; unchanged if it already is."""
     if not _in_columns(array):
         return np.require(array, requirements=["C", "A"])
     rows = np.empty(array.shape, array.dtype)
@@ -107,7 +107,7 @@ def in_order(array: np.ndarray) -> np.ndarray:
 
 
 def put(array: np.ndarray, target: np.ndarray) -> None:
-    """Copy values into `target`; for a column-major matrix, two to three times as fast as numpy."""
+    """Copy values into `target`. For a column-major matrix, this is two to three times as fast as numpy."""
     if not _in_columns(array):
         target[...] = array
         return

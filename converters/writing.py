@@ -1,4 +1,4 @@
-"""Writing weights: one file, or shards with an index."""
+"""Weights written as one file, or as shards with an index."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _BESIDE_WEIGHTS = 10**7  # bytes; headers, tokenizer and config
 
 
 def parse_size(size: int | str) -> int:
-    """Return a number of bytes from a number or a string such as "5GB" (10**9) or "5GiB" (2**30).
+    """Return the number of bytes in a size: an integer, or a string such as "5GB" (10**9) or "5GiB" (2**30).
 
     Raises:
-        ValueError: the size is neither, or not positive.
+        ValueError: it is not a size, or not positive.
     """
     match = (
         re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B)", size.strip(), re.IGNORECASE) if isinstance(size, str) else None
@@ -46,7 +46,7 @@ def parse_size(size: int | str) -> int:
 
 
 def plan_shards(sizes: Mapping[str, int], max_shard_size: int) -> list[list[str]]:
-    """Split names, in order, into shards of at most `max_shard_size` bytes; a larger tensor gets its own shard."""
+    """Split names, in order, into shards of at most `max_shard_size` bytes. A larger tensor gets a shard of its own."""
     shards: list[list[str]] = [[]]
     used = 0
     for name, size in sizes.items():
@@ -67,7 +67,7 @@ def save_weights(
     variant: str | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Write weights atomically, as a single file or shards, and remove those they replace.
+    """Write weights atomically, as a single file or shards, and delete the files that they replace.
 
     Args:
         folder: the folder, created if missing.
@@ -82,7 +82,7 @@ def save_weights(
 
     Raises:
         OSError: the disk has too little free space.
-        ValueError: the format cannot hold a tensor.
+        ValueError: the format cannot store a tensor.
     """
     tensors = to_file(tensors, format_.layout)
     sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
@@ -106,10 +106,10 @@ def save_weights(
 
 
 def check_free_space(folder: str | os.PathLike[str], size: int) -> None:
-    """Refuse to start if the disk has too little free space.
+    """Check that the disk has enough free space, before starting.
 
     Raises:
-        OSError: fewer than `size` bytes are free, plus a margin for the files beside the weights.
+        OSError: the free space is less than `size` bytes and a margin for the files beside the weights.
     """
     place = Path(folder).absolute()
     while not place.exists():
@@ -141,7 +141,7 @@ def _shard_names(file: str, count: int) -> list[str]:
 
 
 def weight_files(file: str, variant: str | None = None) -> re.Pattern[str]:
-    """Return a pattern of all file names of such weights: single file, shards of any number, index."""
+    """Return a pattern for all file names of such weights: the single file, shards in any number, and the index."""
     stem, _, suffix = with_variant(file, variant).rpartition(".")
     index = re.escape(with_variant(f"{file}.index.json", variant))
     return re.compile(rf"{re.escape(stem)}(-\d{{5}}-of-\d{{5}})?\.{suffix}|{index}")

@@ -219,8 +219,8 @@ class CLIPConfig(BaseConfig):
         text_config: the text tower's configuration, or a dict of its fields; copied.
         vision_config: the vision tower's configuration, or a dict of its fields; copied.
         projection_dim: width of the joint space. In a model of both towers it takes precedence over the towers' own.
+        logit_scale_init_value: initial logarithm of the inverse temperature.
         text_config_dict: from old files; overrides `text_config`, even with the defaults of omitted fields.
-        text_config_dict: from old files; overrides `text_config`, including with defaults for omitted fields.
         vision_config_dict: from old files; overrides `vision_config` in the same way.
         **kwargs: the fields of `ConfigFields`; others are kept.
 

@@ -1,4 +1,4 @@
-"""The subcommands of clip-zoo that work on checkpoints, one module each: they parse, call the library and print.
+"""The subcommands of clip-zoo that work on checkpoints, one module each: parse, call the library, print.
 
 Internal.
 """

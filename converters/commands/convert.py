@@ -13,7 +13,7 @@ from clip_core.commands.options import note_ignored_revision
 
 
 def _help_of_to() -> str:
-    """Return the help of `--to`, with the formats registered when the help is shown."""
+    """Return the help of `--to`, listing the formats that are registered when the help is shown."""
     from converters.formats import target_names
 
     *names, last = target_names()
@@ -33,7 +33,7 @@ def convert(
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Convert a checkpoint into another format; if it fails, the target is unchanged.
+    """Convert a checkpoint into another format. If this fails, the target is unchanged.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 
 def formats(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
-    """List the formats that can be read and written; a folder with several is read in the first of them.
+    """List the formats that can be read and written. If a folder contains several, the first in the list is read.
 
     Parameters
     ----------

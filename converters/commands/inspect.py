@@ -35,8 +35,8 @@ def inspect(
     revision
         A branch, tag or commit on the hub; ignored for a local source.
     values
-        Also read the weights: for a hash that is the same in every format, for NaN, and to compare several formats in
-        one folder.
+        Also read the weights, to compute a hash that is the same in every format, to find NaN, and to compare several
+        formats in one folder.
     json
         Print a JSON object instead of text.
     """

@@ -38,10 +38,9 @@ def verify(
     checkpoint
         A folder, a weight file or a hub id, in any format.
     against
-        Another checkpoint, such as the original of a converted one; each framework runs both, to compare them.
+        Another checkpoint, such as the original of a converted one. Each framework runs and compares both.
     frameworks
-        A comma-separated list of backends, and reference, which is float64 numpy. By default all that are
-        installed.
+        A comma-separated list of backends, and reference, which is float64 numpy. By default, all that are installed.
     dtype
         The dtype of weights and computation: fp32, bf16 or fp16.
     grad

@@ -6,7 +6,8 @@ from converters.formats import flax_msgpack, safetensors, tf_h5, torch_reading, 
 from converters.formats.format import Format
 from converters.naming.rules import FLAX, HUGGING_FACE, OPENAI, TENSORFLOW, Layout
 
-# A folder with several formats is read in the first of them. Everything that depends on a format reads its row.
+# If a folder contains several formats, the first in this table is read. Everything that depends on a format reads its
+# row.
 FORMATS = [
     Format(
         "safetensors",
@@ -102,5 +103,5 @@ def target_names() -> list[str]:
 
 
 def layouts() -> list[Layout]:
-    """Return the layouts of all formats, each once; Hugging Face's comes first."""
+    """Return the layouts of all formats without duplicates; Hugging Face's comes first."""
     return list(dict.fromkeys(format_.layout for format_ in FORMATS))

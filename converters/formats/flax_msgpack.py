@@ -1,7 +1,7 @@
-"""`flax_model.msgpack`: nested maps in MessagePack, whose leaves are arrays in Flax's extension types.
+"""`flax_model.msgpack`: nested maps in MessagePack with arrays as leaves, in Flax's extension types.
 
-An array is an extension that packs its shape, the name of its dtype, and its bytes. An array of more than 1 GiB is a
-map of pieces. The reader walks over the structure without reading the bytes; the writer writes one array at a time.
+An array is an extension with its shape, the name of its dtype, and its bytes. An array of more than 1 GiB is a map of
+pieces. The reader walks over the structure without reading the bytes. The writer writes one array at a time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Flax's extension types.
 _ARRAY, _NUMPY_SCALAR = 1, 3
 
-# Flax's mark of an array in pieces, and the largest piece in bytes.
+# Flax's marker of an array in pieces, and the maximum size of a piece in bytes.
 _CHUNKED = "__msgpack_chunked_array__"
 LARGEST_PIECE = 2**30
 
@@ -35,7 +35,7 @@ def read(path: Path) -> dict[str, TensorEntry]:
     """Return the tensors of a file, memory-mapped, by their names joined with "/".
 
     Raises:
-        ValueError: the file is not MessagePack, is truncated, or contains anything but arrays.
+        ValueError: the file is not MessagePack, is truncated, or contains anything other than arrays.
     """
     file = MappedFile(path)
     try:
@@ -43,12 +43,12 @@ def read(path: Path) -> dict[str, TensorEntry]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not a complete MessagePack file ({error}); download or save it again") from error
     if not isinstance(tree, dict):
-        raise ValueError("it is not a map of parameters, as Flax's files are")  # noqa: TRY004  the file is wrong
+        raise ValueError("expected a map of parameters, as in Flax's files")  # noqa: TRY004  the file is wrong
     return dict(_leaves(tree, "", file))
 
 
 def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
-    """Write a file, one tensor in memory at a time; see `clip_core.hub.files.staged` for doing it atomically.
+    """Write a file, one tensor in memory at a time; `clip_core.hub.files.staged` makes this atomic.
 
     Args:
         path: the file.
@@ -86,7 +86,7 @@ def _array(name: str, extension: Extension, file: MappedFile) -> TensorEntry:
             raise ValueError(f"{name} is not an array in Flax's encoding")
     dtype = _dtype(name, dtype_name)
     if math.prod(shape) * dtype.itemsize != content.end - content.start:
-        raise ValueError(f"{name} has shape {shape} but {content.end - content.start} bytes, which do not match")
+        raise ValueError(f"{name} has shape {shape} but {content.end - content.start} bytes, which does not match")
 
     start, end = extension.start + content.start, extension.start + content.end
 
@@ -153,7 +153,7 @@ def _write_in_pieces(file: BinaryIO, tensor: TensorEntry) -> None:
 
 
 def _write_array(file: BinaryIO, array: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Write the same bytes as Flax, without copying the values."""
+    """Write the same bytes as Flax without copying the values."""
     packer = msgpack.Packer()
     content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     inner = b"".join(

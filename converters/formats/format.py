@@ -1,4 +1,4 @@
-"""The description of a checkpoint format: everything that the rest of the package knows about it."""
+"""The description of a checkpoint format: everything the rest of the package knows about it."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 class Format:
     """A checkpoint format: its files, how to read and write them, and what its library expects.
 
-    `layout` is used for writing only. A reader detects it from the names in the file, as every library writes
-    safetensors.
+    `layout` is used only for writing. A reader detects the layout from the names in the file, because all libraries
+    write safetensors.
 
     Attributes:
         name: the name by which users select the format.
         file: the file of an unsharded checkpoint; `<file>.index.json` lists the shards of a sharded one.
-        suffixes: the extensions by which a single file is recognized.
-        read: returns the tensors of one file by their names in it, unread.
-        write: writes tensors, by their names in the file, to one file.
+        suffixes: the file name extensions that identify a single file.
+        read: returns the tensors of one file, unread, by their names in it.
+        write: writes tensors to one file, by their names in the file.
         layout: the names and layout of the tensors that the format's library expects.
-        libraries: the libraries that read the files, besides clip-zoo.
-        companions: the files beside the weights, by their name in `converters.sidecars.companions.COMPANIONS`.
-        sharded: True if those libraries read a checkpoint in several files.
+        libraries: the libraries that read the files, other than clip-zoo.
+        companions: the files beside the weights: a name in `converters.sidecars.companions.COMPANIONS`.
+        sharded: True if those libraries can read a checkpoint in several files.
         written: False for a legacy format that is only read.
-        index_name: turns the name of a tensor in the file into its name in the index.
-        metadata: returns the metadata of a file, in which transformers expects the key `format`; None if the format
-            has no metadata.
+        index_name: converts the name of a tensor in the file to its name in the index.
+        metadata: returns the metadata of a file, where transformers expects the key `format`; None if the format has no
+            metadata.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A file whose parts are memory-mapped, each for as long as its arrays live, or read into arrays."""
+"""A file whose parts are read into arrays, or memory-mapped for as long as their arrays exist."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# Parts within the same stretch of bytes share one map, as each map occupies a file descriptor.
+# Parts in the same range of bytes share one map, because each map occupies a file descriptor.
 _STRETCH = 2**26
 
 
 class MappedFile:
-    """A file that hands out parts of itself as arrays of bytes.
+    """A file that returns parts of itself as arrays of bytes.
 
-    One map of the whole file would keep every touched page resident. A map per stretch releases its pages with the last
-    array in it, so streaming through a checkpoint needs little more memory than the largest tensor. The file is opened
-    once, so replacing it later has no effect.
+    One map of the entire file would keep every page that was read in memory. One map per range releases its pages with
+    its last array, so streaming through a checkpoint needs little more memory than the largest tensor. The file is
+    opened once, so replacing it later has no effect.
 
     Args:
         path: the file.
@@ -33,7 +33,7 @@ class MappedFile:
         self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         weakref.finalize(self, os.close, self._descriptor)
         self.size = os.fstat(self._descriptor).st_size
-        self._reading = Lock()  # the descriptor has a single position
+        self._reading = Lock()  # all threads share the descriptor's position
         self._maps: weakref.WeakValueDictionary[tuple[int, int], mmap.mmap] = weakref.WeakValueDictionary()
 
     def part(self, start: int, end: int) -> np.ndarray:
@@ -70,4 +70,4 @@ class MappedFile:
 
     def _check(self, end: int) -> None:
         if end > self.size:
-            raise ValueError(f"it is truncated: it has {self.size} bytes, and its header announces {end}")
+            raise ValueError(f"it is truncated: it has {self.size} bytes, but its header requires {end}")

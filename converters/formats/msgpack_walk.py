@@ -1,4 +1,4 @@
-"""A walk over MessagePack that does not read binary content, but returns its position."""
+"""A walk over MessagePack that returns the position of binary content instead of reading it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Extension(NamedTuple):
-    """An extension, or plain binary content, in the buffer.
+    """An extension or plain binary content in the buffer.
 
     Attributes:
         code: the extension's type; None for binary content.
@@ -24,7 +24,7 @@ class Extension(NamedTuple):
     end: int
 
 
-# First byte: the kind of value, and the number of bytes that encode its length.
+# First byte -> the kind of value, and the number of bytes that encode its length.
 _SIZED = {
     0xC4: ("binary", 1),
     0xC5: ("binary", 2),
@@ -40,9 +40,9 @@ _SIZED = {
     0xDE: ("map", 2),
     0xDF: ("map", 4),
 }
-# First bytes that encode the size themselves: range, and kind of value.
+# First bytes that also encode the size: their range -> the kind of value.
 _SMALL = ((0x80, 0x90, "map"), (0x90, 0xA0, "array"), (0xA0, 0xC0, "text"))
-# First byte of a number, a boolean or nil: the number of bytes that follow.
+# First byte of a number, a boolean or nil -> the number of bytes that follow.
 _PLAIN = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8}
 _PLAIN |= {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
 
@@ -58,7 +58,7 @@ def walk(data: np.ndarray) -> Any:
     except IndexError as error:
         raise ValueError(f"it ends inside a value ({error})") from error
     if end != len(data):
-        raise ValueError(f"{len(data) - end} bytes follow its end")
+        raise ValueError(f"{len(data) - end} bytes follow the value")
     return value
 
 
@@ -80,7 +80,7 @@ def _value(data: np.ndarray, start: int) -> tuple[Any, int]:
         return values, start
     end = start + size + (kind == "extension")
     if end > len(data):
-        raise ValueError(f"it is truncated: it has {len(data)} bytes, and at least {end} are announced")
+        raise ValueError(f"it is truncated: it has {len(data)} bytes, but needs at least {end}")
     if kind == "extension":
         return Extension(int(data[start : start + 1].view("i1")[0]), start + 1, end), end
     if kind == "binary":
@@ -90,7 +90,7 @@ def _value(data: np.ndarray, start: int) -> tuple[Any, int]:
 
 
 def _head(data: np.ndarray, start: int) -> tuple[str, int, int]:
-    """Return the kind of the value at a position, its size in items or bytes, and the start of its content."""
+    """Return the kind of the value at a position, its size in items or bytes, and the position of its content."""
     first = int(data[start])
     if first in _SIZED:
         kind, width = _SIZED[first]

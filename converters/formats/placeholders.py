@@ -1,4 +1,4 @@
-"""Inert stand-ins for the objects in a pickle that are not tensors, such as a training script's arguments."""
+"""Inert placeholders for the objects in a pickle that are not tensors, such as a training script's arguments."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 
 class Placeholder:
-    """An object of a pickle whose class was neither imported nor called.
+    """An object in a pickle whose class was neither imported nor called.
 
-    It takes everything that an unpickler may do to an object, and keeps nothing of it.
+    It accepts every operation of an unpickler and ignores the data.
 
     Attributes:
         full_name: the module and the name in the pickle.
@@ -21,7 +21,7 @@ class Placeholder:
         pass
 
     def __call__(self, *_: Any, **__: Any) -> Placeholder:
-        """Return the object itself: a pickle may call what an earlier call returned."""
+        """Return this object: a pickle may call the result of an earlier call."""
         return self
 
     def __setstate__(self, state: Any) -> None:
@@ -31,27 +31,27 @@ class Placeholder:
         pass
 
     def append(self, item: Any) -> None:
-        """Ignore an item of what was a list."""
+        """Ignore an item of a list."""
 
     def extend(self, items: Any) -> None:
-        """Ignore the items of what was a list."""
+        """Ignore several items of a list."""
 
     def add(self, item: Any) -> None:
-        """Ignore an item of what was a set."""
+        """Ignore an item of a set."""
 
 
 def placeholder_named(module: str, name: str) -> type[Placeholder]:
-    """Return a class of placeholders.
+    """Return a class of placeholders for a class or function in a pickle.
 
     Args:
-        module: the module of the class or function that it stands for, as the pickle states it.
-        name: the name there.
+        module: the module of the class or function, as stated in the pickle.
+        name: its name in that module.
     """
     return type("Placeholder", (Placeholder,), {"__slots__": (), "full_name": f"{module}.{name}"})
 
 
 def name_of_placeholder(value: Any) -> str:
-    """Return the full name of a placeholder or a class of placeholders; an empty string for anything else.
+    """Return the full name of a placeholder or of a class of placeholders; an empty string for anything else.
 
     Args:
         value: any object.

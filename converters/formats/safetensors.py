@@ -1,7 +1,7 @@
 """The safetensors format: eight bytes of header length, a JSON header, and the tensors.
 
-The library checks the header. Here tensors are memory-mapped, while the library would copy them, and written one at a
-time, while the library needs all of them in memory.
+The library checks the header. Tensors are memory-mapped here, whereas the library copies them. They are written one at
+a time, whereas the library needs all of them in memory.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ def read(path: Path) -> dict[str, TensorEntry]:
 
 
 def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
-    """Write a file, one tensor in memory at a time; see `clip_core.hub.files.staged` for doing it atomically.
+    """Write a file, one tensor in memory at a time; `clip_core.hub.files.staged` makes this atomic.
 
     Raises:
-        ValueError: a dtype has no name in the format.
+        ValueError: the format has no name for a dtype.
     """
     # Wide dtypes first, so that every tensor starts at a multiple of its item size.
     order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
@@ -92,7 +92,7 @@ def _checked_header(path: Path) -> _Header:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="np"):  # checks the header: lengths, offsets, holes, the file's end
+        with safe_open(path, framework="np"):  # checks lengths, offsets, gaps and the end of the file
             pass
     except SafetensorError as error:
         raise ValueError(f"not a complete safetensors file ({error}); download or save it again") from error

@@ -1,7 +1,7 @@
-"""`tf_model.h5`, as transformers' TensorFlow classes write it: HDF5 in the layout of Keras 2.
+"""`tf_model.h5`, as written by transformers' TensorFlow classes: HDF5 in the layout of Keras 2.
 
-A single file has a group for each layer of the model (for CLIP, `clip`), whose attribute `weight_names` lists its
-tensors. A shard has the tensors only, listed in its attribute `layer_names`.
+A single file has a group for each layer of the model (for CLIP, `clip`). The group's attribute `weight_names` lists its
+tensors. A shard has only the tensors, listed in its attribute `layer_names`.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 DTYPES = tuple(np.dtype(name) for name in ("float64", "float32", "float16", "int64", "int32", "int8", "uint8", "bool"))
 
-# The first part of every tensor's name is the model object, which readers skip. The layer under it is `clip`, except
-# for the head of a classifier.
+# The first part of every tensor's name is the model object, which readers skip. The next part, the layer, is `clip`
+# except for the head of a classifier.
 _MODEL, _LAYER, _HEAD = "tfclip_model", "clip", "classifier"
 
-# HDF5 limits the size of attributes; Keras splits a longer one into several with numbered names.
+# HDF5 limits the size of attributes. Keras splits a longer one into several, with numbered names.
 _LARGEST_ATTRIBUTE = 64512
 
 
 def read(path: Path) -> dict[str, TensorEntry]:
-    """Return the tensors of a single file or shard; contiguous ones are memory-mapped.
+    """Return the tensors of a single file or a shard; contiguous tensors are memory-mapped.
 
     Raises:
         ValueError: the file is not HDF5, or is truncated.
@@ -46,14 +46,14 @@ def read(path: Path) -> dict[str, TensorEntry]:
 
 
 def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
-    """Write a file, one tensor in memory at a time; see `clip_core.hub.files.staged` for doing it atomically.
+    """Write a file, one tensor in memory at a time; `clip_core.hub.files.staged` makes this atomic.
 
     Args:
-        path: the file. A name such as `tf_model-00001-of-00002.h5` makes it a shard, which is laid out differently.
+        path: the file. With a name such as `tf_model-00001-of-00002.h5`, it gets the different layout of a shard.
         tensors: by their names in TensorFlow's layout, such as "text_model/embeddings/token_embedding/weight".
 
     Raises:
-        ValueError: the format lacks a dtype.
+        ValueError: HDF5 lacks a dtype.
     """
     import h5py
 
@@ -94,7 +94,7 @@ def name_in_index(name: str) -> str:
 
 
 def _name_in_shard(name: str) -> str:
-    """Return the name under its layer, with TensorFlow's suffix of a variable's first output."""
+    """Return the name below the layer, with the suffix that TensorFlow gives a variable's first output."""
     return f"{name}:0" if name.startswith(f"{_HEAD}/") else f"{_LAYER}/{name}:0"
 
 

@@ -1,9 +1,9 @@
 """PyTorch's files (`torch.save`), read without PyTorch and without running code from a pickle.
 
-A file is a pickle with its tensors as raw storages: in a zip archive since PyTorch 1.6, and concatenated in one file
-before that. The pickle in OpenAI's TorchScript archives contains modules. The unpickler knows only tensors, plain
-containers and modules without their code. Whatever else a training script saved beside the weights becomes a
-`Placeholder`, without importing or calling anything, so a file cannot run code.
+A file contains a pickle and the raw storages of its tensors: since PyTorch 1.6 in a zip archive, before that
+concatenated in one file. The pickle in OpenAI's TorchScript archives contains modules. The unpickler supports only
+tensors, plain containers and modules without their code. Any other object that a training script saved becomes a
+`Placeholder`. Nothing is imported or called, so a file cannot run code.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LOCAL_HEADER_SIZE, _LOCAL_HEADER_LENGTHS = 30, slice(26, 30)
 
 @dataclass
 class _Storage:
-    """A storage that the pickle refers to, and the position of its bytes once known."""
+    """A storage that the pickle refers to, and the position of its bytes once that is known."""
 
     key: str
     dtype: np.dtype
@@ -49,7 +49,7 @@ class _Storage:
     size: int = 0
 
     def of(self, count: int) -> MappedFile:
-        """Return the file, if the storage is in it and has at least `count` values.
+        """Return the file, after checking that it contains the storage with at least `count` values.
 
         Raises:
             ValueError: the storage is missing or too small.
@@ -65,7 +65,7 @@ class _Storage:
 def read(path: Path) -> dict[str, TensorEntry]:
     """Return the tensors of a state dict, or of a TorchScript module.
 
-    The state dict may be nested under the keys of `_WRAPPERS`. Other values beside the tensors are ignored.
+    The state dict may be nested under the keys of `_WRAPPERS`. Values other than tensors are ignored.
 
     Raises:
         ValueError: the file is not PyTorch's, is truncated, or contains no state dict.
@@ -92,7 +92,7 @@ def read(path: Path) -> dict[str, TensorEntry]:
 
 
 def _state_dict(value: Any, depth: int) -> dict[str, TensorEntry] | None:
-    """Return the tensors of the innermost wrapped dict that has any, or else of `value`; None if there are none.
+    """Return the tensors of the innermost wrapped dict that has any, otherwise those of `value`; None if it has none.
 
     An empty dict is a state dict without tensors.
     """
@@ -107,11 +107,11 @@ def _state_dict(value: Any, depth: int) -> dict[str, TensorEntry] | None:
 
 
 def _described(value: Any) -> str:
-    """Describe what stands in place of a state dict."""
+    """Describe the value found instead of a state dict."""
     inner = value.values() if isinstance(value, dict) else [value]
     names = [name for item in inner if (name := name_of_placeholder(item))]
     if names:
-        return f"{names[0]}, which is not a tensor and was not loaded, as that could run code"
+        return f"{names[0]}, which is not a tensor; it was not loaded because that could run code"
     return f"a {type(value).__name__}"
 
 
@@ -134,7 +134,7 @@ def _read_archive(path: Path, mapped: MappedFile) -> Any:
         def attach(storage: _Storage) -> None:
             info = starts[f"{folder}data/{storage.key}"]
             if info.compress_type != zipfile.ZIP_STORED:
-                raise ValueError(f"{info.filename} is compressed, which PyTorch never does")
+                raise ValueError(f"{info.filename} is compressed, which PyTorch does not support")
             header = mapped.part(info.header_offset, info.header_offset + _LOCAL_HEADER_SIZE)
             start = info.header_offset + _LOCAL_HEADER_SIZE + int(header[_LOCAL_HEADER_LENGTHS].view("<u2").sum())
             storage.file, storage.start, storage.size = mapped, start, info.file_size
@@ -151,9 +151,9 @@ def _read_legacy(path: Path) -> Any:
     with path.open("rb") as file:
         magic = _Unpickler(file).load()
         if magic != _LEGACY_MAGIC:
-            raise ValueError(f"it does not begin like PyTorch's files; it contains {_described(magic)}")
+            raise ValueError(f"expected the start of a PyTorch file, but found {_described(magic)}")
         _Unpickler(file).load()  # the protocol's version
-        _Unpickler(file).load()  # byte order and sizes of the machine that wrote it
+        _Unpickler(file).load()  # byte order and type sizes of the writer's machine
         value = _Unpickler(file, remember).load()
         mapped = MappedFile(path)
         for key in _Unpickler(file).load():
@@ -200,16 +200,14 @@ class _Unpickler(pickle.Unpickler):
         if module.startswith("__torch__"):
             return _ScriptModule
         if module == "torch.jit._pickle":
-            return _first  # marks lists of one type
+            return _first  # TorchScript's marker of typed lists
         if module == "torch._utils" and name.startswith("_rebuild") and (module, name) not in known:
-            raise ValueError(
-                f"it contains a tensor of a kind that cannot be read ({module}.{name}); save dense tensors"
-            )
+            raise ValueError(f"it contains a tensor of an unsupported kind ({module}.{name}); save dense tensors")
         return known.get((module, name)) or placeholder_named(module, name)
 
     def persistent_load(self, pid: Any) -> Any:
         kind, dtype, key, *_ = pid
-        if kind == "module" and name_of_placeholder(dtype):  # a class with its source code, before PyTorch 1.6
+        if kind == "module" and name_of_placeholder(dtype):  # before PyTorch 1.6: a class with its source code
             return dtype
         if kind != "storage" or not isinstance(dtype, np.dtype) or self.on_storage is None:
             raise ValueError(f"it refers to {pid!r}, which is not a storage")
@@ -221,7 +219,7 @@ class _Unpickler(pickle.Unpickler):
 
 def _tensor(storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> TensorEntry:
     numbers = (offset, *shape, *stride)
-    # A negative value would lead out of the storage, into the memory before it.
+    # Negative values would lead to memory outside of the storage.
     if len(shape) != len(stride) or not all(isinstance(number, int) and number >= 0 for number in numbers):
         raise ValueError(f"it contains a tensor of the impossible shape {shape}, stride {stride} and offset {offset}")
 
@@ -252,9 +250,9 @@ def _parameter(data: TensorEntry, *_: Any) -> TensorEntry:
 
 
 def _with_attributes(rebuild: Any, _: Any, arguments: tuple[Any, ...], *__: Any) -> TensorEntry:
-    """Return a tensor to which a program has added attributes; PyTorch also writes its own subclasses like this."""
+    """Return a tensor to which a program added attributes; PyTorch also stores its own subclasses this way."""
     if rebuild not in (_tensor, _parameter):
-        raise ValueError("it contains a tensor of a kind that cannot be read; save dense tensors")
+        raise ValueError("it contains a tensor of an unsupported kind; save dense tensors")
     tensor: TensorEntry = rebuild(*arguments)
     return tensor
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from clip_core.modeling.parameters import AnyConfig
     from converters.checkpoint import Checkpoint
 
-# The fields of a configuration that change the computation.
+# The fields of a configuration that affect the computation.
 _FIELDS = (
     "attention_dropout",
     "eos_token_id",
@@ -48,12 +48,12 @@ class Difference:
     """The differences between two checkpoints.
 
     Attributes:
-        only_in_a: the names that the second lacks.
-        only_in_b: the names that the first lacks.
-        shapes: both shapes of tensors whose shapes differ; their values are not compared.
-        dtypes: both dtypes of tensors whose dtypes differ.
-        values: the changes of tensors whose values differ.
-        config: both values of each field of configuration or preprocessing that differs and changes the computation.
+        only_in_a: the names that the second checkpoint lacks.
+        only_in_b: the names that the first checkpoint lacks.
+        shapes: both shapes of each tensor whose shapes differ; the values of such tensors are not compared.
+        dtypes: both dtypes of each tensor whose dtypes differ.
+        values: the changes of each tensor whose values differ.
+        config: both values of each field of configuration or preprocessing that affects the computation and differs.
         identical: the number of tensors with the same values.
     """
 
@@ -84,7 +84,7 @@ def diff(a: str | os.PathLike[str], b: str | os.PathLike[str], **options: Unpack
 
     Args:
         a: a folder, file or hub id, in any format.
-        b: another one.
+        b: another checkpoint.
         **options: hub options; see `clip_core.hub.HubOptions`.
 
     Returns:
@@ -128,7 +128,7 @@ def _compare_tensor(name: str, a: Checkpoint, b: Checkpoint, difference: Differe
 
 
 def _stated(checkpoint: Checkpoint, source: str | os.PathLike[str], options: HubOptions) -> dict[str, Any]:
-    """Return the fields of configuration and preprocessing that change the computation."""
+    """Return the fields of configuration and preprocessing that affect the computation."""
     try:
         description = describe(checkpoint, source, **options)
     except FileNotFoundError:
@@ -139,14 +139,14 @@ def _stated(checkpoint: Checkpoint, source: str | os.PathLike[str], options: Hub
 
 
 def computing_fields(config: AnyConfig) -> dict[str, Any]:
-    """Return the fields of a configuration that change the computation, by name."""
+    """Return the fields of a configuration that affect the computation, by name."""
     fields = {name: getattr(config, name) for name in _FIELDS if hasattr(config, name)}
     if isinstance(config, CLIPTextConfig) and pools_at_largest_id(config):
-        fields["eos_token_id"] = LARGEST_ID  # the legacy value and the largest id mean the same
+        fields["eos_token_id"] = LARGEST_ID  # the legacy value and the largest id are equivalent
     if fields.get("hidden_act") in TANH_GELU:
         fields["hidden_act"] = TANH_GELU[0]
     for key in config.sub_configs:
         tower = computing_fields(getattr(config, key))
-        tower.pop("projection_dim")  # in a full model, the top level's applies
+        tower.pop("projection_dim")  # in a full model, the top level's value applies
         fields |= {f"{key}.{name}": value for name, value in tower.items()}
     return fields

@@ -1,4 +1,4 @@
-"""The facts about a checkpoint: format, model, preprocessing, and the traps in it."""
+"""Facts about a checkpoint: format, model, preprocessing and known traps."""
 
 from __future__ import annotations
 
@@ -50,23 +50,23 @@ _TOWER_FIELDS = {
 
 @dataclass
 class Inspection:
-    """The facts about a checkpoint.
+    """Facts about a checkpoint.
 
     Attributes:
         source: the checkpoint.
-        format: the format that was read, by its name in `converters.formats.FORMATS`.
-        formats: all formats in which the folder has weights.
+        format: the format that was read: a name in `converters.formats.FORMATS`.
+        formats: all formats of weights in the folder.
         layout: the name of the tensors' layout.
         files: the size of each weight file in bytes.
         class_name: the model class.
-        config_from: the file of the configuration, or its other origin.
+        config_from: the file that the configuration comes from, or another origin.
         towers: "text" and "vision", each with its main fields.
         projection_dim: the width of the joint space; None for a model without projection.
         parameters: the number of parameter values.
         dtypes: the number of values of each dtype.
         preprocessing: the settings of the preprocessing; None if they are unknown.
-        sha256: the hash of the weights, as `scan_weights` defines it; None if they were not read.
-        warnings: the explanation of each trap that was found, by its name in `TRAPS`.
+        sha256: the hash of the weights as defined by `scan_weights`; None if they were not read.
+        warnings: an explanation of each trap found, by its name in `TRAPS`.
     """
 
     source: str
@@ -95,7 +95,7 @@ def inspect(source: str | os.PathLike[str], *, values: bool = True, **options: U
     Args:
         source: a folder, file or hub id, in any format.
         values: also read the weights, to hash them, find NaN and infinity, and compare several formats in one folder.
-            Otherwise only headers and configurations are read.
+            False reads only headers and configurations.
         **options: hub options; see `clip_core.hub.HubOptions`.
 
     Returns:
@@ -134,11 +134,11 @@ class WeightScan:
 
 
 def scan_weights(checkpoint: Checkpoint) -> WeightScan:
-    """Read every tensor once, one at a time, for a hash that is the same in every format.
+    """Read every tensor once, one at a time, and return a hash that is the same in every format.
 
-    The hash is the SHA-256 of all parameters in the order of their canonical names. Each contributes its name in UTF-8,
-    a zero byte, the dtype's name, a zero byte, the shape in decimal separated by commas, a zero byte, and the values in
-    little-endian bytes, the last axis fastest.
+    The hash is the SHA-256 of all parameters in the order of their canonical names. Each parameter contributes its name
+    in UTF-8, a zero byte, the dtype's name, a zero byte, the shape in decimal separated by commas, a zero byte, and the
+    values as little-endian bytes with the last axis fastest.
     """
     found, digest = WeightScan(), hashlib.sha256()
     with progress(sum(entry.nbytes for entry in checkpoint.entries.values()), "Hashing") as advance:
@@ -164,7 +164,7 @@ def _facts(
         check_fit(checkpoint, description.config, description.class_name, advice="")
     except CheckpointError as error:
         misfit = str(error)
-    # A file given by name has no alternatives.
+    # A file given by name has no alternative formats.
     formats = [format_.name for format_ in formats_in(folder, **rest)] if folder == source else []
     return Facts(
         source=str(source),
@@ -210,7 +210,7 @@ def _tower(config: Any) -> dict[str, Any]:
 def _disagreeing(
     source: str | os.PathLike[str], taken: Checkpoint, formats: list[str], **options: Unpack[HubOptions]
 ) -> dict[str, str]:
-    """Return the differences between `taken` and each other format in the folder, if there are any."""
+    """Return the differences, if any, between `taken` and each other format in the folder."""
     found = {}
     for name in formats:
         if taken.format is not None and name == taken.format.name:

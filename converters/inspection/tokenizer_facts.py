@@ -1,4 +1,4 @@
-"""The facts in a checkpoint's tokenizer files, read without building a tokenizer."""
+"""Facts in a checkpoint's tokenizer files, read without building a tokenizer."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _UNLIMITED = 10**9  # transformers writes 1e30 for a tokenizer without a limit
 
 @dataclass
 class TokenizerFacts:
-    """The facts about a tokenizer.
+    """Facts about a tokenizer.
 
     Attributes:
         size: the largest id plus one.
         added: the number of tokens added to the original vocabulary.
-        eos_token_id: the id of the token that ends a text, if the files state it.
-        pad_token_id: the id of the padding token, if the files state it.
-        max_length: the maximum length of a text, if the files state it.
+        eos_token_id: the id of the token that ends a text, if stated.
+        pad_token_id: the id of the padding token, if stated.
+        max_length: the maximum length of a text, if stated.
     """
 
     size: int
@@ -43,7 +43,7 @@ def tokenizer_facts(source: str | os.PathLike[str], **options: Unpack[HubOptions
     found = {name: _read(source, name, **options) for name in names}
     try:
         return _facts(found, lambda: _read(source, "vocab.json", **options))
-    except (AttributeError, KeyError, TypeError) as error:  # JSON of another structure
+    except (AttributeError, KeyError, TypeError) as error:  # the JSON has another structure
         raise ValueError(
             f"{source}: its tokenizer files do not have the structure of a CLIP tokenizer's: {error}"
         ) from error

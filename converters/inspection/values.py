@@ -1,4 +1,4 @@
-"""Comparison of large arrays in float64, block by block, without a float64 copy of the whole."""
+"""Comparison of large arrays in float64, block by block, without converting entire arrays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Change:
     """The difference between the values of two arrays.
 
     Attributes:
-        absolute: the largest absolute difference; infinite if a value is NaN or infinite in one array only.
+        absolute: the largest absolute difference; infinite if a value is NaN or infinite in only one array.
         relative: `absolute` divided by the largest absolute value of the first array.
         count: the number of values that differ.
     """
@@ -30,7 +30,7 @@ class Change:
 
 
 def change_between(a: np.ndarray, b: np.ndarray) -> Change:
-    """Return the difference between two arrays of one shape; NaN equals NaN."""
+    """Return the difference between two arrays of the same shape; NaN equals NaN."""
     change, size = Change(0.0, 0.0, 0), 0.0
     for block, other_block in zip(_blocks(a), _blocks(b), strict=True):
         size = max(size, _largest(block))

@@ -1,1 +1,1 @@
-"""The names and layouts of each library: tables of rules, read in both directions. Internal."""
+"""The names and layouts of each library: tables of rules, usable in both directions. Internal."""

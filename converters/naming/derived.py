@@ -1,7 +1,7 @@
-"""Comparison of a checkpoint with a subclass of a model class, which may add parameters to CLIP's.
+"""Comparison of a checkpoint with a user's subclass of a model class, which may have additional parameters.
 
-The checkpoint may be of the subclass itself, with the same names, or a plain CLIP. The names of a plain CLIP lack the
-prefix under which the subclass holds it (`base_model_prefix`).
+The checkpoint may be of the subclass, with the same names, or a plain CLIP checkpoint. A plain CLIP checkpoint lacks
+the prefix under which the subclass holds CLIP (`base_model_prefix`).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from converters.checkpoint import Checkpoint
     from converters.tensors import TensorEntry
 
-# The first segments of names that a checkpoint must hold for a subclass, whose classifier is its own.
+# First segments of the names that a checkpoint must contain for a subclass, whose classifier is its own.
 _CLIPS_OWN = ROOTS - {"classifier"}
 
 
 @dataclass
 class Parameters:
-    """The parameters of a model of a subclass.
+    """The parameters of a user's subclass.
 
     Attributes:
         shapes: shapes by name.
@@ -48,20 +48,20 @@ def fit_derived(
     may_lack: bool = False,
     ignore_mismatched_sizes: bool = False,
 ) -> tuple[LoadReport, list[str], dict[str, TensorEntry]]:
-    """Compare a checkpoint with a model of a subclass, as `matching.check_fit` does with a class of CLIP.
+    """Compare a checkpoint with a user's subclass, as `matching.check_fit` compares it with a class of CLIP.
 
-    Parameters that the subclass adds to CLIP's may be missing, and unexpected tensors are ignored.
+    Parameters that the subclass adds may be missing from the checkpoint, and unexpected tensors are ignored.
 
     Args:
         checkpoint: the checkpoint, opened with `as_named=True`; no tensor is read.
         parameters: the parameters of the model.
         model_class: the subclass, with its `base_model_prefix` and `_keys_to_ignore_on_load_...`.
-        strict: refuse a checkpoint that lacks parameters of CLIP.
-        may_lack: accept it even so, as the caller initializes them.
+        strict: raise an error for a checkpoint that lacks parameters of CLIP.
+        may_lack: accept such a checkpoint nevertheless, because the caller initializes them.
         ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
 
     Returns:
-        The report, the parameters to initialize, and the tensors of the others by parameter.
+        The report, the parameters to initialize, and the tensors for all other parameters.
 
     Raises:
         CheckpointError: the checkpoint does not fit.
@@ -99,7 +99,7 @@ def fit_derived(
 
 
 def _found(checkpoint: Checkpoint, names: Iterable[str], prefix: str) -> tuple[dict[str, str], list[str]]:
-    """Return the key in `checkpoint.entries` of each parameter that the checkpoint has, and the keys left over."""
+    """Return the key in `checkpoint.entries` of each parameter found there, and the keys left over."""
     exact = {name: name for name in names if name in checkpoint.entries}
     others = [name for name in checkpoint.entries if name not in exact]
     try:
@@ -116,7 +116,7 @@ def _found(checkpoint: Checkpoint, names: Iterable[str], prefix: str) -> tuple[d
 
 
 def _without(names: Iterable[str], patterns: Iterable[str] | None) -> list[str]:
-    """Return the names, in order, that no regular expression is found in."""
+    """Return the names, in order, that match no regular expression."""
     compiled = [re.compile(pattern) for pattern in patterns or ()]
     return [name for name in names if not any(pattern.search(name) for pattern in compiled)]
 

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from clip_core.modeling.parameters import AnyConfig
 
 ADVICE = (
-    "\nIf this is intended, pass strict=False to initialize missing parameters and ignore unexpected ones, "
-    "ignore_mismatched_sizes=True to initialize those of another shape."
+    "\nIf this is intended, pass strict=False to initialize missing parameters and ignore unexpected tensors, "
+    "ignore_mismatched_sizes=True to initialize parameters of another shape."
 )
 
-# The field of the configuration that sets the length of an axis: the parameter, its axis, the field.
+# The configuration's field that determines the length of an axis: the parameter, its axis, the field.
 _FIELDS = (
     ("text_model.embeddings.position_embedding.weight", 0, "text_config.max_position_embeddings"),
     ("text_model.embeddings.token_embedding.weight", 0, "text_config.vocab_size"),
@@ -36,7 +36,7 @@ _FIELDS = (
     ("classifier.weight", 0, "num_labels"),
 )
 
-_SHOWN = 20  # names of each kind in a message; a foreign checkpoint would print hundreds
+_SHOWN = 20  # names of each kind in a message; another kind of model would list hundreds
 
 
 @dataclass
@@ -44,12 +44,13 @@ class LoadReport:
     """The comparison of a checkpoint's tensors with a model's parameters.
 
     Attributes:
-        matched: the parameters that the checkpoint has in the right shape.
-        missing: the parameters that it lacks.
-        unexpected: the tensors that the model does not have.
-        other_parts: the tensors of a part of CLIP that the model lacks, such as the vision tower when a text model is
-            loaded; not a fault.
-        mismatched: name, shape in the checkpoint and shape in the model of each parameter whose shapes differ.
+        matched: the parameters that the checkpoint contains in the right shape.
+        missing: the parameters that the checkpoint lacks.
+        unexpected: the tensors that the model lacks.
+        other_parts: the tensors of a part of CLIP that the model lacks, such as those of the vision tower if a text
+            model is loaded. They are not a fault.
+        mismatched: the name, the shape in the checkpoint and the shape in the model of each parameter whose shapes
+            differ.
     """
 
     matched: list[str] = field(default_factory=list)
@@ -59,7 +60,7 @@ class LoadReport:
     mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
 
     def loading_info(self) -> dict[str, list[object]]:
-        """Return the report as `output_loading_info=True` returns it, with transformers' keys."""
+        """Return the report in the form of `output_loading_info=True`, with transformers' keys."""
         return {
             "missing_keys": list(self.missing),
             "unexpected_keys": [*self.unexpected, *self.other_parts],
@@ -86,17 +87,17 @@ def check_fit(
     new_head: bool = False,
     advice: str = ADVICE,
 ) -> tuple[LoadReport, list[str]]:
-    """Compare a checkpoint with a model class; one error lists everything that does not fit.
+    """Compare a checkpoint with a model class; a single error lists everything that does not fit.
 
     Args:
         checkpoint: the checkpoint; no tensor is read.
-        config: the model's configuration. Its `projection_dim` comes from the weight if no file states it.
+        config: the model's configuration. `projection_dim` comes from the weight if no file states it.
         class_name: the model class.
         strict: False initializes missing parameters and ignores unexpected tensors.
-        may_lack: accept missing parameters even so, as the caller initializes them.
+        may_lack: accept missing parameters nevertheless, because the caller initializes them.
         ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
         new_head: initialize a classifier that the checkpoint lacks.
-        advice: the end of the error's message.
+        advice: the end of the error message.
 
     Returns:
         The report, and the parameters to initialize.
@@ -139,11 +140,11 @@ def match(table: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint) -> LoadR
 
 
 def fields_at_fault(faults: LoadReport, checkpoint: Checkpoint) -> str:
-    """Return lines that name the fields of the configuration that contradict a checkpoint's shapes.
+    """Return lines that name the configuration's fields that contradict the shapes in a checkpoint.
 
     Args:
         faults: the tensors that do not fit.
-        checkpoint: the checkpoint, for the number of its layers.
+        checkpoint: the checkpoint, for its number of layers.
     """
     lines = dict.fromkeys([*_fields_of_shapes(faults), *_fields_of_layers(faults, checkpoint)])
     return "\n" + _section("at fault in the configuration", list(lines)) if lines else ""
@@ -170,13 +171,13 @@ def _fields_of_layers(faults: LoadReport, checkpoint: Checkpoint) -> list[str]:
 
 
 def _layers(tower: str, names: Iterable[str]) -> set[str]:
-    """Return the indices of a tower's layers among names of parameters."""
+    """Return the indices of a tower's layers found in the names of parameters."""
     layer = re.compile(rf"\b{tower}_model\.encoder\.layers\.(\d+)\.")
     return {found[1] for name in names if (found := layer.search(name))}
 
 
 def adopt_projection(config: AnyConfig, checkpoint: Checkpoint) -> None:
-    """Take `projection_dim` from the weight if neither file nor caller states it."""
+    """Take `projection_dim` from the weight if neither a file nor the caller states it."""
     if config.projection_dim_stated:
         return
     for name in checkpoint:

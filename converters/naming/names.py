@@ -1,8 +1,8 @@
 """Translation between the names in files and the canonical names.
 
-The canonical names are those of the PyTorch `state_dict` of transformers 4.57 (`text_model.encoder.layers.0...`).
-Files may add the prefixes of a larger model (`clip.`, `model.`, DDP's `module.`, `torch.compile`'s `_orig_mod.`), and
-transformers 5.6 writes a single tower without its `text_model.` (its issue 44431).
+The canonical names are those of the PyTorch `state_dict` in transformers 4.57 (`text_model.encoder.layers.0...`). Files
+may add the prefixes of a larger model (`clip.`, `model.`, DDP's `module.`, `torch.compile`'s `_orig_mod.`).
+transformers 5.6 writes a single tower without its `text_model.` (transformers issue 44431).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Rule(NamedTuple):
-    """A row with the words in braces filled in, for one tensor of a file.
+    """A row with its words in braces filled in, for one tensor of a file.
 
     Attributes:
         canonical: the canonical names of the parameters stored in the tensor, in order.
@@ -35,11 +35,11 @@ class Rule(NamedTuple):
 
 
 def layout_of(names: Iterable[str], layouts: Sequence[Layout]) -> Layout:
-    """Return the layout that explains most of the names in a file; the first on a tie.
+    """Return the layout that explains most of the names in a file; the first of several with equal counts.
 
     Args:
         names: the names in the file.
-        layouts: the known ones; see `converters.formats.layouts`.
+        layouts: the known layouts; see `converters.formats.layouts`.
     """
     names = list(names)
 
@@ -53,13 +53,13 @@ def layout_of(names: Iterable[str], layouts: Sequence[Layout]) -> Layout:
     counts: dict[Layout, int] = {}
     for layout in layouts:
         counts[layout] = explained(layout)
-        if counts[layout] == len(names):  # none explains more
+        if counts[layout] == len(names):  # no other layout can explain more
             return layout
     return max(layouts, key=counts.__getitem__)
 
 
 def bare_name(layout: Layout, name: str) -> str:
-    """Return a name in a file without its model and scope prefixes and its suffix."""
+    """Return a name in a file without its prefixes of model and scope, and without its suffix."""
     if layout is HUGGING_FACE:
         return name
     name = name.removesuffix(layout.suffix)
@@ -73,12 +73,12 @@ def bare_name(layout: Layout, name: str) -> str:
 
 
 def to_canonical(entries: Mapping[str, TensorEntry], layout: Layout) -> tuple[dict[str, TensorEntry], dict[str, str]]:
-    """Return the tensors of a file by canonical name, and the name in the file of each.
+    """Return the tensors of a file by canonical name, and the name of each in the file.
 
-    Tensors missing from the table keep their names, for the caller to report.
+    Tensors that are not in the table keep their names; the caller reports them.
 
     Raises:
-        ValueError: two tensors of the file are the same parameter, or one has an impossible shape.
+        ValueError: two tensors of the file are the same parameter, or a tensor has an impossible shape.
     """
     if layout is HUGGING_FACE:
         in_file = canonical_names(entries)
@@ -93,16 +93,16 @@ def to_canonical(entries: Mapping[str, TensorEntry], layout: Layout) -> tuple[di
         parts = {source: entry} if rule is None else _from_file(rule, source, entry)
         for name, part in parts.items():
             if name in found:
-                raise ValueError(f"{in_file[name]} and {source} are both {name}; keep only one")
+                raise ValueError(f"{in_file[name]} and {source} are both the parameter {name}; keep only one")
             found[name], in_file[name] = _scalar(name, part), source
     return found, in_file
 
 
 def to_file(tensors: Mapping[str, TensorEntry], layout: Layout) -> dict[str, TensorEntry]:
-    """Return canonical tensors in a layout, by their names there.
+    """Return canonical tensors in a layout, by their names in it.
 
     Raises:
-        ValueError: the layout lacks a tensor, or stores it together with another one that is missing.
+        ValueError: the layout cannot store a tensor, or stores it together with one that is missing.
     """
     if layout is HUGGING_FACE:
         return dict(tensors)
@@ -120,7 +120,7 @@ def to_file(tensors: Mapping[str, TensorEntry], layout: Layout) -> dict[str, Ten
 
 def _from_file(rule: Rule, source: str, entry: TensorEntry) -> dict[str, TensorEntry]:
     if rule.canonical == (LOGIT_SCALE,) and entry.shape == ():
-        return {LOGIT_SCALE: entry}  # whatever the layout's own shape is
+        return {LOGIT_SCALE: entry}  # whatever shape the layout has for it
     parts = from_stored(entry, rule.transform)
     if parts is None:
         raise ValueError(f"{source} has shape {entry.shape}, which is impossible for {', '.join(rule.canonical)}")
@@ -128,7 +128,7 @@ def _from_file(rule: Rule, source: str, entry: TensorEntry) -> dict[str, TensorE
 
 
 def _scalar(name: str, entry: TensorEntry) -> TensorEntry:
-    """Return a temperature that a file holds as a vector of one element as a scalar; any other tensor as it is."""
+    """Return a temperature stored as a vector of one element as a scalar; any other tensor unchanged."""
     return as_scalar(entry) if name == LOGIT_SCALE and entry.shape == (1,) else entry
 
 
@@ -179,7 +179,7 @@ def _roots(layout: Layout) -> frozenset[str]:
     )
 
 
-# The canonical name of the temperature, a scalar; TensorFlow's files and some of open_clip's hold a vector.
+# The canonical name of the temperature, a scalar. TensorFlow's files and some of open_clip's store a vector.
 LOGIT_SCALE = "logit_scale"
 
 # The first segments of canonical names.
@@ -192,14 +192,14 @@ _TELLTALES = {"token_embedding": "text_model", "patch_embedding": "vision_model"
 # Position indices in old checkpoints: constants, not parameters.
 _CONSTANTS = ("position_ids",)
 
-# The tensors beside a vision tower in the safety checker of Stable Diffusion.
+# The tensors beside the vision tower in Stable Diffusion's safety checker.
 SAFETY_CHECKER = frozenset(
     {"concept_embeds", "concept_embeds_weights", "special_care_embeds", "special_care_embeds_weights"}
 )
 
 
 def canonical_names(names: Iterable[str]) -> dict[str, str]:
-    """Return the name in the file by canonical name, without constants; unknown names stay as they are.
+    """Return the names in a file by canonical name, without constants; unknown names are kept.
 
     Raises:
         ValueError: two names in the file are the same parameter.
@@ -207,13 +207,13 @@ def canonical_names(names: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for canonical, name in _canonical_pairs(names):
         if canonical in found:
-            raise ValueError(f"{found[canonical]} and {name} are both {canonical}; keep only one")
+            raise ValueError(f"{found[canonical]} and {name} are both the parameter {canonical}; keep only one")
         found[canonical] = name
     return found
 
 
 def _canonical_pairs(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the canonical name and the name in the file of every tensor but constants."""
+    """Return the canonical name and the name in the file of every tensor except constants."""
     names = [name for name in names if name.rpartition(".")[2] not in _CONSTANTS]
     towers = _flat_towers(names)
     return [(_canonical_name(name, towers), name) for name in names]
@@ -223,7 +223,7 @@ def _canonical_name(name: str, towers: dict[str, str]) -> str:
     segments = name.split(".")
     for place, segment in enumerate(segments):
         if segment in ROOTS:
-            # A model that holds a tower under the tower's own name repeats it.
+            # A model that holds a tower under the tower's own name repeats that name.
             is_repeated = segments[place + 1 : place + 2] == [segment]
             return ".".join(segments[place + is_repeated :])
         if segment in _TOWER_SEGMENTS:
@@ -233,7 +233,7 @@ def _canonical_name(name: str, towers: dict[str, str]) -> str:
 
 
 def _flat_towers(names: Iterable[str]) -> dict[str, str]:
-    """Return the prefixes of towers stored without their name, each with the tower's name."""
+    """Return the prefixes of towers that are stored without their own name, with the name of each tower."""
     towers = {}
     for name in names:
         segments = name.split(".")

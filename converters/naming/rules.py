@@ -1,14 +1,14 @@
-"""The names of CLIP's parameters in each library's files: tables of rows, read in both directions.
+"""The names of CLIP's parameters in each library's files: tables of rows, usable in both directions.
 
 A layout is a table of rows. A row has the canonical name, or several if the file stores them as one tensor; the name in
-the file; and the transform of the values. Words in braces stand for one of a few words, the same on both sides.
+the file; and the transform of the values. A word in braces stands for one of a few words, the same one on both sides.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# The patterns of the words in braces.
+# The patterns for the words in braces.
 WORDS = {
     "layer": r"\d+",
     "tower": "text_model|vision_model",
@@ -26,9 +26,9 @@ class Row:
     """One kind of parameter.
 
     Attributes:
-        canonical: the canonical name, or in order those of all parameters that the file stores as one tensor.
+        canonical: the canonical name; or, in order, the names of all parameters that the file stores as one tensor.
         in_file: the name in the file.
-        transform: the transform of the values, by its name in `converters.naming.transforms.TRANSFORMS`.
+        transform: the transform of the values: a name in `converters.naming.transforms.TRANSFORMS`.
     """
 
     canonical: str | tuple[str, ...]
@@ -37,7 +37,7 @@ class Row:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Canonical names, as a tuple even if there is one."""
+        """The canonical names, as a tuple even if there is only one."""
         return (self.canonical,) if isinstance(self.canonical, str) else self.canonical
 
 
@@ -49,8 +49,8 @@ class Layout:
         name: the name of the layout in messages.
         rows: the table.
         separator: the separator between the segments of a name in the file.
-        suffix: the meaningless suffix of every name in the file.
-        constants: the endings of names in the file that are not parameters.
+        suffix: a suffix without meaning that every name in the file has.
+        constants: endings of the names in the file that are not parameters.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Layout:
     constants: tuple[str, ...] = ()
 
 
-# The layout of transformers' TensorFlow classes, in `tf_model.h5` or safetensors.
+# The layout of transformers' TensorFlow classes, in `tf_model.h5` and in safetensors.
 _TF_LAYER = "{tower}/encoder/layers_._{layer}"
 TENSORFLOW = Layout(
     "TensorFlow",
@@ -93,7 +93,7 @@ TENSORFLOW = Layout(
     suffix=":0",
 )
 
-# The layout of transformers' Flax classes, in `flax_model.msgpack` or, with dots, in safetensors.
+# The layout of transformers' Flax classes, in `flax_model.msgpack` and, with dots, in safetensors.
 _FLAX_LAYER = "{tower}/encoder/layers/{layer}"
 FLAX = Layout(
     "Flax",
@@ -129,7 +129,7 @@ FLAX = Layout(
 
 
 def _openai_tower(canonical: str, in_file: str) -> tuple[Row, ...]:
-    """Return the rows of an encoder, whose towers have different names in OpenAI's files."""
+    """Return the rows of a tower's encoder; OpenAI's files name it differently in each tower."""
     layer, block = f"{canonical}.encoder.layers.{{layer}}", f"{in_file}transformer.resblocks.{{layer}}"
     return (
         *(
@@ -148,7 +148,7 @@ def _openai_tower(canonical: str, in_file: str) -> tuple[Row, ...]:
     )
 
 
-# The layout of OpenAI's code and open_clip; open_clip's CustomTextCLIP has a `text.` before the text tower's names.
+# The layout of OpenAI's code and open_clip. open_clip's CustomTextCLIP puts `text.` before the text tower's names.
 OPENAI = Layout(
     "OpenAI",
     (
@@ -171,8 +171,8 @@ OPENAI = Layout(
     constants=("attn_mask", "input_resolution", "context_length", "vocab_size"),
 )
 
-# The layout of transformers' PyTorch classes: the canonical names themselves. `converters.naming.names` knows their
-# prefixes.
+# The layout of transformers' PyTorch classes, whose names are the canonical ones. `converters.naming.names` handles
+# their prefixes.
 HUGGING_FACE = Layout(
     "Hugging Face", tuple(Row(name, name) for row in TENSORFLOW.rows for name in row.parts), separator="."
 )

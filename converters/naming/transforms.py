@@ -1,7 +1,7 @@
-"""Named transforms between the canonical layout of a tensor and the layout in a file.
+"""Named transforms between the canonical layout of a tensor and its layout in a file.
 
-A transform turns the canonical tensors of one row of rules into the one tensor of the file, and back. It is exact: it
-moves values and computes nothing.
+A transform converts the canonical tensors of one row of rules to the single tensor of the file, and back. It is exact,
+because it moves values without computing new ones.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Transform:
     """One way to lay out tensors in a file.
 
     Attributes:
-        to_file: turns the canonical tensors into the one in the file; a view if possible.
+        to_file: converts the canonical tensors to the one in the file; returns a view if possible.
         from_file: the inverse of `to_file`; returns views.
-        file_shape: turns the canonical shapes into the one in the file.
+        file_shape: converts the canonical shapes to the shape in the file.
         canonical_shapes: the inverse of `file_shape`; None for a shape that the transform cannot produce.
     """
 
@@ -83,7 +83,7 @@ TRANSFORMS = {
 
 
 def from_stored(entry: TensorEntry, transform: str) -> list[TensorEntry] | None:
-    """Return the canonical tensors stored in a tensor of a file; each remembers the file's layout.
+    """Return the canonical tensors stored in a tensor of a file. Each records the file's layout.
 
     Args:
         entry: the tensor as the file stores it.
@@ -108,7 +108,7 @@ def from_stored(entry: TensorEntry, transform: str) -> list[TensorEntry] | None:
 
 
 def as_scalar(entry: TensorEntry) -> TensorEntry:
-    """Return the scalar that a file stores as a vector of one element; it remembers the vector.
+    """Return the scalar that a file stores as a vector of one element. It records the vector.
 
     Args:
         entry: a tensor of shape `(1,)`.
@@ -119,7 +119,7 @@ def as_scalar(entry: TensorEntry) -> TensorEntry:
 
 
 def to_stored(parts: Sequence[TensorEntry], transform: str) -> TensorEntry:
-    """Return canonical tensors as a file with this transform stores them.
+    """Return canonical tensors in the form in which a file with this transform stores them.
 
     Tensors from a file of the same layout are returned as stored, without transposing.
 

@@ -1,1 +1,1 @@
-"""The files beside the weights, in the form of each library: configuration, tokenizer, preprocessing. Internal."""
+"""The files beside the weights in each library's form: configuration, tokenizer, preprocessing. Internal."""

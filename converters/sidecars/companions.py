@@ -43,13 +43,13 @@ TOKENIZER_FILES = (
 
 @dataclass(frozen=True)
 class Companions:
-    """The files that the libraries of a format expect beside the weights.
+    """The files that a format's libraries expect beside the weights.
 
     Attributes:
-        texts: returns configuration and preprocessing by file name, from the description, the tensors and the names of
+        texts: returns configuration and preprocessing by file name, given the description, the tensors and the names of
             the libraries.
-        tokenizer: "needed" if the libraries read a tokenizer's files, "optional" if they can do without, "none" if
-            they have their own.
+        tokenizer: "needed" if the libraries read a tokenizer's files, "optional" if they work without them, "none" if
+            they have their own tokenizer.
     """
 
     texts: Callable[[Description, Mapping[str, TensorEntry], str], dict[str, str]]
@@ -65,10 +65,10 @@ def model_files(
         description: the description of the source.
         format_: the target's format.
         tensors: the tensors to write.
-        notes: gets a line if the source has no preprocessing.
+        notes: receives a line if the source has no preprocessing.
 
     Raises:
-        ValueError: the target's library would compute something else, or preprocess images differently.
+        ValueError: the target's library would compute other values, or preprocess images differently.
     """
     if description.preprocessing is None and "Text" not in description.class_name:
         notes.append(f"the source has no {PREPROCESSOR_NAME}, so none is written; the preprocessing is unknown")
@@ -78,13 +78,13 @@ def model_files(
 def tokenizer_files(
     source: str | os.PathLike[str], options: HubOptions, format_: Format, notes: list[str]
 ) -> dict[str, str]:
-    """Return the content of the tokenizer's files by name, if the target's library reads them.
+    """Return the content of the tokenizer's files by name, if the target's library reads such files.
 
     Args:
         source: the folder or hub id.
-        options: the options of the hub.
+        options: the hub options.
         format_: the target's format.
-        notes: gets a line if the target needs a tokenizer and the source has none.
+        notes: receives a line if the target needs a tokenizer and the source has none.
 
     Raises:
         ValueError: a file is not in UTF-8.
@@ -95,7 +95,7 @@ def tokenizer_files(
     paths = {name: find_file(source, name, **options) for name in TOKENIZER_FILES}
     texts = {name: _text(path) for name, path in paths.items() if path is not None}
     if not texts and companions.tokenizer == "needed":
-        notes.append("the source has no tokenizer, so none is written")
+        notes.append("the source has no tokenizer files, so none are written")
     return texts
 
 

@@ -1,4 +1,4 @@
-"""The configuration and the preprocessing beside a checkpoint's weights, in the form of any library."""
+"""The configuration and the preprocessing beside a checkpoint's weights, in any library's form."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Description:
 def describe(checkpoint: Checkpoint, source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Description:
     """Return the configuration and the preprocessing of a checkpoint.
 
-    Weights in OpenAI's layout use open_clip's configuration if there is one; others use config.json. Without any, the
-    shapes of the weights determine the configuration, as in OpenAI's code.
+    Weights in OpenAI's layout use open_clip's configuration if there is one; other weights use config.json. Without
+    either, the shapes of the weights determine the configuration, as in OpenAI's code.
 
     Args:
         checkpoint: the weights.
@@ -81,7 +81,7 @@ def describe(checkpoint: Checkpoint, source: str | os.PathLike[str], **options: 
 
 
 def beside(source: str | os.PathLike[str], options: HubOptions) -> tuple[str | os.PathLike[str], HubOptions]:
-    """Return the source and options for the files beside a checkpoint; for a weight file, its folder."""
+    """Return the source and options for the files beside a checkpoint; the source of a weight file is its folder."""
     path = given_path(source).expanduser()
     if not path.is_file():
         return source, options
@@ -107,10 +107,10 @@ def config_from_pretrained(
 
 
 def class_of(checkpoint: Checkpoint, architectures: Iterable[str]) -> str:
-    """Return the model class of a checkpoint, from its configuration or else from the names of its tensors.
+    """Return the model class of a checkpoint, from its configuration or otherwise from the names of its tensors.
 
     Raises:
-        CheckpointError: the checkpoint has neither tower.
+        CheckpointError: the checkpoint contains neither tower.
     """
     for name in map(str, architectures):
         if plain_class_name(name) in MODEL_CLASSES:
@@ -145,26 +145,27 @@ def _from_open_clip(path: Any, checkpoint: Checkpoint) -> Description:
 
 def _open_clip_config(content: Any) -> CLIPConfig:
     if not isinstance(content, dict) or not isinstance(content.get("model_cfg"), dict):
-        raise ValueError("it lacks model_cfg, as open_clip's configurations have")  # noqa: TRY004  the file is at fault
+        raise ValueError("it lacks open_clip's model_cfg")  # noqa: TRY004  the file is at fault
     return config_from_open_clip(content["model_cfg"])
 
 
 def _config_of_shapes(checkpoint: Checkpoint) -> CLIPConfig | None:
-    """Return the configuration that the shapes of the weights imply; None if they are not as OpenAI's code takes them.
+    """Return the configuration that the shapes of the weights imply; None if OpenAI's code does not accept them.
 
     Raises:
-        ValueError: the weights are in OpenAI's layout, and its code does not take them.
+        ValueError: the weights are in OpenAI's layout, but OpenAI's code does not accept them.
     """
     try:
         config = config_from_shapes(checkpoint)
     except ValueError:
         if checkpoint.layout is OPENAI:
             raise
-        return None  # the caller asks for config.json
-    if not any(name.endswith("input_resolution") for name in checkpoint.constants):  # which OpenAI's files contain
+        return None  # the caller's error requests config.json
+    if not any(name.endswith("input_resolution") for name in checkpoint.constants):  # OpenAI's files contain it
         warnings.warn(
-            f"{checkpoint.source} is assumed to be OpenAI's, with quick_gelu and heads of width 64, as no file says "
-            f"otherwise; if open_clip trained it, as the text encoders of Stable Diffusion 2 and XL, put its "
+            f"{checkpoint.source} is assumed to be OpenAI's, with quick_gelu and heads of width 64, because no file "
+            "states "
+            f"this; if open_clip trained it, as it did the text encoders of Stable Diffusion 2 and XL, put its "
             f"{CONFIG_NAME} or {OPEN_CLIP_CONFIG_NAME} beside it, or pass hidden_act='gelu' to the class of a tower",
             stacklevel=4,
         )
@@ -185,7 +186,7 @@ def _from_shapes(
 
 
 def _config_elsewhere(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> CLIPConfig | None:
-    """Return the configuration of a source without config.json; None if nothing else states it."""
+    """Return the configuration of a source without config.json; None if no other file states it."""
     path = find_file(source, OPEN_CLIP_CONFIG_NAME, **options)
     if path is not None:
         try:
@@ -195,7 +196,7 @@ def _config_elsewhere(source: str | os.PathLike[str], **options: Unpack[HubOptio
     try:
         checkpoint = open_checkpoint(source, **options)
     except FileNotFoundError:
-        return None  # the caller asks for config.json
+        return None  # the caller's error requests config.json
     return _config_of_shapes(checkpoint)
 
 

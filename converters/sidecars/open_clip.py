@@ -1,4 +1,4 @@
-"""open_clip's `model_cfg` to a configuration and back: tables of fields, and of values of other architectures."""
+"""Translation of open_clip's `model_cfg` to a configuration and back, with tables of fields and unsupported values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
 
-# open_clip's field: ours, and open_clip's default.
+# open_clip's field -> our field, and open_clip's default.
 _TEXT = {
     "context_length": ("max_position_embeddings", 77),
     "vocab_size": ("vocab_size", 49408),
@@ -29,10 +29,10 @@ _VISION = {
 }
 _HEAD_WIDTH = 64  # open_clip's default for the vision tower
 
-# Names of the same formula.
+# Different names of the same function.
 TANH_GELU = ("gelu_pytorch_tanh", "gelu_new")
 
-# open_clip's field: its value in CLIP. Any other value is another architecture, which clip-zoo does not run.
+# open_clip's field -> its value in CLIP. Any other value means another architecture, which clip-zoo does not run.
 _BLOCK: dict[str, Any] = {"ls_init_value": None, "block_type": None, "qk_norm": False, "scaled_cosine_attn": False}
 _BLOCK |= {"scale_heads": False, "scale_attn_inner": False, "scale_attn": False, "scale_fc": False}
 _PLAIN_TEXT = _BLOCK | {
@@ -50,16 +50,16 @@ _PLAIN_VISION = _BLOCK | {
 }
 _PLAIN_MODEL: dict[str, Any] = {"init_logit_bias": None, "multimodal_cfg": None}
 
-# Fields that do not change the forward pass: they concern training, the tokenizer or other libraries.
+# Fields that do not affect the forward pass: they concern training, the tokenizer or other libraries.
 _NO_MATTER_TEXT = {"final_ln_after_pool", "hf_model_pretrained", "hf_pooler_type", "hf_proj_type", "hf_tokenizer_name"}
 _NO_MATTER_TEXT |= {"output_tokens", "pad_id", "tokenizer_kwargs", "tokenizer_mode"}
 _NO_MATTER_VISION = {"attn_pooler_heads", "attn_pooler_queries", "final_ln_after_pool", "output_tokens"}
 _NO_MATTER_VISION |= {"patch_dropout", "pos_embed_type", "timm_drop", "timm_drop_path", "timm_model_pretrained"}
 _NO_MATTER_VISION |= {"timm_pool", "timm_proj", "timm_proj_bias"}
 _NO_MATTER_MODEL = {"cast_dtype", "custom_text", "output_dict"}
-_NO_MATTER_MODEL |= {"nonscalar_logit_scale"}  # a vector of one element, which is read as a scalar
+_NO_MATTER_MODEL |= {"nonscalar_logit_scale"}  # a vector of one element; it is read as a scalar
 
-# The architecture behind a field with another value.
+# The architecture that another value of a field means.
 _MEANING = {
     "timm_model_name": "an image tower from timm",
     "hf_model_name": "a text tower from transformers",
@@ -72,7 +72,7 @@ def config_from_open_clip(model_cfg: Mapping[str, Any]) -> CLIPConfig:
     """Return the configuration that open_clip's `model_cfg` describes.
 
     Raises:
-        ValueError: the `model_cfg` is incomplete, or describes another architecture, which the message names.
+        ValueError: the `model_cfg` is incomplete, or describes another architecture; the message names it.
     """
     for field in ("embed_dim", "text_cfg", "vision_cfg"):
         if field not in model_cfg:
@@ -155,7 +155,7 @@ def _activation(act_kwargs: Mapping[str, Any], where: str, *, quick_gelu: bool) 
     names = {"none": "gelu", "tanh": "gelu_pytorch_tanh"}
     approximate = act_kwargs.get("approximate", "none")
     if quick_gelu or act_kwargs.keys() - {"approximate"} or approximate not in names:
-        raise ValueError(f"{where}.act_kwargs is {act_kwargs!r}, which is not an activation of CLIP")
+        raise ValueError(f"{where}.act_kwargs is {act_kwargs!r}, which is not one of CLIP's activations")
     return names[approximate]
 
 
@@ -166,7 +166,7 @@ def _heads(width: int, head_width: Any) -> int:
 
 
 def _table(given: Mapping[str, Any], where: str, field: str) -> Mapping[str, Any]:
-    """Return a field that is an object; an empty one for None."""
+    """Return a field that is an object; an empty object for None."""
     value = given.get(field)
     if value is None and field.endswith("_kwargs"):
         return {}
@@ -196,8 +196,8 @@ def _pooling(text: Mapping[str, Any], vocab_size: int) -> dict[str, Any]:
     eos_id = text.get("eos_id", LARGEST_ID)
     if pool_type != "eos" or eos_id == LARGEST_ID:
         raise ValueError(
-            f"text_cfg.pool_type is {pool_type!r}{f' with eos_id {eos_id}' * (pool_type == 'eos')}: a pooling "
-            "that CLIP does not use; load it with open_clip"
+            f"text_cfg.pool_type is {pool_type!r}{f' with eos_id {eos_id}' * (pool_type == 'eos')}, which CLIP does "
+            "not use; load it with open_clip"
         )
     return {"bos_token_id": None, "eos_token_id": eos_id, "pad_token_id": text.get("pad_id", 0)}
 
@@ -221,7 +221,7 @@ def _tower(config: CLIPTextConfig | CLIPVisionConfig, table: Mapping[str, Any]) 
 
 
 def _ratio(intermediate_size: int, hidden_size: int) -> float:
-    """Return the shortest ratio from which open_clip computes `intermediate_size` by truncation."""
+    """Return the shortest ratio from which open_clip's truncation computes `intermediate_size`."""
     exact = intermediate_size / hidden_size
     candidates = [round(exact, digits) for digits in range(1, 8)]
     candidates += [exact, math.nextafter(exact, math.inf)]

@@ -1,8 +1,8 @@
-"""The configuration that OpenAI's code derives from the shapes of the weights, and its limits.
+"""The configuration that OpenAI's code derives from the shapes of the weights, and its restrictions.
 
-OpenAI's files have no configuration, nor has a single file of weights, such as a text encoder's. OpenAI's code takes
-everything from shapes, except for the settings that all its models share: `quick_gelu`, heads of width 64, an epsilon
-of 1e-5, an MLP of four times the width, and pooling at the largest id.
+OpenAI's files contain no configuration, and neither do single weight files, such as a text encoder's. OpenAI's code
+derives every setting from shapes except those that all its models share: `quick_gelu`, heads of width 64, an epsilon of
+1e-5, an MLP of four times the width, and pooling at the largest id.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ HEAD_WIDTH = 64
 LAYER_NORM_EPS = 1e-5
 MLP_RATIO = 4
 
-# The tokenizer of OpenAI's CLIP: its size, and the ids of BOS and EOS, the latter being the largest.
+# The tokenizer of OpenAI's CLIP: its size, and the ids of BOS and EOS. EOS is the largest id.
 VOCAB_SIZE, BOS_TOKEN_ID, EOS_TOKEN_ID = 49408, 49406, 49407
 PAD_TOKEN_ID = 0
 
 # The legacy `eos_token_id` of a model that pools at the largest id, whichever token that is.
 LARGEST_ID = 2
 
-# The tensors of each tower whose shapes determine its configuration, with their numbers of axes.
+# For each tower, the tensors whose shapes determine its configuration, with their numbers of axes.
 _NEEDED = {
     "text_model": {
         "text_model.embeddings.token_embedding.weight": 2,
@@ -48,7 +48,7 @@ _PROJECTIONS = ("visual_projection.weight", "text_projection.weight")
 def config_from_shapes(checkpoint: Checkpoint) -> CLIPConfig:
     """Return the configuration that OpenAI's code would give these weights.
 
-    The part of a tower that the checkpoint lacks has its defaults.
+    A tower that the checkpoint lacks gets the default configuration.
 
     Raises:
         ValueError: a tensor is missing, or has an unsupported shape.
@@ -111,15 +111,15 @@ def token_ids(vocab_size: int) -> dict[str, int | None]:
 
 
 def pools_at_largest_id(config: CLIPTextConfig) -> bool:
-    """Return True if a model pools at the largest id of a row, or at the largest in the vocabulary."""
+    """Return True if a model pools at the largest id of a row, or at the largest id in the vocabulary."""
     return config.eos_token_id in {LARGEST_ID, config.vocab_size - 1}
 
 
 def check_openai(config: CLIPConfig) -> None:
-    """Refuse a configuration that OpenAI's code would run differently.
+    """Check that OpenAI's code would run a configuration unchanged.
 
     Raises:
-        ValueError: a field differs from what that code assumes; one message names all such fields.
+        ValueError: a field differs from the value that OpenAI's code assumes; one message names all such fields.
     """
     faults = [*_faults(config.text_config), *_faults(config.vision_config)]
     if not pools_at_largest_id(config.text_config):

@@ -1,6 +1,6 @@
 """Translation of the preprocessing between `preprocessor_config.json`, open_clip's `preprocess_cfg` and OpenAI's code.
 
-The common form is `CLIPImageProcessor`, which also reads old files.
+All are converted to and from `CLIPImageProcessor`, which also reads old files.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 from clip_core.images.processor import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, CLIPImageProcessor
 from clip_core.images.settings import ARGUMENTS
 
-# open_clip's interpolation to Pillow's filter. "random" picks one in training, and is bicubic otherwise.
+# open_clip's interpolation -> Pillow's filter. "random" picks a filter in training, and is bicubic otherwise.
 _FILTERS = {"bilinear": 2, "random": 3, "bicubic": 3}
 
-# The size is not read: open_clip always uses the model's.
+# The size is not read, because open_clip always uses the model's.
 _KNOWN = {"size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color"}
 
 
@@ -28,7 +28,7 @@ def preprocessing_from_open_clip(preprocess_cfg: Mapping[str, Any], image_size: 
     """Return the preprocessing that a `preprocess_cfg` describes, with open_clip's defaults.
 
     Raises:
-        ValueError: it is not supported; the message names the field.
+        ValueError: it is not supported. The message names the field.
     """
     if not isinstance(preprocess_cfg, Mapping):
         raise ValueError(f"preprocess_cfg is {preprocess_cfg!r}; it must be an object")  # noqa: TRY004  the file is at fault
@@ -56,10 +56,10 @@ def preprocessing_from_open_clip(preprocess_cfg: Mapping[str, Any], image_size: 
 
 
 def open_clip_from_preprocessing(processor: CLIPImageProcessor, image_size: int) -> dict[str, Any]:
-    """Return the `preprocess_cfg` with which open_clip preprocesses images as the processor does.
+    """Return the `preprocess_cfg` with which open_clip preprocesses images like the processor.
 
     Raises:
-        ValueError: open_clip cannot do so; the message names the field.
+        ValueError: open_clip cannot do so. The message names the field.
     """
     _check_steps(processor, "open_clip", do_resize=True, do_rescale=True, do_normalize=True)
     squares = {"height": image_size, "width": image_size}
@@ -85,7 +85,7 @@ def open_clip_from_preprocessing(processor: CLIPImageProcessor, image_size: int)
 
 
 def check_openai_preprocessing(processor: CLIPImageProcessor, image_size: int) -> None:
-    """Refuse preprocessing that differs from OpenAI's code.
+    """Check that preprocessing agrees with OpenAI's code.
 
     Raises:
         ValueError: a field differs; one message names all such fields.
@@ -109,7 +109,7 @@ def _check_steps(processor: CLIPImageProcessor, library: str, **wanted: bool) ->
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Return True if two values are equal up to the rounding of a file."""
+    """Return True if two values are equal up to rounding in a file."""
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(one) == len(other) and all(map(_alike, one, other))
     if isinstance(one, float) and isinstance(other, float):

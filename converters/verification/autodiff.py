@@ -1,8 +1,8 @@
 """Gradients of plain numpy code, through arrays that record their computation.
 
-`verification.reference` is written for arrays. Given `Tracked` weights, it builds a graph, along which `pull_back` goes
-from a result to the weights. Only operations that the reference uses have a rule; numpy raises TypeError for others.
-A step keeps only the values that its derivative needs.
+`verification.reference` is written for arrays. With `Tracked` weights, it builds a graph. `pull_back` follows this
+graph from a result back to the weights. Only operations that the reference uses have a rule; numpy raises a TypeError
+for others. A step stores only the values that its derivative needs.
 """
 
 # ruff: noqa: ARG005  all rules of the table take the same arguments
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.float64]]
     Pull = Callable[[Array], Array]
 
-# The derivatives of elementwise functions by each argument, from the result y and the arguments.
+# The derivatives of elementwise functions with respect to each argument, given the result y and the arguments.
 ELEMENTWISE: dict[np.ufunc, Sequence[Callable[..., Any]]] = {
     np.add: (lambda y, a, b: 1.0, lambda y, a, b: 1.0),
     np.subtract: (lambda y, a, b: 1.0, lambda y, a, b: -1.0),
@@ -50,7 +50,8 @@ class Node:
     """A step of a computation.
 
     Attributes:
-        parents: the steps of its inputs, each with the function that turns the step's gradient into the input's.
+        parents: the steps that computed its inputs, each with a function from this step's gradient to the input's
+            gradient.
         number: a serial number, higher than those of all earlier steps.
     """
 
@@ -59,7 +60,7 @@ class Node:
 
 
 class Tracked(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array that records its computation. Gradients stop at one made from a plain array.
+    """An array that records its computation. Gradients stop at arrays made from plain numpy arrays.
 
     Args:
         value: the array; computed in float64.
@@ -111,7 +112,7 @@ class Tracked(np.lib.mixins.NDArrayOperatorsMixin):
         return self.transpose(*reversed(range(self.value.ndim)))
 
     def astype(self, dtype: Any) -> Tracked:
-        """Return the array itself, as everything here is float64."""
+        """Return this array: everything here is float64."""
         if dtype != np.float64:
             raise TypeError(f"gradients are computed in float64, not in {dtype}")
         return self
@@ -150,7 +151,7 @@ class Tracked(np.lib.mixins.NDArrayOperatorsMixin):
 
 
 def pull_back(result: Tracked, slope: Array | float = 1.0) -> dict[Node, Array]:
-    """Return the gradients of `(result * slope).sum()` with respect to all arrays behind the result, by node."""
+    """Return the gradients of `(result * slope).sum()` by node, for all arrays that the result depends on."""
     pending: dict[Node, Array] = {result.node: np.broadcast_to(np.asarray(slope, np.float64), result.shape)}
     found: dict[Node, Array] = {}
     while pending:
@@ -165,7 +166,7 @@ def pull_back(result: Tracked, slope: Array | float = 1.0) -> dict[Node, Array]:
 
 
 def _step(result: Array, inputs: Sequence[Any], pulls: Sequence[Pull]) -> Tracked:
-    """Return the result, linked to the tracked inputs."""
+    """Return the result, linked to its tracked inputs."""
     return Tracked(result, [(x.node, pull) for x, pull in zip(inputs, pulls, strict=False) if isinstance(x, Tracked)])
 
 
@@ -193,7 +194,7 @@ FUNCTIONS: Mapping[Any, Callable[..., Tracked]] = {
 
 
 def _matmul_pulls(a: Array, b: Array) -> list[Pull]:
-    """Return the derivatives of a product of matrices, or of stacks of them, `(..., n, m) @ (..., m, k)`."""
+    """Return the derivatives of a product of matrices or of stacks of matrices, `(..., n, m) @ (..., m, k)`."""
     if min(a.ndim, b.ndim) < 2:
         raise TypeError("the gradient of a product with a vector is not supported")
     stacked: list[Pull] = [
@@ -202,7 +203,7 @@ def _matmul_pulls(a: Array, b: Array) -> list[Pull]:
     ]
     if b.ndim > 2:
         return stacked
-    # One matrix for a whole stack, as weights are: a single product instead of one per matrix and their sum.
+    # If one matrix serves a whole stack, as weights do: one product, instead of one per matrix and their sum.
     return [stacked[0], lambda slope: a.reshape(-1, a.shape[-1]).T @ slope.reshape(-1, slope.shape[-1])]
 
 
@@ -211,7 +212,7 @@ def _elementwise_pull(derivative: Any, shape: tuple[int, ...]) -> Pull:
 
 
 def _unbroadcast(slope: Array, shape: tuple[int, ...]) -> Array:
-    """Sum over the axes that broadcasting added or stretched."""
+    """Sum over the axes that broadcasting added or expanded."""
     added = slope.ndim - len(shape)
     stretched = (axis + added for axis, size in enumerate(shape) if size == 1 and slope.shape[axis + added] != 1)
     summed: Array = slope.sum((*range(added), *stretched), keepdims=True)
@@ -219,7 +220,7 @@ def _unbroadcast(slope: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _kept(slope: Array, axis: int | None, keepdims: bool) -> Array:
-    """Restore the axis that a sum removed from a gradient."""
+    """Restore the axis that a reduction removed from a gradient."""
     return slope if keepdims or axis is None else np.expand_dims(slope, axis)
 
 

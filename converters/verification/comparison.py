@@ -37,10 +37,10 @@ class Comparison:
         group: the group in the table of tolerances.
         pair: the names of the runs.
         absolute: the largest difference; infinite if a value is not finite, the shapes differ or a stage is missing.
-        relative: `absolute` divided by the size that `scale` names.
-        scale: the reference size of the tolerance; see `converters.verification.tolerances`.
+        relative: `absolute` divided by the reference size that `scale` names.
+        scale: the reference size for the tolerance; see `converters.verification.tolerances`.
         tolerance: the limit of `relative`.
-        fault: the reason why the two cannot be compared; None if they can.
+        fault: the reason why the runs cannot be compared; None if they can.
     """
 
     stage: str
@@ -66,9 +66,9 @@ class Comparison:
 
 
 def compare(a: StoredRun, b: StoredRun) -> Iterator[Comparison]:
-    """Yield the comparison of every stage of either run, in order of computation.
+    """Yield the comparison of every stage in either run, in order of computation.
 
-    Gradients, and what follows from them, only if both runs were to compute them.
+    Gradients, and stages that depend on them, are compared only if both runs were to compute them.
     """
     forward_only = a.without_gradients or b.without_gradients
     for stage in [*a.stages, *(stage for stage in b.stages if stage not in a)]:
@@ -87,10 +87,10 @@ def _compare_stage(stage: str, a: StoredRun, b: StoredRun) -> Comparison:
 
 
 def _difference(stage: str, a: StoredRun, b: StoredRun) -> tuple[float, str | None]:
-    """Return the largest difference at a stage, and the reason why the two cannot be compared."""
+    """Return the largest difference at a stage, and the reason why the runs cannot be compared, if any."""
     without = [run.name for run in (a, b) if stage not in run]
     if without:
-        # An unused parameter has no gradient in some frameworks, and zeros in others.
+        # An unused parameter has no gradient in some frameworks and a gradient of zeros in others.
         if is_gradient(stage):
             return max(run.largest[stage] for run in (a, b) if stage in run), None
         return math.inf, f"{without[0]} lacks this stage"
@@ -104,7 +104,7 @@ def _difference(stage: str, a: StoredRun, b: StoredRun) -> tuple[float, str | No
 
 
 def _size(stage: str, scale: str, a: StoredRun, b: StoredRun) -> float:
-    """Return the size that a difference is divided by."""
+    """Return the size by which a difference is divided."""
     if scale == TEMPERATURE:
         return max(a.temperature, b.temperature)
     if scale == STEP:

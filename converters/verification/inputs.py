@@ -1,4 +1,4 @@
-"""The images and texts that `clip-zoo verify` runs: always the same, generated without files."""
+"""The images and texts that `clip-zoo verify` runs. They are always the same, and are generated without files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from clip_core.images.processor import CLIPImageProcessor
     from converters.sidecars.description import Description
 
-# Texts of different lengths, so that most rows are padded; the last is longer than any position table.
+# Texts of different lengths, so that most rows are padded. The last is longer than any position table.
 TEXTS = (
     "a cat",
     "two dogs 🐶🐶 in the snow ❄️, don't they look happy?",
@@ -30,10 +30,10 @@ TEXTS = (
     "one more word " * 400,
 )
 _SIZES = ((320, 240), (200, 333), (64, 64), (640, 481))  # width and height: wide, tall, small, large
-_BLANK = 2  # the blank image, whose pixels near zero make a layer norm's epsilon matter
-_MEAN_COLOUR = (122, 116, 104)  # of OpenAI's preprocessing
+_BLANK = 2  # index of the blank image; its pixels near zero reveal a layer norm's epsilon
+_MEAN_COLOUR = (122, 116, 104)  # OpenAI's mean
 
-DRAWN = "drawn"  # in place of a checkpoint's name if no file states the preprocessing
+DRAWN = "drawn"  # replaces a checkpoint's name if no file states the preprocessing
 
 
 def sample_images() -> list[Image.Image]:
@@ -43,7 +43,7 @@ def sample_images() -> list[Image.Image]:
 
 @dataclass
 class Preprocessing:
-    """The preprocessing of images and texts for a checkpoint; None if it is unknown."""
+    """The preprocessing of images and texts for a checkpoint. Parts that are unknown are None."""
 
     source: str
     image_processor: CLIPImageProcessor | None
@@ -55,8 +55,8 @@ class Inputs:
     """The arguments of a forward pass, for any framework.
 
     Attributes:
-        image_processor: turns the images into `pixel_values`; None if there are none, or they are drawn at random.
-        tokenizer: turns the texts into `input_ids` and `attention_mask`; None likewise.
+        image_processor: makes `pixel_values` from the images; None if there are none, or they are drawn at random.
+        tokenizer: makes `input_ids` and `attention_mask` from the texts; None likewise.
         max_length: the maximum length of a text in tokens.
         drawn: the arguments that are drawn at random.
         origin: the checkpoint whose processor makes each argument, or DRAWN.

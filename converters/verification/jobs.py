@@ -1,4 +1,4 @@
-"""One framework's runs of the checkpoints, in this process or a separate one."""
+"""The runs of one framework, in this process or in a separate one."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 REFERENCE = "reference"
 
-# Errors that a user can correct; the caller raises them again. Any other is a fault of the framework.
+# Errors that a user can correct, which the caller raises again. Any other error is a fault of the framework.
 _BAD_REQUESTS = (ImportError, OSError, ValueError)
 
 
 class Subject(NamedTuple):
-    """A checkpoint and what is needed to run it. `label` is the prefix of a run's name, before the framework."""
+    """A checkpoint and everything needed to run it. `label` is the prefix of a run's name, before the framework."""
 
     source: str | os.PathLike[str]
     label: str
@@ -44,7 +44,7 @@ class Subject(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that one framework is asked to run.
+    """Everything that one framework has to run.
 
     Attributes:
         framework: the name of a backend, or "reference".
@@ -62,10 +62,10 @@ class Job:
 
 
 class Ran(NamedTuple):
-    """The runs of a job, and the versions of what ran them.
+    """The runs of a job, and the versions of the packages that ran them.
 
     Attributes:
-        forms: the runs of each form of the model, one for each subject: as loaded, and prepared for inference.
+        forms: for each form of the model (as loaded, and prepared for inference), a run for each checkpoint.
         versions: the version of each package.
     """
 
@@ -90,7 +90,7 @@ def run_job(job: Job) -> Ran:
     framework = _framework(job.framework)
     forms = [False, True] if framework.prepares(job.dtype) else [False]
     runs = [[_run(framework, subject, job, prepared=prepared) for subject in job.subjects] for prepared in forms]
-    # PyTorch's version has a special class, and unpickling it would import PyTorch.
+    # PyTorch's version number has a class of its own; unpickling it would import PyTorch.
     return Ran(runs, {package: str(version) for package, version in framework.versions().items()})
 
 
@@ -146,7 +146,7 @@ def _run(framework: _Framework, subject: Subject, job: Job, *, prepared: bool) -
 
 
 def _check_ids(input_ids: np.ndarray, subject: Subject) -> None:
-    """Refuse ids without an embedding, which each framework treats differently."""
+    """Check that all ids have an embedding; frameworks treat other ids differently."""
     size = getattr(subject.config, "text_config", subject.config).vocab_size  # type: ignore[union-attr]
     if input_ids.max() >= size:
         raise ValueError(

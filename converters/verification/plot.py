@@ -1,4 +1,4 @@
-"""Lines over stages, on a logarithmic scale, as inline SVG."""
+"""Line plots over stages on a logarithmic scale, as inline SVG."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _WIDTH, _HEIGHT = 860, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 20, 15, 110  # room for the labels
-# Distinguishable by the color-blind.
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 20, 15, 110  # space for the labels
+# Distinguishable with colour blindness.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c564b")
 
 
@@ -60,7 +60,7 @@ def _polyline(points: Sequence[tuple[float, float]], colour: str, extra: str = "
 
 
 def _grid(low: int, high: int) -> str:
-    """Return a line and a label for powers of ten, at most about eight of them."""
+    """Draw lines and labels for powers of ten, about eight of them at most."""
     step = max(1, math.ceil((high - low) / 8))
     parts = []
     for power in range(low, high + 1, step):
@@ -71,7 +71,7 @@ def _grid(low: int, high: int) -> str:
 
 
 def _names(labels: Sequence[str]) -> str:
-    """Return slanted labels; of many, every second or third."""
+    """Draw slanted labels; if there are many, only every second or third of them."""
     step = math.ceil(len(labels) / 40) or 1
     parts = []
     for place in range(0, len(labels), step):

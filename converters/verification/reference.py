@@ -1,7 +1,7 @@
-"""CLIP in numpy and float64: short enough to read as its definition, and the reference for every framework.
+"""CLIP in numpy and float64: short enough to read as a definition, and the reference for every framework.
 
 It follows Radford et al. 2021 and transformers' modeling_clip.py. Shapes: b batch, s sequence, d hidden, h heads, k
-head width, p projection. Functions add their stages to `trace` by name, so that runs can be compared by stage.
+head width, p projection. Functions add their stages to `trace` by name, so that runs can be compared stage by stage.
 """
 
 from __future__ import annotations
@@ -91,14 +91,14 @@ def stages_of(class_name: str, checkpoint: Mapping[str, np.ndarray], config: Any
         class_name: a key of `MODEL_CLASSES`, such as "CLIPModel", which determines the type of configuration.
         checkpoint: the arrays by canonical name.
         config: the model's configuration.
-        **inputs: those arguments of `clip` that the class takes, and `labels` for a classifier.
+        **inputs: the arguments of `clip` that the class takes, and `labels` for a classifier.
     """
     settings: Any = config
     if class_name == "CLIPModel":
         return clip(checkpoint, settings, **inputs)
     trace: Trace = {}
     weights = Weights(checkpoint)
-    if class_name == "CLIPForImageClassification":  # from the mean of the patches, not the class token
+    if class_name == "CLIPForImageClassification":  # uses the mean of the patches, not the class token
         states = _patches(weights / "vision_model", settings.vision_config, inputs["pixel_values"], trace)
         mean = states[:, 1:].mean(axis=1)
         trace["logits"] = _linear(weights / "classifier", mean) if settings.num_labels else mean
@@ -139,7 +139,7 @@ def _patches(
     kernel = weights["embeddings.patch_embedding.weight"].reshape(config.hidden_size, -1)
     class_token = np.broadcast_to(weights["embeddings.class_embedding"], (batch, 1, config.hidden_size))
     states = np.concatenate([class_token, patches @ kernel.T], axis=1)  # (b, s, d)
-    positions = weights["embeddings.position_embedding.weight"]  # of the class token, and of the patches row by row
+    positions = weights["embeddings.position_embedding.weight"]  # the class token first, then the patches row by row
     states = states + (_interpolated(positions, rows, columns) if interpolate else positions)
     trace["vision.embeddings"] = _layer_norm(weights / "pre_layrnorm", config, states)
     return _encoder(weights / "encoder", config, trace["vision.embeddings"], np.zeros((1, 1)), trace, "vision")
@@ -154,9 +154,10 @@ def _interpolated(positions: Array, rows: int, columns: int) -> Array:
 
 
 def _bicubic(size: int, new_size: int) -> Array:
-    """Return the weights `(new_size, size)` of the old positions for each new one.
+    """Return the weights `(new_size, size)` of the old positions for each new position.
 
-    The kernel of Keys 1981 with a = -0.75, half-pixel centres, and the outermost positions repeated beyond the border.
+    The kernel is that of Keys 1981 with a = -0.75, with half-pixel centres; the outermost positions are repeated beyond
+    the border.
     """
     weights = np.zeros((new_size, size))
     for new in range(new_size):
@@ -181,8 +182,8 @@ def text(
     tokens = weights["embeddings.token_embedding.weight"][input_ids]
     positions = weights["embeddings.position_embedding.weight"]
     trace["text.embeddings"] = tokens + positions[np.arange(seq) if position_ids is None else position_ids]
-    # A key masked twice, as future and as padding, scores lower than one masked once, as in transformers; so a query
-    # that sees no key attends uniformly to the keys masked only once.
+    # A key masked twice, as a future token and as padding, scores lower than a key masked once, as in transformers. A
+    # query that sees no key therefore attends uniformly to the keys masked only once.
     masked = np.triu(np.ones((seq, seq)), k=1)[None]
     if attention_mask is not None:
         masked = masked + (attention_mask == 0)[:, None, :]
@@ -247,7 +248,7 @@ def _unit(features: Array) -> Array:
 
 
 def _contrastive_loss(logits: Array) -> Array:
-    """Return the mean of both cross-entropies, whose targets are on the diagonal."""
+    """Return the mean of the cross-entropies of both directions; the targets are on the diagonal."""
 
     def cross_entropy(rows: Array) -> Array:
         highest = rows.max(axis=-1, keepdims=True)

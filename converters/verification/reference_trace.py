@@ -1,4 +1,4 @@
-"""The reference in the role of a backend: a checkpoint run in numpy and float64, with gradients and a training step."""
+"""The reference as a backend: a checkpoint run in numpy and float64, with gradients and a training step."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _DTYPES: dict[str, Any] = {
     "float16": np.float16,
     "bfloat16": ml_dtypes.bfloat16,
 }
-# The objective is the first of these that is a stage. See `clip_core.modeling.stages.objective`.
+# The objective is the first of these stages in the output. See `clip_core.modeling.stages.objective`.
 _OBJECTIVES = ("loss", "text_embeds", "text_features", "image_features", "logits", "text.pooled", "vision.pooled")
 
 
 class RoundedWeights(Mapping[str, Any]):
-    """A checkpoint rounded to a dtype, as float64 arrays that are not kept in memory.
+    """A checkpoint rounded to a dtype, as float64 arrays that are computed on access and not kept.
 
     Args:
         checkpoint: canonical name to array.
@@ -53,7 +53,7 @@ class RoundedWeights(Mapping[str, Any]):
 
 
 class TrackedWeights(RoundedWeights):
-    """The same for gradients: weights that were used are kept in `used`."""
+    """Rounded weights for computing gradients; `used` collects the weights that were accessed."""
 
     def __init__(self, checkpoint: Checkpoint, dtype: str) -> None:
         super().__init__(checkpoint, dtype)
@@ -82,7 +82,7 @@ class TracedReference:
     def stages(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Run the forward pass on these inputs, and return every stage."""
         request, weights = self.request, self._weights
-        tracked = request.differentiated and inputs is request.inputs  # only these have gradients
+        tracked = request.differentiated and inputs is request.inputs  # only the main inputs have gradients
         if not tracked:
             weights = RoundedWeights(self._found.checkpoint, request.dtype)
         run: Any = reference.stages_of(request.class_name, weights, self._found.config, **inputs)
@@ -99,11 +99,11 @@ class TracedReference:
         self._gradients = {name: found[leaf.node] for name, leaf in used if leaf.node in found}
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Return the gradients of the parameters that take part in the objective."""
+        """Return the gradients of the parameters that the objective depends on."""
         return self._gradients
 
     def updated(self) -> dict[str, np.ndarray]:
-        """Take one step of AdamW, and return every parameter."""
+        """Take one step of AdamW, and return all parameters."""
         parameters = {name: np.asarray(self._weights[name].value) for name in self._found.report.matched}
         return stages.adamw(parameters, self._gradients)
 

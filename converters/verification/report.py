@@ -31,7 +31,7 @@ _WORST = 25  # parameters shown
 
 
 def check_report(path: str | os.PathLike[str]) -> None:
-    """Refuse a file that cannot be written, before hours of computation.
+    """Check that the report can be written, before hours of computation.
 
     Raises:
         OSError: the path is a folder, or its parent is not a writable folder.
@@ -41,7 +41,7 @@ def check_report(path: str | os.PathLike[str]) -> None:
         raise IsADirectoryError(f"{path} is a folder; give the name of a file for the report")
     there = next(folder for folder in target.absolute().parents if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise PermissionError(f"{path} cannot be written, as {there} is not a writable folder")
+        raise PermissionError(f"{path} cannot be written: {there} is not a writable folder")
 
 
 def write_report(result: Verification, path: str | os.PathLike[str]) -> None:
@@ -128,7 +128,7 @@ def _comparisons(comparisons: Iterable[Comparison]) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Render a table of cells that are HTML already."""
+    """Render a table of cells that already are HTML."""
     titles = f"<tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr>" if head else ""
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table>{titles}{body}</table>"

@@ -1,4 +1,4 @@
-"""The result of a verification: every comparison, and the verdict."""
+"""The result of a verification: all comparisons and the verdict."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Verification:
 
     Attributes:
         checkpoint: the checkpoint.
-        against: the checkpoint that it was compared with.
+        against: the checkpoint that it was compared with, if any.
         class_name: the model class.
         dtype: the dtype in which the frameworks ran.
         frameworks: the names of the frameworks, in the order in which they ran.
-        runs: the names of the runs of the first checkpoint: the frameworks that finished, and a second run of those
-            whose models have a form prepared for inference.
+        runs: the names of the runs of the first checkpoint: the frameworks that finished, and a second run for
+            frameworks with a form prepared for inference.
         inputs: the origin of each argument of the forward pass: the checkpoint whose processor made it, or "drawn".
-        configuration: both values of each field that differs between the checkpoints and changes the computation.
-        failures: the reason why a framework did not finish: its process died, or it raised an internal error.
+        configuration: both values of each field that differs between the checkpoints and affects the computation.
+        failures: the reason why each failed framework did not finish: its process died, or it raised an internal error.
         comparisons: all stages of all pairs of runs, in order of computation.
         versions: the version of each package, and the hardware.
     """
@@ -45,36 +45,36 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """True if every framework ran, all runs agree at all stages, and so do the configurations."""
+        """True if all frameworks ran, all runs agree at all stages, and the configurations agree."""
         return (
             not self.failures and not self.configuration and all(comparison.passed for comparison in self.comparisons)
         )
 
     @property
     def first_drift(self) -> str | None:
-        """First stage, in order of computation, at which any two runs disagree."""
+        """The first stage, in order of computation, at which any two runs disagree."""
         return next((comparison.stage for comparison in self.comparisons if not comparison.passed), None)
 
     @property
     def drifting(self) -> list[tuple[str, str]]:
-        """Pairs of runs that disagree at that stage."""
+        """The pairs of runs that disagree at that stage."""
         first = self.first_drift
         return [one.pair for one in self.comparisons if one.stage == first and not one.passed]
 
     @property
     def suspect(self) -> str | None:
-        """Run, or framework whose both runs, all of these pairs have in common; None if there is no single one."""
+        """The run, or the framework with both of its runs, that all of these pairs share; None if there is none."""
         as_frameworks = [tuple(map(as_loaded, pair)) for pair in self.drifting]
         for pairs in (self.drifting, as_frameworks):
             common = set(pairs[0]).intersection(*pairs) if pairs else set()
-            # Two runs of one framework share most of their code, so that both may be wrong.
+            # Two runs of a framework share most of their code, so both may be wrong.
             others = {as_loaded(run) for pair in pairs for run in pair if run not in common}
             if len(common) == 1 and len(others) > 1:
                 return common.pop()
         return None
 
     def worst_of_groups(self) -> dict[str, Comparison]:
-        """Return for each group of stages the comparison with the largest ratio to its tolerance."""
+        """Return, for each group of stages, the comparison with the largest ratio to its tolerance."""
         worst: dict[str, Comparison] = {}
         for comparison in self.comparisons:
             if comparison.badness > worst.setdefault(comparison.group, comparison).badness:
@@ -91,7 +91,7 @@ class Verification:
             outlier = f"; {self.suspect} is the outlier" if self.suspect else ""
             return f"The first stage that drifts is {first}: {pairs} differ{outlier}."
         if self.configuration:
-            return "All stages agree, but the configurations differ in fields that change the computation."
+            return "All stages agree, but the configurations differ in fields that affect the computation."
         return f"All {len({one.stage for one in self.comparisons})} stages agree."
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class Verification:
 
 
 def by_stage(comparisons: list[Comparison]) -> list[Comparison]:
-    """Sort comparisons, given pair by pair, by stage."""
+    """Sort comparisons by stage; they are given pair by pair."""
     stages = {one.stage: place for place, one in reversed(list(enumerate(comparisons)))}
     return sorted(comparisons, key=lambda one: stages[one.stage])
 
@@ -112,6 +112,6 @@ def _last_line(text: str) -> str:
 
 
 def _plain(comparison: Comparison) -> dict[str, Any]:
-    """Replace infinity, which JSON lacks, by None."""
+    """Replace infinity, which JSON lacks, with None."""
     found = {**asdict(comparison), "passed": comparison.passed}
     return {key: None if value == float("inf") else value for key, value in found.items()}

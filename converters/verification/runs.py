@@ -1,4 +1,4 @@
-"""The stages of a run of a model, stored on disk, so that only one run at a time is in memory."""
+"""The stages of a model's run, stored on disk, so that only one run at a time is in memory."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class StoredRun:
         arrays: the arrays by stage, in order of computation.
         folder: an empty folder to store them in.
         temperature: exp(logit_scale) of the checkpoint; 1 if it has none.
-        without_gradients: True if the run was never to compute gradients, so that their absence is no fault.
+        without_gradients: True if the run was not supposed to compute gradients, so missing ones are not a fault.
 
     Attributes:
-        stages: the names of the stages, in order of computation; see `clip_core.modeling.stages`. Gradients come in the
+        stages: the names of the stages, in order of computation; see `clip_core.modeling.stages`. Gradients are in the
             order of their computation, from the last parameter to the first.
-        largest: the largest absolute value of each stage; NaN or infinite if a value is.
+        largest: the largest absolute value of each stage; NaN or infinite if any value is.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class StoredRun:
     def largest_gradient(self, layer: str) -> float:
         """Return the largest absolute value among the gradients of a layer.
 
-        Some gradients are zero up to rounding, such as those of the keys' biases, because softmax is invariant to a
-        shift of all scores. The layer's other gradients give the size of the terms that cancel.
+        Some gradients are zero up to rounding, such as those of the key biases, because softmax is invariant to a shift
+        of all scores. The layer's other gradients give the magnitude of the terms that cancel.
         """
         found = (size for stage, size in self.largest.items() if is_gradient(stage) and layer_of(stage) == layer)
         return max(found, default=0.0)
@@ -81,7 +81,7 @@ def run_name(label: str, framework: str, *, prepared: bool) -> str:
 
 
 def as_loaded(run: str) -> str:
-    """Return the name of the run of the model as loaded, given that of any run of it."""
+    """Return the name of the run of the model as loaded, given the name of any run of that framework."""
     return run.removesuffix(_PREPARED)
 
 
@@ -96,7 +96,7 @@ def is_update(stage: str) -> bool:
 
 
 def layer_of(stage: str) -> str:
-    """Return the encoder layer that a parameter's stage belongs to, or else its module."""
+    """Return the encoder layer that a parameter's stage belongs to, or otherwise its module."""
     found = _LAYER.match(stage)
     return found[0] if found else stage.rpartition(".")[0]
 

@@ -1,8 +1,8 @@
-"""Every tolerance of `clip-zoo verify` by stage, with its reason.
+"""All tolerances of `clip-zoo verify`, by stage, with the reason for each.
 
 Frameworks sum in different orders, so their rounding differs. The tolerances are a few times the differences measured
-on a full-size B/32 and on a small trained model, and far below the effect of any wrong formula. They are never
-widened to make a run pass.
+on a full-size B/32 model and on a small trained model. They are far below the effect of any wrong formula, and are
+never widened to make a run pass.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from clip_core.modeling.stages import without_variant
 Precision = Literal["float64", "float32", "float16", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float64", "float32", "float16", "bfloat16")  # finest first
 
-# The size that a difference is divided by before its comparison with a tolerance:
-ABSOLUTE = "absolute"  # nothing
-LARGEST = "largest value"  # that of the tensor; for a gradient, that of all gradients in its layer
+# The size by which a difference is divided before it is compared with a tolerance:
+ABSOLUTE = "absolute"  # no division
+LARGEST = "largest value"  # of the tensor; for a gradient, of all gradients in its layer
 TEMPERATURE = "temperature"  # exp(logit_scale), which scales the errors of cosines
 # The largest possible change in Adam's first step, apart from weight decay; or one rounding of the tensor's largest
 # value if that is more, as in half precision.
@@ -31,8 +31,8 @@ class Tolerance:
     """The tolerances of a group of stages.
 
     Attributes:
-        scale: the size that a difference is divided by: ABSOLUTE, LARGEST, TEMPERATURE or STEP.
-        float32: the tolerance between runs in this dtype; likewise for the others.
+        scale: the size by which a difference is divided: ABSOLUTE, LARGEST, TEMPERATURE or STEP.
+        float32: the tolerance between runs in this dtype; the other fields likewise.
         float64: the tolerance between two runs of the reference, which differ only in their inputs.
     """
 
@@ -43,15 +43,15 @@ class Tolerance:
     float64: float = 1e-10
 
     def of(self, precision: Precision) -> float:
-        """Return the tolerance between runs, given the coarser precision of the two."""
+        """Return the tolerance between two runs, given the coarser of their precisions."""
         value: float = getattr(self, precision)
         return value
 
 
 # The same code prepares images and ids for every framework.
 _EXACT = Tolerance(ABSOLUTE, 0.0, 0.0, 0.0, 0.0)
-# Twelve layers of B/32 in fp32 stay below 2e-6 of the largest; fp16 has 10 bits of fraction (5e-4 a rounding) and bf16
-# has 7 (4e-3 a rounding), which add up over the layers.
+# Twelve layers of B/32 stay below 2e-6 of the largest value in fp32. fp16 has 10 bits of fraction (5e-4 per rounding)
+# and bf16 has 7 (4e-3 per rounding); these errors add up over the layers.
 _STATES = Tolerance(LARGEST, float32=1e-5, float16=1e-2, bfloat16=8e-2)
 
 # The groups of the table, in order of computation.
@@ -60,21 +60,21 @@ TOLERANCES: dict[str, Tolerance] = {
     "token ids": _EXACT,
     "embeddings": _STATES,
     "hidden states": _STATES,
-    # Probabilities, of which the largest is near 1.
+    # Probabilities; the largest is near 1.
     "attentions": _STATES,
     "pooled": _STATES,
-    # Projections before normalization, and logits of a classifier.
+    # Projections before normalization, and a classifier's logits.
     "projected": _STATES,
-    # Of unit norm: 1e-5 is what users of the three frameworks are promised; 2e-7 is usual.
+    # Unit-norm embeddings: 1e-5 is promised to users of all three frameworks; 2e-7 is typical.
     "unit-norm embeddings": Tolerance(ABSOLUTE, float32=1e-5, float16=2e-3, bfloat16=1e-2),
-    # Cosines times the temperature, and a mean of log-sums of them: their errors are at most twice the embeddings'.
+    # Cosines times the temperature, and a mean of log-sums of them: their errors are at most twice those of embeddings.
     "logits": Tolerance(TEMPERATURE, float32=1e-5, float16=4e-3, bfloat16=2e-2),
     "loss": Tolerance(TEMPERATURE, float32=1e-5, float16=4e-3, bfloat16=2e-2),
-    # They traverse the layers twice, and start as differences of probabilities: 2e-5 was measured.
+    # Gradients pass through the layers twice, and start as differences of probabilities. 2e-5 was measured.
     "gradients": Tolerance(LARGEST, float32=1e-4, float16=5e-2, bfloat16=4e-1),
-    # 5e-4 was measured; a step without weight decay is 2e-4 times the parameter away, which is 20 times the tolerance
-    # for a parameter of 1. In half precision the last bit of a parameter is about a step, and the sign of small
-    # gradients is noise: there, this proves no more than that no parameter moved by more than one step.
+    # 5e-4 was measured. Leaving out weight decay changes a parameter by 2e-4 of its value, which is 20 times the
+    # tolerance for a parameter of 1. In half precision, the last bit of a parameter is about a step, and the sign of
+    # small gradients is noise. There, this proves only that no parameter moved by more than one step.
     "updated parameters": Tolerance(STEP, float32=1e-2, float16=2.0, bfloat16=2.0),
 }
 
@@ -95,7 +95,7 @@ _KINDS = {"gradient": "gradients", "updated": "updated parameters"}
 
 
 def group_of(stage: str) -> str:
-    """Return the group of a stage in the table; that of a variant is the same."""
+    """Return the group of a stage in the table; a variant's stage has the same group."""
     stage = without_variant(stage)
     kind, _, rest = stage.partition(".")
     if kind in _KINDS:
@@ -108,12 +108,12 @@ def group_of(stage: str) -> str:
 
 
 def scale_of(stage: str) -> str:
-    """Return the size that differences of a stage are divided by."""
-    # Through its logarithm, the temperature affects the loss as the logits do.
+    """Return the size by which differences of a stage are divided."""
+    # The temperature's logarithm affects the loss like the logits.
     return TEMPERATURE if stage == "gradient.logit_scale" else TOLERANCES[group_of(stage)].scale
 
 
 def roundoff(precision: Precision) -> float:
-    """Return the distance from 1 to the next number."""
+    """Return the distance from 1 to the next larger number."""
     info = ml_dtypes.finfo(precision)  # type: ignore[no-untyped-call]
     return float(info.eps)

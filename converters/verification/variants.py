@@ -1,4 +1,4 @@
-"""Further inputs of the verification, for what the main ones never reach: other sizes, masks, positions and dtypes."""
+"""Variants of the verification's inputs, with other sizes, masks, positions and dtypes than the main ones."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ if TYPE_CHECKING:
 
     from clip_core.modeling.parameters import AnyConfig
 
-IMAGES = 2  # of the main inputs, in variants that are about images
+IMAGES = 2  # number of images in variants of images
 
 
 def variants(class_name: str, config: AnyConfig, inputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
-    """Return further arguments of the forward pass by the name of the variant.
+    """Return the arguments of a forward pass for each variant, by its name.
 
     Args:
         class_name: the model class.
-        config: its configuration.
-        inputs: the main inputs, from which they are made: `pixel_values`, or `input_ids` and `attention_mask`, or all.
+        config: the model's configuration.
+        inputs: the main inputs, from which variants are made: `pixel_values`, `input_ids` and `attention_mask`, or all
+            three.
     """
     found: dict[str, dict[str, Any]] = {}
     images = {name: inputs[name][:IMAGES] for name in ("pixel_values",) if name in inputs}
@@ -43,15 +44,15 @@ def variants(class_name: str, config: AnyConfig, inputs: Mapping[str, np.ndarray
     return found
 
 
-# Dtypes other than the processor's.
+# Dtypes that differ from the processor's.
 _DTYPES = {"pixel_values": np.float16, "input_ids": np.int32, "attention_mask": np.bool_}
 
 
 def padded_otherwise(input_ids: np.ndarray, attention_mask: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the texts with other masks: padded at the left, with holes, or all padding; the last is unchanged.
+    """Return the texts with other masks: padded on the left, with holes, or all padding. The last text is unchanged.
 
     Args:
-        input_ids: `(batch, seq)`, padded at the right.
+        input_ids: `(batch, seq)`, padded on the right.
         attention_mask: `(batch, seq)`.
 
     Returns:
@@ -69,12 +70,12 @@ def padded_otherwise(input_ids: np.ndarray, attention_mask: np.ndarray) -> dict[
 
 
 def resized(pixel_values: np.ndarray, image_size: int, patch_size: int) -> np.ndarray:
-    """Return images that are taller than wide, with a partial patch at each border: the given ones, tiled and cropped.
+    """Tile and crop images so that they are taller than wide, with a partial patch at each border.
 
     Args:
         pixel_values: `(batch, channels, height, width)`.
-        image_size: the side of the model's images.
-        patch_size: the side of a patch.
+        image_size: the height and width of the model's images.
+        patch_size: the height and width of a patch.
     """
     rows, columns = image_size // patch_size + 1, max(image_size // patch_size - 1, 1)
     height, width = (count * patch_size + patch_size // 2 for count in (rows, columns))
@@ -83,7 +84,7 @@ def resized(pixel_values: np.ndarray, image_size: int, patch_size: int) -> np.nd
 
 
 def labels(config: Any, count: int) -> np.ndarray:
-    """Return labels `(count, ...)` of the kind that a classifier's configuration asks for.
+    """Return labels `(count, ...)` of the kind that a classifier's configuration requires.
 
     Args:
         config: the configuration, with `num_labels` and `problem_type`.

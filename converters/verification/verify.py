@@ -1,7 +1,7 @@
-"""The proof that frameworks, or checkpoints, compute the same values: every stage of each run is compared.
+"""The proof that frameworks, or checkpoints, compute the same values, by comparing every stage of each run.
 
-Each framework runs in its own process, one after the other, because some crash beside others: with triton installed,
-PyTorch does after TensorFlow. Results are kept on disk, so peak memory is that of the largest run.
+Each framework runs in its own process, one after another, because some frameworks crash beside others: with triton
+installed, PyTorch crashes after TensorFlow. Results are stored on disk, so peak memory is that of the largest run.
 """
 
 from __future__ import annotations
@@ -57,18 +57,18 @@ def verify(
     own_processes: bool = True,
     **options: Unpack[HubOptions],
 ) -> Verification:
-    """Run the same images and texts through frameworks and compare every stage.
+    """Run the same images and texts through several frameworks and compare every stage.
 
     Args:
         source: a folder, file or hub id, in any format.
-        against: another checkpoint of the same class; each framework's runs of the two are also compared. It uses
-            its own configuration and preprocessing, if stated.
+        against: another checkpoint of the same class. Each framework's runs of the two are also compared. It uses its
+            own configuration and preprocessing, if stated.
         frameworks: names of backends, and "reference" for float64 numpy; by default all that are installed.
-        dtype: dtype of weights and computation: "fp32", "bf16", "fp16", or numpy's names. The reference rounds the
-            weights to it, and computes in float64.
+        dtype: dtype of weights and computation: "fp32", "bf16", "fp16", or a numpy name. The reference rounds the
+            weights to this dtype and computes in float64.
         gradients: also compare the gradients of every parameter.
         train_step: also compare the gradients, and every parameter after one step of AdamW.
-        own_processes: run each framework in its own process, so that a crash fails that framework only. False runs
+        own_processes: run each framework in its own process, so that a crash affects only that framework. False runs
             all of them in this process, for debugging.
         **options: hub options; see `clip_core.hub.HubOptions`.
 
@@ -77,7 +77,7 @@ def verify(
 
     Raises:
         TypeError: `frameworks` is a single name.
-        ValueError: a framework or dtype is unknown, there are no two runs to compare, or a checkpoint is damaged.
+        ValueError: a framework or dtype is unknown, there is only one run, or a checkpoint is damaged.
         ImportError: a requested framework is not installed.
         FileNotFoundError: there is no such checkpoint.
     """
@@ -126,13 +126,13 @@ def verify(
 
 
 def _pairs(runs: Sequence[Sequence[StoredRun]]) -> list[tuple[StoredRun, StoredRun]]:
-    """Return the pairs of frameworks' runs of the first checkpoint, then each framework's runs of both."""
+    """Return the pairs of frameworks' runs of the first checkpoint, then the pairs of each framework's runs of both."""
     of_first = itertools.combinations([of_framework[0] for of_framework in runs], 2)
     return [*of_first, *((own, other) for own, *others in runs for other in others)]
 
 
 def _check_names(names: Sequence[str] | None, against: object) -> None:
-    """Refuse unknown frameworks, before anything is loaded."""
+    """Check that all frameworks are known, before anything is loaded."""
     if names is None:
         return
     known = [REFERENCE, *backend_names()]
@@ -146,7 +146,7 @@ def _check_names(names: Sequence[str] | None, against: object) -> None:
 
 
 def subjects_of(sources: Sequence[str | os.PathLike[str]], options: HubOptions) -> list[Subject]:
-    """Return the checkpoints, ready to run.
+    """Return the checkpoints, ready to be run.
 
     Raises:
         ValueError: the model classes differ.

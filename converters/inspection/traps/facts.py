@@ -21,13 +21,13 @@ class Facts:
         source: the checkpoint.
         checkpoint: the weights.
         description: the configuration and the preprocessing.
-        content: the content of config.json; empty if the configuration has another origin.
-        formats: the formats in which the folder has weights.
+        content: the content of config.json; empty if the configuration comes from elsewhere.
+        formats: all formats of weights in the folder.
         tokenizer: the facts in the tokenizer's files.
         misfit: the reason why the weights do not fit the configuration; None if they fit.
         not_finite: the number of NaN and infinite values by tensor.
-        logit_scale: the value of the parameter.
-        disagreeing: the difference between each other format's weights and those in use.
+        logit_scale: the value of the parameter `logit_scale`.
+        disagreeing: how the weights of each other format in the folder differ from those in use.
     """
 
     source: str
@@ -43,7 +43,7 @@ class Facts:
 
     @property
     def towers(self) -> dict[str, Any]:
-        """Configurations of the model's towers, by "text" and "vision"."""
+        """The configurations of the model's towers, under "text" and "vision"."""
         config = self.description.config
         found = {
             "text": config if isinstance(config, CLIPTextConfig) else getattr(config, "text_config", None),
@@ -54,7 +54,7 @@ class Facts:
         return {name: tower for name, tower in found.items() if tower is not None}
 
     def stated(self, tower: str, name: str) -> Any:
-        """Return a field of a tower from config.json; None if it is not stated."""
+        """Return a tower's field in config.json; None if it is not stated."""
         if f"{tower}_config" not in self.content and f"{tower}_config_dict" not in self.content:
             return None if self.content.get("model_type") == "clip" else self.content.get(name)
         old = self.content.get(f"{tower}_config_dict") or {}

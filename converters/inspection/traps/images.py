@@ -9,7 +9,7 @@ from clip_core.images.processor import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 if TYPE_CHECKING:
     from converters.inspection.traps.facts import Facts
 
-# Mean and standard deviation of families other than OpenAI's.
+# Mean and standard deviation used by other families than OpenAI's.
 _NORMALIZATIONS = {
     "Inception's": ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5]),
     "ImageNet's": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 POSITIONS = 77
 
-# A part of a checkpoint's name, and the activation that such checkpoints were trained with.
+# A part of a checkpoint's name -> the activation that such checkpoints were trained with.
 _ACTIVATIONS_BY_NAME = {
     "openai": "quick_gelu",
     "dfn": "quick_gelu",
@@ -19,7 +19,7 @@ _ACTIVATIONS_BY_NAME = {
     "quickgelu": "quick_gelu",
 }
 _ACTIVATIONS_BY_NAME |= {"laion": "gelu", "datacomp": "gelu"}
-# Widths of vision towers that OpenAI never trained (H, g, bigG); nearly all use gelu.
+# Widths of vision towers that OpenAI never trained (H, g, bigG); nearly all of them use gelu.
 _LARGE_WIDTHS = {1280, 1408, 1664}
 
 
@@ -46,7 +46,7 @@ def other_eos(facts: Facts) -> str | None:
 
 
 def pad_zero(facts: Facts) -> str | None:
-    """Check for padding with a token that is a word."""
+    """Check for padding with a token that is also a word."""
     text, tokenizer = facts.towers.get("text"), facts.tokenizer
     pads = {None if tokenizer is None else tokenizer.pad_token_id, None if text is None else text.pad_token_id}
     if text is None or 0 not in pads:
@@ -55,7 +55,7 @@ def pad_zero(facts: Facts) -> str | None:
 
 
 def activation_unstated(facts: Facts) -> str | None:
-    """Check for an activation that only the default states."""
+    """Check for an activation that is not stated and falls back to the default."""
     silent = [
         name
         for name in facts.towers
@@ -108,7 +108,7 @@ def head_width(facts: Facts) -> str | None:
 
 
 def epsilon(facts: Facts) -> str | None:
-    """Check for another epsilon of the layer norms."""
+    """Check for an unusual epsilon of the layer norms."""
     odd = [f"{t.layer_norm_eps} in {name}" for name, t in facts.towers.items() if t.layer_norm_eps != LAYER_NORM_EPS]
     return f"layer_norm_eps is {' and '.join(odd)}, not {LAYER_NORM_EPS}" if odd else None
 

@@ -20,7 +20,7 @@ def misfit(facts: Facts) -> str | None:
 
 
 def several_formats(facts: Facts) -> str | None:
-    """Check for a folder with more than one format."""
+    """Check for a folder with several formats."""
     taken = facts.checkpoint.format
     others = [name for name in facts.formats if taken is None or name != taken.name]
     if not others or taken is None:
@@ -44,13 +44,13 @@ def constants(facts: Facts) -> str | None:
 
 
 def no_metadata(facts: Facts) -> str | None:
-    """Check for metadata without the format."""
+    """Check for missing metadata about the format."""
     format_ = facts.checkpoint.format
     if format_ is None or format_.metadata is None:
         return None
     weights = [path for path in facts.checkpoint.files if path.suffix != ".json"]
     silent = [path.name for path in weights if "format" not in format_.metadata(path)]
-    return f"{', '.join(silent)} has no format in its metadata; transformers refuses such a file" if silent else None
+    return f"{', '.join(silent)} has no format in its metadata; transformers rejects it" if silent else None
 
 
 def other_names(facts: Facts) -> str | None:
@@ -78,7 +78,7 @@ def not_finite(facts: Facts) -> str | None:
 
 
 def logit_scale(facts: Facts) -> str | None:
-    """Check for a temperature below the limit used in training."""
+    """Check for a temperature below the limit of training."""
     if facts.logit_scale is None or facts.logit_scale <= LARGEST_LOGIT_SCALE + 1e-3:
         return None
     return f"logit_scale is {facts.logit_scale:.4f}, above the ln 100 that training clamps it to"
