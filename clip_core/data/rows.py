@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clip_core.data.pairs import Broken, IndexedPairs, Pair, StreamedPairs, make_pair
 from clip_core.data.tables import IMAGE_COLUMNS, caption_column, class_names, image_column, named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 
 class RowPairs(IndexedPairs):
@@ -28,12 +28,8 @@ class RowPairs(IndexedPairs):
 
     def __init__(self, rows: Any, image: str | None = None, caption: str | None = None) -> None:
         self._length = len(rows)
-        where = _name(rows)
-        columns = _columns(rows, lambda: rows[0] if self._length else {}, where)
-        self._image = image_column(columns, image, IMAGE_COLUMNS, where) if columns else ""
-        self._caption = caption_column(columns, caption, where) if columns else ""
-        self._names = class_names(_feature(rows, self._caption))
-        self._rows = _undecoded(rows, self._image)
+        self._columns = _Columns.of(rows, image, caption, lambda: rows[0] if self._length else {})
+        self._rows = _undecoded(rows, self._columns.image)
 
     def __len__(self) -> int:
         return self._length
@@ -43,7 +39,7 @@ class RowPairs(IndexedPairs):
             row = self._rows[index]
         except (OSError, SyntaxError, ValueError) as error:  # the image is decoded as its row is read
             return Broken(f"row {index}", str(error))
-        return make_pair(f"row {index}", row.get(self._image), named(row.get(self._caption), self._names))
+        return self._columns.pair(index, row)
 
 
 class RowStream(StreamedPairs):
@@ -62,12 +58,8 @@ class RowStream(StreamedPairs):
     def __init__(
         self, rows: Any, image: str | None = None, caption: str | None = None, length: int | None = None
     ) -> None:
-        where = _name(rows)
-        columns = _columns(rows, lambda: next(iter(rows), {}), where)
-        self._image = image_column(columns, image, IMAGE_COLUMNS, where) if columns else ""
-        self._caption = caption_column(columns, caption, where) if columns else ""
-        self._names = class_names(_feature(rows, self._caption))
-        self._rows = _undecoded(rows, self._image)
+        self._columns = _Columns.of(rows, image, caption, lambda: next(iter(rows), {}))
+        self._rows = _undecoded(rows, self._columns.image)
         self._length = length
 
     @cached_property
@@ -87,17 +79,42 @@ class RowStream(StreamedPairs):
         skip = getattr(self._rows, "skip", None)
         rows = islice(self._rows, start, stop) if skip is None else islice(skip(start), stop - start)
         for row in rows:
-            yield make_pair(f"row {number}", row.get(self._image), named(row.get(self._caption), self._names))
+            yield self._columns.pair(number, row)
             number += 1
         if number < stop:
             raise ValueError(f"the data ended after {number} rows; expected {self.sizes[0]}, given or counted before")
 
 
-def _name(rows: Any) -> str:
-    return f"the {type(rows).__name__}"
+class _Columns(NamedTuple):
+    """The columns that make the pairs.
+
+    Attributes:
+        image: the column of images; empty if there are no rows.
+        caption: the column of captions; likewise.
+        names: the class names of a class-label column; empty for captions.
+    """
+
+    image: str
+    caption: str
+    names: list[str]
+
+    @classmethod
+    def of(cls, rows: Any, image: str | None, caption: str | None, first_row: Callable[[], Any]) -> _Columns:
+        """Find the columns; errors as in `RowPairs`."""
+        where = f"the {type(rows).__name__}"
+        columns = _column_names(rows, first_row, where)
+        if not columns:
+            return cls("", "", [])
+        images = image_column(columns, image, IMAGE_COLUMNS, where)
+        captions = caption_column(columns, caption, where)
+        return cls(images, captions, class_names(_feature(rows, captions)))
+
+    def pair(self, number: int, row: Mapping[str, Any]) -> Pair | Broken:
+        """Return the pair in a row."""
+        return make_pair(f"row {number}", row.get(self.image), named(row.get(self.caption), self.names))
 
 
-def _columns(rows: Any, first_row: Any, where: str) -> list[str]:
+def _column_names(rows: Any, first_row: Callable[[], Any], where: str) -> list[str]:
     """Return the column names; empty if there are no rows."""
     features = getattr(rows, "features", None)
     if features:
