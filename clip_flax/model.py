@@ -68,7 +68,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
             **ignored: other entries of a processor's output, dropped with a warning.
 
         Returns:
-            `(batch, projection)`, not normalised.
+            `(batch, projection)`, not normalized.
         """
         warn_of_ignored("get_text_features", ignored)
         if position_ids is None:
@@ -89,7 +89,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
         """Embed images in the joint space.
 
         Args:
-            pixel_values: `(batch, channels, height, width)`, normalised.
+            pixel_values: `(batch, channels, height, width)`, normalized.
             params: parameters to use instead of the model's.
             dropout_rng: a key, for dropout in training.
             train: apply dropout.
@@ -97,7 +97,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
             **ignored: other entries of a processor's output, dropped with a warning.
 
         Returns:
-            `(batch, projection)`, not normalised.
+            `(batch, projection)`, not normalized.
         """
         warn_of_ignored("get_image_features", ignored)
         return self._run(
@@ -128,7 +128,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
 
         Args:
             input_ids: `(texts, seq)` token ids.
-            pixel_values: `(images, channels, height, width)`, normalised.
+            pixel_values: `(images, channels, height, width)`, normalized.
             attention_mask: `(texts, seq)`, 1 for tokens to attend to and 0 for padding.
             position_ids: `(texts or 1, seq)`, the position of each token.
             params: parameters to use instead of the model's.

@@ -151,7 +151,7 @@ class _VisionModel(CLIPPreTrainedModel):
         """Encode images.
 
         Args:
-            pixel_values: `(batch, channels, height, width)`, normalised; height and width are `image_size`.
+            pixel_values: `(batch, channels, height, width)`, normalized; height and width are `image_size`.
             params: parameters to use instead of the model's.
             dropout_rng: a key, for dropout in training.
             train: apply dropout.
@@ -195,7 +195,7 @@ class CLIPVisionModel(_VisionModel):
 class CLIPVisionModelWithProjection(_VisionModel):
     """The vision tower of CLIP with the projection into the joint space.
 
-    A call takes the arguments of CLIPVisionModel and returns `image_embeds` `(batch, projection)`, not normalised, and
+    A call takes the arguments of CLIPVisionModel and returns `image_embeds` `(batch, projection)`, not normalized, and
     `last_hidden_state` `(batch, 1 + patches, hidden)`.
 
     Args:

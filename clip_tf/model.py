@@ -71,7 +71,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
             **ignored: other entries of a processor's output, dropped with a warning.
 
         Returns:
-            `(batch, projection)`, not normalised.
+            `(batch, projection)`, not normalized.
         """
         warn_of_ignored("get_text_features", ignored, stacklevel=4)
         pooled = self.text_model.pooled(
@@ -98,7 +98,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
         """Embed images in the joint space.
 
         Args:
-            pixel_values: `(batch, channels, height, width)`, normalised; or a dict, list or tuple of all inputs.
+            pixel_values: `(batch, channels, height, width)`, normalized; or a dict, list or tuple of all inputs.
             output_attentions: accepted as in the reference, without effect.
             output_hidden_states: likewise.
             return_dict: likewise.
@@ -107,7 +107,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
             **ignored: other entries of a processor's output, dropped with a warning.
 
         Returns:
-            `(batch, projection)`, not normalised.
+            `(batch, projection)`, not normalized.
         """
         warn_of_ignored("get_image_features", ignored, stacklevel=4)
         outputs = self.vision_model(
@@ -136,7 +136,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
 
         Args:
             input_ids: `(texts, seq)` token ids; or a dict, list or tuple of all inputs, by name or in this order.
-            pixel_values: `(images, channels, height, width)`, normalised.
+            pixel_values: `(images, channels, height, width)`, normalized.
             attention_mask: `(texts, seq)`, 1 for tokens to attend to and 0 for padding.
             position_ids: `(texts or 1, seq)`, the position of each token.
             return_loss: return the contrastive loss; each text is then paired with the image at the same index.

@@ -218,7 +218,7 @@ class CLIPTextModel(_TextModel):
 class CLIPTextModelWithProjection(_TextModel):
     """The text tower of CLIP with the projection into the joint space.
 
-    A call takes the arguments of CLIPTextModel and returns `text_embeds` `(batch, projection)`, not normalised, and
+    A call takes the arguments of CLIPTextModel and returns `text_embeds` `(batch, projection)`, not normalized, and
     `last_hidden_state` `(batch, seq, hidden)`.
 
     Args:

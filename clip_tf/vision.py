@@ -158,7 +158,7 @@ class _VisionModel(CLIPPreTrainedModel):
         """Encode images.
 
         Args:
-            pixel_values: `(batch, channels, height, width)`, normalised; height and width are `image_size`. Or a
+            pixel_values: `(batch, channels, height, width)`, normalized; height and width are `image_size`. Or a
                 dict, list or tuple of all inputs.
             output_attentions: return the attention weights of all layers (only with eager attention).
             output_hidden_states: return the hidden states of all layers.
@@ -197,7 +197,7 @@ class CLIPVisionModel(_VisionModel):
 class CLIPVisionModelWithProjection(_VisionModel):
     """The vision tower of CLIP with the projection into the joint space.
 
-    A call takes the arguments of CLIPVisionModel and returns `image_embeds` `(batch, projection)`, not normalised, and
+    A call takes the arguments of CLIPVisionModel and returns `image_embeds` `(batch, projection)`, not normalized, and
     `last_hidden_state` `(batch, 1 + patches, hidden)`.
 
     Args:

@@ -55,7 +55,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
             **ignored: other entries of a processor's output, dropped with a warning as in the reference.
 
         Returns:
-            `(batch, projection)`, not normalised.
+            `(batch, projection)`, not normalized.
         """
         warn_of_ignored("get_text_features", ignored)
         features: Tensor = self.text_projection(self.text_model.pooled(input_ids, attention_mask, position_ids))
@@ -67,12 +67,12 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
         """Embed images in the joint space.
 
         Args:
-            pixel_values: `(batch, channels, height, width)`, normalised.
+            pixel_values: `(batch, channels, height, width)`, normalized.
             interpolate_pos_encoding: accept images of another size by interpolating the position embeddings.
             **ignored: other entries of a processor's output, dropped with a warning as in the reference.
 
         Returns:
-            `(batch, projection)`, not normalised.
+            `(batch, projection)`, not normalized.
         """
         warn_of_ignored("get_image_features", ignored)
         outputs = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
@@ -95,7 +95,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
 
         Args:
             input_ids: `(texts, seq)` token ids.
-            pixel_values: `(images, channels, height, width)`, normalised.
+            pixel_values: `(images, channels, height, width)`, normalized.
             attention_mask: `(texts, seq)`, 1 for tokens to attend to and 0 for padding.
             position_ids: `(texts or 1, seq)`, the position of each token.
             return_loss: return the contrastive loss; each text is then paired with the image at the same index.

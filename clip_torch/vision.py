@@ -131,7 +131,7 @@ class _VisionModel(CLIPPreTrainedModel):
         """Encode images.
 
         Args:
-            pixel_values: `(batch, channels, height, width)`, normalised; height and width are `image_size`.
+            pixel_values: `(batch, channels, height, width)`, normalized; height and width are `image_size`.
             output_attentions: return the attention weights of all layers (only with eager attention).
             output_hidden_states: return the hidden states of all layers.
             interpolate_pos_encoding: accept images of another size by interpolating the position embeddings.
@@ -159,7 +159,7 @@ class CLIPVisionModel(_VisionModel):
 class CLIPVisionModelWithProjection(_VisionModel):
     """The vision tower of CLIP with the projection into the joint space.
 
-    A call takes the arguments of CLIPVisionModel and returns `image_embeds` `(batch, projection)`, not normalised, and
+    A call takes the arguments of CLIPVisionModel and returns `image_embeds` `(batch, projection)`, not normalized, and
     `last_hidden_state` `(batch, 1 + patches, hidden)`.
 
     Args:
