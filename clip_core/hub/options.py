@@ -86,6 +86,23 @@ def refuse_loader_keywords(kwargs: Mapping[str, Any], class_name: str) -> None:
         raise TypeError(f"{class_name}.from_pretrained does not take {name}={kwargs[name]!r}; {LOADER_KEYWORDS[name]}")
 
 
+def adopt_old_token(kwargs: dict[str, Any]) -> None:
+    """Rename `use_auth_token`, the old name of `token`, in place.
+
+    Args:
+        kwargs: the keywords of a call.
+
+    Raises:
+        ValueError: if both are given, and differ.
+    """
+    old_token = kwargs.pop("use_auth_token", None)
+    if old_token is None:
+        return
+    if kwargs.get("token") not in {None, old_token}:
+        raise ValueError("token and its old name use_auth_token are both given; pass only token")
+    kwargs["token"] = old_token
+
+
 def split_hub_options(kwargs: dict[str, Any]) -> HubOptions:
     """Remove the hub options from `kwargs` in place and return them.
 
@@ -103,11 +120,7 @@ def split_hub_options(kwargs: dict[str, Any]) -> HubOptions:
     empty = {name for name in LOADER_KEYWORDS.keys() & kwargs.keys() if not kwargs[name]}
     for name in (_OBSOLETE & kwargs.keys()) | empty:
         del kwargs[name]
-    old_token = kwargs.pop("use_auth_token", None)
-    if old_token is not None:
-        if kwargs.get("token") not in {None, old_token}:
-            raise ValueError("token and its old name use_auth_token are both given; pass only token")
-        kwargs["token"] = old_token
+    adopt_old_token(kwargs)
     options = HubOptions()
     for name in HubOptions.__annotations__.keys() & kwargs.keys():
         options[name] = kwargs.pop(name)  # type: ignore[literal-required]

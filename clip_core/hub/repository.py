@@ -91,6 +91,7 @@ def upload_folder(
     *,
     token: str | bool | None = None,
     commit_message: str | None = None,
+    commit_description: str | None = None,
     private: bool | None = None,
     revision: str | None = None,
     create_pr: bool = False,
@@ -102,6 +103,7 @@ def upload_folder(
         repo_id: such as "user/my-clip"; without a user, the token's owner.
         token: as in `HubOptions`; needs write access.
         commit_message: title of the commit.
+        commit_description: the text below the title.
         private: make a new repository private; None for the account's default.
         revision: the branch to commit to, created if missing; `main` by default.
         create_pr: open a pull request instead of committing.
@@ -125,6 +127,7 @@ def upload_folder(
             repo_id=repo_id,
             folder_path=os.fspath(folder),
             commit_message=commit_message or "Upload model",
+            commit_description=commit_description,
             revision=revision,
             create_pr=create_pr,
             ignore_patterns=[".saving-*"],  # left behind by a killed save; see clip_core.hub.files.staged

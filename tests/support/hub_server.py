@@ -174,7 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
         for line in body.decode().splitlines():
             row = json.loads(line)
             if row["key"] == "header":
-                self.hub.commits.append({"repo_id": repo_id, "revision": revision, "summary": row["value"]["summary"]})
+                texts = {name: row["value"][name] for name in ("summary", "description")}
+                self.hub.commits.append({"repo_id": repo_id, "revision": revision, **texts})
             elif row["key"] == "file":
                 files[row["value"]["path"]] = base64.b64decode(row["value"]["content"])
         commit = _commit(repo_id, revision)

@@ -335,15 +335,16 @@ class TestUpload:
     def test_new_repository(self, client, server, folder):
         (folder / ".saving-left-behind").mkdir()
         (folder / ".saving-left-behind" / "half.bin").touch()
-        url = client("upload_folder", str(folder), "someone/new", token=TOKEN, commit_message="First", private=True)
+        texts = {"commit_message": "First", "commit_description": "Of several"}
+        url = client("upload_folder", str(folder), "someone/new", token=TOKEN, private=True, **texts)
         assert url.startswith(f"{server.url}/someone/new/commit/")
         assert "someone/new" in server.private
         assert server.repositories["someone/new"]["main"].keys() == set(list_files(folder)) - {
             ".saving-left-behind/half.bin"
         }
-        assert server.commits == [
-            {"repo_id": "someone/new", "revision": "main", "summary": "First", "pull_request": False}
-        ]
+        (commit,) = server.commits
+        assert (commit["summary"], commit["description"]) == ("First", "Of several")
+        assert (commit["repo_id"], commit["revision"], commit["pull_request"]) == ("someone/new", "main", False)
 
     def test_branch_of_an_existing_repository(self, client, server, folder):
         client("upload_folder", str(folder), "user/clip", token=TOKEN, revision="next")
