@@ -37,7 +37,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         input_shape: Any = None,
         seed: int | Array = 0,
         _do_init: bool = True,
-        strict: bool = True,
+        strict: bool | None = None,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
         state_dict: Mapping[str, Any] | None = None,
@@ -58,7 +58,8 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             seed: seed of newly initialized weights: a number or a key.
             _do_init: False returns `(model, params)`: a model without weights, and the parameters to pass to each call.
                 Parameters that the checkpoint lacks are then left to `init_weights`, with a warning.
-            strict: raise an error for missing or unexpected tensors. False initializes the missing ones.
+            strict: raise an error for missing or unexpected tensors. False initializes the missing ones, with a warning.
+                By default True, unless `output_loading_info` asks for their names.
             ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
             output_loading_info: also return the names of missing, unexpected and mismatched parameters.
             state_dict: weights by canonical name to use instead of the checkpoint's.
@@ -85,6 +86,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             strict=strict,
             may_lack=not _do_init,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
+            output_loading_info=output_loading_info,
             variant=variant,
             use_safetensors=use_safetensors,
             **kwargs,

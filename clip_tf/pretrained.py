@@ -38,7 +38,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         config: Any = None,
         dtype: Any = None,
         torch_dtype: Any = None,
-        strict: bool = True,
+        strict: bool | None = None,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
         state_dict: Mapping[str, np.ndarray] | None = None,
@@ -55,7 +55,8 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             dtype: dtype of weights and computation, or its name; a Keras policy such as "mixed_bfloat16"; or "auto" for
                 the checkpoint's own dtype. By default Keras' global policy, which is float32 unless set.
             torch_dtype: the deprecated name of `dtype`.
-            strict: raise an error for missing or unexpected tensors. False initializes the missing ones.
+            strict: raise an error for missing or unexpected tensors. False initializes the missing ones, with a warning.
+                By default True, unless `output_loading_info` asks for their names.
             ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
             output_loading_info: also return the names of missing, unexpected and mismatched parameters.
             state_dict: weights by canonical name to use instead of the checkpoint's.
@@ -81,6 +82,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             tensors=None if state_dict is None else {name: to_entry(array) for name, array in state_dict.items()},
             strict=strict,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
+            output_loading_info=output_loading_info,
             variant=variant,
             use_safetensors=use_safetensors,
             **kwargs,

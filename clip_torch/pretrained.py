@@ -36,7 +36,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         dtype: str | torch.dtype | None = None,
         torch_dtype: str | torch.dtype | None = None,
         device_map: Any = None,
-        strict: bool = True,
+        strict: bool | None = None,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
         state_dict: Mapping[str, Tensor] | None = None,
@@ -55,7 +55,8 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             torch_dtype: the deprecated name of `dtype`.
             device_map: the device to load to: a device, {"": device}, or "auto" for the accelerator with most memory;
                 by default PyTorch's, as set by `with torch.device(...)` or `torch.set_default_device`.
-            strict: raise an error for missing or unexpected tensors. False initializes the missing ones.
+            strict: raise an error for missing or unexpected tensors. False initializes the missing ones, with a warning.
+                By default True, unless `output_loading_info` asks for their names.
             ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
             output_loading_info: also return the names of missing, unexpected and mismatched parameters.
             state_dict: weights to use instead of the checkpoint's.
@@ -82,6 +83,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             tensors=None if state_dict is None else {name: to_entry(tensor) for name, tensor in state_dict.items()},
             strict=strict,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
+            output_loading_info=output_loading_info,
             variant=variant,
             use_safetensors=use_safetensors,
             **kwargs,

@@ -95,9 +95,10 @@ def find_checkpoint(
     *,
     config: Any = None,
     tensors: Mapping[str, TensorEntry] | None = None,
-    strict: bool = True,
+    strict: bool | None = None,
     may_lack: bool = False,
     ignore_mismatched_sizes: bool = False,
+    output_loading_info: bool = False,
     variant: str | None = None,
     use_safetensors: bool | None = None,
     **kwargs: Any,
@@ -112,9 +113,11 @@ def find_checkpoint(
             keywords. Without it, `model_class` is treated as one of the library's own.
         config: a configuration, or its source; by default the configuration beside the weights.
         tensors: weights to use instead of the source's.
-        strict: raise an error for missing or unexpected tensors.
+        strict: raise an error for missing or unexpected tensors; None for True unless `output_loading_info` asks for
+            their names.
         may_lack: accept missing tensors nevertheless, because the caller initializes them by `init_weights`.
         ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
+        output_loading_info: True if the caller gets the report.
         variant: as in `model.<variant>.safetensors`.
         use_safetensors: True for safetensors only, False for every other format.
         **kwargs: fields of the configuration, and hub options; see `clip_core.hub.HubOptions`.
@@ -146,7 +149,7 @@ def find_checkpoint(
         )
         config.name_or_path = os.fspath(source)
     options: dict[str, Any] = {
-        "strict": strict,
+        "strict": not output_loading_info if strict is None else strict,
         "may_lack": may_lack,
         "ignore_mismatched_sizes": ignore_mismatched_sizes,
     }
@@ -227,7 +230,7 @@ def save(
             f"save_pretrained does not take {name}={keywords[name]!r}; to write another format or dtype, convert the "
             "saved folder with converters.convert"
         )
-    if not push_to_hub and not keywords.keys() <= {"token"}:
+    if not push_to_hub and not keywords.keys() <= {"token", "use_auth_token"}:
         raise TypeError(f"save_pretrained does not take {', '.join(keywords)} without push_to_hub=True")
     if not is_main_process:
         return
@@ -248,18 +251,21 @@ def save(
 class PushableModel(Pushable):
     """A mixin that uploads a model with `save_pretrained`."""
 
-    def push_to_hub(self, repo_id: str, *, max_shard_size: int | str = "5GB", **kwargs: Any) -> str:
+    def push_to_hub(
+        self, repo_id: str, *, max_shard_size: int | str = "5GB", safe_serialization: bool = True, **kwargs: Any
+    ) -> str:
         """Upload the model to a hub repository.
 
         Args:
             repo_id: the repository, such as "user/my-clip"; created if missing.
             max_shard_size: as in `save_pretrained`.
-            **kwargs: `token`, `commit_message`, `private`, `revision`, `create_pr`.
+            safe_serialization: as in `save_pretrained`.
+            **kwargs: the keywords of `clip_core.hub.upload_folder`.
 
         Returns:
             The URL of the commit.
         """
-        return self._push(repo_id, kwargs, max_shard_size=max_shard_size)
+        return self._push(repo_id, kwargs, max_shard_size=max_shard_size, safe_serialization=safe_serialization)
 
 
 def _resolve_config(model_class: type[Any], given: Any, hub: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -148,6 +149,27 @@ def test_missing_and_unexpected_weights_can_be_pardoned(backend, built, folder):
     assert not np.array_equal(loaded[fresh], full[fresh])
     assert loaded[fresh].std() == pytest.approx(1.5 * 80**-0.5, rel=DRAWN_WEIGHTS)
     assert np.array_equal(loaded[old], full[old])
+
+
+def test_who_asks_for_the_names_of_missing_weights_gets_them_with_a_warning(backend, folder):
+    rename(folder, lambda name: name.replace("layers.1.mlp", "layers.1.mlp_old"))
+    with pytest.warns(UserWarning, match=naming("layers.1.mlp.fc1.weight")):
+        _, info = backend.load("CLIPModel", folder, output_loading_info=True)
+    assert len(info["missing_keys"]) == len(info["unexpected_keys"]) == 8
+    with pytest.raises(CheckpointError, match=naming(8)):
+        backend.load("CLIPModel", folder, output_loading_info=True, strict=True)
+
+
+def test_uploads_hold_the_format_that_was_asked_for(backend, built, monkeypatch):
+    uploads = []
+
+    def upload(folder, repo_id, **options):
+        uploads.append(({path.name for path in Path(folder).iterdir()}, repo_id, options))
+        return "address"
+
+    monkeypatch.setattr("clip_core.hub.pushable.upload_folder", upload)
+    assert built(backend).push_to_hub("me/it", safe_serialization=False, use_temp_dir=True, create_pr=True) == "address"
+    assert uploads == [({"config.json", backend.own_file}, "me/it", {"create_pr": True})]
 
 
 def test_mismatched_sizes_are_an_error_unless_ignored(backend, saved):
