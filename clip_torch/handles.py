@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +16,17 @@ if TYPE_CHECKING:
 _TOKENS = ((7, 6, 0, 0, 1), (1, 2, 3, 0, 0), (0, 0, 0, 4, 5))
 
 
+def make_traceable(model_class: type[Any]) -> None:
+    """Let transformers' `symbolic_trace` make inputs for a class as for its own; only if it is loaded already.
+
+    Args:
+        model_class: the class, which has `dummy_inputs`; its subclasses count too.
+    """
+    tracer: Any = getattr(sys.modules.get("transformers.utils.fx"), "HFTracer", None)
+    if model_class not in getattr(tracer, "supported_archs", (model_class,)):
+        tracer.supported_archs += (model_class,)
+
+
 class TorchHandles:
     """A mixin for a model with a `config`, a `dtype` and a `device`."""
 
@@ -21,6 +34,8 @@ class TorchHandles:
         config: Any
         main_input_name: str
         num_parameters: Callable[..., int]
+        get_parameter: Callable[[str], Any]
+        get_buffer: Callable[[str], Any]
         _towers: Callable[[], dict[str, Any]]
 
         @property
@@ -40,6 +55,20 @@ class TorchHandles:
             shape = (len(_TOKENS), vision.num_channels, vision.image_size, vision.image_size)
             inputs["pixel_values"] = torch.zeros(shape, dtype=self.dtype, device=self.device)
         return inputs
+
+    def get_parameter_or_buffer(self, target: str) -> Any:
+        """Return a parameter or a buffer.
+
+        Args:
+            target: its name, such as "text_model.embeddings.position_ids".
+
+        Raises:
+            AttributeError: there is none of this name.
+        """
+        for get in (self.get_parameter, self.get_buffer):
+            with suppress(AttributeError):
+                return get(target)
+        raise AttributeError(f"{target!r} is neither a parameter nor a buffer of this {type(self).__name__}")
 
     def estimate_tokens(self, input_dict: Mapping[str, Tensor]) -> int:
         """Return the number of elements of the main input; 0 if it is missing.

@@ -65,8 +65,10 @@ def check_mask_shape(shape: Sequence[int | None], expected: Sequence[int | None]
     Raises:
         ValueError: the shapes differ.
     """
-    known = all(None in pair or pair[0] == pair[1] for pair in zip(shape, expected, strict=False))
-    if len(shape) != len(expected) or not known:
+    fits = len(shape) == len(expected)
+    for axis, size in enumerate(expected if fits else ()):  # the shape by index: tracers of torch.fx do not iterate
+        fits = fits and (shape[axis] is None or size is None or shape[axis] == size)
+    if not fits:
         raise ValueError(
             f"attention_mask has shape {tuple(shape)}; it must have the shape of input_ids, {tuple(expected)}"
         )

@@ -6,7 +6,7 @@ import pytest
 
 import clip_torch
 from clip_core.configuration import CLIPConfig
-from support.configs import tiny_config
+from support.configs import CLASSES, tiny_config
 from support.messages import naming
 
 TASKS = {
@@ -39,6 +39,12 @@ def test_a_pipeline_gives_the_references_scores(oracle, shared, models, task):
     arguments["inputs"] = str(path) if path.suffix else inputs
     ours = oracle("oracle_pipelines.pipeline_scores", library="clip_torch", **arguments)
     assert ours == oracle("oracle_pipelines.pipeline_scores", library="transformers", **arguments)
+
+
+@pytest.mark.parametrize("model_class", CLASSES)
+def test_symbolic_traces_of_our_models_give_their_outputs(oracle, model_class):
+    found = oracle("oracle_pipelines.traced_outputs", model_class=model_class)
+    assert found["traced"] == found["ours"]
 
 
 @pytest.mark.parametrize(

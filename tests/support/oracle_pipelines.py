@@ -22,6 +22,22 @@ def pipeline_scores(task: str, library: str, model_class: str, folder: str, inpu
     return pipeline(task, model=model, framework="pt", **parts)(inputs, **options)
 
 
+def traced_outputs(model_class: str) -> dict[str, Any]:
+    """The first output of one of our models and of its symbolic trace, for padded texts and images."""
+    import torch
+    from transformers.utils import fx
+
+    import clip_torch
+    from support.configs import inputs_for, tiny_config
+
+    of_tracer = {"text": {"max_position_embeddings": 32}, "vision": {"num_channels": 3}}  # room for its own inputs
+    model = getattr(clip_torch, model_class)(tiny_config(**of_tracer)).eval()
+    inputs = {name: torch.from_numpy(array) for name, array in inputs_for(model_class, channels=3).items()}
+    traced = fx.symbolic_trace(model, list(inputs))
+    with torch.no_grad():
+        return {"ours": model(**inputs)[0].tolist(), "traced": next(iter(traced(**inputs).values())).tolist()}
+
+
 def configurations_of_ours(folder: str, model_class: str, given_class: str) -> list[dict[str, Any]]:
     """The configurations of two of our models, made and loaded with one of the reference's."""
     import transformers
