@@ -110,14 +110,20 @@ class BaseImageProcessor(Pushable, Readable):
     # Writing
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a copy of the attributes, with the class name."""
+        """Return a copy of the attributes, with the class name and, as in transformers, `_processor_class`."""
         public = {key: copy.deepcopy(value) for key, value in vars(self).items() if not key.startswith("_")}
-        of_processor = {"processor_class": self._processor_class} if self._processor_class else {}
-        return {**public, **of_processor, "image_processor_type": type(self).__name__}
+        return {
+            **public,
+            "_processor_class": self._processor_class,
+            "image_processor_type": type(self).__name__,
+        }
 
     def to_json_string(self) -> str:
         """Return the content of a preprocessor_config.json."""
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True, default=_as_json) + "\n"
+        content = self.to_dict()
+        if name := content.pop("_processor_class", None):
+            content["processor_class"] = name
+        return json.dumps(content, indent=2, sort_keys=True, default=_as_json) + "\n"
 
     def to_json_file(self, json_file_path: str | os.PathLike[str]) -> None:
         """Write `to_json_string` to a file, atomically.

@@ -205,6 +205,27 @@ def load_image(source: str | Path) -> Image.Image:
     return _upright(image, text if isinstance(source, Path) else shortened(text))
 
 
+def fetch_images(image_url_or_urls: Any) -> Any:
+    """Load images by path or URL as `load_image` does; images already loaded are returned unchanged.
+
+    Args:
+        image_url_or_urls: one, or a list, possibly nested.
+
+    Returns:
+        The image, or a list of the same structure.
+
+    Raises:
+        TypeError: if an item is not an image.
+        ImageFileError: if an image cannot be read; the message names it.
+    """
+    if isinstance(image_url_or_urls, (list, tuple)):
+        return [fetch_images(one) for one in image_url_or_urls]
+    if isinstance(image_url_or_urls, (str, Path)):
+        return load_image(image_url_or_urls)
+    next(flat_sources(image_url_or_urls, "the image"))  # refuse anything else
+    return image_url_or_urls
+
+
 def decode_image(content: bytes, name: str) -> Image.Image:
     """Decode an image from the bytes of its file, as upright RGB like `load_image`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +12,7 @@ from PIL import Image
 from clip_core.configuration.arguments import check_integers
 from clip_core.images import transforms
 from clip_core.images.files import BaseImageProcessor
+from clip_core.images.inputs import fetch_images
 from clip_core.images.pipeline import on_channels_last, process_images
 from clip_core.images.settings import settings_of, size_dict
 from clip_core.images.transforms import FIRST, check_channel_format
@@ -55,6 +57,7 @@ class CLIPImageProcessor(BaseImageProcessor):
 
     model_input_names: ClassVar[list[str]] = ["pixel_values"]
     is_fast = False
+    fetch_images = staticmethod(fetch_images)
 
     def __init__(
         self,
@@ -171,6 +174,11 @@ class CLIPImageProcessor(BaseImageProcessor):
         # Avoids copying a batch of one.
         batch = pixel_values[0][np.newaxis] if len(pixel_values) == 1 else np.stack(pixel_values)
         return BatchFeature({"pixel_values": batch}, tensor_type)
+
+    @property
+    def _valid_processor_keys(self) -> list[str]:
+        # Read by the `preprocess` of subclasses written for transformers.
+        return inspect.getfullargspec(self.preprocess).args[1:]
 
     # Individual steps
 

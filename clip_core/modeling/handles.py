@@ -32,6 +32,7 @@ class ModelHandles:
     supports_gradient_checkpointing = True
     name_or_path: str
     is_parallelizable = False
+    generation_config: Any = None  # CLIP generates nothing
 
     # The backend's package. Model classes defined elsewhere are subclasses written by a user.
     _package: ClassVar[str]

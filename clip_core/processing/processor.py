@@ -121,6 +121,7 @@ class CLIPProcessor(Pushable, Readable):
     attributes: ClassVar[list[str]] = ["image_processor", "tokenizer"]
     image_processor_class: ClassVar[tuple[str, str]] = ("CLIPImageProcessor", "CLIPImageProcessorFast")
     tokenizer_class: ClassVar[str] = "AutoTokenizer"
+    chat_template: ClassVar[None] = None  # the tokenizer may have one
 
     def __init__(self, image_processor: Any = None, tokenizer: Any = None, *, feature_extractor: Any = None) -> None:
         if feature_extractor is not None:
@@ -132,13 +133,22 @@ class CLIPProcessor(Pushable, Readable):
             if makes not in getattr(value, "model_input_names", ()):
                 raise TypeError(f"{attribute} is of type {type(value).__name__}, which does not produce {makes}")
 
-    def __call__(self, images: Any = None, text: Any = None, **kwargs: Unpack[CLIPProcessorKwargs]) -> BatchFeature:
+    def __call__(
+        self,
+        images: Any = None,
+        text: Any = None,
+        videos: Any = None,
+        audio: Any = None,
+        **kwargs: Unpack[CLIPProcessorKwargs],
+    ) -> BatchFeature:
         """Convert images and texts into model inputs.
 
         Args:
             images: see `CLIPImageProcessor.preprocess`.
             text: see `CLIPTokenizer.__call__`. Also recognized as the first positional argument, as in older releases
                 of transformers.
+            videos: not used, as in transformers; a warning says so.
+            audio: likewise.
             **kwargs: keywords of both, flat or grouped in `images_kwargs`, `text_kwargs` and, for both,
                 `common_kwargs`. A warning names unknown ones.
 
@@ -152,6 +162,9 @@ class CLIPProcessor(Pushable, Readable):
             raise ValueError("no images or texts are given; pass images=..., text=... or both")
         if images is not None and text is not None and _is_text(images) and not _is_text(text):
             images, text = text, images
+        for name, value in (("videos", videos), ("audio", audio)):
+            if value is not None:
+                warnings.warn(f"CLIPProcessor ignores {name}: CLIP takes images and texts", stacklevel=2)
         for_images, for_texts = split_keywords(kwargs)
         outputs: dict[str, Any] = {}
         if images is not None:

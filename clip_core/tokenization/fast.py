@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from functools import cached_property, partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from clip_core.tokenization.text import CLEANING, WORDS_AND_SIGNS, TextReader, splitter
 from clip_core.tokenization.tokenizer import CLIPTokenizerBase
 from clip_core.tokenization.unicode import END_OF_WORD, to_symbols
-from clip_core.tokenization.vocabulary import WORD_PATTERN
+from clip_core.tokenization.vocabulary import TOKENIZER_FILE, WORD_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,10 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
     """
 
     is_fast = True
+    vocab_files_names: ClassVar[dict[str, str]] = {
+        **CLIPTokenizerBase.vocab_files_names,
+        "tokenizer_file": TOKENIZER_FILE,
+    }
     decoder = property(lambda self: self.backend_tokenizer.decoder)
     add_prefix_space = property(lambda self: self.init_kwargs.get("add_prefix_space", False))
 

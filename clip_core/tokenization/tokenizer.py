@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from clip_core.configuration.arguments import several, to_int
 from clip_core.hub.pushable import push_to_hub
@@ -19,7 +19,7 @@ from clip_core.tokenization.rows import SIDES, CallOptions, as_pairs, make_colum
 from clip_core.tokenization.specials import ADDITIONAL, NAMES, TokenTable
 from clip_core.tokenization.text import TextReader
 from clip_core.tokenization.unicode import END_OF_TEXT, START_OF_TEXT
-from clip_core.tokenization.vocabulary import read_vocabulary
+from clip_core.tokenization.vocabulary import MERGES_FILE, VOCAB_FILE, read_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,6 +65,8 @@ class CLIPTokenizerBase:
     is_fast = False
     pad_token_type_id = 0
     init_inputs = ()
+    # The files of the vocabulary, by argument.
+    vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": VOCAB_FILE, "merges_file": MERGES_FILE}
     _encode_word: Callable[[str], list[int]]
 
     additional_special_tokens = property(

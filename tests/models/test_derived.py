@@ -186,6 +186,7 @@ def test_every_model_has_the_handles_that_other_libraries_ask_for(backend):
     model = backend.build("CLIPModel", tiny_config())
     assert model.base_model is model
     assert model.can_generate() is False
+    assert model.generation_config is None
     assert model.tie_weights() is None
     assert model.get_memory_footprint() >= 4 * model.num_parameters()
     assert list(type(model)._no_split_modules) == ["CLIPTextEmbeddings", "CLIPEncoderLayer", "CLIPVisionEmbeddings"]

@@ -66,6 +66,15 @@ def test_dummy_inputs_run(class_name):
     assert len(model(**model.dummy_inputs)[-1 if class_name == "CLIPModel" else 0]) > 0
 
 
+def test_a_parameter_or_buffer_is_found_by_its_name(model):
+    embeddings = model.text_model.embeddings
+    prefix = "text_model.embeddings"
+    assert model.get_parameter_or_buffer(f"{prefix}.position_ids") is embeddings.position_ids
+    assert model.get_parameter_or_buffer(f"{prefix}.token_embedding.weight") is embeddings.token_embedding.weight
+    with pytest.raises(AttributeError, match=naming(f"{prefix}.gone", "CLIPTextModel")):
+        model.get_parameter_or_buffer(f"{prefix}.gone")
+
+
 def test_flags_that_libraries_read():
     model_class = clip_torch.CLIPModel
     assert model_class._supports_sdpa

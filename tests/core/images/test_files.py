@@ -71,7 +71,8 @@ def test_the_part_of_a_processors_file_is_read_where_there_is_no_file_of_its_own
     write(tmp_path / "processor_config.json", {"image_processor": part, "processor_class": "CLIPProcessor"})
     processor = CLIPImageProcessor.from_pretrained(tmp_path)
     assert processor.size == {"shortest_edge": 25}
-    assert processor.to_dict()["processor_class"] == "CLIPProcessor"
+    assert processor.to_dict()["_processor_class"] == "CLIPProcessor"
+    assert json.loads(processor.to_json_string())["processor_class"] == "CLIPProcessor"
     write(tmp_path / "preprocessor_config.json", OLD | {"size": 77})
     assert CLIPImageProcessor.from_pretrained(tmp_path).size == {"shortest_edge": 77}
 

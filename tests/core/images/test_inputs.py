@@ -13,7 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
-from clip_core.images.inputs import ImageFileError, decode_image, find_images, flat_images, load_image, open_image
+from clip_core.images.inputs import (
+    ImageFileError,
+    decode_image,
+    fetch_images,
+    find_images,
+    flat_images,
+    load_image,
+    open_image,
+)
 from clip_core.processing.frameworks import by_package
 from support.messages import naming
 
@@ -232,6 +240,15 @@ def test_addresses_are_fetched(address):
 def test_an_address_without_a_picture_is_named(address, page, told):
     with pytest.raises(ImageFileError, match=naming(f"{address}/{page}", told)):
         load_image(f"{address}/{page}")
+
+
+def test_lists_of_images_are_fetched_as_lists(address):
+    array = np.zeros((2, 2, 3))
+    one, (two, three) = fetch_images([f"{address}/red.png", [array, f"{address}/red.png"]])
+    assert one.getpixel((0, 0)) == three.getpixel((0, 0)) == fetch_images(f"{address}/red.png").getpixel((0, 0)) == RED
+    assert two is array
+    with pytest.raises(TypeError, match=naming("int")):
+        fetch_images([1])
 
 
 def test_a_file_is_opened_upright_and_in_rgb(tmp_path):

@@ -229,6 +229,15 @@ def test_the_old_name_warns_and_writes_the_new_one():
     assert old.to_dict() == CLIPImageProcessor(size=20).to_dict()
 
 
+def test_a_subclass_can_ask_for_the_keywords_of_its_own_preprocess():
+    class Mine(CLIPImageProcessor):
+        def preprocess(self, images, contrast=1, **kwargs):
+            return self._valid_processor_keys
+
+    assert Mine()(None) == ["images", "contrast"]
+    assert {"images", "do_resize", "input_data_format"} <= set(CLIPImageProcessor()._valid_processor_keys)
+
+
 def test_defaults_are_not_shared_between_processors():
     CLIPImageProcessor().image_mean[0] = 7
     assert CLIPImageProcessor().image_mean[0] != 7

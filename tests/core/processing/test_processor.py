@@ -126,9 +126,23 @@ def test_a_keyword_may_not_be_given_twice(processor, group, keyword):
 
 
 def test_a_keyword_that_is_nobodys_brings_a_warning(processor, tokenizer):
-    with pytest.warns(UserWarning, match=naming("CLIPProcessor", "audio", "paddding")):
-        processor(text="a cat", paddding=True, audio=None)
+    with pytest.warns(UserWarning, match=naming("CLIPProcessor", "audios", "paddding")):
+        processor(text="a cat", paddding=True, audios=None)
     assert tokenizer.calls == [("a cat", {})]
+
+
+@pytest.mark.parametrize("other", ["videos", "audio"])
+def test_other_media_bring_a_warning_unless_they_are_none(processor, tokenizer, other):
+    processor(text="a cat", **{other: None})
+    with pytest.warns(UserWarning, match=naming("CLIPProcessor", other)):
+        processor(text="a cat", **{other: [PICTURE]})
+    assert tokenizer.calls == [("a cat", {})] * 2
+
+
+def test_texts_may_outnumber_images(processor):
+    batch = processor(text=["a cat", "a dog", "a fox"], images=[[], [PICTURE], [PICTURE]], return_tensors="np")
+    assert len(batch.pixel_values) == 2
+    assert processor.chat_template is None
 
 
 def test_what_the_tokenizers_file_states_is_a_default_of_each_call():

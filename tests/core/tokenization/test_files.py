@@ -191,6 +191,9 @@ def test_the_files_and_their_names(saved, cls, tmp_path):
     expected = sorted([*ALL_FILES, "tokenizer.json"] if cls.is_fast else ALL_FILES)
     assert names(tmp_path / "again") == expected
     assert sorted(paths) == [str(tmp_path / "again" / name) for name in expected]
+    of_vocabulary = {argument: tmp_path / "again" / name for argument, name in cls.vocab_files_names.items()}
+    assert ("tokenizer_file" in of_vocabulary) == cls.is_fast
+    assert cls(**of_vocabulary).vocab_size == tokenizer.vocab_size
     for again in CLASSES:
         assert state(again.from_pretrained(tmp_path / "again")) == state(tokenizer)
 
