@@ -58,8 +58,8 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             seed: seed of newly initialized weights: a number or a key.
             _do_init: False returns `(model, params)`: a model without weights, and the parameters to pass to each call.
                 Parameters that the checkpoint lacks are then left to `init_weights`, with a warning.
-            strict: raise an error for missing or unexpected tensors. False initializes the missing ones, with a warning.
-                By default True, unless `output_loading_info` asks for their names.
+            strict: raise an error for missing or unexpected tensors. False initializes the missing ones and warns. By
+                default True, unless `output_loading_info` asks for their names.
             ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
             output_loading_info: also return the names of missing, unexpected and mismatched parameters.
             state_dict: weights by canonical name to use instead of the checkpoint's.

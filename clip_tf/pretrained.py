@@ -55,8 +55,8 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             dtype: dtype of weights and computation, or its name; a Keras policy such as "mixed_bfloat16"; or "auto" for
                 the checkpoint's own dtype. By default Keras' global policy, which is float32 unless set.
             torch_dtype: the deprecated name of `dtype`.
-            strict: raise an error for missing or unexpected tensors. False initializes the missing ones, with a warning.
-                By default True, unless `output_loading_info` asks for their names.
+            strict: raise an error for missing or unexpected tensors. False initializes the missing ones and warns. By
+                default True, unless `output_loading_info` asks for their names.
             ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
             output_loading_info: also return the names of missing, unexpected and mismatched parameters.
             state_dict: weights by canonical name to use instead of the checkpoint's.

@@ -55,8 +55,8 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             torch_dtype: the deprecated name of `dtype`.
             device_map: the device to load to: a device, {"": device}, or "auto" for the accelerator with most memory;
                 by default PyTorch's, as set by `with torch.device(...)` or `torch.set_default_device`.
-            strict: raise an error for missing or unexpected tensors. False initializes the missing ones, with a warning.
-                By default True, unless `output_loading_info` asks for their names.
+            strict: raise an error for missing or unexpected tensors. False initializes the missing ones and warns. By
+                default True, unless `output_loading_info` asks for their names.
             ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
             output_loading_info: also return the names of missing, unexpected and mismatched parameters.
             state_dict: weights to use instead of the checkpoint's.
