@@ -21,6 +21,8 @@ FILES = {
 }
 MODULES_THAT_ARE_PUBLIC = ("clip_core.backends", "clip_torch.callbacks")
 DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")])
+# Names of the first argument of functions that classes take as methods.
+RECEIVERS = ("tokenizer", "saveable")
 OURS = rf"(?:{'|'.join(PACKAGES)})\b"
 
 
@@ -76,6 +78,7 @@ def sections_missing(thing):
     documented = is_class and ("Attributes:" in said or getattr(thing, "_is_protocol", False))
     if arguments(thing) and not documented and not re.search(r"Args:|[Tt]akes the arguments of\s+`[\w.]+`", said):
         missing.append("Args")
+    missing += entries_at_fault(thing, said)
     if not is_class:
         returned = inspect.signature(thing).return_annotation
         says_returned = re.search(r"^Return|Returns:|Yields?:|^Yield|and returns the same", said)
@@ -85,6 +88,25 @@ def sections_missing(thing):
         if any(isinstance(node, ast.Raise) for node in ast.walk(tree)) and "Raises:" not in said:
             missing.append("Raises")
     return missing
+
+
+def entries(said, section):
+    """The names that a section of a docstring describes; None without the section."""
+    found = re.search(rf"^{section}:\n((?:    .*\n|\n)*)", said + "\n", re.MULTILINE)
+    return found and re.findall(r"^    \*{0,2}(\w+):", found[1], re.MULTILINE)
+
+
+def entries_at_fault(thing, said):
+    """The arguments that the docstring's `Args` leaves out, and the entries there that are no argument."""
+    described = entries(said, "Args")
+    if described is None or (inspect.isclass(thing) and "__init__" not in vars(thing)):
+        return []
+    taken = inspect.signature(thing.__init__ if inspect.isclass(thing) else thing).parameters
+    if re.search(r"^    \*\*\w+: as in `", said, re.MULTILINE):
+        return []  # that entry stands for all arguments of another method
+    receiver = next((name for name in [*taken][:1] if name in RECEIVERS), None)
+    left_out = [f"{name} in Args" for name in arguments(thing) if name not in {*described, receiver}]
+    return left_out + [f"no {name} in Args" for name in described if name not in taken]
 
 
 def arguments(thing):
@@ -152,6 +174,21 @@ def test_a_method_without_sections_would_be_found():
     }
 
 
+def test_an_argument_without_an_entry_and_an_entry_without_an_argument_would_be_found():
+    def add(first: int, second: int, **options: int) -> int:
+        """Return the sum.
+
+        Args:
+            first: a number, such as
+                first: 1.
+            third: another one.
+            **options: further numbers.
+        """
+        return first + second + sum(options.values())
+
+    assert sections_missing(add) == ["second in Args", "no third in Args"]
+
+
 def is_declared(dotted):
     """True for a public package or module, and for a declared name in one, with or without one of its attributes."""
     if dotted in PUBLIC:
@@ -167,8 +204,9 @@ def is_declared(dotted):
 
 def mentioned(text):
     """Names of ours: imported in code, in backticks, or dotted anywhere, as in `python -m`."""
-    for module, names in re.findall(rf"from ({OURS}[\w.]*) import ([\w, ]+)", text):
-        yield from (f"{module}.{name.split(' as ')[0].strip()}" for name in names.split(","))
+    for module, names in re.findall(rf"from ({OURS}[\w.]*) import \(?([\w,\s]+?)(?=[^\w,\s]|\n\w|\Z)", text):
+        listed = [name.split(" as ")[0].strip() for name in names.split(",")]
+        yield from (f"{module}.{name}" for name in listed if name.isidentifier())
     yield from re.findall(rf"^import ({OURS}[\w.]*)", text, re.MULTILINE)
     yield from re.findall(rf"(?<![\w./-]){OURS}(?:\.\w+)+(?![\w/])", text)
     yield from re.findall(rf"`({OURS}[\w.]*)[^`/]*`", text)
@@ -182,6 +220,8 @@ def test_the_documentation_mentions_only_what_is_declared(page):
 def test_an_undeclared_name_would_be_found():
     text = "from clip_core.tasks.zero_shot import softmax\n`clip_core.tasks.encode_texts(x)` `converters.rules`"
     text += "\n| `torchrun -m clip_core.cli train` | clip_core/cli.py, clip_core.data.open_pairs |"
+    text += "\nfrom clip_core.tasks import (\n    encode_images,\n    tokenize,\n)\n"
     undeclared = {"clip_core.tasks.zero_shot.softmax", "clip_core.tasks.zero_shot", "converters.rules", "clip_core.cli"}
+    undeclared |= {"clip_core.tasks.tokenize"}
     assert {name for name in mentioned(text) if not is_declared(name)} == undeclared
     assert {"clip_core.tasks.encode_texts", "clip_core.data.open_pairs"} <= set(mentioned(text))
