@@ -1,4 +1,4 @@
-"""Output comparison, done before any timing: a fast wrong answer does not count."""
+"""Output comparison, before any timing: a fast wrong answer does not count."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def check_same(
     Args:
         name: the library under test.
         outputs: features and embeddings of unit norm, and logits, by name.
-        reference_name: the library compared with.
-        reference: the expected outputs; may contain more.
+        reference_name: the library to compare with.
+        reference: the expected outputs; it may contain more than `outputs`.
         precision: the precision of both.
 
     Returns:
-        The maximum difference; that of logits is divided by the temperature.
+        The maximum difference. For logits, it is divided by the temperature.
 
     Raises:
         DifferentOutputsError: if an output has another shape, contains NaN, or exceeds the tolerance.

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def image_flops(config: CLIPConfig) -> float:
-    """Return the operations for one image's features: matrix products only, a multiply-add counted as two."""
+    """Return the operations for one image's features: matrix products only, with a multiply-add counted as two."""
     vision = config.vision_config
     patches = (vision.image_size // vision.patch_size) ** 2
     embedding = 2 * patches * vision.num_channels * vision.patch_size**2 * vision.hidden_size

@@ -128,7 +128,7 @@ def goals(timed: list[Timed], config: CLIPConfig) -> list[Goal]:
 
 
 def beyond_the_noise(found: list[Goal]) -> str:
-    """Report the number of loaded models significantly slower than the peer, and the number chance alone predicts."""
+    """Report how many loaded models are significantly slower than the peer, and how many chance alone predicts."""
     alike = [goal for goal in found if "transformers" in goal.what and PREPARED not in goal.what]
     above = sum(not goal.reached and not goal.is_close for goal in alike)
     return (

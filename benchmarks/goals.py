@@ -1,4 +1,4 @@
-"""Benchmark targets: the required value, the measured value, and the margin of a miss."""
+"""Benchmark targets: the required value, the measured value, and the size of a miss."""
 
 from __future__ import annotations
 

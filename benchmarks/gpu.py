@@ -75,10 +75,10 @@ def measure(job: Job, steps: Sequence[Step], records: Records, save: Callable[[]
     """Run every unit that is not recorded yet, or that failed.
 
     Args:
-        job: the settings and the deadline: nothing starts that might not finish in time.
+        job: the settings and the deadline. Nothing starts that might not finish before it.
         steps: the steps, in order.
         records: the existing records; updated in place.
-        save: called before and after every unit, as the process may be killed at any time.
+        save: called before and after every unit, because the process may be killed at any time.
     """
     for step in steps:
         known = records.setdefault(step.name, {})
@@ -178,7 +178,7 @@ def read_records(path: Path, device: str) -> Records:
 
 
 def merged(*several: Records) -> Records:
-    """Merge records; for the same unit the last completed one wins, or else the last."""
+    """Merge records. For the same unit, the last completed record wins, or the last one if none is complete."""
     found: Records = {}
     for records in several:
         for step, units in records.items():

@@ -25,7 +25,7 @@ class Row:
     Attributes:
         name: the task.
         peer: the other implementation.
-        measurements: of "ours" and of "peer".
+        measurements: the times of "ours" and of "peer".
     """
 
     name: str

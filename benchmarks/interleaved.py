@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from converters.verification.tolerances import Precision
 
-_REST = 0.02  # seconds between turns, for the previous turn's threads to become idle
+_REST = 0.02  # seconds between turns, so that the previous turn's threads become idle
 _SURE = 0.9  # minimum confidence level of a ratio's interval
 
 
@@ -42,7 +42,7 @@ class Measurement:
 
     Attributes:
         target: the library.
-        seconds: of every turn.
+        seconds: the time of every turn.
     """
 
     target: str
@@ -81,13 +81,13 @@ class Case:
 
 @dataclass
 class Timed:
-    """A case with the times of all libraries, and the reasons for those left out.
+    """A case with the times of all libraries, and the reasons why some were left out.
 
     Attributes:
         case: the workload.
         measurements: by target, from rounds in which all took a turn.
-        left_out: reasons, by target.
-        duels: by our target and a peer's, from rounds of those two only; see `add_duels`.
+        left_out: the reasons, by target.
+        duels: for pairs of our target and a peer's, the times of rounds with only those two; see `add_duels`.
     """
 
     case: Case
@@ -126,9 +126,9 @@ def time_case(
         case: the workload.
         runners: by target.
         reference: the target with the expected outputs.
-        budget: seconds for all turns together; up to 25 turns, and more give better medians.
+        budget: seconds for all turns together; there are at most 25 turns, and more give better medians.
         fewest: minimum number of turns, whatever they cost.
-        precision: of all; see `comparing.check_same`.
+        precision: the precision of all runners; see `comparing.check_same`.
     """
     same, left_out = same_outputs(case, runners, reference, precision)
     first = take_turns(same, 1)
@@ -175,12 +175,12 @@ def number_of_turns(seconds: float, budget: float, fewest: int, most: int = 25) 
 def add_duels(
     timed: Timed, runners: Mapping[str, Timeable], pairs: Iterable[tuple[str, str]], *, budget: float, fewest: int = 5
 ) -> None:
-    """Time pairs in turns, which fits more rounds of the values to compare into the time.
+    """Time pairs in turns; more rounds of two libraries than of all fit into the time.
 
     Args:
-        timed: the case timed last, which the runners are still prepared for.
+        timed: the case timed last, for which the runners are still prepared.
         runners: by target.
-        pairs: our target and a peer's, which may run something else prepared earlier. Pairs with a target that was left
+        pairs: our target and a peer's, which may run other inputs prepared earlier. Pairs with a target that was left
             out or never started are skipped.
         budget: seconds per pair.
         fewest: minimum number of rounds, whatever they cost.

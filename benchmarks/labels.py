@@ -85,7 +85,7 @@ def loaded(folder: Path) -> ModelEncoder:
 
 
 def prepared(folder: Path) -> ModelEncoder:
-    """Return the model prepared for inference, as for many texts."""
+    """Return the model prepared for inference, as recommended for many texts."""
     return ModelEncoder(clip_torch.CLIPModel.from_pretrained(folder).prepare_for_inference())
 
 

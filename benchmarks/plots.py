@@ -24,7 +24,7 @@ def curves(path: Path, panels: Mapping[str, tuple[str, str, Mapping[str, Curve]]
 
     Args:
         path: the image file to write.
-        panels: title to axis labels and curves by name; ours are drawn thick, and panels without curves are left out.
+        panels: title to axis labels and curves by name. Ours are drawn thick, and panels without curves are omitted.
         slopes: label each curve with its exponent, and draw the fitted line.
     """
     panels = {title: panel for title, panel in panels.items() if panel[2]}
@@ -56,7 +56,7 @@ def relative_curves(
         up: label of the shared vertical axis.
         baseline: label of the dashed line at 1.
         styles: style of each curve; its label takes the same color.
-        limits: of the vertical axis.
+        limits: the limits of the vertical axis.
     """
     figure, all_axes = _figure(len(panels))
     for axes, (title, (across, lines)) in zip(all_axes, panels.items(), strict=True):
@@ -109,8 +109,8 @@ def bars(path: Path, title: str, across: str, values: Mapping[str, float], line:
         path: the image file to write.
         title: title of the plot.
         across: label of the values' axis.
-        values: by name.
-        line: position of a marker line, such as the target; None for none.
+        values: the values, by name.
+        line: the position of a marker line, such as the target; None for no line.
     """
     lines = sum(1 + name.count("\n") for name in values)
     figure, (axes,) = _figure(1, height=1.2 + 0.16 * len(values) + 0.14 * lines, width=2 * _WIDTH)

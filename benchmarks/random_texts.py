@@ -1,4 +1,4 @@
-"""Random captions, a stand-in tokenizer for them, and typical transformers code to embed them."""
+"""Random captions, a simple tokenizer for them, and typical transformers code to embed them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LONGEST, EOS = 77, 49407
 BATCH = 32
 PEER = "transformers 4.57.6"
 SAME = 1e-5  # of embeddings of unit norm
-SAME_MODEL = 1e-6  # likewise, of our own from trimmed inputs
+SAME_MODEL = 1e-6  # likewise, between our own model's full and trimmed inputs
 
 
 def caption_lengths(count: int, seed: int = 0) -> np.ndarray:
-    """Return token counts distributed like those of captions: from 5, most near 10, a few long; 12 on average."""
+    """Return token counts distributed like those of captions: at least 5, mostly near 10, a few long; 12 on average."""
     lengths = np.random.default_rng(seed).gamma(2.0, 3.5, count).astype(int) + 5
     return np.minimum(lengths + round(12 - lengths.mean()), LONGEST).clip(4)
 

@@ -1,4 +1,4 @@
-"""Driver side of `worker.py`: a library in its own process, possibly in another environment."""
+"""The driver's side of `worker.py`: a library in its own process, possibly in another environment."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Table:
-    """A Markdown table; all columns but the first are right-aligned."""
+    """A Markdown table; all columns except the first are right-aligned."""
 
     columns: list[str]
     rows: list[list[str]]
@@ -39,13 +39,13 @@ class Report:
         name: stem of its file names.
         title: the heading.
         description: the quantity measured and the method.
-        tables: for reading.
+        tables: the tables to read.
         measurements: every value, for the JSON file.
         goals: the targets.
-        notes: caveats, such as a peer that was left out, and why.
+        notes: caveats, for example why a peer was left out.
         versions: of libraries, by name; those of this environment are included by default.
         plot: draws the plot into a file; None for a row without one.
-        quick: True for a mere check that everything runs, whose values mean nothing.
+        quick: True for a quick check that everything runs; its values mean nothing.
     """
 
     name: str

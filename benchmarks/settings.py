@@ -19,7 +19,7 @@ class Settings:
 
     Attributes:
         scratch: a temporary folder for checkpoints.
-        quick: only check that everything runs, on small models with few turns; the times then mean nothing.
+        quick: only check that everything runs, on small models with few turns. The times then mean nothing.
         budget: seconds for the turns of one case, all libraries together.
     """
 

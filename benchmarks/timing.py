@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_SHORT = 0.2  # seconds; shorter work first runs once untimed, as the previous turn has evicted the caches
+_SHORT = 0.2  # seconds; shorter work first runs once untimed, because the previous turn has evicted the caches
 
 
 class Work:
@@ -36,7 +36,7 @@ class Work:
 def orders(names: Iterable[str], rounds: int) -> Iterator[list[str]]:
     """Yield the names in a new seeded random order each round, so that other load affects all equally.
 
-    No contestant always follows the one that leaves caches and threads in the worst state.
+    This prevents any contestant from always following the one that leaves caches and threads in the worst state.
     """
     drawn, among = random.Random(0), list(names)  # noqa: S311  not security-related
     return (drawn.sample(among, len(among)) for _ in range(rounds))

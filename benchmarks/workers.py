@@ -1,4 +1,4 @@
-"""Worker startup: several at once, with reasons for those that fail."""
+"""Starting workers: several at once, with the reasons for those that fail."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def started(
         checkpoint: the folder.
         wanted: name to target and further load options.
         at_once: number of workers to load in parallel.
-        patience: seconds to wait for any answer of theirs.
+        patience: seconds to wait for any of their answers.
     """
 
     def start(name: str) -> Worker | WorkerError:

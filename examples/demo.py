@@ -1,8 +1,8 @@
-"""Demo, as run by `make demo`: a trained CLIP model classifies images in each installed framework, then `verify` runs.
+"""The program of `make demo`: a trained CLIP classifies images in each installed framework, then `verify` runs.
 
     python examples/demo.py openai/clip-vit-base-patch32 photos/ --labels names.txt --template "a photo of {}"
 
-Accuracy is reported over the images with a known label, from the labels file or a `labels.json` beside them.
+Accuracy is reported for images with a known label, from the labels file or from a `labels.json` beside the images.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def classify_alone(framework: str, arguments: list[str]) -> list[list[float]] | 
         arguments: arguments of this program.
 
     Returns:
-        Probabilities `(images, labels)`; None if the framework is not installed, or if its process failed, as reported
-        on stderr.
+        Probabilities `(images, labels)`; None if the framework is not installed, or if its process failed, which is
+        reported on stderr.
     """
     program = [sys.executable, __file__, *arguments, "--only", framework]
     process = subprocess.run(program, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603  this program

@@ -50,7 +50,7 @@ class FlaxModel:
         return {name: unit[name] if name.endswith("features") else array for name, array in found.items()}
 
     def _compiled_memory(self) -> dict[str, int]:
-        """Return the memory XLA planned: JAX tracks only the whole process's peak, which cannot be reset."""
+        """Return the memory that XLA planned; JAX tracks only the peak of the whole process, which cannot be reset."""
         return {"now": self._peak, "peak": self._peak}
 
     def _images(self, params: Any, inputs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class MatrixProduct:
-    """A stand-in for a model."""
+    """A replacement for a model."""
 
     def __init__(self, device: str, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
@@ -39,7 +39,7 @@ class MatrixProduct:
 
 
 def load(threads: int, *, checkpoint: str = "", device: str = "cpu", dtype: str = "float32", **_: Any) -> MatrixProduct:  # noqa: ARG001
-    """Create a stand-in; nothing is loaded.
+    """Create the replacement for a model; nothing is loaded.
 
     Args:
         threads: number of threads to use.

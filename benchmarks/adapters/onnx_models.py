@@ -22,7 +22,7 @@ class OnnxModel:
         self.options = onnxruntime.SessionOptions()
         self.options.intra_op_num_threads = threads
         self.options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        # Threads left spinning after a run would slow the next turn.
+        # Threads that keep spinning after a run would slow the next turn.
         self.options.add_session_config_entry("session.force_spinning_stop", "1")
         self.versions = {"onnxruntime": onnxruntime.__version__}
 

@@ -54,7 +54,7 @@ def load(library: str, checkpoint: str, threads: int) -> TensorFlowModel:
         threads: number of threads to use.
     """
     if library == "transformers":
-        from transformers import CLIPModel, TFCLIPModel  # noqa: F401  before TensorFlow, which crashes otherwise
+        from transformers import CLIPModel, TFCLIPModel  # noqa: F401  must precede TensorFlow, which crashes otherwise
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -60,7 +60,7 @@ class TorchModel:
         return work
 
     def arrays(self, results: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Return results as numpy arrays, features with unit norm, so that one tolerance fits all."""
+        """Return results as numpy arrays, with unit-norm features, so that one tolerance applies to all."""
         return {name: unit_features(name, tensor.float()).cpu().numpy() for name, tensor in results.items()}
 
     def _recorded(self, run: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
@@ -88,7 +88,7 @@ class TorchModel:
         return tensor.to(self.device, dtype)
 
     def _images(self, inputs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-        if not hasattr(self.model, "get_image_features"):  # a tower, whose forward pass is what gets compiled
+        if not hasattr(self.model, "get_image_features"):  # a tower; its forward pass is compiled
             return {"image_features": self.model(**inputs, **options).image_embeds}
         return {"image_features": _tensor(self.model.get_image_features(**inputs, **options))}
 

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def lengthen(model: Path, folder: Path, positions: int) -> None:
-    """Write the model with more text positions, new ones equal to the last; outputs for shorter texts do not change.
+    """Write the model with more text positions, copies of the last one; outputs for shorter texts do not change.
 
     Args:
         model: the model's folder.

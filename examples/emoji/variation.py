@@ -1,4 +1,4 @@
-"""Augmentation of drawings: moved, rotated, recoloured and flattened, so that no vendor's style is learned."""
+"""Augmentation of drawings: moved, rotated, recoloured and flattened, so that a model learns no vendor's style."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WHITE = (255, 255, 255)
 
 
 def on_white(path: Path, size: int) -> Image.Image:
-    """Return the image `(size, size)` on white; just dropping alpha would turn transparent areas black."""
+    """Return the image `(size, size)` on white; dropping alpha instead would turn transparent areas black."""
     picture = _opened(path)
     picture.thumbnail((size, size), Image.Resampling.LANCZOS)
     ground = Image.new("RGB", (size, size), _WHITE)

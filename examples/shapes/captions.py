@@ -22,7 +22,7 @@ _PLACES = {
     "bottom": ("at the bottom", "in the lower part"),
 }
 # Content of sentences, with probabilities: most of a scene, its coloured shape only, or the colour or shape only. A
-# detailed sentence differs from all others without the shape, so the others have to teach shapes.
+# detailed sentence differs from all others even without the shape, so the other sentences have to teach shapes.
 USUAL = {"much": 0.4, "both": 0.35, "colour": 0.1, "shape": 0.15}
 SIMPLE = {"both": 0.8, "colour": 0.05, "shape": 0.15}
 # Probability that a detailed sentence omits the colour, or the shape, so that each is also learned without the other.

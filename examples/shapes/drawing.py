@@ -27,7 +27,7 @@ _CENTRES = {"centre": (0.5, 0.5), "left": (0.27, 0.5), "right": (0.73, 0.5), "to
 
 
 def draw(scene: Scene, random: np.random.Generator, size: int = SIZE) -> Image.Image:
-    """Draw an image `(size, size)` of a scene; details that the scene leaves open are random."""
+    """Draw an image `(size, size)` of a scene. Details that the scene does not specify are random."""
     side = size * _FINE
     image = Image.new("RGB", (side, side), _near(GROUNDS[scene.ground], random, 6))
     _texture(image, scene, random)

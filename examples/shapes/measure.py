@@ -31,7 +31,7 @@ class Results:
         colour: colour accuracy, among ten.
         shape: shape accuracy, among ten.
         both: accuracy of colour and shape together, among a hundred names.
-        both_by_kind: the same for each size and number.
+        both_by_kind: the accuracy of both, for each size and number.
         text_to_image: recall at 1 in a gallery of a hundred images with distinct captions.
         image_to_text: recall at 1 in the other direction.
     """

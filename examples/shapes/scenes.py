@@ -80,7 +80,7 @@ def draw_scene(random: np.random.Generator, pairs: tuple[tuple[str, str], ...] =
 def painted(scene: Scene, random: np.random.Generator) -> Scene:
     """Return the scene in an unnamed colour, far from its background's and from its shape's held-out colour.
 
-    From only named colours a model learns shapes colour by colour, and never the held-out pairs.
+    From named colours alone, a model learns shapes separately for each colour, and never learns the held-out pairs.
     """
     held_out = next(COLOURS[colour] for colour, shape in HELD_OUT if shape == scene.shape)
     while True:
