@@ -1,4 +1,4 @@
-"""Small changes of a module's source, each of which should change a number that `clip-zoo verify` compares."""
+"""Small changes to a module's source. Each should change a number that `clip-zoo verify` compares."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Mutation:
 def mutations(source: str) -> Iterator[Mutation]:
     """Yield every mutation of a module.
 
-    Docstrings, strings, annotations, decorators, imports, errors and warnings affect no number and stay as they are.
+    Docstrings, strings, annotations, decorators, imports, errors and warnings affect no number and are left unchanged.
     """
     tree = ast.parse(source)
     for place, (node, function) in enumerate(_places(tree)):

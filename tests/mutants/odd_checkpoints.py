@@ -1,4 +1,4 @@
-"""The checkpoints that mutants are run on: small, odd, and together using every feature of the models."""
+"""The checkpoints on which mutants run: small and odd ones that together use every feature of the models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.configs import tiny_config
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Class, text and vision fields, and fields of the whole configuration. Most mutants die on the first.
+# The class, and fields of the text, vision and full configurations. The first checkpoint detects most mutants.
 _CHECKPOINTS: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "both": ("CLIPModel", {}, {}, {}),
     "openai": (
@@ -34,7 +34,7 @@ _CHECKPOINTS: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any
     "vision": ("CLIPVisionModel", {}, {"hidden_act": "gelu"}, {}),
     "projected vision": ("CLIPVisionModelWithProjection", {}, {}, {}),
 }
-# Gradients are compared on these, after all checkpoints have agreed without.
+# Gradients are compared on these, after the outputs of all checkpoints have agreed.
 WITH_GRADIENTS = ("both", "openai")
 
 

@@ -1,8 +1,8 @@
-"""Change the models' code bit by bit, and see whether `clip-zoo verify` notices: `make mutants`.
+"""Mutation tests: `clip-zoo verify` should detect every small change of the models' code. Run by `make mutants`.
 
-Every mutation of a backend's model files is compared with the float64 reference on a few odd checkpoints. A
-mutant that no comparison fails is a survivor: either the proof has a blind spot, or the change alters no number, and
-then `survivors.toml` says why. The exit code is 1 if there is a survivor without a reason.
+Every mutant of a backend's model files is compared with the float64 reference on a few odd checkpoints. A mutant that
+passes all comparisons is a survivor. Either the proof has a blind spot, or the change affects no number, and
+`survivors.toml` gives the reason. The exit code is 1 if a survivor has no reason there.
 
 Each mutant runs in a fork of a process that has imported the framework, but none of the backend's code.
 """
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from converters.verification.runs import StoredRun
 
-# The files that compute numbers, and what to import before a fork.
+# The model files to mutate, and the modules to import before a fork.
 FILES = ("attention", "layers", "text", "vision", "model", "plan", "loss")
 FRAMEWORKS = {
     "torch": ("torch", "torch.nn.functional"),
@@ -52,7 +52,7 @@ SURVIVED, KILLED = 0, 1
 
 @dataclass(frozen=True)
 class Proof:
-    """A checkpoint, and what the reference computed from it."""
+    """A checkpoint, and the reference's results for it."""
 
     checkpoint: Path
     gradients: bool
@@ -68,12 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backends", default=",".join(FRAMEWORKS), help="such as torch,tf; all by default")
     parser.add_argument("--files", default=",".join(FILES), help="such as text,vision; all by default")
-    parser.add_argument("--every", type=int, default=1, help="run each n-th mutant only")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time")
+    parser.add_argument("--every", type=int, default=1, help="run only every n-th mutant")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="number of mutants to run at a time")
     options = parser.parse_args(arguments)
     unexplained = 0
     for backend in options.backends.split(","):
-        pid = os.fork()  # frameworks stay out of each other's processes
+        pid = os.fork()  # each framework has a process of its own
         if not pid:
             os._exit(min(_backend(backend, options), 255))
         unexplained += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -135,7 +135,7 @@ def _job(framework: str, checkpoint: Path, folder: Path, *, gradients: bool) -> 
 
 
 def _run_forked(backend: str, mutant: tuple[str, Mutation] | None, proofs: Sequence[Proof]) -> int:
-    """Run a mutant, or the unchanged code, in a fork, and return SURVIVED, or anything else if it was noticed."""
+    """Run a mutant, or the unchanged code, in a fork, and return SURVIVED, or another code if it was detected."""
     pid = os.fork()
     if not pid:
         signal.alarm(LIMIT)
@@ -166,7 +166,7 @@ def _agrees(backend: str, proofs: Sequence[Proof], folder: Path) -> bool:
 
 
 class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """Finds one module's source in place of its file."""
+    """An importer that replaces the source of one module."""
 
     def __init__(self, module: str, source: str) -> None:
         self.module, self.source = module, source

@@ -1,4 +1,4 @@
-"""The mutants that change no number, each with the reason."""
+"""Mutants that affect no number, with the reason for each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def rows() -> list[dict[str, str]]:
 
 
 def reason_for(file: str, function: str, change: str) -> str | None:
-    """Return the reason why a mutant changes no number; None if no row names it."""
+    """Return the reason why a mutant changes no number; None if no row matches it."""
     own = {"file": file, "function": function, "change": change}
     for row in rows():
         if all(fnmatchcase(own[key], row.get(key, "*").replace("[", "[[]")) for key in own):

@@ -1,4 +1,4 @@
-"""Mutations change one place of a module each, and leave alone what decides no number."""
+"""Mutations: each changes one place of a module, and none changes code that affects no number."""
 
 from __future__ import annotations
 
