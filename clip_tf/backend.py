@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from clip_core.backends import Backend
-from clip_core.modeling.inputs import check_ids
+from clip_core.modeling.inputs import check_ids, check_pixel_shape
 from clip_core.modeling.parameters import parameter_table
 from clip_core.modeling.trimming import trimmed
 from clip_core.tasks.labels import fingerprint
@@ -41,6 +41,7 @@ class ModelEncoder:
 
     def encode_images(self, pixel_values: np.ndarray) -> np.ndarray:
         """Embed images `(batch, channels, height, width)` with unit norm: `(batch, projection)`, float32."""
+        check_pixel_shape(pixel_values.shape, self.model.config.vision_config, interpolate=False)
         return _float32(self._images(tf.cast(pixel_values, tf.float32)))
 
     def encode_texts(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:

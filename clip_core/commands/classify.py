@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import Integer, texts_of
+from clip_core.commands.options import Integer, images_of, texts_of
 from clip_core.commands.streams import is_lost
 from clip_core.configuration.arguments import check_integers
 from clip_core.tasks.labels import LabelFile, read_labels
@@ -109,7 +109,7 @@ def classify(
     with texts_of(model):
         label_embeds = classifier.embed_labels(choices, template or ["{}"])
     batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
-    with tqdm(total=len(paths), unit="image", disable=None if len(batches) > 1 else True) as bar:
+    with images_of(model), tqdm(total=len(paths), unit="image", disable=None if len(batches) > 1 else True) as bar:
         for batch in batches:
             if is_lost():  # as in `clip-zoo classify ... --json | head`
                 break

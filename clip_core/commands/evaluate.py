@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import Integer, texts_of
+from clip_core.commands.options import Integer, images_of, texts_of
 from clip_core.configuration.arguments import check_integers
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def zero_shot(
     prompts = _prompts(template, templates_file, template_set)
     pairs = labels.open(data)
     classifier = model_options.classifier()
-    with texts_of(model_options.model), _progress([pairs]) as tell:
+    with texts_of(model_options.model), images_of(model_options.model), _progress([pairs]) as tell:
         report = task.evaluate(
             classifier,
             pairs,
@@ -193,7 +193,7 @@ def retrieval(
     model_options = model_options or ModelOptions()
     pairs = task.by_file(open_pairs(_source(data), image_column=image_column, caption_column=caption_column))
     classifier = model_options.classifier()
-    with texts_of(model_options.model), _progress([pairs]) as tell:
+    with texts_of(model_options.model), images_of(model_options.model), _progress([pairs]) as tell:
         report = task.evaluate(
             classifier,
             pairs,
@@ -243,7 +243,7 @@ def probe(
     labels, model_options = labels or Labels(), model_options or ModelOptions()
     sources = [labels.open(one) for one in (data, test_data) if one]
     classifier = model_options.classifier()
-    with _progress(sources) as tell:
+    with images_of(model_options.model), _progress(sources) as tell:
         report = task.evaluate(
             classifier,
             *sources,

@@ -60,6 +60,28 @@ def texts_of(model: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def images_of(model: str) -> Iterator[None]:
+    """Encode images with a model in this block, and report an image processor of another model.
+
+    Args:
+        model: the value of `--model`.
+
+    Raises:
+        ValueError: if preprocessed images do not fit the model.
+    """
+    from clip_core.modeling.inputs import ImageShapeError
+
+    try:
+        yield
+    except ImageShapeError as error:
+        found = str(error).partition(";")[0]
+        raise ValueError(
+            f"--model {model}: its image processor does not fit the model: {found}; set size and crop_size in its "
+            "preprocessor_config.json"
+        ) from error
+
+
 def check_vocabulary(tokenizer: Any, config: CLIPConfig, source: str) -> None:
     """Check that a model to be trained knows all tokens; compiled training would compute NaN for unknown ones.
 

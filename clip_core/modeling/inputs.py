@@ -22,6 +22,10 @@ _RETURNED = {
 }
 
 
+class ImageShapeError(ValueError):
+    """An error for images that do not fit the model."""
+
+
 class TakesImages(Protocol):
     """The sizes of the images that a model takes."""
 
@@ -136,11 +140,12 @@ def check_pixel_shape(shape: Sequence[int | None], embeddings: TakesImages, *, i
         interpolate: also accept images of another size, as `interpolate_pos_encoding=True` does.
 
     Raises:
-        ValueError: the shape does not fit.
+        ImageShapeError: the shape does not fit.
+        ValueError: the height or width to interpolate to is unknown.
     """
     num_channels, image_size, patch_size = embeddings.num_channels, embeddings.image_size, embeddings.patch_size
     if len(shape) != 4 or (shape[1] is not None and shape[1] != num_channels):
-        raise ValueError(
+        raise ImageShapeError(
             f"pixel_values has shape {tuple(shape)}; it must be (batch, channels, height, width), "
             f"here (batch, {num_channels}, {image_size}, {image_size})"
         )
@@ -153,12 +158,12 @@ def check_pixel_shape(shape: Sequence[int | None], embeddings: TakesImages, *, i
         if side is None:
             continue
         if not interpolate and side != image_size:
-            raise ValueError(
+            raise ImageShapeError(
                 f"the images are {height} x {width}, but the model takes {image_size} x {image_size}; "
                 "resize them with the image processor, or pass interpolate_pos_encoding=True"
             )
         if side < patch_size:
-            raise ValueError(
+            raise ImageShapeError(
                 f"the images are {height} x {width}, smaller than one patch of {patch_size} x {patch_size}"
             )
 

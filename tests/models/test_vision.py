@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from clip_core.modeling.inputs import ImageShapeError
 from support.configs import pixel_values, tiny_config
 from support.messages import naming
 
@@ -24,6 +25,12 @@ def test_it_pools_at_the_class_token(backend, model):
 def test_pictures_of_another_size_are_refused_with_advice(backend, model):
     with pytest.raises(ValueError, match=naming("36 x 36", "30 x 30", "interpolate_pos_encoding=True")):
         backend.forward(model, {"pixel_values": pixel_values(size=36)})
+
+
+def test_the_encoder_of_the_tasks_refuses_them_alike(backend, built):
+    encoder = backend.module("backend").ModelEncoder(built(backend))
+    with pytest.raises(ImageShapeError, match=naming("36 x 36", "30 x 30")):
+        encoder.encode_images(pixel_values(size=36))
 
 
 def test_pictures_of_another_size_are_taken_when_asked(backend, model):

@@ -6,15 +6,18 @@ import re
 import shutil
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cyclopts import App
 
 from clip_core.cli import app, main
+from clip_core.commands.options import images_of
 from clip_core.commands.wording import Options, in_options
+from clip_core.modeling.inputs import check_pixel_shape
 from support.checkpoints import save_checkpoint
 from support.configs import tiny_config
-from support.messages import mentions
+from support.messages import mentions, naming
 from support.training_data import make_processor, picture_bytes
 
 
@@ -378,3 +381,13 @@ def test_arguments_are_told_apart_from_text_and_paths():
         "'z' has no data 'a.csv'": "--data a.csv: 'z' has no data 'a.csv'",
     }
     assert {message: in_options(message, options) for message in told} == told
+
+
+def test_images_that_do_not_fit_the_model_name_the_option_and_the_file_to_change():
+    embeddings = SimpleNamespace(num_channels=3, image_size=64, patch_size=8)
+    named = naming("--model clip/", "preprocessor_config.json", "size", "crop_size", 224, 64)
+    with pytest.raises(ValueError, match=named) as raised, images_of("clip/"):
+        check_pixel_shape((2, 3, 224, 224), embeddings, interpolate=False)
+    assert not mentions(str(raised.value), "interpolate_pos_encoding")
+    with images_of("clip/"):
+        check_pixel_shape((2, 3, 64, 64), embeddings, interpolate=False)
