@@ -79,9 +79,15 @@ class BatchEncoding(BatchFeature):
         framework = NUMPY if tensor_type == NUMPY.name else by_name()[tensor_type]
         are_ids = True
         for name, value in self.data.items():
-            array = value if hasattr(value, "dtype") else _as_array(name, value, framework.integer)
-            if array is not value and array.dtype == framework.integer:  # shortcut for the most common case
-                array = framework.from_numpy(array)
+            try:
+                array = value if hasattr(value, "dtype") else np.asarray(value)
+            except ValueError as error:
+                raise ValueError(
+                    f"{name} cannot be converted to a tensor: the rows differ in length; pass padding=True, and "
+                    "truncation=True for texts longer than the model takes"
+                ) from error
+            if array is not value and (array.size == 0 or array.dtype.kind in "iub"):  # the most common case
+                array = framework.from_numpy(array.astype(framework.integer, copy=False))
             else:
                 are_ids = False
             self.data[name] = array
@@ -266,14 +272,3 @@ def read_columns(encoded_inputs: Any, ids: str = "input_ids") -> tuple[dict[str,
 
 def _as_int(value: Any) -> int | None:
     return None if value is None else int(value)
-
-
-def _as_array(name: str, value: Any, integer: type[np.integer[Any]]) -> Any:
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(
-            f"{name} cannot be converted to a tensor: the rows differ in length; pass padding=True, and "
-            "truncation=True for texts longer than the model takes"
-        ) from error
-    return array.astype(integer) if array.size == 0 or array.dtype.kind in "iub" else array

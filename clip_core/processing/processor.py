@@ -170,8 +170,12 @@ class CLIPProcessor(Pushable, Readable):
         if images is not None:
             outputs |= self.image_processor(images, **for_images)
         if text is not None:
-            self._add_stated(for_texts)
-            outputs |= self.tokenizer(text, **for_texts)
+            # The checkpoint's tokenizer_config.json may state keywords of a call, such as `max_length`.
+            stated = getattr(self.tokenizer, "init_kwargs", {})
+            for key in TEXT_KEYWORDS & stated.keys():
+                for_texts.setdefault(key, getattr(self.tokenizer, key, stated[key]))
+            batch = self.tokenizer(text, **for_texts)
+            outputs |= getattr(batch, "data", batch)
         return BatchFeature(outputs)
 
     @classmethod
@@ -270,12 +274,6 @@ class CLIPProcessor(Pushable, Readable):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}:\n- image_processor: {self.image_processor!r}\n- tokenizer: {self.tokenizer!r}"
-
-    def _add_stated(self, keywords: dict[str, Any]) -> None:
-        """Add keywords that the checkpoint's tokenizer_config.json sets, such as `max_length`."""
-        stated = getattr(self.tokenizer, "init_kwargs", {})
-        for key in TEXT_KEYWORDS & stated.keys():
-            keywords.setdefault(key, getattr(self.tokenizer, key, stated[key]))
 
 
 # Evaluated annotations, for code that reads the keywords from the signature, as it can in transformers.

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import regex
 
 from clip_core.tokenization import unicode
-from clip_core.tokenization.text import WORDS_AND_SIGNS, AddedTokenFinder
+from clip_core.tokenization.text import AddedTokenFinder
 from clip_core.tokenization.tokenizer import CLIPTokenizerBase
+from clip_core.tokenization.vocabulary import WORDS_AND_SIGNS
 
 if TYPE_CHECKING:
-    from clip_core.tokenization.rows import Text
+    from collections.abc import Iterator, Sequence
+
+    from clip_core.tokenization.rows import Pair, Text
     from clip_core.tokenization.vocabulary import StrPath
 
 
@@ -60,22 +63,27 @@ class CLIPTokenizer(CLIPTokenizerBase):
 
     def _tokenize(self, text: str) -> list[str]:
         """Return the tokens of a text without added tokens; a subclass may return others, as in transformers."""
-        return [self.table.tokens[token_id] for token_id in super()._ids(text, split_special_tokens=True)]
+        return [self.table.tokens[token_id] for token_id in super()._ids([(text, None)], True)[0][0]]
 
-    def _ids(self, text: Text, split_special_tokens: bool) -> list[int]:
-        if type(self)._tokenize is CLIPTokenizer._tokenize:  # noqa: SLF001  not overridden
-            return self._reader.ids(self._encode_word, text, split_special_tokens=split_special_tokens)
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls._tokenize is not CLIPTokenizer._tokenize:
+            cls._ids = cls._ids_by_tokenize  # type: ignore[assignment, method-assign]
+
+    def _ids_by_tokenize(self, pairs: Sequence[Pair], split_special_tokens: bool) -> list[list[list[int]]]:
         finder = AddedTokenFinder({token.content: (key, token) for key, token in self.table.added.items()})
-        ids: list[int] = []
-        for part in [text] if isinstance(text, str) else text:
-            for piece in finder.split(part, split_special_tokens=split_special_tokens):
-                ids += [piece] if isinstance(piece, int) else self.convert_tokens_to_ids(self._tokenize(piece))
-        return ids
+
+        def ids(text: Text) -> Iterator[int]:
+            parts = [text] if isinstance(text, str) else text
+            for piece in finder.split(parts, split_special_tokens=split_special_tokens):
+                yield from [piece] if isinstance(piece, int) else self.convert_tokens_to_ids(self._tokenize(piece))
+
+        return [[[*ids(text)] for text in pair if text is not None] for pair in pairs]
 
     def _encode_word(self, word: str) -> list[int]:
-        symbols, unknown = unicode.to_symbols(word), self.unk_token
+        symbols = unicode.to_symbols(word)
         tokens = [*symbols[:-1], symbols[-1] + unicode.END_OF_WORD]
-        known = [token if token in self.table.vocab else unknown for token in tokens]
+        known = [token if token in self.table.vocab else self.unk_token for token in tokens]
         return [self.table.ids[token] for token in self._merged([token for token in known if token is not None])]
 
     def _merged(self, tokens: list[str]) -> list[str]:
@@ -84,29 +92,24 @@ class CLIPTokenizer(CLIPTokenizerBase):
         Each token stays at the place where it begins. Of a pair that merges, the left token grows and the right one
         becomes empty; a pair in the heap is out of date once either of its tokens has changed.
         """
-        end = len(tokens)
-        following, preceding = list(range(1, end + 1)), list(range(-1, end - 1))
+        tokens = [*tokens, ""]  # so that every token has neighbours: place -1 is before the first and after the last
+        following, preceding = [*range(1, len(tokens)), -1], [*range(-1, len(tokens) - 1)]
         heap: list[tuple[int, int, str, str]] = []
 
         def push(left: int) -> None:
-            right = following[left] if left >= 0 else end
-            if right < end:
-                pair = tokens[left], tokens[right]
-                rank = self.bpe_ranks.get(pair)
-                if rank is not None:
-                    heapq.heappush(heap, (rank, left, *pair))
+            pair = tokens[left], tokens[following[left]]
+            if pair in self.bpe_ranks:
+                heapq.heappush(heap, (self.bpe_ranks[pair], left, *pair))
 
-        for place in range(end - 1):
+        for place in range(len(tokens) - 1):
             push(place)
         while heap:
             _, left, first, second = heapq.heappop(heap)
             right = following[left]
-            if right >= end or (tokens[left], tokens[right]) != (first, second):
-                continue
-            tokens[left], tokens[right] = first + second, ""
-            following[left] = following[right]
-            if following[right] < end:
+            if (tokens[left], tokens[right]) == (first, second):
+                tokens[left], tokens[right] = first + second, ""
+                following[left] = following[right]
                 preceding[following[right]] = left
-            push(preceding[left])
-            push(left)
+                push(preceding[left])
+                push(left)
         return [token for token in tokens if token]

@@ -9,7 +9,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from clip_core.processing.encoding import BatchEncoding, read_columns
-from clip_core.tokenization.rows import CallOptions, make_columns
+from clip_core.tokenization.rows import CallOptions, first_row, make_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,11 +73,9 @@ def batch_encode_plus(tokenizer: Any, batch_text_or_text_pairs: Any, **options: 
 
 
 @shows_options
-def tokenize(
-    tokenizer: Any, text: str, pair: str | None = None, add_special_tokens: bool = False, **options: Any
-) -> Any:
+def tokenize(tokenizer: Any, text: str, pair: Any = None, add_special_tokens: bool = False, **options: Any) -> Any:
     """Return a text's tokens, without special ones. Takes the arguments of `CLIPTokenizerBase.__call__`."""
-    ids = tokenizer.encode(text, pair, add_special_tokens=add_special_tokens, **{"verbose": False, **options})
+    ids = tokenizer.encode(text, pair, add_special_tokens, **{"verbose": False, **options})
     return tokenizer.convert_ids_to_tokens(ids)
 
 
@@ -98,36 +96,12 @@ def prepare_for_model(
         prepend_batch_axis: make the columns (1, sequence).
         **options: as in `CLIPTokenizerBase.__call__`.
     """
-    asked = CallOptions(**options)
-    asked.settle(tokenizer)
+    asked = CallOptions.settled(tokenizer, "prepare_for_model", options)
     columns = make_columns(tokenizer, [[list(part) for part in (ids, pair_ids) if part is not None]], asked)
     return BatchEncoding(columns if prepend_batch_axis else first_row(columns), tensor_type=asked.return_tensors)
 
 
-def first_row(columns: dict[str, Any]) -> dict[str, Any]:
-    """Return the first row of columns; `length` stays a list, as in transformers."""
-    return {name: column if name == "length" else column[0] for name, column in columns.items()}
-
-
-def build_inputs_with_special_tokens(
-    tokenizer: Any, token_ids_0: list[int], token_ids_1: list[int] | None = None
-) -> list[int]:
-    """Return the ids of a text between bos_token and eos_token, or of a pair as `bos A eos eos B eos`.
-
-    Args:
-        token_ids_0: the ids of a text.
-        token_ids_1: the ids of the second text of a pair. CLIP has no pairs; the form is that of RoBERTa.
-
-    Raises:
-        ValueError: bos_token or eos_token is None.
-    """
-    bos, eos = tokenizer.table.ends()
-    return [bos, *token_ids_0, eos] if token_ids_1 is None else [bos, *token_ids_0, eos, eos, *token_ids_1, eos]
-
-
-def create_token_type_ids_from_sequences(
-    tokenizer: Any, token_ids_0: list[int], token_ids_1: list[int] | None = None
-) -> list[int]:
+def create_token_type_ids_from_sequences(tokenizer: Any, token_ids_0: list[int], token_ids_1: Any = None) -> list[int]:
     """Return the token types, all 0. Takes the arguments of `build_inputs_with_special_tokens`."""
     return [0] * len(tokenizer.build_inputs_with_special_tokens(token_ids_0, token_ids_1))
 
@@ -161,13 +135,12 @@ def pad(
     Raises:
         ValueError: there are no ids, or the columns differ in their number of rows.
     """
-    options = {"padding": padding, "padding_side": padding_side, "return_attention_mask": return_attention_mask}
-    options |= {"max_length": max_length, "pad_to_multiple_of": pad_to_multiple_of, "verbose": verbose}
-    asked = CallOptions(truncation=False, **options)
-    asked.settle(tokenizer)
+    options = {"padding": padding, "truncation": False, "max_length": max_length, "verbose": verbose}
+    options |= {"pad_to_multiple_of": pad_to_multiple_of, "padding_side": padding_side}
+    asked = CallOptions.settled(tokenizer, "pad", options | {"return_attention_mask": return_attention_mask})
     ids = tokenizer.model_input_names[0]
     columns, is_batch, tensor_type = read_columns(encoded_inputs, ids)
-    if "attention_mask" in asked.columns(tokenizer.model_input_names):
+    if "attention_mask" in asked.columns:
         columns.setdefault("attention_mask", [[1] * len(row) for row in columns[ids]])
     asked.pad(tokenizer, columns, ids)
     data = columns if is_batch else {name: column[0] for name, column in columns.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain, groupby
+from itertools import chain, groupby, repeat
 from typing import TYPE_CHECKING, Any
 
 from clip_core.processing.batch import to_lists
@@ -37,8 +37,8 @@ def convert_ids_to_tokens(tokenizer: Any, ids: int | Iterable[int], skip_special
     if isinstance(ids, int):
         return tokens.get(ids)
     ids = _as_list(ids)
-    special = _special_places(tokenizer.table, ids) if skip_special_tokens else [False] * len(ids)
-    return [tokens.get(token_id) for token_id, skip in zip(ids, special, strict=True) if not skip]
+    special = _special_places(tokenizer.table, ids) if skip_special_tokens else repeat(False)
+    return [tokens.get(token_id) for token_id, skip in zip(ids, special, strict=False) if not skip]
 
 
 def convert_tokens_to_string(tokenizer: Any, tokens: Iterable[str]) -> str:
@@ -72,17 +72,16 @@ def decode(
     """
     tokens = tokenizer.convert_ids_to_tokens(_as_list(token_ids), skip_special_tokens)
     tokens = [token for token in tokens if token is not None]
+    write = tokenizer.convert_tokens_to_string
     if tokenizer.is_fast or spaces_between_special_tokens is None:
-        text: str = tokenizer.convert_tokens_to_string(tokens)
+        text: str = write(tokens)
     else:
         # Each added token without a name stands alone, between the texts of the others.
         added = tokenizer.added_tokens_encoder.keys() - tokenizer.table.named.values()
-        runs = [(are_added, list(run)) for are_added, run in groupby(tokens, added.__contains__)]
-        texts = [run if are_added else [tokenizer.convert_tokens_to_string(run)] for are_added, run in runs]
+        texts = (run if are_added else [write(run)] for are_added, run in groupby(tokens, added.__contains__))
         text = (" " if spaces_between_special_tokens else "").join(chain.from_iterable(texts))
-    if clean_up_tokenization_spaces is None:
-        clean_up_tokenization_spaces = tokenizer.clean_up_tokenization_spaces
-    return clean_up_tokenization(text) if clean_up_tokenization_spaces else text
+    cleans, own = clean_up_tokenization_spaces, tokenizer.clean_up_tokenization_spaces
+    return clean_up_tokenization(text) if (own if cleans is None else cleans) else text
 
 
 def batch_decode(tokenizer: Any, sequences: Any, *options: Any, **named: Any) -> list[str]:
@@ -140,6 +139,8 @@ def _special_places(table: Any, ids: list[int]) -> list[bool]:
 
 def _as_list(ids: Any) -> list[int]:
     ids = to_lists(ids)
+    if isinstance(ids, str):
+        raise TypeError(f"token ids are a list of int, and not the text {ids[:40]!r}")
     listed = [ids] if isinstance(ids, int) else [int(token_id) for token_id in ids]
     if listed and min(listed) < 0:
         raise ValueError(f"{min(listed)} is not a token id; replace ids that mark what to ignore before decoding")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-from clip_core.tokenization.text import CLEANING, WORDS_AND_SIGNS, TextReader, splitter
+from clip_core.tokenization.rows import ends
+from clip_core.tokenization.text import CLEANING, TextReader, splitter
 from clip_core.tokenization.tokenizer import CLIPTokenizerBase
 from clip_core.tokenization.unicode import END_OF_WORD, to_symbols
-from clip_core.tokenization.vocabulary import TOKENIZER_FILE, WORD_PATTERN
+from clip_core.tokenization.vocabulary import TOKENIZER_FILE, WORD_PATTERN, WORDS_AND_SIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +93,7 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
             return super()._columns(pairs, asked)
         engine = self.backend_tokenizer
         if asked.add_special_tokens and engine.post_processor is None:
-            self.table.ends()  # raises an error
+            ends(self.table)  # raises an error
         if engine.encode_special_tokens != asked.split_special_tokens:
             engine.encode_special_tokens = asked.split_special_tokens
         inputs = [first if second is None else (first, second) for first, second in pairs]
@@ -111,7 +112,7 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
             for row in rows:
                 row.pad(target, direction=asked.padding_side, pad_id=pad_id, pad_token=pad_token)
         columns = {"input_ids": list(map(attrgetter("ids"), rows))}
-        for name in asked.columns(self.model_input_names):
+        for name in asked.columns:
             columns[name] = list(map(_COLUMNS[name], rows))
         return columns | samples, rows
 
@@ -127,22 +128,17 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
 
 
 _PARALLELISM = "TOKENIZERS_PARALLELISM"
-_forking: list[bool] = []
+_settings: list[str | None] = []  # before each fork that is under way
 
 
 def _before_fork() -> None:
-    """Make the child encode in one thread, unless the user has set the variable.
-
-    The library's threads do not survive a fork, and it would print a warning about them.
-    """
-    if _PARALLELISM not in os.environ:
-        os.environ[_PARALLELISM] = "false"
-        _forking.append(True)
+    """Make the child encode in one thread, unless the user has set the variable: threads do not survive a fork."""
+    _settings.append(os.environ.get(_PARALLELISM))
+    os.environ.setdefault(_PARALLELISM, "false")
 
 
 def _after_fork() -> None:
-    if _forking:
-        _forking.clear()
+    if _settings.pop() is None:
         del os.environ[_PARALLELISM]
 
 

@@ -15,7 +15,7 @@ from clip_core.hub.files import given_path, read_json_object, staged
 from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.pushable import upload_saved
 from clip_core.processing.chat import CHAT_FILE, read_chat_templates, template_contents, template_setting
-from clip_core.tokenization.specials import ADDITIONAL, NAMES, as_added_token, as_dict
+from clip_core.tokenization.specials import ADDITIONAL, FIELDS, NAMES, as_added_token, as_dict, check_types
 from clip_core.tokenization.vocabulary import MERGES_FILE, OPENAI_FILES, TOKENIZER_FILE, VOCAB_FILE, vocabulary_contents
 
 if TYPE_CHECKING:
@@ -35,17 +35,11 @@ _ALL_FILES = (CONFIG_FILE, SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE, CHAT_FILE, VO
 # Entries of a tokenizer_config.json that describe its file or program instead of the tokenizer.
 _NOT_ARGUMENTS = {"auto_map", "name_or_path", "slow_tokenizer_class", "tokenizer_class", "use_fast"}
 _NOT_ARGUMENTS |= {"special_tokens_map_file", "tokenizer_file", "vocab_file", "merges_file"}
+_NOT_WRITTEN = {*_NOT_ARGUMENTS, "chat_template"}  # which has a file of its own
 
 # Settings that are written unless they have their default.
 _DEFAULTS: dict[str, Any] = {"padding_side": "right", "truncation_side": "right", "split_special_tokens": False}
 _DEFAULTS |= {"clean": "hf", "extra_special_tokens": {}, "model_input_names": ["input_ids", "attention_mask"]}
-
-# Entries of these files -> their Python types, if they are not None, and the same in words.
-_TYPES: dict[str, tuple[Any, str]] = {
-    ADDITIONAL: (list, "a list of tokens"),
-    "added_tokens_decoder": (dict, "an object from ids to tokens"),
-    "model_max_length": ((int, float), "a number"),
-}
 
 
 def read(cls: type[Any], source: StrPath, options: HubOptions, keywords: dict[str, Any]) -> Any:
@@ -127,25 +121,20 @@ def save_vocabulary(tokenizer: Any, save_directory: StrPath, filename_prefix: st
 
 def _special_tokens(table: TokenTable) -> dict[str, Any]:
     # Older readers pass the dict of a token on as it is, to a class without the field `special`.
-    fields = {token.content: as_dict(token) for token in table.added.values()}
-    entries = {content: {name: one[name] for name in one if name != "special"} for content, one in fields.items()}
+    entries = {token.content: as_dict(token, FIELDS[:-1]) for token in table.added.values()}
     return table.special_tokens_map(lambda token: entries.get(token, token))
 
 
 def _config(tokenizer: Any) -> dict[str, Any]:
-    config: dict[str, Any] = {
-        **tokenizer.init_kwargs,
-        **tokenizer.special_tokens_map,
-        "added_tokens_decoder": {str(key): as_dict(token) for key, token in tokenizer.added_tokens_decoder.items()},
-        "clean_up_tokenization_spaces": tokenizer.clean_up_tokenization_spaces,
-        "errors": tokenizer.errors,
-        "model_max_length": tokenizer.model_max_length,
-        "tokenizer_class": "CLIPTokenizer",
-    }
+    arguments = {name: value for name, value in tokenizer.init_kwargs.items() if name not in _NOT_WRITTEN}
+    config = {name: getattr(tokenizer, name, value) for name, value in arguments.items()}
+    config = {name: value for name, value in config.items() if name not in _DEFAULTS or value != _DEFAULTS[name]}
+    config |= tokenizer.special_tokens_map
+    added = tokenizer.added_tokens_decoder.items()
+    config |= {"added_tokens_decoder": {str(key): as_dict(token) for key, token in added}}
     if tokenizer._processor_class is not None:  # noqa: SLF001  as `CLIPProcessor` sets it
         config["processor_class"] = tokenizer._processor_class  # noqa: SLF001
-    settings = {name: getattr(tokenizer, name) for name in _DEFAULTS}
-    return config | {name: value for name, value in settings.items() if value != _DEFAULTS[name]}
+    return {**config, "tokenizer_class": "CLIPTokenizer"}
 
 
 def _vocabulary_files(source: StrPath, find: Find, *, from_slow: bool) -> dict[str, Path]:
@@ -153,15 +142,13 @@ def _vocabulary_files(source: StrPath, find: Find, *, from_slow: bool) -> dict[s
     path = given_path(source).expanduser()
     if path.is_file() and path.suffix in {".gz", ".txt"} and path.name != MERGES_FILE:
         return {"vocab_file": path}
-    if path.is_file() and path.name.endswith(TOKENIZER_FILE):
-        return {"tokenizer_file": path}
-    if not from_slow and (tokenizer_file := find(TOKENIZER_FILE)):
+    names_it = path.is_file() and path.name.endswith(TOKENIZER_FILE)
+    if tokenizer_file := path if names_it else None if from_slow else find(TOKENIZER_FILE):
         return {"tokenizer_file": tokenizer_file}
-    if not (vocab_file := find(VOCAB_FILE)):
-        return {}
-    if not (merges_file := find(MERGES_FILE)):
+    vocab_file, merges_file = find(VOCAB_FILE), find(MERGES_FILE)
+    if vocab_file and not merges_file:
         raise FileNotFoundError(f"{source} holds {VOCAB_FILE}, but no {MERGES_FILE} to go with it")
-    return {"vocab_file": vocab_file, "merges_file": merges_file}
+    return {"vocab_file": vocab_file, "merges_file": merges_file} if vocab_file and merges_file else {}
 
 
 def _saved_arguments(find: Find, given: dict[str, Any]) -> dict[str, Any]:
@@ -169,7 +156,12 @@ def _saved_arguments(find: Find, given: dict[str, Any]) -> dict[str, Any]:
 
     def read_object(name: str) -> dict[str, Any]:
         path = find(name)
-        return {} if path is None else _checked(read_json_object(path), path)
+        content = {} if path is None else read_json_object(path)
+        try:
+            check_types(content)
+        except TypeError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return content
 
     arguments = {key: value for key, value in read_object(CONFIG_FILE).items() if key not in _NOT_ARGUMENTS}
     if "added_tokens_decoder" not in arguments:
@@ -182,22 +174,6 @@ def _saved_arguments(find: Find, given: dict[str, Any]) -> dict[str, Any]:
         added = read_object(ADDED_TOKENS_FILE).items()
         arguments["added_tokens_decoder"] = {key: as_added_token(one, special=one in names) for one, key in added}
     return arguments
-
-
-def _checked(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the content of a file beside the vocabulary, if its tokens and lengths have the types of such."""
-    for name, (kind, wanted) in _TYPES.items():
-        if not isinstance(content.get(name), (kind, type(None))):
-            raise ValueError(f"{path}: {name}={content[name]!r} is invalid; it must be {wanted}")  # noqa: TRY004  the file is at fault
-    tokens = [(name, content[name]) for name in NAMES if content.get(name) is not None]
-    tokens += [(ADDITIONAL, token) for token in content.get(ADDITIONAL) or ()]
-    tokens += [("added_tokens_decoder", token) for token in (content.get("added_tokens_decoder") or {}).values()]
-    for name, token in tokens:
-        try:
-            as_added_token(token)
-        except TypeError as error:
-            raise ValueError(f"{path}: {name}: {error}") from error
-    return content
 
 
 def _write(contents: dict[str, str], folder: StrPath, prefix: str | None, replaces: tuple[str, ...]) -> tuple[str, ...]:

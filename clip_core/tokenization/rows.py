@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import repeat, starmap
+from operator import mul
 from typing import TYPE_CHECKING, Any, Literal
 
 from clip_core.configuration.arguments import check_lengths, shown
 from clip_core.tokenization.unicode import check_surrogates
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from clip_core.processing.batch import TensorType
 
@@ -18,24 +21,32 @@ if TYPE_CHECKING:
     Pair = tuple[Text, Text | None]
 
 Side = Literal["left", "right"]
-SIDES = ("right", "left")
 
 # The values of an option -> their meaning.
 _PADDING = {True: "longest", "longest": "longest", "max_length": "max_length", False: None, "do_not_pad": None}
 _TRUNCATION = {True: "longest_first", False: None, None: None, "do_not_truncate": None}
 _TRUNCATION |= {name: name for name in ("longest_first", "only_first", "only_second")}
+_SIDES = ("right", "left")
+_VALUES: dict[str, Any] = {"padding": tuple(_PADDING), "truncation": tuple(_TRUNCATION), "clean": ("hf", "openai")}
+_VALUES |= {"padding_side": _SIDES, "truncation_side": _SIDES}
 
 NO_MAX_LENGTH = int(1e30)  # as in transformers, where any number above 1e20 counts as no maximum length
 
 _LISTS = (list, tuple)
 
+# Columns -> the methods that make them, which a subclass may override.
+_MAKERS = {"token_type_ids": "create_token_type_ids_from_sequences", "special_tokens_mask": "get_special_tokens_mask"}
 
-def one_of(values: Collection[Any], name: str, given: Any) -> Any:
-    """Return the value of the option `name`, or of an enum in its place; raise a ValueError for any other value."""
-    value = getattr(given, "value", given)
-    if value not in [*values]:
-        raise ValueError(f"{name}={given!r} is not known; it is one of {', '.join(map(repr, values))}")
-    return value
+
+def check_values(owner: Any, *names: str) -> None:
+    """Replace enums in attributes by their values; raise a ValueError for a value that the option does not have."""
+    for name in names:
+        given = getattr(owner, name)
+        value = getattr(given, "value", given)
+        if value not in _VALUES[name]:
+            raise ValueError(f"{name}={given!r} is not known; it is one of {', '.join(map(repr, _VALUES[name]))}")
+        if value is not given:
+            setattr(owner, name, value)
 
 
 @dataclass
@@ -59,73 +70,67 @@ class CallOptions:
     return_length: bool = False
     verbose: bool = True
     split_special_tokens: bool | None = None
+    columns = tuple[str, ...]()  # no keyword: the names of the columns beside the ids, once they are known
 
-    def columns(self, defaults: Sequence[str]) -> list[str]:
-        """Return the names of the columns beside `input_ids`; `defaults` decides those whose option is None."""
-        asked = {
-            "token_type_ids": self.return_token_type_ids,
-            "attention_mask": self.return_attention_mask,
-            "special_tokens_mask": self.return_special_tokens_mask,
-            "offset_mapping": self.return_offsets_mapping,
-            "length": self.return_length,
-        }
-        return [name for name, value in asked.items() if (name in defaults if value is None else value)]
-
-    def settle(self, tokenizer: Any) -> None:
-        """Resolve the options of padding and truncation, with the settings of a tokenizer; None means neither.
-
-        Raises:
-            ValueError: an option is not valid, or there is no token to pad with.
-        """
-        if self.split_special_tokens is None:
-            self.split_special_tokens = tokenizer.split_special_tokens
-        if self.stride or self.max_length is not None or self.pad_to_multiple_of is not None:
-            check_lengths(self)
-        padding = one_of(_PADDING, "padding", self.padding)
-        truncation = one_of(_TRUNCATION, "truncation", self.truncation)
-        if self.max_length is not None and padding is False and truncation is None:
-            tokenizer.warn_once("max_length cuts texts; pass truncation=True to say that it should", self.verbose)
-            truncation = True
-        self.padding, self.truncation = _PADDING[padding], _TRUNCATION[truncation]
-        if self.max_length is None and (self.truncation is not None or self.padding == "max_length"):
-            self.max_length = tokenizer.model_max_length
+    @classmethod
+    def settled(cls, tokenizer: Any, method: str, given: dict[str, Any]) -> CallOptions:
+        """Return the keywords of a method, with the tokenizer's settings; no padding and no truncation become None."""
+        try:
+            asked = cls(**given)
+        except TypeError:
+            unknown, has = min(given.keys() - cls.__dataclass_fields__), ", ".join(cls.__dataclass_fields__)
+            raise TypeError(f"{type(tokenizer).__name__}.{method}() has no keyword {unknown!r}; it has {has}") from None
+        if asked.stride or asked.max_length is not None or asked.pad_to_multiple_of is not None:
+            check_lengths(asked)
+        asked.padding_side = asked.padding_side or tokenizer.padding_side
+        if asked.split_special_tokens is None:
+            asked.split_special_tokens = tokenizer.split_special_tokens
+        check_values(asked, "padding", "truncation", "padding_side")
+        if asked.max_length is not None and asked.padding is False and asked.truncation is None:
+            tokenizer.warn_once("max_length cuts texts; pass truncation=True to say that it should", asked.verbose)
+            asked.truncation = True
+        asked.padding, asked.truncation = _PADDING[asked.padding], _TRUNCATION[asked.truncation]
+        if asked.max_length is None and (asked.truncation is not None or asked.padding == "max_length"):
+            asked.max_length = tokenizer.model_max_length
             if tokenizer.model_max_length > 1e20:
                 message = "no max_length is given and the model states none: rows are neither cut nor padded to it"
-                tokenizer.warn_once(message, self.verbose)
-                self.max_length = self.truncation = None
-                self.padding = None if self.padding == "max_length" else self.padding
-        self.stride = self.stride if self.return_overflowing_tokens else 0
-        if self.padding is not None:
+                tokenizer.warn_once(message, asked.verbose)
+                asked.max_length = asked.truncation = None
+                asked.padding = None if asked.padding == "max_length" else asked.padding
+        asked.stride = asked.stride if asked.return_overflowing_tokens else 0
+        if asked.padding is not None:
             if tokenizer.table.named["pad_token"] is None:
                 raise ValueError("padding needs a pad_token; set tokenizer.pad_token = tokenizer.eos_token, for one")
-            if self.truncation is not None and (self.max_length or 0) % (self.pad_to_multiple_of or 1):
-                wrong = f"max_length={self.max_length} is not a multiple of "
-                raise ValueError(f"{wrong}pad_to_multiple_of={self.pad_to_multiple_of}")
-            self.padding_side = one_of(SIDES, "padding_side", self.padding_side or tokenizer.padding_side)
+            length, multiple = asked.max_length or 0, asked.pad_to_multiple_of or 1
+            if asked.truncation is not None and length % multiple:
+                raise ValueError(f"max_length={length} is not a multiple of pad_to_multiple_of={multiple}")
+        columns = {"token_type_ids": asked.return_token_type_ids, "attention_mask": asked.return_attention_mask}
+        columns |= {"special_tokens_mask": asked.return_special_tokens_mask}
+        columns |= {"offset_mapping": asked.return_offsets_mapping, "length": asked.return_length}
+        names = tokenizer.model_input_names
+        asked.columns = (*[name for name, value in columns.items() if (name in names if value is None else value)],)
+        return asked
 
     def target(self, rows: Sequence[Any]) -> int:
         """Return the length to pad rows to; longer ones stay as they are."""
-        target = max(map(len, rows), default=0) if self.padding == "longest" else self.max_length or 0
-        return -(-target // (self.pad_to_multiple_of or 1)) * (self.pad_to_multiple_of or 1)
+        target, multiple = self.max_length or 0, self.pad_to_multiple_of or 1
+        target = max(map(len, rows), default=0) if self.padding == "longest" else target
+        return -(-target // multiple) * multiple
 
     def pad(self, tokenizer: Any, columns: dict[str, Any], ids: str = "input_ids") -> None:
-        """Pad the rows of columns in place if padding is asked for; `ids` is the name of the column of ids."""
+        """Pad the rows of columns if padding is asked for; `ids` is the name of the column of ids."""
         if self.padding is None:
             return
         target, right, table = self.target(columns[ids]), self.padding_side == "right", tokenizer.table
         values = {ids: table.ids[table.named["pad_token"]], "token_type_ids": tokenizer.pad_token_type_id}
         values |= {"attention_mask": 0, "special_tokens_mask": 1}
         for name in values.keys() & columns.keys():
-            filling = [values[name]] * target
-            rows = ((row, filling[len(row) :]) for row in columns[name])
-            columns[name] = [row + rest if right else rest + row for row, rest in rows]
+            for place, row in enumerate(columns[name]):
+                filling = [values[name]] * (target - len(row))
+                columns[name][place] = row + filling if right else filling + row
 
     def kept(self, lengths: Sequence[int], special: int) -> list[int]:
-        """Return the number of tokens to keep of a text, or of each text of a pair.
-
-        Raises:
-            ValueError: the `special` tokens are too many, the strategy cannot cut enough, or `stride` is too long.
-        """
+        """Return the number of tokens to keep of each text of a row with that many special tokens."""
         room, kept = (self.max_length or 0) - special, list(lengths)
         excess = sum(lengths) - room
         if room < 0:
@@ -136,9 +141,9 @@ class CallOptions:
             return [0] * len(lengths)
         if self.truncation == "longest_first":
             # The longer text of a pair is cut to the shorter, then both to half.
-            longer = max(range(len(lengths)), key=lambda place: (lengths[place], place))
-            kept = [0 if place == longer else min(length, room // 2) for place, length in enumerate(lengths)]
-            kept[longer] = room - sum(kept)
+            shorter = min(*lengths, room // 2) if len(lengths) > 1 else 0
+            kept = [shorter] * len(lengths)
+            kept[-1 if lengths[-1] >= lengths[0] else 0] = room - shorter
         else:
             place = int(self.truncation == "only_second")
             if place == len(lengths):
@@ -155,66 +160,101 @@ class CallOptions:
         return kept
 
 
+def ends(table: Any) -> tuple[int, int]:
+    """Return the ids of `bos_token` and `eos_token`; raise a ValueError if either is None."""
+    bos, eos = table.named["bos_token"], table.named["eos_token"]
+    if bos is None or eos is None:
+        hint = "set both, or pass add_special_tokens=False"
+        raise ValueError(f"bos_token={bos!r} and eos_token={eos!r} cannot be put around a text; {hint}")
+    return table.ids[bos], table.ids[eos]
+
+
+def build_inputs_with_special_tokens(tokenizer: Any, token_ids_0: list[int], token_ids_1: Any = None) -> list[int]:
+    """Return the ids of a text between bos_token and eos_token, or of a pair as `bos A eos eos B eos`.
+
+    Args:
+        token_ids_0: the ids of a text.
+        token_ids_1: the ids of the second text of a pair. CLIP has no pairs; the form is that of RoBERTa.
+
+    Raises:
+        ValueError: bos_token or eos_token is None.
+    """
+    texts = [token_ids_0] if token_ids_1 is None else [token_ids_0, token_ids_1]
+    return _joined(ends(tokenizer.table), [texts])[0]
+
+
+def _joined(special: tuple[int, ...], rows: list[list[list[int]]]) -> list[list[int]]:
+    bos, eos = special[:1], special[1:]
+    return [
+        [*bos, *texts[0], *eos, *eos, *texts[1], *eos] if len(texts) > 1 else [*bos, *texts[0], *eos] for texts in rows
+    ]
+
+
 def make_columns(tokenizer: Any, texts: list[list[list[int]]], asked: CallOptions) -> dict[str, Any]:
     """Return the columns of rows, each given as the ids of one text or of two."""
-    names = asked.columns(tokenizer.model_input_names)
-    rows = [_row(tokenizer, parts, asked, names) for parts in texts]
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    if asked.return_overflowing_tokens and asked.truncation == "longest_first" and max(map(len, texts)) > 1:
+        raise ValueError("of a pair, truncation='only_first' or 'only_second' can return overflowing tokens")
+    build = tokenizer.build_inputs_with_special_tokens
+    if asked.add_special_tokens and getattr(build, "__func__", None) is not build_inputs_with_special_tokens:
+        join: Any = partial(starmap, build)  # of a subclass
+    else:
+        join = partial(_joined, ends(tokenizer.table) if asked.add_special_tokens else ())
+    ids = [*join(texts)]
+    cut_off: dict[int, list[int]] = {}
+    excess, limit = [0] * len(ids), asked.max_length
+    for place, row in enumerate(ids):
+        excess[place] = 0 if limit is None else len(row) - limit
+        if asked.truncation is not None and excess[place] > 0:
+            texts[place], cut_off[place] = _cut(texts[place], len(row), asked, tokenizer.truncation_side)
+            [ids[place]] = join([texts[place]])
+    columns: dict[str, Any] = {}
+    if asked.return_overflowing_tokens:
+        columns["overflowing_tokens"] = [cut_off.get(place, []) for place in range(len(ids))]
+        columns["num_truncated_tokens"] = excess
+    columns["input_ids"] = ids
+    for name in asked.columns:
+        if asked.add_special_tokens and name in _MAKERS:
+            columns[name] = [*starmap(getattr(tokenizer, _MAKERS[name]), texts)]
+        else:
+            columns[name] = [*map(mul, repeat([int(name == "attention_mask")]), map(len, ids))]
     asked.pad(tokenizer, columns)
     if asked.return_length:
-        columns["length"] = list(map(len, columns["input_ids"]))
+        columns["length"] = [*map(len, ids)]
     return columns
 
 
-def _row(tokenizer: Any, texts: list[list[int]], asked: CallOptions, names: list[str]) -> dict[str, Any]:
-    # By the tokenizer's methods, which a subclass may override.
-    join = tokenizer.build_inputs_with_special_tokens if asked.add_special_tokens else _joined
-    ids, cut_off = join(*texts), []
-    excess = 0 if asked.max_length is None else len(ids) - asked.max_length
-    if asked.return_overflowing_tokens and asked.truncation == "longest_first" and len(texts) > 1:
-        raise ValueError("of a pair, truncation='only_first' or 'only_second' can return overflowing tokens")
-    if asked.truncation is not None and excess > 0:
-        kept = asked.kept([*map(len, texts)], len(ids) - sum(map(len, texts)))
-        for place, (part, length) in enumerate(zip(texts, kept, strict=True)):
-            if length < len(part):
-                texts[place], rest = _cut(part, length, asked.stride, tokenizer.truncation_side)
-                cut_off += rest
-        ids = join(*texts)
-    row = {"overflowing_tokens": cut_off, "num_truncated_tokens": excess} if asked.return_overflowing_tokens else {}
-    row["input_ids"] = ids
-    for name in names:
-        row[name] = [int(name == "attention_mask")] * len(ids)
-        if asked.add_special_tokens and name == "token_type_ids":
-            row[name] = tokenizer.create_token_type_ids_from_sequences(*texts)
-        elif asked.add_special_tokens and name == "special_tokens_mask":
-            row[name] = tokenizer.get_special_tokens_mask(*texts)
-    return row
+def _cut(texts: list[list[int]], length: int, asked: CallOptions, side: Side) -> tuple[list[list[int]], list[int]]:
+    """Return the ids kept of the texts of a row of that length, and those cut off with `stride` of the kept ones."""
+    lengths, kept, cut_off = [*map(len, texts)], list(texts), list[int]()
+    for place, count in enumerate(asked.kept(lengths, length - sum(lengths))):
+        ids, excess = texts[place], lengths[place] - count
+        if excess and side == "right":
+            kept[place], cut_off = ids[:count], cut_off + ids[max(count - asked.stride, 0) :]
+        elif excess:
+            kept[place], cut_off = ids[excess:], cut_off + ids[: excess + asked.stride]
+    return kept, cut_off
 
 
-def _joined(*texts: list[int]) -> list[int]:
-    return [token_id for part in texts for token_id in part]
+def first_row(columns: dict[str, Any]) -> dict[str, Any]:
+    """Return the first row of columns; `length` stays a list, as in transformers."""
+    return {name: column if name == "length" else column[0] for name, column in columns.items()}
 
 
-def _cut(ids: list[int], length: int, stride: int, side: Side) -> tuple[list[int], list[int]]:
-    """Return the ids kept of a text, and those cut off together with `stride` of the kept ones."""
-    if side == "right":
-        return ids[:length], ids[max(length - stride, 0) :]
-    return ids[-length:] if length else [], ids[: len(ids) - length + stride]
-
-
-def as_pairs(
-    text: Any, text_pair: Any, *, is_split_into_words: bool, allow_surrogates: bool
-) -> tuple[list[Pair], bool]:
-    """Return the texts of a call as pairs, and True if they are a batch. Takes the arguments of a call.
-
-    Raises:
-        TypeError: something is not a text.
-        ValueError: a batch is empty, two batches differ in length, or a text holds half of a surrogate pair.
-    """
-    words = is_split_into_words
+def as_pairs(text: Any, text_pair: Any, *, words: bool, allow_surrogates: bool) -> tuple[list[Pair], bool]:
+    """Return the texts of a call as pairs, and True if they are a batch; with `words`, each text is a list of words."""
     is_batch = isinstance(text, _LISTS) and (not words or (len(text) > 0 and isinstance(text[0], _LISTS)))
-    # As in transformers, an empty second text counts in a batch, but not in a call with a single text.
-    pairs = _batch_pairs(text, text_pair, words) if is_batch else [(text, text_pair or None)]
+    if not is_batch:
+        pairs = [(text, text_pair or None)]  # as in transformers, an empty second text counts in a batch only
+    elif not text:
+        raise ValueError("the batch of texts is empty; give at least one text")
+    elif text_pair is None:
+        pairs = [(one, None) if isinstance(one, str) or not _is_pair(one, words) else tuple(one) for one in text]
+    elif not isinstance(text_pair, _LISTS):
+        raise TypeError(f"text is a batch, so text_pair must be one too, not {shown(text_pair)}")
+    elif len(text_pair) != len(text):
+        raise ValueError(f"text holds {len(text)} texts, but text_pair {len(text_pair)}")
+    else:
+        pairs = list(zip(text, text_pair, strict=True))
     for place, (first, second) in enumerate(pairs):
         if second is None and not words and isinstance(first, str) and first.isascii():
             continue  # the usual case, which is always right
@@ -223,18 +263,6 @@ def as_pairs(
         if second is not None:
             _check(second, f"the second text of {where}", words, allow_surrogates)
     return pairs, is_batch
-
-
-def _batch_pairs(texts: Sequence[Any], seconds: Any, words: bool) -> list[Any]:
-    if not texts:
-        raise ValueError("the batch of texts is empty; give at least one text")
-    if seconds is None:
-        return [(item, None) if isinstance(item, str) or not _is_pair(item, words) else tuple(item) for item in texts]
-    if not isinstance(seconds, _LISTS):
-        raise TypeError(f"text is a batch, so text_pair must be one too, not {shown(seconds)}")
-    if len(seconds) != len(texts):
-        raise ValueError(f"text holds {len(texts)} texts, but text_pair {len(seconds)}")
-    return list(zip(texts, seconds, strict=True))
 
 
 def _is_pair(item: Any, words: bool) -> bool:

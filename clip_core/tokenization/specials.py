@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tokenizers import AddedToken
 
-from clip_core.configuration.arguments import several
 from clip_core.tokenization.unicode import END_OF_WORD, check_surrogates
 
 if TYPE_CHECKING:
@@ -19,6 +18,16 @@ if TYPE_CHECKING:
 # In this order, names whose tokens are missing from the vocabulary get new ids.
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 ADDITIONAL = "additional_special_tokens"
+
+# Arguments of a tokenizer -> their types, unless they are None, and the same in words.
+_TYPES: dict[str, tuple[Any, str]] = {
+    ADDITIONAL: ((list, tuple), "a list of tokens"),
+    "added_tokens_decoder": (dict, "a dict of tokens by their ids"),
+    "extra_special_tokens": (dict, "a dict of tokens by their names"),
+    "model_input_names": ((list, tuple), "a list of names of columns"),
+    "model_max_length": ((int, float), "a number"),
+}
+
 FIELDS = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
 
 
@@ -26,10 +35,6 @@ def as_added_token(value: Any, *, special: bool = False, normalized: bool | None
     """Return a string, a dict of the fields, or a copy of an AddedToken as an AddedToken.
 
     `special` makes it special in any case; `normalized` is the field's value if `value` is a string.
-
-    Raises:
-        TypeError: it is none of these.
-        ValueError: it holds half of a surrogate pair.
     """
     if isinstance(value, str):
         check_surrogates(value)
@@ -39,62 +44,62 @@ def as_added_token(value: Any, *, special: bool = False, normalized: bool | None
         return AddedToken(**fields | {"special": special or bool(value.get("special"))})
     if isinstance(getattr(value, "content", None), str):
         # `normalized` follows `special` unless it was given, so it is read with the new value of `special`.
-        was_special = value.special
-        value.special = was_special or special
+        was_special, value.special = value.special, value.special or special
         fields, value.special = as_dict(value), was_special
         return AddedToken(**fields)
     raise TypeError(f"a token is a str or an AddedToken, not {value!r}")
 
 
-def as_dict(token: AddedToken) -> dict[str, Any]:
+def check_types(arguments: Mapping[str, Any]) -> None:
+    """Raise a TypeError for an argument of a tokenizer, or an entry of its files, that has another type."""
+    for name, (kind, wanted) in _TYPES.items():
+        if not isinstance(arguments.get(name), (kind, type(None))):
+            raise TypeError(f"{name}={arguments[name]!r} is invalid; it must be {wanted}")
+    tokens = [(name, arguments[name]) for name in NAMES if arguments.get(name) is not None]
+    tokens += [(ADDITIONAL, token) for token in arguments.get(ADDITIONAL) or ()]
+    tokens += [("added_tokens_decoder", token) for token in (arguments.get("added_tokens_decoder") or {}).values()]
+    for name, token in tokens:
+        try:
+            as_added_token(token)
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}") from error
+
+
+def as_dict(token: AddedToken, names: Sequence[str] = FIELDS) -> dict[str, Any]:
     """Return the fields of a token, as tokenizer_config.json stores them."""
-    return {name: getattr(token, name) for name in FIELDS}
+    return {name: getattr(token, name) for name in names}
 
 
 class TokenTable:
-    """Tokens and their ids, some of them added, some of them named.
+    """Tokens and their ids: those of a vocabulary, and those in the arguments `given` to a tokenizer.
 
     A `pad_token` that is an ordinary word of the vocabulary, such as the "!" (id 0) of Stable Diffusion 2 and XL, only
-    pads: a "!" in a text is read as if there were no such pad token. Tokens that the vocabulary lacks are added;
-    `string_normalized` is `normalized` of bos, eos and unk if they are new and given as strings.
+    pads: a "!" in a text is read as if there were no such pad token. `string_normalized` is `normalized` of bos, eos
+    and unk if they are new and given as strings.
     """
 
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        named: Mapping[str, Token | None],
-        additional: Iterable[Token],
-        added_tokens: Mapping[Any, Any],
-        *,
-        string_normalized: bool,
-    ) -> None:
+    def __init__(self, vocabulary: Vocabulary, given: Mapping[str, Any], *, string_normalized: bool) -> None:
         self.vocab, self.merges = vocabulary.ids, vocabulary.merges
-        self.ids = dict(self.vocab)  # added tokens included, as in the attributes below
+        self.ids = dict(self.vocab)  # added tokens included, as in `tokens`
         self.tokens = {token_id: token for token, token_id in self.ids.items()}
         self.added: dict[int, AddedToken] = {}
         self.additional: list[str] | None = []
-        names = dict.fromkeys([*NAMES, *named])
-        given = {
-            name: as_added_token(named[name], special=True, normalized=string_normalized if name in NAMES[:3] else None)
-            for name in names
-            if named.get(name) is not None
-        }
+        extra = given.get("extra_special_tokens") or {}
+        normalized = dict.fromkeys(NAMES[:3], string_normalized)
+        tokens = {name: given.get(name, extra.get(name)) for name in dict.fromkeys([*NAMES, *extra])}
+        for name, token in tokens.items():
+            if token is not None:
+                tokens[name] = as_added_token(token, special=True, normalized=normalized.get(name))
         # All names are needed first: a token that only pads is not added.
-        self.named: dict[str, str | None] = names | {name: token.content for name, token in given.items()}
-        saved = {int(token_id): token for token_id, token in [*vocabulary.added_tokens.items(), *added_tokens.items()]}
-        for token_id, token in sorted(saved.items()):
+        self.named = {name: None if token is None else token.content for name, token in tokens.items()}
+        saved = {int(token_id): token for token_id, token in (given.get("added_tokens_decoder") or {}).items()}
+        for token_id, token in sorted((vocabulary.added_tokens | saved).items()):
             self.place(as_added_token(token), token_id)
-        for name, token in given.items():
-            self._add_if_new(token, name)
+        for name, token in tokens.items():
+            if token is not None:
+                self._add_if_new(token, name)
+        additional = given.get(ADDITIONAL) or ()
         self.additional = [self._add_if_new(as_added_token(one, special=True), ADDITIONAL) for one in additional]
-
-    def ends(self) -> tuple[int, int]:
-        """Return the ids of `bos_token` and `eos_token`; raise a ValueError if either is None."""
-        bos, eos = self.named["bos_token"], self.named["eos_token"]
-        if bos is None or eos is None:
-            hint = "set both, or pass add_special_tokens=False"
-            raise ValueError(f"bos_token={bos!r} and eos_token={eos!r} cannot be put around a text; {hint}")
-        return self.ids[bos], self.ids[eos]
 
     def special_tokens(self) -> list[str]:
         """Return the tokens that have a name and the additional ones, each once."""
@@ -103,9 +108,17 @@ class TokenTable:
 
     def special_tokens_map(self, as_token: Callable[[str], Any] | None = None) -> dict[str, Any]:
         """Return the names and the tokens that have them, by default as `AddedToken` if they are added."""
-        as_token = as_token or (lambda token: self.added.get(self.ids[token], token))
+        as_token = as_token or self.as_added
         found: dict[str, Any] = {name: as_token(token) for name, token in self.named.items() if token is not None}
         return found | ({ADDITIONAL: [*map(as_token, self.additional)]} if self.additional else {})
+
+    def as_added(self, token: str) -> Token:
+        """Return a token as an `AddedToken`, if it is added."""
+        return self.added.get(self.ids[token], token)
+
+    def extra(self) -> dict[str, str]:
+        """Return the special tokens with a name of their own; each is an attribute of the tokenizer too."""
+        return {name: token for name, token in self.named.items() if name not in NAMES and token is not None}
 
     def is_padding_word(self, token: str) -> bool:
         """Return True for a pad token that has no other use and that ordinary text can hold."""
@@ -142,8 +155,9 @@ class TokenTable:
 
 def set_additional(tokenizer: Any, tokens: Iterable[Token] | None) -> None:
     """Set the special tokens without a name, which are tokens of the vocabulary; None for unset."""
-    tokens = None if tokens is None else several(ADDITIONAL, tokens)
-    tokenizer.table.additional = tokens and [tokenizer.table.check_known(token, ADDITIONAL) for token in tokens]
+    check_types({ADDITIONAL: tokens})
+    table = tokenizer.table
+    table.additional = None if tokens is None else [table.check_known(token, ADDITIONAL) for token in tokens]
 
 
 def add_tokens(tokenizer: Any, new_tokens: Any, special_tokens: bool = False) -> int:
@@ -156,9 +170,9 @@ def add_tokens(tokenizer: Any, new_tokens: Any, special_tokens: bool = False) ->
     Returns:
         The number of tokens by which the vocabulary grew.
     """
-    size, table = len(tokenizer), tokenizer.table
-    for value in [new_tokens] if isinstance(new_tokens, str) or hasattr(new_tokens, "content") else new_tokens:
-        table.place(as_added_token(value, special=special_tokens))
+    size, is_one = len(tokenizer), isinstance(new_tokens, str) or hasattr(new_tokens, "content")
+    for value in [new_tokens] if is_one else new_tokens:
+        tokenizer.table.place(as_added_token(value, special=special_tokens))
     tokenizer.update_reader()
     return len(tokenizer) - size
 

@@ -9,14 +9,14 @@ import codecs
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clip_core.configuration.arguments import several, to_int
+from clip_core.configuration.arguments import to_int
 from clip_core.hub.pushable import push_to_hub
 from clip_core.hub.readable import from_pretrained
 from clip_core.processing.chat import apply_chat_template
 from clip_core.processing.encoding import BatchEncoding
-from clip_core.tokenization import calls, decoding, files, specials
-from clip_core.tokenization.rows import SIDES, CallOptions, as_pairs, make_columns, one_of
-from clip_core.tokenization.specials import ADDITIONAL, NAMES, TokenTable
+from clip_core.tokenization import calls, decoding, files, rows, specials
+from clip_core.tokenization.rows import CallOptions, as_pairs, check_values, first_row, make_columns
+from clip_core.tokenization.specials import TokenTable
 from clip_core.tokenization.text import TextReader
 from clip_core.tokenization.unicode import END_OF_TEXT, START_OF_TEXT
 from clip_core.tokenization.vocabulary import MERGES_FILE, VOCAB_FILE, read_vocabulary
@@ -24,13 +24,14 @@ from clip_core.tokenization.vocabulary import MERGES_FILE, VOCAB_FILE, read_voca
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tokenizers import AddedToken
-
-    from clip_core.tokenization.rows import Pair, Side, Text
+    from clip_core.tokenization.rows import Pair, Side
     from clip_core.tokenization.text import Clean
     from clip_core.tokenization.vocabulary import StrPath
 
-logger = logging.getLogger(__name__)
+# Not in `init_kwargs`, as in transformers.
+_NOT_KEPT = {"self", "kwargs", "tokenizer_object", "added_tokens_decoder"}
+
+_CACHED_WORDS, _LONGEST_CACHED_WORD = 100_000, 256
 
 
 class CLIPTokenizerBase:
@@ -73,13 +74,15 @@ class CLIPTokenizerBase:
         lambda self: self.table.additional and [*self.table.additional], specials.set_additional
     )
     additional_special_tokens_ids = property(
-        lambda self: [self.table.ids[one] for one in self.table.additional or ()],
+        lambda self: self.convert_tokens_to_ids(self.additional_special_tokens or ()),
         lambda self, ids: specials.set_additional(self, self.convert_ids_to_tokens(ids)),
     )
+    extra_special_tokens = property(lambda self: self.table.extra())
     all_special_tokens = property(lambda self: self.table.special_tokens())
     all_special_ids = property(lambda self: [self.table.ids[token] for token in self.table.special_tokens()])
     special_tokens_map = property(lambda self: self.table.special_tokens_map(str))
     special_tokens_map_extended = _special_tokens_map = property(lambda self: self.table.special_tokens_map())
+    all_special_tokens_extended = property(lambda self: [*map(self.table.as_added, self.table.special_tokens())])
     add_tokens = specials.add_tokens
     add_special_tokens = specials.add_special_tokens
 
@@ -89,7 +92,7 @@ class CLIPTokenizerBase:
     tokenize = calls.tokenize
     prepare_for_model = calls.prepare_for_model
     pad = calls.pad
-    build_inputs_with_special_tokens = calls.build_inputs_with_special_tokens
+    build_inputs_with_special_tokens = rows.build_inputs_with_special_tokens
     create_token_type_ids_from_sequences = calls.create_token_type_ids_from_sequences
     num_special_tokens_to_add = calls.num_special_tokens_to_add
     # The most tokens of a text, or of a pair, that fit beside the special tokens.
@@ -133,33 +136,23 @@ class CLIPTokenizerBase:
         **kwargs: Any,
     ) -> None:
         codecs.lookup_error(errors)
-        tokenizer_file = kwargs.pop("tokenizer_object", tokenizer_file)
+        given = {**locals(), **kwargs}
+        specials.check_types(given)
+        self.init_kwargs = {name: value for name, value in given.items() if name not in _NOT_KEPT}
+        tokenizer_file = kwargs.get("tokenizer_object", tokenizer_file)
         vocabulary = read_vocabulary(vocab_file, merges_file, tokenizer_file)
-        extra = kwargs.pop("extra_special_tokens", None) or {}
-        named = {"bos_token": bos_token, "eos_token": eos_token, "unk_token": unk_token, "pad_token": pad_token}
-        self.table = TokenTable(
-            vocabulary,
-            named | extra | {name: kwargs.pop(name) for name in (*NAMES, *extra) if name in kwargs},
-            several(ADDITIONAL, kwargs.pop(ADDITIONAL, None) or ()),
-            kwargs.pop("added_tokens_decoder", None) or {},
-            string_normalized=tokenizer_file is None,
-        )
-        self.errors = errors
-        self.clean = one_of(("hf", "openai"), "clean", clean)
+        self.table = TokenTable(vocabulary, given, string_normalized=tokenizer_file is None)
+        self.errors, self.clean, self.name_or_path = errors, clean, name_or_path
+        self.padding_side, self.truncation_side = padding_side, truncation_side
+        check_values(self, "clean", "padding_side", "truncation_side")
         self._signs_in_pattern = vocabulary.signs_in_pattern
-        lengths = model_max_length, kwargs.pop("max_len", None), vocabulary.model_max_length
+        lengths = model_max_length, kwargs.get("max_len"), vocabulary.model_max_length
         self.model_max_length = to_int("model_max_length", next(length for length in lengths if length is not None))
-        self.padding_side = one_of(SIDES, "padding_side", padding_side)
-        self.truncation_side = one_of(SIDES, "truncation_side", truncation_side)
         self.clean_up_tokenization_spaces = bool(clean_up_tokenization_spaces)
-        self.split_special_tokens = split_special_tokens
-        self.model_input_names = several("model_input_names", model_input_names)
-        self.name_or_path = name_or_path
-        self._processor_class = kwargs.pop("processor_class", None)
-        self.chat_template = kwargs.pop("chat_template", None)
+        self.split_special_tokens, self.model_input_names = split_special_tokens, list(model_input_names)
+        self._processor_class, self.chat_template = kwargs.get("processor_class"), kwargs.get("chat_template")
         if methods := [name for name in kwargs if callable(getattr(type(self), name, None))]:
             raise AttributeError(f"{methods[0]} is a method of {type(self).__name__}, and not a setting")
-        self.init_kwargs = kwargs
         self._logged: set[str] = set()
         self.update_reader()
 
@@ -223,17 +216,14 @@ class CLIPTokenizerBase:
             ValueError: an argument is not valid, rows of different length are to be a tensor, or a text holds half of
                 a surrogate pair.
         """
-        asked = CallOptions(**options)
+        asked = CallOptions.settled(self, "__call__", options)
         if asked.return_offsets_mapping and not (self.is_fast and self.clean == "hf"):
             raise NotImplementedError(
                 "return_offsets_mapping needs CLIPTokenizerFast with clean='hf': CLIPTokenizer does not follow the "
                 "characters of a text, and OpenAI's steps rewrite it"
             )
-        # With clean="openai", ftfy repairs halves of surrogate pairs.
-        pairs, is_batch = as_pairs(
-            text, text_pair, is_split_into_words=asked.is_split_into_words, allow_surrogates=self.clean == "openai"
-        )
-        asked.settle(self)
+        repairs = self.clean == "openai"  # ftfy repairs halves of surrogate pairs
+        pairs, is_batch = as_pairs(text, text_pair, words=asked.is_split_into_words, allow_surrogates=repairs)
         columns, encodings = self._columns(pairs, asked)
         if options.get("max_length") is None and asked.truncation is None:
             longest = max(map(len, columns["input_ids"]))
@@ -242,62 +232,68 @@ class CLIPTokenizerBase:
                 self.warn_once(message, asked.verbose, longest, self.model_max_length)
         makes_rows = asked.return_overflowing_tokens and encodings is not None
         if not is_batch and asked.return_tensors is None and not makes_rows:
-            columns = calls.first_row(columns)
+            columns = first_row(columns)
         return BatchEncoding(columns, encodings, asked.return_tensors)
 
     def __len__(self) -> int:
         return len(self.table.ids)
 
-    @property
-    def vocab_size(self) -> int:
-        """The number of tokens without the added ones; `len(tokenizer)` counts all."""
-        return len(self.table.vocab)
-
     def get_vocab(self) -> dict[str, int]:
         """Return all tokens, added ones included, and their ids."""
         return dict(self.table.ids)
-
-    vocab = property(get_vocab)
-
-    @property
-    def added_tokens_decoder(self) -> dict[int, AddedToken]:
-        """The added tokens by id, in the order of the ids."""
-        return dict(sorted(self.table.added.items()))
 
     def get_added_vocab(self) -> dict[str, int]:
         """Return the ids of the added tokens, in their order."""
         return {token.content: token_id for token_id, token in self.added_tokens_decoder.items()}
 
-    added_tokens_encoder = property(get_added_vocab)
-
-    @property
-    def extra_special_tokens(self) -> dict[str, str]:
-        """The special tokens with a name of their own; each is an attribute of the tokenizer too."""
-        return {name: token for name, token in self.table.named.items() if name not in NAMES and token is not None}
+    vocab, added_tokens_encoder = property(get_vocab), property(get_added_vocab)
+    vocab_size = property(
+        lambda self: len(self.table.vocab)
+    )  # without the added ones, which `len(tokenizer)` counts too
+    added_tokens_decoder = property(lambda self: dict(sorted(self.table.added.items())))
 
     def update_reader(self) -> None:
-        """Rebuild the splitter of texts; to be called after a token was added or named."""
+        """Rebuild the splitter of texts, and forget words; to be called after a token was added or named."""
+        self._words: dict[str, list[int]] = {}
         self._reader = TextReader(self.clean, self.table.added, self.table.ids, signs_in_pattern=self._signs_in_pattern)
 
     def warn_once(self, message: str, verbose: bool, *numbers: int) -> None:
         """Log a warning unless it was logged before, if `verbose`. Takes the arguments of `logging.Logger.warning`."""
         if verbose and message not in self._logged:
             self._logged.add(message)
-            logger.warning(message, *numbers)
+            logging.getLogger(__name__).warning(message, *numbers)
 
     def _columns(self, pairs: Sequence[Pair], asked: CallOptions) -> tuple[dict[str, Any], list[Any] | None]:
         """Return the columns of pairs of texts and, if the `tokenizers` library made them, its encodings."""
-        split = bool(asked.split_special_tokens)
-        texts = [[self._ids(text, split) for text in pair if text is not None] for pair in pairs]
-        return make_columns(self, texts, asked), None
+        return make_columns(self, self._ids(pairs, bool(asked.split_special_tokens)), asked), None
 
-    def _ids(self, text: Text, split_special_tokens: bool) -> list[int]:
-        """Return the ids of a text or of its words, without special tokens around them."""
-        return self._reader.ids(self._encode_word, text, split_special_tokens=split_special_tokens)
+    def _ids(self, pairs: Sequence[Pair], split_special_tokens: bool) -> list[list[list[int]]]:
+        """Return the ids of the one or two texts of each row, without special tokens around them."""
+        rows: list[list[list[int]]] = []
+        pieces: list[Any] = []  # after those of each text stands the row that it belongs to
+        for first, second in pairs:
+            rows.append([])
+            for text in (first,) if second is None else (first, second):
+                pieces += [text, rows[-1]] if isinstance(text, str) else [*text, rows[-1]]
+        ids, words = [], self._words
+        for piece in self._reader.pieces(pieces, split_special_tokens=split_special_tokens):
+            if isinstance(piece, str):
+                found = words.get(piece)
+                if found is None:
+                    found = self._encode_word(piece)
+                    if len(piece) <= _LONGEST_CACHED_WORD and len(words) < _CACHED_WORDS:
+                        words[piece] = found
+                ids += found
+            elif isinstance(piece, int):
+                ids.append(piece)
+            else:
+                piece.append(ids)
+                ids = []
+        return rows
 
     def __repr__(self) -> str:
-        names = ("name_or_path", "vocab_size", "model_max_length", "is_fast", "padding_side", "truncation_side")
-        shown = [f"{name}={getattr(self, name)!r}" for name in (*names, "clean_up_tokenization_spaces", "clean")]
-        shown.insert(len(names), f"special_tokens={self.special_tokens_map}")
+        names = ["name_or_path", "vocab_size", "model_max_length", "is_fast", "padding_side", "truncation_side"]
+        names += ["special_tokens_map", "clean_up_tokenization_spaces", "clean"]
+        shown = ", ".join(f"{name.removesuffix('_map')}={getattr(self, name)!r}" for name in names)
         added = "".join(f"\n    {token_id}: {token!r}," for token_id, token in self.added_tokens_decoder.items())
-        return f"{type(self).__name__}({', '.join(shown)}, added_tokens_decoder={{{added}\n}})"
+        return f"{type(self).__name__}({shown}, added_tokens_decoder={{{added}\n}})"

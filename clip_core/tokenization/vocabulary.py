@@ -34,7 +34,7 @@ NORMALIZER = (
 )
 WORD_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 # Many files, those of OpenAI's checkpoints among them, keep the two signs whole in lower-cased text.
-SIGNS_PATTERN = r"<\|startoftext\|>|<\|endoftext\|>"
+WORDS_AND_SIGNS = rf"<\|startoftext\|>|<\|endoftext\|>|{WORD_PATTERN}"
 
 # Settings of a BPE model that CLIP does not use.
 _OTHER_MODELS = ("dropout", "continuing_subword_prefix", "fuse_unk", "byte_fallback", "ignore_merges")
@@ -47,22 +47,21 @@ def read_text_steps(content: dict[str, Any], path: StrPath) -> bool:
         ValueError: it does not clean and split texts as CLIP's tokenizers do.
     """
     model, normalizer = content["model"], content.get("normalizer") or {}
-    steps = (content.get("pre_tokenizer") or {}).get("pretokenizers") or [{}]
-    pattern = steps[0].get("pattern", {}).get("Regex")
+    split, *rest = (content.get("pre_tokenizer") or {}).get("pretokenizers") or [{}]
+    split_alike = {"type": "Split", "behavior": "Removed", "invert": True}
+    patterns = [{"Regex": WORD_PATTERN}, {"Regex": WORDS_AND_SIGNS}]
     is_like_clip = {
         "model": not any(map(model.get, _OTHER_MODELS)) and model.get("end_of_word_suffix") == END_OF_WORD,
         "normalizer": tuple(normalizer.get("normalizers", ())) == NORMALIZER,
-        "pre_tokenizer": [step.get("type") for step in steps] == ["Split", "ByteLevel"]
-        and pattern in {WORD_PATTERN, f"{SIGNS_PATTERN}|{WORD_PATTERN}"}
-        and (steps[0].get("behavior"), steps[0].get("invert")) == ("Removed", True)
-        and not steps[1].get("add_prefix_space"),
+        "pre_tokenizer": split in [{**split_alike, "pattern": pattern} for pattern in patterns]
+        and [(step.get("type"), step.get("add_prefix_space", False)) for step in rest] == [("ByteLevel", False)],
     }
     if wrong := [name for name, is_like in is_like_clip.items() if not is_like]:
         raise ValueError(
             f"{path} is not that of a CLIP tokenizer: it has another {' and '.join(wrong)}. Pass from_slow=True to "
             "from_pretrained to read vocab.json and merges.txt instead, and apply CLIP's own steps"
         )
-    return bool(pattern != WORD_PATTERN)
+    return bool(split["pattern"] != patterns[0])
 
 
 @dataclass
@@ -79,11 +78,7 @@ class Vocabulary:
 def read_vocabulary(
     vocab_file: StrPath | None = None, merges_file: StrPath | None = None, tokenizer_file: Any = None
 ) -> Vocabulary:
-    """Read a vocabulary from the first of: tokenizer.json, vocab.json with merges.txt, OpenAI's file as `vocab_file`.
-
-    Raises:
-        ValueError: no file is given, a file is damaged, or it is not that of a CLIP tokenizer.
-    """
+    """Read a vocabulary from tokenizer.json, else from OpenAI's file as `vocab_file` or vocab.json with merges.txt."""
     if tokenizer_file is not None:
         return read_tokenizer_json(tokenizer_file)
     if vocab_file is not None and Path(vocab_file).suffix in {".gz", ".txt"}:
@@ -93,8 +88,8 @@ def read_vocabulary(
         first = int(lines[0].startswith(_MERGES_HEADER))
         merges = [_merge(line, merges_file, number) for number, line in enumerate(lines[first:], first + 1) if line]
         return _checked(Vocabulary(ids, merges), merges_file)
-    openai = f"OpenAI's {OPENAI_FILES[0]} (vocab_file)"
-    wanted = f"{VOCAB_FILE} and {MERGES_FILE} (vocab_file, merges_file), {TOKENIZER_FILE} (tokenizer_file) or {openai}"
+    files = f"{VOCAB_FILE} and {MERGES_FILE} (vocab_file, merges_file), {TOKENIZER_FILE} (tokenizer_file)"
+    wanted = f"{files} or OpenAI's {OPENAI_FILES[0]} (vocab_file)"
     raise ValueError(f"a tokenizer needs {wanted}; given were {vocab_file=}, {merges_file=}")
 
 

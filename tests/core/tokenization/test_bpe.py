@@ -103,13 +103,13 @@ def test_a_very_long_word_takes_no_long_time(tokenizer):
 
 
 def test_words_are_kept_but_not_without_end(files, monkeypatch):
-    monkeypatch.setattr("clip_core.tokenization.text._CACHED_WORDS", 2)
+    monkeypatch.setattr("clip_core.tokenization.tokenizer._CACHED_WORDS", 2)
     tokenizer = CLIPTokenizer(**files)
     first = tokenizer("a b c d a b")["input_ids"]
-    assert list(tokenizer._reader._cache) == ["a", "b"]
+    assert list(tokenizer._words) == ["a", "b"]
     assert tokenizer("a b c d a b")["input_ids"] == first
     tokenizer("x" * 1000)
-    assert len(tokenizer._reader._cache) == 2
+    assert len(tokenizer._words) == 2
 
 
 def test_no_library_is_loaded_before_a_tokenizer_is_asked_for():

@@ -9,7 +9,7 @@ import pytest
 
 from clip_core.tokenization import CLIPTokenizer
 from clip_core.tokenization.fast import CLIPTokenizerFast
-from clip_core.tokenization.rows import CallOptions, as_pairs, one_of
+from clip_core.tokenization.rows import CallOptions, as_pairs, check_values
 from support.messages import naming
 from support.vocabulary import BOS, EOS, write_vocabulary
 
@@ -23,7 +23,7 @@ def tokenizer(request, tmp_path_factory):
 
 
 def pairs(text, text_pair=None, *, words=False, surrogates=False):
-    return as_pairs(text, text_pair, is_split_into_words=words, allow_surrogates=surrogates)
+    return as_pairs(text, text_pair, words=words, allow_surrogates=surrogates)
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,10 @@ def target(rows, **options):
 
 
 def test_options_are_names_or_enums_of_them():
-    assert one_of(("longest", True), "padding", "longest") == "longest"
-    assert one_of(("longest", True), "padding", Strategy.LONGEST) == "longest"
-    assert one_of(("longest", True), "padding", True) is True
+    for given, value in (("longest", "longest"), (Strategy.LONGEST, "longest"), (True, True)):
+        options = CallOptions(padding=given)
+        check_values(options, "padding", "truncation")
+        assert (options.padding, options.truncation) == (value, None)
 
 
 @pytest.mark.parametrize("value", ["longst", None, 3])

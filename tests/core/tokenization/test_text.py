@@ -37,7 +37,7 @@ ADDED = {
     ],
 )
 def test_hf_clean(text, cleaned):
-    assert hf_clean(text) == cleaned
+    assert hf_clean([text, 7, None]) == [cleaned, 7, None]
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,12 @@ def test_hf_clean(text, cleaned):
     ],
 )
 def test_openai_clean(text, cleaned):
-    assert openai_clean(text) == cleaned
+    assert openai_clean([text, 7, None]) == [cleaned, 7, None]
 
 
 def test_words_and_signs():
-    assert hf_words("it's 42 cats!! 'reef") == ["it", "'s", "4", "2", "cats", "!!", "'re", "ef"]
-    assert openai_words("!!<|endoftext|> <|endoftext|>'\u017fx") == [
+    assert hf_words(["it's 42 cats!! 'reef"]) == ["it", "'s", "4", "2", "cats", "!!", "'re", "ef"]
+    assert openai_words(["!!<|endoftext|> <|endoftext|>'\u017fx"], {}) == [
         "!!<|",
         "endoftext",
         "|>",
@@ -70,28 +70,28 @@ def test_words_and_signs():
 
 
 def test_signs_in_the_pattern_end_the_words_beside_them():
-    assert hf_words("<|endoftext|>>") == ["<|", "endoftext", "|>>"]
-    assert hf_words_around_signs("<|endoftext|>>") == ["<|", "endoftext", "|>", ">"]
+    assert hf_words(["<|endoftext|>>"]) == ["<|", "endoftext", "|>>"]
+    assert hf_words_around_signs(["<|endoftext|>>"]) == ["<|", "endoftext", "|>", ">"]
     read = TextReader("hf", {}, {}, signs_in_pattern=True).pieces
-    assert list(read("!<|ENDOFTEXT|>>")) == ["!<|", "endoftext", "|>>"]  # it does not begin with the sign
+    assert read(["!<|ENDOFTEXT|>>"]) == ["!<|", "endoftext", "|>>"]  # it does not begin with the sign
 
 
 def test_the_hf_reader_finds_added_tokens_before_words():
     read = TextReader("hf", ADDED, SIGNS).pieces
-    assert list(read("A<|EndOfText|>b <New><new> birds")) == ["a", 2, "b", 3, "<", "new", ">", 4, "s"]
-    assert list(read("<|endoftext|>bird", split_special_tokens=True)) == ["<|", "endoftext", "|>", 4]
+    assert read(["A<|EndOfText|>b <New><new> birds"]) == ["a", 2, "b", 3, "<", "new", ">", 4, "s"]
+    assert read(["<|endoftext|>bird"], split_special_tokens=True) == ["<|", "endoftext", "|>", 4]
 
 
 def test_the_openai_reader_leaves_the_signs_to_the_pattern():
     read = TextReader("openai", ADDED, SIGNS).pieces
-    assert list(read("!!<|endoftext|> <|EndOfText|>")) == ["!!<|", "endoftext", "|>", 2]
-    assert list(read("A<New>&amp;BIRD")) == ["a", 3, "&", 4]
-    assert list(read("<|endoftext|>", split_special_tokens=True)) == ["<|", "endoftext", "|>"]
+    assert read(["!!<|endoftext|> <|EndOfText|>"]) == ["!!<|", "endoftext", "|>", 2]
+    assert read(["A<New>&amp;BIRD"]) == ["a", 3, "&", 4]
+    assert read(["<|endoftext|>"], split_special_tokens=True) == ["<|", "endoftext", "|>"]
 
 
 def test_of_two_tokens_that_are_one_once_cleaned_the_first_is_found():
     reader = TextReader("hf", {7: AddedToken("bird"), 4: AddedToken("Bird")}, {})
-    assert list(reader.pieces("bird")) == [4]
+    assert reader.pieces(["bird"]) == [4]
     assert [token.content for token in reader.found_tokens] == ["Bird"]
 
 
@@ -100,7 +100,7 @@ def test_of_two_tokens_that_are_one_once_cleaned_the_first_is_found():
 
 def found(text, *tokens, **options):
     finder = AddedTokenFinder({token.content: (place, token) for place, token in enumerate(tokens)})
-    return list(finder.split(text, **options))
+    return finder.split([text], **options)
 
 
 def test_text_without_tokens_is_one_piece():

@@ -181,8 +181,56 @@ def test_arguments_that_are_not_valid(make, options, named):
 
 
 def test_a_keyword_that_no_call_has_is_refused(tokenizer):
-    with pytest.raises(TypeError, match=naming("'pading'")):
-        tokenizer("a", pading=True)
+    for call in (tokenizer, tokenizer.encode, tokenizer.encode_plus, tokenizer.tokenize):
+        with pytest.raises(TypeError, match=naming(f"{type(tokenizer).__name__}.__call__", "'pading'", "padding")):
+            call("a", pading=True)
+    with pytest.raises(TypeError, match=naming(f"{type(tokenizer).__name__}.prepare_for_model", "'pading'")):
+        tokenizer.prepare_for_model([1], pading=True)
+
+
+@pytest.mark.parametrize("name", ["model_input_names", "additional_special_tokens"])
+@pytest.mark.parametrize("value", ["input_ids", {"input_ids": 1}])
+def test_a_string_is_not_a_list_of_names(make, name, value):
+    with pytest.raises(TypeError, match=naming(f"{name}={value!r}", "list")):
+        make(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["added_tokens_decoder", "extra_special_tokens"])
+def test_tokens_by_id_or_name_are_a_dict(make, name):
+    with pytest.raises(TypeError, match=naming(f"{name}=['<x>']", dict)):
+        make(**{name: ["<x>"]})
+
+
+def test_a_string_is_not_a_list_of_tokens_or_ids(make):
+    tokenizer = make()
+    with pytest.raises(TypeError, match=naming("additional_special_tokens='the</w>'", "list")):
+        tokenizer.additional_special_tokens = "the</w>"
+    for call, shown in (
+        (tokenizer.decode, "'12'"),
+        (tokenizer.convert_ids_to_tokens, "'12'"),
+        (tokenizer.batch_decode, "'1'"),
+    ):
+        with pytest.raises(TypeError, match=naming(shown, "ids", int)):
+            call("12")
+
+
+def test_the_arguments_are_kept(make, files, tmp_path):
+    tokenizer = make(do_lower_case=True, sep_token="cat</w>", max_length=9)  # noqa: S106  a token
+    arguments = tokenizer.init_kwargs
+    assert (arguments["vocab_file"], arguments["merges_file"]) == (files["vocab_file"], files["merges_file"])
+    assert {name: arguments[name] for name in ("do_lower_case", "sep_token", "max_length", "bos_token", "errors")} == {
+        "do_lower_case": True,
+        "sep_token": "cat</w>",
+        "max_length": 9,
+        "bos_token": "<|startoftext|>",
+        "errors": "replace",
+    }
+    tokenizer.sep_token = tokenizer.pad_token = None
+    tokenizer.padding_side = "left"
+    tokenizer.save_pretrained(tmp_path)
+    again = type(tokenizer).from_pretrained(tmp_path)
+    assert again.sep_token is again.pad_token is None  # and not the default
+    assert (again.padding_side, again.init_kwargs["max_length"]) == ("left", 9)
 
 
 def test_it_shows_what_it_is(tokenizer):

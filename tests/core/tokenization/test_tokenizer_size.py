@@ -17,14 +17,17 @@ ROOT = Path(clip_core.__file__).parents[1]
 OURS = [ROOT / name for name in ("clip_core", "clip_torch", "clip_tf", "clip_flax")]
 
 
-@pytest.fixture(scope="module")
-def processor(tmp_path_factory):
-    tokenizer = CLIPTokenizerFast(**write_vocabulary(tmp_path_factory.mktemp("vocabulary")), model_max_length=77)
-    return CLIPProcessor(CLIPImageProcessor(), tokenizer)
+@pytest.fixture(scope="module", params=[CLIPTokenizer, CLIPTokenizerFast])
+def processor(request, tmp_path_factory):
+    files = write_vocabulary(tmp_path_factory.mktemp("vocabulary"))
+    return CLIPProcessor(CLIPImageProcessor(), request.param(**files, model_max_length=77))
 
 
 def entered(call):
-    """The files of our own functions that a call enters, comprehensions counted as functions, once it is warm."""
+    """The files of our own functions that a call enters, comprehensions counted as functions, once it is warm.
+
+    The tokenizer in Python then has the words of the texts in its cache; their merges are not counted.
+    """
     files = []
 
     def note(frame, event, _):
@@ -65,4 +68,4 @@ def test_one_class_is_below_the_public_one(cls):
 
 def test_the_whole_is_small():
     lines = {path.name: path.read_text().count("\n") for path in (ROOT / "clip_core" / "tokenization").glob("*.py")}
-    assert 0 < sum(lines.values()) <= 1978, lines
+    assert 0 < sum(lines.values()) <= 1956, lines
