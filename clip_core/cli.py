@@ -148,7 +148,11 @@ def _exit_code(arguments: list[str]) -> int:
     try:
         import clip_core.imports.shadowing  # noqa: F401  before the first import from `converters`
 
+        _check_not_blank(arguments)
         code = app(arguments, exit_on_error=False, print_error=False)
+    except MemoryError as error:
+        print(f"clip-zoo: there is not enough memory ({error}); try a smaller --batch-size", file=sys.stderr)  # noqa: T201
+        return BAD_INPUT
     except (CycloptsError, ValueError, OSError, ImportError) as error:
         if (library := _failed_import(error)) is not None:
             told = f"{library} is installed but cannot be imported; reinstall it, or install another release: {error}"
@@ -159,6 +163,17 @@ def _exit_code(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 130  # the shell's code for a command ended by Ctrl-C
     return code if isinstance(code, int) else 0
+
+
+def _check_not_blank(arguments: list[str]) -> None:
+    """Refuse options with an empty value: usually a variable of the shell was not set."""
+    if all(word[word.find("=") + 1 :].strip() for word in arguments):
+        return  # without reading the options, which takes time
+    from clip_core.commands.wording import Options
+
+    for option, value in Options.read(app, arguments).typed:
+        if not value.strip():
+            raise ValueError(f"{option} {value!r} is empty; give a value, or leave the option out")
 
 
 def _failed_import(error: BaseException) -> str | None:
@@ -188,7 +203,12 @@ def _naming_the_option(message: str, arguments: list[str]) -> str:
     """
     from clip_core.commands.wording import Options, in_options
 
-    return in_options(message, Options.read(app, arguments))
+    message = in_options(message, Options.read(app, arguments))
+    for word in arguments:
+        for text in (word, word.partition("=")[2]):
+            if len(text.splitlines()) > 1:  # a message stays one line, whatever was typed
+                message = message.replace(text, repr(text)[1:-1])
+    return message
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from clip_core.commands.options import Integer, images_of, texts_of
-from clip_core.configuration.arguments import check_integers
+from clip_core.configuration.arguments import MOST_WORKERS, check_integers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +58,8 @@ class ModelOptions:
     workers: Integer = 2
 
     def __post_init__(self) -> None:
-        check_integers(batch_size=(self.batch_size, 1), workers=(self.workers, 0))
+        check_integers(batch_size=(self.batch_size, 1))
+        check_integers(most=MOST_WORKERS, workers=(self.workers, 0))
         if not self.model.strip():
             raise ValueError("--model is empty; give a local folder or a hub id")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from clip_core.commands.options import INTEGER, Integer, check_vocabulary
-from clip_core.configuration.arguments import check_integers
+from clip_core.configuration.arguments import MOST_WORKERS, check_integers
 
 if TYPE_CHECKING:
     from clip_core.data import PairLoader
@@ -48,7 +48,9 @@ def train(
     keep: Integer = 2,
     seed: Integer = 0,
     resume: Annotated[bool, Parameter(negative="")] = False,
-    log: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    log: Annotated[
+        list[Literal["jsonl", "tensorboard", "wandb"]] | None, Parameter(consume_multiple=True, negative="")
+    ] = None,
 ) -> int:
     """Train a CLIP model on image-text pairs, or resume an interrupted run.
 
@@ -113,6 +115,7 @@ def train(
     from clip_core.backends import load_backend
     from clip_core.configuration import CLIPConfig
     from clip_core.data import RandomCrop, RandomResizedCrop, open_pairs
+    from clip_core.hub.files import check_folder
     from clip_core.processing import CLIPProcessor
     from clip_core.processing.frameworks import default_backend
     from clip_core.training.checkpoints import RunFolder, check_config
@@ -120,9 +123,11 @@ def train(
     from clip_core.training.loop import Run
     from clip_core.training.settings import TrainSettings
 
-    check_integers(workers=(workers, 0), max_broken=(max_broken, 0), save_every=(save_every, 1), keep=(keep, 1))
+    check_integers(most=MOST_WORKERS, workers=(workers, 0))
+    check_integers(max_broken=(max_broken, 0), save_every=(save_every, 1), keep=(keep, 1))
     if not max_grad_norm >= 0:
         raise ValueError(f"--max-grad-norm {max_grad_norm}: give a number of 0 or more; 0 disables clipping")
+    check_folder("checkpoint_dir", checkpoint_dir)
     settings = TrainSettings(
         batch_size=batch_size,
         epochs=epochs,

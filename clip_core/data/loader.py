@@ -9,7 +9,7 @@ from dataclasses import asdict
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Self
 
-from clip_core.configuration.arguments import check_integers
+from clip_core.configuration.arguments import MOST_WORKERS, check_integers
 from clip_core.data.batches import Assembly, BrokenSamples, Position, from_state, in_background, to_state
 from clip_core.data.order import Plan, order_of
 from clip_core.data.pairs import Broken
@@ -81,7 +81,8 @@ class PairLoader:
         prefetch: int = 2,
         max_broken: int = 100,
     ) -> None:
-        check_integers(num_workers=(num_workers, 0), prefetch=(prefetch, 1), max_broken=(max_broken, 0))
+        check_integers(most=MOST_WORKERS, num_workers=(num_workers, 0))
+        check_integers(prefetch=(prefetch, 1), max_broken=(max_broken, 0))
         self._plan = Plan(batch_size, drop_last, process_index, process_count, seed, shuffle, shuffle_buffer)
         self.source = open_pairs(source)
         self.batch_size = batch_size
@@ -198,7 +199,8 @@ class PairLoader:
 
     def _made(self, position: Position) -> Generator[tuple[Position, Assembly]]:
         """Yield the remaining batches of an epoch, each with the position after it."""
-        batch = Assembly(self.batch_size)
+        size = min(self.batch_size, len(self._order))  # of an array in memory
+        batch = Assembly(size)
         while missing := self._missing(position, len(batch)):
             with closing(self._prepared(position, missing)) as parts:
                 for row in chain.from_iterable(part.rows() for part in parts):
@@ -208,7 +210,7 @@ class PairLoader:
                     if batch.is_full:
                         position = position._replace(batches=position.batches + 1)
                         yield position, batch
-                        batch = Assembly(self.batch_size)
+                        batch = Assembly(size)
         if len(batch):
             yield position._replace(batches=position.batches + 1), batch
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clip_core.configuration.arguments import check_integers
+from clip_core.configuration.arguments import MOST_WORKERS, check_integers
 from clip_core.data import Broken, IndexedPairs, Pair, PairLoader, StreamedPairs
 from clip_core.data.preparation import captions_of
 
@@ -60,7 +60,8 @@ def embed_images(
     Raises:
         ValueError: if no sample can be used, or an embedding is not finite.
     """
-    check_integers(batch_size=(batch_size, 1), workers=(workers, 0))
+    check_integers(batch_size=(batch_size, 1))
+    check_integers(most=MOST_WORKERS, workers=(workers, 0))
     texts: dict[str, tuple[str, ...]] = {}
     noting = _NotedPairs(pairs, texts) if isinstance(pairs, IndexedPairs) else _NotedStream(pairs, texts)
     embeds: list[np.ndarray] = []

@@ -32,6 +32,21 @@ def given_path(value: str | os.PathLike[str]) -> Path:
     return Path(value)
 
 
+def check_folder(name: str, folder: Path) -> None:
+    """Check that a folder exists or can be created.
+
+    Args:
+        name: the name of the argument that gives it, for the message.
+        folder: the folder.
+
+    Raises:
+        NotADirectoryError: if the folder or one of its parents is a file.
+    """
+    there = next((place for place in (folder, *folder.parents) if place.exists()), None)
+    if there is not None and not there.is_dir():
+        raise NotADirectoryError(f"{name}={str(folder)!r}: {there} is a file; give a folder")
+
+
 @contextmanager
 def staged(folder: str | os.PathLike[str], *, replaces: re.Pattern[str] | None = None) -> Iterator[Path]:
     """Yield a temporary folder whose files move into `folder` if the block succeeds, and are deleted if it fails.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clip_core.hub.files import read_json, staged
+from clip_core.hub.files import check_folder, read_json, staged
 
 if TYPE_CHECKING:
     import os
@@ -94,10 +94,8 @@ class LabelCache:
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
-        places = [] if self.folder is None else [self.folder, *self.folder.parents]
-        there = next((place for place in places if place.exists()), None)
-        if there is not None and not there.is_dir():
-            raise NotADirectoryError(f"label_cache={str(folder)!r}: {there} is a file; give a folder")
+        if self.folder is not None:
+            check_folder("label_cache", self.folder)
         self._kept: OrderedDict[str, np.ndarray] = OrderedDict()
 
     def get(self, key: str, count: int, compute: Callable[[], np.ndarray]) -> np.ndarray:

@@ -61,12 +61,16 @@ TRAIN = [
     ("--epochs", "two"),
     ("--lr", -1),
     ("--lr", "nan"),
+    ("--lr", "inf"),
     ("--warmup", -1),
+    ("--warmup", "inf"),
     ("--weight-decay", -1),
+    ("--weight-decay", "inf"),
     ("--accum", 0),
     ("--loss-chunk", 0),
     ("--max-grad-norm", -1),
     ("--workers", -1),
+    ("--workers", 4_000_000_000),
     ("--max-broken", -1),
     ("--save-every", 0),
     ("--keep", 0),
@@ -99,6 +103,7 @@ RUNNING = [
     ("--model", "./nowhere"),
     ("--batch-size", 0),
     ("--workers", -1),
+    ("--workers", 4_000_000_000),
     ("--backend", "mxnet"),
     ("--device", "abacus"),
     ("--dtype", "int8"),
@@ -124,6 +129,40 @@ def test_evaluate(refused, model, data, task, option, value):
     given = {"--data": data, "--model": model, "--workers": 0}
     given.pop(option, None)
     refused(("evaluate", task, *(word for pair in given.items() for word in pair)), option, value)
+
+
+def test_a_checkpoint_folder_in_the_way_of_a_file(refused, model, data, tmp_path_factory):
+    file = tmp_path_factory.mktemp("checkpoints") / "file"
+    file.write_text("")
+    for place in (file, file / "inside"):
+        refused(("train", "--data", data, "--model", model / "config.json"), "--checkpoint-dir", place)
+    assert file.read_text() == ""
+
+
+def options_with_values():
+    for words in WORDS:
+        known = app.parse_commands(words)[1][-1].assemble_argument_collection()
+        named = [argument for argument in known if argument.names[0].startswith("--") and argument.token_count()[0]]
+        yield from ((words, argument.names[0]) for argument in named)
+
+
+@pytest.mark.parametrize("value", ["", " \t"])
+def test_an_empty_value_of_any_option_is_refused(run, tmp_path, monkeypatch, value):
+    monkeypatch.chdir(tmp_path)
+    for words, option in options_with_values():
+        for typed in ([option, value], [f"{option}={value}"]):
+            line = _line(run, *words, "a", "b", *typed)
+            assert line.startswith(f"{option} {value!r}"), line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--labels-file", "--model", "--backend", "--device", "--batch-size", "--template"])
+def test_a_value_of_two_lines_is_told_in_one(run, model, data, option):
+    given = {"--model": model, "--labels": "cat"}
+    given.pop(option, None)
+    line = _line(run, "classify", data / "0.png", *(word for pair in given.items() for word in pair), option, "a\nb")
+    assert option in line
+    assert r"a\nb" in line
 
 
 WORDS = (["classify"], ["train"], *(["evaluate", task] for task in TASKS), ["convert"], ["inspect"], ["verify"])
