@@ -22,7 +22,7 @@ LABELS ?= examples/shapes/labels.txt
 TEMPLATE ?= {}
 
 .PHONY: demo demo-checkpoint test test-clients test-training-clients test-default-torch test-transformers5 test-lowest \
-	mutants check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
+	test-transformers-suite mutants check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
 
 ## demo: classify images with a trained CLIP in all three frameworks, and prove that they agree; offline
 demo: $(VENV)/installed-demo
@@ -60,6 +60,11 @@ test-training-clients: $(VENV)/installed-test
 	PYTHONPATH=tests HF_HUB_OFFLINE=1 USE_TF=0 USE_JAX=0 \
 		$(BIN)/python -m pytest $(addprefix tests/clients/test_,peft.py trainer.py batches.py) $(PYTEST_ARGS)
 
+## test-transformers-suite: the CLIP tests of transformers on ours; SUITE names a checkout of it, and FILES some of them
+test-transformers-suite: $(VENV)-transformers-suite/installed
+	@test -n "$(SUITE)" || { echo "name a checkout of transformers: make test-transformers-suite SUITE=/path/to/transformers" >&2; exit 1; }
+	$(VENV)-transformers-suite/bin/python tests/transformers_suite/run.py '$(SUITE)' $(FILES)
+
 ## mutants: change the models' code bit by bit and see whether verify notices; MUTANTS_ARGS="--backends torch --every 9"
 mutants: $(VENV)/installed-test
 	$(BIN)/python tests/mutants/run.py $(MUTANTS_ARGS)
@@ -96,7 +101,7 @@ $(VENV)-gpu-machine/installed: requirements/gpu-machine.txt benchmarks/gpu_envir
 
 ## clean: remove the environments and all caches
 clean:
-	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-clients $(VENV)-default-torch* $(VENV)-gpu* $(VENV)-lowest
+	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-clients $(VENV)-default-torch* $(VENV)-gpu* $(VENV)-lowest $(VENV)-transformers-suite
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
