@@ -144,8 +144,8 @@ class BatchEncoding(BatchFeature):
             batch_or_token_index: index of the row, or of the token if it is the only index.
             token_index: index of the token in the row; negative counts from the end.
         """
-        row, token = self._row_and_token(batch_or_token_index, token_index)
-        return _as_int(row.token_to_sequence(token))
+        index: int | None = self._found("token_to_sequence", batch_or_token_index, token_index)
+        return index
 
     def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         """Return the index of a token's word; None for special tokens.
@@ -154,8 +154,8 @@ class BatchEncoding(BatchFeature):
             batch_or_token_index: as in `token_to_sequence`.
             token_index: as in `token_to_sequence`.
         """
-        row, token = self._row_and_token(batch_or_token_index, token_index)
-        return _as_int(row.token_to_word(token))
+        index: int | None = self._found("token_to_word", batch_or_token_index, token_index)
+        return index
 
     def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
         """Return the characters of the text that a token covers; None for special tokens.
@@ -164,8 +164,7 @@ class BatchEncoding(BatchFeature):
             batch_or_token_index: as in `token_to_sequence`.
             token_index: as in `token_to_sequence`.
         """
-        row, token = self._row_and_token(batch_or_token_index, token_index)
-        span = row.token_to_chars(token)
+        span = self._found("token_to_chars", batch_or_token_index, token_index)
         return None if span is None else CharSpan(*span)
 
     def word_to_tokens(
@@ -178,8 +177,7 @@ class BatchEncoding(BatchFeature):
             word_index: index of the word in its text.
             sequence_index: index of the text in a pair.
         """
-        row, word = self._row_and_place(batch_or_word_index, word_index)
-        span = row.word_to_tokens(word, sequence_index)
+        span = self._found("word_to_tokens", batch_or_word_index, word_index, sequence_index)
         return None if span is None else TokenSpan(*span)
 
     def word_to_chars(
@@ -192,8 +190,7 @@ class BatchEncoding(BatchFeature):
             word_index: as in `word_to_tokens`.
             sequence_index: as in `word_to_tokens`.
         """
-        row, word = self._row_and_place(batch_or_word_index, word_index)
-        span = row.word_to_chars(word, sequence_index)
+        span = self._found("word_to_chars", batch_or_word_index, word_index, sequence_index)
         return None if span is None else CharSpan(*span)
 
     def char_to_token(
@@ -206,8 +203,8 @@ class BatchEncoding(BatchFeature):
             char_index: index of the character in its text.
             sequence_index: index of the text in a pair.
         """
-        row, char = self._row_and_place(batch_or_char_index, char_index)
-        return _as_int(row.char_to_token(char, sequence_index))
+        index: int | None = self._found("char_to_token", batch_or_char_index, char_index, sequence_index)
+        return index
 
     def char_to_word(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
@@ -219,8 +216,8 @@ class BatchEncoding(BatchFeature):
             char_index: as in `char_to_token`.
             sequence_index: as in `char_to_token`.
         """
-        row, char = self._row_and_place(batch_or_char_index, char_index)
-        return _as_int(row.char_to_word(char, sequence_index))
+        index: int | None = self._found("char_to_word", batch_or_char_index, char_index, sequence_index)
+        return index
 
     def _row(self, row: int) -> Any:
         if self._encodings is None:
@@ -230,12 +227,12 @@ class BatchEncoding(BatchFeature):
             )
         return self._encodings[row]
 
-    def _row_and_place(self, row_or_place: int, place: int | None) -> tuple[Any, int]:
-        return (self._row(0), row_or_place) if place is None else (self._row(row_or_place), place)
-
-    def _row_and_token(self, row_or_token: int, token: int | None) -> tuple[Any, int]:
-        row, token = self._row_and_place(row_or_token, token)
-        return row, token + len(row) if token < 0 else token
+    def _found(self, method: str, row_or_place: int, place: int | None, *sequence: int) -> Any:
+        """Call a method of a row's encoding with a token, word or character; negative tokens count from the end."""
+        row, place = (self._row(0), row_or_place) if place is None else (self._row(row_or_place), place)
+        if place < 0 and method.startswith("token"):
+            place += len(row)
+        return getattr(row, method)(place, *sequence)
 
 
 def read_columns(encoded_inputs: Any, ids: str = "input_ids") -> tuple[dict[str, Any], bool, TensorType | None]:
@@ -268,7 +265,3 @@ def read_columns(encoded_inputs: Any, ids: str = "input_ids") -> tuple[dict[str,
     if len(set(counts.values())) > 1:
         raise ValueError(f"the columns differ in their number of rows: {counts}")
     return columns, is_batch, next(iter(frameworks), None)
-
-
-def _as_int(value: Any) -> int | None:
-    return None if value is None else int(value)

@@ -118,8 +118,7 @@ def get_special_tokens_mask(
         if token_ids_1 is not None:
             raise ValueError("with already_has_special_tokens=True, both texts are in token_ids_0; leave token_ids_1")
         return [int(special) for special in _special_places(tokenizer.table, _as_list(token_ids_0))]
-    second = [] if token_ids_1 is None else [1, *[0] * len(token_ids_1), 1]
-    return [1, *[0] * len(token_ids_0), 1, *second]
+    return [1, *[0] * len(token_ids_0), 1, *([] if token_ids_1 is None else [1, *[0] * len(token_ids_1), 1])]
 
 
 def _special_places(table: Any, ids: list[int]) -> list[bool]:

@@ -38,10 +38,7 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
     """
 
     is_fast = True
-    vocab_files_names: ClassVar[dict[str, str]] = {
-        **CLIPTokenizerBase.vocab_files_names,
-        "tokenizer_file": TOKENIZER_FILE,
-    }
+    vocab_files_names: ClassVar[Any] = {**CLIPTokenizerBase.vocab_files_names, "tokenizer_file": TOKENIZER_FILE}
     decoder = property(lambda self: self.backend_tokenizer.decoder)
     add_prefix_space = property(lambda self: self.init_kwargs.get("add_prefix_space", False))
 

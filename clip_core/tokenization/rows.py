@@ -135,10 +135,8 @@ class CallOptions:
         excess = sum(lengths) - room
         if room < 0:
             raise ValueError(f"max_length={self.max_length} is less than the {special} special tokens of a row")
-        if excess <= 0:
-            return kept
-        if room == 0:
-            return [0] * len(lengths)
+        if excess <= 0 or room == 0:
+            return kept if excess <= 0 else [0] * len(lengths)
         if self.truncation == "longest_first":
             # The longer text of a pair is cut to the shorter, then both to half.
             shorter = min(*lengths, room // 2) if len(lengths) > 1 else 0

@@ -177,6 +177,10 @@ def add_tokens(tokenizer: Any, new_tokens: Any, special_tokens: bool = False) ->
     return len(tokenizer) - size
 
 
+class SpecialTokenError(ValueError, AssertionError):
+    """A name that no special token has, or a value that is not a token; an `AssertionError` too, as in transformers."""
+
+
 def add_special_tokens(
     tokenizer: Any,
     special_tokens_dict: Mapping[str, Token | Sequence[Token]],
@@ -207,6 +211,6 @@ def add_special_tokens(
             table.place(token)
             table.check_known(token, name)
         else:
-            raise ValueError(f"{name!r}: {value!r} names no special token of {', '.join([*NAMES, ADDITIONAL])}")
+            raise SpecialTokenError(f"{name!r}: {value!r} names no special token of {', '.join([*NAMES, ADDITIONAL])}")
     tokenizer.update_reader()
     return len(tokenizer) - size

@@ -178,8 +178,7 @@ class TextReader:
             else:
                 as_given[token.content] = (token_id, token)
         cleaned.pop("", None)
-        self._as_given = AddedTokenFinder(as_given)
-        self._cleaned = AddedTokenFinder(cleaned)
+        self._as_given, self._cleaned = AddedTokenFinder(as_given), AddedTokenFinder(cleaned)
         self.found_tokens = [token for _, token in sorted([*as_given.values(), *cleaned.values()], key=itemgetter(0))]
 
     def pieces(self, texts: Iterable[Piece], *, split_special_tokens: bool = False) -> list[Piece]:

@@ -66,7 +66,6 @@ class CLIPTokenizerBase:
     is_fast = False
     pad_token_type_id = 0
     init_inputs = ()
-    # The files of the vocabulary, by argument.
     vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": VOCAB_FILE, "merges_file": MERGES_FILE}
     _encode_word: Callable[[str], list[int]]
 

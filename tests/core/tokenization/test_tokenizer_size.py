@@ -68,4 +68,4 @@ def test_one_class_is_below_the_public_one(cls):
 
 def test_the_whole_is_small():
     lines = {path.name: path.read_text().count("\n") for path in (ROOT / "clip_core" / "tokenization").glob("*.py")}
-    assert 0 < sum(lines.values()) <= 1956, lines
+    assert 0 < sum(lines.values()) <= 1952, lines
