@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class CLIPTokenizer(CLIPTokenizerBase):
-    """Tokenizer in pure Python; its ids are those of `CLIPTokenizerFast`.
+    """A tokenizer in plain Python, with the same ids as `CLIPTokenizerFast`.
 
-    Takes the arguments of `CLIPTokenizerBase`, in the order of transformers: `errors` comes third.
+    Takes the arguments of `CLIPTokenizerBase`, in transformers' order: `errors` comes third.
 
     Example:
         >>> tokenizer = CLIPTokenizer.from_pretrained("openai/clip-vit-base-patch32")  # doctest: +SKIP
@@ -57,12 +57,12 @@ class CLIPTokenizer(CLIPTokenizerBase):
         """Return the tokens of a word, separated by spaces.
 
         Args:
-            token: the word, each of its bytes as a character of `byte_encoder`.
+            token: the word, with each byte written as a character of `byte_encoder`.
         """
         return " ".join(self._merged([*token[:-1], token[-1] + unicode.END_OF_WORD]))
 
     def _tokenize(self, text: str) -> list[str]:
-        """Return the tokens of a text without added tokens; a subclass may return others, as in transformers."""
+        """Return the tokens of a text without added tokens. A subclass may override this, as in transformers."""
         return [self.table.tokens[token_id] for token_id in super()._ids([(text, None)], True)[0][0]]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -87,12 +87,12 @@ class CLIPTokenizer(CLIPTokenizerBase):
         return [self.table.ids[token] for token in self._merged([token for token in known if token is not None])]
 
     def _merged(self, tokens: list[str]) -> list[str]:
-        """Return the tokens after all merges: each time the pair of the best rank, and the leftmost of equal ones.
+        """Return the tokens after all merges. Each step merges the pair with the best rank, the leftmost of equal ones.
 
-        Each token stays at the place where it begins. Of a pair that merges, the left token grows and the right one
-        becomes empty; a pair in the heap is out of date once either of its tokens has changed.
+        Each token stays at the position where it starts. When a pair merges, the left token grows and the right one
+        becomes empty. A pair in the heap is outdated once either of its tokens has changed.
         """
-        tokens = [*tokens, ""]  # so that every token has neighbours: place -1 is before the first and after the last
+        tokens = [*tokens, ""]  # gives every token two neighbours: position -1 is before the first and after the last
         following, preceding = [*range(1, len(tokens)), -1], [*range(-1, len(tokens) - 1)]
         heap: list[tuple[int, int, str, str]] = []
 

@@ -1,4 +1,4 @@
-"""The other ways to call a tokenizer, and rows built, padded or prepared from ids.
+"""Other ways to call a tokenizer, and rows that are built, padded or prepared from ids.
 
 Each function is a method of `CLIPTokenizerBase`.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def shows_options(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Replace `**options` in a method's signature by the keywords that it takes, those of `CallOptions`."""
+    """Replace `**options` in a method's signature by the keywords that it accepts, those of `CallOptions`."""
     signature = inspect.signature(method)
     shown = {name: one for name, one in signature.parameters.items() if one.kind is not one.VAR_KEYWORD}
     for name, one in inspect.signature(CallOptions).parameters.items():
@@ -56,7 +56,7 @@ def encode_plus(tokenizer: Any, text: Any, text_pair: Any = None, **options: Any
         TypeError: `text` is a batch.
     """
     if not isinstance(text, str) and not options.get("is_split_into_words"):
-        raise TypeError(f"one text is needed, not a {type(text).__name__}; call the tokenizer itself for a batch")
+        raise TypeError(f"expected one text, not a {type(text).__name__}; for a batch, call the tokenizer itself")
     return tokenizer(text, text_pair, **options)
 
 
@@ -65,16 +65,16 @@ def batch_encode_plus(tokenizer: Any, batch_text_or_text_pairs: Any, **options: 
     """Call the tokenizer with a batch. Takes the arguments of `CLIPTokenizerBase.__call__` and returns the same.
 
     Raises:
-        TypeError: it is not a list of texts or of pairs of texts.
+        TypeError: the argument is not a list of texts or of pairs of texts.
     """
     if not isinstance(batch_text_or_text_pairs, (list, tuple)):
-        raise TypeError(f"a list of texts is needed, not a {type(batch_text_or_text_pairs).__name__}")
+        raise TypeError(f"expected a list of texts, not a {type(batch_text_or_text_pairs).__name__}")
     return tokenizer(batch_text_or_text_pairs, **options)
 
 
 @shows_options
 def tokenize(tokenizer: Any, text: str, pair: Any = None, add_special_tokens: bool = False, **options: Any) -> Any:
-    """Return a text's tokens, without special ones. Takes the arguments of `CLIPTokenizerBase.__call__`."""
+    """Return the tokens of a text, without special tokens. Takes the arguments of `CLIPTokenizerBase.__call__`."""
     ids = tokenizer.encode(text, pair, add_special_tokens, **{"verbose": False, **options})
     return tokenizer.convert_ids_to_tokens(ids)
 
@@ -88,12 +88,12 @@ def prepare_for_model(
     prepend_batch_axis: bool = False,
     **options: Any,
 ) -> BatchEncoding:
-    """Return the row of ids that have no special tokens yet.
+    """Return the row for ids that have no special tokens yet.
 
     Args:
         ids: the ids of a text.
         pair_ids: the ids of the second text of a pair.
-        prepend_batch_axis: make the columns (1, sequence).
+        prepend_batch_axis: make the columns two-dimensional, `(1, sequence)`.
         **options: as in `CLIPTokenizerBase.__call__`.
     """
     asked = CallOptions.settled(tokenizer, "prepare_for_model", options)
@@ -110,7 +110,7 @@ def num_special_tokens_to_add(tokenizer: Any, pair: bool = False) -> int:
     """Return the number of special tokens around a text.
 
     Args:
-        pair: around a pair of texts instead.
+        pair: True for a pair of texts.
     """
     return len(tokenizer.build_inputs_with_special_tokens([], [] if pair else None))
 
@@ -126,11 +126,11 @@ def pad(
     return_tensors: TensorType | None = None,
     verbose: bool = True,
 ) -> BatchEncoding:
-    """Return rows that were made before, padded; the given ones stay as they are.
+    """Pad existing rows, and return the result; the given rows are not changed.
 
-    Takes the arguments of `CLIPTokenizerBase.__call__`, except for the default of `return_tensors`, which is the
-    framework of the ids, and `encoded_inputs`: the columns of one row or of a batch, as lists or arrays, or a list of
-    such rows, as a data loader collates them. The ids are the column named first in `model_input_names`.
+    Takes the arguments of `CLIPTokenizerBase.__call__`, except that `return_tensors` is by default the framework of the
+    ids, and `encoded_inputs`: the columns of one row or of a batch, as lists or arrays, or a list of such rows, as in a
+    data loader's collate function. The ids are in the first column named in `model_input_names`.
 
     Raises:
         ValueError: there are no ids, or the columns differ in their number of rows.

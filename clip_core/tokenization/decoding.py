@@ -1,4 +1,4 @@
-"""Ids to tokens and texts, and the places of special tokens. Each function is a method of `CLIPTokenizerBase`."""
+"""Ids to tokens and texts, and positions of special tokens. Each function is a method of `CLIPTokenizerBase`."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from clip_core.tokenization.unicode import END_OF_WORD, to_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# English as decoding writes it, with spaces -> as it is usually written.
+# English as decoded, with spaces -> the usual spelling.
 _ENGLISH = {" .": ".", " ?": "?", " !": "!", " ,": ",", " ' ": "'"}
 _ENGLISH |= {" n't": "n't", " 'm": "'m", " 's": "'s", " 've": "'ve", " 're": "'re"}
 
 
 def convert_tokens_to_ids(tokenizer: Any, tokens: str | Iterable[str]) -> Any:
-    """Return the id of a token, or the list of ids of several.
+    """Return the id of a token, or a list of the ids of several tokens.
 
     Args:
-        tokens: the tokens; one outside the vocabulary has the id of `unk_token`.
+        tokens: the tokens; those outside the vocabulary get the id of `unk_token`.
     """
     ids, unknown = tokenizer.table.ids, tokenizer.unk_token_id
     return ids.get(tokens, unknown) if isinstance(tokens, str) else [ids.get(token, unknown) for token in tokens]
 
 
 def convert_ids_to_tokens(tokenizer: Any, ids: int | Iterable[int], skip_special_tokens: bool = False) -> Any:
-    """Return the token of one id, or the list of tokens of several; None for an id outside the vocabulary.
+    """Return the token of an id, or a list of the tokens of several ids; None for an id outside the vocabulary.
 
     Args:
         ids: the ids.
-        skip_special_tokens: leave out special tokens of a list.
+        skip_special_tokens: omit special tokens from a list.
     """
     tokens: dict[int, str] = tokenizer.table.tokens
     if isinstance(ids, int):
@@ -55,17 +55,17 @@ def decode(
     spaces_between_special_tokens: bool | None = None,
     **_: Any,
 ) -> str:
-    """Return the text of ids. It is lower-case, with spaces between words and punctuation.
+    """Return the text of ids, in lower case, with spaces between words and punctuation.
 
     Args:
-        token_ids: an id, a list of ids, or an array of any framework, (sequence,). Ids outside the vocabulary are
-            left out.
-        skip_special_tokens: leave out special tokens. A pad token that is an ordinary word, such as "!", is left out
-            only at the end and before the first token: elsewhere it is text.
+        token_ids: an id, a list of ids, or an array of any framework, `(sequence,)`. Ids outside the vocabulary are
+            omitted.
+        skip_special_tokens: omit special tokens. A pad token that is an ordinary word, such as "!", is omitted only at
+            the end and before the first token; elsewhere it is text.
         clean_up_tokenization_spaces: remove the spaces before English punctuation; by default the tokenizer's setting.
-        spaces_between_special_tokens: of CLIPTokenizer, put a space (True) or nothing (False) between an added token
-            and what stands beside it, as in transformers; by default it is decoded as by CLIPTokenizerFast.
-        **_: other keywords, which change nothing, as in transformers.
+        spaces_between_special_tokens: for CLIPTokenizer, put a space (True) or nothing (False) between an added token
+            and its neighbours, as in transformers; by default, decode like CLIPTokenizerFast.
+        **_: other keywords, which have no effect, as in transformers.
 
     Raises:
         ValueError: an id is negative.
@@ -76,7 +76,7 @@ def decode(
     if tokenizer.is_fast or spaces_between_special_tokens is None:
         text: str = write(tokens)
     else:
-        # Each added token without a name stands alone, between the texts of the others.
+        # Each added token without a name is decoded on its own, between the other texts.
         added = tokenizer.added_tokens_encoder.keys() - tokenizer.table.named.values()
         texts = (run if are_added else [write(run)] for are_added, run in groupby(tokens, added.__contains__))
         text = (" " if spaces_between_special_tokens else "").join(chain.from_iterable(texts))
@@ -85,12 +85,12 @@ def decode(
 
 
 def batch_decode(tokenizer: Any, sequences: Any, *options: Any, **named: Any) -> list[str]:
-    """Return the texts of rows, a list or an array (batch, sequence). Takes the arguments of `decode`."""
+    """Return the texts of rows, given as a list or an array `(batch, sequence)`. Takes the arguments of `decode`."""
     return [tokenizer.decode(row, *options, **named) for row in to_lists(sequences)]
 
 
 def clean_up_tokenization(out_string: str) -> str:
-    """Return the text without the spaces before English punctuation and in English contractions.
+    """Remove the spaces before English punctuation and in English contractions, and return the text.
 
     Args:
         out_string: a decoded text.
@@ -106,17 +106,17 @@ def get_special_tokens_mask(
     token_ids_1: Sequence[int] | None = None,
     already_has_special_tokens: bool = False,
 ) -> list[int]:
-    """Return 1 where `build_inputs_with_special_tokens` puts a special token, 0 elsewhere.
+    """Return 1 where `build_inputs_with_special_tokens` puts a special token, and 0 elsewhere.
 
     With `already_has_special_tokens`, mark those in `token_ids_0`. Takes the arguments of
     `build_inputs_with_special_tokens`.
 
     Raises:
-        ValueError: a second text is given beside ids that have special tokens.
+        ValueError: a second text is given although the ids have special tokens.
     """
     if already_has_special_tokens:
         if token_ids_1 is not None:
-            raise ValueError("with already_has_special_tokens=True, both texts are in token_ids_0; leave token_ids_1")
+            raise ValueError("with already_has_special_tokens=True, token_ids_0 contains both texts; omit token_ids_1")
         return [int(special) for special in _special_places(tokenizer.table, _as_list(token_ids_0))]
     return [1, *[0] * len(token_ids_0), 1, *([] if token_ids_1 is None else [1, *[0] * len(token_ids_1), 1])]
 
@@ -131,7 +131,7 @@ def _special_places(table: Any, ids: list[int]) -> list[bool]:
     places = [token_id in special and token_id != pad_id for token_id in ids]
     text_end = next((place for place in range(len(ids), 0, -1) if ids[place - 1] != pad_id), 0)
     text_start = next((place for place, token_id in enumerate(ids) if token_id != pad_id), 0)
-    # A text can begin with the word, but if bos_token follows, it is padding on the left.
+    # A text can start with the word; but if bos_token follows, it is padding on the left.
     text_start = text_start if text_start < len(ids) and ids[text_start] == bos_id else 0
     return [places[place] or place < text_start or place >= text_end for place in range(len(ids))]
 
@@ -139,8 +139,8 @@ def _special_places(table: Any, ids: list[int]) -> list[bool]:
 def _as_list(ids: Any) -> list[int]:
     ids = to_lists(ids)
     if isinstance(ids, str):
-        raise TypeError(f"token ids are a list of int, and not the text {ids[:40]!r}")
+        raise TypeError(f"token ids must be a list of int, not the text {ids[:40]!r}")
     listed = [ids] if isinstance(ids, int) else [int(token_id) for token_id in ids]
     if listed and min(listed) < 0:
-        raise ValueError(f"{min(listed)} is not a token id; replace ids that mark what to ignore before decoding")
+        raise ValueError(f"{min(listed)} is not a token id; before decoding, replace the ids of ignored positions")
     return listed

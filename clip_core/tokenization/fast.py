@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     from clip_core.tokenization.rows import CallOptions, Pair
 
-# The value of each column for an encoding.
+# Column -> its value for an encoding.
 _COLUMNS: dict[str, Any] = {name: attrgetter(name) for name in ("attention_mask", "special_tokens_mask")}
 _COLUMNS |= {"token_type_ids": attrgetter("type_ids"), "offset_mapping": attrgetter("offsets"), "length": len}
 
 
 class CLIPTokenizerFast(CLIPTokenizerBase):
-    """Tokenizer on the `tokenizers` library, which also gives the offsets of each token in its text.
+    """A tokenizer on the `tokenizers` library, which also returns the offsets of each token in its text.
 
-    With clean="openai", texts are cleaned and split in Python, as by `CLIPTokenizer`, and there are no offsets.
+    With clean="openai", texts are cleaned and split in Python, as in `CLIPTokenizer`, without offsets.
     Takes the arguments of `CLIPTokenizerBase`.
 
     Example:
@@ -44,11 +44,11 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
 
     @cached_property
     def backend_tokenizer(self) -> Tokenizer:
-        """The library's tokenizer. It is rebuilt when tokens change; changes made to it are lost."""
+        """The library's tokenizer. It is rebuilt when tokens change, which discards changes made to it."""
         engine = self._engine(self.table.vocab)
         if all(engine.token_to_id(token.content) == token_id for token_id, token in self.table.added.items()):
             return engine
-        # The library gives added tokens the ids after the vocabulary's; with other ids, they have to be part of it.
+        # The library numbers added tokens after the vocabulary; tokens with other ids must be part of the vocabulary.
         return self._engine(self.table.ids)
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
@@ -56,7 +56,7 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
         return int(self.backend_tokenizer.num_special_tokens_to_add(pair))
 
     def update_reader(self) -> None:
-        """Drop the library's tokenizer too, which is then rebuilt when it is needed."""
+        """Also discard the library's tokenizer, which is rebuilt when needed."""
         super().update_reader()
         self.__dict__.pop("backend_tokenizer", None)
 
@@ -73,12 +73,12 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
         split = splitter(WORDS_AND_SIGNS if self._signs_in_pattern else WORD_PATTERN)
         engine.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False)])
         engine.decoder = decoders.ByteLevel()
-        # Before the post-processor, which needs the ids of the signs.
+        # This must precede the post-processor, which needs the ids of the signs.
         for token in TextReader("hf", self.table.added, self.table.ids).found_tokens:
             engine.add_tokens([token])
         bos, eos = (self.bos_token, self.bos_token_id), (self.eos_token, self.eos_token_id)
         if None not in bos + eos:
-            # By position: the second argument is called cls before tokenizers 0.23, and cls_token from then on.
+            # By position, because the second argument is named cls before tokenizers 0.23, and cls_token since.
             engine.post_processor = processors.RobertaProcessing(eos, bos, trim_offsets=False, add_prefix_space=False)
         return engine
 
@@ -94,7 +94,7 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
         if engine.encode_special_tokens != asked.split_special_tokens:
             engine.encode_special_tokens = asked.split_special_tokens
         inputs = [first if second is None else (first, second) for first, second in pairs]
-        # The library keeps truncation and padding as settings of its tokenizer; without them, threads can share it.
+        # The library stores truncation and padding in its tokenizer. Without them, threads can share the tokenizer.
         rows: list[Any] = engine.encode_batch(inputs, asked.is_split_into_words, asked.add_special_tokens)
         if asked.truncation is not None:
             limit = asked.max_length or 0
@@ -125,11 +125,11 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
 
 
 _PARALLELISM = "TOKENIZERS_PARALLELISM"
-_settings: list[str | None] = []  # before each fork that is under way
+_settings: list[str | None] = []  # the values before each unfinished fork
 
 
 def _before_fork() -> None:
-    """Make the child encode in one thread, unless the user has set the variable: threads do not survive a fork."""
+    """Make the child encode in one thread unless the user set the variable, because threads do not survive a fork."""
     _settings.append(os.environ.get(_PARALLELISM))
     os.environ.setdefault(_PARALLELISM, "false")
 

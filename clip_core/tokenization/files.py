@@ -1,4 +1,4 @@
-"""Reading and writing the files of a tokenizer, which are those of transformers.
+"""Reading and writing a tokenizer's files, which are those of transformers.
 
 `read`, `save_pretrained` and `save_vocabulary` are methods of `CLIPTokenizerBase`.
 """
@@ -32,25 +32,25 @@ SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
 _ALL_FILES = (CONFIG_FILE, SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE, CHAT_FILE, VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE)
 
-# Entries of a tokenizer_config.json that describe its file or program instead of the tokenizer.
+# Entries of a tokenizer_config.json that describe its file or program, not the tokenizer.
 _NOT_ARGUMENTS = {"auto_map", "name_or_path", "slow_tokenizer_class", "tokenizer_class", "use_fast"}
 _NOT_ARGUMENTS |= {"special_tokens_map_file", "tokenizer_file", "vocab_file", "merges_file"}
-_NOT_WRITTEN = {*_NOT_ARGUMENTS, "chat_template"}  # which has a file of its own
+_NOT_WRITTEN = {*_NOT_ARGUMENTS, "chat_template"}  # stored in a file of its own
 
-# Settings that are written unless they have their default.
+# Settings that are written only if they differ from their default.
 _DEFAULTS: dict[str, Any] = {"padding_side": "right", "truncation_side": "right", "split_special_tokens": False}
 _DEFAULTS |= {"clean": "hf", "extra_special_tokens": {}, "model_input_names": ["input_ids", "attention_mask"]}
 
 
 def read(cls: type[Any], source: StrPath, options: HubOptions, keywords: dict[str, Any]) -> Any:
-    """Load a tokenizer; see `from_pretrained` of `clip_core.hub.readable`.
+    """Load a tokenizer; see `from_pretrained` in `clip_core.hub.readable`.
 
-    A tokenizer.json takes precedence over vocab.json and merges.txt, and these over OpenAI's bpe_simple_vocab_16e6.txt,
-    so that both classes read the same.
+    tokenizer.json takes precedence over vocab.json and merges.txt, and these over OpenAI's bpe_simple_vocab_16e6.txt,
+    in both classes.
     """
     if "gguf_file" in keywords:
         refuse_loader_keywords(keywords, cls.__name__)
-    keywords.pop("use_fast", None)  # chooses the class in transformers' AutoTokenizer
+    keywords.pop("use_fast", None)  # selects the class in transformers' AutoTokenizer
 
     def find(name: str) -> Path | None:
         return find_file(source, name, exact=True, **options)
@@ -74,13 +74,13 @@ def save_pretrained(
     save_jinja_files: bool = True,
     **kwargs: Any,
 ) -> tuple[str, ...]:
-    """Write all files into a folder, atomically; transformers 4.57 reads them too.
+    """Write all files into a folder, atomically, in a form that transformers 4.57 also reads.
 
-    Files of an earlier tokenizer in the folder that this one does not write are removed.
+    Files of an earlier tokenizer in the folder are deleted unless they are overwritten.
 
     Args:
-        save_directory: the folder, which is made if it is missing.
-        legacy_format: of the fast tokenizer, write only vocab.json and merges.txt (True), only tokenizer.json (False),
+        save_directory: the folder, created if missing.
+        legacy_format: for the fast tokenizer, write only vocab.json and merges.txt (True), only tokenizer.json (False),
             or both (None). CLIPTokenizer writes no tokenizer.json.
         filename_prefix: put "<prefix>-" before the names.
         push_to_hub: then upload the folder to `repo_id`, by default the folder's name.
@@ -91,7 +91,7 @@ def save_pretrained(
         The paths of the files.
 
     Raises:
-        ValueError: `legacy_format` asks CLIPTokenizer for a tokenizer.json.
+        ValueError: `legacy_format` requests a tokenizer.json from CLIPTokenizer.
     """
     if legacy_format is False and not tokenizer.is_fast:
         raise ValueError("legacy_format=False: CLIPTokenizer writes no tokenizer.json; use CLIPTokenizerFast")
@@ -106,7 +106,7 @@ def save_pretrained(
         contents |= vocabulary_contents(table.vocab, table.merges)
     if legacy_format is not True and tokenizer.is_fast:
         contents[TOKENIZER_FILE] = tokenizer.backend_tokenizer.to_str(pretty=True)
-    # A file of an earlier save that is not rewritten would describe another tokenizer.
+    # A file of an earlier save that is not overwritten would describe another tokenizer.
     paths = _write(contents, save_directory, filename_prefix, _ALL_FILES)
     if push_to_hub:
         upload_saved(save_directory, **kwargs)
@@ -114,13 +114,13 @@ def save_pretrained(
 
 
 def save_vocabulary(tokenizer: Any, save_directory: StrPath, filename_prefix: str | None = None) -> tuple[str, ...]:
-    """Write vocab.json and merges.txt alone. Takes the arguments of `save_pretrained` and returns the same."""
+    """Write only vocab.json and merges.txt. Takes the arguments of `save_pretrained` and returns the same."""
     contents = vocabulary_contents(tokenizer.table.vocab, tokenizer.table.merges)
     return _write(contents, save_directory, filename_prefix, (VOCAB_FILE, MERGES_FILE))
 
 
 def _special_tokens(table: TokenTable) -> dict[str, Any]:
-    # Older readers pass the dict of a token on as it is, to a class without the field `special`.
+    # Older readers pass a token's dict unchanged to a class without the field `special`.
     entries = {token.content: as_dict(token, FIELDS[:-1]) for token in table.added.values()}
     return table.special_tokens_map(lambda token: entries.get(token, token))
 
@@ -132,13 +132,13 @@ def _config(tokenizer: Any) -> dict[str, Any]:
     config |= tokenizer.special_tokens_map
     added = tokenizer.added_tokens_decoder.items()
     config |= {"added_tokens_decoder": {str(key): as_dict(token) for key, token in added}}
-    if tokenizer._processor_class is not None:  # noqa: SLF001  as `CLIPProcessor` sets it
+    if tokenizer._processor_class is not None:  # noqa: SLF001  set by `CLIPProcessor`
         config["processor_class"] = tokenizer._processor_class  # noqa: SLF001
     return {**config, "tokenizer_class": "CLIPTokenizer"}
 
 
 def _vocabulary_files(source: StrPath, find: Find, *, from_slow: bool) -> dict[str, Path]:
-    """Return the arguments that name the files of the vocabulary; none if there is at most OpenAI's own file."""
+    """Return the arguments that name the vocabulary's files; empty if there is at most OpenAI's own file."""
     path = given_path(source).expanduser()
     if path.is_file() and path.suffix in {".gz", ".txt"} and path.name != MERGES_FILE:
         return {"vocab_file": path}
@@ -147,12 +147,12 @@ def _vocabulary_files(source: StrPath, find: Find, *, from_slow: bool) -> dict[s
         return {"tokenizer_file": tokenizer_file}
     vocab_file, merges_file = find(VOCAB_FILE), find(MERGES_FILE)
     if vocab_file and not merges_file:
-        raise FileNotFoundError(f"{source} holds {VOCAB_FILE}, but no {MERGES_FILE} to go with it")
+        raise FileNotFoundError(f"{source} contains {VOCAB_FILE} but no {MERGES_FILE}")
     return {"vocab_file": vocab_file, "merges_file": merges_file} if vocab_file and merges_file else {}
 
 
 def _saved_arguments(find: Find, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments stored beside the vocabulary; those `given` by the caller take precedence."""
+    """Return the arguments stored beside the vocabulary. Arguments `given` by the caller take precedence."""
 
     def read_object(name: str) -> dict[str, Any]:
         path = find(name)

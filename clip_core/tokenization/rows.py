@@ -1,4 +1,4 @@
-"""Rows of ids: the options of a call, truncation, padding and columns; and the texts of a call, checked."""
+"""Rows of ids: the options of a call, truncation, padding and columns, and checks of the texts of a call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Side = Literal["left", "right"]
 
-# The values of an option -> their meaning.
+# The values of each option -> their meaning.
 _PADDING = {True: "longest", "longest": "longest", "max_length": "max_length", False: None, "do_not_pad": None}
 _TRUNCATION = {True: "longest_first", False: None, None: None, "do_not_truncate": None}
 _TRUNCATION |= {name: name for name in ("longest_first", "only_first", "only_second")}
@@ -34,24 +34,24 @@ NO_MAX_LENGTH = int(1e30)  # as in transformers, where any number above 1e20 cou
 
 _LISTS = (list, tuple)
 
-# Columns -> the methods that make them, which a subclass may override.
+# Columns -> the methods that make them. A subclass may override these.
 _MAKERS = {"token_type_ids": "create_token_type_ids_from_sequences", "special_tokens_mask": "get_special_tokens_mask"}
 
 
 def check_values(owner: Any, *names: str) -> None:
-    """Replace enums in attributes by their values; raise a ValueError for a value that the option does not have."""
+    """Replace enums in attributes by their values, and raise a ValueError for values that an option does not have."""
     for name in names:
         given = getattr(owner, name)
         value = getattr(given, "value", given)
         if value not in _VALUES[name]:
-            raise ValueError(f"{name}={given!r} is not known; it is one of {', '.join(map(repr, _VALUES[name]))}")
+            raise ValueError(f"{name}={given!r} is unknown; choose from {', '.join(map(repr, _VALUES[name]))}")
         if value is not given:
             setattr(owner, name, value)
 
 
 @dataclass
 class CallOptions:
-    """Keywords of a call and their defaults, in the order of transformers; see `CLIPTokenizerBase.__call__`."""
+    """Keywords of a call with their defaults, in transformers' order; see `CLIPTokenizerBase.__call__`."""
 
     add_special_tokens: bool = True
     padding: Any = False
@@ -70,7 +70,7 @@ class CallOptions:
     return_length: bool = False
     verbose: bool = True
     split_special_tokens: bool | None = None
-    columns = tuple[str, ...]()  # no keyword: the names of the columns beside the ids, once they are known
+    columns = tuple[str, ...]()  # not a keyword: the names of the columns beside the ids, set once they are known
 
     @classmethod
     def settled(cls, tokenizer: Any, method: str, given: dict[str, Any]) -> CallOptions:
@@ -87,20 +87,20 @@ class CallOptions:
             asked.split_special_tokens = tokenizer.split_special_tokens
         check_values(asked, "padding", "truncation", "padding_side")
         if asked.max_length is not None and asked.padding is False and asked.truncation is None:
-            tokenizer.warn_once("max_length cuts texts; pass truncation=True to say that it should", asked.verbose)
+            tokenizer.warn_once("max_length truncates texts; pass truncation=True to confirm this", asked.verbose)
             asked.truncation = True
         asked.padding, asked.truncation = _PADDING[asked.padding], _TRUNCATION[asked.truncation]
         if asked.max_length is None and (asked.truncation is not None or asked.padding == "max_length"):
             asked.max_length = tokenizer.model_max_length
             if tokenizer.model_max_length > 1e20:
-                message = "no max_length is given and the model states none: rows are neither cut nor padded to it"
+                message = "without max_length and a limit of the model, rows are neither cut nor padded to it"
                 tokenizer.warn_once(message, asked.verbose)
                 asked.max_length = asked.truncation = None
                 asked.padding = None if asked.padding == "max_length" else asked.padding
         asked.stride = asked.stride if asked.return_overflowing_tokens else 0
         if asked.padding is not None:
             if tokenizer.table.named["pad_token"] is None:
-                raise ValueError("padding needs a pad_token; set tokenizer.pad_token = tokenizer.eos_token, for one")
+                raise ValueError("padding needs a pad_token; set, say, tokenizer.pad_token = tokenizer.eos_token")
             length, multiple = asked.max_length or 0, asked.pad_to_multiple_of or 1
             if asked.truncation is not None and length % multiple:
                 raise ValueError(f"max_length={length} is not a multiple of pad_to_multiple_of={multiple}")
@@ -112,13 +112,13 @@ class CallOptions:
         return asked
 
     def target(self, rows: Sequence[Any]) -> int:
-        """Return the length to pad rows to; longer ones stay as they are."""
+        """Return the length to pad rows to. Longer rows are not changed."""
         target, multiple = self.max_length or 0, self.pad_to_multiple_of or 1
         target = max(map(len, rows), default=0) if self.padding == "longest" else target
         return -(-target // multiple) * multiple
 
     def pad(self, tokenizer: Any, columns: dict[str, Any], ids: str = "input_ids") -> None:
-        """Pad the rows of columns if padding is asked for; `ids` is the name of the column of ids."""
+        """Pad the rows of columns if padding is requested; `ids` is the name of the column of ids."""
         if self.padding is None:
             return
         target, right, table = self.target(columns[ids]), self.padding_side == "right", tokenizer.table
@@ -130,15 +130,15 @@ class CallOptions:
                 columns[name][place] = row + filling if right else filling + row
 
     def kept(self, lengths: Sequence[int], special: int) -> list[int]:
-        """Return the number of tokens to keep of each text of a row with that many special tokens."""
+        """Return the number of tokens to keep from each text of a row with that many special tokens."""
         room, kept = (self.max_length or 0) - special, list(lengths)
         excess = sum(lengths) - room
         if room < 0:
-            raise ValueError(f"max_length={self.max_length} is less than the {special} special tokens of a row")
+            raise ValueError(f"max_length={self.max_length} leaves no room for the {special} special tokens of a row")
         if excess <= 0 or room == 0:
             return kept if excess <= 0 else [0] * len(lengths)
         if self.truncation == "longest_first":
-            # The longer text of a pair is cut to the shorter, then both to half.
+            # The longer text of a pair is truncated to the length of the shorter, then both to half.
             shorter = min(*lengths, room // 2) if len(lengths) > 1 else 0
             kept = [shorter] * len(lengths)
             kept[-1 if lengths[-1] >= lengths[0] else 0] = room - shorter
@@ -150,11 +150,11 @@ class CallOptions:
             if kept[place] <= 0:
                 raise ValueError(
                     f"truncation={self.truncation!r} cannot reach max_length={self.max_length}: of the text's "
-                    f"{lengths[place]} tokens, {excess} are too many; use truncation='longest_first'"
+                    f"{lengths[place]} tokens, {excess} would have to go; use truncation='longest_first'"
                 )
         for length, before in zip(kept, lengths, strict=True):
             if length != before and 0 < length <= self.stride:
-                raise ValueError(f"stride={self.stride} must be less than the {length} tokens a row has for its text")
+                raise ValueError(f"stride={self.stride} must be less than {length}, the number of text tokens in a row")
         return kept
 
 
@@ -163,7 +163,7 @@ def ends(table: Any) -> tuple[int, int]:
     bos, eos = table.named["bos_token"], table.named["eos_token"]
     if bos is None or eos is None:
         hint = "set both, or pass add_special_tokens=False"
-        raise ValueError(f"bos_token={bos!r} and eos_token={eos!r} cannot be put around a text; {hint}")
+        raise ValueError(f"bos_token={bos!r} and eos_token={eos!r} cannot start and end a text; {hint}")
     return table.ids[bos], table.ids[eos]
 
 
@@ -172,7 +172,7 @@ def build_inputs_with_special_tokens(tokenizer: Any, token_ids_0: list[int], tok
 
     Args:
         token_ids_0: the ids of a text.
-        token_ids_1: the ids of the second text of a pair. CLIP has no pairs; the form is that of RoBERTa.
+        token_ids_1: the ids of the second text of a pair. CLIP has no pairs; the format is that of RoBERTa.
 
     Raises:
         ValueError: bos_token or eos_token is None.
@@ -189,12 +189,12 @@ def _joined(special: tuple[int, ...], rows: list[list[list[int]]]) -> list[list[
 
 
 def make_columns(tokenizer: Any, texts: list[list[list[int]]], asked: CallOptions) -> dict[str, Any]:
-    """Return the columns of rows, each given as the ids of one text or of two."""
+    """Return the columns of rows; each row is given as the ids of one or two texts."""
     if asked.return_overflowing_tokens and asked.truncation == "longest_first" and max(map(len, texts)) > 1:
-        raise ValueError("of a pair, truncation='only_first' or 'only_second' can return overflowing tokens")
+        raise ValueError("for pairs, overflowing tokens need truncation='only_first' or 'only_second'")
     build = tokenizer.build_inputs_with_special_tokens
     if asked.add_special_tokens and getattr(build, "__func__", None) is not build_inputs_with_special_tokens:
-        join: Any = partial(starmap, build)  # of a subclass
+        join: Any = partial(starmap, build)  # a subclass overrides it
     else:
         join = partial(_joined, ends(tokenizer.table) if asked.add_special_tokens else ())
     ids = [*join(texts)]
@@ -222,7 +222,7 @@ def make_columns(tokenizer: Any, texts: list[list[list[int]]], asked: CallOption
 
 
 def _cut(texts: list[list[int]], length: int, asked: CallOptions, side: Side) -> tuple[list[list[int]], list[int]]:
-    """Return the ids kept of the texts of a row of that length, and those cut off with `stride` of the kept ones."""
+    """Return the ids kept from the texts of a row, and the ids cut off together with `stride` of the kept ones."""
     lengths, kept, cut_off = [*map(len, texts)], list(texts), list[int]()
     for place, count in enumerate(asked.kept(lengths, length - sum(lengths))):
         ids, excess = texts[place], lengths[place] - count
@@ -234,28 +234,28 @@ def _cut(texts: list[list[int]], length: int, asked: CallOptions, side: Side) ->
 
 
 def first_row(columns: dict[str, Any]) -> dict[str, Any]:
-    """Return the first row of columns; `length` stays a list, as in transformers."""
+    """Return the first row of columns; `length` remains a list, as in transformers."""
     return {name: column if name == "length" else column[0] for name, column in columns.items()}
 
 
 def as_pairs(text: Any, text_pair: Any, *, words: bool, allow_surrogates: bool) -> tuple[list[Pair], bool]:
-    """Return the texts of a call as pairs, and True if they are a batch; with `words`, each text is a list of words."""
+    """Return the texts of a call as pairs, and True for a batch; with `words`, each text is a list of words."""
     is_batch = isinstance(text, _LISTS) and (not words or (len(text) > 0 and isinstance(text[0], _LISTS)))
     if not is_batch:
-        pairs = [(text, text_pair or None)]  # as in transformers, an empty second text counts in a batch only
+        pairs = [(text, text_pair or None)]  # as in transformers, an empty second text counts only in a batch
     elif not text:
         raise ValueError("the batch of texts is empty; give at least one text")
     elif text_pair is None:
         pairs = [(one, None) if isinstance(one, str) or not _is_pair(one, words) else tuple(one) for one in text]
     elif not isinstance(text_pair, _LISTS):
-        raise TypeError(f"text is a batch, so text_pair must be one too, not {shown(text_pair)}")
+        raise TypeError(f"text is a batch, so text_pair must be a batch, too, not {shown(text_pair)}")
     elif len(text_pair) != len(text):
-        raise ValueError(f"text holds {len(text)} texts, but text_pair {len(text_pair)}")
+        raise ValueError(f"text has {len(text)} texts, but text_pair has {len(text_pair)}")
     else:
         pairs = list(zip(text, text_pair, strict=True))
     for place, (first, second) in enumerate(pairs):
         if second is None and not words and isinstance(first, str) and first.isascii():
-            continue  # the usual case, which is always right
+            continue  # the usual case, which needs no check
         where = f"text {place} of the batch" if is_batch else "the text"
         _check(first, where, words, allow_surrogates)
         if second is not None:

@@ -1,4 +1,4 @@
-"""Tokens and their ids: those of the vocabulary, the added ones, and the special ones by name, such as `bos_token`."""
+"""Tokens and their ids: the vocabulary's tokens, added tokens, and special tokens by name, such as `bos_token`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     Token: TypeAlias = str | AddedToken
 
-# In this order, names whose tokens are missing from the vocabulary get new ids.
+# Names whose tokens are missing from the vocabulary get new ids in this order.
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 ADDITIONAL = "additional_special_tokens"
 
-# Arguments of a tokenizer -> their types, unless they are None, and the same in words.
+# Arguments of a tokenizer -> their types, unless they are None, and the types in words.
 _TYPES: dict[str, tuple[Any, str]] = {
     ADDITIONAL: ((list, tuple), "a list of tokens"),
     "added_tokens_decoder": (dict, "a dict of tokens by their ids"),
@@ -32,9 +32,9 @@ FIELDS = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
 
 
 def as_added_token(value: Any, *, special: bool = False, normalized: bool | None = None) -> AddedToken:
-    """Return a string, a dict of the fields, or a copy of an AddedToken as an AddedToken.
+    """Return an AddedToken made from a string, a dict of its fields, or another AddedToken, which is copied.
 
-    `special` makes it special in any case; `normalized` is the field's value if `value` is a string.
+    `special` makes it special in any case. `normalized` is used if `value` is a string.
     """
     if isinstance(value, str):
         check_surrogates(value)
@@ -43,15 +43,15 @@ def as_added_token(value: Any, *, special: bool = False, normalized: bool | None
         fields = {name: value[name] for name in FIELDS if value.get(name) is not None}
         return AddedToken(**fields | {"special": special or bool(value.get("special"))})
     if isinstance(getattr(value, "content", None), str):
-        # `normalized` follows `special` unless it was given, so it is read with the new value of `special`.
+        # `normalized` follows `special` unless it was given, so it is read after `special` is set.
         was_special, value.special = value.special, value.special or special
         fields, value.special = as_dict(value), was_special
         return AddedToken(**fields)
-    raise TypeError(f"a token is a str or an AddedToken, not {value!r}")
+    raise TypeError(f"a token must be a str or an AddedToken, not {value!r}")
 
 
 def check_types(arguments: Mapping[str, Any]) -> None:
-    """Raise a TypeError for an argument of a tokenizer, or an entry of its files, that has another type."""
+    """Raise a TypeError if an argument of a tokenizer, or an entry of its files, has another type."""
     for name, (kind, wanted) in _TYPES.items():
         if not isinstance(arguments.get(name), (kind, type(None))):
             raise TypeError(f"{name}={arguments[name]!r} is invalid; it must be {wanted}")
@@ -66,21 +66,21 @@ def check_types(arguments: Mapping[str, Any]) -> None:
 
 
 def as_dict(token: AddedToken, names: Sequence[str] = FIELDS) -> dict[str, Any]:
-    """Return the fields of a token, as tokenizer_config.json stores them."""
+    """Return the fields of a token, in the form stored in tokenizer_config.json."""
     return {name: getattr(token, name) for name in names}
 
 
 class TokenTable:
     """Tokens and their ids: those of a vocabulary, and those in the arguments `given` to a tokenizer.
 
-    A `pad_token` that is an ordinary word of the vocabulary, such as the "!" (id 0) of Stable Diffusion 2 and XL, only
-    pads: a "!" in a text is read as if there were no such pad token. `string_normalized` is `normalized` of bos, eos
-    and unk if they are new and given as strings.
+    A `pad_token` that is an ordinary word of the vocabulary, such as "!" (id 0) in Stable Diffusion 2 and XL, is used
+    only for padding: a "!" in a text is read as if there were no such pad token. `string_normalized` is the
+    `normalized` of bos, eos and unk if they are new and given as strings.
     """
 
     def __init__(self, vocabulary: Vocabulary, given: Mapping[str, Any], *, string_normalized: bool) -> None:
         self.vocab, self.merges = vocabulary.ids, vocabulary.merges
-        self.ids = dict(self.vocab)  # added tokens included, as in `tokens`
+        self.ids = dict(self.vocab)  # includes added tokens, like `tokens`
         self.tokens = {token_id: token for token, token_id in self.ids.items()}
         self.added: dict[int, AddedToken] = {}
         self.additional: list[str] | None = []
@@ -90,7 +90,7 @@ class TokenTable:
         for name, token in tokens.items():
             if token is not None:
                 tokens[name] = as_added_token(token, special=True, normalized=normalized.get(name))
-        # All names are needed first: a token that only pads is not added.
+        # All names are needed first, because a token that is used only for padding is not added.
         self.named = {name: None if token is None else token.content for name, token in tokens.items()}
         saved = {int(token_id): token for token_id, token in (given.get("added_tokens_decoder") or {}).items()}
         for token_id, token in sorted((vocabulary.added_tokens | saved).items()):
@@ -102,49 +102,49 @@ class TokenTable:
         self.additional = [self._add_if_new(as_added_token(one, special=True), ADDITIONAL) for one in additional]
 
     def special_tokens(self) -> list[str]:
-        """Return the tokens that have a name and the additional ones, each once."""
+        """Return the named and the additional special tokens, without duplicates."""
         tokens = [*self.named.values(), *(self.additional or ())]
         return [*dict.fromkeys(token for token in tokens if token is not None)]
 
     def special_tokens_map(self, as_token: Callable[[str], Any] | None = None) -> dict[str, Any]:
-        """Return the names and the tokens that have them, by default as `AddedToken` if they are added."""
+        """Return the special tokens by name; by default, added tokens are returned as `AddedToken`."""
         as_token = as_token or self.as_added
         found: dict[str, Any] = {name: as_token(token) for name, token in self.named.items() if token is not None}
         return found | ({ADDITIONAL: [*map(as_token, self.additional)]} if self.additional else {})
 
     def as_added(self, token: str) -> Token:
-        """Return a token as an `AddedToken`, if it is added."""
+        """Return a token as an `AddedToken` if it is an added token."""
         return self.added.get(self.ids[token], token)
 
     def extra(self) -> dict[str, str]:
-        """Return the special tokens with a name of their own; each is an attribute of the tokenizer too."""
+        """Return the special tokens with a name of their own, which are also attributes of the tokenizer."""
         return {name: token for name, token in self.named.items() if name not in NAMES and token is not None}
 
     def is_padding_word(self, token: str) -> bool:
-        """Return True for a pad token that has no other use and that ordinary text can hold."""
+        """Return True for a pad token that has no other use and that may occur in ordinary text."""
         names = [name for name, named in self.named.items() if named == token]
         if names != ["pad_token"] or token in (self.additional or ()) or token not in self.vocab:
             return False
         return len(token.removesuffix(END_OF_WORD)) == 1 or any(a + b == token for a, b in self.merges)
 
     def place(self, token: AddedToken, token_id: int | None = None) -> None:
-        """Make a token an added one, with the id given, the one it has or the next free one."""
+        """Make a token an added token, with the given id, its present id or the next free one."""
         if not token.content or self.is_padding_word(token.content):
             return
         token_id = self.ids.get(token.content) if token_id is None else token_id
         token_id = max(self.tokens, default=-1) + 1 if token_id is None else token_id
         other = self.tokens.get(token_id, token.content)
         if other != token.content or self.ids.get(token.content, token_id) != token_id:
-            raise ValueError(f"the added token {token.content!r} has the id {token_id}, which is that of {other!r}")
+            raise ValueError(f"the added token {token.content!r} has the id {token_id}, which {other!r} has already")
         self.added[token_id] = token
         self.ids[token.content] = token_id
         self.tokens[token_id] = token.content
 
     def check_known(self, token: Token, name: str) -> str:
-        """Return the token, or its content, if it is in the vocabulary; if not, raise a ValueError with `name`."""
+        """Return the token, or its content, if it is in the vocabulary; otherwise raise a ValueError with `name`."""
         content: str = as_added_token(token).content
         if content not in self.ids:
-            raise ValueError(f"{name}={content!r} is not a known token; add_special_tokens({{{name!r}: ...}}) adds it")
+            raise ValueError(f"{name}={content!r} is unknown; add_special_tokens({{{name!r}: ...}}) adds it")
         return content
 
     def _add_if_new(self, token: AddedToken, name: str) -> str:
@@ -154,21 +154,21 @@ class TokenTable:
 
 
 def set_additional(tokenizer: Any, tokens: Iterable[Token] | None) -> None:
-    """Set the special tokens without a name, which are tokens of the vocabulary; None for unset."""
+    """Set the special tokens without a name, which must be in the vocabulary; None unsets them."""
     check_types({ADDITIONAL: tokens})
     table = tokenizer.table
     table.additional = None if tokens is None else [table.check_known(token, ADDITIONAL) for token in tokens]
 
 
 def add_tokens(tokenizer: Any, new_tokens: Any, special_tokens: bool = False) -> int:
-    """Add tokens, which are found in a text before it is split into words. Resize the model's embeddings afterwards.
+    """Add tokens that are found in a text before it is split into words. Resize the model's embeddings afterwards.
 
     Args:
-        new_tokens: a str, an AddedToken, or a list of them. An added token given again takes the new settings.
+        new_tokens: a str, an AddedToken, or a list of them. A token that was added before gets the new settings.
         special_tokens: make them special: skipped when decoding, and matched in the text before it is lower-cased.
 
     Returns:
-        The number of tokens by which the vocabulary grew.
+        The number of tokens added to the vocabulary.
     """
     size, is_one = len(tokenizer), isinstance(new_tokens, str) or hasattr(new_tokens, "content")
     for value in [new_tokens] if is_one else new_tokens:
@@ -186,18 +186,18 @@ def add_special_tokens(
     special_tokens_dict: Mapping[str, Token | Sequence[Token]],
     replace_additional_special_tokens: bool = True,
 ) -> int:
-    """Give names to tokens, and add those that are not in the vocabulary.
+    """Give names to tokens, and add tokens that are not in the vocabulary.
 
     Args:
         special_tokens_dict: `bos_token`, `eos_token`, `unk_token`, `sep_token`, `pad_token`, `cls_token` or
             `mask_token` -> a token; `additional_special_tokens` -> a list.
-        replace_additional_special_tokens: replace the list, rather than extend it.
+        replace_additional_special_tokens: replace the list instead of extending it.
 
     Returns:
-        The number of tokens by which the vocabulary grew.
+        The number of tokens added to the vocabulary.
 
     Raises:
-        ValueError: a name is not known, or its value is not a token.
+        ValueError: a name is unknown, or its value is not a token.
     """
     size, table = len(tokenizer), tokenizer.table
     for name, value in special_tokens_dict.items():
@@ -207,10 +207,12 @@ def add_special_tokens(
             table.additional = list(dict.fromkeys([*kept, *map(str, value)]))
         elif name in NAMES and (isinstance(value, str) or hasattr(value, "content")):
             token = as_added_token(value, special=True)
-            table.named[name] = token.content  # before `place`, which leaves out a token that only pads
+            table.named[name] = token.content  # before `place`, which ignores tokens that are used only for padding
             table.place(token)
             table.check_known(token, name)
         else:
-            raise SpecialTokenError(f"{name!r}: {value!r} names no special token of {', '.join([*NAMES, ADDITIONAL])}")
+            raise SpecialTokenError(
+                f"{name!r}: {value!r} is invalid; expected one of {', '.join([*NAMES, ADDITIONAL])}"
+            )
     tokenizer.update_reader()
     return len(tokenizer) - size

@@ -1,7 +1,7 @@
-"""Cleaning texts and splitting them into words, by the steps of transformers' CLIPTokenizerFast or of OpenAI's code.
+"""Cleaning texts and splitting them into words, with the steps of transformers' CLIPTokenizerFast or of OpenAI's code.
 
-Each step takes and returns a list of pieces: the texts of a whole call, the ids of added tokens that are found already,
-and a mark where each text ends.
+Each step takes and returns a list of pieces: the texts of a call, the ids of added tokens already found, and a marker
+at the end of each text.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tokenizers import AddedToken
 
-    # A text, the id of an added token, or a mark of the caller's.
+    # A text, the id of an added token, or a marker of the caller.
     Piece = Any
 
 Clean = Literal["hf", "openai"]
@@ -31,14 +31,14 @@ Clean = Literal["hf", "openai"]
 _SIGNS = (unicode.START_OF_TEXT, unicode.END_OF_TEXT)
 
 _SPACES = r"\s+"
-# The `tokenizers` library's own steps, for text that is not ASCII: its version of Unicode is not Python's.
+# The `tokenizers` library's own steps for non-ASCII text, because its Unicode version differs from Python's.
 CLEANING = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(_SPACES), " "), normalizers.Lowercase()])
-_RUNS = pre_tokenizers.Whitespace()  # of word characters, and of other visible ones
+_RUNS = pre_tokenizers.Whitespace()  # runs of word characters, and of other visible characters
 
 
 @cache
 def _compiled(pattern: str) -> Any:
-    """Compile a pattern when it is first used: compiling all of them at import would cost a tenth of a second."""
+    """Compile a pattern on first use, because compiling all of them at import would take a tenth of a second."""
     return regex.compile(pattern)
 
 
@@ -49,7 +49,7 @@ def splitter(pattern: str) -> pre_tokenizers.Split:
 
 
 def hf_clean(pieces: Iterable[Piece]) -> list[Piece]:
-    """Clean as CLIPTokenizerFast does: compose (NFC), collapse white space, lower-case."""
+    """Clean texts like CLIPTokenizerFast: compose (NFC), collapse white space, lower-case."""
     collapse, cleaned = _compiled(_SPACES).sub, list(pieces)
     for place, text in enumerate(cleaned):
         if isinstance(text, str):
@@ -58,7 +58,7 @@ def hf_clean(pieces: Iterable[Piece]) -> list[Piece]:
 
 
 def openai_clean(pieces: Iterable[Piece]) -> list[Piece]:
-    """Clean as OpenAI does: repair mojibake (ftfy), unescape HTML twice, collapse white space, lower-case."""
+    """Clean texts like OpenAI's code: repair mojibake (ftfy), unescape HTML twice, collapse white space, lower-case."""
     import ftfy
 
     collapse, cleaned = _compiled(_SPACES).sub, list(pieces)
@@ -84,13 +84,13 @@ def hf_words(pieces: Iterable[Piece], pattern: str = WORD_PATTERN) -> list[Piece
 
 
 def hf_words_around_signs(pieces: Iterable[Piece]) -> list[Piece]:
-    """Split texts into words, which also end before and after a sign; a sign itself is split into words."""
+    """Split texts into words that also end before and after a sign. A sign itself is split into words."""
     found = hf_words(pieces, WORDS_AND_SIGNS)
     return [word for one in found for word in (hf_words([one]) if one in _SIGNS else [one])]
 
 
 def openai_words(pieces: Iterable[Piece], signs: Mapping[str, int] | None = None) -> list[Piece]:
-    """Split texts cleaned by `openai_clean` into words; with `signs`, the two signs are words, and become their ids."""
+    """Split texts cleaned by `openai_clean` into words; with `signs`, the two signs are words and become their ids."""
     find = _compiled(f"(?i){WORD_PATTERN if signs is None else WORDS_AND_SIGNS}").findall
     ids, words = signs or {}, []
     for text in pieces:
@@ -104,9 +104,9 @@ def _is_word_character(text: str) -> bool:
 
 
 class AddedTokenFinder:
-    """Splitter of texts at added tokens: text to look for -> the id and the token.
+    """A splitter of texts at added tokens: the text to find -> the id and the token.
 
-    Of overlapping tokens the leftmost counts, and of those the longest.
+    Of overlapping tokens, the leftmost one counts; of those at the same position, the longest.
     """
 
     def __init__(self, tokens: Mapping[str, tuple[int, AddedToken]]) -> None:
@@ -114,9 +114,9 @@ class AddedTokenFinder:
         self._pattern = re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))))
 
     def split(self, pieces: Iterable[Piece], *, split_special_tokens: bool = False) -> list[Piece]:
-        """Return the ids of the tokens and the texts between them, of which none is empty.
+        """Return the ids of the tokens and the non-empty texts between them.
 
-        With `split_special_tokens`, special tokens are read as ordinary text.
+        With `split_special_tokens`, special tokens are treated as ordinary text.
         """
         if not self._tokens:
             return list(pieces)
@@ -145,10 +145,10 @@ class AddedTokenFinder:
 
 
 class TextReader:
-    """Splitter of texts into words and the ids of added tokens.
+    """A splitter of texts into words and the ids of added tokens.
 
-    Added tokens that are not `normalized` are found first; the rest is cleaned, and the others are found in it. With
-    clean="openai", the signs of start and end are no such tokens: they are words only where OpenAI's pattern splits
+    Added tokens that are not `normalized` are found first. The rest is cleaned, and the other tokens are found in it.
+    With clean="openai", the start and end signs are not such tokens: they are words only where OpenAI's pattern splits
     them off, unlike in "!!<|endoftext|>". With `signs_in_pattern` and clean="hf", words end before and after a sign.
     """
 
@@ -172,7 +172,7 @@ class TextReader:
         for token_id, token in sorted(added_tokens.items()):
             if token.content in signs:
                 continue
-            # Of two tokens that are the same once cleaned, the text can hold only one: the first.
+            # If two tokens are equal after cleaning, the text can contain only one of them: the first.
             if token.normalized:
                 cleaned.setdefault(str(self._clean([token.content])[0]), (token_id, token))
             else:

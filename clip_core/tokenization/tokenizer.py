@@ -1,6 +1,6 @@
-"""The common part of CLIPTokenizer and CLIPTokenizerFast: everything but the byte-pair encoding of a word.
+"""The common part of CLIPTokenizer and CLIPTokenizerFast: everything except the byte-pair encoding of a word.
 
-The methods in `specials`, `calls`, `decoding` and `files` are functions that take the tokenizer first.
+The methods from `specials`, `calls`, `decoding` and `files` are functions whose first argument is the tokenizer.
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ if TYPE_CHECKING:
     from clip_core.tokenization.text import Clean
     from clip_core.tokenization.vocabulary import StrPath
 
-# Not in `init_kwargs`, as in transformers.
+# These are not in `init_kwargs`, as in transformers.
 _NOT_KEPT = {"self", "kwargs", "tokenizer_object", "added_tokens_decoder"}
 
 _CACHED_WORDS, _LONGEST_CACHED_WORD = 100_000, 256
 
 
 class CLIPTokenizerBase:
-    """Tokenizer of CLIP; a subclass adds `_encode_word`, which returns the ids of a word.
+    """A tokenizer for CLIP. Subclasses add `_encode_word`, which returns the ids of a word.
 
     Args:
         vocab_file: vocab.json, or OpenAI's bpe_simple_vocab_16e6.txt, gzipped or not.
         merges_file: merges.txt, if `vocab_file` is a vocab.json.
-        tokenizer_file: tokenizer.json, instead of the other files.
-        unk_token: stands for what the vocabulary cannot write.
-        bos_token: begins each text.
+        tokenizer_file: tokenizer.json, used instead of the other files.
+        unk_token: replaces text that the vocabulary cannot represent.
+        bos_token: starts each text.
         eos_token: ends each text.
         pad_token: pads shorter texts. If it is an ordinary word, such as "!", it does nothing else.
-        errors: how decoding treats bytes that are not UTF-8, see `bytes.decode`.
-        clean: how text is cleaned and split: "hf" as in transformers' CLIPTokenizerFast, "openai" as in OpenAI's code,
-            for exactly its ids.
-        model_max_length: the longest row that the model takes; no limit by default, 77 with OpenAI's vocabulary file.
+        errors: how decoding treats bytes that are not UTF-8; see `bytes.decode`.
+        clean: how text is cleaned and split: "hf" as in transformers' CLIPTokenizerFast; "openai" as in OpenAI's code,
+            with exactly its ids.
+        model_max_length: the maximum row length of the model; no limit by default, 77 with OpenAI's vocabulary file.
         padding_side: "right" or "left".
         truncation_side: "right" or "left".
         clean_up_tokenization_spaces: remove the spaces before English punctuation when decoding.
-        split_special_tokens: read special tokens in a text as ordinary text.
-        model_input_names: the columns of a result by default.
-        name_or_path: where it was read from.
+        split_special_tokens: treat special tokens in a text as ordinary text.
+        model_input_names: the default columns of a result.
+        name_or_path: the folder, file or hub id that the tokenizer was loaded from.
         **kwargs: `sep_token`, `cls_token`, `mask_token`, `additional_special_tokens`, `extra_special_tokens` (name ->
-            token), `added_tokens_decoder` (id -> token); `tokenizer_object`, a `tokenizers.Tokenizer` in place of its
-            file; and anything else a tokenizer_config.json holds, which is kept and written back.
+            token), `added_tokens_decoder` (id -> token); `tokenizer_object`, a `tokenizers.Tokenizer` that replaces its
+            file; and any other entry of a tokenizer_config.json, which is kept and written back.
 
     Raises:
-        ValueError: the files are missing or damaged, or an argument is not valid.
+        ValueError: the files are missing or damaged, or an argument is invalid.
     """
 
     is_fast = False
@@ -94,7 +94,7 @@ class CLIPTokenizerBase:
     build_inputs_with_special_tokens = rows.build_inputs_with_special_tokens
     create_token_type_ids_from_sequences = calls.create_token_type_ids_from_sequences
     num_special_tokens_to_add = calls.num_special_tokens_to_add
-    # The most tokens of a text, or of a pair, that fit beside the special tokens.
+    # The maximum number of tokens of a text, or of a pair, beside the special tokens.
     max_len_single_sentence = property(lambda self: self.model_max_length - self.num_special_tokens_to_add())
     max_len_sentences_pair = property(lambda self: self.model_max_length - self.num_special_tokens_to_add(pair=True))
 
@@ -151,20 +151,20 @@ class CLIPTokenizerBase:
         self.split_special_tokens, self.model_input_names = split_special_tokens, list(model_input_names)
         self._processor_class, self.chat_template = kwargs.get("processor_class"), kwargs.get("chat_template")
         if methods := [name for name in kwargs if callable(getattr(type(self), name, None))]:
-            raise AttributeError(f"{methods[0]} is a method of {type(self).__name__}, and not a setting")
+            raise AttributeError(f"{methods[0]} is a method of {type(self).__name__}, not a setting")
         self._logged: set[str] = set()
         self.update_reader()
 
     def __getattr__(self, name: str) -> Any:
-        """Return a special token by its name, such as `bos_token`, or its id by the name with `_id`."""
+        """Return a special token by its name, such as `bos_token`, or its id by its name with `_id`."""
         table, token_name = self.__dict__.get("table"), name.removesuffix("_id")
-        if table is None or token_name not in table.named:  # there is no table while an object is unpickled
+        if table is None or token_name not in table.named:  # an object has no table while it is unpickled
             raise AttributeError(f"{type(self).__name__} has no {name!r}")
         token = table.named[token_name]
         return token if name == token_name else table.ids.get(token)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set a special token, by its name or by its id, to one of the vocabulary or to None; or any attribute."""
+        """Set a special token, by its name or id, to a token of the vocabulary or to None; or any other attribute."""
         table, token_name = self.__dict__.get("table"), name.removesuffix("_id")
         if table is None or token_name not in table.named:
             object.__setattr__(self, name, value)
@@ -180,18 +180,18 @@ class CLIPTokenizerBase:
     def __call__(self, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
         """Return the ids of texts, with the masks that a model takes.
 
-        A text longer than `model_max_length`, which the model would refuse, is returned whole unless `truncation` is
-        given; each tokenizer logs one warning of it.
+        A text longer than `model_max_length`, which the model does not accept, is returned in full unless `truncation`
+        is given. Each tokenizer logs one warning about this.
 
         Args:
             text: a text, a list of texts, or a list of pairs of texts.
             text_pair: the second text, or a list of them. CLIP was not trained on pairs.
-            add_special_tokens: begin each text with bos_token and end it with eos_token.
+            add_special_tokens: start each text with bos_token and end it with eos_token.
             padding: True or "longest" to pad to the longest row, "max_length" to pad to `max_length`, or False.
-            truncation: True or "longest_first" to cut the longer text of a pair first, "only_first", "only_second", or
-                False. None means False, or True if `max_length` is given without padding.
-            max_length: the length to cut at and to pad to, in tokens; `model_max_length` by default.
-            stride: with `return_overflowing_tokens`, how many tokens each row repeats of the one before.
+            truncation: True or "longest_first" to truncate the longer text of a pair first, "only_first",
+                "only_second", or False. None means False, or True if `max_length` is given without padding.
+            max_length: the length to truncate and pad to, in tokens; `model_max_length` by default.
+            stride: with `return_overflowing_tokens`, the number of tokens that each row repeats from the previous one.
             is_split_into_words: each text is a list of words, tokenized one by one.
             pad_to_multiple_of: pad to a multiple of this.
             padding_side: "right" or "left"; the tokenizer's setting by default.
@@ -199,27 +199,29 @@ class CLIPTokenizerBase:
                 TensorFlow and JAX. None for lists.
             return_token_type_ids: add `token_type_ids`, which are 0.
             return_attention_mask: add `attention_mask`, 0 where there is padding; True by default.
-            return_overflowing_tokens: return what is cut off as further rows, and `overflow_to_sample_mapping`, the
-                number of the text that each row is of.
-            return_special_tokens_mask: add `special_tokens_mask`, 1 where a token is padding or was put around a text.
-            return_offsets_mapping: add `offset_mapping`, the (start, end) of each token in its text as given; only
-                with CLIPTokenizerFast and clean="hf".
+            return_overflowing_tokens: return the truncated tokens as further rows, and `overflow_to_sample_mapping`,
+                the index of each row's text.
+            return_special_tokens_mask: add `special_tokens_mask`, 1 for padding and for tokens that were put around a
+                text.
+            return_offsets_mapping: add `offset_mapping`, the (start, end) of each token in the original text; only with
+                CLIPTokenizerFast and clean="hf".
             return_length: add `length`, the number of tokens of each row.
             verbose: log warnings.
-            split_special_tokens: read special tokens in the text as ordinary text.
+            split_special_tokens: treat special tokens in the text as ordinary text.
             **options: the keywords from `add_special_tokens` on.
 
         Raises:
-            NotImplementedError: offsets are asked for, and cannot be known.
-            TypeError: something is not a text.
-            ValueError: an argument is not valid, rows of different length are to be a tensor, or a text holds half of
-                a surrogate pair.
+            NotImplementedError: offsets are requested but not available.
+            TypeError: an item is not a text.
+            ValueError: an argument is invalid, rows of different lengths should form a tensor, or a text contains half
+                of a surrogate pair.
         """
         asked = CallOptions.settled(self, "__call__", options)
         if asked.return_offsets_mapping and not (self.is_fast and self.clean == "hf"):
             raise NotImplementedError(
-                "return_offsets_mapping needs CLIPTokenizerFast with clean='hf': CLIPTokenizer does not follow the "
-                "characters of a text, and OpenAI's steps rewrite it"
+                "return_offsets_mapping needs CLIPTokenizerFast with clean='hf': CLIPTokenizer does not track the "
+                "characters of a "
+                "text, and OpenAI's steps rewrite it"
             )
         repairs = self.clean == "openai"  # ftfy repairs halves of surrogate pairs
         pairs, is_batch = as_pairs(text, text_pair, words=asked.is_split_into_words, allow_surrogates=repairs)
@@ -227,7 +229,7 @@ class CLIPTokenizerBase:
         if options.get("max_length") is None and asked.truncation is None:
             longest = max(map(len, columns["input_ids"]))
             if longest > self.model_max_length:
-                message = "a text has %d tokens, more than the %d that the model takes; pass truncation=True to cut it"
+                message = "a text has %d tokens, but the model takes at most %d; pass truncation=True to truncate it"
                 self.warn_once(message, asked.verbose, longest, self.model_max_length)
         makes_rows = asked.return_overflowing_tokens and encodings is not None
         if not is_batch and asked.return_tensors is None and not makes_rows:
@@ -238,38 +240,36 @@ class CLIPTokenizerBase:
         return len(self.table.ids)
 
     def get_vocab(self) -> dict[str, int]:
-        """Return all tokens, added ones included, and their ids."""
+        """Return all tokens, including added ones, and their ids."""
         return dict(self.table.ids)
 
     def get_added_vocab(self) -> dict[str, int]:
-        """Return the ids of the added tokens, in their order."""
+        """Return the ids of the added tokens, in the order of the ids."""
         return {token.content: token_id for token_id, token in self.added_tokens_decoder.items()}
 
     vocab, added_tokens_encoder = property(get_vocab), property(get_added_vocab)
-    vocab_size = property(
-        lambda self: len(self.table.vocab)
-    )  # without the added ones, which `len(tokenizer)` counts too
+    vocab_size = property(lambda self: len(self.table.vocab))  # without added tokens, unlike `len(tokenizer)`
     added_tokens_decoder = property(lambda self: dict(sorted(self.table.added.items())))
 
     def update_reader(self) -> None:
-        """Rebuild the splitter of texts, and forget words; to be called after a token was added or named."""
+        """Rebuild the splitter of texts and clear the cache of words. Call this after a token was added or named."""
         self._words: dict[str, list[int]] = {}
         self._reader = TextReader(self.clean, self.table.added, self.table.ids, signs_in_pattern=self._signs_in_pattern)
 
     def warn_once(self, message: str, verbose: bool, *numbers: int) -> None:
-        """Log a warning unless it was logged before, if `verbose`. Takes the arguments of `logging.Logger.warning`."""
+        """Log a warning if `verbose`, but only once. Takes the arguments of `logging.Logger.warning`."""
         if verbose and message not in self._logged:
             self._logged.add(message)
             logging.getLogger(__name__).warning(message, *numbers)
 
     def _columns(self, pairs: Sequence[Pair], asked: CallOptions) -> tuple[dict[str, Any], list[Any] | None]:
-        """Return the columns of pairs of texts and, if the `tokenizers` library made them, its encodings."""
+        """Return the columns of pairs of texts and, if the `tokenizers` library computed them, its encodings."""
         return make_columns(self, self._ids(pairs, bool(asked.split_special_tokens)), asked), None
 
     def _ids(self, pairs: Sequence[Pair], split_special_tokens: bool) -> list[list[list[int]]]:
         """Return the ids of the one or two texts of each row, without special tokens around them."""
         rows: list[list[list[int]]] = []
-        pieces: list[Any] = []  # after those of each text stands the row that it belongs to
+        pieces: list[Any] = []  # the pieces of each text are followed by the index of its row
         for first, second in pairs:
             rows.append([])
             for text in (first,) if second is None else (first, second):

@@ -1,4 +1,4 @@
-"""Reading and writing the vocabulary of a byte-level byte-pair encoding, in each of its file formats."""
+"""Reading and writing the vocabulary of a byte-level byte-pair encoding, in all of its file formats."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MERGES_FILE = "merges.txt"
 TOKENIZER_FILE = "tokenizer.json"
 OPENAI_FILES = ("bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt")
 
-# OpenAI's file holds more merges than its vocabulary of 49,152 has room for: 256 bytes twice and two signs come first.
+# OpenAI's file contains more merges than its vocabulary of 49,152 uses: 256 bytes twice and two signs come first.
 _OPENAI_MERGES = 49152 - 256 - 2
 _MERGES_HEADER = "#version"
 
@@ -33,7 +33,7 @@ NORMALIZER = (
     {"type": "Lowercase"},
 )
 WORD_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-# Many files, those of OpenAI's checkpoints among them, keep the two signs whole in lower-cased text.
+# Many files, including those of OpenAI's checkpoints, keep the two signs intact in lower-cased text.
 WORDS_AND_SIGNS = rf"<\|startoftext\|>|<\|endoftext\|>|{WORD_PATTERN}"
 
 # Settings of a BPE model that CLIP does not use.
@@ -41,10 +41,10 @@ _OTHER_MODELS = ("dropout", "continuing_subword_prefix", "fuse_unk", "byte_fallb
 
 
 def read_text_steps(content: dict[str, Any], path: StrPath) -> bool:
-    """Return True if the pattern for words in a tokenizer.json names the two signs.
+    """Return True if the word pattern of a tokenizer.json names the two signs.
 
     Raises:
-        ValueError: it does not clean and split texts as CLIP's tokenizers do.
+        ValueError: the file does not clean and split texts like CLIP's tokenizers.
     """
     model, normalizer = content["model"], content.get("normalizer") or {}
     split, *rest = (content.get("pre_tokenizer") or {}).get("pretokenizers") or [{}]
@@ -58,7 +58,7 @@ def read_text_steps(content: dict[str, Any], path: StrPath) -> bool:
     }
     if wrong := [name for name, is_like in is_like_clip.items() if not is_like]:
         raise ValueError(
-            f"{path} is not that of a CLIP tokenizer: it has another {' and '.join(wrong)}. Pass from_slow=True to "
+            f"{path} is not from a CLIP tokenizer: it has a different {' and '.join(wrong)}. Pass from_slow=True to "
             "from_pretrained to read vocab.json and merges.txt instead, and apply CLIP's own steps"
         )
     return bool(split["pattern"] != patterns[0])
@@ -66,19 +66,19 @@ def read_text_steps(content: dict[str, Any], path: StrPath) -> bool:
 
 @dataclass
 class Vocabulary:
-    """Tokens and merges as a file holds them."""
+    """Tokens and merges as stored in a file."""
 
-    ids: dict[str, int]  # with added tokens only if the file lists them among the others
-    merges: list[tuple[str, str]]  # the pairs of tokens that merge into one, the first ranking highest
+    ids: dict[str, int]  # includes added tokens only if the file lists them with the others
+    merges: list[tuple[str, str]]  # the pairs of tokens that merge into one; the first has the highest rank
     added_tokens: dict[int, dict[str, Any]] = field(default_factory=dict)
     model_max_length: int = NO_MAX_LENGTH
-    signs_in_pattern: bool = False  # its tokenizer.json names the two signs in the pattern for words
+    signs_in_pattern: bool = False  # the word pattern of its tokenizer.json names the two signs
 
 
 def read_vocabulary(
     vocab_file: StrPath | None = None, merges_file: StrPath | None = None, tokenizer_file: Any = None
 ) -> Vocabulary:
-    """Read a vocabulary from tokenizer.json, else from OpenAI's file as `vocab_file` or vocab.json with merges.txt."""
+    """Read a vocabulary from tokenizer.json, otherwise from OpenAI's `vocab_file` or vocab.json and merges.txt."""
     if tokenizer_file is not None:
         return read_tokenizer_json(tokenizer_file)
     if vocab_file is not None and Path(vocab_file).suffix in {".gz", ".txt"}:
@@ -90,27 +90,27 @@ def read_vocabulary(
         return _checked(Vocabulary(ids, merges), merges_file)
     files = f"{VOCAB_FILE} and {MERGES_FILE} (vocab_file, merges_file), {TOKENIZER_FILE} (tokenizer_file)"
     wanted = f"{files} or OpenAI's {OPENAI_FILES[0]} (vocab_file)"
-    raise ValueError(f"a tokenizer needs {wanted}; given were {vocab_file=}, {merges_file=}")
+    raise ValueError(f"a tokenizer needs {wanted}; got {vocab_file=}, {merges_file=}")
 
 
 def read_openai_file(path: StrPath) -> Vocabulary:
-    """Read OpenAI's bpe_simple_vocab_16e6.txt, gzipped or not; the ids follow from the order of the merges."""
+    """Read OpenAI's bpe_simple_vocab_16e6.txt, gzipped or not. The order of the merges determines the ids."""
     lines = _lines(path, OPENAI_FILES[0])
     if _MERGES_HEADER not in lines[0]:
-        raise ValueError(f"{path} is not a {OPENAI_FILES[0]}: its first line should end in '{_MERGES_HEADER}: 0.2'")
+        raise ValueError(f"{path} is not a {OPENAI_FILES[0]}: its first line must end in '{_MERGES_HEADER}: 0.2'")
     merges = [_merge(line, path, number) for number, line in enumerate(lines[1 : _OPENAI_MERGES + 1], 2) if line]
     characters = list(BYTE_TO_CHARACTER.values())
     tokens = [*characters, *(character + END_OF_WORD for character in characters), *map("".join, merges)]
     ids = {token: place for place, token in enumerate([*tokens, START_OF_TEXT, END_OF_TEXT])}
-    return _checked(Vocabulary(ids, merges, model_max_length=77), path)  # as all models with this file
+    return _checked(Vocabulary(ids, merges, model_max_length=77), path)  # the limit of all models with this file
 
 
 def read_tokenizer_json(path: Any) -> Vocabulary:
-    """Read the vocabulary and the added tokens of a tokenizer.json, or of the `tokenizers.Tokenizer` that it holds."""
+    """Read the vocabulary and the added tokens of a tokenizer.json, or of the `tokenizers.Tokenizer` made from it."""
     content = json.loads(path.to_str()) if hasattr(path, "to_str") else read_json(path)
     model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, dict) or not {"vocab", "merges"} <= model.keys():
-        raise ValueError(f"{path} holds no byte-pair encoding, as a {TOKENIZER_FILE} of CLIP does")
+        raise ValueError(f"{path} contains no byte-pair encoding, unlike a {TOKENIZER_FILE} of CLIP")
     ids = _checked_ids(model["vocab"], path)
     signs_in_pattern = read_text_steps(content, path)
     merges = [_merge(merge, path, number) for number, merge in enumerate(model["merges"])]
@@ -119,7 +119,7 @@ def read_tokenizer_json(path: Any) -> Vocabulary:
 
 
 def vocabulary_contents(ids: dict[str, int], merges: list[tuple[str, str]]) -> dict[str, str]:
-    """Return the contents of a vocab.json, in the order of the ids, and of a merges.txt."""
+    """Return the content of a vocab.json, in the order of the ids, and of a merges.txt."""
     ordered = dict(sorted(ids.items(), key=lambda item: item[1]))
     vocab = json.dumps(ordered, ensure_ascii=False, indent=2) + "\n"
     return {VOCAB_FILE: vocab, MERGES_FILE: "\n".join([f"{_MERGES_HEADER}: 0.2", *map(" ".join, merges)]) + "\n"}
@@ -138,23 +138,23 @@ def _lines(path: StrPath, name: str) -> list[str]:
 def _merge(merge: Any, path: StrPath, number: int) -> tuple[str, str]:
     parts = merge.split() if isinstance(merge, str) else merge
     if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
-        raise ValueError(f"{path}: merge {number} is {merge!r}; it should be two tokens with a space between")
+        raise ValueError(f"{path}: merge {number} is {merge!r}; expected two tokens separated by a space")
     return parts[0], parts[1]
 
 
 def _checked_ids(ids: Any, path: StrPath) -> dict[str, int]:
     if not isinstance(ids, dict) or not all(type(value) is int and value >= 0 for value in ids.values()):
-        raise ValueError(f"{path} holds no vocabulary; it should map each token to its id")
+        raise ValueError(f"{path} contains no vocabulary; it must map each token to its id")
     if len(set(ids.values())) != len(ids):
         raise ValueError(f"{path} gives the same id to several tokens")
     return ids
 
 
 def _checked(vocabulary: Vocabulary, path: StrPath) -> Vocabulary:
-    """Return the vocabulary if it holds both tokens of every merge and the one that they form."""
+    """Return the vocabulary, after checking that it contains both tokens and the result of every merge."""
     ids = vocabulary.ids
     for first, second in vocabulary.merges:
         if not (first in ids and second in ids and first + second in ids):
             three = f"{first!r}, {second!r} and {first + second!r}"
-            raise ValueError(f"{path}: of the merge {three}, not all are in the vocabulary; do the files match?")
+            raise ValueError(f"{path}: the vocabulary lacks a token of the merge {three}; do the files match?")
     return vocabulary
