@@ -211,8 +211,6 @@ def add_special_tokens(
             table.place(token)
             table.check_known(token, name)
         else:
-            raise SpecialTokenError(
-                f"{name!r}: {value!r} is invalid; expected one of {', '.join([*NAMES, ADDITIONAL])}"
-            )
+            raise SpecialTokenError(f"{name!r}: {value!r} is invalid; give one of {', '.join([*NAMES, ADDITIONAL])}")
     tokenizer.update_reader()
     return len(tokenizer) - size
