@@ -126,7 +126,7 @@ def pad(
     return_tensors: TensorType | None = None,
     verbose: bool = True,
 ) -> BatchEncoding:
-    """Pad existing rows, and return the result; the given rows are not changed.
+    """Return existing rows with padding; the given rows are not changed.
 
     Takes the arguments of `CLIPTokenizerBase.__call__`, except that `return_tensors` is by default the framework of the
     ids, and `encoded_inputs`: the columns of one row or of a batch, as lists or arrays, or a list of such rows, as in a

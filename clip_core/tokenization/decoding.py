@@ -90,7 +90,7 @@ def batch_decode(tokenizer: Any, sequences: Any, *options: Any, **named: Any) ->
 
 
 def clean_up_tokenization(out_string: str) -> str:
-    """Remove the spaces before English punctuation and in English contractions, and return the text.
+    """Return the text without the spaces before English punctuation and in English contractions.
 
     Args:
         out_string: a decoded text.
