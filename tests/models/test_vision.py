@@ -8,6 +8,7 @@ import pytest
 from clip_core.modeling.inputs import ImageShapeError
 from support.configs import pixel_values, tiny_config
 from support.messages import naming
+from support.tolerances import DRAWN_WEIGHTS
 
 
 @pytest.fixture
@@ -67,6 +68,12 @@ def test_a_classifier_of_no_labels_gives_the_mean_patch(backend):
     model = backend.build("CLIPForImageClassification", tiny_config(num_labels=0))
     assert backend.forward(model, {"pixel_values": pixel_values()})["logits"].shape == (3, 36)
     assert not any(name.startswith("classifier") for name in backend.weights(model))
+
+
+def test_a_fresh_classifier_has_the_references_standard_deviation(backend):
+    config = tiny_config(num_labels=99)
+    weight = backend.weights(backend.build("CLIPForImageClassification", config))["classifier.weight"]
+    assert weight.std() == pytest.approx(config.initializer_factor * 36**-0.5, rel=DRAWN_WEIGHTS)
 
 
 @pytest.mark.parametrize("size", [(5, 30), (30, 5), (1, 1)])

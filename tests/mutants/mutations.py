@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# The files of a backend that compute numbers.
+FILES = ("attention", "layers", "text", "vision", "model", "plan", "loss")
 
 _SWAPPED_COMPARISONS: dict[type[ast.cmpop], list[type[ast.cmpop]]] = {
     ast.Eq: [ast.NotEq],
@@ -41,14 +43,28 @@ class Mutation:
     Attributes:
         function: the qualified name of the function or class in which the change is; "" at the module's level.
         line: the line of the change in the original.
+        code: that line of the original.
         change: the original code and the new one, as one line.
-        source: the source of the changed module.
+        original: the source of the module.
+        place: the index of the changed node among those that can be mutated.
+        choice: the index of the new node among its alternatives.
     """
 
     function: str
     line: int
+    code: str
     change: str
-    source: str
+    original: str
+    place: int
+    choice: int
+
+    @property
+    def source(self) -> str:
+        """Source of the changed module."""
+        tree = ast.parse(self.original)
+        target, _ = list(_places(tree))[self.place]
+        _Replace(target, _alternatives(target)[self.choice]).visit(tree)
+        return ast.unparse(ast.fix_missing_locations(tree))
 
 
 def mutations(source: str) -> Iterator[Mutation]:
@@ -56,15 +72,11 @@ def mutations(source: str) -> Iterator[Mutation]:
 
     Docstrings, strings, annotations, decorators, imports, errors and warnings affect no number and are left unchanged.
     """
-    tree = ast.parse(source)
-    for place, (node, function) in enumerate(_places(tree)):
+    lines = source.splitlines()
+    for place, (node, function) in enumerate(_places(ast.parse(source))):
+        code = lines[node.lineno - 1].strip()
         for choice, new in enumerate(_alternatives(node)):
-            changed = copy.deepcopy(tree)
-            target, _ = list(_places(changed))[place]
-            replaced = _alternatives(target)[choice]
-            _Replace(target, replaced).visit(changed)
-            ast.fix_missing_locations(changed)
-            yield Mutation(function, node.lineno, f"{_text(node)} -> {_text(new)}", ast.unparse(changed))
+            yield Mutation(function, node.lineno, code, f"{_text(node)} -> {_text(new)}", source, place, choice)
 
 
 def _places(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, str]]:

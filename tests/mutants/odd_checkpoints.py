@@ -15,8 +15,8 @@ _CHECKPOINTS: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any
     "both": ("CLIPModel", {}, {}, {}),
     "openai": (
         "CLIPModel",
-        {"eos_token_id": 2, "hidden_act": "quick_gelu", "pruned_heads": {1: [0, 3]}},
-        {"hidden_act": "quick_gelu", "pruned_heads": {0: [2]}},
+        {"eos_token_id": 2, "hidden_act": "quick_gelu", "pruned_heads": {1: [0, 3]}, "attention_dropout": 0.5},
+        {"hidden_act": "quick_gelu", "pruned_heads": {0: [2]}, "attention_dropout": 0.5},
         {},
     ),
     "eager": ("CLIPModel", {"hidden_act": "silu"}, {"hidden_act": "relu"}, {"attn_implementation": "eager"}),
@@ -30,6 +30,8 @@ _CHECKPOINTS: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any
     ),
     "features": ("CLIPForImageClassification", {}, {}, {"num_labels": 0}),
     "text": ("CLIPTextModel", {"hidden_act": "selu"}, {}, {}),
+    # More tokens than a prepared model takes at once.
+    "long text": ("CLIPTextModel", {"max_position_embeddings": 300}, {}, {}),
     "projected text": ("CLIPTextModelWithProjection", {"hidden_act": "swish"}, {}, {}),
     "vision": ("CLIPVisionModel", {}, {"hidden_act": "gelu"}, {}),
     "projected vision": ("CLIPVisionModelWithProjection", {}, {}, {}),

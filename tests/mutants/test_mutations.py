@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
 
 import pytest
-from mutants.mutations import mutations
-from mutants.survivors import reason_for, rows
+from mutants.mutations import FILES, mutations
+from mutants.survivors import matches, reason_for, rows
+
+ROOT = Path(__file__).parents[2]
 
 MODULE = '''
 """A docstring, 1."""
@@ -79,4 +82,10 @@ def test_a_statement_is_dropped_and_a_condition_decided():
 
 def test_every_survivor_has_a_reason_and_others_have_none():
     assert all(row["reason"] for row in rows())
-    assert reason_for("layers", "nothing.like_it", "1 -> 2") is None
+    assert reason_for("layers", next(mutations("x = 1"))) is None
+
+
+def test_every_survivor_is_a_mutation_that_exists():
+    files = [ROOT / f"clip_{backend}" / f"{file}.py" for backend in ("torch", "tf", "flax") for file in FILES]
+    found = [(path.stem, one) for path in files for one in mutations(path.read_text(encoding="utf-8"))]
+    assert [row for row in rows() if not any(matches(row, *one) for one in found)] == []
