@@ -60,7 +60,7 @@ class FlaxBackend:
     def train(self, model: Any, inputs: dict[str, np.ndarray], seed: int, **options: Any) -> dict[str, np.ndarray]:
         import jax
 
-        return flatten(model(**inputs, **options, train=True, dropout_rng=jax.random.key(seed)))
+        return flatten(model(**inputs, **options, train=True, dropout_rng=jax.random.key(seed, impl="rbg")))
 
     def gradients(
         self, model: Any, inputs: dict[str, np.ndarray], *, dropout_seed: int | None = None, **options: Any
@@ -68,7 +68,7 @@ class FlaxBackend:
         import jax
 
         if dropout_seed is not None:
-            options |= {"train": True, "dropout_rng": jax.random.key(dropout_seed)}
+            options |= {"train": True, "dropout_rng": jax.random.key(dropout_seed, impl="rbg")}
 
         def objective(params: Any) -> Any:
             output = model(**inputs, **options, params=params)
