@@ -220,8 +220,7 @@ class CLIPTokenizerBase:
         if asked.return_offsets_mapping and not (self.is_fast and self.clean == "hf"):
             raise NotImplementedError(
                 "return_offsets_mapping needs CLIPTokenizerFast with clean='hf': CLIPTokenizer does not track the "
-                "characters of a "
-                "text, and OpenAI's steps rewrite it"
+                "characters of a text, and OpenAI's steps rewrite it"
             )
         repairs = self.clean == "openai"  # ftfy repairs halves of surrogate pairs
         pairs, is_batch = as_pairs(text, text_pair, words=asked.is_split_into_words, allow_surrogates=repairs)
