@@ -29,9 +29,9 @@ def variants(class_name: str, config: AnyConfig, inputs: Mapping[str, np.ndarray
     if texts:
         ids, mask = (texts[name] for name in ("input_ids", "attention_mask"))
         reversed_positions = np.arange(ids.shape[1])[None, ::-1].copy()
-        found["padding"] = images | padded_otherwise(ids, mask)
-        found["no mask"] = images | {"input_ids": ids}
-        found["positions"] = images | texts | {"position_ids": reversed_positions}
+        # The main inputs' shapes and dtypes, so that JAX compiles nothing new.
+        found["padding"] = dict(inputs) | padded_otherwise(ids, mask)
+        found["positions"] = images | {"input_ids": ids, "position_ids": reversed_positions}
     few_texts = {name: array[:IMAGES] for name, array in texts.items()}
     if class_name == "CLIPForImageClassification":
         if config.num_labels:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.append(str(BENCHMARKS))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 import fresh
 
@@ -47,7 +46,7 @@ full = fresh.peak_memory()
 del held
 print(before, full, fresh.peak_memory())
 """
-    done = fresh.run("-c", f"import sys; sys.path.append({str(BENCHMARKS)!r})\n{program}")
+    done = fresh.run("-c", f"import sys; sys.path.append({str(Path(fresh.__file__).parent)!r})\n{program}")
     before, full, after = map(int, done.output.split())
     assert full >= before + before // 2
     assert after > before

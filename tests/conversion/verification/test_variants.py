@@ -14,7 +14,7 @@ from support.checkpoints import save_checkpoint
 from support.configs import pixel_values, tiny_config, token_ids
 from support.entries import part_of
 
-EVERY = ["padding", "no mask", "positions", "size", "dtypes"]
+EVERY = ["padding", "positions", "size", "dtypes"]
 BOTH = ["reference", "torch"]
 
 
@@ -28,7 +28,7 @@ def main_inputs(class_name):
     ("class_name", "names"),
     [
         ("CLIPModel", EVERY),
-        ("CLIPTextModel", ["padding", "no mask", "positions", "dtypes"]),
+        ("CLIPTextModel", ["padding", "positions", "dtypes"]),
         ("CLIPVisionModelWithProjection", ["size", "dtypes"]),
         ("CLIPForImageClassification", ["labels", "dtypes"]),
     ],

@@ -87,11 +87,13 @@ def test_stages_come_in_order_and_gradients_from_the_last_parameter(checkpoint):
     assert sorted(order, key=stages.index) == order
 
 
+@pytest.mark.usefixtures("without_variants")
 def test_a_train_step_brings_the_gradients_along_and_neither_comes_unasked(checkpoint):
     assert "gradient.logit_scale" in names(verify(checkpoint, frameworks=BOTH, train_step=True))
     assert not any(name.startswith(("gradient", "updated")) for name in names(verify(checkpoint, frameworks=BOTH)))
 
 
+@pytest.mark.usefixtures("without_variants")
 @pytest.mark.parametrize("to", ["torch", "tf", "flax", "open_clip"])
 def test_a_converted_checkpoint_is_its_original(checkpoint, tmp_path, to):
     convert(checkpoint, tmp_path / to, to)
@@ -133,6 +135,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.usefixtures("without_variants")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_a_copy_is_found_where_it_first_shows(checkpoint, fault):
     weights, config, stage = FAULTS[fault]
@@ -159,6 +162,7 @@ def test_another_preparation_of_pictures_is_found_in_the_pixels(checkpoint):
     assert verify(copy, against=checkpoint, frameworks=BOTH).first_drift == "pixel_values"
 
 
+@pytest.mark.usefixtures("without_variants")
 def test_one_layer_less_is_a_stage_that_is_missing(checkpoint):
     def without_last(arrays):
         for name in [name for name in arrays if name.startswith("text_model.encoder.layers.2.")]:
@@ -174,6 +178,7 @@ def test_one_layer_less_is_a_stage_that_is_missing(checkpoint):
     assert result.first_drift == "text.last_hidden_state"
 
 
+@pytest.mark.usefixtures("without_variants")
 def test_a_number_that_is_not_finite_is_a_fault(checkpoint):
     def spoilt(arrays):
         arrays["text_model.encoder.layers.1.mlp.fc2.bias"][3] = np.nan
@@ -188,6 +193,7 @@ def without_padding(text_plan):
     return lambda implementation, attention_mask, hidden_states: text_plan(implementation, None, hidden_states)
 
 
+@pytest.mark.usefixtures("without_variants")
 @pytest.mark.parametrize("framework", ["torch", "tf", "flax"])
 def test_a_dropped_pad_mask_is_found_in_the_framework_that_drops_it(checkpoint, monkeypatch, framework):
     module = __import__(f"clip_{framework}.text").text
@@ -197,6 +203,7 @@ def test_a_dropped_pad_mask_is_found_in_the_framework_that_drops_it(checkpoint, 
     assert (result.first_drift, result.suspect) == ("text.layers.0.attention", framework)
 
 
+@pytest.mark.usefixtures("without_variants")
 def test_a_wrong_epsilon_is_found_in_the_framework_that_has_it(checkpoint, monkeypatch):
     import clip_tf.layers
     import clip_tf.vision
@@ -210,6 +217,7 @@ def test_a_wrong_epsilon_is_found_in_the_framework_that_has_it(checkpoint, monke
     assert (result.first_drift, result.suspect) == ("vision.embeddings", "tf")
 
 
+@pytest.mark.usefixtures("without_variants")
 def test_a_transposed_kernel_is_found_in_the_framework_that_has_it(checkpoint, monkeypatch):
     import clip_tf.tensors
 
@@ -224,6 +232,7 @@ def test_a_transposed_kernel_is_found_in_the_framework_that_has_it(checkpoint, m
     assert (result.first_drift, result.suspect) == ("vision.layers.0.attention", "tf")
 
 
+@pytest.mark.usefixtures("without_variants")
 def test_a_step_without_weight_decay_is_found(checkpoint, monkeypatch):
     right = torch.optim.AdamW
     wrong = lambda groups, **options: right([{**group, "weight_decay": 0} for group in groups], **options)  # noqa: E731

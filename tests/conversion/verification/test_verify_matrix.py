@@ -53,6 +53,7 @@ def test_a_class_with_gradients_and_a_step_of_training(class_name, tmp_path):
     assert set(result.worst_of_groups()) == _seen_of(class_name)
 
 
+@pytest.mark.usefixtures("without_variants")
 @pytest.mark.parametrize(("class_name", "to"), CASES)
 def test_a_class_from_a_format(class_name, to, tmp_path):
     config = openai_config() if to == "openai" else odd_config(num_labels=5)
