@@ -33,12 +33,17 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 # The files that take longest, which start first, so that no process is left alone with one at the end.
 SLOW = (
-    "training/test_trainers.py",
-    "models/test_base.py",
-    "test_one_process.py",
-    "models/test_attention.py",
-    "models/test_text_features.py",
+    "conversion/verification/test_verify_full_size.py",
     "parity/test_models.py",
+    "training/test_trainers.py",
+    "models_flax/test_functional.py",
+    "models/test_base.py",
+    "conversion/verification/test_verify_matrix.py",
+    "models_tf/test_keras.py",
+    "models/test_attention.py",
+    "conversion/verification/test_verify.py",
+    "models/test_text_features.py",
+    "test_one_process.py",
     "training/test_flax_distributed.py",
     "training/test_torch_distributed.py",
     "training/test_tf_distributed.py",

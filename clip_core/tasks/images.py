@@ -70,7 +70,7 @@ def encode_images(
     )
     embeds = [batch.embeds for batch in batches]
     if not embeds:
-        raise ValueError("no image could be read; give at least one readable image")
+        raise ValueError("images contains no readable image; give at least one")
     return np.concatenate(embeds)
 
 

@@ -90,7 +90,7 @@ def test_a_full_disk_is_seen_before_anything_is_written(tmp_path, monkeypatch, e
         shutil.copytree(tmp_path / "source", tmp_path / "target")
     monkeypatch.setattr(writing.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**7 + 1000))
     before = content(tmp_path)
-    with pytest.raises(OSError, match=naming(tmp_path / "target", "10 MB")):
+    with pytest.raises(OSError, match=naming(tmp_path / "target", "10.0 MB")):
         convert(tmp_path / "source", tmp_path / "target", "flax", overwrite=True)
     assert content(tmp_path) == before
     assert (tmp_path / "target").exists() == exists
