@@ -47,6 +47,7 @@ def test_the_configuration_decides_what_an_encoder_returns(backend):
     states = backend.tensor(np.zeros((1, 5, model.config.hidden_size)), "float32")
     assert len(model.vision_model.encoder(states).hidden_states) == len(model.vision_model.encoder.layers) + 1
     assert model.vision_model.encoder(states, output_hidden_states=False).hidden_states is None
+    assert model.vision_model.encoder(states, output_attentions=False).attentions is None
 
 
 def test_the_eos_of_the_text_tower_is_the_configurations(backend):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # The class, and fields of the text, vision and full configurations. The first checkpoint detects most mutants.
 _CHECKPOINTS: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = {
-    "both": ("CLIPModel", {}, {}, {}),
+    "both": ("CLIPModel", {"hidden_act": "gelu_pytorch_tanh"}, {}, {}),
     "openai": (
         "CLIPModel",
         {"eos_token_id": 2, "hidden_act": "quick_gelu", "pruned_heads": {1: [0, 3]}, "attention_dropout": 0.5},
