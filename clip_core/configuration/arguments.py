@@ -98,21 +98,6 @@ def to_int(name: str, number: Any) -> int:
     return int(number)
 
 
-def check_lengths(asked: Any) -> None:
-    """Check the integers among the options of a tokenizer's call.
-
-    Args:
-        asked: the options, with `max_length`, `stride` and `pad_to_multiple_of`.
-
-    Raises:
-        ValueError: as in `check_integers`.
-    """
-    names = ("max_length", "stride", "pad_to_multiple_of")
-    for name in names:
-        if (value := getattr(asked, name)) is not None:
-            _check_integer(name, value, 0, math.inf)
-
-
 def shown(value: Any) -> str:
     """Return the type and the beginning of a value, for messages.
 

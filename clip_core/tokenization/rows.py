@@ -8,7 +8,7 @@ from itertools import repeat, starmap
 from operator import mul
 from typing import TYPE_CHECKING, Any, Literal
 
-from clip_core.configuration.arguments import check_lengths, shown
+from clip_core.configuration.arguments import check_integers, shown
 from clip_core.tokenization.unicode import check_surrogates
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ class CallOptions:
             unknown, has = min(given.keys() - cls.__dataclass_fields__), ", ".join(cls.__dataclass_fields__)
             raise TypeError(f"{type(tokenizer).__name__}.{method}() has no keyword {unknown!r}; it has {has}") from None
         if asked.stride or asked.max_length is not None or asked.pad_to_multiple_of is not None:
-            check_lengths(asked)
+            lengths = {name: (getattr(asked, name), 0) for name in ("max_length", "stride", "pad_to_multiple_of")}
+            check_integers(optional=True, most=float("inf"), **lengths)
         asked.padding_side = asked.padding_side or tokenizer.padding_side
         if asked.split_special_tokens is None:
             asked.split_special_tokens = tokenizer.split_special_tokens
