@@ -60,8 +60,8 @@ def missing_name(package: str, name: str) -> Exception:
         package: the backend.
         name: the name.
     """
-    # TFCLIPModel and FlaxCLIPModel begin with the name of the backend that has them.
-    kind = re.match(r"(\w+?)(?=CLIP|Auto)", name)
+    # TFCLIPModel, FlaxAutoModel and TFPreTrainedModel begin with the name of the backend that has them.
+    kind = re.match(r"(\w+?)(?=CLIP|Auto|PreTrained)", name)
     other = backend_packages().get(kind[0].lower()) if kind else None
     instead = _ELSEWHERE.get(name.removeprefix(kind[0]) if kind else name)
     if instead is None and other not in {None, package}:

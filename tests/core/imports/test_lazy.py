@@ -34,6 +34,8 @@ def test_a_name_of_transformers_is_refused_with_what_to_use(backend):
         ("clip_tf", "FlaxCLIPModel", "clip_flax"),
         ("clip_flax", "TFCLIPTextModel", "clip_tf"),
         ("clip_tf", "TFAutoModel", "CLIPModel"),
+        ("clip_tf", "TFPreTrainedModel", "CLIPPreTrainedModel"),
+        ("clip_flax", "FlaxPreTrainedModel", "CLIPPreTrainedModel"),
         ("clip_torch", "PretrainedConfig", "CLIPConfig"),
         ("clip_torch", "pipeline", "ZeroShotClassifier"),
     ],
