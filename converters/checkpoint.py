@@ -9,10 +9,12 @@ from clip_core.configuration.foreign import foreign_tensors
 from clip_core.hub import find_file, list_files, require_file
 from clip_core.hub.files import given_path, read_json
 from clip_core.hub.pointers import LFS_ADVICE, is_lfs_pointer
+from clip_core.hub.printing import printable
 from converters.formats import FORMATS, layouts
 from converters.formats.format import with_variant
 from converters.naming.names import bare_name, layout_of, to_canonical
 from converters.naming.rules import HUGGING_FACE
+from converters.tensors import check_names
 
 if TYPE_CHECKING:
     import os
@@ -214,9 +216,11 @@ def _read(path: Path, format_: Format) -> Mapping[str, TensorEntry]:
     if is_lfs_pointer(path):
         raise CheckpointError(f"{path}: {LFS_ADVICE}")
     try:
-        return format_.read(path)
+        entries = format_.read(path)
+        check_names(entries)
     except ValueError as error:
-        raise CheckpointError(f"{path} cannot be read as {format_.name}: {error}") from error
+        raise CheckpointError(f"{printable(path)} cannot be read as {format_.name}: {printable(error)}") from error
+    return entries
 
 
 def _read_shards(
@@ -226,17 +230,25 @@ def _read_shards(
     weight_map = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
         raise CheckpointError(f"{index} has no valid weight_map from tensors to shards; download it again")
+    by_shard: dict[str, list[str]] = {}
+    for name, shard in weight_map.items():
+        by_shard.setdefault(shard, []).append(name)
+    try:
+        check_names(weight_map)
+        check_names(by_shard)
+    except ValueError as error:
+        raise CheckpointError(f"{index}: {error}") from error
     layout = layout_of(weight_map, layouts())
     entries: dict[str, TensorEntry] = {}
     files = []
-    for shard in sorted(set(weight_map.values())):
+    for shard, names in sorted(by_shard.items()):
         path = find_file(source, shard, **options)
         if path is None:
             raise CheckpointError(f"{index.name} names {shard}, which is missing from {source}; download it, too")
         files.append(path)
         # In TensorFlow's format, names in the index have longer prefixes than in the shards.
         in_shard = {bare_name(layout, name): (name, entry) for name, entry in _read(path, format_).items()}
-        for name in (name for name, file in weight_map.items() if file == shard):
+        for name in names:
             if bare_name(layout, name) not in in_shard:
                 raise CheckpointError(f"{index.name} lists {name} in {shard}, but the shard does not contain it")
             name_in_shard, entry = in_shard[bare_name(layout, name)]

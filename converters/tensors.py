@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from clip_core.hub.printing import shortened
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 
 # In bytes. JAX and TensorFlow use memory with this alignment directly; they copy any other memory.
@@ -69,6 +71,54 @@ class TensorEntry:
         else:
             put(self.load(), target)
         return target
+
+
+# All tensors of a file may together need a multiple of its size: compressed, or sharing a storage.
+_LARGEST_EXPANSION, _ALWAYS_ALLOWED = 16, 2**20
+
+_MOST_AXES, _MOST_VALUES = 32, 2**48  # numpy's limit of axes before 2.0; more values than any disk has
+
+
+# Of a checkpoint; the largest CLIP has about 1,300.
+MOST_TENSORS = 10_000
+
+_LONGEST_NAME = 400
+
+
+def check_names(names: Collection[str]) -> None:
+    """Check the names of tensors or files in a file, which messages quote: not too many, short and printable.
+
+    Args:
+        names: the names.
+
+    Raises:
+        ValueError: one is not.
+    """
+    if len(names) > MOST_TENSORS:
+        raise ValueError(f"it names {len(names)} tensors; expected at most {MOST_TENSORS}")
+    for name in names:
+        if len(name) > _LONGEST_NAME or not name.isprintable():
+            raise ValueError(
+                f"it contains the name {shortened(name)}; a name has at most {_LONGEST_NAME} characters, all printable"
+            )
+
+
+def check_sizes(entries: Mapping[str, TensorEntry], file_size: int) -> None:
+    """Check that the tensors of a file do not need many times the bytes that the file has.
+
+    Args:
+        entries: the tensors.
+        file_size: the size of the file in bytes.
+
+    Raises:
+        ValueError: they need more, or one has a shape that no array has.
+    """
+    for name, entry in entries.items():
+        if len(entry.shape) > _MOST_AXES or math.prod(max(1, length) for length in entry.shape) > _MOST_VALUES:
+            raise ValueError(f"{shortened(name)} has the impossible shape {shortened(entry.shape)}")
+    needed = sum(entry.nbytes for entry in entries.values())
+    if needed > file_size * _LARGEST_EXPANSION + _ALWAYS_ALLOWED:
+        raise ValueError(f"its tensors need {needed} bytes, but the file has only {file_size}; download it again")
 
 
 def rearranged(

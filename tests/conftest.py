@@ -139,3 +139,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return places.get(path, len(SLOW)), -counts[path], first[path]
 
     items.sort(key=place)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests recorded by `record_property("figure", ...)`."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    figures = [
+        value for report in reports for name, value in getattr(report, "user_properties", ()) if name == "figure"
+    ]
+    for figure in figures:
+        terminalreporter.write_line(figure)

@@ -6,7 +6,7 @@ import math
 from operator import index
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from clip_core.configuration.checks import shortened
+from clip_core.hub.printing import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

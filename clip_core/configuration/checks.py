@@ -13,8 +13,6 @@ DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
-SHOWN_CHARACTERS = 80  # of a value in a message
-
 
 def dtype_name(dtype: Any) -> str | None:
     """Return the name of a dtype of torch, numpy, jax or TensorFlow, such as "float16"; a name is returned unchanged.
@@ -163,16 +161,6 @@ def with_int_keys(config: object, field: str, value: Mapping[Any, Any]) -> dict[
         raise ValueError(
             f"{type(config).__name__}: {field}={value!r} is invalid; it must be a dict whose keys are integers"
         ) from error
-
-
-def shortened(value: object) -> str:
-    """Return a text or path as error messages show it: its first 80 characters.
-
-    Args:
-        value: the text or path.
-    """
-    text = str(value)
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
 def _near_divisors(value: int, wanted: int) -> list[int]:

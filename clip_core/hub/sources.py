@@ -7,6 +7,7 @@ from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from clip_core.hub.files import given_path
+from clip_core.hub.printing import printable, shortened
 from clip_core.hub.repository import files_in_repository, first_in_repository
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _SHOWN_FILES = 12
+_LONGEST_NAME = 255  # bytes of a file's name, on all common systems
 
 
 def find_file(
@@ -38,7 +40,8 @@ def find_file(
 
     Raises:
         FileNotFoundError: if the folder, repository or revision does not exist, or the hub cannot be reached.
-        ValueError: if a name or the subfolder leads out of the source, or the source is not a valid hub id.
+        ValueError: if a name, the subfolder or a symbolic link leads out of the source, or the source is not a valid
+            hub id.
     """
     return _search(source, _as_names(names), options, exact=exact)[0]
 
@@ -98,11 +101,14 @@ def check_file_name(name: str) -> str:
         The name.
 
     Raises:
-        ValueError: if the name is empty or absolute, or leads out of the folder.
+        ValueError: if the name is empty, absolute or very long, or leads out of the folder.
     """
     as_path = PureWindowsPath(name)  # handles both separators, and drives
-    if not as_path.parts or as_path.anchor or ".." in as_path.parts or "\0" in name:
-        raise ValueError(f"{name!r} is not a file name inside a folder; give a relative one without '..'")
+    is_outside = not as_path.parts or as_path.anchor or ".." in as_path.parts or "\0" in name
+    if is_outside or any(len(part.encode("utf-8", "surrogatepass")) > _LONGEST_NAME for part in as_path.parts):
+        raise ValueError(
+            f"{shortened(repr(name))} is not a file name inside a folder; give a relative one without '..'"
+        )
     return name
 
 
@@ -137,7 +143,31 @@ def _search(
 
 
 def _first_in(folder: Path, names: list[str]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    for name in names:
+        path = folder / name
+        if path.is_file():
+            _check_inside(path, folder)
+            return path
+    return None
+
+
+def _check_inside(path: Path, folder: Path) -> None:
+    """Check that a file does not lie elsewhere, through a symbolic link.
+
+    A folder from a stranger could otherwise name any file of this machine, whose content a conversion would copy.
+    Links into the blobs of a download cache are allowed: its snapshots consist of them, and so do folders that older
+    releases of huggingface_hub filled.
+
+    Raises:
+        ValueError: it does.
+    """
+    real, inside = path.resolve(), folder.resolve()
+    is_blob = real.parent.name == "blobs" and real.parent.parent.name.startswith("models--")
+    if not real.is_relative_to(inside) and not is_blob:
+        raise ValueError(
+            f"{printable(path)} is a link to {printable(real)}, out of its folder; copy it, or give the folder or "
+            "the file that it leads to"
+        )
 
 
 def _hub_id(source: str | os.PathLike[str]) -> str:
@@ -167,4 +197,4 @@ def _what_is_there(source: str | os.PathLike[str], options: HubOptions) -> str:
     if not names:
         return "; it is empty"
     more = f" and {len(names) - _SHOWN_FILES} more" if len(names) > _SHOWN_FILES else ""
-    return f"; it contains {', '.join(names[:_SHOWN_FILES])}{more}"
+    return f"; it contains {', '.join(map(shortened, names[:_SHOWN_FILES]))}{more}"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from clip_core.configuration.checks import SHOWN_CHARACTERS, shortened
 from clip_core.hub.pointers import LFS_ADVICE, is_lfs_pointer
+from clip_core.hub.printing import SHOWN_CHARACTERS, shortened
 from clip_core.images.depth import is_deep, scaling_to_bytes
 from clip_core.processing.batch import framework_of, to_numpy
 from clip_core.processing.frameworks import by_package

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clip_core.configuration.arguments import check_integers, check_texts
-from clip_core.configuration.checks import shortened
+from clip_core.hub.printing import shortened
 from clip_core.modeling.trimming import rounded
 
 if TYPE_CHECKING:

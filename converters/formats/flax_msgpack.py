@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import ml_dtypes
 import msgpack
 import numpy as np
 
+from clip_core.hub.printing import shortened
+from converters.formats import safetensors
 from converters.formats.mapped import MappedFile
 from converters.formats.msgpack_walk import Extension, walk
-from converters.tensors import TensorEntry
+from converters.tensors import TensorEntry, check_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,6 +28,9 @@ _ARRAY, _NUMPY_SCALAR = 1, 3
 # Flax's marker of an array in pieces, and the maximum size of a piece in bytes.
 _CHUNKED = "__msgpack_chunked_array__"
 LARGEST_PIECE = 2**30
+
+# The dtypes by name; numpy would take any text as one, such as "V4" or "O".
+_DTYPES: dict[str, np.dtype] = {dtype.name: dtype for dtype in safetensors.DTYPES.values()}
 
 _Tree = dict[str, Any]
 
@@ -40,11 +44,13 @@ def read(path: Path) -> dict[str, TensorEntry]:
     file = MappedFile(path)
     try:
         tree = walk(file.part(0, file.size))
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, OverflowError) as error:
         raise ValueError(f"not a complete MessagePack file ({error}); download or save it again") from error
     if not isinstance(tree, dict):
         raise ValueError("expected a map of parameters, as in Flax's files")  # noqa: TRY004  the file is wrong
-    return dict(_leaves(tree, "", file))
+    entries = dict(_leaves(tree, "", file))
+    check_sizes(entries, file.size)
+    return entries
 
 
 def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
@@ -80,7 +86,7 @@ def _leaves(tree: _Tree, prefix: str, file: MappedFile) -> Iterator[tuple[str, T
 
 def _array(name: str, extension: Extension, file: MappedFile) -> TensorEntry:
     match walk(file.part(extension.start, extension.end)):
-        case [list(shape), str(dtype_name), Extension() as content]:
+        case [list(shape), str(dtype_name), Extension() as content] if all(map(_is_size, shape)):
             pass
         case _:
             raise ValueError(f"{name} is not an array in Flax's encoding")
@@ -98,10 +104,14 @@ def _array(name: str, extension: Extension, file: MappedFile) -> TensorEntry:
 
 
 def _array_in_pieces(name: str, tree: _Tree, file: MappedFile) -> TensorEntry:
-    pieces = [_array(name, tree["chunks"][str(number)], file) for number in range(len(tree["chunks"]))]
-    shape = tuple(tree["shape"][str(number)] for number in range(len(tree["shape"])))
+    chunks, sizes = (_in_turn(tree.get(key)) for key in ("chunks", "shape"))
+    if not all(isinstance(chunk, Extension) for chunk in chunks) or not all(map(_is_size, sizes)):
+        raise ValueError(f"{name} is not an array in pieces in Flax's encoding")
+    pieces, shape = [_array(name, chunk, file) for chunk in chunks], tuple(sizes)
     if math.prod(shape) != sum(math.prod(piece.shape) for piece in pieces) or not pieces:
         raise ValueError(f"{name} has shape {shape}, but the size of its pieces does not match")
+    if len({piece.dtype for piece in pieces}) > 1:
+        raise ValueError(f"{name} has pieces of several dtypes")
 
     def load() -> np.ndarray:
         return np.concatenate([piece.load().reshape(-1) for piece in pieces]).reshape(shape)
@@ -116,11 +126,22 @@ def _array_in_pieces(name: str, tree: _Tree, file: MappedFile) -> TensorEntry:
     return TensorEntry(shape, pieces[0].dtype, load, fill)
 
 
+def _in_turn(numbered: Any) -> list[Any]:
+    """Return the values of a map whose keys count from "0"; None for a missing one, and nothing for another value."""
+    return [numbered.get(str(number)) for number in range(len(numbered))] if isinstance(numbered, dict) else []
+
+
+def _is_size(number: Any) -> bool:
+    return type(number) is int and number >= 0
+
+
 def _dtype(name: str, dtype_name: str) -> np.dtype:
-    try:
-        return np.dtype(getattr(ml_dtypes, dtype_name, dtype_name))
-    except TypeError as error:
-        raise ValueError(f"{name} has the unknown dtype {dtype_name!r}") from error
+    dtype: np.dtype | None = _DTYPES.get(dtype_name)
+    if dtype is None:
+        raise ValueError(
+            f"{name} has the unknown dtype {shortened(repr(dtype_name))}; expected one of {', '.join(_DTYPES)}"
+        )
+    return dtype
 
 
 def _write_tree(file: BinaryIO, tree: _Tree) -> None:

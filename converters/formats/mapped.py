@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 # Parts in the same range of bytes share one map, because each map occupies a file descriptor.
 _STRETCH = 2**26
 
+# A large file with more holes than data is the beginning of a download.
+_ALWAYS_WHOLE, _MOST_HOLES, _BLOCK = 2**28, 16, 512
+
 
 class MappedFile:
     """A file that returns parts of itself as arrays of bytes.
@@ -27,12 +30,19 @@ class MappedFile:
 
     Args:
         path: the file.
+
+    Raises:
+        ValueError: most of a large file was never written.
     """
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         weakref.finalize(self, os.close, self._descriptor)
-        self.size = os.fstat(self._descriptor).st_size
+        status = os.fstat(self._descriptor)
+        self.size = status.st_size
+        stored = getattr(status, "st_blocks", 0) * _BLOCK  # 0 where the file system does not tell
+        if self.size > _ALWAYS_WHOLE and 0 < stored < self.size // _MOST_HOLES:
+            raise ValueError(f"of its {self.size} bytes only {stored} were written; download it again")
         self._reading = Lock()  # all threads share the descriptor's position
         self._maps: weakref.WeakValueDictionary[tuple[int, int], mmap.mmap] = weakref.WeakValueDictionary()
 
@@ -42,7 +52,7 @@ class MappedFile:
         Raises:
             ValueError: the file ends earlier.
         """
-        self._check(end)
+        self.check(end)
         if start >= end:
             return np.zeros(0, np.uint8)
         first, last = start // _STRETCH * _STRETCH, min(-(-end // _STRETCH) * _STRETCH, self.size)
@@ -59,7 +69,7 @@ class MappedFile:
             ValueError: the file ends earlier.
         """
         rest = array.reshape(-1).view(np.uint8).data
-        self._check(start + len(rest))
+        self.check(start + len(rest))
         with self._reading, open(self._descriptor, "rb", buffering=0, closefd=False) as file:
             file.seek(start)
             while rest:
@@ -68,6 +78,11 @@ class MappedFile:
                     raise ValueError(f"it was truncated to {file.tell()} bytes while being read")
                 rest = rest[count:]
 
-    def _check(self, end: int) -> None:
+    def check(self, end: int) -> None:
+        """Check that the file has at least `end` bytes.
+
+        Raises:
+            ValueError: it ends earlier.
+        """
         if end > self.size:
             raise ValueError(f"it is truncated: it has {self.size} bytes, but its header requires {end}")

@@ -24,6 +24,8 @@ class Extension(NamedTuple):
     end: int
 
 
+_MOST_VALUES = 100_000
+
 # First byte -> the kind of value, and the number of bytes that encode its length.
 _SIZED = {
     0xC4: ("binary", 1),
@@ -54,7 +56,7 @@ def walk(data: np.ndarray) -> Any:
         ValueError: the buffer ends inside the value, continues after it, or is not MessagePack.
     """
     try:
-        value, end = _value(data, 0)
+        value, end = _value(data, 0, [_MOST_VALUES])
     except IndexError as error:
         raise ValueError(f"it ends inside a value ({error})") from error
     if end != len(data):
@@ -62,20 +64,24 @@ def walk(data: np.ndarray) -> Any:
     return value
 
 
-def _value(data: np.ndarray, start: int) -> tuple[Any, int]:
+def _value(data: np.ndarray, start: int, left: list[int]) -> tuple[Any, int]:
+    """Return the value at a position, and the position after it. `left` holds the number of values still allowed."""
+    left[0] -= 1
+    if left[0] < 0:
+        raise ValueError(f"it contains more than {_MOST_VALUES} values; a CLIP checkpoint has a few thousand")
     kind, size, start = _head(data, start)
     if kind == "map":
         items = {}
         for _ in range(size):
-            key, start = _value(data, start)
+            key, start = _value(data, start, left)
             if not isinstance(key, str | int):
                 raise ValueError("a map has a key that is not a string")  # noqa: TRY004  the file is wrong
-            items[str(key)], start = _value(data, start)
+            items[str(key)], start = _value(data, start, left)
         return items, start
     if kind == "array":
         values = []
         for _ in range(size):
-            value, start = _value(data, start)
+            value, start = _value(data, start, left)
             values.append(value)
         return values, start
     end = start + size + (kind == "extension")

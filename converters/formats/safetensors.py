@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 
 from converters.formats.mapped import MappedFile
-from converters.tensors import TensorEntry
+from converters.tensors import TensorEntry, check_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +38,7 @@ DTYPES = {
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _LENGTH_BYTES = 8
+_LARGEST_HEADER = 2**22  # bytes; that of the largest CLIP has 150,000
 
 
 def read(path: Path) -> dict[str, TensorEntry]:
@@ -46,9 +47,12 @@ def read(path: Path) -> dict[str, TensorEntry]:
     Raises:
         ValueError: the file is not in the format, is truncated, or has a dtype that numpy lacks.
     """
-    header = _checked_header(path)
     file = MappedFile(path)
-    return {name: _entry(name, tensor, file, _LENGTH_BYTES + header.size) for name, tensor in header.tensors.items()}
+    header = _checked_header(path)
+    start = _LENGTH_BYTES + header.size
+    entries = {name: _entry(name, tensor, file, start) for name, tensor in header.tensors.items()}
+    check_sizes(entries, file.size)
+    return entries
 
 
 def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
@@ -91,13 +95,17 @@ class _Header(NamedTuple):
 def _checked_header(path: Path) -> _Header:
     from safetensors import SafetensorError, safe_open
 
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+    if _LARGEST_HEADER < size < path.stat().st_size:
+        raise ValueError(f"its header has {size} bytes; expected at most {_LARGEST_HEADER}")
     try:
         with safe_open(path, framework="np"):  # checks lengths, offsets, gaps and the end of the file
             pass
     except SafetensorError as error:
         raise ValueError(f"not a complete safetensors file ({error}); download or save it again") from error
     with path.open("rb") as file:
-        size = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+        file.seek(_LENGTH_BYTES)
         tensors = json.loads(file.read(size))
     return _Header(size, tensors, tensors.pop("__metadata__", None) or {})
 

@@ -6,16 +6,20 @@ tensors. A shard has only the tensors, listed in its attribute `layer_names`.
 
 from __future__ import annotations
 
+import math
 import re
+from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clip_core.hub.printing import shortened
 from converters.formats.mapped import MappedFile
-from converters.tensors import TensorEntry
+from converters.tensors import MOST_TENSORS, TensorEntry, check_sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     import h5py
@@ -29,20 +33,22 @@ _MODEL, _LAYER, _HEAD = "tfclip_model", "clip", "classifier"
 # HDF5 limits the size of attributes. Keras splits a longer one into several, with numbered names.
 _LARGEST_ATTRIBUTE = 64512
 
+_LARGEST_ITEM = 8  # bytes of a number
+_LONGEST_PATH = 1000  # bytes
+_SMALL, _RATIO = 2**16, 16  # a chunk may be that many times as large as the file, or as a small file
+
 
 def read(path: Path) -> dict[str, TensorEntry]:
     """Return the tensors of a single file or a shard; contiguous tensors are memory-mapped.
 
     Raises:
-        ValueError: the file is not HDF5, or is truncated.
+        ValueError: the file is not HDF5, is truncated, or has values that are not numbers in this file.
     """
     import h5py
 
-    try:
-        with h5py.File(path, "r") as file:
-            return _entries(file, path)
-    except (OSError, RuntimeError, KeyError, TypeError) as error:
-        raise ValueError(f"not a complete HDF5 file ({error}); download or save it again") from error
+    with _errors_in_words(), h5py.File(path, "r") as file:
+        _check_links(file)
+        return _entries(file, path)
 
 
 def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
@@ -112,23 +118,64 @@ def _write_names(group: h5py.Group, attribute: str, names: list[str]) -> None:
         group.attrs[f"{attribute}{number}"] = piece
 
 
+@contextmanager
+def _errors_in_words() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"not a complete HDF5 file ({error}); download or save it again") from error
+
+
+def _check_links(file: h5py.File) -> None:
+    """Check that all names in a file lead to something in it, and that there are not too many.
+
+    Raises:
+        ValueError: one is a soft or an external link, or there are too many.
+    """
+    import h5py
+
+    count = 0
+
+    def fault(name: bytes, link: Any) -> str | None:
+        """Return what is wrong with a link, which ends the visit. HDF5 lets no exception pass."""
+        nonlocal count
+        count += 1
+        shown = shortened(name.decode("utf-8", "replace"))
+        if count > MOST_TENSORS or len(name) > _LONGEST_PATH:
+            return f"it has more than {MOST_TENSORS} tensors and groups, or one with a very long name ({shown})"
+        is_link = link.type != h5py.h5l.TYPE_HARD
+        return f"{shown} is a link, possibly out of the file; save the tensor itself" if is_link else None
+
+    if (found := file.id.links.visit(fault, info=True)) is not None:
+        raise ValueError(found)
+
+
 def _entries(file: h5py.File, path: Path) -> dict[str, TensorEntry]:
     import h5py
 
     mapped = MappedFile(path)
     entries: dict[str, TensorEntry] = {}
 
+    @cache
+    def is_named(layer: str) -> bool:
+        return any(attribute.startswith("weight_names") for attribute in file[layer].attrs)
+
+    datasets: dict[str, h5py.Dataset] = {}
+
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
-            layer, _, rest = name.partition("/")
-            is_under_layer = any(attribute.startswith("weight_names") for attribute in file[layer].attrs)
-            entries[rest if is_under_layer else name] = _entry(item, path, mapped)
+            datasets[name] = item
 
     file.visititems(visit)
+    for name, dataset in datasets.items():
+        layer, _, rest = name.partition("/")
+        entries[rest if is_named(layer) else name] = _entry(dataset, path, mapped)
+    check_sizes(entries, mapped.size)
     return entries
 
 
 def _entry(dataset: h5py.Dataset, path: Path, mapped: MappedFile) -> TensorEntry:
+    _check_origin(dataset, mapped.size)
     name, shape, dtype, start = dataset.name, dataset.shape, dataset.dtype, dataset.id.get_offset()
     size = dataset.id.get_storage_size()
     if start is None or not dtype.isnative or size != dataset.size * dtype.itemsize:  # chunked or compressed
@@ -141,9 +188,25 @@ def _entry(dataset: h5py.Dataset, path: Path, mapped: MappedFile) -> TensorEntry
     return TensorEntry(shape, dtype, load, lambda array: mapped.read_into(array, start))
 
 
+def _check_origin(dataset: h5py.Dataset, file_size: int) -> None:
+    """Check that a dataset has numbers that the file contains.
+
+    HDF5 would read external storage and the sources of a virtual dataset from any file of this machine.
+    """
+    name, dtype = dataset.name, dataset.dtype
+    if dataset.is_virtual or dataset.id.get_create_plist().get_external_count():
+        raise ValueError(f"the values of {name} are in another file; save them in this one")
+    if dataset.shape is None or dtype.kind not in "biuf" or dtype.itemsize > _LARGEST_ITEM:
+        raise ValueError(f"{name} has dtype {dtype} and shape {dataset.shape}; expected an array of numbers")
+    if dataset.size and not dataset.id.get_storage_size():
+        raise ValueError(f"{name} has no values; save it again")
+    if dataset.chunks is not None and math.prod(dataset.chunks) * dtype.itemsize > max(file_size, _SMALL) * _RATIO:
+        raise ValueError(f"{name} has chunks of shape {dataset.chunks}, larger than the file; save it without chunks")
+
+
 def _read_one(path: Path, name: str) -> np.ndarray:
     import h5py
 
-    with h5py.File(path, "r") as file:
+    with _errors_in_words(), h5py.File(path, "r") as file:
         array = np.asarray(file[name])
     return array.astype(array.dtype.newbyteorder("="), copy=False)

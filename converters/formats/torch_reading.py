@@ -1,31 +1,29 @@
 """PyTorch's files (`torch.save`), read without PyTorch and without running code from a pickle.
 
 A file contains a pickle and the raw storages of its tensors: since PyTorch 1.6 in a zip archive, before that
-concatenated in one file. The pickle in OpenAI's TorchScript archives contains modules. The unpickler supports only
+concatenated in one file. The pickle in OpenAI's TorchScript archives contains modules. `PickleWalk` supports only
 tensors, plain containers and modules without their code. Any other object that a training script saved becomes a
-`Placeholder`. Nothing is imported or called, so a file cannot run code.
+`Made`. Nothing is imported or called, so a file cannot run code.
 """
 
 from __future__ import annotations
 
-import io
-import math
-import pickle
 import zipfile
-from collections import OrderedDict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-import numpy as np
+from io import BytesIO
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
 
 from converters.formats.mapped import MappedFile
-from converters.formats.placeholders import name_of_placeholder, placeholder_named
+from converters.formats.pickle_walk import LARGEST_PICKLE, Made, Name, PickleWalk
+from converters.formats.torch_storages import Storage, StoredTensor
 from converters.formats.torch_writing import STORAGE_DTYPES
-from converters.tensors import TensorEntry
+from converters.tensors import check_sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from converters.tensors import TensorEntry
 
 # The first pickle in a file from before PyTorch 1.6.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -36,30 +34,24 @@ _MOST_WRAPPERS = 3
 
 # The local header of a zip member: 30 bytes, then its name and extra field, whose lengths are at 26 and 28.
 _LOCAL_HEADER_SIZE, _LOCAL_HEADER_LENGTHS = 30, slice(26, 30)
+_ENCRYPTED = 1  # among a member's flags
+
+# Before each storage of an old file: the number of its values.
+_COUNT_SIZE = 8
+
+# TorchScript's markers of typed lists, in torch.jit._pickle.
+_TYPED = ["build_intlist", "build_tensorlist", "build_doublelist", "build_boollist", "build_tensor_from_id"]
+_TYPED += ["restore_type_tag"]
 
 
-@dataclass
-class _Storage:
-    """A storage that the pickle refers to, and the position of its bytes once that is known."""
+# Errors from a damaged file: zipfile raises NotImplementedError for an unknown compression.
+_DAMAGED = (UnpicklingError, zipfile.BadZipFile, LookupError, AttributeError, TypeError, RuntimeError, OSError)
 
-    key: str
-    dtype: np.dtype
-    file: MappedFile | None = None
-    start: int = 0
-    size: int = 0
+# Modules of a TorchScript archive may share submodules; the names of the tensors multiply at each level.
+_MOST_MODULES, _DEEPEST_MODULE = 50_000, 40
 
-    def of(self, count: int) -> MappedFile:
-        """Return the file, after checking that it contains the storage with at least `count` values.
-
-        Raises:
-            ValueError: the storage is missing or too small.
-        """
-        if self.file is None:
-            raise ValueError(f"the storage {self.key} is missing from the file")
-        there = self.size // self.dtype.itemsize
-        if count > there:
-            raise ValueError(f"the storage {self.key} has {there} values, but a tensor in it needs {count}")
-        return self.file
+# Bytes that zipfile may read at once: the archive's directory, with about 100 bytes for each member.
+_LARGEST_DIRECTORY = 2**22
 
 
 def read(path: Path) -> dict[str, TensorEntry]:
@@ -71,27 +63,19 @@ def read(path: Path) -> dict[str, TensorEntry]:
         ValueError: the file is not PyTorch's, is truncated, or contains no state dict.
     """
     try:
-        value = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
-        if isinstance(value, _ScriptModule):
-            return dict(_attributes(value, ""))
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        TypeError,
-        RecursionError,
-        zipfile.BadZipFile,
-    ) as error:
+        mapped = MappedFile(path)
+        value = _read_zip(path, mapped) if zipfile.is_zipfile(path) else _read_legacy(mapped)
+    except _DAMAGED as error:
         raise ValueError(f"not a complete file of PyTorch weights ({error}); download or save it again") from error
-    state_dict = _state_dict(value, _MOST_WRAPPERS)
-    if state_dict is None:
+    tensors = dict(_attributes(value)) if _is_module(value) else _state_dict(value, _MOST_WRAPPERS)
+    if tensors is None:
         raise ValueError(f"it contains {_described(value)}, but must contain a state dict")
-    return state_dict
+    entries = {name: tensor.entry(name) for name, tensor in tensors.items()}
+    check_sizes(entries, mapped.size)
+    return entries
 
 
-def _state_dict(value: Any, depth: int) -> dict[str, TensorEntry] | None:
+def _state_dict(value: Any, depth: int) -> Mapping[str, StoredTensor] | None:
     """Return the tensors of the innermost wrapped dict that has any, otherwise those of `value`; None if it has none.
 
     An empty dict is a state dict without tensors.
@@ -102,159 +86,179 @@ def _state_dict(value: Any, depth: int) -> dict[str, TensorEntry] | None:
         inner = _state_dict(value.get(wrapper), depth - 1)
         if inner:
             return inner
-    tensors = {name: entry for name, entry in value.items() if isinstance(entry, TensorEntry) and isinstance(name, str)}
-    return tensors if tensors or not any(map(name_of_placeholder, value.values())) else None
+    tensors = {name: tensor for name, tensor in value.items() if isinstance(tensor, StoredTensor)}
+    return tensors if tensors or not any(map(_full_name, value.values())) else None
+
+
+def _full_name(value: Any) -> str:
+    """Return the full name of a class or function in the pickle, or of an object's class; otherwise an empty string."""
+    name = value.name if isinstance(value, Made) else value
+    return name.full_name if isinstance(name, Name) else ""
 
 
 def _described(value: Any) -> str:
     """Describe the value found instead of a state dict."""
     inner = value.values() if isinstance(value, dict) else [value]
-    names = [name for item in inner if (name := name_of_placeholder(item))]
+    names = [name for item in inner if (name := _full_name(item))]
     if names:
         return f"{names[0]}, which is not a tensor; it was not loaded because that could run code"
-    return f"a {type(value).__name__}"
+    return f"a {type(value).__name__.lstrip('_')}"
 
 
-def _read_zip(path: Path) -> Any:
-    mapped = MappedFile(path)
-    try:
-        return _read_archive(path, mapped)
-    except (NotImplementedError, OSError) as error:  # an offset before the file's start, or an unknown compression
-        raise ValueError(f"not a complete file of PyTorch weights ({error}); download or save it again") from error
+class _Directory:
+    """A file for zipfile that reads no more than an archive's directory at once."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+
+    def read(self, size: int = -1) -> bytes:
+        """Read as a file does.
+
+        Raises:
+            ValueError: more was asked for than a directory may take.
+        """
+        if size > _LARGEST_DIRECTORY:
+            raise ValueError(f"the archive's directory takes {size} bytes; expected at most {_LARGEST_DIRECTORY}")
+        content: bytes = self._file.read(size if size >= 0 else _LARGEST_DIRECTORY)
+        return content
 
 
-def _read_archive(path: Path, mapped: MappedFile) -> Any:
-    with zipfile.ZipFile(path) as archive:
-        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        if not pickles:
-            raise ValueError("the archive has no data.pkl")
-        folder = pickles[0].removesuffix("data.pkl")
-        starts = {info.filename: info for info in archive.infolist()}
+def _read_zip(path: Path, mapped: MappedFile) -> Any:
+    with path.open("rb") as file, zipfile.ZipFile(_Directory(file)) as archive:
+        members = {info.filename: info for info in archive.infolist()}
+    pickles = [name for name in members if name.endswith("/data.pkl")]
+    if not pickles:
+        raise ValueError("the archive has no data.pkl")
+    folder = pickles[0].removesuffix("data.pkl")
 
-        def attach(storage: _Storage) -> None:
-            info = starts[f"{folder}data/{storage.key}"]
-            if info.compress_type != zipfile.ZIP_STORED:
-                raise ValueError(f"{info.filename} is compressed, which PyTorch does not support")
-            header = mapped.part(info.header_offset, info.header_offset + _LOCAL_HEADER_SIZE)
-            start = info.header_offset + _LOCAL_HEADER_SIZE + int(header[_LOCAL_HEADER_LENGTHS].view("<u2").sum())
-            storage.file, storage.start, storage.size = mapped, start, info.file_size
+    def place(name: str) -> tuple[int, int]:
+        """Return the start and the size of a member."""
+        info = members[name]
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
+            raise ValueError(f"{name} is compressed or encrypted, which PyTorch does not support; save it again")
+        header = mapped.part(info.header_offset, info.header_offset + _LOCAL_HEADER_SIZE)
+        start = info.header_offset + _LOCAL_HEADER_SIZE + int(header[_LOCAL_HEADER_LENGTHS].view("<u2").sum())
+        mapped.check(start + info.file_size)
+        return start, info.file_size
 
-        return _Unpickler(io.BytesIO(archive.read(pickles[0])), attach).load()
+    def attach(storage: Storage) -> None:
+        storage.start, storage.size = place(f"{folder}data/{storage.key}")
+        storage.file = mapped
+
+    start, size = place(pickles[0])
+    if size > LARGEST_PICKLE:
+        raise ValueError(f"its data.pkl has {size} bytes; expected at most {LARGEST_PICKLE}")
+    return _walk(attach).load(BytesIO(mapped.part(start, start + size).tobytes()))
 
 
-def _read_legacy(path: Path) -> Any:
-    storages: dict[str, _Storage] = {}
+def _read_legacy(mapped: MappedFile) -> Any:
+    storages: dict[str, Storage] = {}
 
-    def remember(storage: _Storage) -> None:
+    def remember(storage: Storage) -> None:
         storages[storage.key] = storage
 
-    with path.open("rb") as file:
-        magic = _Unpickler(file).load()
-        if magic != _LEGACY_MAGIC:
-            raise ValueError(f"expected the start of a PyTorch file, but found {_described(magic)}")
-        _Unpickler(file).load()  # the protocol's version
-        _Unpickler(file).load()  # byte order and type sizes of the writer's machine
-        value = _Unpickler(file, remember).load()
-        mapped = MappedFile(path)
-        for key in _Unpickler(file).load():
-            count = int.from_bytes(file.read(8), "little")
-            storage, start = storages[key], file.tell()
-            storage.file, storage.start, storage.size = mapped, start, count * storage.dtype.itemsize
-            if start + storage.size > mapped.size:
-                raise ValueError(f"it ends inside the storage {key}")
-            file.seek(storage.size, io.SEEK_CUR)
+    place = 0
+
+    def load(on_storage: Callable[[Storage], None] | None = None) -> Any:
+        """Load the next of the file's pickles, at `place`."""
+        nonlocal place
+        file = BytesIO(mapped.part(place, min(place + LARGEST_PICKLE, mapped.size)).tobytes())
+        value = _walk(on_storage).load(file)
+        place += file.tell()
+        return value
+
+    magic = load()
+    if magic != _LEGACY_MAGIC:
+        raise ValueError(f"expected the start of a PyTorch file, but found {_described(magic)}")
+    load()  # the protocol's version
+    load()  # byte order and type sizes of the writer's machine
+    value = load(remember)
+    keys = load()
+    for key in keys if type(keys) is list else ():
+        count = int.from_bytes(mapped.part(place, place + _COUNT_SIZE).tobytes(), "little")
+        storage = storages[key]
+        storage.file, storage.start, storage.size = mapped, place + _COUNT_SIZE, count * storage.dtype.itemsize
+        place = storage.start + storage.size
+        if place > mapped.size:
+            raise ValueError(f"it ends inside the storage {key}")
     return value
 
 
-class _ScriptModule:
-    """A module of a TorchScript archive, whose attributes the unpickler fills in."""
+def _is_module(value: Any) -> bool:
+    return isinstance(value, Made) and value.name.module.startswith("__torch__")
 
 
-def _attributes(module: _ScriptModule, prefix: str) -> Iterator[tuple[str, TensorEntry]]:
-    """Yield the tensors of a module and its submodules, by their names in the state dict."""
-    for name, value in vars(module).items():
-        if isinstance(value, TensorEntry):
-            yield f"{prefix}{name}", value
-        elif isinstance(value, _ScriptModule):
-            yield from _attributes(value, f"{prefix}{name}.")
+def _attributes(module: Made) -> Iterator[tuple[str, StoredTensor]]:
+    """Yield the tensors of a module and its submodules, by their names in the state dict.
+
+    Raises:
+        ValueError: the modules are nested too deeply, or are too many.
+    """
+    left = [("", module)]
+    for _ in range(_MOST_MODULES):
+        if not left:
+            return
+        prefix, module = left.pop()
+        if prefix.count(".") > _DEEPEST_MODULE:
+            break
+        inner = []
+        for name, value in module.attributes.items():
+            if isinstance(value, StoredTensor):
+                yield f"{prefix}{name}", value
+            elif _is_module(value):
+                inner.append((f"{prefix}{name}.", value))
+        left += reversed(inner)
+    raise ValueError(
+        f"its modules of PyTorch's TorchScript hold each other; expected at most {_MOST_MODULES}, nested "
+        f"{_DEEPEST_MODULE} deep"
+    )
 
 
-class _Unpickler(pickle.Unpickler):
-    """An unpickler of tensors, their storages and plain containers; everything else becomes a placeholder."""
+def _walk(on_storage: Callable[[Storage], None] | None = None) -> PickleWalk:
+    """Return a walk that builds tensors, and reports each new storage."""
+    storages: dict[str, Storage] = {}
 
-    def __init__(self, file: BinaryIO | io.BytesIO, on_storage: Callable[[_Storage], None] | None = None) -> None:
-        super().__init__(file, encoding="utf-8")
-        self.on_storage = on_storage
-        self.storages: dict[str, _Storage] = {}
+    def refer(reference: Any) -> Any:
+        kind, found, key = reference[:3] if type(reference) is tuple and len(reference) > 2 else (None,) * 3
+        if kind == "module" and isinstance(found, Name):  # before PyTorch 1.6: a class with its source code
+            return found
+        dtype = STORAGE_DTYPES.get(found.name) if isinstance(found, Name) and found.module == "torch" else None
+        if kind != "storage" or dtype is None or on_storage is None or type(key) is not str:
+            raise ValueError("it refers to an object that is not a storage")
+        if key not in storages:
+            storages[key] = Storage(key, dtype)
+            on_storage(storages[key])
+        if storages[key].dtype != dtype:
+            raise ValueError(f"it refers to the storage {key} by two dtypes")
+        return storages[key]
 
-    def find_class(self, module: str, name: str) -> Any:
-        if module == "torch" and name in STORAGE_DTYPES:
-            return STORAGE_DTYPES[name]
-        known = {
-            ("collections", "OrderedDict"): OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-            ("torch._utils", "_rebuild_parameter"): _parameter,
-            ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
-            ("torch._tensor", "_rebuild_from_type_v2"): _with_attributes,
-        }
-        if module.startswith("__torch__"):
-            return _ScriptModule
-        if module == "torch.jit._pickle":
-            return _first  # TorchScript's marker of typed lists
-        if module == "torch._utils" and name.startswith("_rebuild") and (module, name) not in known:
-            raise ValueError(f"it contains a tensor of an unsupported kind ({module}.{name}); save dense tensors")
-        return known.get((module, name)) or placeholder_named(module, name)
+    def with_attributes(rebuild: Any, _: Any, arguments: Any, *__: Any) -> Any:
+        """Return a tensor to which a program added attributes; PyTorch also stores its own subclasses this way."""
+        tensor = walk.call(rebuild, arguments)
+        if not isinstance(tensor, StoredTensor):
+            raise ValueError("it contains a tensor of an unsupported kind; save dense tensors")  # noqa: TRY004
+        return tensor
 
-    def persistent_load(self, pid: Any) -> Any:
-        kind, dtype, key, *_ = pid
-        if kind == "module" and name_of_placeholder(dtype):  # before PyTorch 1.6: a class with its source code
-            return dtype
-        if kind != "storage" or not isinstance(dtype, np.dtype) or self.on_storage is None:
-            raise ValueError(f"it refers to {pid!r}, which is not a storage")
-        if key not in self.storages:
-            self.storages[key] = _Storage(key, dtype)
-            self.on_storage(self.storages[key])
-        return self.storages[key]
+    def check_name(name: Name) -> None:
+        is_known = (name.module, name.name) in makers
+        if name.module == "torch._utils" and name.name.startswith("_rebuild") and not is_known:
+            raise ValueError(f"it contains a tensor of an unsupported kind ({name.full_name}); save dense tensors")
 
-
-def _tensor(storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> TensorEntry:
-    numbers = (offset, *shape, *stride)
-    # Negative values would lead to memory outside of the storage.
-    if len(shape) != len(stride) or not all(isinstance(number, int) and number >= 0 for number in numbers):
-        raise ValueError(f"it contains a tensor of the impossible shape {shape}, stride {stride} and offset {offset}")
-
-    width = storage.dtype.itemsize
-    last = sum((length - 1) * step for length, step in zip(shape, stride, strict=True))
-    start, count = offset * width, 0 if 0 in shape else last + 1
-    strides = tuple(step * width for step in stride)
-
-    def load() -> np.ndarray:
-        file = storage.of(offset + count)
-        values = file.part(storage.start + start, storage.start + start + count * width).view(storage.dtype)
-        return np.lib.stride_tricks.as_strided(values, shape, strides)
-
-    def fill(array: np.ndarray) -> None:
-        storage.of(offset + count).read_into(array, storage.start + start)
-
-    return TensorEntry(tuple(shape), storage.dtype, load, fill if _in_order(shape, stride) else None)
+    makers: dict[tuple[str, str], Callable[..., Any]] = {
+        ("collections", "OrderedDict"): _ordered_dict,
+        ("torch._utils", "_rebuild_tensor_v2"): lambda *stated: StoredTensor(*stated[:4]),
+        ("torch._utils", "_rebuild_parameter"): _first,
+        ("torch._utils", "_rebuild_parameter_with_state"): _first,
+        ("torch._tensor", "_rebuild_from_type_v2"): with_attributes,
+    }
+    makers |= {("torch.jit._pickle", name): _first for name in _TYPED}
+    walk = PickleWalk(makers, refer, check_name)
+    return walk
 
 
-def _in_order(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
-    """Return True if the strides are those of a contiguous array."""
-    steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    return all(step == found for length, step, found in zip(shape, steps, stride, strict=True) if length > 1)
-
-
-def _parameter(data: TensorEntry, *_: Any) -> TensorEntry:
-    return data
-
-
-def _with_attributes(rebuild: Any, _: Any, arguments: tuple[Any, ...], *__: Any) -> TensorEntry:
-    """Return a tensor to which a program added attributes; PyTorch also stores its own subclasses this way."""
-    if rebuild not in (_tensor, _parameter):
-        raise ValueError("it contains a tensor of an unsupported kind; save dense tensors")
-    tensor: TensorEntry = rebuild(*arguments)
-    return tensor
+def _ordered_dict(pairs: Any = (), *_: Any) -> dict[str, Any]:
+    return {key: value for key, value in pairs if type(key) is str}
 
 
 def _first(value: Any, *_: Any) -> Any:

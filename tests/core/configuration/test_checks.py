@@ -1,13 +1,10 @@
-"""Checks of arguments, and values shortened for messages."""
+"""Checks of arguments."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 from clip_core.configuration.arguments import check_integers
-from clip_core.configuration.checks import SHOWN_CHARACTERS, shortened
 from support.messages import naming
 
 
@@ -16,10 +13,3 @@ def test_the_first_argument_that_is_too_small_is_named_with_the_least():
     check_integers(optional=True, num_threads=(None, 1))
     with pytest.raises(ValueError, match=naming("top_k=2", 3)):
         check_integers(batch_size=(1, 1), top_k=(2, 3), seed=(-1, 0))
-
-
-def test_a_long_value_is_shown_by_its_beginning():
-    whole = "x" * SHOWN_CHARACTERS
-    assert shortened(whole) == whole
-    assert shortened(whole + "y") == f"{whole}..."
-    assert shortened(Path("a/b.png")) == "a/b.png"

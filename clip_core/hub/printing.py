@@ -1,0 +1,31 @@
+"""Texts from files as messages print them: short, and on one line."""
+
+from __future__ import annotations
+
+SHOWN_CHARACTERS = 80  # of a value in a message
+LONGEST_REASON = 500  # of another error's message
+
+
+def shortened(value: object) -> str:
+    """Return a text or path as error messages show it: its first 80 characters.
+
+    Args:
+        value: the text or path.
+    """
+    return printable(value, SHOWN_CHARACTERS)
+
+
+def printable(value: object, most: int = LONGEST_REASON) -> str:
+    """Return a text from a file as messages print it: on one line, cut, with control characters escaped.
+
+    A terminal would obey control characters; format characters can turn the rest of a line around.
+
+    Args:
+        value: the text, path or error.
+        most: the number of characters to keep.
+    """
+    text = str(value)
+    text = text if len(text) <= most else f"{text[:most]}..."
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
