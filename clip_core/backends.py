@@ -25,6 +25,7 @@ __all__ = [
     "BrokenLibraryError",
     "Encoder",
     "Loader",
+    "NotInstalledError",
     "Tracer",
     "TrainerFactory",
     "backend_names",
@@ -36,6 +37,33 @@ GROUP = "clip_zoo.backends"
 
 class BrokenLibraryError(ImportError):
     """A library that is installed but fails to import."""
+
+
+class NotInstalledError(ModuleNotFoundError):
+    """An error for a framework, or a package that it needs, that is not installed.
+
+    Attributes:
+        missing: the missing package, and that it is missing.
+    """
+
+    missing = ""
+
+    @classmethod
+    def of(cls, package: str, extra: str, error: ModuleNotFoundError) -> NotInstalledError:
+        """Return the error for a package of ours.
+
+        Args:
+            package: the package, or a description of it.
+            extra: the extra of clip-zoo that installs the framework.
+            error: the error from importing it.
+        """
+        if isinstance(error, NotInstalledError):
+            missing = error.missing
+        else:  # jax raises the error without a name if jaxlib is missing
+            missing = f"{error.name}, which is not installed" if error.name else f"a package that is missing ({error})"
+        new = cls(f"{package} needs {missing}: pip install 'clip-zoo[{extra}]'", name=error.name)
+        new.missing = missing
+        return new
 
 
 class Encoder(Protocol):
@@ -204,7 +232,7 @@ def load_backend(name: str) -> Backend:
 
     Raises:
         ValueError: if no backend has this name.
-        ImportError: if its framework is not installed.
+        NotInstalledError: if its framework is not installed.
         BrokenLibraryError: if it is installed but fails to import.
     """
     found = [point for point in entry_points(group=GROUP) if point.name == name]
@@ -215,9 +243,9 @@ def load_backend(name: str) -> Backend:
     try:
         backend: Backend = found[0].load()
     except ModuleNotFoundError as error:
-        # jax raises the error without a name if jaxlib is missing.
-        missing = f"{error.name}, which is not installed" if error.name else f"a package that is missing ({error})"
-        raise ImportError(f"the backend {name!r} needs {missing}: pip install 'clip-zoo[{name}]'") from error
+        raise NotInstalledError.of(f"the backend {name!r}", name, error) from error
     except Exception as error:
+        if isinstance(error, ImportError) and error.name == backend_packages()[name]:
+            raise  # the package itself refuses an unsuitable setting
         raise BrokenLibraryError(f"the backend {name!r} cannot be imported: {type(error).__name__}: {error}") from error
     return backend

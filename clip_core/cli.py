@@ -158,7 +158,8 @@ def _exit_code(arguments: list[str]) -> int:
             told = f"{library} is installed but cannot be imported; reinstall it, or install another release: {error}"
             print(f"clip-zoo: {told}", file=sys.stderr)  # noqa: T201
             return BROKEN_LIBRARY
-        print(f"clip-zoo: {_naming_the_option(str(error), arguments)}", file=sys.stderr)  # noqa: T201
+        message = str(getattr(error, "summary", error))
+        print(f"clip-zoo: {_naming_the_option(message, arguments)}", file=sys.stderr)  # noqa: T201
         return BAD_INPUT
     except KeyboardInterrupt:
         return 130  # the shell's code for a command ended by Ctrl-C
@@ -195,7 +196,7 @@ def _failed_import(error: BaseException) -> str | None:
 
 
 def _naming_the_option(message: str, arguments: list[str]) -> str:
-    """Put the options that were typed in place of the library's arguments in an error or a warning.
+    """Put the options that were typed in place of the library's arguments in an error or a warning of one line.
 
     Args:
         message: its message.
@@ -208,7 +209,7 @@ def _naming_the_option(message: str, arguments: list[str]) -> str:
         for text in (word, word.partition("=")[2]):
             if len(text.splitlines()) > 1:  # a message stays one line, whatever was typed
                 message = message.replace(text, repr(text)[1:-1])
-    return message
+    return " ".join(message.split("\n"))  # messages of other libraries may have several
 
 
 if __name__ == "__main__":

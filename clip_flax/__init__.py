@@ -10,27 +10,32 @@ The names in `__all__` are public; the modules are internal.
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from jax.export import register_pytree_node_serialization
-from jax.tree_util import register_dataclass
-
 import clip_core
 import clip_core.imports.shadowing  # before the first import from `converters`
+from clip_core.backends import NotInstalledError
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from clip_core.imports.lazy import missing_name
 from clip_core.modeling.outputs import OUTPUT_CLASSES
-from clip_flax.linen import (
-    MODULE_CLASSES,
-    FlaxCLIPForImageClassificationModule,
-    FlaxCLIPModule,
-    FlaxCLIPTextModelWithProjectionModule,
-    FlaxCLIPTextModule,
-    FlaxCLIPVisionModelWithProjectionModule,
-    FlaxCLIPVisionModule,
-)
-from clip_flax.model import CLIPModel
-from clip_flax.pretrained import CLIPPreTrainedModel
-from clip_flax.text import CLIPTextModel, CLIPTextModelWithProjection
-from clip_flax.vision import CLIPForImageClassification, CLIPVisionModel, CLIPVisionModelWithProjection
+
+try:
+    from jax.export import register_pytree_node_serialization
+    from jax.tree_util import register_dataclass
+
+    from clip_flax.linen import (
+        MODULE_CLASSES,
+        FlaxCLIPForImageClassificationModule,
+        FlaxCLIPModule,
+        FlaxCLIPTextModelWithProjectionModule,
+        FlaxCLIPTextModule,
+        FlaxCLIPVisionModelWithProjectionModule,
+        FlaxCLIPVisionModule,
+    )
+    from clip_flax.model import CLIPModel
+    from clip_flax.pretrained import CLIPPreTrainedModel
+    from clip_flax.text import CLIPTextModel, CLIPTextModelWithProjection
+    from clip_flax.vision import CLIPForImageClassification, CLIPVisionModel, CLIPVisionModelWithProjection
+except ModuleNotFoundError as error:
+    raise NotInstalledError.of(__name__, "flax", error) from None
 
 if TYPE_CHECKING:
     from clip_core import (

@@ -7,20 +7,34 @@ Example:
 The names in `__all__` are public; the modules are internal.
 """
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import optree
-
 import clip_core
 import clip_core.imports.shadowing  # before the first import from `converters`
+from clip_core.backends import NotInstalledError
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from clip_core.imports.lazy import missing_name
 from clip_core.modeling.outputs import OUTPUT_CLASSES
-from clip_tf.model import CLIPModel
-from clip_tf.pretrained import CLIPPreTrainedModel
-from clip_tf.text import CLIPTextModel, CLIPTextModelWithProjection
-from clip_tf.vision import CLIPForImageClassification, CLIPVisionModel, CLIPVisionModelWithProjection
+
+try:
+    import optree
+
+    from clip_tf.model import CLIPModel
+    from clip_tf.pretrained import CLIPPreTrainedModel
+    from clip_tf.text import CLIPTextModel, CLIPTextModelWithProjection
+    from clip_tf.vision import CLIPForImageClassification, CLIPVisionModel, CLIPVisionModelWithProjection
+except (ModuleNotFoundError, ValueError) as error:
+    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":  # of another framework, which may be absent
+        raise ImportError(
+            f"{__name__} needs Keras on TensorFlow; unset the environment variable KERAS_BACKEND, which is "
+            f"{os.environ['KERAS_BACKEND']!r}",
+            name=__name__,
+        ) from None
+    if isinstance(error, ModuleNotFoundError):
+        raise NotInstalledError.of(__name__, "tf", error) from None
+    raise
 
 if TYPE_CHECKING:
     from clip_core import (

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 if keras.backend.backend() != "tensorflow":
     raise ImportError(
-        f"clip_tf needs Keras on TensorFlow, but Keras runs on {keras.backend.backend()!r}; set the environment "
-        'variable KERAS_BACKEND=tensorflow (or "backend": "tensorflow" in ~/.keras/keras.json) before keras is '
-        "imported, or use the package of your framework: clip_torch or clip_flax"
+        f"clip_tf needs Keras on TensorFlow, but Keras runs on {keras.backend.backend()!r}; unset the environment "
+        'variable KERAS_BACKEND or set KERAS_BACKEND=tensorflow (or "backend": "tensorflow" in ~/.keras/keras.json) '
+        "before keras is imported, or use the package of your framework: clip_torch or clip_flax",
+        name="clip_tf",
     )
 
 

@@ -9,18 +9,23 @@ The names in `__all__` are public; the modules are internal.
 
 from typing import TYPE_CHECKING, Any
 
-from torch.export import register_dataclass
-
 import clip_core
 import clip_core.imports.shadowing  # before the first import from `converters`
+from clip_core.backends import NotInstalledError
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from clip_core.imports.lazy import missing_name
 from clip_core.modeling.outputs import OUTPUT_CLASSES
-from clip_torch.bridge import from_transformers, to_transformers
-from clip_torch.model import CLIPModel
-from clip_torch.pretrained import CLIPPreTrainedModel
-from clip_torch.text import CLIPTextModel, CLIPTextModelWithProjection
-from clip_torch.vision import CLIPForImageClassification, CLIPVisionModel, CLIPVisionModelWithProjection
+
+try:
+    from torch.export import register_dataclass
+
+    from clip_torch.bridge import from_transformers, to_transformers
+    from clip_torch.model import CLIPModel
+    from clip_torch.pretrained import CLIPPreTrainedModel
+    from clip_torch.text import CLIPTextModel, CLIPTextModelWithProjection
+    from clip_torch.vision import CLIPForImageClassification, CLIPVisionModel, CLIPVisionModelWithProjection
+except ModuleNotFoundError as error:
+    raise NotInstalledError.of(__name__, "torch", error) from None
 
 if TYPE_CHECKING:
     from clip_core import (

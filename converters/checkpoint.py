@@ -39,7 +39,18 @@ class CheckpointError(ValueError, RuntimeError):
     """An error about a checkpoint that cannot be read or does not fit the model.
 
     It is also a RuntimeError, like the errors of PyTorch and transformers for weights that do not fit.
+
+    Args:
+        message: the message.
+        summary: the message in one line; None if the message is one.
+
+    Attributes:
+        summary: the message in one line.
     """
+
+    def __init__(self, message: str, summary: str | None = None) -> None:
+        super().__init__(message)
+        self.summary = message if summary is None else summary
 
 
 class Checkpoint(Mapping[str, "np.ndarray"]):

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clip_core import ZeroShotClassifier
-from clip_core.backends import backend_names
+from clip_core.backends import NotInstalledError, backend_names
 from clip_core.commands.streams import run_program
 from clip_core.images.inputs import find_images, open_image
 from clip_core.tasks.labels import read_labels
@@ -54,7 +54,7 @@ def classify(framework: str, model: str, images: list[Path], labels: list[str], 
     """Print the probabilities `(images, labels)` as JSON, and return the exit code."""
     try:
         classifier = ZeroShotClassifier.from_pretrained(model, backend=framework)
-    except ImportError:
+    except NotInstalledError:
         return NOT_INSTALLED
     probabilities = classifier([open_image(path) for path in images], labels, templates=[template])
     print(json.dumps(probabilities.tolist()))

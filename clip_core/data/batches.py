@@ -102,10 +102,10 @@ class BrokenSamples:
         """
         self.samples.append(sample)
         if len(self.samples) > self.limit:
-            first = "".join(f"\n  {broken.key}: {broken.reason}" for broken in self.samples[:_SHOWN])
-            more = "\n  ..." * (len(self.samples) > _SHOWN)
+            first = "; ".join(f"{broken.key}: {broken.reason}" for broken in self.samples[:_SHOWN])
+            more = "; ..." * (len(self.samples) > _SHOWN)
             raise BrokenSamplesError(
-                f"{len(self.samples)} samples are broken, more than max_broken={self.limit}; the first:{first}{more}"
+                f"{len(self.samples)} samples are broken, more than max_broken={self.limit}; the first: {first}{more}"
             )
         if sample.key not in self._told:
             self._told.add(sample.key)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from converters.checkpoint import CheckpointError
-from converters.naming.matching import ADVICE, LoadReport, fields_at_fault
+from converters.naming.matching import LoadReport, fit_error
 from converters.naming.names import ROOTS, canonical_names
 from converters.naming.rules import HUGGING_FACE
 from converters.naming.transforms import as_scalar
@@ -92,9 +92,8 @@ def fit_derived(
         missing=[name for name in report.missing if strict and not may_lack and _root(name, prefix) in _CLIPS_OWN],
         mismatched=[] if ignore_mismatched_sizes else report.mismatched,
     )
-    if str(faults):
-        fields = fields_at_fault(faults, checkpoint)
-        raise CheckpointError(f"{checkpoint.source} does not fit {model_class.__name__}.\n{faults}{fields}{ADVICE}")
+    if faults.sections():
+        raise fit_error(faults, checkpoint, model_class.__name__)
     return report, fresh + [name for name, *_ in report.mismatched], entries
 
 

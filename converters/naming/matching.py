@@ -36,7 +36,8 @@ _FIELDS = (
     ("classifier.weight", 0, "num_labels"),
 )
 
-_SHOWN = 20  # names of each kind in a message; another kind of model would list hundreds
+# Names of each kind in a message; another kind of model would list hundreds. A message of one line has fewer.
+_SHOWN, _SUMMARIZED = 20, 3
 
 
 @dataclass
@@ -68,12 +69,16 @@ class LoadReport:
             "error_msgs": [],
         }
 
-    def __str__(self) -> str:
+    def sections(self) -> list[tuple[str, list[str]]]:
+        """Return the faults as titles with a row for each tensor; empty if there are none."""
         mismatched = [
             f"{name}: {in_file} in the checkpoint, {wanted} in the model" for name, in_file, wanted in self.mismatched
         ]
         parts = (("missing", self.missing), ("unexpected", self.unexpected), ("of another shape", mismatched))
-        return "\n".join(_section(title, rows) for title, rows in parts if rows)
+        return [(title, rows) for title, rows in parts if rows]
+
+    def __str__(self) -> str:
+        return "\n".join(_section(*section) for section in self.sections())
 
 
 def check_fit(
@@ -116,9 +121,8 @@ def check_fit(
         unexpected=report.unexpected if strict else [],
         mismatched=[] if ignore_mismatched_sizes else report.mismatched,
     )
-    if str(faults):
-        fields = fields_at_fault(faults, checkpoint)
-        raise CheckpointError(f"{checkpoint.source} does not fit {class_name}.\n{faults}{fields}{advice}")
+    if faults.sections():
+        raise fit_error(faults, checkpoint, class_name, advice)
     return report, report.missing + [name for name, *_ in report.mismatched]
 
 
@@ -139,15 +143,21 @@ def match(table: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint) -> LoadR
     return report
 
 
-def fields_at_fault(faults: LoadReport, checkpoint: Checkpoint) -> str:
-    """Return lines that name the configuration's fields that contradict the shapes in a checkpoint.
+def fit_error(faults: LoadReport, checkpoint: Checkpoint, class_name: str, advice: str = ADVICE) -> CheckpointError:
+    """Return the error for a checkpoint that does not fit. It also names the configuration's fields at fault.
 
     Args:
         faults: the tensors that do not fit.
-        checkpoint: the checkpoint, for its number of layers.
+        checkpoint: the checkpoint.
+        class_name: the model class.
+        advice: the end of the message.
     """
-    lines = dict.fromkeys([*_fields_of_shapes(faults), *_fields_of_layers(faults, checkpoint)])
-    return "\n" + _section("at fault in the configuration", list(lines)) if lines else ""
+    title = f"{checkpoint.source} does not fit {class_name}"
+    fields = list(dict.fromkeys([*_fields_of_shapes(faults), *_fields_of_layers(faults, checkpoint)]))
+    sections = [*faults.sections(), *([("at fault in the configuration", fields)] if fields else [])]
+    report = "\n".join(_section(*section) for section in sections)
+    summary = "; ".join(fields[:_SUMMARIZED] + [_in_one_line(*section) for section in faults.sections()])
+    return CheckpointError(f"{title}.\n{report}{advice}", f"{title}: {summary}")
 
 
 def _fields_of_shapes(faults: LoadReport) -> list[str]:
@@ -187,6 +197,11 @@ def adopt_projection(config: AnyConfig, checkpoint: Checkpoint) -> None:
 
 def _root(name: str) -> str:
     return name.partition(".")[0]
+
+
+def _in_one_line(title: str, rows: list[str]) -> str:
+    more = f" and {len(rows) - _SUMMARIZED} more" if len(rows) > _SUMMARIZED else ""
+    return f"{len(rows)} {title} ({'; '.join(rows[:_SUMMARIZED])}{more})"
 
 
 def _section(title: str, rows: list[str]) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from clip_core.backends import BrokenLibraryError, backend_names
+from clip_core.backends import BrokenLibraryError, NotInstalledError, backend_names
 from clip_core.configuration.arguments import check_texts
 from clip_core.data.pool import WorkerFailedError
 from converters.checkpoint import open_checkpoint
@@ -106,7 +106,7 @@ def verify(
                 ran = run_job_alone(job) if own_processes else run_job(job)
             except BrokenLibraryError as error:
                 result.failures[name] = str(error)
-            except ImportError:
+            except NotInstalledError:
                 if frameworks is not None:
                     raise
                 continue

@@ -65,6 +65,31 @@ def test_classify_names_the_package_and_the_extra(lines, name, blocked):
 
 
 @pytest.mark.parametrize(
+    ("name", "blocked"), [("torch", "torch"), ("tf", "tensorflow"), ("tf", "keras"), ("flax", "jax"), ("flax", "flax")]
+)
+def test_importing_a_backend_names_them_without_the_import_inside(lines, name, blocked):
+    code, (first, *_, last) = lines([blocked], "-c", f"import clip_{name}")
+    assert code == 1
+    assert mentions(last, "NotInstalledError", f"clip_{name}", blocked, f"pip install 'clip-zoo[{name}]'")
+    assert first.startswith("Traceback")
+
+
+@pytest.mark.parametrize(
+    ("command", "keras_backend"),
+    [
+        ((*CLASSIFY, "--backend", "tf"), "nonsense"),
+        ((*CLI, "verify", CHECKPOINT, "--frameworks", "tf,reference"), "jax"),
+    ],
+)
+def test_keras_on_another_backend_is_bad_input(lines, monkeypatch, command, keras_backend):
+    monkeypatch.setenv("KERAS_BACKEND", keras_backend)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    code, (*_, line) = lines(["jax", "jaxlib"], *command)
+    assert code == 2
+    assert mentions(line, "clip-zoo", "clip_tf", "unset", "KERAS_BACKEND", f"'{keras_backend}'"), line
+
+
+@pytest.mark.parametrize(
     "command",
     [
         ("verify", CHECKPOINT, "--frameworks", "reference,flax"),

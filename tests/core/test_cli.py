@@ -364,6 +364,20 @@ def test_an_option_is_blamed_only_for_its_own_value():
     assert _naming_the_option("there is a fault", typed) == "there is a fault"
 
 
+@pytest.mark.parametrize(
+    "command", [("convert", "MODEL", "out", "--to", "openai"), (*CLASSIFY[:-1], "MODEL", "--backend", "torch")]
+)
+def test_a_checkpoint_that_contradicts_its_configuration_is_told_in_one_line(run, tmp_path, monkeypatch, command):
+    shutil.copytree(CHECKPOINT, tmp_path / "model")
+    content = json.loads((tmp_path / "model" / "config.json").read_text())
+    content["text_config"]["hidden_size"] = 192
+    (tmp_path / "model" / "config.json").write_text(json.dumps(content))
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*(tmp_path / "model" if word == "MODEL" else word for word in command))
+    assert (code, out) == (2, "")
+    assert mentions(one_line(err), tmp_path / "model", "text_config.hidden_size", 192, 96, "more")
+
+
 @pytest.mark.parametrize("error", ["ValueError", "OSError", "ImportError"])
 def test_a_library_that_fails_to_import_is_not_called_bad_input(tmp_path, error):
     (tmp_path / "h5py.py").write_text(f"raise {error}('numpy.dtype size changed')")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,18 @@ def test_tensors_of_stable_diffusions_safety_checker_are_of_another_part(shapes)
 def test_a_long_list_is_cut(shapes):
     with pytest.raises(CheckpointError, match=naming(98, 78)):
         check_fit(checkpoint({f"block.{number}": (1,) for number in range(98)}), tiny_config(), "CLIPModel")
+
+
+def test_one_line_names_a_few_tensors_of_each_kind_and_counts_the_rest(shapes):
+    del shapes["logit_scale"]
+    wrong = tiny_config({"hidden_size": 45}, {"num_hidden_layers": 1})
+    with pytest.raises(CheckpointError) as caught:
+        check_fit(checkpoint(shapes), wrong, "CLIPModel")
+    summary = pickle.loads(pickle.dumps(caught.value)).summary  # noqa: S301  as `verify` passes it between processes
+    assert "\n" not in summary
+    assert mentions(summary, "some/model", "CLIPModel", "1 missing", "logit_scale", "16 unexpected", "13 more")
+    assert mentions(summary, "text_config.hidden_size", 45, 40)
+    assert mentions(summary, "text_model.embeddings.token_embedding.weight", (99, 40), (99, 45))
 
 
 def test_parameters_that_options_excuse_are_initialized(shapes):

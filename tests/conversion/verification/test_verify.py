@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from clip_core.backends import NotInstalledError
 from clip_core.configuration import CLIPConfig
 from clip_core.images.processor import CLIPImageProcessor
 from clip_core.tokenization.fast import CLIPTokenizerFast
@@ -278,7 +279,7 @@ def test_a_framework_that_is_missing_is_an_error_where_it_was_asked_for(checkpoi
 
     def without_tf(name):
         if name in {"tf", "flax"}:
-            raise ImportError(f"the backend {name!r} needs its package")
+            raise NotInstalledError(f"the backend {name!r} needs its package")
         return load(name)
 
     monkeypatch.setattr(jobs, "load_backend", without_tf)
