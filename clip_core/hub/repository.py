@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clip_core.hub.arrival import ArrivalError, download
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -28,8 +30,8 @@ def first_in_repository(repo_id: str, names: Sequence[str], options: HubOptions)
 
     Raises:
         FileNotFoundError: if the repository or revision does not exist, or is neither cached nor accessible.
+        ArrivalError: if a file is not what the hub announced.
     """
-    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     arguments: dict[str, Any] = dict(options)
@@ -37,7 +39,7 @@ def first_in_repository(repo_id: str, names: Sequence[str], options: HubOptions)
     for name in names:
         try:
             with _errors_in_one_line(repo_id, options):
-                return Path(hf_hub_download(repo_id, name, **arguments)), ""
+                return download(repo_id, name, **arguments), ""
         except LocalEntryNotFoundError as error:
             reason = reason or _why_not_asked(error, options)
             arguments["local_files_only"] = True  # do not try to reach the hub again
@@ -156,7 +158,7 @@ def _errors_in_one_line(repo_id: str, options: HubOptions) -> Iterator[None]:
 
     try:
         yield
-    except (EntryNotFoundError, OfflineModeIsEnabled):
+    except (EntryNotFoundError, OfflineModeIsEnabled, ArrivalError):
         raise
     except GatedRepoError as error:
         raise FileNotFoundError(

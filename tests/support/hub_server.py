@@ -44,6 +44,9 @@ class HubServer:
         requests: "METHOD /path" of each request, in order.
         status: answer every request with this, where it is set.
         breaks_off: close the connection in the middle of each file.
+        headers: more headers of each file, which replace the true ones.
+        bodies: file name to the content sent for it, in place of the one that its headers describe.
+        redirects: send each file from another address, as the hub does with large ones.
     """
 
     def __init__(self) -> None:
@@ -53,6 +56,9 @@ class HubServer:
         self.requests: list[str] = []
         self.status: int | None = None
         self.breaks_off = False
+        self.headers: dict[str, str] = {}
+        self.bodies: dict[str, bytes] = {}
+        self.redirects = False
         self.commits: list[dict[str, Any]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -111,8 +117,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = self._start()
-        if parts is None:
-            return
+        if parts is not None and parts[0] == "cdn":
+            self._answer(200, self.hub.bodies[parts[1]])
+        elif parts is not None:
+            self._get(parts)
+
+    def _get(self, parts: list[str]) -> None:
         if parts[0] == "api":
             repo_id = "/".join(parts[2:4])
             if parts[4:5] == ["discussions"]:
@@ -130,12 +140,21 @@ class _Handler(BaseHTTPRequestHandler):
         files = self._files(repo_id, revision)
         if files is None:
             return
-        headers = {"X-Repo-Commit": _commit(repo_id, revision)}
+        headers = {"X-Repo-Commit": self.hub.headers.get("X-Repo-Commit") or _commit(repo_id, revision)}
         if name not in files:
             self._answer(404, b"", {**headers, "X-Error-Code": "EntryNotFound"})
             return
         etag = f'"{hashlib.sha1(files[name], usedforsecurity=False).hexdigest()}"'
-        self._answer(200, files[name], {**headers, "ETag": etag, "Accept-Ranges": "bytes"})
+        headers |= {"ETag": etag, "Accept-Ranges": "bytes", **self.hub.headers}
+        self._send(name, files[name], headers)
+
+    def _send(self, name: str, content: bytes, headers: dict[str, str]) -> None:
+        if self.hub.redirects:
+            linked = {"X-Linked-Etag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Linked-Size": str(len(content))}
+            self._answer(302, b"", {**linked, **headers, "Location": f"{self.hub.url}/cdn/{name}"})
+        else:
+            is_true = self.command == "HEAD" or name not in self.hub.bodies
+            self._answer(200, content if is_true else self.hub.bodies[name], headers)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
