@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clip_core.configuration import CLIPConfig
+from clip_core.configuration.checks import spelled
 from clip_core.configuration.given import own_config
 from clip_core.hub import split_hub_options
 from clip_core.hub.options import refuse_loader_keywords
@@ -36,16 +38,26 @@ _NOT_NEEDED_TO_SAVE = ("save_function", "save_peft_format")
 _OF_CONVERT = ("format", "dtype")
 
 
-def _one_dtype(by_part: Mapping[str, Any]) -> Any:
-    """Return the dtype of a dict such as {"": "float16"}; None for an empty one."""
-    if not by_part:
-        return None
-    if "" not in by_part or any(dtype != by_part[""] for dtype in by_part.values()):
-        raise ValueError(
-            f"dtype={dict(by_part)!r} names several dtypes, but a model is loaded in one; pass one dtype, and cast a "
-            "tower of the loaded model"
-        )
-    return by_part[""]
+def _one_dtype(by_part: Mapping[str, Any], config: Any, default: Any) -> Any:
+    """Return the dtype of a dict by part, such as {"": "float16"}. Parts that the configuration lacks are ignored.
+
+    Raises:
+        ValueError: a key is not a part, or a tower would have another dtype than the rest of the model.
+    """
+    for key in by_part:
+        if key not in {"", *CLIPConfig.sub_configs}:
+            known = ", ".join(map(repr, ("", *CLIPConfig.sub_configs)))
+            raise ValueError(
+                f"dtype={dict(by_part)!r} has the unknown key {key!r}; give one dtype, or a dict of {known}"
+            )
+    of_rest = default if by_part.get("") is None else by_part[""]
+    for key in config.sub_configs:
+        if key in by_part and spelled(by_part[key]) != spelled(of_rest):
+            raise ValueError(
+                f"dtype={dict(by_part)!r} gives {key} another dtype than the rest of the model, whose projections "
+                "could not take its outputs; pass one dtype, or load the tower by its own class"
+            )
+    return of_rest
 
 
 @dataclass
@@ -71,10 +83,10 @@ class FoundCheckpoint:
     def dtype(self, dtype: Any, default: Any) -> Any:
         """Return the dtype to load in: the given one, `default` for None, or the checkpoint's for "auto".
 
-        A dict by tower, as in transformers, must have the same dtype for all towers.
+        A dict by part, as in transformers, must have the same dtype for all parts.
 
         Raises:
-            ValueError: if a dict names several dtypes.
+            ValueError: if a dict names several dtypes, or an unknown part.
         """
         return _dtype(self.config, self.checkpoint, dtype, default)
 
@@ -172,7 +184,7 @@ def find_checkpoint(
 
 def _dtype(config: Any, checkpoint: Checkpoint, dtype: Any, default: Any) -> Any:
     if isinstance(dtype, Mapping):
-        dtype = _one_dtype(dtype)
+        dtype = _one_dtype(dtype, config, default)
     if dtype is None:
         return default
     if dtype != "auto":

@@ -25,12 +25,21 @@ def dtype_name(dtype: Any) -> str | None:
     """
     if dtype is None:
         return None
-    # numpy and TensorFlow dtypes have a name, scalar classes such as jax.numpy.float16 a __name__, torch dtypes only a
-    # repr.
-    name = getattr(dtype, "name", getattr(dtype, "__name__", None)) or str(dtype).removeprefix("torch.")
+    name = spelled(dtype)
     if name not in DTYPES:
         raise ValueError(f"dtype={dtype!r} is unknown; choose from {', '.join(DTYPES)}")
-    return str(name)
+    return name
+
+
+def spelled(dtype: Any) -> str:
+    """Return the name of a dtype of any framework without checking it; a name is returned unchanged.
+
+    Args:
+        dtype: the dtype, its name, a policy of Keras, or "auto".
+    """
+    # numpy and TensorFlow dtypes have a name, scalar classes such as jax.numpy.float16 a __name__, torch dtypes only a
+    # repr.
+    return str(getattr(dtype, "name", getattr(dtype, "__name__", None)) or str(dtype).removeprefix("torch."))
 
 
 def check_int(config: object, *fields: str, minimum: int = 1, optional: bool = False) -> None:

@@ -53,6 +53,7 @@ _OBSOLETE = frozenset(
 
 # Keywords of transformers' loaders that request something unless they are empty -> what to do instead.
 LOADER_KEYWORDS = {
+    "_adapter_model_path": "load adapters into the model with PEFT",
     "adapter_kwargs": "load adapters into the model with PEFT",
     "device_mesh": "distribute the model by its framework, once loaded",
     "distributed_config": "distribute the model by its framework, once loaded",
@@ -60,11 +61,13 @@ LOADER_KEYWORDS = {
     "key_mapping": "rename the tensors and pass them as state_dict",
     "load_in_4bit": "quantize the loaded model, such as with torchao",
     "load_in_8bit": "quantize the loaded model, such as with torchao",
+    "load_weight_prefix": "set base_model_prefix in a subclass that holds the model",
     "max_memory": "a model is loaded onto one device, which device_map names",
     "offload_buffers": "a model is loaded onto one device, which device_map names",
     "offload_folder": "a model is loaded onto one device, which device_map names",
     "offload_state_dict": "weights are read from the mapped file, so there is no copy to offload",
     "quantization_config": "quantize the loaded model, such as with torchao",
+    "tf_to_pt_weight_rename": "rename the tensors of the file first",
     "tp_plan": "distribute the model by its framework, once loaded",
     "tp_size": "distribute the model by its framework, once loaded",
     "use_flash_attention_2": 'pass attn_implementation="flash_attention_2"',

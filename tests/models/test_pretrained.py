@@ -285,6 +285,12 @@ def test_keywords_that_ask_for_nothing_are_taken(backend, saved):
     assert set(backend.dtypes(model).values()) == {"float32"}
 
 
+def test_the_prefix_of_weights_is_taken_only_if_it_is_none(backend, saved):
+    backend.load("CLIPTextModel", saved(backend), load_weight_prefix=None, tf_to_pt_weight_rename=None)
+    with pytest.raises(TypeError, match=naming("load_weight_prefix='clip'", "base_model_prefix")):
+        backend.load("CLIPTextModel", saved(backend), load_weight_prefix="clip")
+
+
 def test_keywords_that_ask_for_something_are_refused_by_name(backend, saved):
     for name in ("key_mapping", "quantization_config"):
         with pytest.raises(TypeError, match=naming(backend.module("model").CLIPModel, f"{name}={{'a': 1}}")):
@@ -296,5 +302,18 @@ def test_a_dict_of_dtypes_names_one_for_all(backend, saved):
     for dtypes, expected in (({}, "float32"), ({"": "float16", "text_config": "float16"}, "float16")):
         model = backend.load("CLIPModel", saved(backend), **{option: dtypes})
         assert set(backend.dtypes(model).values()) == {expected}
-    with pytest.raises(ValueError, match=naming("'text_config': 'float16'")):
-        backend.load("CLIPModel", saved(backend), **{option: {"text_config": "float16"}})
+    for dtypes in ({"text_config": "float16"}, {"": "float16", "text_config": "float32"}):
+        with pytest.raises(ValueError, match=naming(f"'text_config': {dtypes['text_config']!r}", "projections")):
+            backend.load("CLIPModel", saved(backend), **{option: dtypes})
+    with pytest.raises(ValueError, match=naming("'text'")):
+        backend.load("CLIPModel", saved(backend), **{option: {"text": "float16"}})
+
+
+def test_a_dict_of_dtypes_for_parts_that_a_tower_lacks_is_ignored_as_in_the_reference(backend, saved):
+    option = backend.dtype_keywords[0]
+    for dtypes, expected in (
+        ({"text_config": "float16"}, "float32"),
+        ({"": "float16", "vision_config": "x"}, "float16"),
+    ):
+        model = backend.load("CLIPTextModel", saved(backend), **{option: dtypes})
+        assert set(backend.dtypes(model).values()) == {expected}
