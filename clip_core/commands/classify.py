@@ -14,16 +14,19 @@ from cyclopts import Parameter
 from clip_core.commands.options import Integer, images_of, texts_of
 from clip_core.commands.streams import is_lost
 from clip_core.configuration.arguments import check_integers
+from clip_core.hub.printing import printable
 from clip_core.tasks.labels import LabelFile, read_labels
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from clip_core.images.inputs import ImageFileError
     from clip_core.tasks.zero_shot import ZeroShotClassifier
 
 DEFAULT_MODEL = "openai/clip-vit-base-patch32"
 BAD_INPUT = 2
+
+
+_LONGEST = 2000  # characters of a path in a message or table
 
 
 @dataclass
@@ -143,7 +146,7 @@ def _find(patterns: list[str], answers: Answers, *, json: bool) -> list[Path]:
         try:
             paths.update(dict.fromkeys(find_images(pattern)))
         except ImageFileError as error:
-            _report(pattern, error, answers, json=json)
+            _report(pattern, str(error), answers, json=json)
     return list(paths)
 
 
@@ -157,28 +160,31 @@ def _answer(
     json: bool,
 ) -> list[Answer]:
     """Return the answers for the readable images of a batch; report the others."""
-    from clip_core.images.inputs import ImageFileError, load_image
+    from clip_core.tasks.images import encode_image_batches
+    from clip_core.tasks.zero_shot import softmax
 
-    opened: dict[Path, Any] = {}
-    for path in batch:
-        try:
-            opened[path] = load_image(path)
-        except ImageFileError as error:
-            _report(str(path), error, answers, json=json)
-    if not opened:
-        return []
-    probabilities = classifier.classify(list(opened.values()), label_embeds)
+    def report(place: int, error: ValueError) -> None:
+        prefix = f"images[{place}]: "
+        if not str(error).startswith(prefix):
+            raise error  # not about the file
+        _report(str(batch[place]), str(error).removeprefix(prefix), answers, json=json)
+
+    # By their paths, so that only the images in preparation are in memory.
+    encoded = encode_image_batches(
+        classifier.encoder, classifier.processor, batch, batch_size=len(batch), on_error=report
+    )
     return [
-        Answer(str(path), [(choices[index], float(row[index])) for index in (-row).argsort(kind="stable")])
-        for path, row in zip(opened, probabilities, strict=True)
+        Answer(str(batch[place]), [(choices[index], float(row[index])) for index in (-row).argsort(kind="stable")])
+        for places, embeds in encoded
+        for place, row in zip(places, softmax(classifier.encoder.logits_per_image(embeds, label_embeds)), strict=True)
     ]
 
 
-def _report(image: str, error: ImageFileError, answers: Answers, *, json: bool) -> None:
+def _report(image: str, reason: str, answers: Answers, *, json: bool) -> None:
     answers.errors.append(image)
-    print(f"clip-zoo: {error}", file=sys.stderr)
+    print(f"clip-zoo: {printable(reason, _LONGEST)}", file=sys.stderr)
     if json:
-        _print_line({"image": image, "error": str(error)})
+        _print_line({"image": image, "error": reason})
 
 
 def _print_json(answer: Answer) -> None:
@@ -225,7 +231,7 @@ def _short_names(paths: list[str]) -> list[str]:
     """Return the paths relative to the innermost folder that contains them all."""
     folder = Path(os.path.commonpath([Path(path).parent for path in paths]))
     names = [str(Path(path).relative_to(folder)) for path in paths]
-    return [os.fsencode(name).decode(errors="replace") for name in names]  # file names may not be valid text
+    return [printable(os.fsencode(name).decode(errors="replace"), _LONGEST) for name in names]  # may be no valid text
 
 
 def _is_right(answer: Answer) -> bool:

@@ -105,3 +105,22 @@ def shown(value: Any) -> str:
         value: anything.
     """
     return f"{type(value).__name__} {str(value)[:40]!r}"
+
+
+def check_keys(cls: type, keys: Iterable[Any]) -> None:
+    """Check that no key of a file, which becomes an argument and an attribute, hides a part of the class.
+
+    Args:
+        cls: the class.
+        keys: the keys.
+
+    Raises:
+        ValueError: if one does, or is not text.
+    """
+    for key in keys:
+        is_special = not isinstance(key, str) or key in _OF_METHODS or (key.startswith("__") and key.endswith("__"))
+        if is_special or callable(getattr(cls, key, None)):
+            raise ValueError(f"the key {shortened(repr(key))} is not a setting of {cls.__name__}; remove it")
+
+
+_OF_METHODS = {"self", "cls", "args", "kwargs"}  # names of arguments

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from clip_core.configuration.arguments import check_keys
 from clip_core.hub import find_file, require_file, split_hub_options
-from clip_core.hub.files import given_path, read_json, write_text
+from clip_core.hub.files import given_path, read_json, read_json_object, write_text
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.hub.readable import Readable
 from clip_core.images.settings import ARGUMENTS
@@ -42,6 +43,7 @@ class BaseImageProcessor(Pushable, Readable):
     """
 
     def __init__(self, **kwargs: Any) -> None:
+        check_keys(type(self), kwargs)
         private = kwargs.pop("_processor_class", None)  # as spelled in a processor_config.json
         self._processor_class = kwargs.pop("processor_class", None) or private
         for key, value in kwargs.items():
@@ -74,6 +76,7 @@ class BaseImageProcessor(Pushable, Readable):
         known = {*ARGUMENTS, *image_processor_dict}
         overrides = {key: value for key, value in kwargs.items() if key in known}
         unused = {key: value for key, value in kwargs.items() if key not in known and value is not None}
+        check_keys(cls, image_processor_dict)
         processor = cls(**{**image_processor_dict, **overrides})
         if return_unused:
             return processor, unused
@@ -92,7 +95,7 @@ class BaseImageProcessor(Pushable, Readable):
         Returns:
             An instance of the class.
         """
-        return cls(**read_json(json_file))
+        return cls.from_dict(read_json_object(json_file))  # type: ignore[no-any-return]
 
     @classmethod
     def get_image_processor_dict(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import glob
 from contextlib import contextmanager
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     Source = str | Path | Image.Image | np.ndarray
 
 
-# Formats that Pillow registers without a decoder. Every such file would be reported as damaged.
-_NAMES_ALONE = frozenset({"BUFR", "GRIB", "HDF5", "MPEG"})
+# Formats that Pillow decodes itself. For EPS, it would start Ghostscript; others it registers without a decoder.
+_FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "TIFF", "AVIF", "DDS", "DIB", "ICNS", "ICO", "JPEG2000", "MPO"]
+_FORMATS += ["PCX", "PSD", "QOI", "SGI", "TGA", "XBM", "XPM"]
 
 
 class ImageFileError(ValueError):
@@ -76,9 +78,16 @@ def open_image(path: Path) -> Image.Image:
     Raises:
         ImageFileError: if the file is missing, damaged or not an image.
     """
-    with decoding_errors_named(str(path), path), Image.open(path) as image:
+    with decoding_errors_named(str(path), path), Image.open(path, formats=_formats()) as image:
         image.load()
         return image
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Return the formats of `_FORMATS` that this release of Pillow has."""
+    Image.init()
+    return tuple(format_ for format_ in _FORMATS if format_ in Image.OPEN)
 
 
 @contextmanager
@@ -108,11 +117,7 @@ def decoding_errors_named(name: str, content: Path | bytes = b"") -> Iterator[No
 
 def _image_files(paths: Iterable[Path]) -> list[Path]:
     """Return the sorted image files among the paths. A file reached through several folder links counts once."""
-    endings = {
-        ending
-        for ending, format_ in Image.registered_extensions().items()
-        if format_ in Image.OPEN and format_ not in _NAMES_ALONE
-    }
+    endings = {ending for ending, format_ in Image.registered_extensions().items() if format_ in _formats()}
     files = {path for path in paths if path.suffix.lower() in endings and path.is_file()}
     by_place: dict[Path, Path] = {}
     for path in sorted(files, key=lambda path: (len(path.parts), path)):
@@ -122,7 +127,7 @@ def _image_files(paths: Iterable[Path]) -> list[Path]:
 
 _URL = ("http://", "https://")
 _NO_PIXELS = "OSUVMmc"  # numpy dtype kinds: object, string, bytes, void, timedelta, datetime, complex
-_SECONDS = 60.0
+_SECONDS, _LARGEST_DOWNLOAD = 60.0, 2**28
 
 
 def flat_images(images: Any, name: str = "images") -> Iterator[tuple[str, Image.Image | np.ndarray]]:
@@ -293,7 +298,7 @@ def _download(url: str) -> bytes:
     request = urllib.request.Request(url, headers={"User-Agent": "clip-zoo"})  # noqa: S310  only http(s) URLs get here
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as response:  # noqa: S310
-            content: bytes = response.read()
+            content: bytes = response.read(_LARGEST_DOWNLOAD)
     except OSError as error:
         raise ImageFileError(f"{url}: could not be downloaded ({error})") from error
     return content
@@ -301,7 +306,7 @@ def _download(url: str) -> bytes:
 
 def _decoded(content: bytes, name: str) -> Image.Image:
     with decoding_errors_named(name, content):
-        image = Image.open(BytesIO(content))
+        image = Image.open(BytesIO(content), formats=_formats())
         image.load()
     return image
 

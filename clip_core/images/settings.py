@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from clip_core.configuration.arguments import is_integer
+from clip_core.hub.printing import shortened
 from clip_core.images.transforms import byte_table, center_crop, look_up, normalize, rescale, resize, resized_shape
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ _SIZE_KEYS = (
     {"longest_edge"},
     {"max_height", "max_width"},
 )
+
+
+_LARGEST_SIZE = 4096  # pixels of an edge; CLIP has up to 448
+_LONGEST_EDGE = 2**18  # of a resized image before it is cropped
 
 
 def size_dict(size: Size, argument: str, *, square: bool) -> dict[str, int]:
@@ -49,9 +54,9 @@ def size_dict(size: Size, argument: str, *, square: bool) -> dict[str, int]:
         else:
             sizes = dict.fromkeys(("height", "width") if square else ("shortest_edge",), _whole(size))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{argument}={size!r} is not a size; {wanted}") from error
-    if sizes.keys() not in _SIZE_KEYS or min(sizes.values()) < 1:
-        raise ValueError(f"{argument}={size!r} is not a size; {wanted}, of 1 pixel or more")
+        raise ValueError(f"{argument}={shortened(repr(size))} is not a size; {wanted}") from error
+    if sizes.keys() not in _SIZE_KEYS or min(sizes.values()) < 1 or max(sizes.values()) > _LARGEST_SIZE:
+        raise ValueError(f"{argument}={shortened(size)} is not a size; {wanted}, of 1 to {_LARGEST_SIZE} pixels")
     return sizes
 
 
@@ -59,6 +64,15 @@ def _whole(value: Any) -> int:
     if not is_integer(value):
         raise TypeError(f"{value!r} is not an integer")
     return index(value)
+
+
+def _check_numbers(argument: str, value: Any) -> None:
+    try:
+        are_numbers = np.asarray(value).dtype.kind in "bfiu"
+    except ValueError:  # lists of different lengths
+        are_numbers = False
+    if not are_numbers:
+        raise ValueError(f"{argument}={shortened(repr(value))} is invalid; give a number, or one per channel")
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,9 @@ class ImageSettings:
     do_convert_rgb: bool
 
     def __post_init__(self) -> None:
+        for name in ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"):
+            if not isinstance(getattr(self, name), bool | int | np.bool_):
+                raise ValueError(f"{name}={shortened(repr(getattr(self, name)))} is invalid; give True or False")  # noqa: TRY004
         steps = {
             "do_resize": ("size", "resample"),
             "do_center_crop": ("crop_size",),
@@ -97,10 +114,9 @@ class ImageSettings:
             raise ValueError(f"resample={self.resample!r} is not a Pillow filter; choose from {known}")
         numbers = {"rescale_factor": self.do_rescale, "image_mean": self.do_normalize, "image_std": self.do_normalize}
         for argument in (name for name, is_used in numbers.items() if is_used):
-            if np.asarray(getattr(self, argument)).dtype.kind not in "bfiu":
-                raise ValueError(
-                    f"{argument}={getattr(self, argument)!r} is invalid; give a number, or one per channel"
-                )
+            _check_numbers(argument, getattr(self, argument))
+        if self.do_normalize and not np.asarray(self.image_std).all():
+            raise ValueError(f"image_std={shortened(self.image_std)} is invalid; a value of 0 would divide by 0")
         if self.do_center_crop and self.crop_size.keys() != {"height", "width"}:
             raise ValueError(f"crop_size={self.crop_size} is not a crop size; it needs 'height' and 'width'")
 
@@ -117,7 +133,12 @@ class ImageSettings:
         crop = (self.crop_size["height"], self.crop_size["width"]) if self.do_center_crop else None
         if self.do_resize:
             height, width = (image.height, image.width) if isinstance(image, Image.Image) else image.shape[:2]
-            image = resize(image, resized_shape(height, width, self.size), self.resample, middle=crop)
+            shape = resized_shape(height, width, self.size)
+            if max(shape) > _LONGEST_EDGE:
+                raise ValueError(
+                    f"an image of {width} by {height} pixels would become {shape[1]} by {shape[0]}; crop it"
+                )
+            image = resize(image, shape, self.resample, middle=crop)
         pixels = np.asarray(image)
         if crop is not None:
             pixels = center_crop(pixels, crop)

@@ -35,10 +35,11 @@ class Hostile:
 
 def catalogue() -> dict[str, list[Hostile]]:
     """Return the groups of hostile files by name; each group is read in a process of its own."""
-    from hostile import formats, hdf5, pickles
+    from hostile import formats, hdf5, images, pickles
 
     return {
         "pickle": pickles.FILES,
         "HDF5": hdf5.FILES,
         "other formats": formats.FILES,
+        "images": images.FILES,
     }

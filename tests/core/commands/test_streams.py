@@ -111,13 +111,13 @@ def test_a_full_disk_is_told_and_is_no_verdict(folder, monkeypatch, capsys, name
 
 
 def test_a_closed_pipe_ends_a_long_classification_early(folder, monkeypatch):
-    from clip_core.tasks.zero_shot import ZeroShotClassifier
+    from clip_core.tasks import images
 
     monkeypatch.chdir(folder)
     calls = []
-    classify = ZeroShotClassifier.classify
+    encode = images.encode_image_batches
     monkeypatch.setattr(
-        ZeroShotClassifier, "classify", lambda *given, **named: calls.append(1) or classify(*given, **named)
+        images, "encode_image_batches", lambda *given, **named: calls.append(1) or encode(*given, **named)
     )
     reader, writer = os.pipe()
     os.close(reader)

@@ -124,7 +124,7 @@ def test_broken_pictures_are_named_in_one_line(pictures):
     [(RuntimeError("Failed to decode\n frame 0"), "Failed to decode frame 0"), (EOFError(), "EOFError")],
 )
 def test_whatever_a_decoder_raises_is_named_in_one_line(pictures, monkeypatch, error, told):
-    def fail(path):
+    def fail(path, **_):
         raise error
 
     monkeypatch.setattr(Image, "open", fail)
@@ -361,7 +361,7 @@ def test_an_array_that_is_no_image_is_named_with_what_is_wrong(bad, named):
 
 
 def test_whatever_a_decoder_raises_is_named_with_the_image(monkeypatch):
-    def fail(file):
+    def fail(file, **_):
         raise RuntimeError("Failed to decode frame 0")  # as AVIF's does
 
     monkeypatch.setattr(Image, "open", fail)
@@ -375,3 +375,25 @@ def test_a_long_path_is_named_whole(tmp_path):
     missing = tmp_path / f"{'long' * 40}.jpg"
     with pytest.raises(ImageFileError, match=naming(missing)):
         load_image(missing)
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(started) (w) file closefile\nshowpage\n"
+
+
+@pytest.mark.parametrize("name", ["cat.png", "cat.eps", "cat.jpg"])
+def test_postscript_is_never_given_to_ghostscript(tmp_path, monkeypatch, name):
+    from PIL import EpsImagePlugin
+
+    started = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *given, **_: started.append(given))
+    (tmp_path / name).write_bytes(POSTSCRIPT)
+    for read in (lambda: load_image(tmp_path / name), lambda: decode_image(POSTSCRIPT, name)):
+        with pytest.raises(ImageFileError, match=naming(name)):
+            read()
+    assert started == []
+
+
+def test_a_folders_postscript_counts_as_no_image(tmp_path):
+    (tmp_path / "cat.eps").write_bytes(POSTSCRIPT)
+    with pytest.raises(ImageFileError, match=naming(tmp_path)):
+        find_images(str(tmp_path))
