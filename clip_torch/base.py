@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from clip_core.modeling.drawing import is_drawing
 from clip_core.modeling.handles import ModelHandles
-from clip_torch.handles import TorchHandles, make_traceable
+from clip_torch.handles import TorchHandles, complete_trainer, make_traceable
 from clip_torch.inference import check_change, check_preparable, pack, refuse
 from clip_torch.initialization import draw, is_drawn
 from clip_torch.plan import check_implementation
@@ -41,6 +41,7 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
     def __init__(self, config: Any) -> None:
         super().__init__()
         make_traceable(CLIPBaseModel)
+        complete_trainer(CLIPBaseModel)
         self.config: Any = self._own_config(config)
         self.name_or_path = self.config.name_or_path  # PEFT reads it from the instance's `__dict__`
         self.warnings_issued: dict[str, bool] = {}  # by training scripts for transformers
@@ -197,6 +198,7 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         if self._is_prepared:
             check_change(fn, self.dtype)
+        complete_trainer(CLIPBaseModel)  # which moves its model, and may have been imported after the model was made
         return super()._apply(fn, recurse)
 
     # Training

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clip_torch.handles import save_config
 from clip_torch.pretrained import CLIPPreTrainedModel
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ __all__ = ["SaveConfigCallback"]
 class SaveConfigCallback:
     """A callback that saves the model's `config.json` beside the weights that `Trainer` saves.
 
-    `Trainer` calls `save_pretrained` only for a `PreTrainedModel`; for any other module it writes only the weights.
-    With this callback, its checkpoints and `output_dir` after `trainer.save_model()` can be loaded by
+    Our models extend transformers' `Trainer` in this way by themselves. Use the callback for a trainer that replaces
+    the method `_save`. Its checkpoints, and `output_dir` after `trainer.save_model()`, can then be loaded by
     `from_pretrained`.
 
     Example:
@@ -43,7 +44,7 @@ class SaveConfigCallback:
             **others: other arguments from `Trainer`, ignored.
         """
         if args.should_save:
-            _save_config(model, Path(args.output_dir))
+            save_config(model, Path(args.output_dir), CLIPPreTrainedModel)
 
     def on_save(self, args: Any, state: Any, control: Any, *, model: Any, **others: Any) -> None:  # noqa: ARG002
         """Save the configuration in the checkpoint just written.
@@ -56,13 +57,4 @@ class SaveConfigCallback:
             **others: other arguments from `Trainer`, ignored.
         """
         if args.should_save:
-            _save_config(model, Path(args.output_dir) / f"checkpoint-{state.global_step}")
-
-
-def _save_config(model: Any, folder: Path) -> None:
-    model = getattr(model, "_orig_mod", model)  # the module inside torch.compile's wrapper
-    if not isinstance(model, CLIPPreTrainedModel):  # for example PEFT's, which saves its own adapter
-        return
-    model.config.architectures = [type(model).__name__]
-    model.config.dtype = str(model.dtype).removeprefix("torch.")
-    model.config.save_pretrained(folder)
+            save_config(model, Path(args.output_dir) / f"checkpoint-{state.global_step}", CLIPPreTrainedModel)

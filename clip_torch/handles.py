@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from clip_core.modeling.parameters import plain_class_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +29,44 @@ def make_traceable(model_class: type[Any]) -> None:
     tracer: Any = getattr(sys.modules.get("transformers.utils.fx"), "HFTracer", None)
     if model_class not in getattr(tracer, "supported_archs", (model_class,)):
         tracer.supported_archs += (model_class,)
+
+
+def complete_trainer(model_class: type[Any]) -> None:
+    """Let transformers' `Trainer` save the configuration beside the weights of a class; only if it is loaded already.
+
+    `Trainer` calls `save_pretrained` only for a `PreTrainedModel`. For any other module, it writes the weights alone,
+    and has no hook for more.
+
+    Args:
+        model_class: the class; its subclasses count too.
+    """
+    trainer: Any = getattr(sys.modules.get("transformers.trainer"), "Trainer", None)
+    save = getattr(trainer, "_save", None)
+    if save is None or hasattr(save, "__wrapped__"):
+        return
+
+    @wraps(save)
+    def save_all(self: Any, output_dir: str | None = None, *args: Any, **kwargs: Any) -> None:
+        save(self, output_dir, *args, **kwargs)
+        save_config(self.model, Path(self.args.output_dir if output_dir is None else output_dir), model_class)
+
+    trainer._save = save_all  # noqa: SLF001  the only method that knows the folder of every save
+
+
+def save_config(model: Any, folder: Path, model_class: type[Any]) -> None:
+    """Save the configuration of a model beside its weights.
+
+    Args:
+        model: the model, which `torch.compile` may have wrapped. Any other module is ignored.
+        folder: the folder.
+        model_class: the class of models to save.
+    """
+    model = getattr(model, "_orig_mod", model)  # the module inside torch.compile's wrapper
+    if not isinstance(model, model_class):  # for example PEFT's, which saves its own adapter
+        return
+    model.config.architectures = [plain_class_name(type(model).__name__)]
+    model.config.dtype = model.dtype
+    model.config.save_pretrained(folder)
 
 
 class TorchHandles:

@@ -13,6 +13,27 @@ accelerate = pytest.importorskip("accelerate")
 transformers = pytest.importorskip("transformers")
 
 
+# Trainer is imported after the model was made; the configuration of another module is not saved.
+LATE = """
+import sys
+from pathlib import Path
+
+from torch import nn
+
+from clip_torch import CLIPModel
+from support.configs import tiny_config
+
+model = CLIPModel(tiny_config())
+from transformers import Trainer, TrainingArguments
+
+folder = Path(sys.argv[1])
+arguments = TrainingArguments(str(folder / "out"), report_to=[], use_cpu=True)
+Trainer(model, arguments).save_model(str(folder / "elsewhere"))
+Trainer(nn.Linear(1, 1), arguments).save_model(str(folder / "other"))
+assert not (folder / "other" / "config.json").exists()
+"""
+
+
 class Pairs(torch.utils.data.Dataset):
     """The inputs, one by one."""
 
@@ -54,6 +75,27 @@ def test_trainer_trains_and_its_checkpoint_loads(agree):
         return {"losses": losses, "weights": dict(library.CLIPModel.from_pretrained(out).state_dict())}
 
     agree(client, **FLOAT32)
+
+
+def test_every_save_has_a_configuration_without_a_callback(agree, tmp_path):
+    def client(library, folder, out):
+        run = trainer(library.CLIPModel.from_pretrained(folder), out, data_collator=WithLoss())
+        run.train()
+        run.save_model()
+        elsewhere = tmp_path / library.__name__ / "elsewhere"
+        run.save_model(str(elsewhere))
+        weights = [
+            library.CLIPModel.from_pretrained(one).state_dict() for one in (out, out / "checkpoint-4", elsewhere)
+        ]
+        assert not library.CLIPModel.from_pretrained(elsewhere, output_loading_info=True)[1]["missing_keys"]
+        return [dict(one) for one in weights]
+
+    agree(client, **FLOAT32)
+
+
+def test_a_trainer_imported_after_the_model_was_made_saves_its_configuration(run_program, tmp_path):
+    run_program(LATE, tmp_path)
+    assert (tmp_path / "elsewhere" / "config.json").is_file()
 
 
 def test_trainer_predicts_without_labels(agree):
