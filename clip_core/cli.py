@@ -106,6 +106,18 @@ app.command(
     """,
 )
 
+app.command(
+    "clip_core.commands.serve:serve",
+    name="serve",
+    help="""Serve a model over HTTP: embeddings as OpenAI's clients request them, zero-shot labels, and a page.
+
+    ```
+    clip-zoo serve --model openai/clip-vit-base-patch32
+    CLIP_ZOO_API_KEY=... clip-zoo serve --model clip/ --host 0.0.0.0 --port 8000
+    ```
+    """,
+)
+
 evaluate = App(
     name="evaluate",
     help="""Evaluate a model: zero-shot classification, retrieval, or a linear probe.

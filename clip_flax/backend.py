@@ -29,7 +29,12 @@ class ModelEncoder:
 
     Args:
         model: the model, on its final device and in its final dtype.
+
+    Attributes:
+        compiles_each_shape: inputs of each new shape cost a compilation, so servers use few shapes.
     """
+
+    compiles_each_shape = True
 
     def __init__(self, model: CLIPModel) -> None:
         self.model = model

@@ -130,7 +130,7 @@ _NO_PIXELS = "OSUVMmc"  # numpy dtype kinds: object, string, bytes, void, timede
 _SECONDS, _LARGEST_DOWNLOAD = 60.0, 2**28
 
 
-def flat_images(images: Any, name: str = "images") -> Iterator[tuple[str, Image.Image | np.ndarray]]:
+def flat_sources(images: Any, name: str = "images") -> Iterator[tuple[str, Source]]:
     """Yield all images of a call in order, each with the name used in messages, such as "images[2]".
 
     Args:
@@ -139,21 +139,11 @@ def flat_images(images: Any, name: str = "images") -> Iterator[tuple[str, Image.
         name: the caller's name for `images`.
 
     Yields:
-        Files and URLs as upright RGB images (see `load_image`); PIL images unchanged; arrays as numpy.
+        Arrays as numpy; PIL images, paths, URLs and base64 text unchanged, the latter for `opened` to read.
 
     Raises:
         TypeError: if one of them is anything else.
-        ValueError: if an image cannot be read, or is an array of another shape or kind. The message names it.
-    """
-    return (opened(*source) for source in flat_sources(images, name))
-
-
-def flat_sources(images: Any, name: str = "images") -> Iterator[tuple[str, Source]]:
-    """Yield images like `flat_images`, but leave files and URLs for `opened` to read.
-
-    Args:
-        images: as in `flat_images`.
-        name: the caller's name for `images`.
+        ValueError: if an array has another shape or kind. The message names it.
     """
     if isinstance(images, (list, tuple)):
         for index, image in enumerate(images):
@@ -170,11 +160,11 @@ def flat_sources(images: Any, name: str = "images") -> Iterator[tuple[str, Sourc
 
 
 def opened(name: str, source: Source) -> tuple[str, Image.Image | np.ndarray]:
-    """Open an item of `flat_sources`, giving an item of `flat_images`.
+    """Open an item of `flat_sources`: a file or URL as an upright RGB image (see `load_image`), under a longer name.
 
     Args:
         name: the image's name in messages.
-        source: the image, path or URL.
+        source: the image, path or URL; a PIL image or an array is returned unchanged.
 
     Raises:
         ValueError: if the file or URL cannot be read.
@@ -231,17 +221,18 @@ def fetch_images(image_url_or_urls: Any) -> Any:
     return image_url_or_urls
 
 
-def decode_image(content: bytes, name: str) -> Image.Image:
+def decode_image(content: bytes, name: str, max_pixels: int | None = None) -> Image.Image:
     """Decode an image from the bytes of its file, as upright RGB like `load_image`.
 
     Args:
         content: the bytes of the file.
         name: the image's name in the message.
+        max_pixels: the most that its header may state; None for Pillow's own limit.
 
     Raises:
-        ImageFileError: if Pillow cannot read it; the message starts with `name`.
+        ImageFileError: if Pillow cannot read it, or it is too large; the message starts with `name`.
     """
-    return _upright(_decoded(content, name), name)
+    return _upright(_decoded(content, name, max_pixels), name)
 
 
 @contextmanager
@@ -304,9 +295,13 @@ def _download(url: str) -> bytes:
     return content
 
 
-def _decoded(content: bytes, name: str) -> Image.Image:
+def _decoded(content: bytes, name: str, max_pixels: int | None = None) -> Image.Image:
     with decoding_errors_named(name, content):
         image = Image.open(BytesIO(content), formats=_formats())
+    if max_pixels is not None and image.width * image.height > max_pixels:
+        size = f"{image.width} x {image.height} pixels"
+        raise ImageFileError(f"{name}: too large, {size}; at most {max_pixels:,} pixels are allowed")
+    with decoding_errors_named(name, content):
         image.load()
     return image
 

@@ -43,10 +43,10 @@ def process_images(
     output_format: ChannelFormat | None,
     num_threads: int | None = 1,
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the name of each image of `flat_images`, and the array that the settings produce from it.
+    """Yield the name of each image of `flat_sources`, and the array that the settings produce from it.
 
     Args:
-        images: see `flat_images`.
+        images: see `flat_sources`.
         settings: the steps to apply.
         input_format: the channel axis of arrays; None to infer it from the first array, for all. PIL images and files
             always have their channels last.

@@ -119,7 +119,7 @@ class CLIPImageProcessor(BaseImageProcessor):
         """Preprocess images into pixel values.
 
         Args:
-            images: one image or a batch, possibly nested; see `clip_core.images.inputs.flat_images`. Values range from
+            images: one image or a batch, possibly nested; see `clip_core.images.inputs.flat_sources`. Values range from
                 0 to 255; for values from 0 to 1 pass `do_rescale=False`.
             do_resize: overrides the attribute of this name, like the next ten arguments.
             size: overrides `size`.

@@ -18,12 +18,18 @@ from clip_core.images.inputs import (
     decode_image,
     fetch_images,
     find_images,
-    flat_images,
+    flat_sources,
     load_image,
     open_image,
+    opened,
 )
 from clip_core.processing.frameworks import by_package
 from support.messages import naming
+
+
+def flat_images(images):
+    """Each image with its name, opened if it is a file or a URL, as the pipeline takes them."""
+    return (opened(*source) for source in flat_sources(images))
 
 
 @pytest.fixture

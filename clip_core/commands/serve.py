@@ -1,0 +1,145 @@
+"""`clip-zoo serve`: serve a model over HTTP."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from clip_core.commands.classify import DEFAULT_MODEL
+from clip_core.commands.options import Integer  # noqa: TC001  cyclopts reads the annotations
+from clip_core.configuration.arguments import check_integers
+
+if TYPE_CHECKING:
+    from clip_core.tasks.serving.settings import ServerSettings
+
+_KEY = "CLIP_ZOO_API_KEY"
+_CONNECTIONS = 1024
+_SECONDS_TO_FINISH = 10  # for requests in progress when the server is stopped
+
+
+def serve(
+    *,
+    model: str = DEFAULT_MODEL,
+    model_name: str | None = None,
+    backend: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    host: str = "127.0.0.1",
+    port: Integer = 8000,
+    api_key: str | None = None,
+    batch_size: Integer = 32,
+    max_wait: float = 3.0,
+    max_queue: Integer = 4096,
+    max_inputs: Integer = 2048,
+    max_body: Integer = 32 << 20,
+    max_pixels: Integer = 50_000_000,
+    timeout: float = 60.0,
+    image_host: Annotated[list[str] | None, Parameter(negative="")] = None,
+) -> int:
+    """Serve a model over HTTP: embeddings as OpenAI's clients request them, zero-shot labels, and a page.
+
+    Parameters
+    ----------
+    model
+        A local folder or a hub id.
+    model_name
+        The model's name in requests; by default the value of --model.
+    backend
+        The framework that runs the model; by default the first choice of those installed.
+    device
+        The device, such as cpu or cuda; by default the best available.
+    dtype
+        The dtype of the weights: float32, float16, bfloat16 or auto; by default float32.
+    host
+        The address to listen on; 0.0.0.0 for all of this machine, which should have a key.
+    port
+        The port to listen on; 0 for any free one.
+    api_key
+        A key that callers must send; better given by the environment variable CLIP_ZOO_API_KEY, because other users
+        of the machine can read a command line.
+    batch_size
+        Images of different requests to run together; of texts, 8 times as many.
+    max_wait
+        Milliseconds that an input waits for others while the model is idle.
+    max_queue
+        Inputs in progress; beyond them requests are answered with 429.
+    max_inputs
+        Texts, labels and images in one request.
+    max_body
+        Bytes of a request.
+    max_pixels
+        Pixels of an image.
+    timeout
+        Seconds for a request.
+    image_host
+        A host whose images may be given by URL; may be repeated. Private addresses are always refused.
+    """
+    check_integers(port=(port, 0), most=65535)
+    try:
+        import prometheus_client  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn
+    except ModuleNotFoundError as error:
+        raise ImportError(f"serving needs {error.name}: pip install 'clip-zoo[serve]'") from error
+    from clip_core.tasks.serving.app import create_app
+    from clip_core.tasks.serving.settings import ServerSettings
+    from clip_core.tasks.zero_shot import ZeroShotClassifier
+
+    settings = ServerSettings(
+        model_name=model if model_name is None else model_name,
+        api_key=os.environ.get(_KEY) or None if api_key is None else api_key,
+        batch_size=batch_size,
+        max_wait=max_wait,
+        max_queue=max_queue,
+        max_inputs=max_inputs,
+        max_body=max_body,
+        max_pixels=max_pixels,
+        timeout=timeout,
+        image_hosts=tuple(image_host or ()),
+        hosts=_own_names(host),
+    )
+    with _listening(host, port) as listener:  # before the model is loaded, which takes longer
+        classifier = ZeroShotClassifier.from_pretrained(model, backend=backend, device=device, dtype=dtype)
+        _note(listener, settings)
+        config = uvicorn.Config(
+            create_app(classifier, settings),
+            log_level="warning",
+            limit_concurrency=_CONNECTIONS,
+            timeout_graceful_shutdown=_SECONDS_TO_FINISH,
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+def _own_names(host: str) -> tuple[str, ...]:
+    """Return the names of this machine if only it can reach the server; otherwise none, as names are not known."""
+    names = ("localhost", "127.0.0.1", "::1")
+    try:
+        is_local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_local = False
+    return tuple(dict.fromkeys((*names, host))) if is_local else ()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens, so that an address in use is reported before a model is loaded."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise OSError(f"--host {host} --port {port}: cannot listen there: {error.strerror or error}") from error
+
+
+def _note(listener: socket.socket, settings: ServerSettings) -> None:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    name = Path(settings.model_name).name or settings.model_name
+    print(f"clip-zoo: {name} at http://{shown}:{port} (Ctrl-C to stop)", flush=True)
+    if settings.api_key is None and not settings.hosts:
+        print("clip-zoo: other machines can use this server without a key; set CLIP_ZOO_API_KEY", file=sys.stderr)

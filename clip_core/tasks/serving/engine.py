@@ -1,0 +1,219 @@
+"""The model behind the server: threads read and preprocess inputs, and one thread runs the model on batches of them."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from clip_core.images.inputs import ImageFileError, decode_image
+from clip_core.images.pipeline import usable_threads
+from clip_core.tasks.serving.batching import Batcher
+from clip_core.tasks.serving.inputs import ImageInput, TextInput
+from clip_core.tasks.serving.remote import download
+from clip_core.tasks.serving.settings import RequestError
+from clip_core.tasks.texts import encode_by_length, tokenize_texts
+from clip_core.tasks.zero_shot import softmax
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from clip_core.tasks.serving.metrics import Metrics
+    from clip_core.tasks.serving.settings import ServerSettings
+    from clip_core.tasks.zero_shot import ZeroShotClassifier
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_TEXTS_FOR_AN_IMAGE = 8  # in a batch: a short text takes that much less time
+
+
+class Tokens(NamedTuple):
+    """A tokenized text.
+
+    Attributes:
+        ids: `(seq,)`.
+        mask: `(seq,)`; 1 for tokens.
+    """
+
+    ids: np.ndarray
+    mask: np.ndarray
+
+
+class Engine:
+    """Encodes the inputs of many requests with one model.
+
+    Args:
+        classifier: the model and its processor.
+        settings: the limits.
+        metrics: counts what is encoded.
+
+    Attributes:
+        width: dimensions of an embedding, known once started.
+    """
+
+    def __init__(self, classifier: ZeroShotClassifier, settings: ServerSettings, metrics: Metrics) -> None:
+        self.classifier = classifier
+        self.settings = settings
+        self.width = 0
+        self._metrics = metrics
+        self._admitted = 0
+        self._readers = ThreadPoolExecutor(usable_threads(), "clip-serve-read")
+        self._model = ThreadPoolExecutor(1, "clip-serve-model")  # a model runs one batch at a time
+        waiting = settings.max_wait / 1000
+        self._images: Batcher[np.ndarray, np.ndarray] = Batcher(
+            self._encode_images,
+            most=settings.batch_size,
+            max_wait=waiting,
+            executor=self._model,
+            on_batch=metrics.batches.labels("image").observe,
+        )
+        self._texts: Batcher[Tokens, np.ndarray] = Batcher(
+            self._encode_texts,
+            most=settings.batch_size * _TEXTS_FOR_AN_IMAGE,
+            max_wait=waiting,
+            executor=self._model,
+            on_batch=metrics.batches.labels("text").observe,
+        )
+
+    async def start(self) -> None:
+        """Encode one text and one image, so that the first request does not wait for that, and accept others."""
+        self._texts.start()
+        self._images.start()
+        blank = BytesIO()
+        Image.new("RGB", (8, 8)).save(blank, "PNG")
+        embeds, _ = await self.embed([TextInput("warm up", "input"), ImageInput(blank.getvalue(), None, "input")])
+        self.width = embeds.shape[1]
+
+    async def stop(self) -> None:
+        """Stop the threads."""
+        await self._texts.stop()
+        await self._images.stop()
+        self._readers.shutdown(cancel_futures=True)
+        self._model.shutdown(cancel_futures=True)
+
+    @contextmanager
+    def admitted(self, count: int) -> Iterator[None]:
+        """Count inputs as in progress within this block.
+
+        Args:
+            count: number of inputs.
+
+        Raises:
+            RequestError: too many are in progress.
+        """
+        if self._admitted + count > self.settings.max_queue:
+            self._metrics.refused.inc()
+            raise RequestError(429, "too many inputs are in progress; try again in a second", code="queue_full")
+        self._admitted += count
+        self._metrics.queue.set(self._admitted)
+        try:
+            yield
+        finally:
+            self._admitted -= count
+            self._metrics.queue.set(self._admitted)
+
+    async def embed(
+        self, inputs: Sequence[TextInput | ImageInput], *, truncation: bool = False
+    ) -> tuple[np.ndarray, int]:
+        """Encode texts and images.
+
+        Args:
+            inputs: the texts and images.
+            truncation: truncate texts that are too long for the model.
+
+        Returns:
+            Embeddings of unit norm `(inputs, projection)`, float32, in order; and the number of tokens.
+
+        Raises:
+            RequestError: an input cannot be read, a text is too long, or too many inputs are in progress.
+        """
+        texts = [one for one in inputs if isinstance(one, TextInput)]
+        images = [one for one in inputs if isinstance(one, ImageInput)]
+        with self.admitted(len(inputs)):
+            tokens = await self._in_reader(self._tokens, texts, truncation)
+            pixels = await asyncio.gather(*(self._in_reader(self._pixels, one) for one in images))
+            of_texts, of_images = await asyncio.gather(self._texts.submit(tokens), self._images.submit(pixels))
+        rest = {TextInput: iter(of_texts), ImageInput: iter(of_images)}
+        self._metrics.inputs.labels("text").inc(len(texts))
+        self._metrics.inputs.labels("image").inc(len(images))
+        return np.stack([next(rest[type(one)]) for one in inputs]), int(sum(one.mask.sum() for one in tokens))
+
+    async def classify(
+        self, images: Sequence[TextInput | ImageInput], labels: list[str], templates: list[str]
+    ) -> np.ndarray:
+        """Return the probability of each label for each image: `(images, labels)`, float32.
+
+        Args:
+            images: the images.
+            labels: the labels.
+            templates: texts with a `{}` for the label.
+
+        Raises:
+            RequestError: as in `embed`; or a label is too long, or a template has no `{}`.
+        """
+        with self.admitted(len(labels) * len(templates)):
+            image_embeds, _ = await self.embed(images)
+            return await asyncio.get_running_loop().run_in_executor(
+                self._model, self._probabilities, image_embeds, labels, templates
+            )
+
+    def _in_reader(self, function: Callable[..., Result], *arguments: Any) -> asyncio.Future[Result]:
+        return asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)
+
+    def _tokens(self, texts: list[TextInput], truncation: bool) -> list[Tokens]:
+        tokens = []
+        for one in texts:
+            try:
+                ids, mask = tokenize_texts(self.classifier.processor, [one.text], truncation=truncation)
+            except ValueError as error:
+                raise RequestError(400, f"{one.place}: {error}", one.place, "text_too_long") from error
+            tokens.append(Tokens(ids[0], mask[0]))
+        return tokens
+
+    def _pixels(self, image: ImageInput) -> np.ndarray:
+        content = image.content
+        if content is None:
+            content = download(image.url or "", image.place, self.settings)
+        try:
+            decoded = decode_image(content, image.place, self.settings.max_pixels)
+            pixels = self.classifier.processor(images=[decoded], return_tensors="np")["pixel_values"]
+        except ImageFileError as error:
+            raise RequestError(400, str(error), image.place, "unreadable_image") from error
+        except ValueError as error:
+            raise RequestError(400, f"{image.place}: {error}", image.place, "unreadable_image") from error
+        image_pixels: np.ndarray = pixels[0]
+        return image_pixels
+
+    def _encode_images(self, pixels: list[np.ndarray]) -> list[np.ndarray]:
+        rows = _padded(pixels, self.settings.batch_size, self.classifier.encoder)
+        return list(self.classifier.encoder.encode_images(np.stack(rows))[: len(pixels)])
+
+    def _encode_texts(self, tokens: list[Tokens]) -> list[np.ndarray]:
+        rows = _padded(tokens, self.settings.batch_size * _TEXTS_FOR_AN_IMAGE, self.classifier.encoder)
+        longest = max(len(one.ids) for one in rows)
+        pad = self.classifier.processor.tokenizer.pad_token_id
+        ids = np.stack([np.pad(one.ids, (0, longest - len(one.ids)), constant_values=pad) for one in rows])
+        mask = np.stack([np.pad(one.mask, (0, longest - len(one.mask))) for one in rows])
+        return list(encode_by_length(self.classifier.encoder, ids, mask, batch_size=len(rows))[: len(tokens)])
+
+    def _probabilities(self, image_embeds: np.ndarray, labels: list[str], templates: list[str]) -> np.ndarray:
+        try:
+            label_embeds = self.classifier.embed_labels(labels, templates)
+        except ValueError as error:
+            raise RequestError(400, str(error), "labels") from error
+        return softmax(self.classifier.encoder.logits_per_image(image_embeds, label_embeds))
+
+
+def _padded(batch: list[Item], most: int, encoder: object) -> list[Item]:
+    """Repeat the first input up to a power of two, if the framework compiles a program for each number of rows."""
+    if not getattr(encoder, "compiles_each_shape", False):
+        return batch
+    rows = min(most, 1 << (len(batch) - 1).bit_length())
+    return [*batch, *batch[:1] * (rows - len(batch))]

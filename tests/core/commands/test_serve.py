@@ -1,0 +1,132 @@
+"""`clip-zoo serve` as a program: it prints its address, answers, and ends as it is told to."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from support.messages import mentions
+from support.programs import environment
+
+ROOT = Path(__file__).parents[3]
+SHAPES = ROOT / "examples" / "shapes"
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "serving.md").read_text(), re.DOTALL)
+
+
+def start(*options, **variables):
+    command = [sys.executable, "-m", "clip_core.cli", "serve", "--model", SHAPES / "checkpoint", "--port", "0"]
+    environ = {**environment(), "HF_HUB_OFFLINE": "1", **variables}
+    return subprocess.Popen(
+        [*command, "--backend", "torch", *options],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def process():
+    process = start()
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def address_of(process):
+    return re.search(r"http://\S+", process.stdout.readline())[0]
+
+
+def fetch(address, **headers):
+    """The status of an answer. Connections are queued from the start, and answered once the model is loaded."""
+    request = urllib.request.Request(address, headers=headers)  # noqa: S310  http alone
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return answer.status
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+@pytest.mark.parametrize("way", [signal.SIGTERM, signal.SIGINT])
+def test_what_the_documentation_shows_works_and_a_signal_ends_it(process, way, tmp_path, monkeypatch):
+    address = address_of(process)
+    assert fetch(f"{address}/healthz") == 200
+    shutil.copy(SHAPES / "pictures" / "a-green-cross.png", tmp_path / "cat.jpg")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in BLOCKS[:2]:
+        exec(block.replace("http://127.0.0.1:8000", address), names)  # noqa: S102
+    assert -1 <= names["similarity"] <= 1
+    assert names["best"]["label"] in {"a cat", "a dog"}
+    assert 0.5 <= names["best"]["probability"] <= 1
+    process.send_signal(way)
+    process.wait(20)
+    assert process.stderr.read() == ""
+    assert process.returncode == {signal.SIGTERM: -signal.SIGTERM, signal.SIGINT: 130}[way]
+
+
+def test_the_applications_block_of_the_documentation_runs():
+    names = {}
+    exec(BLOCKS[2].replace("openai/clip-vit-base-patch32", str(SHAPES / "checkpoint")), names)  # noqa: S102
+    assert names["app"].routes
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--port", "70000"], "--port 70000"),
+        (["--port", "-1"], "--port -1"),
+        (["--port", "1.5"], "--port"),
+        (["--batch-size", "0"], "--batch-size 0"),
+        (["--max-inputs", "9000"], "--max-inputs 9000"),
+        (["--timeout", "nan"], "--timeout"),
+        (["--timeout", "0"], "--timeout 0"),
+        (["--max-wait", "-1"], "--max-wait"),
+        (["--host", "256.1.1.1"], "--host 256.1.1.1"),
+        (["--host", "no.such.host.invalid"], "--host no.such.host.invalid"),
+        (["--model", "no-such-model"], "no-such-model"),
+        (["--backend", "mxnet"], "mxnet"),
+    ],
+)
+def test_a_bad_option_is_named_in_one_line(run, options, named):
+    code, out, err = run("serve", *options, *(() if "--model" in options else ("--model", SHAPES / "checkpoint")))
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert mentions(err, named)
+
+
+def test_an_address_in_use_is_told_before_the_model_is_loaded(run):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        code, _, err = run("serve", "--port", port, "--model", "no-such-model")
+    assert code == 2
+    assert mentions(err, f"--port {port}")
+    assert err.count("\n") == 1
+
+
+def test_a_missing_package_is_named_with_its_extra(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    code, _, err = run("serve", "--model", SHAPES / "checkpoint")
+    assert code == 2
+    assert mentions(err, "uvicorn", "'clip-zoo[serve]'")
+
+
+def test_a_key_from_the_environment_is_asked_for():
+    process = start(CLIP_ZOO_API_KEY="secret")
+    try:
+        address = address_of(process)
+        assert fetch(f"{address}/v1/models") == 401
+        assert fetch(f"{address}/v1/models", Authorization="Bearer secret") == 200
+    finally:
+        process.terminate()
+        process.communicate()
