@@ -10,6 +10,7 @@ from clip_core.hub import find_file, list_files, require_file
 from clip_core.hub.files import given_path, read_json
 from clip_core.hub.pointers import LFS_ADVICE, is_lfs_pointer
 from clip_core.hub.printing import printable
+from clip_core.hub.switching import settle
 from converters.formats import FORMATS, layouts
 from converters.formats.format import with_variant
 from converters.naming.names import bare_name, layout_of, to_canonical
@@ -161,6 +162,7 @@ def open_checkpoint(
         CheckpointError: a file is damaged, an index names a missing tensor or file, or the model is not CLIP.
     """
     path = given_path(source).expanduser()
+    settle(path)
     if path.is_file() and (path.suffix != ".json" or path.name.endswith(_INDEX)):
         return _open_file(path, _format_of_file(path), source, path.parent, as_named=as_named)
     formats = [

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clip_core.hub.files import given_path, new_folder
+from clip_core.hub.switching import settle
 from converters.checkpoint import CheckpointError, open_checkpoint
 from converters.formats import FORMATS, format_named, target_names
 from converters.naming.matching import check_fit
 from converters.naming.names import to_file
-from converters.sidecars.companions import DTYPES, model_files, tokenizer_files
+from converters.sidecars.companions import DTYPES, TOKENIZER_FILES, model_files, tokenizer_files
 from converters.sidecars.description import beside, describe
 from converters.tensors import TensorEntry
 from converters.writing import check_free_space, parse_size, save_weights, weight_files
@@ -151,6 +152,7 @@ def convert(
         raise ValueError(f"{source} cannot be converted to {to}: {error}") from error
     texts |= tokenizer_files(*beside(source, options), format_, result.notes)
     folder = given_path(target).expanduser().absolute()
+    settle(folder)
     if not overwrite and is_folder_of(source, options, folder):  # adds a second format to a folder
         texts = {name: text for name, text in texts.items() if not (folder / name).exists()}
     check_target(folder, format_, texts, result.notes, overwrite=overwrite)
@@ -162,6 +164,8 @@ def convert(
             format_,
             max_shard_size=_shard_size(format_, max_shard_size, result.bytes),
             texts=texts,
+            # Those of an earlier tokenizer would describe another one.
+            replaces=TOKENIZER_FILES if overwrite and not texts.keys().isdisjoint(TOKENIZER_FILES) else (),
         )
     result.files += sorted(texts)
     return result

@@ -17,7 +17,7 @@ from converters.tensors import TensorEntry
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
 
@@ -66,6 +66,7 @@ def save_weights(
     max_shard_size: int | str = "5GB",
     variant: str | None = None,
     texts: Mapping[str, str] | None = None,
+    replaces: Sequence[str] = (),
 ) -> list[str]:
     """Write weights atomically, as a single file or shards, and delete the files that they replace.
 
@@ -76,6 +77,7 @@ def save_weights(
         max_shard_size: bytes, or a string such as "5GB".
         variant: as in `model.<variant>.safetensors`.
         texts: the content of files that belong to the weights, such as config.json, by name; saved in the same step.
+        replaces: names of further files that are deleted in that step unless `texts` has them.
 
     Returns:
         The names of the weight files, the index last.
@@ -91,7 +93,8 @@ def save_weights(
     check_free_space(folder, total)
     file, index_name = format_.candidates(variant)
     names = _shard_names(file, len(shards))
-    with progress(total, "Saving") as advance, staged(folder, replaces=weight_files(format_.file, variant)) as staging:
+    obsolete = "|".join([weight_files(format_.file, variant).pattern, *map(re.escape, replaces)])
+    with progress(total, "Saving") as advance, staged(folder, replaces=re.compile(obsolete)) as staging:
         for name, shard in zip(names, shards, strict=True):
             format_.write(staging / name, {key: _watched(tensors[key], advance) for key in shard})
         if len(shards) > 1:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import shutil
-import tempfile
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip_core.hub.pointers import check_not_lfs_pointer
+from clip_core.hub.switching import flush_to_disk, switch, temporary_folder
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Iterator
 
 
-# May be left behind by an interrupted save; never read.
-STAGING_PREFIX = ".saving-"
+_FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def given_path(value: str | os.PathLike[str]) -> Path:
@@ -47,44 +46,62 @@ def check_folder(name: str, folder: Path) -> None:
         raise NotADirectoryError(f"{name}={str(folder)!r}: {there} is a file; give a folder")
 
 
+def _check_no_dangling_link(path: Path) -> None:
+    """Check that a path to write to does not lead through a link to something that does not exist.
+
+    Raises:
+        FileNotFoundError: if it does.
+    """
+    for place in (path, *path.parents):
+        if place.is_symlink() and not place.exists():
+            raise FileNotFoundError(
+                f"{place} is a link to {place.readlink()}, which does not exist; create that folder, or delete the link"
+            )
+
+
+@contextmanager
+def _telling_of_a_full_disk(path: Path) -> Iterator[None]:
+    """Name the folder, and the state of its files, in an error about a full disk."""
+    try:
+        yield
+    except OSError as error:
+        # h5py states the number in its message only.
+        found = re.search(r"errno = (\d+)", str(error))
+        number = error.errno or (int(found[1]) if found else 0)
+        if number not in _FULL_DISK:
+            raise
+        raise OSError(
+            number, f"{os.strerror(number)}; free some space, or choose another disk. Nothing was changed", str(path)
+        ) from error
+
+
 @contextmanager
 def staged(folder: str | os.PathLike[str], *, replaces: re.Pattern[str] | None = None) -> Iterator[Path]:
     """Yield a temporary folder whose files move into `folder` if the block succeeds, and are deleted if it fails.
 
-    All slow writing happens before the first file is replaced, and each replacement is a rename within one file system.
-    An interruption while writing therefore leaves the old files intact. JSON files move last, because an index must not
-    name missing files.
+    The files move as one step: if the process is killed, readers get all old files or all new ones; see
+    `clip_core.hub.switching`. Of two processes that save into one folder, the last one to finish replaces all files of
+    the other.
 
     Args:
         folder: the target folder, created if missing.
         replaces: a pattern of whole file names. Matching old files that were not rewritten, such as the shards of an
-            earlier save, are deleted at the end.
+            earlier save, are deleted in the same step.
 
     Raises:
         NotADirectoryError: if `folder` is a file.
+        FileNotFoundError: if `folder` is a link to something that does not exist.
+        OSError: if the disk is full.
         ValueError: if `folder` is empty.
     """
     folder = given_path(folder)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; give a folder to save into")
+    _check_no_dangling_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=folder))
-    try:
+    with _telling_of_a_full_disk(folder), temporary_folder(folder) as staging:
         yield staging
-        made = sorted((path for path in staging.rglob("*") if path.is_file()), key=lambda p: (p.suffix == ".json", p))
-        for path in made:
-            _flush_to_disk(path)
-        for path in made:
-            target = folder / path.relative_to(staging)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
-        if replaces is not None:
-            new_names = {path.name for path in made}
-            for path in folder.iterdir():
-                if replaces.fullmatch(path.name) and path.name not in new_names:
-                    path.unlink()
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        switch(folder, staging, replaces)
 
 
 @contextmanager
@@ -95,23 +112,26 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         path: the new folder.
 
     Raises:
-        FileExistsError: if `path` already exists.
+        FileExistsError: if `path` already exists, or another process creates it in the meantime.
+        FileNotFoundError: if `path` leads through a link to something that does not exist.
+        OSError: if the disk is full.
     """
     path = Path(path)
+    _check_no_dangling_link(path)
     if path.exists():
         raise FileExistsError(f"{path} already exists")
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=path.parent))
-    made = staging / path.name  # a subfolder, because the staging folder itself is private to its owner
-    try:
+    with _telling_of_a_full_disk(path), temporary_folder(path.parent) as staging:
+        made = staging / path.name  # a subfolder, because the staging folder itself is private to its owner
         made.mkdir()
         yield made
-        for file in made.rglob("*"):
-            if file.is_file():
-                _flush_to_disk(file)
-        made.rename(path)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        flush_to_disk(made)
+        try:
+            made.rename(path)
+        except OSError as error:
+            if not path.exists():
+                raise
+            raise FileExistsError(f"{path} was created by another process in the meantime") from error
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -155,8 +175,3 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a JSON object")  # noqa: TRY004  the file is at fault
     return content
-
-
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb+") as file:  # Windows can only flush files open for writing
-        os.fsync(file.fileno())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip_core.hub.arrival import ArrivalError, download
+from clip_core.hub.switching import STAGING_PREFIX, settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -119,6 +120,7 @@ def upload_folder(
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
+    settle(Path(folder))
     try:
         api = HfApi(token=token)
         new_repo: dict[str, Any] = {} if private is None else {"private": private}
@@ -132,7 +134,7 @@ def upload_folder(
             commit_description=commit_description,
             revision=revision,
             create_pr=create_pr,
-            ignore_patterns=[".saving-*"],  # left behind by a killed save; see clip_core.hub.files.staged
+            ignore_patterns=[f"{STAGING_PREFIX}*"],  # left behind by a killed save
         )
         return str(commit.commit_url)
     except HfHubHTTPError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from clip_core.hub.files import given_path
 from clip_core.hub.printing import printable, shortened
 from clip_core.hub.repository import files_in_repository, first_in_repository
+from clip_core.hub.switching import settle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +82,7 @@ def list_files(source: str | os.PathLike[str], **options: Unpack[HubOptions]) ->
     """
     subfolder = _subfolder(options)
     path = given_path(source).expanduser()
+    settle(path / subfolder)
     if path.is_file():
         path = path.parent
     if path.is_dir():
@@ -131,6 +133,7 @@ def _search(
     """Return the file, or None and, if the hub could not be contacted, the reason."""
     subfolder = _subfolder(options)
     path = given_path(source).expanduser()
+    settle(path / subfolder)
     if path.is_file():
         given = path.name in names or (not exact and len(names) == 1 and path.suffix == Path(names[0]).suffix)
         return (path, "") if given else (_first_in(path.parent, names), "")

@@ -16,6 +16,7 @@ from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME
 from clip_core.images.processor import CLIPImageProcessor
 from clip_core.images.settings import ARGUMENTS
 from clip_core.processing.batch import BatchFeature
+from clip_core.tokenization.files import ALL_FILES as TOKENIZER_FILES
 from clip_core.tokenization.rows import CallOptions
 
 if TYPE_CHECKING:
@@ -207,8 +208,10 @@ class CLIPProcessor(Pushable, Readable):
         Returns:
             The path of the `processor_config.json`, if there is one, in a list.
         """
-        # If both files exist, transformers reads the image processor from its own.
-        replaces = re.compile(re.escape(PROCESSOR_NAME if legacy_serialization else PREPROCESSOR_NAME))
+        # If both files exist, transformers reads the image processor from its own. Files of an earlier tokenizer would
+        # describe another one, such as the tokenizer.json of a fast one.
+        replaced = (PROCESSOR_NAME if legacy_serialization else PREPROCESSOR_NAME, *TOKENIZER_FILES)
+        replaces = re.compile("|".join(map(re.escape, replaced)))
         with staged(save_directory, replaces=replaces) as staging:
             # Each part's file names the class that combines them; transformers' AutoProcessor looks it up.
             self.tokenizer._processor_class = type(self).__name__  # noqa: SLF001

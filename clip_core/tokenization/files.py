@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
-_ALL_FILES = (CONFIG_FILE, SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE, CHAT_FILE, VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE)
+ALL_FILES = (CONFIG_FILE, SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE, CHAT_FILE, VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE)
 
 # Entries of a tokenizer_config.json that describe its file or program, not the tokenizer.
 _NOT_ARGUMENTS = {"auto_map", "name_or_path", "slow_tokenizer_class", "tokenizer_class", "use_fast"}
@@ -107,7 +107,7 @@ def save_pretrained(
     if legacy_format is not True and tokenizer.is_fast:
         contents[TOKENIZER_FILE] = tokenizer.backend_tokenizer.to_str(pretty=True)
     # A file of an earlier save that is not overwritten would describe another tokenizer.
-    paths = _write(contents, save_directory, filename_prefix, _ALL_FILES)
+    paths = _write(contents, save_directory, filename_prefix, ALL_FILES)
     if push_to_hub:
         upload_saved(save_directory, **kwargs)
     return paths

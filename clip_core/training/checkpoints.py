@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from clip_core.configuration import CLIPConfig
 from clip_core.configuration.arguments import check_integers
 from clip_core.data.pairs import IndexedPairs
-from clip_core.hub.files import STAGING_PREFIX, new_folder, read_json
+from clip_core.hub.files import new_folder, read_json, staged
+from clip_core.hub.switching import settle, temporary_folder
 
 if TYPE_CHECKING:
     import os
@@ -73,6 +73,7 @@ def own_state(kept: dict[str, Any] | list[dict[str, Any]], loader: PairLoader) -
 
 STATE_NAME = "trainer_state.json"
 _NAME = re.compile(r"step-(\d+)")
+_ANY = re.compile(".+")
 
 # Config fields that describe a file or a caller's choice, not the trained model.
 _NOT_OF_THE_MODEL = {"architectures", "dtype", "id2label", "label2id", "problem_type", "transformers_version"}
@@ -139,6 +140,7 @@ class RunFolder:
             ValueError: if its state is damaged.
         """
         folder = self._folder(step)
+        settle(folder)
         state = read_json(folder / STATE_NAME)
         if not isinstance(state, dict) or state.get("step") != step:
             raise ValueError(f"{folder / STATE_NAME} is damaged: it does not describe step {step}")
@@ -160,20 +162,19 @@ class RunFolder:
                 the other checkpoints are kept.
         """
         folder = self._folder(step)
-        if folder.exists():  # a run that resumed from an earlier step rewrites it
-            shutil.rmtree(folder)
+        # A run that resumed from an earlier step rewrites it.
+        rewritten = staged(folder, replaces=_ANY) if folder.exists() else new_folder(folder)
         try:
-            with new_folder(folder) as staging:
+            with rewritten as staging:
                 save(staging)
                 text = json.dumps({"step": step, **state}, indent=2) + "\n"
                 (staging / STATE_NAME).write_text(text, encoding="utf-8")
         except OSError as error:
             reason = error.strerror or error
             raise OSError(f"{folder} could not be written ({reason}); {self.last_good()}") from error
-        for old in self.steps()[: -self.keep]:
-            shutil.rmtree(self._folder(old))
-        for left in self.root.glob(f"{STAGING_PREFIX}*"):  # left by a process that was killed while saving
-            shutil.rmtree(left, ignore_errors=True)
+        with temporary_folder(self.root) as discarded:  # a killed process leaves a checkpoint whole, or not at all
+            for old in self.steps()[: -self.keep]:
+                self._folder(old).rename(discarded / str(old))
         return folder
 
     def _folder(self, step: int) -> Path:

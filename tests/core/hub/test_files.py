@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import signal
 import subprocess
@@ -63,6 +64,17 @@ class TestNewFolder:
             pass
         (tmp_path / "usual").mkdir()
         assert (tmp_path / "model").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+    def test_one_that_another_process_makes_first_is_left_alone(self, tmp_path):
+        def late():
+            with new_folder(tmp_path / "model") as staging:
+                (staging / "weights").write_text("mine")
+                (tmp_path / "model").mkdir()
+                (tmp_path / "model" / "weights").write_text("theirs")
+
+        with pytest.raises(FileExistsError, match=naming(tmp_path / "model", "another process")):
+            late()
+        assert contents(tmp_path) == {"model/weights": "theirs"}
 
     def test_one_that_is_there_is_left_alone(self, folder):
         before = contents(folder)
@@ -148,6 +160,36 @@ class TestStaged:
         with staged(folder, replaces=re.compile(r"model(-\d)?\.safetensors")) as staging:
             (staging / "model-1.safetensors").write_text("new")
         assert contents(folder) == {"model-1.safetensors": "new", "notes.txt": "mine"}
+
+    def test_a_link_to_nothing_is_told(self, tmp_path):
+        link = tmp_path / "link"
+        link.symlink_to("gone")
+        for path in (link, link / "model"):
+            for write in (staged, new_folder):
+                with pytest.raises(FileNotFoundError, match=naming(link, "gone")), write(path):
+                    pass
+        assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+    def test_a_link_to_a_folder_stays(self, tmp_path, folder):
+        (tmp_path / "link").symlink_to(folder)
+        with staged(tmp_path / "link") as staging:
+            (staging / "model.safetensors").write_text("new")
+        assert (tmp_path / "link").is_symlink()
+        assert contents(folder) == {"model.safetensors": "new", "notes.txt": "mine"}
+
+    @pytest.mark.parametrize(
+        "message", ["", "Can't write data (errno = 28, error message = 'No space left on device')"]
+    )
+    def test_a_full_disk_is_told_with_the_folder(self, folder, message):
+        def save():
+            with staged(folder) as staging:
+                (staging / "model.safetensors").write_text("half")
+                raise OSError(message) if message else OSError(errno.ENOSPC, "No space left on device")
+
+        with pytest.raises(OSError, match=naming("No space left", folder, "Nothing was changed")) as told:
+            save()
+        assert told.value.errno == errno.ENOSPC
+        assert contents(folder) == {"model.safetensors": "old", "notes.txt": "mine"}
 
     def test_a_file_in_the_way(self, folder):
         with (
