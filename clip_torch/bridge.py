@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import warnings
 from contextlib import nullcontext
+from itertools import takewhile
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,6 +44,8 @@ _TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
 _IMAGE_PROCESSORS = ("CLIPImageProcessor", "CLIPImageProcessorPil", "CLIPImageProcessorFast")
 _KNOWN = (*_MODELS, *_CONFIGS, *_TOKENIZERS, *_IMAGE_PROCESSORS, "CLIPProcessor")
 
+_METHODS = (FunctionType, classmethod, staticmethod, property)
+_OURS = ("clip_core", "clip_torch")
 _OLDEST, _TOO_NEW = (4, 57), (6, 0)
 _TOWERS = ("text_model", "vision_model")
 
@@ -49,7 +54,8 @@ def to_transformers(thing: Any) -> Any:
     """Return the counterpart in transformers of a model, configuration, tokenizer, image processor or processor.
 
     A model and its counterpart share their parameters, so training one trains the other. The counterpart also has the
-    same training modes, attention implementation and gradient checkpointing. Hooks are not copied.
+    same training modes, attention implementation and gradient checkpointing. Hooks are not copied, nor are methods that
+    a subclass overrides; a warning names them.
 
     Args:
         thing: an object of one of our classes.
@@ -64,7 +70,8 @@ def to_transformers(thing: Any) -> Any:
         ValueError: the counterpart does not support a feature of the object.
     """
     library = _transformers()
-    name = _known_class(thing, ("clip_core", "clip_torch"))
+    name = _known_class(thing, _OURS)
+    _warn_of_overrides(thing, _OURS, f"transformers' {name}")
     if name in _MODELS:
         _check_plain(thing)
         with _undrawn(library):
@@ -88,7 +95,8 @@ def from_transformers(thing: Any) -> Any:
     """Return our counterpart of transformers' model, configuration, tokenizer, image processor or processor.
 
     A model and its counterpart share their parameters, so training one trains the other. The counterpart also has the
-    same training modes, attention implementation and gradient checkpointing. Hooks are not copied.
+    same training modes, attention implementation and gradient checkpointing. Hooks are not copied, nor are methods that
+    a subclass overrides; a warning names them.
 
     Args:
         thing: an object of one of transformers' CLIP classes.
@@ -103,6 +111,7 @@ def from_transformers(thing: Any) -> Any:
     """
     _transformers()
     name = _known_class(thing, ("transformers.models.clip",))
+    _warn_of_overrides(thing, ("transformers",), f"clip_torch's {name}")
     if name in _MODELS:
         return _sharing(thing, lambda: _MODELS[name](_config_from(thing.config, _MODELS[name].config_class)))
     if name in _CONFIGS:
@@ -141,6 +150,23 @@ def _known_class(thing: Any, packages: tuple[str, ...]) -> str:
         f"{found} is not a CLIP model, configuration, tokenizer or processor of {packages[-1].partition('.')[0]}; "
         f"the bridge takes {', '.join(_KNOWN)}. Unwrap a wrapped model, and merge or unload adapters, first"
     )
+
+
+def _warn_of_overrides(thing: Any, packages: tuple[str, ...], target: str) -> None:
+    """Warn of methods that classes outside of the libraries override in an object or a module of it."""
+    lost: dict[str, None] = {}
+    for part in thing.modules() if isinstance(thing, torch.nn.Module) else [thing]:
+        mro = type(part).__mro__
+        own = list(takewhile(lambda one: one.__module__.partition(".")[0] not in {*packages, "torch"}, mro))
+        for one in own:
+            names = [name for name, value in vars(one).items() if isinstance(value, _METHODS)]
+            lost |= {f"{one.__name__}.{name}": None for name in names if _overrides(name, mro[len(own)])}
+    if lost:
+        warnings.warn(f"{target} does not take over the overridden methods {', '.join(lost)}", stacklevel=3)
+
+
+def _overrides(name: str, base: type[Any]) -> bool:
+    return hasattr(base, name) and (not name.startswith("__") or name == "__call__")
 
 
 # Models
@@ -204,6 +230,12 @@ def _check_fit(given: dict[str, nn.Parameter], wanted: dict[str, nn.Parameter], 
         for name in sorted(shapes.keys() | expected.keys())
         if shapes.get(name) != expected.get(name)
     ]
+    added = ", ".join(sorted(shapes.keys() - expected))
+    if added and len(faults) == len(shapes) - len(expected):
+        raise ValueError(
+            f"the other library's {class_name} has no parameters {added}, which this model adds; remove them, or merge "
+            "the adapters, first"
+        )
     if faults:
         raise ValueError(
             f"the parameters do not fit the other library's {class_name}, which takes no adapters and "

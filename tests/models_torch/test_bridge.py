@@ -96,7 +96,7 @@ REFUSED = {
     "pruned": ("ValueError", ["pruned"]),
     "prepared": ("ValueError", ["prepared"]),
     "adapter": ("ValueError", ["text_model.encoder.layers.0.mlp.fc1.0.weight", "fc1.weight is missing"]),
-    "more": ("ValueError", ["extra.bias", "CLIPTextModel"]),
+    "more": ("ValueError", ["extra.bias", "extra.weight", "CLIPTextModel", "remove"]),
     "clean": ("ValueError", ["clean='openai'", "CLIPTokenizerFast"]),
     "another": ("TypeError", ["torch.nn", "Linear", "clip_torch"]),
     "ours": ("TypeError", ["clip_torch.model.CLIPModel", "transformers"]),
@@ -110,6 +110,23 @@ def test_what_cannot_go_over_is_refused(facts, name):
     found, message = facts["refused"][name]
     assert found == error
     assert mentions(message, *named)
+
+
+def test_methods_that_are_not_taken_over_are_named(facts):
+    expected = {
+        "plain": [],
+        "module": ["transformers", "CLIPTextModel", "Activation.forward"],
+        "model": ["transformers", "CLIPModel", "Scaled.forward"],
+        "tokenizer": ["transformers", "CLIPTokenizerFast", "Spelled.tokenize"],
+        "theirs": ["clip_torch", "CLIPTextModel", "Theirs.forward"],
+    }
+    for name, named in expected.items():
+        messages = facts["overrides"][name]
+        assert len(messages) == bool(named)
+        for message in messages:
+            assert mentions(message, *named)
+            assert "helper" not in message
+            assert "extra" not in message
 
 
 @pytest.mark.parametrize("send", [clip_torch.to_transformers, clip_torch.from_transformers])

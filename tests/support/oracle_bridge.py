@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def facts() -> dict[str, Any]:
         "tokenizers": tokenizers(),
         "images": images(),
         "refused": refused(),
+        "overrides": overrides(),
     }
 
 
@@ -259,6 +261,56 @@ def refused() -> dict[str, list[str]]:
             attempt()
         except Exception as error:  # noqa: BLE001  the test says what it expected
             found[name] = [type(error).__name__, str(error)]
+    return found
+
+
+def overrides() -> dict[str, list[str]]:
+    """The warnings about methods that subclasses override, in either direction."""
+    import torch
+    import transformers
+
+    import clip_torch
+    from support.vocabulary import write_vocabulary
+
+    class Scaled(clip_torch.CLIPModel):
+        extra = 1
+
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            return super().forward(*args, **kwargs)
+
+        def helper(self) -> None:
+            pass
+
+    class Activation(torch.nn.GELU):
+        def forward(self, states: Any) -> Any:
+            return states
+
+    class Plain(clip_torch.CLIPTextModel):
+        pass
+
+    class Spelled(clip_torch.CLIPTokenizerFast):
+        def tokenize(self, *args: Any, **kwargs: Any) -> Any:
+            return super().tokenize(*args, **kwargs)
+
+    class Theirs(transformers.CLIPTextModel):
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            return super().forward(*args, **kwargs)
+
+    made = {name: _made("CLIPTextModel") for name in ("plain", "module")}
+    made["plain"].__class__ = Plain
+    made["module"].text_model.encoder.layers[0].mlp.activation_fn = Activation()
+    made["model"] = _made("CLIPModel")
+    made["model"].__class__ = Scaled
+    with tempfile.TemporaryDirectory() as folder:
+        made["tokenizer"] = Spelled(**write_vocabulary(Path(folder)))
+    made["theirs"] = clip_torch.to_transformers(_made("CLIPTextModel"))
+    made["theirs"].__class__ = Theirs
+    found = {}
+    for name, thing in made.items():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            (clip_torch.from_transformers if name == "theirs" else clip_torch.to_transformers)(thing)
+        found[name] = [str(one.message) for one in caught if "take over" in str(one.message)]
     return found
 
 
