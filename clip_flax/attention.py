@@ -45,6 +45,8 @@ def eager_attention(
     if plan.bias is not None:
         scores = scores + plan.bias
     weights = jax.nn.softmax(at_least_float32(scores), axis=-1).astype(query.dtype)
+    if plan.probe is not None:
+        weights = weights + plan.probe
     if dropout is not None:
         weights = dropout(weights)
     return jnp.einsum("bhqk,bkhd->bqhd", weights, value, precision=None), weights

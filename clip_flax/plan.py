@@ -29,6 +29,7 @@ class AttentionPlan(NamedTuple):
     is_causal: bool = False  # causal without a bias
     bias: Array | None = None  # (batch or 1, 1, seq, seq), added to the scores
     keyless: Array | None = None  # (batch or 1, seq or 1, 1, 1) bool, the queries that see no key
+    probe: Array | None = None  # (batch, heads, seq, seq), added to the weights of `eager`, for gradients by them
 
 
 def check_implementation(name: str | None) -> str:

@@ -42,6 +42,8 @@ def eager_attention(
     if plan.bias is not None:
         scores = scores + plan.bias
     weights = tf.cast(tf.nn.softmax(at_least_float32(scores), axis=-1), query.dtype)
+    if plan.probe is not None:
+        weights = weights + plan.probe
     if dropout is not None:
         weights = dropout(weights)
     return tf.transpose(tf.matmul(weights, value), (0, 2, 1, 3)), weights

@@ -12,6 +12,7 @@ from clip_core.modeling.inputs import check_ids, check_pixel_shape
 from clip_core.modeling.parameters import parameter_table
 from clip_core.modeling.trimming import trimmed
 from clip_core.tasks.labels import fingerprint
+from clip_tf import explain
 from clip_tf.arrays import framework
 from clip_tf.model import CLIPModel, unit_norm
 from clip_tf.tensors import on_device, parameters
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import os
 
     import numpy as np
+
+    from clip_core.configuration import CLIPConfig
+    from clip_core.tasks.explain.gradients import LayerAttention, LogitGradients
 
 
 class ModelEncoder:
@@ -62,6 +66,31 @@ class ModelEncoder:
         """Return scaled similarities `(images, texts)`, float32, computed in the dtype of the model's weights."""
         images, texts = (tf.cast(embeds, self.model.variable_dtype) for embeds in (image_embeds, text_embeds))
         return _float32(tf.matmul(images, texts, transpose_b=True) * tf.exp(self.model.logit_scale))
+
+    @property
+    def config(self) -> CLIPConfig:
+        """The model's configuration."""
+        return self.model.config
+
+    def logit_gradients(
+        self,
+        pixel_values: np.ndarray,
+        input_ids: np.ndarray,
+        attention_mask: np.ndarray,
+        *,
+        first_image_layer: int,
+        first_text_layer: int,
+    ) -> LogitGradients:
+        """Differentiate the logit of an image with each text; see `ExplainableEncoder.logit_gradients`."""
+        check_ids(input_ids, self.config.text_config.vocab_size)
+        first = {"first_image_layer": first_image_layer, "first_text_layer": first_text_layer}
+        return explain.logit_gradients(self.model, pixel_values, input_ids, attention_mask, **first)
+
+    def layer_gradients(
+        self, pixel_values: np.ndarray, text_embeds: np.ndarray, *, first_layer: int
+    ) -> list[LayerAttention]:
+        """Differentiate each layer's similarity with each text; see `ExplainableEncoder.layer_gradients`."""
+        return explain.layer_gradients(self.model, pixel_values, text_embeds, first_layer=first_layer)
 
     def _image_embeds(self, pixel_values: tf.Tensor) -> tf.Tensor:
         return unit_norm(self.model.get_image_features(pixel_values))

@@ -28,6 +28,7 @@ class AttentionPlan:
     implementation: str = DEFAULT_IMPLEMENTATION
     bias: tf.Tensor | None = None  # (batch or 1, 1, seq, seq), added to the scores
     keyless: tf.Tensor | None = None  # (batch or 1, seq or 1, 1, 1) bool, the queries that see no key
+    probe: tf.Tensor | None = None  # (batch, heads, seq, seq), added to the weights of `eager`, for gradients by them
 
 
 def check_implementation(name: str | None) -> str:

@@ -44,6 +44,8 @@ def eager_attention(
         scores = scores + plan.bias
     # Softmax in fp32 at least, as in the reference; fp64 is kept, as its lowest number is -inf in fp32.
     weights = scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
+    if plan.probe is not None:
+        weights = weights + plan.probe
     weights = F.dropout(weights, p=dropout)
     return torch.matmul(weights, value).transpose(1, 2), weights
 

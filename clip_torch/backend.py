@@ -11,6 +11,7 @@ from clip_core.backends import Backend
 from clip_core.modeling.inputs import check_ids
 from clip_core.modeling.trimming import trimmed
 from clip_core.tasks.labels import fingerprint
+from clip_torch import explain
 from clip_torch.arrays import framework, to_numpy
 from clip_torch.inference import prepares, unpacked_parameters
 from clip_torch.model import CLIPModel, unit_norm
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     import os
 
     import numpy as np
+
+    from clip_core.configuration import CLIPConfig
+    from clip_core.tasks.explain.gradients import LayerAttention, LogitGradients
 
 
 class ModelEncoder:
@@ -59,6 +63,31 @@ class ModelEncoder:
         """Return scaled similarities `(images, texts)`, float32, computed in the model's dtype."""
         images, texts = (self._on_device(embeds).to(self.model.dtype) for embeds in (image_embeds, text_embeds))
         return _float32((texts @ images.t() * self.model.logit_scale.exp()).t())
+
+    @property
+    def config(self) -> CLIPConfig:
+        """The model's configuration."""
+        return self.model.config
+
+    def logit_gradients(
+        self,
+        pixel_values: np.ndarray,
+        input_ids: np.ndarray,
+        attention_mask: np.ndarray,
+        *,
+        first_image_layer: int,
+        first_text_layer: int,
+    ) -> LogitGradients:
+        """Differentiate the logit of an image with each text; see `ExplainableEncoder.logit_gradients`."""
+        check_ids(input_ids, self.config.text_config.vocab_size)
+        first = {"first_image_layer": first_image_layer, "first_text_layer": first_text_layer}
+        return explain.logit_gradients(self.model, pixel_values, input_ids, attention_mask, **first)
+
+    def layer_gradients(
+        self, pixel_values: np.ndarray, text_embeds: np.ndarray, *, first_layer: int
+    ) -> list[LayerAttention]:
+        """Differentiate each layer's similarity with each text; see `ExplainableEncoder.layer_gradients`."""
+        return explain.layer_gradients(self.model, pixel_values, text_embeds, first_layer=first_layer)
 
     def _on_device(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.model.device)

@@ -32,6 +32,7 @@ class AttentionPlan(NamedTuple):
     keyless: Tensor | None = None  # (batch or 1, seq or 1, 1, 1) bool, the queries that see no key
     unpadding: Unpadding | None = None
     packing: Packing | None = None  # set if the states are packed; the fields above describe the padded batch
+    probe: Tensor | None = None  # (batch, heads, seq, seq), added to the weights of `eager`, for gradients by them
 
     def of_rows(self, start: int, stop: int) -> AttentionPlan:
         """Return the plan for some rows of a batch that is not unpadded."""

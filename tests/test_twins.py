@@ -24,6 +24,7 @@ TWINS = (
     "pretrained",
     "trace",
     "training",
+    "explain",
     "backend",
 )
 
@@ -105,6 +106,13 @@ ONLY_SOMEWHERE = {
         "Flax's variables include random keys": {"CLIPBaseModel._held"},
     },
     "trace": {"Flax nests parameters": {"_canonical"}},
+    "explain": {
+        "JAX differentiates functions of probes, and compiles them": {
+            *("ProbedLayers.probes", "_logit_gradients", "_layer_gradients"),
+        },
+        "PyTorch and TensorFlow record probes in a run": {"ProbedLayers.attention"},
+        "in JAX a run returns them": {"_attention"},
+    },
     "backend": {
         "PyTorch moves arrays to a device; TensorFlow runs graphs": {
             *("ModelEncoder._on_device", "ModelEncoder._image_embeds", "ModelEncoder._text_embeds"),
@@ -119,6 +127,7 @@ CONSTRUCTORS = ("__init__", "setup")
 # Parameters that differ beside those of a framework's own, by definition.
 OTHER_PARAMETERS = {
     "causal_bias": "PyTorch takes the device from a tensor, beside the dtype",
+    "ProbedLayers.run": "a tape of TensorFlow watches the probes, and JAX takes them",
     "_resized": "a table in PyTorch and Flax, a layer in Keras",
     "CLIPForImageClassification.call": "transformers' choice, which a call has to take",
     "CLIPModel.get_text_features": "likewise",

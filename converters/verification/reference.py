@@ -74,8 +74,8 @@ def clip(
     text(weights / "text_model", config.text_config, input_ids, attention_mask, trace, position_ids)
     trace["image_features"] = trace["vision.pooled"] @ weights["visual_projection.weight"].T  # (b, p)
     trace["text_features"] = trace["text.pooled"] @ weights["text_projection.weight"].T
-    trace["image_embeds"] = _unit(trace["image_features"])
-    trace["text_embeds"] = _unit(trace["text_features"])
+    trace["image_embeds"] = unit_norm(trace["image_features"])
+    trace["text_embeds"] = unit_norm(trace["text_features"])
     scale = np.exp(weights["logit_scale"])
     trace["logits_per_text"] = scale * trace["text_embeds"] @ trace["image_embeds"].T
     trace["logits_per_image"] = trace["logits_per_text"].T
@@ -123,7 +123,7 @@ def vision(
 ) -> None:
     """Run the vision tower: patches, a transformer, and the class token's state."""
     states = _patches(weights, config, pixel_values, trace, interpolate_pos_encoding)
-    trace["vision.pooled"] = _layer_norm(weights / "post_layernorm", config, states[:, 0])
+    trace["vision.pooled"] = layer_norm(weights / "post_layernorm", config, states[:, 0])
 
 
 def _patches(
@@ -141,7 +141,7 @@ def _patches(
     states = np.concatenate([class_token, patches @ kernel.T], axis=1)  # (b, s, d)
     positions = weights["embeddings.position_embedding.weight"]  # the class token first, then the patches row by row
     states = states + (_interpolated(positions, rows, columns) if interpolate else positions)
-    trace["vision.embeddings"] = _layer_norm(weights / "pre_layrnorm", config, states)
+    trace["vision.embeddings"] = layer_norm(weights / "pre_layrnorm", config, states)
     return _encoder(weights / "encoder", config, trace["vision.embeddings"], np.zeros((1, 1)), trace, "vision")
 
 
@@ -182,16 +182,28 @@ def text(
     tokens = weights["embeddings.token_embedding.weight"][input_ids]
     positions = weights["embeddings.position_embedding.weight"]
     trace["text.embeddings"] = tokens + positions[np.arange(seq) if position_ids is None else position_ids]
-    # A key masked twice, as a future token and as padding, scores lower than a key masked once, as in transformers. A
-    # query that sees no key therefore attends uniformly to the keys masked only once.
+    bias = text_bias(seq, attention_mask)
+    states = _encoder(weights / "encoder", config, trace["text.embeddings"], bias, trace, "text")
+    trace["text.last_hidden_state"] = layer_norm(weights / "final_layer_norm", config, states)
+    trace["text.pooled"] = trace["text.last_hidden_state"][np.arange(len(input_ids)), eos_positions(config, input_ids)]
+
+
+def text_bias(seq: int, attention_mask: np.ndarray | None) -> Array:
+    """Return the bias `(b or 1, 1, s, s)` that masks later tokens and padding.
+
+    A key masked twice, as a future token and as padding, scores lower than a key masked once, as in transformers. A
+    query that sees no key therefore attends uniformly to the keys masked only once.
+    """
     masked = np.triu(np.ones((seq, seq)), k=1)[None]
     if attention_mask is not None:
         masked = masked + (attention_mask == 0)[:, None, :]
-    bias = -1e30 * masked[:, None]  # (b, 1, s, s)
-    states = _encoder(weights / "encoder", config, trace["text.embeddings"], bias, trace, "text")
-    trace["text.last_hidden_state"] = _layer_norm(weights / "final_layer_norm", config, states)
-    eos = (input_ids if config.pools_at_largest_id else input_ids == config.eos_token_id).argmax(axis=-1)
-    trace["text.pooled"] = trace["text.last_hidden_state"][np.arange(len(input_ids)), eos]
+    return -1e30 * masked[:, None]
+
+
+def eos_positions(config: CLIPTextConfig, input_ids: np.ndarray) -> np.ndarray:
+    """Return the position of the pooled token in each row of ids `(b, s)`: `(b,)`."""
+    positions: np.ndarray = (input_ids if config.pools_at_largest_id else input_ids == config.eos_token_id).argmax(-1)
+    return positions
 
 
 def _encoder(
@@ -202,22 +214,33 @@ def _encoder(
     trace: Trace,
     tower: str,
 ) -> Array:
-    activation = ACTIVATIONS[config.hidden_act]
     for index in range(config.num_hidden_layers):
-        layer = weights / f"layers.{index}"
-        normed = _layer_norm(layer / "layer_norm1", config, states)
-        attended, attention = _attention(
-            layer / "self_attn", config.hidden_size // config.num_attention_heads, normed, bias
-        )
-        states = states + attended
-        normed = _layer_norm(layer / "layer_norm2", config, states)
-        states = states + _linear(layer / "mlp.fc2", activation(_linear(layer / "mlp.fc1", normed)))
+        states, attention = layer(weights / f"layers.{index}", config, states, bias)
         trace[f"{tower}.layers.{index}.attention"] = attention
         trace[f"{tower}.layers.{index}"] = states
     return states
 
 
-def _attention(weights: Weights, head_width: int, states: Array, bias: Array) -> tuple[Array, Array]:
+def layer(
+    weights: Weights, config: CLIPTextConfig | CLIPVisionConfig, states: Array, bias: Array, probe: Array | None = None
+) -> tuple[Array, Array]:
+    """Run one encoder layer over states `(b, s, d)`; return the new states, and the attention `(b, h, s, s)`.
+
+    The bias `(b or 1, 1, s or 1, s or 1)` is added to the scores, and the probe `(b, h, s, s)` to the attention: the
+    derivative of a result by the probe is its derivative by the attention.
+    """
+    normed = layer_norm(weights / "layer_norm1", config, states)
+    head_width = config.hidden_size // config.num_attention_heads
+    attended, attention = _attention(weights / "self_attn", head_width, normed, bias, probe)
+    states = states + attended
+    normed = layer_norm(weights / "layer_norm2", config, states)
+    inner = ACTIVATIONS[config.hidden_act](_linear(weights / "mlp.fc1", normed))
+    return states + _linear(weights / "mlp.fc2", inner), attention
+
+
+def _attention(
+    weights: Weights, head_width: int, states: Array, bias: Array, probe: Array | None
+) -> tuple[Array, Array]:
     batch, seq, _ = states.shape
 
     def heads(name: str) -> Array:  # (b, h, s, k); a pruned layer has fewer heads of the same width
@@ -227,6 +250,8 @@ def _attention(weights: Weights, head_width: int, states: Array, bias: Array) ->
     scores = heads("q_proj") @ heads("k_proj").transpose(0, 1, 3, 2) * (head_width**-0.5 * sees_a_key) + bias
     exponents = np.exp(scores - scores.max(axis=-1, keepdims=True))
     attention = exponents / exponents.sum(axis=-1, keepdims=True)
+    if probe is not None:
+        attention = attention + probe
     attended = (attention @ heads("v_proj")).transpose(0, 2, 1, 3).reshape(batch, seq, -1)
     return _linear(weights / "out_proj", attended), attention
 
@@ -235,14 +260,16 @@ def _linear(weights: Weights, states: Array) -> Array:
     return states @ weights["weight"].T + weights["bias"]
 
 
-def _layer_norm(weights: Weights, config: CLIPTextConfig | CLIPVisionConfig, states: Array) -> Array:
+def layer_norm(weights: Weights, config: CLIPTextConfig | CLIPVisionConfig, states: Array) -> Array:
+    """Normalize states to mean 0 and variance 1 over the last axis, then scale and shift them."""
     centred = states - states.mean(axis=-1, keepdims=True)
     variance = (centred**2).mean(axis=-1, keepdims=True)
     normed: Array = centred / np.sqrt(variance + config.layer_norm_eps)
     return normed * weights["weight"] + weights["bias"]
 
 
-def _unit(features: Array) -> Array:
+def unit_norm(features: Array) -> Array:
+    """Divide rows by their Euclidean norm."""
     norms: Array = np.sqrt((features**2).sum(axis=-1, keepdims=True))
     return features / norms
 
