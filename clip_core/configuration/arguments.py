@@ -107,6 +107,39 @@ def shown(value: Any) -> str:
     return f"{type(value).__name__} {str(value)[:40]!r}"
 
 
+def list_of(kind: type, value: Any, name: str) -> list[Any]:
+    """Return a list from a file; an empty one for None.
+
+    Args:
+        kind: the type of its items.
+        value: the list.
+        name: its name in the file.
+
+    Raises:
+        ValueError: if it is not a list of such items.
+    """
+    items = [] if value is None else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, kind) for item in items):
+        raise ValueError(f"{name}={shortened(repr(value))} is invalid; it must be a list of {kind.__name__}")
+    return list(items)
+
+
+def dict_of(content: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a dict in a dict from a file; an empty one if it is missing or None.
+
+    Args:
+        content: the dict from the file.
+        name: the key.
+
+    Raises:
+        ValueError: if the value is not a dict.
+    """
+    value = content.get(name)
+    if not isinstance(value, dict | None):
+        raise ValueError(f"{name}={shortened(repr(value))} is invalid; it must be a dict")  # noqa: TRY004
+    return value or {}
+
+
 def check_keys(cls: type, keys: Iterable[Any]) -> None:
     """Check that no key of a file, which becomes an argument and an attribute, hides a part of the class.
 

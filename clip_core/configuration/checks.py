@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
+
+from clip_core.hub.printing import shortened
 
 # Valid values of `hidden_act`. Every backend implements all of them, as transformers computes them.
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "selu", "silu", "swish")
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
+
+LARGEST_INT = 2**53
+_LARGEST_FLOAT = sys.float_info.max  # math.isfinite fails for larger integers
+MOST_LAYERS = 1000  # 20 times as many as in the largest CLIP
 
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
@@ -27,7 +34,7 @@ def dtype_name(dtype: Any) -> str | None:
         return None
     name = spelled(dtype)
     if name not in DTYPES:
-        raise ValueError(f"dtype={dtype!r} is unknown; choose from {', '.join(DTYPES)}")
+        raise ValueError(f"dtype={shortened(repr(dtype))} is unknown; choose from {', '.join(DTYPES)}")
     return name
 
 
@@ -42,13 +49,16 @@ def spelled(dtype: Any) -> str:
     return str(getattr(dtype, "name", getattr(dtype, "__name__", None)) or str(dtype).removeprefix("torch."))
 
 
-def check_int(config: object, *fields: str, minimum: int = 1, optional: bool = False) -> None:
-    """Check that each field is an integer of at least `minimum`.
+def check_int(
+    config: object, *fields: str, minimum: int = 1, maximum: int = LARGEST_INT, optional: bool = False
+) -> None:
+    """Check that each field is an integer of at least `minimum`, and not absurdly large.
 
     Args:
         config: the configuration.
         *fields: names of the fields.
         minimum: the smallest valid value.
+        maximum: the largest valid value.
         optional: allow None.
 
     Raises:
@@ -61,6 +71,8 @@ def check_int(config: object, *fields: str, minimum: int = 1, optional: bool = F
         # Python's True is an int, but in a config it is a mistake.
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
             raise _error(config, field, f"it must be an integer of at least {minimum}{' or None' * optional}")
+        if value > maximum:
+            raise _error(config, field, f"it must be at most {maximum}")
 
 
 def check_float(
@@ -80,7 +92,7 @@ def check_float(
     """
     for field in fields:
         value = getattr(config, field)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST_FLOAT
         if not is_number or not minimum <= value < below or (open_below and value == minimum):
             lower = "" if minimum == -math.inf else f" {'above' if open_below else 'of at least'} {minimum:g}"
             upper = "" if below == math.inf else f" and below {below:g}"
@@ -98,7 +110,8 @@ def check_choice(config: object, field: str, choices: tuple[str | None, ...]) ->
     Raises:
         ValueError: if it is not.
     """
-    if getattr(config, field) not in choices:
+    value = getattr(config, field)
+    if not isinstance(value, str | None) or value not in choices:
         raise _error(config, field, f"it must be one of {', '.join(str(choice) for choice in choices)}")
 
 
@@ -130,7 +143,8 @@ def check_pruned_heads(config: Any) -> None:
     """
     layers, heads = config.num_hidden_layers, config.num_attention_heads
     for layer, pruned in config.pruned_heads.items():
-        if layer not in range(layers) or not set(pruned) < set(range(heads)):
+        are_heads = all(type(head) is int and 0 <= head < heads for head in pruned)
+        if not 0 <= layer < layers or not are_heads or len(set(pruned)) >= heads:
             raise _error(
                 config,
                 "pruned_heads",
@@ -138,19 +152,20 @@ def check_pruned_heads(config: Any) -> None:
             )
 
 
-def check_labels(config: object) -> None:
-    """Check that `id2label` and `label2id` are dicts, and that the problem type is known.
+def check_labels(config: object, *fields: str) -> None:
+    """Check that `id2label` and `label2id` are dicts of names and numbers.
 
     Args:
         config: the configuration.
+        *fields: the fields to check.
 
     Raises:
         ValueError: if one is not.
     """
-    for field in ("id2label", "label2id"):
-        if not isinstance(getattr(config, field), Mapping):
-            raise _error(config, field, "it must be a dict")
-    check_choice(config, "problem_type", (None, *PROBLEM_TYPES))
+    for field in fields:
+        labels = getattr(config, field)
+        if not isinstance(labels, Mapping) or not all(isinstance(label, str | int) for label in labels.values()):
+            raise _error(config, field, "it must be a dict of names and numbers")
 
 
 def with_int_keys(config: object, field: str, value: Mapping[Any, Any]) -> dict[int, Any]:
@@ -167,9 +182,8 @@ def with_int_keys(config: object, field: str, value: Mapping[Any, Any]) -> dict[
     try:
         return {int(key): item for key, item in value.items()}
     except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{type(config).__name__}: {field}={value!r} is invalid; it must be a dict whose keys are integers"
-        ) from error
+        shown = f"{type(config).__name__}: {field}={shortened(repr(value))}"
+        raise ValueError(f"{shown} is invalid; it must be a dict whose keys are integers") from error
 
 
 def _near_divisors(value: int, wanted: int) -> list[int]:
@@ -179,4 +193,4 @@ def _near_divisors(value: int, wanted: int) -> list[int]:
 
 
 def _error(config: object, field: str, right: str) -> ValueError:
-    return ValueError(f"{type(config).__name__}: {field}={getattr(config, field)!r} is invalid; {right}")
+    return ValueError(f"{type(config).__name__}: {field}={shortened(repr(getattr(config, field)))} is invalid; {right}")

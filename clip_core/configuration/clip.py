@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from clip_core.configuration.checks import (
     ACTIVATIONS,
+    MOST_LAYERS,
     check_choice,
     check_divides,
     check_float,
@@ -42,8 +43,8 @@ class _TowerConfig(BaseConfig):
     def validate(self) -> None:
         """Check every field; see `ConfigFields.validate`."""
         super().validate()
-        check_int(self, "hidden_size", "intermediate_size", "projection_dim", "num_hidden_layers")
-        check_int(self, "num_attention_heads")
+        check_int(self, "hidden_size", "intermediate_size", "projection_dim", "num_attention_heads")
+        check_int(self, "num_hidden_layers", maximum=MOST_LAYERS)
         check_divides(self, "num_attention_heads", "hidden_size")
         check_choice(self, "hidden_act", ACTIVATIONS)
         check_float(self, "layer_norm_eps", minimum=0, open_below=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clip_core.configuration.checks import check_labels, dtype_name, with_int_keys
+from clip_core.configuration.checks import PROBLEM_TYPES, check_choice, check_labels, dtype_name, with_int_keys
 from clip_core.configuration.inherited import INHERITED, InheritedFields
+from clip_core.hub.printing import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,11 @@ _NOT_SERIALIZED = ("_commit_hash", "_attention", "projection_dim_stated")
 # Values of properties are stored under another name: before PyTorch 2.13, torch.compile recurses endlessly when a
 # property reads its own name from `__dict__`.
 _SERIALIZED_AS = {"_dtype": "dtype"}
+
+_OF_PROPERTIES = {"_attention", "_dtype"}
+
+# 20 times as many as the largest set of image classes in use; a file may list any number in `id2label`.
+_MOST_LABELS = 500_000
 
 _BOOLS = {**dict.fromkeys(("true", "1", "y", "yes"), True), **dict.fromkeys(("false", "0", "n", "no"), False)}
 
@@ -92,11 +98,16 @@ class ConfigFields(InheritedFields):
         self.torchscript = torchscript
         self.dtype = dtype if dtype is not None else torch_dtype
         heads_by_layer = with_int_keys(self, "pruned_heads", {} if pruned_heads is None else pruned_heads)
+        if not all(isinstance(heads, Iterable) for heads in heads_by_layer.values()):
+            shown = shortened(repr(pruned_heads))
+            raise ValueError(f"{type(self).__name__}: pruned_heads={shown} is invalid; it must map layers to lists")
         self.pruned_heads: dict[int, list[int]] = {layer: list(heads) for layer, heads in heads_by_layer.items()}
         self.tie_word_embeddings = tie_word_embeddings
         are_names = isinstance(architectures, list | tuple) and all(isinstance(name, str) for name in architectures)
         if architectures is not None and not are_names:
-            raise ValueError(f"architectures={architectures!r} is invalid; it must be a list of class names")
+            raise ValueError(
+                f"architectures={shortened(repr(architectures))} is invalid; it must be a list of class names"
+            )
         self.architectures = None if architectures is None else list(architectures)
         self.problem_type = problem_type
         self._set_labels(id2label, label2id, num_labels)
@@ -108,8 +119,10 @@ class ConfigFields(InheritedFields):
         self.transformers_version = transformers_version
         kwargs.pop("model_type", None)  # determined by the class
         for key, value in kwargs.items():
-            if key != "_commit_hash" and hasattr(type(self), key) and not self._has_field(key):
-                raise ValueError(f"{type(self).__name__}: {key}={value!r} would shadow a class attribute; rename it")
+            is_class_attribute = key != "_commit_hash" and hasattr(type(self), key) and not self._has_field(key)
+            if is_class_attribute or key in _OF_PROPERTIES:
+                shown = shortened(f"{key}={value!r}")
+                raise ValueError(f"{type(self).__name__}: {shown} would shadow a class attribute; rename it")
             setattr(self, key, value)
 
     def validate(self) -> None:
@@ -118,7 +131,8 @@ class ConfigFields(InheritedFields):
         Raises:
             ValueError: if a field is invalid; the message names it, its value and the valid values.
         """
-        check_labels(self)
+        check_labels(self, "id2label", "label2id")
+        check_choice(self, "problem_type", (None, *PROBLEM_TYPES))
 
     # Fields with a getter and setter
 
@@ -198,16 +212,21 @@ class ConfigFields(InheritedFields):
     ) -> None:
         if id2label is None:
             count = 2 if num_labels is None else num_labels
-            if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-                raise ValueError(f"{type(self).__name__}: num_labels={count!r} is invalid; it must be 0 or more")
+            if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= _MOST_LABELS:
+                shown = shortened(repr(count))
+                raise ValueError(
+                    f"{type(self).__name__}: num_labels={shown} is invalid; it must be 0 or more, up to {_MOST_LABELS}"
+                )
             self.id2label = {index: f"LABEL_{index}" for index in range(count)}
             label2id = None
         else:
             self.id2label = with_int_keys(self, "id2label", id2label)
-            if num_labels not in {None, len(id2label)}:
+            if num_labels is not None and num_labels != len(id2label):
+                shown = shortened(num_labels)
                 raise ValueError(
-                    f"{type(self).__name__}: num_labels={num_labels} is invalid; id2label has {len(id2label)} classes"
+                    f"{type(self).__name__}: num_labels={shown} is invalid; id2label has {len(id2label)} classes"
                 )
+        check_labels(self, "id2label")
         self.label2id = {label: index for index, label in self.id2label.items()} if label2id is None else label2id
 
     def update(self, config_dict: Mapping[str, Any]) -> None:

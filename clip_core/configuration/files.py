@@ -7,10 +7,12 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from clip_core.configuration.arguments import check_keys
 from clip_core.configuration.fields import ConfigFields
 from clip_core.configuration.foreign import foreign_family
 from clip_core.hub import require_file, split_hub_options
-from clip_core.hub.files import given_path, read_json, read_json_object, write_text
+from clip_core.hub.files import given_path, read_json_object, write_text
+from clip_core.hub.printing import shortened
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.hub.readable import Readable
 from clip_core.hub.repository import commit_of
@@ -61,6 +63,7 @@ def own_part(config_class: type[ConfigFields], content: Mapping[str, Any]) -> di
     Raises:
         ValueError: if the config describes another kind of model.
     """
+    check_keys(config_class, content)
     key = config_class.base_config_key
     is_full = key and (content.get("model_type") == FULL_MODEL_TYPE or key in content or f"{key}_dict" in content)
     if not is_full:
@@ -92,10 +95,12 @@ def merged_tower(
     """
     key = config_class.base_config_key
     fields = _as_dict(tower, key)
+    check_keys(config_class, fields)
     _refuse_others(fields, config_class.model_type, config_class)
     if legacy is None:
         return fields
     old = _as_dict(legacy, f"{key}_dict")
+    check_keys(config_class, old)
     merged = {**fields, **config_class(**old).to_dict()}
     if "projection_dim" not in fields.keys() | old.keys():
         del merged["projection_dim"]  # a default states nothing
@@ -105,7 +110,7 @@ def merged_tower(
 def _as_dict(tower: Any, key: str) -> dict[str, Any]:
     fields = {} if tower is None else tower.to_dict() if hasattr(tower, "to_dict") else tower
     if not isinstance(fields, Mapping):
-        raise ValueError(f"{key}={tower!r} is invalid; it must be a dict")  # noqa: TRY004  the file is at fault
+        raise ValueError(f"{key}={shortened(repr(tower))} is invalid; it must be a dict")  # noqa: TRY004  the file is at fault
     return dict(fields)
 
 
@@ -114,13 +119,12 @@ def _refuse_others(content: Mapping[str, Any], wanted: str, config_class: type[C
     if family is not None:
         raise ValueError(f"this is not a CLIP model but {family}. {config_class.__name__} reads model_type {wanted!r}")
     model_type = content.get("model_type", wanted)
+    shown = shortened(repr(model_type))
     # A subclass with its own type also reads the files of its base class.
     bases = {vars(base).get("model_type", wanted) for base in config_class.__mro__}
     if model_type not in [wanted, *bases]:
         instead = _INSTEAD.get(str(model_type), "it is another kind of model, which clip-zoo does not load")
-        raise ValueError(
-            f"model_type={model_type!r} is not the {wanted!r} that {config_class.__name__} reads; {instead}"
-        )
+        raise ValueError(f"model_type={shown} is not the {wanted!r} that {config_class.__name__} reads; {instead}")
 
 
 # Fields about the model's origin or its training: in `to_dict`, but in no file.
@@ -223,7 +227,7 @@ class BaseConfig(ConfigFields, Pushable, Readable):
         Returns:
             The configuration.
         """
-        return cls(**read_json(json_file))
+        return cls(**read_json_object(json_file))
 
     # Writing
 

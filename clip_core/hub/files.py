@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
+import gzip
+import io
 import json
 import os
 import re
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip_core.hub.pointers import check_not_lfs_pointer
+from clip_core.hub.printing import printable
 from clip_core.hub.switching import flush_to_disk, switch, temporary_folder
 
 if TYPE_CHECKING:
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 
 
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+LARGEST_JSON = 2**23  # bytes; CLIP's tokenizer.json has 2 MB
 
 
 def given_path(value: str | os.PathLike[str]) -> Path:
@@ -146,20 +152,67 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         (staging / path.name).write_text(text, encoding="utf-8")
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
+def read_json(path: str | os.PathLike[str], largest: int = LARGEST_JSON) -> Any:
     """Read a JSON file; errors name the file.
 
     Args:
         path: the file.
+        largest: its largest size in bytes; the values take up to 25 times as much memory.
 
     Raises:
-        ValueError: if the file is not JSON in UTF-8, such as a Git LFS pointer.
+        ValueError: if the file is not JSON in UTF-8, such as a Git LFS pointer, or is larger.
     """
+    path = Path(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        check_not_lfs_pointer(Path(path))
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
+        return json.loads(read_bytes(path, largest).decode())
+    except (ValueError, RecursionError) as error:
+        check_not_lfs_pointer(path)
+        if isinstance(error, TooLargeError):
+            raise
+        raise ValueError(f"{printable(path)} is not valid JSON: {printable(error)}") from error
+
+
+class TooLargeError(ValueError):
+    """An error about a file that is larger than any of its kind."""
+
+
+def read_bytes(path: Path, largest: int) -> bytes:
+    """Return the content of a small file.
+
+    Args:
+        path: the file.
+        largest: its largest size in bytes.
+
+    Raises:
+        TooLargeError: if it is larger.
+    """
+    with path.open("rb") as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise TooLargeError(f"{printable(path)} is larger than {largest} bytes, unlike any file of its kind")
+    return content
+
+
+def read_lines(path: str | os.PathLike[str], kind: str) -> list[str]:
+    """Return the lines of a text file in UTF-8, gzipped if its name ends in .gz.
+
+    Args:
+        path: the file; what it has beyond `LARGEST_JSON` bytes is left out if it is gzipped.
+        kind: the usual name of such a file, for messages.
+
+    Raises:
+        ValueError: if it is not such a file, or larger.
+    """
+    path = Path(path)
+    check_not_lfs_pointer(path)
+    content = read_bytes(path, LARGEST_JSON)
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(io.BytesIO(content)) as file:
+                content = file.read(LARGEST_JSON)
+        return content.decode("utf-8").replace("\r\n", "\n").split("\n")
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise ValueError(f"{path} is not a {kind}: {printable(error)}") from error
 
 
 def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clip_core.hub.files import LARGEST_JSON, read_bytes
+from clip_core.hub.printing import shortened
+
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
@@ -101,11 +104,25 @@ def read_chat_templates(source: str | os.PathLike[str], find: Callable[[str], Pa
     """
     path, folder = find(CHAT_FILE), Path(source).expanduser() / CHAT_FOLDER
     files = {"default": path} if path else {}
-    files |= {one.stem: one for one in sorted(folder.glob("*.jinja"))}
-    templates = {name: path.read_text(encoding="utf-8") for name, path in files.items()}
+    named = {one.stem: find(f"{CHAT_FOLDER}/{one.name}") for one in sorted(folder.glob("*.jinja"))}
+    files |= {name: found for name, found in named.items() if found}
+    templates = {name: read_bytes(path, LARGEST_JSON).decode() for name, path in files.items()}
     if not templates:
-        return {one["name"]: one["template"] for one in setting} if isinstance(setting, list) else setting
+        return _checked_setting(setting)
     return templates["default"] if templates.keys() == {"default"} else templates
+
+
+def _checked_setting(setting: Any) -> Any:
+    """Return a template, or a dict of templates by name, from the setting in tokenizer_config.json."""
+    named = setting
+    if isinstance(setting, list):
+        pairs = [one if isinstance(one, dict) else {} for one in setting]
+        named = {one.get("name"): one.get("template") for one in pairs if isinstance(one.get("name"), str)}
+    texts = list(named.values()) if isinstance(named, dict) else [] if named is None else [named]
+    is_complete = not isinstance(setting, list) or len(named) == len(setting)
+    if not is_complete or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"chat_template={shortened(repr(setting))} is invalid; it must be a text, or texts by name")
+    return named
 
 
 def template_contents(templates: Any) -> dict[str, str]:

@@ -59,7 +59,7 @@ def read_labels(path: Path) -> LabelFile:
 
 
 def _read_json(path: Path) -> LabelFile:
-    content = read_json(path)
+    content = read_json(path, _LARGEST)
     label_of = content if isinstance(content, dict) else {}
     names = list(label_of.values()) if isinstance(content, dict) else content
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -78,6 +78,7 @@ def _read_text(path: Path) -> str:
         raise ValueError(f"{path}: not UTF-8 text; save it as UTF-8") from error
 
 
+_LARGEST = 2**30  # bytes of the user's own labels, of any number of images
 _KEPT = 8  # label sets held in memory
 _NORM_TOLERANCE = 1e-2  # allows for rounding in bfloat16
 

@@ -10,9 +10,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clip_core.configuration.arguments import check_keys
 from clip_core.hub import find_file, require_file
 from clip_core.hub.files import given_path, read_json_object, staged
 from clip_core.hub.options import refuse_loader_keywords
+from clip_core.hub.printing import printable
 from clip_core.hub.pushable import upload_saved
 from clip_core.processing.chat import CHAT_FILE, read_chat_templates, template_contents, template_setting
 from clip_core.tokenization.specials import ADDITIONAL, FIELDS, NAMES, as_added_token, as_dict, check_types
@@ -34,7 +36,7 @@ ALL_FILES = (CONFIG_FILE, SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE, CHAT_FILE, VOC
 
 # Entries of a tokenizer_config.json that describe its file or program, not the tokenizer.
 _NOT_ARGUMENTS = {"auto_map", "name_or_path", "slow_tokenizer_class", "tokenizer_class", "use_fast"}
-_NOT_ARGUMENTS |= {"special_tokens_map_file", "tokenizer_file", "vocab_file", "merges_file"}
+_NOT_ARGUMENTS |= {"special_tokens_map_file", "tokenizer_file", "tokenizer_object", "vocab_file", "merges_file"}
 _NOT_WRITTEN = {*_NOT_ARGUMENTS, "chat_template"}  # stored in a file of its own
 
 # Settings that are written only if they differ from their default.
@@ -57,12 +59,13 @@ def read(cls: type[Any], source: StrPath, options: HubOptions, keywords: dict[st
 
     files = _vocabulary_files(source, find, from_slow=keywords.pop("from_slow", False))
     files = files or {"vocab_file": require_file(source, [TOKENIZER_FILE, VOCAB_FILE, *OPENAI_FILES], **options)}
-    saved = _saved_arguments(find, keywords)
-    saved["chat_template"] = read_chat_templates(source, find, saved.get("chat_template"))
     try:
+        saved = _saved_arguments(find, keywords)
+        check_keys(cls, saved)
+        saved["chat_template"] = read_chat_templates(source, find, saved.get("chat_template"))
         return cls(**{**files, **saved, **keywords}, name_or_path=str(source))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{source}: {error}") from error
+    except (TypeError, ValueError, LookupError, OverflowError, AttributeError) as error:  # from an invalid argument
+        raise ValueError(f"{source}: {printable(error)}") from error
 
 
 def save_pretrained(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tokenizers import AddedToken
 
+from clip_core.configuration.arguments import LARGEST, list_of
+from clip_core.hub.printing import shortened
 from clip_core.tokenization.unicode import END_OF_WORD, check_surrogates
 
 if TYPE_CHECKING:
@@ -47,14 +49,15 @@ def as_added_token(value: Any, *, special: bool = False, normalized: bool | None
         was_special, value.special = value.special, value.special or special
         fields, value.special = as_dict(value), was_special
         return AddedToken(**fields)
-    raise TypeError(f"a token must be a str or an AddedToken, not {value!r}")
+    raise TypeError(f"a token must be a str or an AddedToken, not {shortened(repr(value))}")
 
 
 def check_types(arguments: Mapping[str, Any]) -> None:
     """Raise a TypeError if an argument of a tokenizer, or an entry of its files, has another type."""
     for name, (kind, wanted) in _TYPES.items():
         if not isinstance(arguments.get(name), (kind, type(None))):
-            raise TypeError(f"{name}={arguments[name]!r} is invalid; it must be {wanted}")
+            raise TypeError(f"{name}={shortened(repr(arguments[name]))} is invalid; it must be {wanted}")
+    list_of(str, arguments.get("model_input_names"), "model_input_names")
     tokens = [(name, arguments[name]) for name in NAMES if arguments.get(name) is not None]
     tokens += [(ADDITIONAL, token) for token in arguments.get(ADDITIONAL) or ()]
     tokens += [("added_tokens_decoder", token) for token in (arguments.get("added_tokens_decoder") or {}).values()]
@@ -133,6 +136,8 @@ class TokenTable:
             return
         token_id = self.ids.get(token.content) if token_id is None else token_id
         token_id = max(self.tokens, default=-1) + 1 if token_id is None else token_id
+        if not 0 <= token_id <= LARGEST:
+            raise ValueError(f"the added token {shortened(token.content)} has the impossible id {shortened(token_id)}")
         other = self.tokens.get(token_id, token.content)
         if other != token.content or self.ids.get(token.content, token_id) != token_id:
             raise ValueError(f"the added token {token.content!r} has the id {token_id}, which {other!r} has already")

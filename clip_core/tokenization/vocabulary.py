@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clip_core.hub.files import read_json
-from clip_core.hub.pointers import check_not_lfs_pointer
+from clip_core.configuration.arguments import LARGEST, dict_of, list_of, to_int
+from clip_core.hub.files import read_json, read_lines
+from clip_core.hub.printing import shortened
 from clip_core.tokenization.rows import NO_MAX_LENGTH
 from clip_core.tokenization.unicode import BYTE_TO_CHARACTER, END_OF_TEXT, END_OF_WORD, START_OF_TEXT
 
@@ -46,13 +46,13 @@ def read_text_steps(content: dict[str, Any], path: StrPath) -> bool:
     Raises:
         ValueError: the file does not clean and split texts like CLIP's tokenizers.
     """
-    model, normalizer = content["model"], content.get("normalizer") or {}
-    split, *rest = (content.get("pre_tokenizer") or {}).get("pretokenizers") or [{}]
+    model = content["model"]
+    split, *rest = list_of(dict, dict_of(content, "pre_tokenizer").get("pretokenizers"), "pretokenizers") or [{}]
     split_alike = {"type": "Split", "behavior": "Removed", "invert": True}
     patterns = [{"Regex": WORD_PATTERN}, {"Regex": WORDS_AND_SIGNS}]
     is_like_clip = {
         "model": not any(map(model.get, _OTHER_MODELS)) and model.get("end_of_word_suffix") == END_OF_WORD,
-        "normalizer": tuple(normalizer.get("normalizers", ())) == NORMALIZER,
+        "normalizer": (*list_of(dict, dict_of(content, "normalizer").get("normalizers"), "normalizers"),) == NORMALIZER,
         "pre_tokenizer": split in [{**split_alike, "pattern": pattern} for pattern in patterns]
         and [(step.get("type"), step.get("add_prefix_space", False)) for step in rest] == [("ByteLevel", False)],
     }
@@ -84,7 +84,7 @@ def read_vocabulary(
     if vocab_file is not None and Path(vocab_file).suffix in {".gz", ".txt"}:
         return read_openai_file(vocab_file)
     if vocab_file is not None and merges_file is not None:
-        ids, lines = _checked_ids(read_json(vocab_file), vocab_file), _lines(merges_file, MERGES_FILE)
+        ids, lines = _checked_ids(read_json(vocab_file), vocab_file), read_lines(merges_file, MERGES_FILE)
         first = int(lines[0].startswith(_MERGES_HEADER))
         merges = [_merge(line, merges_file, number) for number, line in enumerate(lines[first:], first + 1) if line]
         return _checked(Vocabulary(ids, merges), merges_file)
@@ -95,7 +95,7 @@ def read_vocabulary(
 
 def read_openai_file(path: StrPath) -> Vocabulary:
     """Read OpenAI's bpe_simple_vocab_16e6.txt, gzipped or not. The order of the merges determines the ids."""
-    lines = _lines(path, OPENAI_FILES[0])
+    lines = read_lines(path, OPENAI_FILES[0])
     if _MERGES_HEADER not in lines[0]:
         raise ValueError(f"{path} is not a {OPENAI_FILES[0]}: its first line must end in '{_MERGES_HEADER}: 0.2'")
     merges = [_merge(line, path, number) for number, line in enumerate(lines[1 : _OPENAI_MERGES + 1], 2) if line]
@@ -113,8 +113,9 @@ def read_tokenizer_json(path: Any) -> Vocabulary:
         raise ValueError(f"{path} contains no byte-pair encoding, unlike a {TOKENIZER_FILE} of CLIP")
     ids = _checked_ids(model["vocab"], path)
     signs_in_pattern = read_text_steps(content, path)
-    merges = [_merge(merge, path, number) for number, merge in enumerate(model["merges"])]
-    added_tokens = {int(token["id"]): token for token in content.get("added_tokens") or ()}
+    merges = [_merge(merge, path, number) for number, merge in enumerate(list_of(object, model["merges"], "merges"))]
+    tokens = list_of(dict, content.get("added_tokens"), "added_tokens")
+    added_tokens = {to_int("id", token.get("id")): token for token in tokens}
     return _checked(Vocabulary(ids, merges, added_tokens, signs_in_pattern=signs_in_pattern), path)
 
 
@@ -125,25 +126,15 @@ def vocabulary_contents(ids: dict[str, int], merges: list[tuple[str, str]]) -> d
     return {VOCAB_FILE: vocab, MERGES_FILE: "\n".join([f"{_MERGES_HEADER}: 0.2", *map(" ".join, merges)]) + "\n"}
 
 
-def _lines(path: StrPath, name: str) -> list[str]:
-    check_not_lfs_pointer(Path(path))
-    content = Path(path).read_bytes()
-    try:
-        content = gzip.decompress(content) if Path(path).suffix == ".gz" else content
-        return content.decode("utf-8").replace("\r\n", "\n").split("\n")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a {name}: {error}") from error
-
-
 def _merge(merge: Any, path: StrPath, number: int) -> tuple[str, str]:
     parts = merge.split() if isinstance(merge, str) else merge
     if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
-        raise ValueError(f"{path}: merge {number} is {merge!r}; expected two tokens separated by a space")
+        raise ValueError(f"{path}: merge {number} is {shortened(repr(merge))}; expected two tokens and a space")
     return parts[0], parts[1]
 
 
 def _checked_ids(ids: Any, path: StrPath) -> dict[str, int]:
-    if not isinstance(ids, dict) or not all(type(value) is int and value >= 0 for value in ids.values()):
+    if not isinstance(ids, dict) or not all(type(value) is int and 0 <= value <= LARGEST for value in ids.values()):
         raise ValueError(f"{path} contains no vocabulary; it must map each token to its id")
     if len(set(ids.values())) != len(ids):
         raise ValueError(f"{path} gives the same id to several tokens")
@@ -155,6 +146,6 @@ def _checked(vocabulary: Vocabulary, path: StrPath) -> Vocabulary:
     ids = vocabulary.ids
     for first, second in vocabulary.merges:
         if not (first in ids and second in ids and first + second in ids):
-            three = f"{first!r}, {second!r} and {first + second!r}"
+            three = shortened(f"{first!r}, {second!r} and {first + second!r}")
             raise ValueError(f"{path}: the vocabulary lacks a token of the merge {three}; do the files match?")
     return vocabulary

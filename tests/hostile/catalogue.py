@@ -35,11 +35,12 @@ class Hostile:
 
 def catalogue() -> dict[str, list[Hostile]]:
     """Return the groups of hostile files by name; each group is read in a process of its own."""
-    from hostile import formats, hdf5, images, pickles
+    from hostile import formats, hdf5, images, pickles, settings
 
     return {
         "pickle": pickles.FILES,
         "HDF5": hdf5.FILES,
         "other formats": formats.FILES,
+        "settings": settings.FILES,
         "images": images.FILES,
     }
