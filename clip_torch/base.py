@@ -31,6 +31,7 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
     _check_implementation = staticmethod(check_implementation)
     _is_prepared = False
     _hf_peft_config_loaded = False
+    model_tags: list[str] | None = None  # which training libraries set
     _tied_weights_keys: ClassVar[Sequence[str] | None] = None
     # The attention implementations of this package; those in transformers' registry are not used.
     _supports_sdpa = _supports_flash_attn = _supports_flash_attn_2 = True
@@ -45,6 +46,7 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
         self.config: Any = self._own_config(config)
         self.name_or_path = self.config.name_or_path  # PEFT reads it from the instance's `__dict__`
         self.warnings_issued: dict[str, bool] = {}  # by training scripts for transformers
+        self.loss_type = "ForImageClassification" if "ForImageClassification" in type(self).__name__ else None
         self._embedding_hook: torch.utils.hooks.RemovableHandle | None = None
 
     @property

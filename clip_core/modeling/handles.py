@@ -41,11 +41,10 @@ class ModelHandles:
     _keys_to_ignore_on_load_unexpected: ClassVar[Sequence[str] | None] = None
     _keys_to_ignore_on_save: ClassVar[Sequence[str] | None] = None
     # For libraries that distribute a model over devices.
-    _no_split_modules: ClassVar[Sequence[str] | None] = (
-        *("CLIPTextEmbeddings", "CLIPEncoderLayer", "CLIPVisionEmbeddings"),
-    )
+    _no_split_modules: ClassVar[list[str] | None] = ["CLIPTextEmbeddings", "CLIPEncoderLayer", "CLIPVisionEmbeddings"]
     _skip_keys_device_placement: ClassVar[Any] = None
     _keep_in_fp32_modules: ClassVar[Any] = None
+    _auto_class: ClassVar[None] = None  # no class is registered for transformers' `Auto` classes
 
     if TYPE_CHECKING:
         config: Any

@@ -16,6 +16,7 @@ from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME
 from clip_core.images.processor import CLIPImageProcessor
 from clip_core.images.settings import ARGUMENTS
 from clip_core.processing.batch import BatchFeature
+from clip_core.processing.handles import ProcessorHandles
 from clip_core.tokenization.files import ALL_FILES as TOKENIZER_FILES
 from clip_core.tokenization.rows import CallOptions
 
@@ -101,7 +102,7 @@ def split_keywords(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     return {**for_images, **groups["images_kwargs"]}, {**for_texts, **groups["text_kwargs"]}
 
 
-class CLIPProcessor(Pushable, Readable):
+class CLIPProcessor(ProcessorHandles, Pushable, Readable):
     """A processor that combines an image processor and a tokenizer.
 
     Args:
@@ -120,6 +121,7 @@ class CLIPProcessor(Pushable, Readable):
 
     # The parts, and the names of their classes in transformers.
     attributes: ClassVar[list[str]] = ["image_processor", "tokenizer"]
+    optional_attributes: ClassVar[list[str]] = ["chat_template", "audio_tokenizer"]
     image_processor_class: ClassVar[tuple[str, str]] = ("CLIPImageProcessor", "CLIPImageProcessorFast")
     tokenizer_class: ClassVar[str] = "AutoTokenizer"
     chat_template: ClassVar[None] = None  # the tokenizer may have one
@@ -253,16 +255,6 @@ class CLIPProcessor(Pushable, Readable):
             legacy_serialization: as in `to_dict`.
         """
         write_text(json_file_path, self.to_json_string(legacy_serialization))
-
-    def decode(self, *args: Any, **kwargs: Any) -> str:
-        """Return the text of token ids; see `CLIPTokenizer.decode`."""
-        text: str = self.tokenizer.decode(*args, **kwargs)
-        return text
-
-    def batch_decode(self, *args: Any, **kwargs: Any) -> list[str]:
-        """Return the text of each row of token ids; see `CLIPTokenizer.batch_decode`."""
-        texts: list[str] = self.tokenizer.batch_decode(*args, **kwargs)
-        return texts
 
     @property
     def model_input_names(self) -> list[str]:

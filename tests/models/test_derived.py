@@ -189,7 +189,8 @@ def test_every_model_has_the_handles_that_other_libraries_ask_for(backend):
     assert model.generation_config is None
     assert model.tie_weights() is None
     assert model.get_memory_footprint() >= 4 * model.num_parameters()
-    assert list(type(model)._no_split_modules) == ["CLIPTextEmbeddings", "CLIPEncoderLayer", "CLIPVisionEmbeddings"]
+    assert model._auto_class is None
+    assert type(model)._no_split_modules == ["CLIPTextEmbeddings", "CLIPEncoderLayer", "CLIPVisionEmbeddings"]
     assert model.framework == {"torch": "pt"}.get(backend.name, backend.name)
 
 

@@ -155,3 +155,15 @@ def test_a_hook_sees_the_activations_and_another_activation_takes_their_place():
     assert seen == [(4, 26, mlp.fc1.out_features)]
     mlp.activation_fn = nn.ReLU()
     assert not torch.equal(model(**inputs).pooler_output, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "loss_type"), [("CLIPModel", None), ("CLIPForImageClassification", "ForImageClassification")]
+)
+def test_models_have_the_tags_and_the_kind_of_loss_of_the_reference(name, loss_type):
+    model = getattr(clip_torch, name)(tiny_config())
+    assert model.model_tags is None
+    assert model.loss_type == loss_type
+    model.model_tags = ["trl"]
+    model.loss_type = "other"
+    assert clip_torch.CLIPModel.model_tags is None

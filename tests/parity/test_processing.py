@@ -108,3 +108,12 @@ def test_the_processors_own_file_says_the_same(reference, checkpoint, tmp_path):
     theirs, ours = (json.loads((tmp_path / who / "processor_config.json").read_text()) for who in ("theirs", "ours"))
     assert theirs["image_processor"].pop("_processor_class") is None
     assert ours == theirs
+
+
+def test_the_methods_that_make_a_processor_of_parts_are_the_same(reference, checkpoint, tmp_path):
+    from support.oracle_processors import facts_of
+
+    CLIPProcessor.from_pretrained(checkpoint).save_pretrained(tmp_path, legacy_serialization=False)
+    expected = reference("processor_facts", folder=str(tmp_path))
+    assert facts_of(CLIPProcessor, tmp_path) == expected
+    assert [text.strip() for text in expected["texts"]] == ["a cat", "a dog"]

@@ -59,3 +59,25 @@ def process(folder: str, arguments: dict[str, Any], tokenizer: dict[str, Any]) -
         return dict(processor(**arguments))
     except Exception as error:  # noqa: BLE001  any is an answer
         return f"{type(error).__name__}: {error}"
+
+
+def processor_facts(folder: str) -> dict[str, Any]:
+    """Return what the reference's class method and static methods return for a folder."""
+    from transformers import CLIPProcessor
+
+    return facts_of(CLIPProcessor, folder)
+
+
+def facts_of(processor_class: Any, folder: Any) -> dict[str, Any]:
+    """Return the same for a class of either library."""
+    processor = processor_class.from_pretrained(folder)
+    content, left = processor_class.get_processor_dict(folder, local_files_only=True, subfolder="", more=1)
+    parts = [processor.image_processor, processor.tokenizer]
+    made, unused = processor_class.from_args_and_dict(parts, {**content, "a": 1}, b=2, return_unused_kwargs=True)
+    return {
+        "dict": [content, left],
+        "made": [made.tokenizer is processor.tokenizer, made.image_processor is processor.image_processor, unused],
+        "validated": processor_class.validate_init_kwargs({"a": 1, "b": 2}, ["b", "c"]),
+        "optional": processor_class.optional_attributes,
+        "texts": processor.post_process_image_text_to_text(processor(text=["a cat", "a dog"]).input_ids),
+    }
