@@ -111,7 +111,7 @@ class ImageSettings:
                     raise ValueError(f"{argument}=None, but {step}=True requires it")
         if self.do_resize and self.resample not in list(Image.Resampling):
             known = ", ".join(f"{filter_.value} ({filter_.name.lower()})" for filter_ in Image.Resampling)
-            raise ValueError(f"resample={self.resample!r} is not a Pillow filter; choose from {known}")
+            raise ValueError(f"resample={shortened(repr(self.resample))} is not a Pillow filter; choose from {known}")
         numbers = {"rescale_factor": self.do_rescale, "image_mean": self.do_normalize, "image_std": self.do_normalize}
         for argument in (name for name, is_used in numbers.items() if is_used):
             _check_numbers(argument, getattr(self, argument))

@@ -53,6 +53,8 @@ class MappedFile:
             ValueError: the file ends earlier.
         """
         self.check(end)
+        if start < 0:
+            raise ValueError(f"its header refers to byte {start}, before its beginning")
         if start >= end:
             return np.zeros(0, np.uint8)
         first, last = start // _STRETCH * _STRETCH, min(-(-end // _STRETCH) * _STRETCH, self.size)
