@@ -40,6 +40,17 @@ app.command(
     """,
 )
 app.command(
+    "clip_core.commands.explain:explain",
+    name="explain",
+    help="""Explain the logits of images with texts: a heatmap for each text, and the relevance of each word.
+
+    ```
+    clip-zoo explain cat-and-dog.jpg "a cat" "a dog"
+    clip-zoo explain photos/ "a cat" --method legrad --html report.html
+    ```
+    """,
+)
+app.command(
     "converters.commands.convert:convert",
     name="convert",
     help="""Convert a checkpoint into another format, with its configuration, preprocessing and tokenizer.

@@ -61,6 +61,9 @@ class ExplainableEncoder(Encoder, Protocol):
             attention_mask: `(texts, seq)`, 1 for tokens, 0 for padding.
             first_image_layer: the first layer of the vision tower to differentiate by, counted from 0.
             first_text_layer: likewise for the text tower.
+
+        Returns:
+            The attention of each layer of both towers from these on, and the gradients by it.
         """
         ...
 
@@ -75,5 +78,8 @@ class ExplainableEncoder(Encoder, Protocol):
             pixel_values: `(1, channels, height, width)`.
             text_embeds: `(texts, projection)`, of unit norm.
             first_layer: the first layer of the vision tower, counted from 0.
+
+        Returns:
+            The attention of each layer from this one on, and the gradients by it.
         """
         ...

@@ -1,0 +1,253 @@
+"""`clip-zoo explain`: the regions of an image and the words of a text that a logit depends on."""
+
+from __future__ import annotations
+
+import glob
+import json as json_module
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from clip_core.commands.classify import DEFAULT_MODEL
+from clip_core.commands.options import Integer, images_of, texts_of
+from clip_core.commands.streams import is_lost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clip_core.tasks.explain import ExplainedImage
+
+BAD_INPUT = 2
+
+
+def explain(
+    words: Annotated[list[str], Parameter(name="IMAGE-OR-TEXT", negative="")],
+    /,
+    *,
+    texts: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    method: str = "chefer",
+    start_layer: Integer | None = None,
+    start_layer_text: Integer = -1,
+    model: str = DEFAULT_MODEL,
+    backend: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    output_dir: Path | None = None,
+    html: Path | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Explain the logits of images with texts: a heatmap for each text, and the relevance of each word.
+
+    Writes one PNG per image, named after it; the names of files that exist get a number.
+
+    Parameters
+    ----------
+    words
+        Image files, folders (searched recursively) and globs, and texts: everything that is no file and has no
+        image's suffix is a text.
+    texts
+        More texts, of any form.
+    method
+        chefer (Chefer et al. 2021) or legrad (Bousselham et al. 2024).
+    start_layer
+        The first layer of the vision tower that the method reads; negative numbers count from the end. By default -1
+        for chefer and -2 for legrad.
+    start_layer_text
+        Likewise for the text tower.
+    model
+        A local folder or a hub id.
+    backend
+        The framework that runs the model; by default the first choice of those installed.
+    device
+        The device, such as cpu or cuda; by default the best available.
+    dtype
+        The dtype of the weights: float32, float16, bfloat16 or auto; by default float32.
+    output_dir
+        The folder to write the PNG files to; by default the current one.
+    html
+        Write all explanations to this one HTML file instead of PNG files.
+    json
+        Print one JSON object per line, with all numbers; PNG files are then written only with --output-dir.
+    """
+    named, texts = _images_and_texts(words, texts or [])
+    output = _Output(method, output_dir, html, json)
+    paths = _find(named, output)
+    if not paths:
+        return BAD_INPUT
+
+    from tqdm import tqdm
+
+    from clip_core.images.inputs import ImageFileError, load_image
+    from clip_core.tasks.explain import Explainer
+
+    explainer = Explainer.from_pretrained(model, backend=backend, device=device, dtype=dtype)
+    for path in tqdm(paths, unit="image", disable=None if len(paths) > 1 else True):
+        if is_lost():
+            break
+        try:
+            image = load_image(path)
+        except ImageFileError as error:
+            output.report(str(path), error)
+            continue
+        with texts_of(model), images_of(model):
+            explained = explainer(
+                image, texts, method=method, start_layer=start_layer, start_layer_text=start_layer_text
+            )
+        output.add(path, explained)
+    output.finish()
+    return BAD_INPUT if output.failed else 0
+
+
+class _Output:
+    """The files and lines that the command writes.
+
+    Args:
+        method: the method.
+        folder: the folder for PNG files; None for the current one.
+        html: the file of the report, or None.
+        json: True to print JSON lines.
+
+    Attributes:
+        failed: True if an image could not be read.
+    """
+
+    def __init__(self, method: str, folder: Path | None, html: Path | None, json: bool) -> None:
+        if html is not None:
+            _check_html(html)
+        self.method, self.folder, self.html, self.json = method, folder, html, json
+        self.failed = False
+        self._shown: list[tuple[str, ExplainedImage]] = []
+
+    def add(self, path: Path, explained: ExplainedImage) -> None:
+        """Write and print the explanations of an image."""
+        written = None
+        if self.html is not None:
+            self._shown.append((str(path), explained))
+        elif not self.json or self.folder is not None:
+            written = _write_png(explained, path, self.folder or Path())
+        if self.json:
+            print(json_module.dumps(_row(path, explained, self.method, written)), flush=True)
+        else:
+            _print(path, explained, written)
+
+    def report(self, image: str, error: ValueError) -> None:
+        """Print that an image cannot be read."""
+        self.failed = True
+        print(f"clip-zoo: {error}", file=sys.stderr)
+        if self.json:
+            print(json_module.dumps({"image": image, "error": str(error)}), flush=True)
+
+    def finish(self) -> None:
+        """Write the report."""
+        if self.html is None or not self._shown:
+            return
+        from clip_core.hub.files import write_text
+        from clip_core.tasks.explain import render
+
+        write_text(self.html, render(self._shown, self.method))
+        print(f"wrote {self.html}", file=sys.stderr if self.json else sys.stdout)
+
+
+def _images_and_texts(words: list[str], texts: list[str]) -> tuple[list[str], list[str]]:
+    """Tell paths and globs of images from texts; add further texts.
+
+    Raises:
+        ValueError: there are no images or no texts.
+    """
+    from PIL import Image
+
+    Image.init()
+    images = [word for word in words if _names_images(word, set(Image.EXTENSION))]
+    texts = [*(word for word in words if word not in images), *texts]
+    if not images:
+        raise ValueError(f"none of {', '.join(map(repr, words))} is an image; give a file, a folder or a glob")
+    if not texts or not all(text.strip() for text in texts):
+        raise ValueError("there are no texts, or one is empty; give at least one text after the images")
+    return images, texts
+
+
+def _names_images(word: str, suffixes: set[str]) -> bool:
+    path = Path(word).expanduser()
+    if path.suffix.lower() in suffixes or _exists(path):
+        return True
+    return glob.has_magic(word) and next(glob.iglob(word, recursive=True), None) is not None  # noqa: PTH207  absolute
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # longer than a file's name may be
+        return False
+
+
+def _check_html(path: Path) -> None:
+    if path.exists():
+        raise FileExistsError(f"--html {path}: the file exists; give another name, or remove it")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"--html {path}: there is no folder {path.parent}")
+
+
+def _find(patterns: list[str], output: _Output) -> list[Path]:
+    """Return the image files, and report each pattern that finds none."""
+    from clip_core.images.inputs import ImageFileError, find_images
+
+    paths: dict[Path, None] = {}
+    for pattern in patterns:
+        try:
+            paths.update(dict.fromkeys(find_images(pattern)))
+        except ImageFileError as error:
+            output.report(pattern, error)
+    return list(paths)
+
+
+def _write_png(explained: ExplainedImage, image: Path, folder: Path) -> Path:
+    """Write a drawing beside others, never over one, and return its path."""
+    from clip_core.tasks.explain import draw
+
+    folder.mkdir(parents=True, exist_ok=True)
+    drawing = draw(explained)
+    for path in _names(folder, image.stem):
+        try:
+            with path.open("xb") as file:  # fails if it exists
+                drawing.save(file, "PNG")
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError  # the names never end
+
+
+def _names(folder: Path, stem: str) -> Iterator[Path]:
+    yield folder / f"{stem}-explained.png"
+    number = 2
+    while True:
+        yield folder / f"{stem}-explained-{number}.png"
+        number += 1
+
+
+def _row(image: Path, explained: ExplainedImage, method: str, written: Path | None) -> dict[str, Any]:
+    return {
+        "image": str(image),
+        "method": method,
+        "output": None if written is None else str(written),
+        "texts": [
+            {
+                "text": one.text,
+                "logit": one.logit,
+                "heatmap": one.heatmap.tolist(),
+                "words": [{"word": word.text, "share": word.share} for word in one.words],
+            }
+            for one in explained.explanations
+        ],
+    }
+
+
+def _print(image: Path, explained: ExplainedImage, written: Path | None) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console.print(str(image) if written is None else f"{image}: wrote {written}")
+    for one in explained.explanations:
+        words = ", ".join(f"{word.text} {word.share:.0%}" for word in one.words)
+        console.print(f"  {one.logit:7.2f}  {one.text} ({words})")

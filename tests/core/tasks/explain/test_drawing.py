@@ -1,0 +1,65 @@
+"""Drawings: sizes, colours that are told apart by lightness alone, and words of any length."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clip_core.tasks.explain import ExplainedImage, Explanation, Word, draw
+from clip_core.tasks.explain.drawing import PANEL, colours, font, overlay, word_colours
+
+
+@pytest.fixture
+def explained():
+    heatmap = np.zeros((2, 2))
+    heatmap[0, 1] = 1
+    words = [Word("red", 0.75), Word("<heart>", 0.25), Word("x" * 500, 0.0), *[Word("and", 0.0)] * 20]
+    explanations = [Explanation("red <heart>", 3.25, heatmap, words), Explanation("", -1.0, heatmap, [])]
+    return ExplainedImage(Image.new("RGB", (10, 10), (200, 0, 0)), 5, explanations)
+
+
+def lightness(colour):
+    return np.asarray(colour, float) @ [0.299, 0.587, 0.114]
+
+
+def test_colours_rise_in_lightness():
+    ramp = lightness(colours(np.linspace(0, 1, 50)))
+    assert (np.diff(ramp) > 0).all()
+    assert colours(np.array([-1.0, 2.0])).tolist() == colours(np.array([0.0, 1.0])).tolist()
+
+
+def test_the_most_relevant_patch_is_the_brightest(explained):
+    light = lightness(overlay(explained, explained.explanations[0]))
+    assert light.shape == (10, 10)
+    assert np.unravel_index(light.argmax(), light.shape) in [(y, x) for y in range(3) for x in range(7, 10)]
+    assert light[0, 0] == light.min()
+
+
+def test_a_drawing_has_the_image_a_panel_for_each_text_and_the_bar(explained):
+    drawn = draw(explained)
+    assert drawn.mode == "RGB"
+    assert drawn.width > 3 * PANEL
+    pixels = np.asarray(drawn)
+    assert tuple(pixels[16 + PANEL // 2, 16 + PANEL // 2]) == (200, 0, 0)
+    bar = pixels[16 : 16 + PANEL, drawn.width - 60].astype(int)
+    assert (np.diff(lightness(bar)) < 1).all()  # but for rounding, it falls
+    assert lightness(bar[0]) > 2 * lightness(bar[-1])
+    assert tuple(bar[0]) == tuple(colours(np.array(1.0)))
+
+
+def test_words_are_legible_on_their_colours(explained):
+    for ground, ink in word_colours(explained.explanations[0].words):
+        assert abs(lightness(ground) - lightness(ink)) > 80
+
+
+def test_a_font_that_does_not_scale_will_do(monkeypatch):
+    whole = font(15)
+
+    def old(*size):
+        if size:
+            raise TypeError
+        return whole
+
+    monkeypatch.setattr("PIL.ImageFont.load_default", old)
+    assert font(15) is whole
