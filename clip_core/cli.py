@@ -12,6 +12,7 @@ from clip_core.commands.streams import run_program
 
 BAD_INPUT = 2  # the conventional exit code for usage errors
 BROKEN_LIBRARY = 3
+_LONGEST_MESSAGE = 10_000  # characters, several lines; more would hide what was typed
 
 
 def _version() -> str:
@@ -227,7 +228,7 @@ def _naming_the_option(message: str, arguments: list[str]) -> str:
     """
     from clip_core.commands.wording import Options, in_options
 
-    message = in_options(message, Options.read(app, arguments))
+    message = in_options(message[:_LONGEST_MESSAGE], Options.read(app, arguments))
     for word in arguments:
         for text in (word, word.partition("=")[2]):
             if len(text.splitlines()) > 1:  # a message stays one line, whatever was typed

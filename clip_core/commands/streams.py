@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,27 @@ if TYPE_CHECKING:
 NOT_WRITTEN = 2  # the exit code when standard output could not be written
 
 
+# Characters that a terminal obeys, or that turn a line around, and halves of surrogate pairs, which no encoding has.
+# Kept are the colours of rich, and the cursor's moves up by tqdm.
+_OBEYED = re.compile(
+    r"(\x1b\[[0-9;]*m|\x1b\[A)"
+    "|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def harmless(text: str) -> str:
+    r"""Return a text with the characters that a terminal would obey as escapes, such as \u001b, as in JSON.
+
+    Names of files, labels and tensors come from strangers.
+
+    Args:
+        text: what a command prints.
+    """
+    return _OBEYED.sub(lambda found: found[1] or f"\\u{ord(found[0]):04x}", text)
+
+
 class _Stream:
-    """A text stream that drops everything after its first failure.
+    """A text stream that escapes control characters, and drops everything after its first failure.
 
     Args:
         stream: the stream to write to.
@@ -38,7 +58,7 @@ class _Stream:
         """
         if self.failure is None:
             try:
-                self._stream.write(text)
+                self._stream.write(harmless(text))
             except OSError as error:
                 self._fail(error)
         return len(text)

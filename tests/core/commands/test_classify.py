@@ -13,7 +13,7 @@ from clip_core.commands import classify
 from clip_core.images import inputs
 from clip_core.images.pipeline import usable_threads
 from clip_core.images.processor import CLIPImageProcessor
-from support.messages import naming
+from support.messages import mentions, naming
 
 ENCODER = SimpleNamespace(
     encode_images=lambda pixels: np.ones((len(pixels), 4), np.float32),
@@ -65,7 +65,7 @@ def test_damaged_images_are_reported_and_the_others_answered(paths, capsys):
     named, errors = answer(paths, CLIPImageProcessor())
     assert errors == [str(paths[3])]
     assert named == [str(path) for path in paths if path != paths[3]]
-    assert capsys.readouterr().err.startswith(f"clip-zoo: {paths[3]}: not an image")
+    assert mentions(capsys.readouterr().err, "clip-zoo", paths[3])
 
 
 def test_an_error_that_is_not_about_a_file_is_raised(paths):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from clip_core.cli import app, main
+from clip_core.commands import streams
 from support.checkpoints import save_checkpoint, with_values
 from support.configs import tiny_config
 from support.training_data import make_processor, write_folder
@@ -184,3 +187,34 @@ def test_files_are_not_written_in_place_of_closed_streams(folder, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     assert subprocess.run(closed, check=False, cwd=folder, env=environment).returncode == 0
     assert ended(["diff", str(folder / "model"), str(tmp_path / "out")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [
+        ("a cat\tin Straße 東京\n", "a cat\tin Straße 東京\n"),
+        ("\x1b[1;32mgreen\x1b[0m", "\x1b[1;32mgreen\x1b[0m"),
+        ("\r 50%|#####\x1b[A", "\r 50%|#####\x1b[A"),
+        ("\x1b[2J", "\\u001b[2J"),
+        ("\x1b]0;owned\x07", "\\u001b]0;owned\\u0007"),
+        ("\x9b2J", "\\u009b2J"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("\udcff", "\\udcff"),
+    ],
+)
+def test_control_characters_of_names_are_escaped(monkeypatch, printed, shown):
+    output, errors = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr(sys, "stderr", errors)
+
+    def program():
+        sys.stdout.write(printed)
+        sys.stderr.write(printed)
+
+    streams.run_program(program, "test")
+    assert (output.getvalue(), errors.getvalue()) == (shown, shown)
+
+
+def test_an_escape_in_json_is_the_same_text():
+    text = "\x1b[2J \u202e \x9b \ud800"
+    assert json.loads(streams.harmless(json.dumps(text, ensure_ascii=False))) == text
