@@ -61,11 +61,12 @@ def texts_of(model: str) -> Iterator[None]:
 
 
 @contextmanager
-def images_of(model: str) -> Iterator[None]:
+def images_of(source: str, option: str = "--model") -> Iterator[None]:
     """Encode images with a model in this block, and report an image processor of another model.
 
     Args:
-        model: the value of `--model`.
+        source: the source of the image processor.
+        option: the option that names it.
 
     Raises:
         ValueError: if preprocessed images do not fit the model.
@@ -77,7 +78,7 @@ def images_of(model: str) -> Iterator[None]:
     except ImageShapeError as error:
         found = str(error).partition(";")[0]
         raise ValueError(
-            f"--model {model}: its image processor does not fit the model: {found}; set size and crop_size in its "
+            f"{option} {source}: its image processor does not fit the model: {found}; set size and crop_size in its "
             "preprocessor_config.json"
         ) from error
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import INTEGER, Integer, check_vocabulary
+from clip_core.commands.options import INTEGER, Integer, check_vocabulary, images_of
 from clip_core.configuration.arguments import MOST_WORKERS, check_integers
 
 if TYPE_CHECKING:
@@ -147,10 +147,8 @@ def train(
     config = CLIPConfig.from_pretrained(model)
     if last is not None:
         check_config(last, config)
-    is_config = model.endswith(".json")
-    its_processor = CLIPProcessor.from_pretrained(
-        processor or (str(Path(model).parent) if is_config else model) if last is None else last.folder
-    )
+    its_processor = _processor(processor, model) if last is None else CLIPProcessor.from_pretrained(last.folder)
+    option, source = ("--model", model) if processor is None else ("--processor", processor)
     pairs = open_pairs(data[0] if len(data) == 1 else data, unpaired=unpaired)
     trainer = load_backend(backend or default_backend()).train(
         model if last is None else last.folder, settings, device=device, parallel=parallel
@@ -165,9 +163,7 @@ def train(
         num_workers=workers,
         max_broken=max_broken,
     )
-    check_vocabulary(
-        its_processor.tokenizer, config, f"--model {model}" if processor is None else f"--processor {processor}"
-    )
+    check_vocabulary(its_processor.tokenizer, config, f"{option} {source}")
     with ExitStack() as open_things:
         open_things.enter_context(closing(loader))
         run = Run(trainer, loader, its_processor, settings, folder, save_every=save_every)
@@ -179,7 +175,8 @@ def train(
             )
             for kind in (log or ["jsonl"] if trainer.process_index == 0 else [])
         ]
-        report = run()
+        with images_of(source, option):
+            report = run()
     if trainer.process_index == 0:
         _tell(run, report, folder)
     return 0
@@ -192,6 +189,20 @@ def _last(folder: Any, *, resume: bool) -> RunCheckpoint | None:
             f"{folder.root} already contains checkpoints; pass --resume to continue that run, or choose another folder"
         )
     return last
+
+
+def _processor(source: str | None, model: str) -> CLIPProcessor:
+    """Load the processor from its own source, the model, or the folder of the model's config.json."""
+    from clip_core.processing import CLIPProcessor
+
+    is_config = model.endswith(".json")
+    try:
+        processor: CLIPProcessor = CLIPProcessor.from_pretrained(source or (Path(model).parent if is_config else model))
+    except FileNotFoundError as error:
+        if source is not None or not is_config:
+            raise
+        raise FileNotFoundError(f"--model {model}: {error}; give --processor") from error
+    return processor
 
 
 def _loader(
