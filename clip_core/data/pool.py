@@ -14,6 +14,7 @@ from threading import Condition, Lock, Semaphore, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from clip_core.data.worker import PROGRAM, WorkerError, receive, send
+from clip_core.processing.forks import PARALLELISM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -200,7 +201,7 @@ def _signal_name(number: int) -> str:
 
 def _started(threads: int | None) -> _Worker:
     search_path = os.pathsep.join(path or str(os.getcwd()) for path in sys.path)  # noqa: PTH109
-    environment = {**os.environ, "PYTHONPATH": search_path, "TOKENIZERS_PARALLELISM": "false"}
+    environment = {**os.environ, "PYTHONPATH": search_path, PARALLELISM: "false"}
     if threads is not None:
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     process = subprocess.Popen(  # noqa: S603  this interpreter, and a program of our own

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import heapq
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import regex
 
 from clip_core.tokenization import unicode
+from clip_core.tokenization.calls import shows_options
 from clip_core.tokenization.text import AddedTokenFinder
 from clip_core.tokenization.tokenizer import CLIPTokenizerBase
 from clip_core.tokenization.vocabulary import WORDS_AND_SIGNS
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 
     from clip_core.tokenization.rows import Pair, Text
     from clip_core.tokenization.vocabulary import StrPath
+
+
+# Steps of transformers' tokenizer, which a subclass may override. Without overrides, texts skip these methods.
+_STEPS = ["tokenize", "prepare_for_tokenization", "_tokenize", "bpe", "convert_tokens_to_ids", "_convert_token_to_id"]
+_STEPS += ["_convert_id_to_token"]
 
 
 class CLIPTokenizer(CLIPTokenizerBase):
@@ -33,6 +40,7 @@ class CLIPTokenizer(CLIPTokenizerBase):
     byte_encoder = unicode.BYTE_TO_CHARACTER
     byte_decoder = unicode.CHARACTER_TO_BYTE
     pat = regex.compile(WORDS_AND_SIGNS, regex.IGNORECASE)
+    _overrides = False
 
     def __init__(
         self,
@@ -61,24 +69,45 @@ class CLIPTokenizer(CLIPTokenizerBase):
         """
         return " ".join(self._merged([*token[:-1], token[-1] + unicode.END_OF_WORD]))
 
-    def _tokenize(self, text: str) -> list[str]:
-        """Return the tokens of a text without added tokens. A subclass may override this, as in transformers."""
-        return [self.table.tokens[token_id] for token_id in super()._ids([(text, None)], True)[0][0]]
-
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        if cls._tokenize is not CLIPTokenizer._tokenize:
-            cls._ids = cls._ids_by_tokenize  # type: ignore[assignment, method-assign]
+        cls._overrides = any(getattr(cls, step) is not getattr(CLIPTokenizer, step) for step in _STEPS)
+        if cls._overrides:
+            cls._ids = cls._ids_by_steps  # type: ignore[assignment, method-assign]
 
-    def _ids_by_tokenize(self, pairs: Sequence[Pair], split_special_tokens: bool) -> list[list[list[int]]]:
+    @shows_options
+    def tokenize(self, text: str, pair: Any = None, add_special_tokens: bool = False, **options: Any) -> Any:
+        """Return the tokens of a text, without special tokens. Takes the arguments of `CLIPTokenizerBase.__call__`.
+
+        For a subclass that overrides a step, the text is split at added tokens, and `_tokenize` gets the rest.
+        """
+        if not self._overrides:
+            return super().tokenize(text, pair, add_special_tokens, **options)
+        text, options = self.prepare_for_tokenization(text, **options)
         finder = AddedTokenFinder({token.content: (key, token) for key, token in self.table.added.items()})
+        pieces = finder.split([text], split_special_tokens=options.get("split_special_tokens") or False)
+        tokens = ([self.table.tokens[one]] if isinstance(one, int) else self._tokenize(one) for one in pieces)
+        return [*chain.from_iterable(tokens)]
 
-        def ids(text: Text) -> Iterator[int]:
-            parts = [text] if isinstance(text, str) else text
-            for piece in finder.split(parts, split_special_tokens=split_special_tokens):
-                yield from [piece] if isinstance(piece, int) else self.convert_tokens_to_ids(self._tokenize(piece))
+    def prepare_for_tokenization(self, text: str, is_split_into_words: bool = False, **options: Any) -> Any:  # noqa: ARG002
+        """Return a text as it is to be tokenized, and the options that are left. Takes the arguments of `tokenize`."""
+        return text, options
 
-        return [[[*ids(text)] for text in pair if text is not None] for pair in pairs]
+    def _tokenize(self, text: str) -> list[str]:
+        """Return the tokens of a text without added tokens."""
+        words = self._reader.pieces([text], split_special_tokens=True)
+        return [token for word in words for token in self.bpe(unicode.to_symbols(word)).split(" ")]
+
+    def _ids_by_steps(self, pairs: Sequence[Pair], split_special_tokens: bool) -> list[list[list[int]]]:
+        """Return the ids of texts by the methods that transformers calls, for a subclass that overrides one."""
+        keywords = {"split_special_tokens": True} if split_special_tokens else {}
+
+        def tokens(text: Text) -> Iterator[str]:
+            words = {} if isinstance(text, str) else {"is_split_into_words": True}
+            for part in [text] if isinstance(text, str) else text:
+                yield from self.tokenize(part, **words, **keywords)
+
+        return [[self.convert_tokens_to_ids([*tokens(text)]) for text in pair if text is not None] for pair in pairs]
 
     def _encode_word(self, word: str) -> list[int]:
         symbols = unicode.to_symbols(word)

@@ -1,7 +1,4 @@
-"""Other ways to call a tokenizer, and rows that are built, padded or prepared from ids.
-
-Each function is a method of `CLIPTokenizerBase`.
-"""
+"""Other ways to call a tokenizer, and rows from ids. Each function is a method of `CLIPTokenizerBase`."""
 
 from __future__ import annotations
 

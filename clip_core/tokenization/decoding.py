@@ -22,8 +22,9 @@ def convert_tokens_to_ids(tokenizer: Any, tokens: str | Iterable[str]) -> Any:
     Args:
         tokens: the tokens; those outside the vocabulary get the id of `unk_token`.
     """
-    ids, unknown = tokenizer.table.ids, tokenizer.unk_token_id
-    return ids.get(tokens, unknown) if isinstance(tokens, str) else [ids.get(token, unknown) for token in tokens]
+    ids, added, id_of = tokenizer.table.ids, tokenizer.table.added, tokenizer._convert_token_to_id  # noqa: SLF001
+    found = (ids[token] if ids.get(token) in added else id_of(token) for token in tokens)
+    return tokenizer.convert_tokens_to_ids([tokens])[0] if isinstance(tokens, str) else [*found]
 
 
 def convert_ids_to_tokens(tokenizer: Any, ids: int | Iterable[int], skip_special_tokens: bool = False) -> Any:
@@ -33,12 +34,12 @@ def convert_ids_to_tokens(tokenizer: Any, ids: int | Iterable[int], skip_special
         ids: the ids.
         skip_special_tokens: omit special tokens from a list.
     """
-    tokens: dict[int, str] = tokenizer.table.tokens
+    table, token_of = tokenizer.table, tokenizer._convert_id_to_token  # noqa: SLF001  a subclass may override it
     if isinstance(ids, int):
-        return tokens.get(ids)
+        return table.added[ids].content if ids in table.added else token_of(ids)
     ids = _as_list(ids)
-    special = _special_places(tokenizer.table, ids) if skip_special_tokens else repeat(False)
-    return [tokens.get(token_id) for token_id, skip in zip(ids, special, strict=False) if not skip]
+    kept = zip(ids, _special_places(table, ids) if skip_special_tokens else repeat(False), strict=False)
+    return [table.added[one].content if one in table.added else token_of(one) for one, skip in kept if not skip]
 
 
 def convert_tokens_to_string(tokenizer: Any, tokens: Iterable[str]) -> str:

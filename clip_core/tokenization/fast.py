@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
+import clip_core.processing.forks  # noqa: F401  children of a fork encode in one thread
 from clip_core.tokenization.rows import ends
 from clip_core.tokenization.text import CLEANING, TextReader, splitter
 from clip_core.tokenization.tokenizer import CLIPTokenizerBase
@@ -122,22 +122,3 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
             if length < len(part):
                 part.truncate(length, stride=asked.stride, direction=self.truncation_side)
         return engine.post_process(*parts, add_special_tokens=asked.add_special_tokens)
-
-
-_PARALLELISM = "TOKENIZERS_PARALLELISM"
-_settings: list[str | None] = []  # the values before each unfinished fork
-
-
-def _before_fork() -> None:
-    """Make the child encode in one thread unless the user set the variable, because threads do not survive a fork."""
-    _settings.append(os.environ.get(_PARALLELISM))
-    os.environ.setdefault(_PARALLELISM, "false")
-
-
-def _after_fork() -> None:
-    if _settings.pop() is None:
-        del os.environ[_PARALLELISM]
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork)

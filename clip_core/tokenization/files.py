@@ -1,7 +1,4 @@
-"""Reading and writing a tokenizer's files, which are those of transformers.
-
-`read`, `save_pretrained` and `save_vocabulary` are methods of `CLIPTokenizerBase`.
-"""
+"""Reading and writing a tokenizer's files, those of transformers, as methods of `CLIPTokenizerBase`."""
 
 from __future__ import annotations
 

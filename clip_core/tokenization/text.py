@@ -1,7 +1,6 @@
 """Cleaning texts and splitting them into words, with the steps of transformers' CLIPTokenizerFast or of OpenAI's code.
 
-Each step takes and returns a list of pieces: the texts of a call, the ids of added tokens already found, and a marker
-at the end of each text.
+Each step maps a list of pieces: texts, the ids of added tokens already found, and a marker at the end of each text.
 """
 
 from __future__ import annotations
@@ -163,9 +162,8 @@ class TextReader:
         is_openai = clean == "openai"
         signs = {sign: ids[sign] for sign in _SIGNS if sign in ids} if is_openai else {}
         self._clean = openai_clean if is_openai else hf_clean
-        self._words_without_signs = (
-            openai_words if is_openai else hf_words_around_signs if signs_in_pattern else hf_words
-        )
+        words = hf_words_around_signs if signs_in_pattern else hf_words
+        self._words_without_signs = openai_words if is_openai else words
         self._words = partial(openai_words, signs=signs) if is_openai else self._words_without_signs
         as_given: dict[str, tuple[int, AddedToken]] = {}
         cleaned: dict[str, tuple[int, AddedToken]] = {}

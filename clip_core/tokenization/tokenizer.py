@@ -250,6 +250,12 @@ class CLIPTokenizerBase:
     vocab_size = property(lambda self: len(self.table.vocab))  # without added tokens, unlike `len(tokenizer)`
     added_tokens_decoder = property(lambda self: dict(sorted(self.table.added.items())))
 
+    def _convert_token_to_id(self, token: str) -> Any:
+        return self.table.ids.get(token, self.unk_token_id)
+
+    def _convert_id_to_token(self, index: int) -> str | None:
+        return self.table.tokens.get(index)
+
     def update_reader(self) -> None:
         """Rebuild the splitter of texts and clear the cache of words. Call this after a token was added or named."""
         self._words: dict[str, list[int]] = {}

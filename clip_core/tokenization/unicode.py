@@ -1,8 +1,4 @@
-"""The alphabet of a byte-level byte-pair encoding.
-
-Each byte is written as one visible character, so that tokens are strings without white space. A token at the end of a
-word ends in `</w>`.
-"""
+"""The alphabet of a byte-level byte-pair encoding: each byte is one visible character, and `</w>` ends a word."""
 
 from __future__ import annotations
 

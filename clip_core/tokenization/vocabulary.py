@@ -27,11 +27,7 @@ OPENAI_FILES = ("bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt")
 _OPENAI_MERGES = 49152 - 256 - 2
 _MERGES_HEADER = "#version"
 
-NORMALIZER = (
-    {"type": "NFC"},
-    {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
-    {"type": "Lowercase"},
-)
+NORMALIZER = ({"type": "NFC"}, {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "}, {"type": "Lowercase"})
 WORD_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 # Many files, including those of OpenAI's checkpoints, keep the two signs intact in lower-cased text.
 WORDS_AND_SIGNS = rf"<\|startoftext\|>|<\|endoftext\|>|{WORD_PATTERN}"

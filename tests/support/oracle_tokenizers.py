@@ -161,4 +161,63 @@ def behaviours_of(kind: Any, folder: str) -> dict[str, Any]:
         found["bpe"] = [plain.bpe(word) for word in ("the", "x", "cat", "!!!", "thing")]
         found["tokens"] = plain._tokenize("The  cat can!")
         found["words"] = plain.pat.findall("the cat's <|endoftext|>2!")
+        found["steps"] = {one.__name__: results_of_steps(one, folder) for one in overriding(kind)}
     return found
+
+
+def overriding(kind: Any) -> list[Any]:
+    """Return subclasses that each override one step of the slow tokenizer, and one that overrides two."""
+
+    class Prepared(kind):
+        def prepare_for_tokenization(self, text, is_split_into_words=False, **options):
+            return text.replace("_", " "), options
+
+    class Whole(kind):
+        def tokenize(self, text, **options):
+            return [*super().tokenize(text.replace("-", " "), **options), "a</w>"]
+
+    class Lettered(kind):
+        def bpe(self, token):
+            return " ".join(f"{letter}</w>" for letter in token)
+
+    class Backwards(kind):
+        def convert_tokens_to_ids(self, tokens):
+            ids = super().convert_tokens_to_ids(tokens)
+            return ids[::-1] if isinstance(ids, list) else ids
+
+    class Blind(kind):
+        def _convert_token_to_id(self, token):
+            return super()._convert_token_to_id("a</w>" if token.startswith("c") else token)
+
+    class Renamed(kind):
+        def _convert_id_to_token(self, index):
+            return super()._convert_id_to_token(index).replace("a", "b")
+
+    class Both(Lettered):
+        def _tokenize(self, text):
+            return super()._tokenize(text)[:2]
+
+    return [Prepared, Whole, Lettered, Backwards, Blind, Renamed, Both]
+
+
+def results_of_steps(kind: Any, folder: str) -> list[Any]:
+    """Return the results of all ways to call a tokenizer whose steps are overridden."""
+    tokenizer = kind.from_pretrained(folder)
+    tokenizer.add_tokens("<new>")
+    texts = ["the_cat-can <new>cat", "A <|endoftext|> a_b", ""]
+    ids = [
+        *(tokenizer(text)["input_ids"] for text in texts[:2]),
+        tokenizer(texts)["input_ids"],
+        tokenizer(texts[0], texts[1])["input_ids"],
+        tokenizer(["the_cat", "can<new>"], is_split_into_words=True)["input_ids"],
+        tokenizer.encode(texts[0], add_special_tokens=False, truncation=True, max_length=3),
+        tokenizer.convert_tokens_to_ids(["cat</w>", "<new>", "a</w>", "none"]),
+        tokenizer.convert_tokens_to_ids("cat</w>"),
+    ]
+    return [
+        ids,
+        [tokenizer.tokenize(text) for text in texts],
+        tokenizer.convert_ids_to_tokens(ids[0]),
+        tokenizer.convert_ids_to_tokens(ids[0][1]),
+        tokenizer.decode(ids[0], spaces_between_special_tokens=False),
+    ]
