@@ -15,7 +15,7 @@ from clip_core.images.inputs import ImageFileError, decode_image
 from clip_core.images.pipeline import usable_threads
 from clip_core.tasks.serving.batching import Batcher
 from clip_core.tasks.serving.inputs import ImageInput, TextInput
-from clip_core.tasks.serving.remote import download
+from clip_core.tasks.serving.remote import read_url
 from clip_core.tasks.serving.settings import RequestError
 from clip_core.tasks.texts import encode_by_length, tokenize_texts
 from clip_core.tasks.zero_shot import softmax
@@ -180,7 +180,7 @@ class Engine:
     def _pixels(self, image: ImageInput) -> np.ndarray:
         content = image.content
         if content is None:
-            content = download(image.url or "", image.place, self.settings)
+            content = read_url(image.url or "", image.place, self.settings)
         try:
             decoded = decode_image(content, image.place, self.settings.max_pixels)
             pixels = self.classifier.processor(images=[decoded], return_tensors="np")["pixel_values"]

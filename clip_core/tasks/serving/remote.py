@@ -54,7 +54,7 @@ class _Connection(http.client.HTTPConnection):
             raise
 
 
-def download(url: str, place: str, settings: ServerSettings) -> bytes:
+def read_url(url: str, place: str, settings: ServerSettings) -> bytes:
     """Return the file behind a URL.
 
     Args:

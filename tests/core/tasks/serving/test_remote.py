@@ -58,7 +58,7 @@ def host():
 
 def refusal(url, **settings):
     with pytest.raises(RequestError) as error:
-        remote.download(url, "input", ServerSettings(image_hosts=("localhost",), **settings))
+        remote.read_url(url, "input", ServerSettings(image_hosts=("localhost",), **settings))
     assert (error.value.status, error.value.param) == (400, "input")
     return error.value.code
 
@@ -85,7 +85,7 @@ def test_a_host_that_is_not_listed_is_refused(url):
 def test_a_public_host_gives_the_file(host, monkeypatch):
     monkeypatch.setattr(remote, "is_public", lambda address: True)
     settings = ServerSettings(image_hosts=("LOCALHOST",))
-    assert remote.download(f"http://{host}/image?size=1#part", "input", settings) == CONTENT
+    assert remote.read_url(f"http://{host}/image?size=1#part", "input", settings) == CONTENT
 
 
 def test_redirects_large_files_and_silent_hosts_are_refused(host, monkeypatch):
