@@ -87,7 +87,9 @@ def _biased_plan(implementation: str, bias: tf.Tensor) -> AttentionPlan:
     lowest = tf.constant(bias.dtype.min, bias.dtype)
     keyless = tf.reduce_all(bias <= lowest, axis=-1, keepdims=True)  # (batch or 1, 1, seq, 1)
     bias = bias - lowest_where(keyless, bias.dtype)
-    return AttentionPlan(implementation, bias=bias, keyless=tf.transpose(keyless, (0, 2, 1, 3)))
+    # oneDNN does not transpose booleans on every CPU, and TensorFlow then logs an error.
+    by_query = tf.transpose(tf.cast(keyless, tf.int8), (0, 2, 1, 3))
+    return AttentionPlan(implementation, bias=bias, keyless=tf.cast(by_query, tf.bool))
 
 
 def lowest_where(masked: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
