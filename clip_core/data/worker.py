@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import pickle
 import queue
-import signal
 import struct
 import sys
 import threading
@@ -68,7 +67,8 @@ def _read(stream: BufferedReader, size: int) -> memoryview:
     return content
 
 
-PROGRAM = "from clip_core.data.worker import main; main()"
+# Ctrl-C reaches all processes, but the parent decides; imports take too long to ignore it only afterwards.
+PROGRAM = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from clip_core.data.worker import main; main()"
 
 
 class WorkerError:
@@ -88,7 +88,6 @@ def main() -> None:
     The parent ends its workers itself, so standard input closes only if it was killed: the result of a task would have
     no reader.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
     tasks = cast("BufferedReader", sys.stdin.buffer)
     results = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keeps a library's prints out of the results

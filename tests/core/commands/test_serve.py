@@ -72,7 +72,7 @@ def test_what_the_documentation_shows_works_and_a_signal_ends_it(process, way, t
     process.send_signal(way)
     process.wait(20)
     assert process.stderr.read() == ""
-    assert process.returncode == {signal.SIGTERM: -signal.SIGTERM, signal.SIGINT: 130}[way]
+    assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[way]
 
 
 def test_the_applications_block_of_the_documentation_runs():

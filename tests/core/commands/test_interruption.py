@@ -1,0 +1,233 @@
+"""SIGINT and SIGTERM end every command at any moment: exit code 130 or 143, no traceback, nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from clip_core.commands.interruption import _Interruption, run_interruptibly
+from converters.checkpoint import open_checkpoint
+from support.checkpoints import content, save_checkpoint
+from support.configs import tiny_config
+from support.imports import ROOT
+from support.training_data import make_processor, write_folder
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+OURS = tuple(str(ROOT / package) + os.sep for package in ("clip_core", "converters", "clip_torch"))
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no signals to end a process with")
+
+
+@pytest.fixture(autouse=True)
+def heeded():
+    """A suite in the background hands on that SIGINT is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def send(number):
+    os.kill(os.getpid(), number)
+    time.sleep(1)
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_ends_a_program_by_its_finally_blocks(number):
+    ended = []
+
+    def program():
+        try:
+            send(number)
+        finally:
+            ended.append("well")
+
+    before = signal.getsignal(number)
+    assert run_interruptibly(program, until_exit=False) == CODES[number]
+    assert ended == ["well"]
+    assert signal.getsignal(number) is before
+
+
+def test_other_ends_keep_their_codes():
+    assert run_interruptibly(lambda: 1, until_exit=False) == 1
+    assert run_interruptibly(lambda: sys.exit(3), until_exit=False) == 3
+    with pytest.raises(ZeroDivisionError):
+        run_interruptibly(lambda: 1 / 0, until_exit=False)
+
+
+def test_an_error_that_a_library_makes_of_the_signal_does_not_count():
+    def program():
+        try:
+            send(signal.SIGTERM)
+        except BaseException as error:
+            raise ImportError("a library failed to load") from error
+
+    assert run_interruptibly(program, until_exit=False) == 143
+
+
+def test_a_signal_in_a_destructor_is_not_lost(capsys):
+    class Closing:
+        def __del__(self):
+            send(signal.SIGTERM)
+
+    def program():
+        closing = Closing()
+        del closing
+        time.sleep(20)
+
+    start = time.monotonic()
+    assert run_interruptibly(program, until_exit=False) == 143
+    assert time.monotonic() - start < 15
+    assert capsys.readouterr().err == ""
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert run_interruptibly(lambda: os.kill(os.getpid(), signal.SIGINT), until_exit=False) is None
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_second_signal_and_one_while_python_ends_do_not_wait(number):
+    program = f"""
+import atexit, os, signal, sys, time
+from clip_core.commands.interruption import run_interruptibly
+signal.signal(signal.SIGINT, signal.default_int_handler)
+def slow():
+    os.kill(os.getpid(), {number})
+    time.sleep(60)
+def program():
+    try:
+        slow()
+    finally:
+        if "twice" in sys.argv:
+            slow()
+atexit.register(slow)
+sys.exit(run_interruptibly(program if "twice" in sys.argv else (lambda: 0), until_exit=True))
+"""
+    for how in ("twice", "at exit"):
+        ran = subprocess.run(
+            [sys.executable, "-c", program, how], capture_output=True, text=True, check=False, cwd=ROOT, timeout=50
+        )
+        assert (ran.returncode, ran.stderr) == (CODES[number], "")
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_while_the_libraries_of_the_command_load(number):
+    """The first import of the command's table, which takes longest of what happens before the command runs."""
+    program = f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "cyclopts":
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Finder())
+from clip_core.cli import main
+main()
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program, "formats"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (CODES[number], "", "")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("interrupted")
+    processor = make_processor(folder, tiny_config().vision_config.image_size)
+    text = {"vocab_size": len(processor.tokenizer), "eos_token_id": processor.tokenizer.eos_token_id}
+    for name, size in (("model", 24), ("other", 24)):
+        save_checkpoint(folder / name, tiny_config(text, {"num_channels": 3}, projection_dim=size))
+        processor.save_pretrained(folder / name)
+    write_folder(folder / "pairs", 8)
+    for label in ("cat", "dog"):
+        write_folder(folder / "labelled" / label, 2)
+    return folder
+
+
+def at_line(line, number):
+    """Send a signal at a line of our own code, counted from the start of a command; None only counts."""
+    seen = [0]
+
+    def trace(frame, event, _):
+        if event == "call" and not frame.f_code.co_filename.startswith(OURS):
+            return None
+        handler = signal.getsignal(signal.SIGINT)
+        if not isinstance(handler, _Interruption) or handler.is_over:  # before the command and after it
+            return trace
+        seen[0] += 1
+        if seen[0] == line:
+            os.kill(os.getpid(), number)
+        return trace
+
+    sys.settrace(trace)
+    return seen
+
+
+COMMANDS = {
+    "formats": (["formats"], 4),
+    "inspect": (["inspect", "model"], 8),
+    "diff": (["diff", "model", "other"], 8),
+    "convert": (["convert", "model", "new", "--to", "safetensors", "--max-shard-size", "30KB"], 12),
+    "convert over another": (["convert", "model", "target", "--to", "safetensors", "--overwrite"], 12),
+    "classify": (["classify", "pairs", "--model", "model", "--labels", "a", "b", "--backend", "torch"], 3),
+    "evaluate": (["evaluate", "zero-shot", "--data", "labelled", "--model", "model", "--backend", "torch"], 3),
+    "train": (
+        [
+            *("train", "--data", "pairs", "--model", "model", "--checkpoint-dir", "run", "--backend", "torch"),
+            *("--workers", "1", "--batch-size", "4", "--save-every", "1"),
+        ],
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_ends_at_any_moment(run, files, tmp_path, monkeypatch, name):
+    words, moments = COMMANDS[name]
+    for each in files.iterdir():
+        (tmp_path / each.name).symlink_to(each)
+    save_checkpoint(tmp_path / "target", tiny_config(projection_dim=8), max_shard_size="30KB")
+    before = content(tmp_path / "target")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.chdir(tmp_path)
+
+    def ended(line, number):
+        try:
+            seen = at_line(line, number)
+            code, _, err = run(*words)
+        finally:
+            sys.settrace(None)
+        return code, err, seen[0]
+
+    def set_aside(number):
+        for made in ("new", "run"):
+            if (tmp_path / made).exists():
+                (tmp_path / made).rename(tmp_path / f"earlier-{made}-{number}")
+
+    for warm in range(2):  # the first time, more lines run
+        code, err, lines = ended(None, None)
+        assert code in {0, 1}, err
+        set_aside(f"warm-{warm}")
+    for moment, line in enumerate(np.linspace(1, lines * 0.95, moments).astype(int)):
+        set_aside(moment)
+        number = list(CODES)[moment % 2]
+        code, err, _ = ended(line, number)
+        assert code == CODES[number], (line, err)
+        assert "Traceback" not in err, (line, err)
+        assert not list(temporary.glob("clip-zoo*")), line
+        if (tmp_path / "new").exists():
+            assert open_checkpoint(tmp_path / "new").files
+        found = content(tmp_path / "target")
+        assert found == before or open_checkpoint(tmp_path / "target").files[0].name == "model.safetensors"
+        for folder in (tmp_path / "run").glob("step-*"):
+            assert open_checkpoint(folder)
+            assert (folder / "trainer_state.json").exists()
+        assert not list(tmp_path.rglob(".saving-*")), line
