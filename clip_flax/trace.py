@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import Array
 
 import clip_flax
 from clip_core.modeling import stages
-from clip_core.modeling.tracing import call_arguments, run_stages, tracer
+from clip_core.modeling.tracing import LOSS_CHUNK, call_arguments, run_stages, tracer
 from clip_core.training.settings import decays
+from clip_flax.loss import chunked_clip_loss
 from clip_flax.tensors import canonical_entries, canonical_paths, flatten, unflatten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from jax import Array
 
     from clip_core.modeling.tracing import TraceRequest
     from clip_flax.tensors import Params
@@ -39,13 +40,22 @@ class TracedModel:
         """Run the forward pass on these inputs, and return every stage."""
         return {name: _array(tensor) for name, tensor in run_stages(self.model, self._arguments(inputs)).items()}
 
+    def chunked_loss(self, text_embeds: np.ndarray, image_embeds: np.ndarray) -> np.ndarray:
+        """Return the contrastive loss of unit-norm embeddings `(pairs, projection)`, computed in chunks: a scalar."""
+        return _array(_chunked(text_embeds, image_embeds, jnp.exp(self.model.params["logit_scale"])))
+
     def backward(self) -> None:
         """Compute the gradients of the objective: zeros for unused parameters."""
 
         def value(params: Params) -> Array:
             outputs = self.model(**self._arguments(self.request.inputs), params=params)
             name, weights = stages.objective(outputs)
-            return outputs[name] if weights is None else (outputs[name] * weights).sum()
+            if weights is not None:
+                return (outputs[name] * weights).sum()
+            if self.request.class_name != "CLIPModel":
+                return outputs[name]
+            chunked = _chunked(outputs.text_embeds, outputs.image_embeds, jnp.exp(params["logit_scale"]))
+            return (outputs[name] + chunked) / 2.0
 
         self._gradients: Params = jax.grad(value)(self.model.params)
 
@@ -74,6 +84,12 @@ class TracedModel:
 
     def _arguments(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return call_arguments(self.request.class_name, inputs, np.asarray)
+
+
+def _chunked(texts: Array, images: Array, scale: Array) -> Array:
+    texts, images, scale = (jnp.asarray(array, jnp.float32) for array in (texts, images, scale))
+    loss: Array = jax.jit(chunked_clip_loss, static_argnums=3)(texts, images, scale, LOSS_CHUNK)
+    return loss
 
 
 def _canonical(params: Params) -> dict[str, np.ndarray]:

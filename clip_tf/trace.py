@@ -11,8 +11,9 @@ import tensorflow as tf
 import clip_tf
 from clip_core.modeling import stages
 from clip_core.modeling.parameters import parameter_table
-from clip_core.modeling.tracing import call_arguments, run_stages, tracer
+from clip_core.modeling.tracing import LOSS_CHUNK, call_arguments, run_stages, tracer
 from clip_core.training.settings import decays
+from clip_tf.loss import chunked_clip_loss
 from clip_tf.tensors import parameters
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ class TracedModel:
         """Run the forward pass on these inputs, and return every stage."""
         return {name: _array(tensor) for name, tensor in run_stages(self.model, self._arguments(inputs)).items()}
 
+    def chunked_loss(self, text_embeds: np.ndarray, image_embeds: np.ndarray) -> np.ndarray:
+        """Return the contrastive loss of unit-norm embeddings `(pairs, projection)`, computed in chunks: a scalar."""
+        texts, images = tf.convert_to_tensor(text_embeds), tf.convert_to_tensor(image_embeds)
+        return _array(_chunked(texts, images, tf.exp(self.model.logit_scale.value)))
+
     def backward(self) -> None:
         """Compute the gradients of the objective."""
         with tf.GradientTape() as tape:
@@ -46,6 +52,9 @@ class TracedModel:
             value = outputs[name]
             if weights is not None:
                 value = tf.reduce_sum(value * tf.cast(weights, value.dtype))
+            if self.request.class_name == "CLIPModel" and name == "loss":
+                scale = tf.exp(self.model.logit_scale.value)
+                value = (value + _chunked(outputs.text_embeds, outputs.image_embeds, scale)) / 2.0
         found = tape.gradient(value, [parameter.variable.value for parameter in self._named.values()])
         # Gradients of embedding tables are IndexedSlices.
         gradients = zip(self._named, found, strict=True)
@@ -73,6 +82,11 @@ class TracedModel:
 
     def _arguments(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return call_arguments(self.request.class_name, inputs, tf.convert_to_tensor)
+
+
+def _chunked(texts: tf.Tensor, images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    texts, images, scale = (tf.cast(tensor, tf.float32) for tensor in (texts, images, scale))
+    return chunked_clip_loss(texts, images, scale, LOSS_CHUNK)
 
 
 def _array(tensor: tf.Tensor) -> np.ndarray:

@@ -18,6 +18,8 @@ from clip_torch.packing import Packing, Unpadding, unpadding_of
 from clip_torch.tensors import known_values
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
 
 ATTENTION_IMPLEMENTATIONS = framework.attention_implementations
@@ -66,23 +68,34 @@ def text_plan(implementation: str, attention_mask: Tensor | None, hidden_states:
         hidden_states: `(batch, seq, hidden)`, for shape, dtype and device.
     """
     batch, seq, _ = hidden_states.shape
-    if attention_mask is not None:
-        check_mask_shape(attention_mask.shape, (batch, seq))
-    known = None if attention_mask is None else known_values(attention_mask != 0)
-    if attention_mask is None or (known is not None and known.all()):
-        if implementation == "eager":
-            return AttentionPlan(implementation, bias=causal_bias(seq, hidden_states))
-        return AttentionPlan(implementation, is_causal=True)
-    attended = attention_mask.to(hidden_states.device) != 0  # (batch, seq)
-    if implementation == FLASH_ATTENTION:  # padding is removed, except from rows of nothing but padding
-        empty = ~attended.any(dim=-1, keepdim=True)  # (batch, 1)
-        keyless = None if known is not None and known.any(axis=-1).all() else empty[:, :, None, None]
-        return AttentionPlan(implementation, is_causal=True, unpadding=unpadding_of(attended | empty), keyless=keyless)
+    if attention_mask is None:
+        return _causal_plan(implementation, hidden_states)
+    check_mask_shape(attention_mask.shape, (batch, seq))
+    attended = attention_mask.bool()  # (batch, seq)
+    known = known_values(attended)
+    if known is not None and known.all():
+        return _causal_plan(implementation, hidden_states)
+    attended = attended.to(hidden_states.device)
+    if implementation == FLASH_ATTENTION:
+        return _unpadded_plan(attended, known)
     padding_bias = lowest_where(~attended, hidden_states.dtype)
     bias = causal_bias(seq, hidden_states) + padding_bias[:, None, None, :]  # (batch, 1, seq, seq)
     if known is not None and known[:, :1].all():  # every query attends to the first token
         return AttentionPlan(implementation, bias=bias)
     return _biased_plan(implementation, bias)
+
+
+def _causal_plan(implementation: str, hidden_states: Tensor) -> AttentionPlan:
+    if implementation == "eager":
+        return AttentionPlan(implementation, bias=causal_bias(hidden_states.shape[1], hidden_states))
+    return AttentionPlan(implementation, is_causal=True)
+
+
+def _unpadded_plan(attended: Tensor, known: np.ndarray | None) -> AttentionPlan:
+    """Plan FlashAttention: padding is removed, except from rows of nothing but padding."""
+    empty = ~attended.any(dim=-1, keepdim=True)  # (batch, 1)
+    keyless = None if known is not None and known.any(axis=-1).all() else empty[:, :, None, None]
+    return AttentionPlan(FLASH_ATTENTION, is_causal=True, unpadding=unpadding_of(attended | empty), keyless=keyless)
 
 
 def given_plan(

@@ -104,7 +104,7 @@ class CLIPTextTransformer(TextTowerHandles, nn.Module):
             lengths = self.lengths_to_read(input_ids, attention_mask, training=self.training)
         if lengths is None:
             return self(input_ids, attention_mask, position_ids).pooler_output
-        if attention_mask is not None and not hides_what_is_read((attention_mask != 0).numpy(), lengths):
+        if attention_mask is not None and not hides_what_is_read(attention_mask.bool().numpy(), lengths):
             attention_mask = None
         order, pooled = [], []
         for rows, length in parts_to_read(lengths, packed=attention_mask is None):

@@ -8,9 +8,10 @@ import torch
 
 import clip_torch
 from clip_core.modeling import stages
-from clip_core.modeling.tracing import call_arguments, run_stages, tracer
+from clip_core.modeling.tracing import LOSS_CHUNK, call_arguments, run_stages, tracer
 from clip_core.training.settings import decays
 from clip_torch.arrays import to_numpy
+from clip_torch.loss import chunked_clip_loss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,11 +41,20 @@ class TracedModel:
         """Run the forward pass on these inputs, and return every stage."""
         return {name: _array(tensor) for name, tensor in run_stages(self.model, self._arguments(inputs)).items()}
 
+    @torch.no_grad()
+    def chunked_loss(self, text_embeds: np.ndarray, image_embeds: np.ndarray) -> np.ndarray:
+        """Return the contrastive loss of unit-norm embeddings `(pairs, projection)`, computed in chunks: a scalar."""
+        texts, images = torch.from_numpy(text_embeds), torch.from_numpy(image_embeds)
+        return _array(_chunked(texts, images, self.model.logit_scale.exp()))
+
     def backward(self) -> None:
         """Compute the gradients of the objective."""
         outputs = self.model(**self._arguments(self.request.inputs))
         name, weights = stages.objective(outputs)
         value = outputs[name] if weights is None else (outputs[name] * torch.from_numpy(weights)).sum()
+        if self.request.class_name == "CLIPModel" and name == "loss":
+            chunked = _chunked(outputs.text_embeds, outputs.image_embeds, self.model.logit_scale.exp())
+            value = (value + chunked) / 2.0
         value.backward()
 
     def gradients(self) -> dict[str, np.ndarray]:
@@ -66,6 +76,10 @@ class TracedModel:
 
     def _arguments(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return call_arguments(self.request.class_name, inputs, torch.from_numpy)
+
+
+def _chunked(texts: Tensor, images: Tensor, scale: Tensor) -> Tensor:
+    return chunked_clip_loss(texts.float(), images.float(), scale.float(), LOSS_CHUNK)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -41,6 +41,8 @@ OWN_PARAMETERS = {
 ONLY_SOMEWHERE = {
     "plan": {
         "PyTorch prepares a model for inference, which runs a batch in parts": {"AttentionPlan.of_rows"},
+        "PyTorch leaves out a mask that hides nothing": {"_causal_plan"},
+        "only PyTorch has FlashAttention 2": {"_unpadded_plan"},
     },
     "attention": {
         "only PyTorch has FlashAttention 2": {"flash_attention"},

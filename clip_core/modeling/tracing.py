@@ -20,11 +20,18 @@ if TYPE_CHECKING:
     from clip_core.backends import Tracer
 
 
+# The variant of the inputs whose gradients are compared: some of its queries see no key.
+DIFFERENTIATED = "padding"
+# Rows at a time in the chunked loss: fewer than the pairs, and no divisor of their number.
+LOSS_CHUNK = 3
+
+
 @dataclass(frozen=True)
 class TraceRequest:
     """The model to trace, and its inputs; see `clip_core.backends.Tracer`.
 
     Attributes:
+        inputs: the inputs for the gradients.
         differentiated: True if gradients will be requested.
         prepared: True if the model is to be prepared for inference.
     """
@@ -45,8 +52,15 @@ class Traced(Protocol):
         """Run the forward pass on these inputs, and return every stage."""
         ...
 
+    def chunked_loss(self, text_embeds: np.ndarray, image_embeds: np.ndarray) -> np.ndarray:
+        """Return the contrastive loss of unit-norm embeddings `(pairs, projection)`, computed in chunks: a scalar."""
+        ...
+
     def backward(self) -> None:
-        """Compute the gradients of the objective, after `stages` was called with the inputs of the request."""
+        """Compute the gradients of the objective, after `stages` was called with the inputs of the request.
+
+        For a CLIPModel, it is the mean of the loss and the chunked loss, which are equal.
+        """
         ...
 
     def gradients(self) -> dict[str, np.ndarray]:
@@ -75,8 +89,11 @@ def tracer(load: Callable[[TraceRequest], Traced]) -> Tracer:
     ) -> dict[str, np.ndarray]:
         """Run a model and return every stage; see `clip_core.backends.Tracer`."""
         differentiated = gradients or train_step
-        traced = load(TraceRequest(source, inputs, class_name, dtype, options, differentiated, prepared))
+        own = (variants or {}).get(DIFFERENTIATED, inputs)
+        traced = load(TraceRequest(source, own, class_name, dtype, options, differentiated, prepared))
         found = traced.stages(inputs)
+        if class_name == "CLIPModel" and "loss" in found:
+            found["chunked_loss"] = traced.chunked_loss(found["text_embeds"], found["image_embeds"])
         for variant, own_inputs in (variants or {}).items():
             found |= {in_variant(variant, stage): array for stage, array in traced.stages(own_inputs).items()}
         if differentiated:

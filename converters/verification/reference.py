@@ -80,7 +80,7 @@ def clip(
     trace["logits_per_text"] = scale * trace["text_embeds"] @ trace["image_embeds"].T
     trace["logits_per_image"] = trace["logits_per_text"].T
     if len(input_ids) == len(pixel_values):
-        trace["loss"] = _contrastive_loss(trace["logits_per_text"])
+        trace["loss"] = loss_of_pairs(trace["logits_per_text"])
     return trace
 
 
@@ -274,7 +274,7 @@ def unit_norm(features: Array) -> Array:
     return features / norms
 
 
-def _contrastive_loss(logits: Array) -> Array:
+def loss_of_pairs(logits: Array) -> Array:
     """Return the mean of the cross-entropies of both directions; the targets are on the diagonal."""
 
     def cross_entropy(rows: Array) -> Array:

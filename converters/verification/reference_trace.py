@@ -90,6 +90,11 @@ class TracedReference:
             self._run = run
         return {name: array.value if tracked else np.asarray(array) for name, array in run.items()}
 
+    def chunked_loss(self, text_embeds: np.ndarray, image_embeds: np.ndarray) -> np.ndarray:
+        """Return the contrastive loss of unit-norm embeddings `(pairs, projection)`: a scalar."""
+        weights = RoundedWeights(self._found.checkpoint, self.request.dtype)
+        return reference.loss_of_pairs(np.exp(weights["logit_scale"]) * text_embeds @ image_embeds.T)
+
     def backward(self) -> None:
         """Compute the gradients of the objective."""
         objective = next(name for name in _OBJECTIVES if name in self._run)

@@ -90,6 +90,7 @@ _TOP_LEVEL = {
     "logits_per_text": "logits",
     "logits_per_image": "logits",
     "loss": "loss",
+    "chunked_loss": "loss",
 }
 _KINDS = {"gradient": "gradients", "updated": "updated parameters"}
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clip_core.modeling.tracing import DIFFERENTIATED
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -30,12 +32,14 @@ def variants(class_name: str, config: AnyConfig, inputs: Mapping[str, np.ndarray
         ids, mask = (texts[name] for name in ("input_ids", "attention_mask"))
         reversed_positions = np.arange(ids.shape[1])[None, ::-1].copy()
         # The main inputs' shapes and dtypes, so that JAX compiles nothing new.
-        found["padding"] = dict(inputs) | padded_otherwise(ids, mask)
+        found[DIFFERENTIATED] = dict(inputs) | padded_otherwise(ids, mask)
         found["positions"] = images | {"input_ids": ids, "position_ids": reversed_positions}
     few_texts = {name: array[:IMAGES] for name, array in texts.items()}
     if class_name == "CLIPForImageClassification":
         if config.num_labels:
             found["labels"] = images | {"labels": labels(config, len(images["pixel_values"]))}
+        if config.num_labels > 1 and config.problem_type is None:  # the dtype of the labels selects the loss
+            found["targets"] = images | {"labels": targets(len(images["pixel_values"]), config.num_labels)}
     elif images:
         vision: Any = getattr(config, "vision_config", config)
         pixels = resized(images["pixel_values"], vision.image_size, vision.patch_size)
@@ -95,6 +99,11 @@ def labels(config: Any, count: int) -> np.ndarray:
         shape = (count,) if number == 1 else (count, number)
         return np.linspace(-1, 1, count * number, dtype=np.float32).reshape(shape)
     if kind == "multi_label_classification":
-        return (np.arange(count * number).reshape(count, number) % 2).astype(np.float32)
+        return targets(count, number)
     classes: np.ndarray = np.arange(count, dtype=np.int64) % number
     return classes
+
+
+def targets(count: int, number: int) -> np.ndarray:
+    """Return independent labels `(count, number)`, float32: alternately 0 and 1."""
+    return (np.arange(count * number).reshape(count, number) % 2).astype(np.float32)

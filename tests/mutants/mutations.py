@@ -34,6 +34,8 @@ _SWAPPED_OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitAnd: ast.BitOr,
     ast.BitOr: ast.BitAnd,
 }
+# Keywords that affect no number: the device, as the proof runs on the CPU (tests/gpu runs on others), and warnings.
+_NO_NUMBERS = ("device", "warns")
 
 
 @dataclass(frozen=True)
@@ -109,16 +111,18 @@ def _decides_no_number(node: ast.AST) -> bool:
         return True
     if isinstance(node, ast.Expr):  # a docstring, or a call on its own
         return isinstance(node.value, ast.Constant) or _decides_no_number(node.value)
-    if isinstance(node, ast.If):  # a guard that raises, or imports for annotations only
+    if isinstance(node, ast.If):  # a guard that raises, checks or warns, or imports for annotations only
         checking = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        return checking or all(isinstance(statement, ast.Raise) for statement in node.body)
+        return checking or (not node.orelse and all(map(_decides_no_number, node.body)))
+    if isinstance(node, ast.keyword):
+        return node.arg in _NO_NUMBERS
     if isinstance(node, ast.Call):  # checks and warnings, and casts of types
         name = ast.unparse(node.func).rpartition(".")[2]
         return name.startswith(("check_", "warn", "_check", "_warn", "TypeVar")) or name == "register_buffer"
     return False
 
 
-def _alternatives(node: ast.AST) -> list[ast.AST]:  # noqa: C901, PLR0911  one case for each kind of node
+def _alternatives(node: ast.AST) -> list[ast.AST]:  # noqa: C901, PLR0911, PLR0912  one case for each kind of node
     """Return what to put in place of a node, one at a time."""
     match node:
         case ast.Constant(value=bool(value)):
@@ -131,6 +135,8 @@ def _alternatives(node: ast.AST) -> list[ast.AST]:  # noqa: C901, PLR0911  one c
             return [ast.Compare(left, [new()], [right]) for new in _SWAPPED_COMPARISONS[type(operator)]]
         case ast.BoolOp(op=operator, values=values):
             return [ast.BoolOp(ast.Or() if isinstance(operator, ast.And) else ast.And(), values)]
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int())):  # axis -1 of two is axis 1
+            return [ast.Constant(0)]
         case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.Invert(), operand=operand):
             return [operand]
         case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _SWAPPED_OPERATORS:
@@ -140,8 +146,8 @@ def _alternatives(node: ast.AST) -> list[ast.AST]:  # noqa: C901, PLR0911  one c
         case ast.If(body=body, orelse=otherwise):
             return [ast.If(constant, body, otherwise) for constant in (ast.Constant(True), ast.Constant(False))]
         case ast.Call(func=function, args=arguments, keywords=[_, *_] as keywords):
-            kept = ([one for one in keywords if one is not dropped] for dropped in keywords if dropped.arg)
-            return [ast.Call(function, arguments, rest) for rest in kept]
+            dropped = [one for one in keywords if one.arg and not _decides_no_number(one)]
+            return [ast.Call(function, arguments, [other for other in keywords if other is not one]) for one in dropped]
         case ast.Expr(value=ast.Call()) | ast.AugAssign():
             return [ast.Pass()]
         case ast.Slice(lower=lower, upper=upper, step=step):

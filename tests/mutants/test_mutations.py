@@ -25,6 +25,8 @@ class Layer:
         if x.ndim != 3:
             raise ValueError(f"{x.ndim} is not {3}")
         check_shape(x, 4)
+        if flag != 3:
+            check_shape(x, 4)
         x = x[1:] + self.bias if flag and not self.plain else x
         return softmax(x, axis=-1)
 '''
@@ -43,7 +45,7 @@ def test_every_place_that_decides_a_number_is_changed_once():
         ("Layer.run", "1: -> :"),
         ("Layer.run", "1 -> 2"),
         ("Layer.run", "softmax(x, axis=-1) -> softmax(x)"),
-        ("Layer.run", "-1 -> 1"),
+        ("Layer.run", "-1 -> 0"),
     }
     original = ast.unparse(ast.parse(MODULE)).splitlines()
     for one in found:
@@ -68,6 +70,11 @@ def test_every_place_that_decides_a_number_is_changed_once():
         ("3.0", ["4.5"]),
         ("f(a, b=c, d=e)", ["f(a, d=e)", "f(a, b=c)"]),
         ("~a", ["a"]),
+        ("-a", ["a"]),
+        ("-0.5", ["0.5", "-0.75"]),
+        ("-2", ["0", "-3"]),
+        ("f(a, b=c, device=d)", ["f(a, device=d)"]),
+        ("f(a, b=c, warns=not d)", ["f(a, warns=not d)"]),
     ],
 )
 def test_an_expression_becomes(before, after):

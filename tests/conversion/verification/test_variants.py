@@ -30,7 +30,7 @@ def main_inputs(class_name):
         ("CLIPModel", EVERY),
         ("CLIPTextModel", ["padding", "positions", "dtypes"]),
         ("CLIPVisionModelWithProjection", ["size", "dtypes"]),
-        ("CLIPForImageClassification", ["labels", "dtypes"]),
+        ("CLIPForImageClassification", ["labels", "targets", "dtypes"]),
     ],
 )
 def test_a_class_gets_the_variants_of_what_it_takes(class_name, names):
