@@ -42,6 +42,39 @@ app.command(
     """,
 )
 app.command(
+    "clip_core.commands.index:index",
+    name="index",
+    help="""Index images for searching, or bring an index up to date.
+
+    ```
+    clip-zoo index photos/ --out photos-index/
+    clip-zoo index photos/ more/ --out photos-index/ --model openai/clip-vit-large-patch14 --backend torch
+    ```
+    """,
+)
+app.command(
+    "clip_core.commands.search:search",
+    name="search",
+    help="""Search an index of images by text and by image.
+
+    ```
+    clip-zoo search photos-index/ "a red bicycle" --top-k 5
+    clip-zoo search photos-index/ "a dog" --not "a cat" --where "date>=2024-06" "size<2MB" --html page.html --open
+    clip-zoo search photos-index/ --image query.jpg --json
+    ```
+    """,
+)
+app.command(
+    "clip_core.commands.duplicates:duplicates",
+    name="duplicates",
+    help="""Find identical files, identical pixels and look-alikes in an index. Deletes nothing.
+
+    ```
+    clip-zoo duplicates photos-index/ --threshold 0.98 --json
+    ```
+    """,
+)
+app.command(
     "converters.commands.convert:convert",
     name="convert",
     help="""Convert a checkpoint into another format, with its configuration, preprocessing and tokenizer.

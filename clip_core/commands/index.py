@@ -1,0 +1,133 @@
+"""`clip-zoo index`: embed images for searching."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path  # noqa: TC003  cyclopts reads the annotations
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from clip_core.commands.options import Integer, images_of
+from clip_core.configuration.arguments import check_integers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clip_core.tasks.search import IndexChanges
+
+BAD_INPUT = 2
+
+
+def index(
+    folders: Annotated[list[str], Parameter(name="FOLDER", negative="")],
+    /,
+    *,
+    out: Path,
+    model: str | None = None,
+    backend: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    captions: Annotated[bool, Parameter(negative="")] = False,
+    batch_size: Integer = 32,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Index images for searching, or bring an index up to date.
+
+    Parameters
+    ----------
+    folders
+        Folders (searched recursively), image files and globs. Of an index that exists, only new and changed files are
+        encoded, and files deleted from these folders are removed.
+    out
+        The folder of the index.
+    model
+        A local folder or a hub id; by default that of the index, or openai/clip-vit-base-patch32.
+    backend
+        The framework that runs the model; by default the first choice of those installed.
+    device
+        The device, such as cpu or cuda; by default the best available.
+    dtype
+        The dtype of the weights: float32, float16, bfloat16 or auto; by default that of the index, or float32.
+    captions
+        Also store the text file of the same name beside each image, to show it with the hits.
+    batch_size
+        Images to run at a time.
+    json
+        Print one JSON object per line: each image once it is stored, each broken file, and a summary.
+    """
+    check_integers(batch_size=(batch_size, 1))
+    from tqdm import tqdm
+
+    from clip_core.tasks.search import ImageIndex
+
+    def stored(paths: list[Path]) -> None:
+        bar.update(len(paths))
+        if json:
+            for path in paths:
+                _print({"image": str(path)})
+
+    def broken(path: Path, error: ValueError) -> None:
+        bar.update(1)
+        with tqdm.external_write_mode(file=sys.stderr):
+            print(f"clip-zoo: {error}", file=sys.stderr)
+        if json:
+            _print({"image": str(path), "error": str(error)})
+
+    with (
+        _removed_if_empty(out),
+        tqdm(unit="image", disable=None) as bar,
+        ImageIndex(out, model=model, backend=backend, device=device, dtype=dtype, create=True) as images,
+        images_of(model or images.facts.get("model", "")),
+    ):
+        changes = images.add(
+            folders,
+            captions=captions,
+            batch_size=batch_size,
+            on_start=bar.reset,
+            on_commit=stored,
+            on_error=broken,
+        )
+        total = len(images)
+    _report(changes, total, out, json=json)
+    return BAD_INPUT if changes.broken else 0
+
+
+@contextmanager
+def _removed_if_empty(folder: Path) -> Iterator[None]:
+    """Remove a new index if the block fails before anything is in it."""
+    from clip_core.tasks.search.store import DATABASE
+
+    is_new = not (folder / DATABASE).exists()
+    existed = folder.exists()
+    try:
+        yield
+    except (OSError, ValueError, ImportError):
+        with suppress(OSError):
+            if is_new and not any(folder.glob("vectors-*")):
+                (folder / DATABASE).unlink()
+                if not existed:
+                    folder.rmdir()
+        raise
+
+
+def _report(changes: IndexChanges, total: int, folder: Path, *, json: bool) -> None:
+    counts = {
+        "added": changes.added,
+        "changed": changes.changed,
+        "removed": changes.removed,
+        "unchanged": changes.unchanged,
+        "broken": len(changes.broken),
+    }
+    if json:
+        _print({"index": str(folder), "images": total, **counts})
+        return
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    print(f"{folder}: {total} images ({told})")
+
+
+def _print(row: dict[str, object]) -> None:
+    # In ASCII: all terminals and pipes accept it, and it preserves file names that cannot be decoded.
+    print(json_module.dumps(row), flush=True)

@@ -1,0 +1,103 @@
+"""The model of an index: its name, preprocessing and versions, and a fingerprint that every framework reproduces.
+
+The fingerprint is the model's embeddings of fixed images and texts. It depends on all weights of both towers, the
+tokenizer and the preprocessing; the format of the checkpoint and the framework change it only by rounding.
+"""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from clip_core.backends import load_backend
+
+if TYPE_CHECKING:
+    from clip_core.tasks.zero_shot import ZeroShotClassifier
+
+_TEXTS = ["a photo", "two red bicycles by the sea", "12 %"]
+_SHAPES = [(61, 97), (240, 180)]  # heights and widths of the images
+# Distances of unit-norm embeddings: rounding, and TF32 in a convolution; half precision rounds far more.
+_SAME = 5e-3
+_SAME_IN_HALF = 1e-1
+
+
+class OtherModelError(ValueError):
+    """A model that is not the one that an index was made with."""
+
+
+def describe_model(model: ZeroShotClassifier, source: str, backend: str, dtype: str | None) -> dict[str, Any]:
+    """Return the facts about a model that an index stores.
+
+    Args:
+        model: the model.
+        source: its folder or hub id.
+        backend: the framework.
+        dtype: dtype of the weights; None for float32.
+    """
+    versions = {"python": platform.python_version(), "clip-zoo": _own_version(), **load_backend(backend).versions()}
+    return {
+        "model": str(Path(source).expanduser().resolve()) if Path(source).expanduser().exists() else source,
+        "backend": backend,
+        "dtype": dtype or "float32",
+        "versions": versions,
+        "preprocessing": _plain(model.processor.image_processor.to_dict()),
+        "fingerprint": model_fingerprint(model).tolist(),
+    }
+
+
+def model_fingerprint(model: ZeroShotClassifier) -> np.ndarray:
+    """Return the model's embeddings of fixed texts and images: `(texts and images, projection)`, float32.
+
+    Args:
+        model: the model.
+    """
+    random = np.random.default_rng(0)
+    images = [Image.fromarray(random.integers(0, 256, (*shape, 3), np.uint8)) for shape in _SHAPES]
+    rows: np.ndarray = np.concatenate([model.encode_texts(_TEXTS), model.encode_images(images)])
+    return rows
+
+
+def check_model(model: ZeroShotClassifier, source: str, dtype: str | None, facts: dict[str, Any]) -> None:
+    """Check that a model is the one of an index.
+
+    Args:
+        model: the model.
+        source: its folder or hub id.
+        dtype: dtype of its weights; None for float32.
+        facts: a return value of `describe_model`.
+
+    Raises:
+        OtherModelError: if its weights, tokenizer or preprocessing differ; the message names both models.
+    """
+    told = f"{source} is not the model of the index, which was made with {facts['model']}"
+    kept = facts["preprocessing"]
+    ours = _plain(model.processor.image_processor.to_dict())
+    for name in sorted(kept.keys() | ours.keys()):
+        if kept.get(name) != ours.get(name):
+            raise OtherModelError(
+                f"{told}: its preprocessing has {name}={ours.get(name)!r}, the index {kept.get(name)!r}"
+            )
+    expected, found = np.array(facts["fingerprint"], np.float32), model_fingerprint(model)
+    limit = _SAME if {dtype or "float32", facts["dtype"]} == {"float32"} else _SAME_IN_HALF
+    if expected.shape != found.shape or not (np.linalg.norm(found - expected, axis=1) < limit).all():
+        raise OtherModelError(f"{told}: the weights or the tokenizer differ; query with that model, or index again")
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as JSON would return them."""
+    import json
+
+    plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    return plain
+
+
+def _own_version() -> str:
+    try:
+        return version("clip-zoo")
+    except PackageNotFoundError:  # run from a folder
+        return "unknown"

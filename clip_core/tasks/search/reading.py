@@ -1,0 +1,111 @@
+"""One read of an image file gives all that an index needs: hashes, dates, pixels, and the model's input."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from clip_core.images.inputs import decode_image
+from clip_core.tasks.search.rows import IndexedImage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clip_core.processing import CLIPProcessor
+
+_EXIF, _TAKEN = 0x8769, 0x9003  # the tags of EXIF: its own table, and DateTimeOriginal in it
+_CAPTION = 10_000  # characters
+
+
+class FileReader:
+    """A processor that also notes the facts about each file; its threads call it, so files are read side by side.
+
+    Args:
+        processor: the model's processor.
+        captions: also read the text file of the same name beside each image.
+    """
+
+    def __init__(self, processor: CLIPProcessor, *, captions: bool = False) -> None:
+        self.processor = processor
+        self.captions = captions
+        self._rows: dict[Path, IndexedImage] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, images: list[Path], **options: Any) -> Any:
+        """Return the model's input for one image file.
+
+        Args:
+            images: the path, alone in a list.
+            **options: options of the processor.
+
+        Raises:
+            ValueError: if the file cannot be read; the message names it.
+        """
+        (path,) = images
+        try:
+            status, content = path.stat(), path.read_bytes()
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror or error}") from error
+        image = decode_image(content, str(path))
+        batch = self.processor(images=[image], **options)
+        row = IndexedImage(
+            os.fsencode(path),
+            len(content),
+            status.st_mtime_ns,
+            _taken(content) or datetime.fromtimestamp(status.st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+            hashlib.sha256(content).digest(),
+            hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest(),
+            *image.size,
+            read_caption(path) if self.captions else None,
+        )
+        with self._lock:
+            self._rows[path] = row
+        return batch
+
+    def row_of(self, path: Path) -> IndexedImage:
+        """Return the facts about a file that was read, and forget them.
+
+        Args:
+            path: the file.
+        """
+        with self._lock:
+            return self._rows.pop(path)
+
+
+def hash_of_file(path: Path) -> bytes:
+    """Return the hash of a file that `IndexedImage.file` holds.
+
+    Args:
+        path: the file.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def read_caption(path: Path) -> str | None:
+    """Return the text of the file beside an image, of the same name with the ending .txt; None if there is none.
+
+    Args:
+        path: the image.
+    """
+    try:
+        text = path.with_suffix(".txt").read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
+        return None
+    return " ".join(text.split())[:_CAPTION] or None
+
+
+def _taken(content: bytes) -> str | None:
+    """Return the date that the camera wrote, as in "2024-06-30T12:00:00"; None without one."""
+    try:
+        with Image.open(BytesIO(content)) as image:
+            text = str(image.getexif().get_ifd(_EXIF).get(_TAKEN, ""))
+        return datetime.strptime(text.strip("\0 "), "%Y:%m:%d %H:%M:%S").strftime("%Y-%m-%dT%H:%M:%S")  # noqa: DTZ007
+    except Exception:  # noqa: BLE001  Pillow may raise anything on damaged metadata; the pixels are fine
+        return None

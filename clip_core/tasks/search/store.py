@@ -1,0 +1,285 @@
+"""The store of an index: rows in SQLite, and their vectors in a memory-mapped file.
+
+A row names the place of its vector. Vectors are on the disk before the transaction that adds their rows, so after a
+crash a row has its vector, and vectors without rows are overwritten by the next.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clip_core.hub.files import check_folder
+from clip_core.tasks.search.rows import Found, IndexedImage
+from clip_core.tasks.search.vectors import (
+    PROBES,
+    Lists,
+    candidates,
+    largest,
+    make_lists,
+    open_vectors,
+    write_vectors,
+)
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+
+    from clip_core.tasks.search.filters import Condition
+
+DATABASE = "index.sqlite"
+_SECONDS = 60.0  # to wait for another process that writes
+_AT_ONCE = 30_000  # placeholders in a statement; SQLite allows 32,766
+_BLOCK = 16384  # vectors to copy at a time
+_WORTH_LISTS = 200_000  # vectors from which inverted lists pay
+_STALE = 0.2  # the share of vectors deleted or outside the lists from which `compact` rewrites the file
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS images (
+    place INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, changed INTEGER NOT NULL,
+    taken TEXT NOT NULL, file BLOB NOT NULL, pixels BLOB NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
+    caption TEXT
+);
+"""
+
+
+class SqliteStore:
+    """The store; see the module. Takes part in the protocol `Store`.
+
+    Args:
+        folder: its folder, created if missing.
+        create: create a missing store; otherwise it is an error.
+
+    Raises:
+        FileExistsError: if a folder for a new store contains other files.
+        FileNotFoundError: if there is no store.
+        ValueError: if the store is damaged.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, create: bool = False) -> None:
+        self.folder = Path(folder)
+        self.path = self.folder / DATABASE
+        if not create and not self.path.is_file():
+            raise FileNotFoundError(f"{self.folder} is not an index; make one with `clip-zoo index FOLDER --out INDEX`")
+        check_folder("out", self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.path.exists() and any(self.folder.iterdir()):
+            raise FileExistsError(f"{self.folder} contains other files; give a new folder for the index")
+        self._mapped: tuple[str, int, np.ndarray, Lists | None] | None = None
+        with self._errors_named():
+            self._database = sqlite3.connect(self.path, timeout=_SECONDS, isolation_level=None)
+            self._database.executescript("PRAGMA synchronous = FULL;" + _TABLES if create else "SELECT 1 FROM images;")
+
+    def close(self) -> None:
+        """Close the files."""
+        self._mapped = None
+        self._database.close()
+
+    def __len__(self) -> int:
+        with self._errors_named():
+            return int(self._database.execute("SELECT count(*) FROM images").fetchone()[0])
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was stored by `set_facts`, by name."""
+        with self._errors_named():
+            return {name: json.loads(value) for name, value in self._database.execute("SELECT * FROM facts")}
+
+    def set_facts(self, **values: Any) -> None:
+        """Store values that JSON can write, by name.
+
+        Args:
+            **values: the values.
+        """
+        with self._transaction("BEGIN IMMEDIATE"):
+            self._set(**values)
+
+    def rows(self, start: bytes = b"", stop: bytes | None = None) -> list[IndexedImage]:
+        """Return the rows in the order of their paths.
+
+        Args:
+            start: the first path.
+            stop: the first path beyond; None for no end.
+        """
+        return [row for _, row in self._rows(start, stop)]
+
+    def everything(self) -> tuple[list[IndexedImage], np.ndarray, np.ndarray]:
+        """Return all rows in the order of their paths, the places of their vectors `(rows,)`, and all vectors.
+
+        The vectors are memory-mapped: `(places, dim)`; those of deleted rows are among them.
+        """
+        with self._transaction("BEGIN"):
+            found = self._rows(b"", None)
+            return [row for _, row in found], np.array([place for place, _ in found], np.int64), self._map()[0]
+
+    def _rows(self, start: bytes, stop: bytes | None) -> list[tuple[int, IndexedImage]]:
+        with self._errors_named():
+            found = self._database.execute(
+                "SELECT * FROM images WHERE path >= ? AND (? IS NULL OR path < ?) ORDER BY path", (start, stop, stop)
+            )
+            return [(place, IndexedImage(*values)) for place, *values in found]
+
+    def add(self, rows: Sequence[IndexedImage], vectors: np.ndarray) -> None:
+        """Add rows; a row with the path of an earlier one replaces it."""
+        if not rows:
+            return
+        with self._transaction("BEGIN IMMEDIATE"):
+            facts = self.facts()
+            if facts.setdefault("dim", vectors.shape[1]) != vectors.shape[1]:
+                raise ValueError(f"{self.folder} has vectors of {facts['dim']} values, not {vectors.shape[1]}")
+            name, start = facts.get("vectors", "vectors-0.f32"), facts.get("end", 0)
+            write_vectors(self.folder / name, start, vectors)
+            self._database.executemany(
+                "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(start + offset, *row) for offset, row in enumerate(rows)],
+            )
+            self._set(dim=facts["dim"], vectors=name, end=start + len(rows))
+
+    def touch(self, rows: Sequence[IndexedImage]) -> None:
+        """Update the size and time of files whose content is unchanged.
+
+        Args:
+            rows: the rows, as they are now.
+        """
+        with self._transaction("BEGIN IMMEDIATE"):
+            values = [(row.size, row.changed, row.caption, row.path) for row in rows]
+            self._database.executemany("UPDATE images SET size = ?, changed = ?, caption = ? WHERE path = ?", values)
+
+    def delete(self, paths: Sequence[bytes]) -> int:
+        """Delete the rows of these paths; return the number of rows deleted."""
+        before = self._database.total_changes
+        with self._transaction("BEGIN IMMEDIATE"):
+            self._database.executemany("DELETE FROM images WHERE path = ?", [(path,) for path in paths])
+            return self._database.total_changes - before
+
+    def search(
+        self, query: np.ndarray, count: int, where: Sequence[Condition] = (), *, exact: bool = False
+    ) -> list[Found]:
+        """Return the rows most similar to a query, best first."""
+        with self._transaction("BEGIN"):
+            vectors, lists = self._map()
+            if where:
+                places = self._meeting(where)
+                scores = self._scores(vectors, places, query)
+            else:
+                places, scores = candidates(vectors, query.astype(np.float32), None if exact else lists, PROBES)
+            best, rows = self._live(places, scores, count)
+        found = [(place, score) for place, score in zip(places[best], scores[best], strict=True) if int(place) in rows]
+        return [Found(rows[int(place)], np.array(vectors[place]), float(score)) for place, score in found[:count]]
+
+    def _live(self, places: np.ndarray, scores: np.ndarray, count: int) -> tuple[np.ndarray, dict[int, IndexedImage]]:
+        """Return the best candidates, and the rows of those that have one.
+
+        Deleted rows keep their vectors until `compact`, so some of the nearest may be gone.
+        """
+        wanted = count
+        while True:
+            best = largest(scores, wanted)
+            rows = self._at(places[best])
+            if len(rows) >= count or wanted >= len(scores):
+                return best, rows
+            wanted = 2 * wanted
+
+    def compact(self) -> None:
+        """Reclaim the space of deleted rows, and sort the vectors of large stores into inverted lists."""
+        with self._transaction("BEGIN IMMEDIATE"):
+            facts = self.facts()
+            end, listed, name = facts.get("end", 0), facts.get("listed", 0), facts.get("vectors")
+            live = np.array(self._database.execute("SELECT place FROM images ORDER BY place").fetchall(), np.int64)
+            live = live.reshape(-1)
+            outside = end - listed if len(live) >= _WORTH_LISTS else 0
+            if name is None or max(end - len(live), outside) <= _STALE * end:
+                return
+            self._rewrite(facts, live)
+        self._mapped = None
+        with self._transaction("BEGIN IMMEDIATE"):
+            self._remove_old()
+
+    def _remove_old(self) -> None:
+        """Remove the files of vectors that were rewritten, also those of an interrupted rewrite."""
+        current = Path(self.facts()["vectors"])
+        for path in self.folder.glob("vectors-*"):
+            if path.stem != current.stem:
+                with suppress(OSError):  # Windows keeps files that another process has open
+                    path.unlink()
+
+    def _rewrite(self, facts: dict[str, Any], live: np.ndarray) -> None:
+        vectors = open_vectors(self.folder / facts["vectors"], facts["end"], facts["dim"])
+        number = int(facts["vectors"].removeprefix("vectors-").removesuffix(".f32")) + 1
+        path = self.folder / f"vectors-{number}.f32"
+        path.unlink(missing_ok=True)  # of an interrupted rewrite
+        listed = 0
+        if len(live) >= _WORTH_LISTS:
+            lists, order = make_lists(vectors[live])
+            lists.save(path.with_suffix(".npz"))
+            live, listed = live[order], len(live)
+        for start in range(0, len(live), _BLOCK):
+            write_vectors(path, start, vectors[live[start : start + _BLOCK]])
+        # Through negative places, since a new one may be another row's old one.
+        pairs = [(-1 - new, int(old)) for new, old in enumerate(live)]
+        self._database.executemany("UPDATE images SET place = ? WHERE place = ?", pairs)
+        self._database.execute("UPDATE images SET place = -1 - place")
+        self._set(vectors=path.name, end=len(live), listed=listed)
+
+    def _map(self) -> tuple[np.ndarray, Lists | None]:
+        """Map the vectors, within the transaction that reads their rows: `compact` may move them."""
+        facts = self.facts()
+        name, end = facts.get("vectors", ""), facts.get("end", 0)
+        if self._mapped is None or self._mapped[:2] != (name, end):
+            path = self.folder / name
+            vectors = open_vectors(path, end, facts.get("dim", 0))
+            lists = Lists.load(path.with_suffix(".npz")) if facts.get("listed") else None
+            self._mapped = name, end, vectors, lists
+        return self._mapped[2:]
+
+    def _meeting(self, where: Sequence[Condition]) -> np.ndarray:
+        sql = " AND ".join(condition.sql for condition in where)
+        values = [value for condition in where for value in condition.values]
+        with self._errors_named():
+            found = self._database.execute(f"SELECT place FROM images WHERE {sql} ORDER BY place", values).fetchall()  # noqa: S608  with placeholders
+        return np.array(found, np.int64).reshape(-1)
+
+    @staticmethod
+    def _scores(vectors: np.ndarray, places: np.ndarray, query: np.ndarray) -> np.ndarray:
+        blocks = [vectors[places[start : start + _BLOCK]] @ query for start in range(0, len(places), _BLOCK)]
+        return np.concatenate(blocks) if blocks else np.empty(0, np.float32)
+
+    def _at(self, places: np.ndarray) -> dict[int, IndexedImage]:
+        found = {}
+        with self._errors_named():
+            for start in range(0, len(places), _AT_ONCE):
+                some = [int(place) for place in places[start : start + _AT_ONCE]]
+                marks = ", ".join("?" * len(some))
+                for place, *values in self._database.execute(f"SELECT * FROM images WHERE place IN ({marks})", some):  # noqa: S608  placeholders alone
+                    found[place] = IndexedImage(*values)
+        return found
+
+    def _set(self, **values: Any) -> None:
+        pairs = [(name, json.dumps(value)) for name, value in values.items()]
+        self._database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", pairs)
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[None]:
+        """Run a block as one transaction: "BEGIN" to read, "BEGIN IMMEDIATE" to write."""
+        with self._errors_named():
+            self._database.execute(begin)
+            try:
+                yield
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:  # such as a full disk, a locked or a read-only file
+            raise OSError(f"{self.path}: {error}") from error
+        except sqlite3.Error as error:
+            raise ValueError(f"{self.path} is damaged ({error}); delete the folder and index again") from error

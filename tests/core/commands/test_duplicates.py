@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from clip_core.cli import main
+from clip_core.tasks.search import ImageIndex
+from support.search import save_image, stand_in
+
+
+@pytest.fixture(autouse=True)
+def index(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = save_image(tmp_path / "photos/a.png", (255, 0, 0))
+    shutil.copy(first, tmp_path / "photos/b.png")
+    save_image(tmp_path / "photos/c.png", (254, 1, 0))
+    with stand_in(), ImageIndex("i", model="colours", create=True) as made:
+        made.add(["photos"])
+    return tmp_path
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as end:
+        main(["duplicates", "i", *arguments])
+    return end.value.code, *capsys.readouterr()
+
+
+def test_groups_are_printed_by_kind(capsys, index):
+    code, out, err = run(capsys, "--json")
+    assert (code, err) == (0, "")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["kind"] for row in rows] == ["file", "similar"]
+    assert rows[0]["images"] == [str(index / "photos" / name) for name in ("a.png", "b.png")]
+    _, text, _ = run(capsys)
+    assert text.count("photos/a.png") == 2
+    assert len(list((index / "photos").iterdir())) == 3
+
+
+def test_no_groups_are_no_error(capsys, index):
+    with ImageIndex("i") as opened:
+        opened.remove([index / "photos/b.png", index / "photos/c.png"])
+    assert run(capsys, "--json") == (0, "", "")
+    assert run(capsys)[1]
+
+
+def test_a_threshold_that_is_no_cosine_is_refused(capsys):
+    code, out, err = run(capsys, "--threshold", "2")
+    assert (code, out) == (2, "")
+    assert "--threshold 2" in err

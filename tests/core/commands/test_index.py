@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from clip_core.cli import main
+from support.search import OTHER, save_image, stand_in
+
+
+@pytest.fixture(autouse=True)
+def colours():
+    with stand_in():
+        yield
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    for name, colour in {"red": (255, 0, 0), "blue": (0, 0, 255)}.items():
+        save_image(tmp_path / f"photos/{name}.png", colour)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def run(capsys):
+    def call(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return end.value.code, captured.out, captured.err
+
+    return call
+
+
+def test_a_folder_is_indexed_and_brought_up_to_date(run, photos):
+    code, out, err = run("index", "photos", "--out", "i", "--model", "colours")
+    assert (code, err) == (0, "")
+    assert out.split(" (")[0] == "i: 2 images"
+    assert "2 added" in out
+    save_image(photos / "green.png", (0, 255, 0))
+    code, out, _ = run("index", "photos", "--out", "i", "--json")
+    *images, summary = map(json.loads, out.splitlines())
+    assert images == [{"image": str(photos / "green.png")}]
+    counts = {"added": 1, "changed": 0, "removed": 0, "unchanged": 2, "broken": 0}
+    assert (code, summary) == (0, {"index": "i", "images": 3, **counts})
+
+
+def test_broken_images_are_named_and_the_rest_is_indexed(run, photos):
+    (photos / "broken.jpg").write_bytes(b"broken")
+    code, out, err = run("index", "photos", "--out", "i", "--json")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert str(photos / "broken.jpg") in err
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [set(row) for row in rows if row.get("image", "").endswith("broken.jpg")] == [{"image", "error"}]
+    assert rows[-1]["added"] == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("index", "missing", "--out", "i"),
+        ("index", "photos"),
+        ("index", "photos", "--out", "photos"),
+        ("index", "photos", "--out", "photos/red.png"),
+        ("index", "photos", "--out", "i", "--batch-size", "0"),
+        ("index", "photos", "--out", "i", "--backend", "mxnet"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(run, photos, arguments):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.startswith("clip-zoo: ")
+    assert not (photos.parent / "i").exists()
+    assert len(list(photos.iterdir())) == 2
+
+
+def test_another_model_or_a_missing_folder_leaves_the_index_as_it_was(run, photos):
+    run("index", "photos", "--out", "i", "--model", "colours")
+    save_image(photos / "green.png", (0, 255, 0))
+    code, _, err = run("index", "photos", "--out", "i", "--model", OTHER)
+    assert code == 2
+    assert OTHER in err
+    assert "colours" in err
+    shutil.rmtree(photos)
+    assert run("index", "photos", "--out", "i")[0] == 2
+    assert len(run("search", "i", "red", "--json")[1].splitlines()) == 2

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import webbrowser
+
+import pytest
+
+from clip_core.cli import main
+from clip_core.tasks.search import ImageIndex
+from support.search import OTHER, save_image, stand_in
+
+COLOURS = {"red": (255, 0, 0), "purple": (200, 0, 200), "blue": (0, 0, 255)}
+
+
+@pytest.fixture(autouse=True)
+def index(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, colour in COLOURS.items():
+        save_image(tmp_path / f"photos/{name}.png", colour)
+    with stand_in():
+        with ImageIndex("i", model="colours", create=True) as made:
+            made.add(["photos"])
+        yield tmp_path
+
+
+@pytest.fixture
+def run(capsys):
+    def call(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main(["search", "i", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return end.value.code, captured.out, captured.err
+
+    return call
+
+
+def found(run, *arguments) -> list[str]:
+    code, out, err = run(*arguments, "--json")
+    assert (code, err) == (0, "")
+    return [json.loads(line)["image"].rpartition("/")[2].removesuffix(".png") for line in out.splitlines()]
+
+
+def test_queries_are_texts_and_images_minus_texts(run):
+    assert found(run, "red", "--top-k", "2") == ["red", "purple"]
+    assert found(run, "red", "blue", "--top-k", "1") == ["purple"]
+    assert found(run, "--image", "photos/blue.png", "--top-k", "1") == ["blue"]
+    assert found(run, "red blue", "--not", "red", "--top-k", "1") == ["blue"]
+    assert found(run, "red", "--where", "folder=photos", "size>1GB") == []
+
+
+def test_a_row_states_the_file_and_its_score(run):
+    _, out, _ = run("red", "--json", "--probabilities", "--top-k", "1")
+    row = json.loads(out)
+    assert row.keys() == {"image", "score", "probability", "size", "date", "width", "height"}
+    assert row["probability"] == 1
+
+
+def test_a_table_is_printed_and_says_that_nothing_was_found(run):
+    code, out, _ = run("red", "--probabilities")
+    assert code == 0
+    assert all(name in out for name in COLOURS)
+    assert "%" in out
+    code, out, _ = run("red", "--where", "date<1900")
+    assert code == 0
+    assert out.strip()
+
+
+def test_a_page_is_written_and_opened(run, index, monkeypatch):
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    assert run("red", "--html", "page.html")[0] == 0
+    page = (index / "page.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg;base64,") == 3
+    assert opened == []
+    run("<b>", "red", "--html", "page.html", "--open")
+    assert opened == [(index / "page.html").as_uri()]
+    assert "<b>" not in (index / "page.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("red", "--where", "owner=me"),
+        ("red", "--where", "size>huge"),
+        ("red", "--image", "missing.png"),
+        ("red", "--not", "red"),
+        ("red", "--top-k", "0"),
+        ("red", "--html", "photos"),
+        ("red", "--model", OTHER),
+    ],
+)
+def test_bad_input_is_one_line(run, arguments):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.startswith("clip-zoo: ")
+
+
+def test_what_is_no_index_is_named(capsys, index):
+    for command in (["search", "photos", "red"], ["search", "missing", "red"], ["duplicates", "photos"]):
+        with pytest.raises(SystemExit) as end:
+            main(command)
+        assert end.value.code == 2
+        assert command[1] in capsys.readouterr().err
+    assert not (index / "missing").exists()

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import sqlite3
+
+import numpy as np
+import pytest
+
+from clip_core.tasks.search import store as store_module
+from clip_core.tasks.search.filters import parse_conditions
+from clip_core.tasks.search.rows import IndexedImage
+from clip_core.tasks.search.store import DATABASE, SqliteStore
+from support.messages import naming
+
+
+def row(number: int, **changes: object) -> IndexedImage:
+    return IndexedImage(b"/p/%04d.jpg" % number, number, 0, "2024-01-01T00:00:00", b"f", b"p", 1, 1)._replace(**changes)
+
+
+def vectors(count: int, seed: int = 0) -> np.ndarray:
+    rows = np.random.default_rng(seed).standard_normal((count, 8)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = SqliteStore(tmp_path / "index", create=True)
+    yield made
+    made.close()
+
+
+def numbers(found) -> list[int]:
+    return [one.row.size for one in found]
+
+
+def test_rows_are_found_by_their_vectors_best_first(store):
+    embeds = vectors(100)
+    store.add([row(number) for number in range(60)], embeds[:60])
+    store.add([row(number) for number in range(60, 100)], embeds[60:])
+    expected = np.argsort(-(embeds @ embeds[7]))[:5].tolist()
+    found = store.search(embeds[7], 5)
+    assert numbers(found) == expected
+    assert found[0].row == row(7)
+    assert (found[0].vector == embeds[7]).all()
+    assert len(store.search(embeds[7], 500)) == len(store) == 100
+
+
+def test_a_path_is_stored_once_and_its_last_vector_counts(store):
+    embeds = vectors(3)
+    store.add([row(0), row(1)], embeds[:2])
+    store.add([row(0, caption="new")], embeds[2:])
+    assert len(store) == 2
+    assert store.search(embeds[2], 1)[0].row.caption == "new"
+    assert all((one.vector != embeds[0]).any() for one in store.search(embeds[0], 9))
+
+
+def test_deleted_rows_are_never_found_however_near(store):
+    embeds = vectors(100)
+    store.add([row(number) for number in range(100)], embeds)
+    nearest = np.argsort(-(embeds @ embeds[0]))
+    assert store.delete([row(int(number)).path for number in nearest[:90]] + [b"/absent"]) == 90
+    assert numbers(store.search(embeds[0], 3)) == nearest[90:93].tolist()
+
+
+def test_conditions_are_applied_before_the_nearest_are_chosen(store):
+    embeds = vectors(100)
+    store.add([row(number) for number in range(100)], embeds)
+    nearest = [number for number in np.argsort(-(embeds @ embeds[0])).tolist() if number < 20]
+    assert numbers(store.search(embeds[0], 4, parse_conditions(["size<20"]))) == nearest[:4]
+    assert store.search(embeds[0], 4, parse_conditions(["size>1GB"])) == []
+
+
+def test_compacting_drops_deleted_vectors_and_changes_no_result(store, tmp_path):
+    embeds = vectors(100)
+    store.add([row(number) for number in range(100)], embeds)
+    store.delete([row(number).path for number in range(0, 100, 2)])
+    before = numbers(store.search(embeds[1], 20))
+    other = SqliteStore(tmp_path / "index")  # as another process, which has the old file open
+    assert numbers(other.search(embeds[1], 20)) == before
+    store.compact()
+    assert [path.stat().st_size for path in (tmp_path / "index").glob("vectors-*")] == [50 * 8 * 4]
+    assert numbers(store.search(embeds[1], 20)) == numbers(other.search(embeds[1], 20)) == before
+    store.add([row(0)], embeds[:1])
+    assert numbers(other.search(embeds[0], 1)) == [0]
+    other.close()
+
+
+def test_a_large_store_searches_lists_and_exactly_where_asked(store, monkeypatch):
+    monkeypatch.setattr(store_module, "_WORTH_LISTS", 500)
+    embeds = vectors(1000)
+    store.add([row(number) for number in range(1000)], embeds)
+    store.compact()
+    store.add([row(1000)], vectors(1, seed=1))
+    assert store.facts()["listed"] == 1000
+    assert numbers(store.search(vectors(1, seed=1)[0], 1)) == [1000]
+    for query in range(5):
+        exact = np.argsort(-(embeds @ embeds[query]))[:10].tolist()
+        assert numbers(store.search(embeds[query], 10, exact=True)) == exact
+        assert numbers(store.search(embeds[query], 1)) == [query]
+
+
+def test_a_failed_write_leaves_the_store_as_it_was(store):
+    embeds = vectors(4)
+    store.add([row(0)], embeds[:1])
+    with pytest.raises(ValueError, match=naming(8, 3)):
+        store.add([row(1)], np.ones((1, 3), np.float32))
+    with pytest.raises((ValueError, OSError)):
+        store.add([row(2), row(3, size=None)], embeds[2:])
+    assert numbers(store.search(embeds[0], 9)) == [0]
+    store.add([row(1)], embeds[1:2])
+    assert numbers(store.search(embeds[1], 1)) == [1]
+
+
+def test_vectors_without_rows_are_overwritten(store, tmp_path):
+    embeds = vectors(4)
+    store.add([row(0)], embeds[:1])
+    with (tmp_path / "index/vectors-0.f32").open("ab") as file:
+        file.write(b"half a vector")
+    store.add([row(1)], embeds[1:2])
+    assert numbers(store.search(embeds[1], 1)) == [1]
+
+
+def test_a_second_writer_waits_for_the_first(store, tmp_path):
+    other = SqliteStore(tmp_path / "index")
+    embeds = vectors(4)
+    for number, writer in enumerate((store, other, store, other)):
+        writer.add([row(number)], embeds[number : number + 1])
+    assert [numbers(store.search(embed, 1)) for embed in embeds] == [[0], [1], [2], [3]]
+    other.close()
+
+
+def test_facts_are_kept(store):
+    store.set_facts(model="a", versions={"torch": "2"})
+    assert store.facts() == {"model": "a", "versions": {"torch": "2"}}
+
+
+def test_damage_is_reported_by_file(store, tmp_path):
+    store.add([row(0), row(1)], vectors(2))
+    file = tmp_path / "index/vectors-0.f32"
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(ValueError, match=naming(str(file))):
+        SqliteStore(tmp_path / "index").search(vectors(1)[0], 1)
+    (tmp_path / "index" / DATABASE).write_bytes(b"no database, but text of some length " * 99)
+    with pytest.raises(ValueError, match=naming(DATABASE)):
+        SqliteStore(tmp_path / "index")
+
+
+def test_only_an_index_or_an_empty_folder_is_opened(tmp_path):
+    with pytest.raises(FileNotFoundError, match=naming(str(tmp_path))):
+        SqliteStore(tmp_path)
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(FileExistsError, match=naming(str(tmp_path))):
+        SqliteStore(tmp_path, create=True)
+    with pytest.raises(NotADirectoryError, match=naming("a.jpg")):
+        SqliteStore(tmp_path / "a.jpg", create=True)
+    sqlite3.connect(tmp_path / DATABASE).close()  # a database without our tables
+    with pytest.raises((ValueError, OSError), match=naming(DATABASE)):
+        SqliteStore(tmp_path)

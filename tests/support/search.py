@@ -1,0 +1,95 @@
+"""A model for tests of search: an image's embedding is its colours, a text's the colours that it names.
+
+As a program it indexes a folder, and says what is stored:
+
+    python tests/support/search.py INDEX FOLDER
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
+
+import numpy as np
+from PIL import Image
+
+from clip_core.images.inputs import load_image
+from clip_core.processing.batch import BatchFeature
+from clip_core.tasks.search import ImageIndex, updating
+from clip_core.tasks.zero_shot import ZeroShotClassifier
+
+COLOURS = ["red", "green", "blue"]
+OTHER = "another"  # the name of a model with other weights
+
+
+class Colours:
+    """Encoder and processor in one.
+
+    Args:
+        weights: scales the colours.
+    """
+
+    tokenizer = SimpleNamespace(model_max_length=8, pad_token_id=0)
+
+    def __init__(self, weights: tuple[float, float, float] = (1, 1, 1)) -> None:
+        self.weights = np.array(weights, np.float32)
+        self.image_processor = SimpleNamespace(to_dict=lambda: {"size": {"shortest_edge": 1}})
+        self.read = 0  # images
+
+    def __call__(self, text=None, images=None, **options):
+        if images is not None:
+            images = [load_image(image) if isinstance(image, Path) else image for image in images]
+            self.read += len(images)
+            pixels = [np.asarray(image.resize((4, 4)), np.float32).transpose(2, 0, 1) for image in images]
+            return BatchFeature({"pixel_values": np.stack(pixels)})
+        ids = np.array([[1 + (colour in one) for colour in COLOURS] for one in text])
+        return BatchFeature({"input_ids": ids, "attention_mask": np.ones_like(ids)})
+
+    def encode_texts(self, input_ids, attention_mask):
+        return self._unit(input_ids[:, :3] - 1 + np.float32(1e-3))
+
+    def encode_images(self, pixel_values):
+        return self._unit(pixel_values.mean(axis=(2, 3)) + np.float32(1e-3))
+
+    def logits_per_image(self, image_embeds, text_embeds):
+        return 10 * image_embeds @ text_embeds.T
+
+    def _unit(self, rows):
+        rows = (rows * self.weights).astype(np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def model_of_colours(source: str, **options: object) -> ZeroShotClassifier:
+    """Stand in for `ZeroShotClassifier.from_pretrained`."""
+    colours = Colours((3, 1, 1) if source == OTHER else (1, 1, 1))
+    return ZeroShotClassifier(colours, colours)
+
+
+def stand_in() -> mock._patch:
+    """Return a patch under which every model is one of colours."""
+    return mock.patch.object(ZeroShotClassifier, "from_pretrained", model_of_colours)
+
+
+def save_image(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (8, 8)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+    return path
+
+
+def main(folder: str, images: str) -> None:
+    """Index a folder, and print every image once it is stored."""
+
+    def tell(paths: list[Path]) -> None:
+        print(*paths, sep="\n", flush=True)  # noqa: T201
+
+    every_batch = mock.patch.object(updating, "_COMMIT_AFTER", 0)
+    with stand_in(), every_batch, ImageIndex(folder, model="colours", create=True) as index:
+        print("started", flush=True)  # noqa: T201
+        index.add([images], on_commit=tell, batch_size=4)
+    print("done", flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
