@@ -102,8 +102,8 @@ class Explainer:
     def __init__(self, encoder: ExplainableEncoder, processor: CLIPProcessor) -> None:
         if not hasattr(encoder, "logit_gradients"):
             raise ValueError(
-                f"encoder is a {type(encoder).__name__}, which returns no gradients by attention; use one of the "
-                "backends torch, tf and flax"
+                f"encoder is a {type(encoder).__name__}, which returns no gradients by attention; use an encoder "
+                "with the methods of clip_core.tasks.explain.ExplainableEncoder"
             )
         self.encoder = encoder
         self.processor = processor
