@@ -15,7 +15,7 @@ SHARED = {
     "each format of files has these two functions": {"read", "write"},
     "each program starts in this function": {"main"},
     "a protocol, and the classes of the backends that follow it": {"Trainer"},
-    "one quantity, in numpy and in the frameworks": {"cross_entropy"},
+    "one quantity, in numpy and in the frameworks": {"cross_entropy", "unit_norm"},
     "an array of any framework, or of one that a backend declares": {"to_numpy"},
 }
 

@@ -48,7 +48,7 @@ app.command(
 
     ```
     clip-zoo index photos/ --out photos-index/
-    clip-zoo index photos/ more/ --out photos-index/ --model openai/clip-vit-large-patch14 --backend torch
+    clip-zoo index photos/ more/ --out photos-index/ --model openai/clip-vit-large-patch14
     ```
     """,
 )

@@ -144,9 +144,9 @@ class _Output:
         if self.html is None or not self._shown:
             return
         from clip_core.hub.files import write_text
-        from clip_core.tasks.explain import render
+        from clip_core.tasks.explain import explanation_page
 
-        write_text(self.html, render(self._shown, self.method))
+        write_text(self.html, explanation_page(self._shown, self.method))
         print(f"wrote {self.html}", file=sys.stderr if self.json else sys.stdout)
 
 
@@ -204,10 +204,10 @@ def _find(patterns: list[str], output: _Output) -> list[Path]:
 
 def _write_png(explained: ExplainedImage, image: Path, folder: Path) -> Path:
     """Write a drawing beside others, never over one, and return its path."""
-    from clip_core.tasks.explain import draw
+    from clip_core.tasks.explain import draw_explanation
 
     folder.mkdir(parents=True, exist_ok=True)
-    drawing = draw(explained)
+    drawing = draw_explanation(explained)
     for path in _names(folder, image.stem):
         try:
             with path.open("xb") as file:  # fails if it exists

@@ -45,7 +45,7 @@ class Options:
         try:
             _, apps, rest = app.parse_commands(arguments)
             known = list(apps[-1].assemble_argument_collection())
-        except (ValueError, ImportError):  # no command, or its module cannot be imported
+        except (ValueError, ImportError, NameError):  # no command, one of cyclopts itself, or a module that is missing
             return cls()
         options = [argument for argument in known if argument.names[0].startswith("--")]
         option_of = {argument.field_info.name: argument.names[0] for argument in options}

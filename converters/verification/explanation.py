@@ -12,7 +12,15 @@ import numpy as np
 
 from clip_core.tasks.explain.gradients import LayerAttention, LogitGradients
 from converters.verification.autodiff import Tracked, pull_back
-from converters.verification.reference import Weights, clip, eos_positions, layer, layer_norm, text_bias, unit_norm
+from converters.verification.reference import (
+    Weights,
+    clip,
+    eos_positions,
+    layer,
+    layer_normalized,
+    text_bias,
+    unit_norm,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,19 +61,19 @@ class Scores:
 
     def logits(self, image: Probes, text: Probes) -> Any:
         """Return the logit of the image with each text, `(texts,)`, given probes of the last layers of each tower."""
-        states = layer_norm(
+        states = layer_normalized(
             self.weights / "vision_model.post_layernorm", self.config.vision_config, self._run("vision", image)[:, 0]
         )
         image_embeds = unit_norm(states @ self.weights["visual_projection.weight"].T)
         states = self._run("text", text)[np.arange(self.texts), self.eos]
-        states = layer_norm(self.weights / "text_model.final_layer_norm", self.config.text_config, states)
+        states = layer_normalized(self.weights / "text_model.final_layer_norm", self.config.text_config, states)
         text_embeds = unit_norm(states @ self.weights["text_projection.weight"].T)
         return (image_embeds * text_embeds).sum(axis=-1) * np.exp(self.weights["logit_scale"])
 
     def similarities(self, index: int, probe: Any) -> Any:
         """Return the similarity of a layer's mean state with each text, `(texts,)`, given a probe of this layer."""
         states, _ = self._layer("vision", index, self._before("vision", index), probe)
-        pooled = layer_norm(
+        pooled = layer_normalized(
             self.weights / "vision_model.post_layernorm", self.config.vision_config, states.mean(axis=1)
         )
         embeds = unit_norm(pooled @ self.weights["visual_projection.weight"].T)

@@ -123,7 +123,7 @@ def vision(
 ) -> None:
     """Run the vision tower: patches, a transformer, and the class token's state."""
     states = _patches(weights, config, pixel_values, trace, interpolate_pos_encoding)
-    trace["vision.pooled"] = layer_norm(weights / "post_layernorm", config, states[:, 0])
+    trace["vision.pooled"] = layer_normalized(weights / "post_layernorm", config, states[:, 0])
 
 
 def _patches(
@@ -141,7 +141,7 @@ def _patches(
     states = np.concatenate([class_token, patches @ kernel.T], axis=1)  # (b, s, d)
     positions = weights["embeddings.position_embedding.weight"]  # the class token first, then the patches row by row
     states = states + (_interpolated(positions, rows, columns) if interpolate else positions)
-    trace["vision.embeddings"] = layer_norm(weights / "pre_layrnorm", config, states)
+    trace["vision.embeddings"] = layer_normalized(weights / "pre_layrnorm", config, states)
     return _encoder(weights / "encoder", config, trace["vision.embeddings"], np.zeros((1, 1)), trace, "vision")
 
 
@@ -184,7 +184,7 @@ def text(
     trace["text.embeddings"] = tokens + positions[np.arange(seq) if position_ids is None else position_ids]
     bias = text_bias(seq, attention_mask)
     states = _encoder(weights / "encoder", config, trace["text.embeddings"], bias, trace, "text")
-    trace["text.last_hidden_state"] = layer_norm(weights / "final_layer_norm", config, states)
+    trace["text.last_hidden_state"] = layer_normalized(weights / "final_layer_norm", config, states)
     trace["text.pooled"] = trace["text.last_hidden_state"][np.arange(len(input_ids)), eos_positions(config, input_ids)]
 
 
@@ -229,11 +229,11 @@ def layer(
     The bias `(b or 1, 1, s or 1, s or 1)` is added to the scores, and the probe `(b, h, s, s)` to the attention: the
     derivative of a result by the probe is its derivative by the attention.
     """
-    normed = layer_norm(weights / "layer_norm1", config, states)
+    normed = layer_normalized(weights / "layer_norm1", config, states)
     head_width = config.hidden_size // config.num_attention_heads
     attended, attention = _attention(weights / "self_attn", head_width, normed, bias, probe)
     states = states + attended
-    normed = layer_norm(weights / "layer_norm2", config, states)
+    normed = layer_normalized(weights / "layer_norm2", config, states)
     inner = ACTIVATIONS[config.hidden_act](_linear(weights / "mlp.fc1", normed))
     return states + _linear(weights / "mlp.fc2", inner), attention
 
@@ -260,7 +260,7 @@ def _linear(weights: Weights, states: Array) -> Array:
     return states @ weights["weight"].T + weights["bias"]
 
 
-def layer_norm(weights: Weights, config: CLIPTextConfig | CLIPVisionConfig, states: Array) -> Array:
+def layer_normalized(weights: Weights, config: CLIPTextConfig | CLIPVisionConfig, states: Array) -> Array:
     """Normalize states to mean 0 and variance 1 over the last axis, then scale and shift them."""
     centred = states - states.mean(axis=-1, keepdims=True)
     variance = (centred**2).mean(axis=-1, keepdims=True)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from clip_core.imports.lazy import names_on_demand
 
 if TYPE_CHECKING:
-    from clip_core.tasks.explain.drawing import draw
+    from clip_core.tasks.explain.drawing import draw_explanation
     from clip_core.tasks.explain.explainer import ExplainedImage, Explainer, Explanation, Word
     from clip_core.tasks.explain.gradients import ExplainableEncoder, LayerAttention, LogitGradients
-    from clip_core.tasks.explain.html import render
+    from clip_core.tasks.explain.html import explanation_page
 
 __all__ = [
     "ExplainableEncoder",
@@ -23,8 +23,8 @@ __all__ = [
     "LayerAttention",
     "LogitGradients",
     "Word",
-    "draw",
-    "render",
+    "draw_explanation",
+    "explanation_page",
 ]
 
 __getattr__, __dir__ = names_on_demand(
@@ -37,7 +37,7 @@ __getattr__, __dir__ = names_on_demand(
         "LayerAttention": "gradients",
         "LogitGradients": "gradients",
         "Word": "explainer",
-        "draw": "drawing",
-        "render": "html",
+        "draw_explanation": "drawing",
+        "explanation_page": "html",
     },
 )

@@ -55,7 +55,7 @@ def word_colours(words: list[Word]) -> list[tuple[tuple[int, ...], tuple[int, ..
     return [(ground, _GROUND if _luminance(ground) < 128 else _INK) for ground in grounds]
 
 
-def draw(explained: ExplainedImage) -> Image.Image:
+def draw_explanation(explained: ExplainedImage) -> Image.Image:
     """Draw an explained image: the image itself, then a panel for each text, and the colour bar.
 
     Args:

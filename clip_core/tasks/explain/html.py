@@ -29,7 +29,7 @@ figure img {{ width: 100%; image-rendering: pixelated; }}
 """
 
 
-def render(explained: Iterable[tuple[str, ExplainedImage]], method: str) -> str:
+def explanation_page(explained: Iterable[tuple[str, ExplainedImage]], method: str) -> str:
     """Render explained images as one HTML document, without links to other files.
 
     Args:

@@ -80,7 +80,7 @@ def test_a_strangers_switch_does_not_leave_its_folder(tmp_path, folder, name):
     outside.write_text("mine")
     (folder / "link").symlink_to(tmp_path)
     interrupted(folder, [name.format(outside=outside)])
-    with pytest.raises(OSError, match=naming("leads out of the folder")):
+    with pytest.raises(OSError, match=naming(repr(name.format(outside=outside)))):
         find_file(folder, "config.json")
     assert outside.read_text() == "mine"
 
@@ -91,7 +91,7 @@ def test_a_strangers_switch_does_not_write_through_a_link(tmp_path, folder):
     (folder / "link").symlink_to(tmp_path / "outside")
     (folder / ".saving-switch" / "link").mkdir()
     (folder / ".saving-switch" / "link" / "x.txt").write_text("x")
-    with pytest.raises(OSError, match=naming("leads out of the folder")):
+    with pytest.raises(OSError, match=naming("'link/x.txt'")):
         find_file(folder, "config.json")
     assert not list((tmp_path / "outside").iterdir())
 

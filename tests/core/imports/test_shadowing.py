@@ -30,9 +30,10 @@ def test_a_package_in_the_way_is_named_by_every_backend(tmp_path, package):
     assert str(tmp_path / "converters") in line
 
 
-def test_a_file_in_the_way_is_named_by_the_command(tmp_path):
+@pytest.mark.parametrize("words", [["formats"], ["--help"], ["classify", "--help"]])
+def test_a_file_in_the_way_is_named_by_the_command(tmp_path, words):
     (tmp_path / "converters.py").touch()
-    code, (line,) = run(tmp_path, "-m", "clip_core.cli", "formats")
+    code, (line,) = run(tmp_path, "-m", "clip_core.cli", *words)
     assert code == 2
     assert str(tmp_path / "converters.py") in line
 

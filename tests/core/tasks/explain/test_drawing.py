@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_core.tasks.explain import ExplainedImage, Explanation, Word, draw
+from clip_core.tasks.explain import ExplainedImage, Explanation, Word, draw_explanation
 from clip_core.tasks.explain.drawing import PANEL, colours, font, overlay, word_colours
 
 
@@ -37,7 +37,7 @@ def test_the_most_relevant_patch_is_the_brightest(explained):
 
 
 def test_a_drawing_has_the_image_a_panel_for_each_text_and_the_bar(explained):
-    drawn = draw(explained)
+    drawn = draw_explanation(explained)
     assert drawn.mode == "RGB"
     assert drawn.width > 3 * PANEL
     pixels = np.asarray(drawn)

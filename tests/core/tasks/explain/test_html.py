@@ -8,14 +8,14 @@ from html.parser import HTMLParser
 import numpy as np
 from PIL import Image
 
-from clip_core.tasks.explain import ExplainedImage, Explanation, Word, render
+from clip_core.tasks.explain import ExplainedImage, Explanation, Word, explanation_page
 
 
 def test_a_report_is_one_file_that_shows_names_as_they_are():
     hostile = '"><script>alert(1)</script>'
     explanation = Explanation(hostile, 1.5, np.eye(2), [Word(hostile, 1.0)])
     explained = ExplainedImage(Image.new("RGB", (4, 4)), 2, [explanation])
-    document = render([(f"{hostile}.png", explained)], "chefer")
+    document = explanation_page([(f"{hostile}.png", explained)], "chefer")
     found = []
 
     class Reader(HTMLParser):
