@@ -16,6 +16,8 @@ from clip_core.commands.options import Integer  # noqa: TC001  cyclopts reads th
 from clip_core.configuration.arguments import check_integers
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from clip_core.tasks.serving.settings import ServerSettings
 
 _KEY = "CLIP_ZOO_API_KEY"
@@ -113,8 +115,16 @@ def serve(
             limit_concurrency=_CONNECTIONS,
             timeout_graceful_shutdown=_SECONDS_TO_FINISH,
         )
-        uvicorn.Server(config).run(sockets=[listener])
-    return 0
+        server, signals = uvicorn.Server(config), list[int]()
+        handle = server.handle_exit
+
+        def handle_exit(number: int, frame: FrameType | None) -> None:
+            signals.append(number)
+            handle(number, frame)
+
+        server.handle_exit = handle_exit  # type: ignore[method-assign]
+        server.run(sockets=[listener])
+    return 128 + signals[0] if signals else 0  # the shell's code for a command ended by a signal
 
 
 def _own_names(host: str) -> tuple[str, ...]:

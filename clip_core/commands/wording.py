@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,5 +157,5 @@ def _is_near(message: str, value: str) -> bool:
     if fixed != value:
         return "/" in fixed and message.startswith(fixed)
     path = Path(value)
-    is_beside = (bool(path.suffix) or path.is_file()) and message.startswith(f"{path.parent} ")
+    is_beside = (bool(path.suffix) or os.path.isfile(path)) and message.startswith(f"{path.parent} ")
     return bool(value) and (is_beside or message.startswith(f"{value}/"))

@@ -79,6 +79,7 @@ def test_a_file_that_is_replaced_later_stays_what_it_was(file, tmp_path):
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts file descriptors where Linux tells them")  # noqa: PTH112
 def test_many_parts_need_few_descriptors_and_give_them_back(file):
+    gc.collect()  # those of earlier tests
     before = descriptors()
     whole = MappedFile(file)
     parts = [whole.part(start, start + 8) for start in range(0, 16384, 8)]
