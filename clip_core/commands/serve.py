@@ -122,7 +122,7 @@ def serve(
             signals.append(number)
             handle(number, frame)
 
-        server.handle_exit = handle_exit  # type: ignore[method-assign]
+        server.handle_exit = handle_exit  # type: ignore[assignment, method-assign]
         server.run(sockets=[listener])
     return 128 + signals[0] if signals else 0  # the shell's code for a command ended by a signal
 
