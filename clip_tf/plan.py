@@ -72,7 +72,7 @@ def given_plan(
     Args:
         config: the tower's configuration.
         masks: biases `(batch or 1, 1, seq or 1, seq)`; or booleans of that shape, or any `(batch, seq)` array, that
-            are non-zero for keys to attend to. None is no mask.
+            are non-zero for keys to attend to. None means no mask.
         hidden_states: `(batch, seq, hidden)`, for the dtype.
         output_attentions: True if the call returns the weights.
     """

@@ -45,8 +45,8 @@ def explain(
     Parameters
     ----------
     words
-        Image files, folders (searched recursively) and globs, and texts: everything that is no file and has no
-        image's suffix is a text.
+        Image files, folders (searched recursively) and globs, and texts. A word is a text unless it is an
+        existing file or ends like an image file.
     texts
         More texts, of any form.
     method

@@ -58,7 +58,7 @@ def download(repo_id: str, name: str, **options: Any) -> Path:
         **options: as in `huggingface_hub.hf_hub_download`.
 
     Raises:
-        ArrivalError: the file is not what the hub announced, or its announcement is no file name.
+        ArrivalError: the file is not what the hub announced, or an announced name is not a file name.
     """
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.file_download import repo_folder_name

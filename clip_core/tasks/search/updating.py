@@ -74,7 +74,7 @@ def make_plan(store: SqliteStore, sources: Sequence[str | os.PathLike[str]], *, 
         captions: also compare the texts beside the images.
 
     Raises:
-        ImageFileError: if a source is missing, or contains no images. A folder that is not mounted thus loses nothing.
+        ImageFileError: if a source is missing or contains no images, so that an unmounted folder removes nothing.
     """
     plan, seen = UpdatePlan(), set()
     for source in sources:

@@ -92,7 +92,7 @@ def integer_of(fields: dict[str, Any], name: str, default: int) -> int:
         default: the value if it is absent or null.
 
     Raises:
-        RequestError: it is no such integer.
+        RequestError: it is not an integer of 1 or more.
     """
     value = default if fields.get(name) is None else fields[name]
     if not is_integer(value) or value < 1:
@@ -169,7 +169,7 @@ def _input(value: Any, place: str, settings: ServerSettings, only_images: bool) 
 
 
 def _part(value: Any, place: str) -> tuple[str | None, Any]:
-    """Return the kind and the content of a content part; a kind of None is told by the content."""
+    """Return the kind and the content of a content part; None if the kind depends on the content."""
     if not isinstance(value, dict):
         return None, value
     for key in (*_TEXT_KEYS, *_IMAGE_KEYS):
@@ -198,7 +198,7 @@ def _image(value: Any, place: str, settings: ServerSettings) -> ImageInput:
 def _of_data_uri(uri: str, place: str) -> bytes:
     head, comma, content = uri.partition(",")
     if not comma or not head.endswith(";base64"):
-        raise RequestError(400, f"{place} is no data URI in base64; expected data:image/png;base64,...", place)
+        raise RequestError(400, f"{place} is not a base64 data URI; expected data:image/png;base64,...", place)
     try:
         return base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError) as error:

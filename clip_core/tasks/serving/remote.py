@@ -63,7 +63,7 @@ def read_url(url: str, place: str, settings: ServerSettings) -> bytes:
         settings: the hosts allowed, and the largest size.
 
     Raises:
-        RequestError: the host is not allowed or not public, or the file cannot be had or is too large.
+        RequestError: the host is not allowed or not public, or the file cannot be downloaded or is too large.
     """
     try:
         parts = urlsplit(url)
@@ -83,7 +83,9 @@ def read_url(url: str, place: str, settings: ServerSettings) -> bytes:
         finally:
             connection.close()
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise RequestError(400, f"{place}: {host} gave no image: {error or type(error).__name__}", place) from error
+        raise RequestError(
+            400, f"{place}: the image could not be downloaded from {host}: {error or type(error).__name__}", place
+        ) from error
 
 
 def _public_address(host: str, port: int, place: str) -> str:
