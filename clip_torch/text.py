@@ -46,7 +46,7 @@ class CLIPTextEmbeddings(nn.Module):
                 inputs_embeds = cast("Tensor", self.token_embedding(input_ids))
             except IndexError as error:
                 raise unknown_ids(self.token_embedding.num_embeddings) from error
-        if position_ids is None:
+        if position_ids is None:  # not the buffer, for the reason in CLIPVisionEmbeddings
             position_ids = torch.arange(inputs_embeds.shape[-2], device=inputs_embeds.device)[None]
         embedded: Tensor = inputs_embeds + self.position_embedding(position_ids)
         return embedded

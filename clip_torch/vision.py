@@ -55,6 +55,7 @@ class CLIPVisionEmbeddings(nn.Module):
         embeddings = torch.cat([class_token, patches], dim=1)
         if interpolate_pos_encoding and (height, width) != (self.image_size, self.image_size):
             return embeddings + self.interpolated_positions(height, width)
+        # Not the buffer, which has no values after `to_empty` or a meta device with `load_state_dict(assign=True)`.
         positions = torch.arange(self.num_positions, device=embeddings.device)[None]
         embedded: Tensor = embeddings + self.position_embedding(positions)
         return embedded

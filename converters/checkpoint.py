@@ -208,7 +208,7 @@ def _open_file(
 ) -> Checkpoint:
     """Return the checkpoint of a weight file, or of an index and its shards, in a folder or repository."""
     if not path.name.endswith(".json"):
-        return Checkpoint(_read(path, format_), str(source), [path], format_, as_named=as_named)
+        return Checkpoint(_entries(path, format_), str(source), [path], format_, as_named=as_named)
     entries, files = _read_shards(path, format_, folder, **options)
     return Checkpoint(entries, str(source), files, format_, as_named=as_named)
 
@@ -225,7 +225,7 @@ def _format_of_file(path: Path) -> Format:
     raise CheckpointError(f"{path} is not a weight file of a known format; its name must end in one of {endings}")
 
 
-def _read(path: Path, format_: Format) -> Mapping[str, TensorEntry]:
+def _entries(path: Path, format_: Format) -> Mapping[str, TensorEntry]:
     if is_lfs_pointer(path):
         raise CheckpointError(f"{path}: {LFS_ADVICE}")
     try:
@@ -260,7 +260,7 @@ def _read_shards(
             raise CheckpointError(f"{index.name} names {shard}, which is missing from {source}; download it, too")
         files.append(path)
         # In TensorFlow's format, names in the index have longer prefixes than in the shards.
-        in_shard = {bare_name(layout, name): (name, entry) for name, entry in _read(path, format_).items()}
+        in_shard = {bare_name(layout, name): (name, entry) for name, entry in _entries(path, format_).items()}
         for name in names:
             if bare_name(layout, name) not in in_shard:
                 raise CheckpointError(f"{index.name} lists {name} in {shard}, but the shard does not contain it")

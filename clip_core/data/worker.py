@@ -50,13 +50,13 @@ def receive(stream: BufferedReader) -> Any:
     Raises:
         EOFError: if the other side has closed the pipe.
     """
-    (count,) = _COUNT.unpack(_read(stream, _COUNT.size))
-    sizes = [_COUNT.unpack(_read(stream, _COUNT.size))[0] for _ in range(count)]
-    pickled, *buffers = [_read(stream, size) for size in sizes]
+    (count,) = _COUNT.unpack(_received(stream, _COUNT.size))
+    sizes = [_COUNT.unpack(_received(stream, _COUNT.size))[0] for _ in range(count)]
+    pickled, *buffers = [_received(stream, size) for size in sizes]
     return pickle.loads(pickled, buffers=buffers)  # noqa: S301  written by our own process
 
 
-def _read(stream: BufferedReader, size: int) -> memoryview:
+def _received(stream: BufferedReader, size: int) -> memoryview:
     content = np.empty(size, np.uint8).data  # unlike a bytearray, not zero-filled first
     done = 0
     while done < size:

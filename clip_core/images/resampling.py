@@ -195,7 +195,7 @@ def _resize(
 
     resized = np.empty(laid_out(len(lines), axis.outputs), np.uint8)
     for part in _parts(lines, len(inputs)):
-        strip = turned(_read(image, inputs, part) if is_down else _read(image, part, inputs))
+        strip = turned(_values(image, inputs, part) if is_down else _values(image, part, inputs))
         sums = turned(_buffer("sums", laid_out(len(part), axis.outputs)))
         into = turned(resized)[:, part.start - lines.start : part.stop - lines.start]
         _resize_strip(strip, axis, sums, into)
@@ -264,7 +264,7 @@ def _parts(lines: range, length: int) -> Iterator[range]:
     return (lines[first : first + count] for first in range(0, len(lines), count))
 
 
-def _read(image: Image.Image | np.ndarray, rows: range, columns: range) -> np.ndarray:
+def _values(image: Image.Image | np.ndarray, rows: range, columns: range) -> np.ndarray:
     """Return a part of an image: `(3, rows, columns)`, float32."""
     values = _buffer("values", (3, len(rows), len(columns)))
     if isinstance(image, Image.Image):

@@ -80,7 +80,7 @@ def apply_chat_template(
     is_batch = isinstance(conversation[0], (list, tuple))
     write = _continued if continue_final_message else _written
     chats = conversation if is_batch else [conversation]
-    read = [_read(write(template, chat, variables)) for chat in chats]
+    read = [_without_markers(write(template, chat, variables)) for chat in chats]
     texts = [text for text, _ in read]
     if not tokenize:
         return texts if is_batch else texts[0]
@@ -206,7 +206,7 @@ def _continued(template: Any, chat: Any, variables: dict[str, Any]) -> str:
     return text[:end] if text[end:].startswith(_CONTINUES) else text[:end].rstrip()
 
 
-def _read(text: str) -> tuple[str, list[tuple[int, int]]]:
+def _without_markers(text: str) -> tuple[str, list[tuple[int, int]]]:
     """Return a rendered text without its markers, and the (start, end) of each span of the assistant's text."""
     pieces, spans, end = re.split(f"[{_START}{_END}]", text), [], 0
     for place, piece in enumerate(pieces):

@@ -54,12 +54,12 @@ NUMPY = Framework("np", frozenset({"numpy"}), np.asarray, np.asarray, lambda arr
 
 def by_backend() -> dict[str, Framework]:
     """Return the declared frameworks by the names of their backends."""
-    return _read()[0]
+    return _declarations()[0]
 
 
 def broken() -> dict[str, str]:
     """Return the reason why a backend's declaration cannot be read, by the backend's name."""
-    return _read()[1]
+    return _declarations()[1]
 
 
 @cache
@@ -88,7 +88,7 @@ def default_backend() -> str:
 
 
 @cache
-def _read() -> tuple[dict[str, Framework], dict[str, str]]:
+def _declarations() -> tuple[dict[str, Framework], dict[str, str]]:
     """Return the declarations, and the errors of those that fail: one broken plug-in must not stop the others."""
     from importlib.metadata import entry_points  # slow to import, and not needed for numpy
 

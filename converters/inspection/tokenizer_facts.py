@@ -40,9 +40,9 @@ class TokenizerFacts:
 def tokenizer_facts(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> TokenizerFacts | None:
     """Return the facts about a source's tokenizer; None if it has none."""
     names = ("tokenizer.json", "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json")
-    found = {name: _read(source, name, **options) for name in names}
+    found = {name: _read_json(source, name, **options) for name in names}
     try:
-        return _facts(found, lambda: _read(source, "vocab.json", **options))
+        return _facts(found, lambda: _read_json(source, "vocab.json", **options))
     except (AttributeError, KeyError, TypeError) as error:  # the JSON has another structure
         raise ValueError(
             f"{source}: its tokenizer files do not have the structure of a CLIP tokenizer's: {error}"
@@ -69,7 +69,7 @@ def _facts(found: dict[str, dict[str, Any]], read_vocabulary: Callable[[], dict[
     )
 
 
-def _read(source: str | os.PathLike[str], name: str, **options: Unpack[HubOptions]) -> dict[str, Any]:
+def _read_json(source: str | os.PathLike[str], name: str, **options: Unpack[HubOptions]) -> dict[str, Any]:
     path = find_file(source, name, **options)
     content = {} if path is None else read_json(path)
     if not isinstance(content, dict):

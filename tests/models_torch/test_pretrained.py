@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -91,3 +93,17 @@ def test_old_position_ids_in_a_state_dict_are_ignored(wrapped):
     assert given.keys() == (expected | old).keys()  # the caller's own
     with pytest.raises(RuntimeError, match=naming("position_ids")):
         outer.load_state_dict({**expected, f"{prefix}position_ids": torch.zeros(1)})
+
+
+def test_a_model_made_on_the_meta_device_runs_once_its_weights_are_assigned():
+    """Buffers that are not saved keep no values there, so nothing that is computed may depend on them."""
+    source = build()
+    with torch.device("meta"):
+        model = clip_torch.CLIPModel(source.config)
+    model.load_state_dict(source.state_dict(), assign=True)
+    vision = source.config.vision_config
+    shape = (1, vision.num_channels, vision.image_size, vision.image_size)
+    ids, pixels = torch.tensor([[1, 5, 2]]), torch.linspace(-1, 1, math.prod(shape)).reshape(shape)
+    with torch.no_grad():
+        expected, found = (each.eval()(ids, pixels).logits_per_text for each in (source, model))
+    assert torch.equal(found, expected)

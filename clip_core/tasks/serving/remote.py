@@ -79,7 +79,7 @@ def read_url(url: str, place: str, settings: ServerSettings) -> bytes:
     try:
         connection = _Connection(host, port, _public_address(host, port, place), context)
         try:
-            return _read(connection, path, place, settings.max_body)
+            return _downloaded(connection, path, place, settings.max_body)
         finally:
             connection.close()
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -110,7 +110,7 @@ def is_public(address: str) -> bool:
     return found.is_global and not found.is_multicast
 
 
-def _read(connection: _Connection, path: str, place: str, most: int) -> bytes:
+def _downloaded(connection: _Connection, path: str, place: str, most: int) -> bytes:
     deadline = time.monotonic() + _SECONDS
     connection.request("GET", path, headers={"User-Agent": "clip-zoo", "Accept": "image/*"})
     content = bytearray()
