@@ -3,7 +3,7 @@
 #   VENV     its folder                             (.venv)
 #   TORCH, TORCH_BACKEND     the PyTorch to install, and its build: cpu, auto (this machine's GPU), cu130 and so on
 #   WORKERS  the number of test processes, each with three frameworks and about 6 GB    (2; 0 runs all in pytest's own)
-#   MODEL, IMAGES, LABELS, TEMPLATE    the inputs of make demo
+#   MODEL, IMAGES, LABELS, TEMPLATE, QUERY    the inputs of make demo
 
 VENV ?= .venv
 TORCH ?= torch==2.13.0
@@ -20,14 +20,16 @@ MODEL ?= examples/shapes/checkpoint
 IMAGES ?= examples/shapes/pictures
 LABELS ?= examples/shapes/labels.txt
 TEMPLATE ?= {}
+QUERY ?= $(if $(filter examples/shapes/pictures,$(IMAGES)),red hearts)
 
 .PHONY: demo demo-checkpoint test test-clients test-training-clients test-default-torch test-transformers5 test-lowest \
 	test-transformers-suite mutants check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
 
-## demo: classify images with a trained CLIP in all three frameworks, and prove that they agree; offline
+## demo: classify images with a trained CLIP in all three frameworks, prove that they agree, and search them; offline
 demo: $(VENV)/installed-demo
 	@HF_HUB_OFFLINE=1 TF_CPP_MIN_LOG_LEVEL=2 \
-		$(BIN)/python examples/demo.py '$(MODEL)' '$(IMAGES)' --labels '$(LABELS)' --template '$(TEMPLATE)'
+		$(BIN)/python examples/demo.py '$(MODEL)' '$(IMAGES)' --labels '$(LABELS)' --template '$(TEMPLATE)' \
+		$(if $(QUERY),--query '$(QUERY)')
 
 ## demo-checkpoint: train that CLIP again, which takes 30 to 40 minutes on two CPU cores
 demo-checkpoint: $(VENV)/installed-train

@@ -1,4 +1,4 @@
-"""The program of `make demo`: a trained CLIP classifies images in each installed framework, then `verify` runs.
+"""The program of `make demo`: a trained CLIP classifies images in each framework, is verified, and searches them.
 
     python examples/demo.py openai/clip-vit-base-patch32 photos/ --labels names.txt --template "a photo of {}"
 
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -90,13 +92,36 @@ def show(paths: list[Path], labels: list[str], truths: dict[str, str], found: di
         console.print(f"{name}: {right} of {len(known)} correct, among {len(labels)} labels")
 
 
+def search(framework: str, model: str, pictures: Path, query: str) -> int:
+    """Index the images and search them, by the two commands that anyone would type; return the exit code.
+
+    Args:
+        framework: name of the backend.
+        model: a folder or hub id.
+        pictures: the folder of the images.
+        query: the text to search for.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        index = str(Path(folder) / "index")
+        for words in (
+            ["index", str(pictures), "--out", index, "--model", model, "--backend", framework],
+            ["search", index, query, "--top-k", "3", "--backend", framework],
+        ):
+            print(f"\n$ clip-zoo {shlex.join(words)}", flush=True)
+            program = [sys.executable, "-m", "clip_core.cli", *words]
+            if code := subprocess.run(program, check=False).returncode:  # noqa: S603  this program
+                return code
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run the demo; return the exit code of `clip-zoo verify`."""
+    """Run the demo; return the exit code of `clip-zoo verify`, or of the search if that is 0."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", help="a folder or hub id")
     parser.add_argument("pictures", type=Path, help="a folder")
     parser.add_argument("--labels", type=Path, required=True, help="a file of labels to choose from")
     parser.add_argument("--template", default="{}", help="a text with {} for the label")
+    parser.add_argument("--query", help="a text to search for; by default the prediction for the first image")
     parser.add_argument("--only", metavar="BACKEND", help="classify with this backend only, and print JSON")
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
@@ -119,7 +144,10 @@ def main(arguments: list[str] | None = None) -> int:
         return BAD_INPUT
     show(paths, labels, truths, found)
     print()
-    return verify(options.model)
+    code = verify(options.model)
+    name, probabilities = next(iter(found.items()))
+    query = options.query or options.template.replace("{}", labels[probabilities[0].argmax()])
+    return code or search(name, options.model, options.pictures, query)
 
 
 if __name__ == "__main__":

@@ -124,8 +124,10 @@ def _report(changes: IndexChanges, total: int, folder: Path, *, json: bool) -> N
     if json:
         _print({"index": str(folder), "images": total, **counts})
         return
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    print(f"{folder}: {total} images ({told})")
+    told = [f"{count} {name}" for name, count in counts.items() if count]
+    if list(filter(counts.get, counts)) == ["unchanged"]:
+        told.append("nothing to do")
+    print(f"{folder}: {total} images ({', '.join(told)})")
 
 
 def _print(row: dict[str, object]) -> None:

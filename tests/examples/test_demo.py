@@ -1,4 +1,4 @@
-"""`make demo` runs each framework in a separate process, and reports failures."""
+"""`make demo` runs each framework in a separate process, reports failures, and ends with a search."""
 
 from __future__ import annotations
 
@@ -32,6 +32,18 @@ def test_a_framework_alone_gives_a_row_of_probabilities_for_each_image(framework
     assert probabilities.shape == (len(names), len(labels)) == (10, 100)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=PROBABILITIES)
     assert labels[probabilities[names.index("a-green-cross")].argmax()] == "a green cross"
+
+
+def test_the_images_are_searched_by_the_two_commands(capfd, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    import demo as program
+
+    assert program.search("torch", str(SHAPES / "checkpoint"), SHAPES / "pictures", "red hearts") == 0
+    *_, header, first, second, third = capfd.readouterr().out.splitlines()
+    assert header.split() == ["score", "image"]
+    assert first.split()[1].endswith("four-red-hearts.png")
+    scores = [float(line.split()[0]) for line in (first, second, third)]
+    assert scores == sorted(scores, reverse=True)
 
 
 def test_a_framework_that_is_missing_has_an_exit_code_of_its_own():

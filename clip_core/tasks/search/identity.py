@@ -41,13 +41,23 @@ def describe_model(model: ZeroShotClassifier, source: str, backend: str, dtype: 
     """
     versions = {"python": platform.python_version(), "clip-zoo": _own_version(), **load_backend(backend).versions()}
     return {
-        "model": str(Path(source).expanduser().resolve()) if Path(source).expanduser().exists() else source,
+        "model": stored_source(source),
         "backend": backend,
         "dtype": dtype or "float32",
         "versions": versions,
         "preprocessing": _plain(model.processor.image_processor.to_dict()),
         "fingerprint": model_fingerprint(model).tolist(),
     }
+
+
+def stored_source(source: str) -> str:
+    """Return the name of a model's source as an index stores it: the whole path of a folder, or the hub id.
+
+    Args:
+        source: its folder or hub id.
+    """
+    path = Path(source).expanduser()
+    return str(path.resolve()) if path.exists() else source
 
 
 def model_fingerprint(model: ZeroShotClassifier) -> np.ndarray:

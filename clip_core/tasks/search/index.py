@@ -13,7 +13,7 @@ from clip_core.configuration.arguments import check_integers
 from clip_core.processing.frameworks import default_backend
 from clip_core.tasks.search.duplicates import THRESHOLD, DuplicateGroup, find_duplicates
 from clip_core.tasks.search.filters import folder_range, parse_conditions, stored_path
-from clip_core.tasks.search.identity import check_model, describe_model
+from clip_core.tasks.search.identity import check_model, describe_model, stored_source
 from clip_core.tasks.search.store import SqliteStore
 from clip_core.tasks.search.updating import IndexChanges, apply_plan, make_plan
 from clip_core.tasks.zero_shot import ZeroShotClassifier, softmax
@@ -155,7 +155,8 @@ class ImageIndex:
         """
         check_integers(batch_size=(batch_size, 1))
         plan = make_plan(self._store, sources, captions=captions)
-        model = self.model  # refuses another model before anything changes
+        # Loading refuses another model before anything changes; the same one is not needed to delete rows.
+        model = self.model if plan.new or plan.changed or self._is_other_model() else None
         if on_start is not None:
             on_start(len(plan.new) + len(plan.changed))
         return apply_plan(
@@ -234,6 +235,10 @@ class ImageIndex:
         if not 0 < threshold <= 1:
             raise ValueError(f"threshold={threshold} is not a cosine above 0, up to 1")
         return find_duplicates(*self._store.everything(), threshold, on_progress)
+
+    def _is_other_model(self) -> bool:
+        """Return True if the model that was asked for may not be that of the index."""
+        return stored_source(self._source) != self._store.facts().get("model")
 
     def _query(self, texts: Sequence[str], images: Sequence[Any], without: Sequence[str]) -> np.ndarray:
         if not (texts or images or without):

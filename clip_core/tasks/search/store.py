@@ -36,7 +36,7 @@ DATABASE = "index.sqlite"
 _SECONDS = 60.0  # to wait for another process that writes
 _AT_ONCE = 30_000  # placeholders in a statement; SQLite allows 32,766
 _BLOCK = 16384  # vectors to copy at a time
-_WORTH_LISTS = 200_000  # vectors from which inverted lists pay
+_WORTH_LISTS = 200_000  # vectors to compare from which inverted lists pay
 _STALE = 0.2  # the share of vectors deleted or outside the lists from which `compact` rewrites the file
 
 _TABLES = """
@@ -46,6 +46,8 @@ CREATE TABLE IF NOT EXISTS images (
     taken TEXT NOT NULL, file BLOB NOT NULL, pixels BLOB NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
     caption TEXT
 );
+CREATE INDEX IF NOT EXISTS images_size ON images (size);
+CREATE INDEX IF NOT EXISTS images_taken ON images (taken);
 """
 
 
@@ -163,11 +165,10 @@ class SqliteStore:
         """Return the rows most similar to a query, best first."""
         with self._transaction("BEGIN"):
             vectors, lists = self._map()
-            if where:
-                places = self._meeting(where)
-                scores = self._scores(vectors, places, query)
-            else:
-                places, scores = candidates(vectors, query.astype(np.float32), None if exact else lists, PROBES)
+            allowed = self._meeting(where, len(vectors)) if where else None
+            if exact or (allowed is not None and allowed.sum() < _WORTH_LISTS):
+                lists = None
+            places, scores = candidates(vectors, query.astype(np.float32), lists, PROBES, allowed)
             best, rows = self._live(places, scores, count)
         found = [(place, score) for place, score in zip(places[best], scores[best], strict=True) if int(place) in rows]
         return [Found(rows[int(place)], np.array(vectors[place]), float(score)) for place, score in found[:count]]
@@ -237,17 +238,18 @@ class SqliteStore:
             self._mapped = name, end, vectors, lists
         return self._mapped[2:]
 
-    def _meeting(self, where: Sequence[Condition]) -> np.ndarray:
-        sql = " AND ".join(condition.sql for condition in where)
-        values = [value for condition in where for value in condition.values]
-        with self._errors_named():
-            found = self._database.execute(f"SELECT place FROM images WHERE {sql} ORDER BY place", values).fetchall()  # noqa: S608  with placeholders
-        return np.array(found, np.int64).reshape(-1)
-
-    @staticmethod
-    def _scores(vectors: np.ndarray, places: np.ndarray, query: np.ndarray) -> np.ndarray:
-        blocks = [vectors[places[start : start + _BLOCK]] @ query for start in range(0, len(places), _BLOCK)]
-        return np.concatenate(blocks) if blocks else np.empty(0, np.float32)
+    def _meeting(self, where: Sequence[Condition], count: int) -> np.ndarray:
+        """Return True for each place whose row meets all conditions: `(count,)`, bool."""
+        allowed = np.ones(count, bool)
+        for condition in where:  # one at a time, so that SQLite reads only the index of its column
+            sql = f"SELECT group_concat(place) FROM images WHERE {condition.sql}"  # noqa: S608  with placeholders
+            with self._errors_named():
+                # As one text, which takes a fifth of the time of a row for each place.
+                text = self._database.execute(sql, condition.values).fetchone()[0] or ""
+            meeting = np.zeros(count, bool)
+            meeting[np.fromstring(text, np.int64, sep=",")] = True
+            allowed &= meeting
+        return allowed
 
     def _at(self, places: np.ndarray) -> dict[int, IndexedImage]:
         found = {}

@@ -118,7 +118,7 @@ def _sort(plan: UpdatePlan, path: Path, row: IndexedImage | None, *, captions: b
 def apply_plan(
     plan: UpdatePlan,
     store: SqliteStore,
-    model: ZeroShotClassifier,
+    model: ZeroShotClassifier | None,
     *,
     captions: bool,
     batch_size: int,
@@ -131,7 +131,7 @@ def apply_plan(
     Args:
         plan: the plan.
         store: the store of the index.
-        model: the model of the index.
+        model: the model of the index; None if the plan has no files to encode.
         captions: also store the texts beside the images.
         batch_size: images to encode at a time.
         num_threads: threads that read and preprocess.
@@ -149,18 +149,19 @@ def apply_plan(
         if on_error is not None:
             on_error(paths[place], ValueError(message))
 
-    pending = _Pending(store, on_commit)
-    reader = FileReader(model.processor, captions=captions)
-    for batch in encode_image_batches(
-        model.encoder,
-        reader,  # type: ignore[arg-type]  # called like a processor
-        paths,
-        batch_size=batch_size,
-        num_threads=num_threads,
-        on_error=skip,
-    ):
-        pending.add([(paths[place], reader.row_of(paths[place])) for place in batch.places], batch.embeds)
-    pending.commit()
+    if model is not None:
+        pending = _Pending(store, on_commit)
+        reader = FileReader(model.processor, captions=captions)
+        for batch in encode_image_batches(
+            model.encoder,
+            reader,  # type: ignore[arg-type]  # called like a processor
+            paths,
+            batch_size=batch_size,
+            num_threads=num_threads,
+            on_error=skip,
+        ):
+            pending.add([(paths[place], reader.row_of(paths[place])) for place in batch.places], batch.embeds)
+        pending.commit()
     changed = set(plan.changed)
     stale = [os.fsencode(path) for path in changes.broken if path in changed]
     changes.added = len(plan.new) + len(stale) - len(changes.broken)

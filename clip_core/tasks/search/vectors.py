@@ -22,6 +22,7 @@ _BLOCK = 65536  # vectors in memory at a time
 _ITERATIONS = 8  # of k-means; recall gains little from more
 _SAMPLES = 64  # vectors for each centroid that k-means sees
 PROBES = 32  # lists to read; see docs/search.md for the recall
+_ROWS = 256  # scattered vectors to copy at a time; they stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def write_vectors(path: Path, start: int, vectors: np.ndarray) -> None:
 
 
 def candidates(
-    vectors: np.ndarray, query: np.ndarray, lists: Lists | None, probes: int
+    vectors: np.ndarray, query: np.ndarray, lists: Lists | None, probes: int, allowed: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the places and similarities of the vectors to choose the nearest from.
 
@@ -109,16 +110,29 @@ def candidates(
         vectors: `(count, dim)`, of unit norm.
         query: `(dim,)`, of unit norm.
         lists: inverted lists; None compares all vectors.
-        probes: the number of lists to read.
+        probes: the number of lists to read; more if not all vectors are allowed.
+        allowed: True for the vectors to choose from, `(count,)`, bool; None for all.
 
     Returns:
         Places `(candidates,)` and cosines `(candidates,)`, float32.
     """
     if lists is None:
-        return np.arange(len(vectors)), vectors @ query
-    ranges = [*lists.nearest(query, probes), (int(lists.starts[-1]), len(vectors))]
-    places = np.concatenate([np.arange(start, stop) for start, stop in ranges])
-    return places, np.concatenate([vectors[start:stop] @ query for start, stop in ranges])
+        if allowed is None:
+            return np.arange(len(vectors)), vectors @ query
+        return _among(np.flatnonzero(allowed), vectors, query)
+    share = 1.0 if allowed is None else max(float(allowed.mean()), 1 / len(allowed))
+    ranges = [*lists.nearest(query, int(probes / share)), (int(lists.starts[-1]), len(vectors))]
+    if allowed is None:
+        places = np.concatenate([np.arange(start, stop) for start, stop in ranges])
+        return places, np.concatenate([vectors[start:stop] @ query for start, stop in ranges])
+    places = np.concatenate([start + np.flatnonzero(allowed[start:stop]) for start, stop in ranges])
+    return _among(places, vectors, query)
+
+
+def _among(places: np.ndarray, vectors: np.ndarray, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return some places, and the similarities of their vectors."""
+    blocks = [vectors[places[start : start + _ROWS]] @ query for start in range(0, len(places), _ROWS)]
+    return places, np.concatenate(blocks) if blocks else np.empty(0, np.float32)
 
 
 def largest(values: np.ndarray, count: int) -> np.ndarray:

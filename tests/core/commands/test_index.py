@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from clip_core.cli import main
+from support.messages import mentions
 from support.search import OTHER, save_image, stand_in
 
 
@@ -39,6 +40,9 @@ def test_a_folder_is_indexed_and_brought_up_to_date(run, photos):
     assert (code, err) == (0, "")
     assert out.split(" (")[0] == "i: 2 images"
     assert "2 added" in out
+    code, out, err = run("index", "photos", "--out", "i")
+    assert (code, err) == (0, "")
+    assert mentions(out, "2 unchanged", "nothing to do")
     save_image(photos / "green.png", (0, 255, 0))
     code, out, _ = run("index", "photos", "--out", "i", "--json")
     *images, summary = map(json.loads, out.splitlines())

@@ -67,6 +67,41 @@ def test_conditions_are_applied_before_the_nearest_are_chosen(store):
     nearest = [number for number in np.argsort(-(embeds @ embeds[0])).tolist() if number < 20]
     assert numbers(store.search(embeds[0], 4, parse_conditions(["size<20"]))) == nearest[:4]
     assert store.search(embeds[0], 4, parse_conditions(["size>1GB"])) == []
+    both = parse_conditions(["size<20", "size!=0", "folder!=/p/0003.jpg"])
+    assert numbers(store.search(embeds[0], 99, both)) == [number for number in nearest if number]
+
+
+def test_a_condition_reads_the_index_of_its_column_alone(store):
+    store.add([row(0)], vectors(1))
+    for text in ("size<2MB", "size!=3", "date>=2024", "date!=2024", "folder=/p", "folder!=/p"):
+        (condition,) = parse_conditions([text])
+        plan = f"EXPLAIN QUERY PLAN SELECT group_concat(place) FROM images WHERE {condition.sql}"  # noqa: S608
+        ((*_, told),) = store._database.execute(plan, condition.values)
+        assert "COVERING INDEX" in told
+
+
+def test_an_older_store_without_these_indexes_is_searched_and_given_them(store, tmp_path):
+    store.add([row(number) for number in range(9)], vectors(9))
+    store._database.executescript("DROP INDEX images_size; DROP INDEX images_taken;")
+    where = parse_conditions(["size<3", "date=2024"])
+    for create in (False, True):
+        other = SqliteStore(tmp_path / "index", create=create)
+        assert sorted(numbers(other.search(vectors(9)[0], 9, where))) == [0, 1, 2]
+        names = {name for (name,) in other._database.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+        assert ({"images_size", "images_taken"} <= names) == create
+        other.close()
+
+
+def test_few_of_a_large_store_are_all_compared_and_many_through_more_lists(store, monkeypatch):
+    monkeypatch.setattr(store_module, "_WORTH_LISTS", 500)
+    embeds = vectors(1000)
+    store.add([row(number) for number in range(1000)], embeds)
+    store.compact()
+    for where, allowed in (("size<300B", range(300)), ("size>=300B", range(300, 1000))):
+        for query in (5, 705):
+            nearest = [number for number in np.argsort(-(embeds @ embeds[query])).tolist() if number in allowed]
+            found = numbers(store.search(embeds[query], 10, parse_conditions([where])))
+            assert found == nearest[:10]
 
 
 def test_compacting_drops_deleted_vectors_and_changes_no_result(store, tmp_path):

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from PIL import Image
 
 from clip_core.images.inputs import ImageFileError
 from clip_core.tasks.search import ImageIndex
+from clip_core.tasks.zero_shot import ZeroShotClassifier
 from support import search as support
 from support.search import COLOURS, save_image, stand_in
 
@@ -44,6 +46,19 @@ def test_a_folder_is_indexed_once(index, folder):
     read = index.model.processor.read
     assert counts(index.add([folder, folder / "sub/red.png"])) == (0, 0, 0, 3, 0)
     assert index.model.processor.read == read
+
+
+def test_a_model_is_loaded_only_if_there_is_something_to_encode(index, folder, tmp_path):
+    index.add([folder])
+    (folder / "sub/red.png").unlink()
+    with mock.patch.object(ZeroShotClassifier, "from_pretrained", side_effect=AssertionError):
+        with ImageIndex(tmp_path / "index", model="colours") as again:
+            assert counts(again.add([folder])) == (0, 0, 1, 2, 0)
+        with ImageIndex(tmp_path / "index") as again:
+            assert counts(again.add([folder])) == (0, 0, 0, 2, 0)
+            save_image(folder / "new.png", (255, 0, 0))
+            with pytest.raises(AssertionError):
+                again.add([folder])
 
 
 def test_new_changed_and_deleted_files_are_noticed(index, folder):

@@ -57,3 +57,18 @@ def test_vectors_behind_the_lists_are_found(clustered):
     laid = np.concatenate([clustered[:2000][order], clustered[2000:]])
     places, scores = candidates(laid, clustered[2500], lists, 1)
     assert places[scores.argmax()] == 2500
+
+
+def test_the_fewer_are_allowed_the_more_lists_are_read(clustered):
+    lists, order = make_lists(clustered)
+    laid = clustered[order]
+    allowed = np.random.default_rng(1).random(3000) < 0.25
+    everywhere, _ = candidates(laid, clustered[0], lists, 8)
+    places, scores = candidates(laid, clustered[0], lists, 8, allowed)
+    assert allowed[places].all()
+    assert scores == pytest.approx(laid[places] @ clustered[0], abs=ROUNDING)
+    assert 0.5 < len(places) / len(everywhere) < 2
+    places, _ = candidates(laid, clustered[0], None, 8, allowed)
+    assert places.tolist() == np.flatnonzero(allowed).tolist()
+    assert len(candidates(laid, clustered[0], None, 8, np.zeros(3000, bool))[0]) == 0
+    assert len(candidates(laid, clustered[0], lists, 8, np.zeros(3000, bool))[0]) == 0
