@@ -22,7 +22,7 @@ LABELS ?= examples/shapes/labels.txt
 TEMPLATE ?= {}
 QUERY ?= $(if $(filter examples/shapes/pictures,$(IMAGES)),red hearts)
 
-.PHONY: demo demo-checkpoint test test-clients test-training-clients test-default-torch test-transformers5 test-lowest \
+.PHONY: demo demo-checkpoint demo-captions demo-captions-train test test-clients test-training-clients test-default-torch test-transformers5 test-lowest \
 	test-transformers-suite mutants check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
 
 ## demo: classify images with a trained CLIP in all three frameworks, prove that they agree, and search them; offline
@@ -34,6 +34,15 @@ demo: $(VENV)/installed-demo
 ## demo-checkpoint: train that CLIP again, which takes 30 to 40 minutes on two CPU cores
 demo-checkpoint: $(VENV)/installed-train
 	BIN=$(BIN) sh examples/shapes/train.sh
+
+## demo-captions: describe images with a decoder that was trained on texts alone, and count what is right; offline
+demo-captions: $(VENV)/installed-demo
+	@HF_HUB_OFFLINE=1 TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python examples/captioning/demo_captions.py
+
+## demo-captions-train: train that decoder again, which takes 3 to 6 minutes on two CPU cores
+demo-captions-train: $(VENV)/installed-demo
+	$(BIN)/python examples/captioning/shape_captions.py build/captioning/captions.txt
+	$(BIN)/python examples/captioning/train_decoder.py build/captioning/captions.txt examples/captioning/decoder
 
 ## test: the whole suite
 test: $(VENV)/installed-test

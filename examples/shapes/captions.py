@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     import numpy as np
     from scenes import Scene
 
-_PLURALS = {"cross": "crosses"}
-_SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")}
-_PLACES = {
+PLURALS = {"cross": "crosses"}
+SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")}
+PLACES = {
     "centre": ("in the middle", "in the centre"),
     "left": ("on the left", "at the left side"),
     "right": ("on the right", "at the right side"),
@@ -27,7 +27,7 @@ USUAL = {"much": 0.4, "both": 0.35, "colour": 0.1, "shape": 0.15}
 SIMPLE = {"both": 0.8, "colour": 0.05, "shape": 0.15}
 # Probability that a detailed sentence omits the colour, or the shape, so that each is also learned without the other.
 _OMITTED = {"colour": 0.1, "shape": 0.1}
-_OPENINGS = ("", "", "", "a picture of ", "a drawing of ", "this is ", "there is ")
+OPENINGS = ("", "", "", "a picture of ", "a drawing of ", "this is ", "there is ")
 
 
 def short_caption(scene: Scene) -> str:
@@ -38,8 +38,8 @@ def short_caption(scene: Scene) -> str:
 def full_caption(scene: Scene) -> str:
     """Return the one sentence that describes a scene completely; different scenes have different ones."""
     return (
-        f"{_things(scene, (scene.size, scene.colour), scene.shape, counted=True)} {_PLACES[scene.position][0]} "
-        f"on a {scene.texture} {_ground(scene.ground)} background"
+        f"{_things(scene, (scene.size, scene.colour), scene.shape, counted=True)} {PLACES[scene.position][0]} "
+        f"on a {scene.texture} {ground_words(scene.ground)} background"
     )
 
 
@@ -61,11 +61,11 @@ def caption(scene: Scene, random: np.random.Generator, content: Mapping[str, flo
         random: the generator.
         content: probabilities of each kind of content; see `USUAL`.
     """
-    opening = _OPENINGS[int(random.integers(len(_OPENINGS)))]
+    opening = OPENINGS[int(random.integers(len(OPENINGS)))]
     what = random.choice(list(content), p=list(content.values()))
     if not scene.colour and what in {"both", "colour"}:
         what = "shape"
-    size = _one_of(random, _SIZE_WORDS[scene.size]) if what == "much" and random.random() < 0.6 else ""
+    size = _one_of(random, SIZE_WORDS[scene.size]) if what == "much" and random.random() < 0.6 else ""
     omitted = (
         random.choice(["", *_OMITTED], p=[1 - sum(_OMITTED.values()), *_OMITTED.values()]) if what == "much" else ""
     )
@@ -75,7 +75,7 @@ def caption(scene: Scene, random: np.random.Generator, content: Mapping[str, flo
     things = _things(scene, (size, colour), noun, counted=counted)
     if what != "much":
         return f"{opening}{things}"
-    place = f" {_one_of(random, _PLACES[scene.position])}" if random.random() < 0.6 else ""
+    place = f" {_one_of(random, PLACES[scene.position])}" if random.random() < 0.6 else ""
     ground = f" on a {_background(scene, random)}" if random.random() < 0.65 else ""
     if ground and place and random.random() < 0.3:
         return f"{opening}{things}{ground},{place}"
@@ -84,7 +84,7 @@ def caption(scene: Scene, random: np.random.Generator, content: Mapping[str, flo
 
 def _things(scene: Scene, adjectives: tuple[str, ...], noun: str, *, counted: bool) -> str:
     """Return a phrase such as "two small red hearts", or "small red hearts" if not counted."""
-    noun = noun if scene.number == "one" else _PLURALS.get(noun, f"{noun}s")
+    noun = noun if scene.number == "one" else PLURALS.get(noun, f"{noun}s")
     words = " ".join([*filter(None, adjectives), noun])
     if not counted:
         return words
@@ -96,7 +96,7 @@ def _article(words: str) -> str:
 
 
 def _background(scene: Scene, random: np.random.Generator) -> str:
-    words = [scene.texture, _ground(scene.ground)]
+    words = [scene.texture, ground_words(scene.ground)]
     if scene.texture == "plain" and random.random() < 0.5:
         words = words[1:]
     elif random.random() < 0.25:
@@ -104,7 +104,8 @@ def _background(scene: Scene, random: np.random.Generator) -> str:
     return f"{' '.join(words)} {_one_of(random, ('background', 'ground'))}"
 
 
-def _ground(name: str) -> str:
+def ground_words(name: str) -> str:
+    """Return the words for a background colour, such as "light blue" for "sky"."""
     return {
         "sky": "light blue",
         "mint": "light green",
