@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from clip_core.configuration.foreign import foreign_tensors
 from clip_core.hub import find_file, list_files, require_file
+from clip_core.hub.changes import Stamp, Watched, check_stamp
 from clip_core.hub.files import given_path, read_json
 from clip_core.hub.pointers import LFS_ADVICE, is_lfs_pointer
 from clip_core.hub.printing import printable
@@ -160,11 +161,15 @@ def open_checkpoint(
     Raises:
         FileNotFoundError: the source has no weights in a known format.
         CheckpointError: a file is damaged, an index names a missing tensor or file, or the model is not CLIP.
+        ChangedError: another program writes to the files.
     """
     path = given_path(source).expanduser()
     settle(path)
+    watched = Watched(path, options.get("subfolder"))
     if path.is_file() and (path.suffix != ".json" or path.name.endswith(_INDEX)):
-        return _open_file(path, _format_of_file(path), source, path.parent, as_named=as_named)
+        checkpoint = _open_file(path, _format_of_file(path), source, path.parent, as_named=as_named)
+        watched.check(checkpoint.files)
+        return checkpoint
     formats = [
         candidate
         for candidate in FORMATS
@@ -175,7 +180,9 @@ def open_checkpoint(
         path = require_file(source, list(names), **options)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}{_nested(source, set(names))}") from None
-    return _open_file(path, names[path.name], source, source, as_named=as_named, **options)
+    checkpoint = _open_file(path, names[path.name], source, source, as_named=as_named, **options)
+    watched.check(checkpoint.files)
+    return checkpoint
 
 
 def formats_in(
@@ -228,10 +235,12 @@ def _format_of_file(path: Path) -> Format:
 def _entries(path: Path, format_: Format) -> Mapping[str, TensorEntry]:
     if is_lfs_pointer(path):
         raise CheckpointError(f"{path}: {LFS_ADVICE}")
+    before = Stamp.of(path.stat())
     try:
         entries = format_.read(path)
         check_names(entries)
     except ValueError as error:
+        check_stamp(path, before, path)
         raise CheckpointError(f"{printable(path)} cannot be read as {format_.name}: {printable(error)}") from error
     return entries
 

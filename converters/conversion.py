@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clip_core.hub.files import given_path, new_folder
+from clip_core.hub.changes import Watched
+from clip_core.hub.files import check_folder, check_no_dangling_link, given_path, new_folder
+from clip_core.hub.owning import owned
 from clip_core.hub.switching import settle
 from converters.checkpoint import CheckpointError, open_checkpoint
 from converters.formats import FORMATS, format_named, target_names
 from converters.naming.matching import check_fit
 from converters.naming.names import to_file
-from converters.sidecars.companions import DTYPES, TOKENIZER_FILES, model_files, tokenizer_files
+from converters.sidecars.companions import ALL_FILES, DTYPES, TOKENIZER_FILES, model_files, tokenizer_files
 from converters.sidecars.description import beside, describe
 from converters.tensors import TensorEntry
 from converters.writing import check_free_space, parse_size, save_weights, weight_files
@@ -22,7 +24,6 @@ from converters.writing import check_free_space, parse_size, save_weights, weigh
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
-    from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import Unpack
 
@@ -38,12 +39,9 @@ def is_folder_of(source: str | os.PathLike[str], options: HubOptions, folder: Pa
     return own.is_dir() and folder.is_dir() and own.samefile(folder)
 
 
-def whole(folder: Path) -> AbstractContextManager[Path]:
-    """Return the folder to write to. A new folder gets its name only when it is complete."""
-    return nullcontext(folder) if folder.exists() else new_folder(folder)
-
-
-def check_target(folder: Path, format_: Format, texts: Mapping[str, str], notes: list[str], *, overwrite: bool) -> None:
+def check_target(
+    folder: Path, format_: Format, texts: Mapping[str, str], notes: list[str], *, overwrite: bool
+) -> list[str]:
     """Check that a target is a folder without other weights or texts, unless `overwrite` is set.
 
     Args:
@@ -53,13 +51,12 @@ def check_target(folder: Path, format_: Format, texts: Mapping[str, str], notes:
         notes: receives a line if the target also has weights in another format.
         overwrite: True to replace existing files.
 
+    Returns:
+        The names of weights in other formats.
+
     Raises:
-        NotADirectoryError: the target or one of its parents is a file.
         FileExistsError: the folder contains such files, and `overwrite` is False.
     """
-    there_is = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there_is.is_dir():
-        raise NotADirectoryError(f"{there_is} is a file; give a folder to convert into")
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     other = [name for each in FORMATS if each is not format_ for name in there if name in each.candidates(None)]
     if other:
@@ -67,12 +64,13 @@ def check_target(folder: Path, format_: Format, texts: Mapping[str, str], notes:
             f"{folder} also contains {', '.join(other)}; clip-zoo inspect shows which is read, and if they agree"
         )
     if overwrite:
-        return
+        return other
     replaced = weight_files(format_.file)
     taken = [name for name in there if replaced.fullmatch(name)]
     taken += [name for name, text in texts.items() if (folder / name).exists() and not _holds(folder / name, text)]
     if taken:
         raise FileExistsError(f"{folder} already contains {', '.join(sorted(taken))}; pass --overwrite to replace")
+    return other
 
 
 def _holds(path: Path, text: str) -> bool:
@@ -134,9 +132,14 @@ def convert(
     Raises:
         ValueError: the source is damaged or not CLIP, or the target's library would compute other values.
         FileExistsError: the target contains such files, and `overwrite` is False.
+        BlockingIOError: another process converts or trains into the target.
+        ChangedError: another program writes to the source.
         OSError: the target cannot be written, or the disk is full.
     """
     format_ = _target_format(to, max_shard_size)
+    folder = given_path(target).expanduser().absolute()
+    settle(folder)
+    watched = Watched(source, options.get("subfolder"))
     checkpoint = open_checkpoint(source, **options)
     description = describe(checkpoint, source, **options)
     check_fit(checkpoint, description.config, description.class_name, advice="")
@@ -151,24 +154,39 @@ def convert(
     except ValueError as error:
         raise ValueError(f"{source} cannot be converted to {to}: {error}") from error
     texts |= tokenizer_files(*beside(source, options), format_, result.notes)
-    folder = given_path(target).expanduser().absolute()
-    settle(folder)
-    if not overwrite and is_folder_of(source, options, folder):  # adds a second format to a folder
+    is_own = is_folder_of(source, options, folder)  # adds a second format to a folder
+    if not overwrite and is_own:
         texts = {name: text for name, text in texts.items() if not (folder / name).exists()}
-    check_target(folder, format_, texts, result.notes, overwrite=overwrite)
-    check_free_space(folder, result.bytes)
-    with whole(folder) as place:
+    check_folder("target", folder)
+    check_no_dangling_link(folder)
+    with owned(folder, f"a conversion to {to}"), ExitStack() as open_folder:
+        other = check_target(folder, format_, texts, result.notes, overwrite=overwrite)
+        check_free_space(folder, result.bytes)
+        place = folder if folder.exists() else open_folder.enter_context(new_folder(folder))
         result.files = save_weights(
             place,
             tensors,
             format_,
             max_shard_size=_shard_size(format_, max_shard_size, result.bytes),
             texts=texts,
-            # Those of an earlier tokenizer would describe another one.
-            replaces=TOKENIZER_FILES if overwrite and not texts.keys().isdisjoint(TOKENIZER_FILES) else (),
+            replaces=_replaced(texts, is_shared=is_own or bool(other)) if overwrite else (),
+            before_switch=lambda: watched.check(checkpoint.files),
         )
     result.files += sorted(texts)
     return result
+
+
+def _replaced(texts: Mapping[str, str], *, is_shared: bool) -> tuple[str, ...]:
+    """Return the files beside the weights that a conversion replaces: those of an earlier model describe another one.
+
+    Args:
+        texts: the new files.
+        is_shared: True if the files also describe weights in another format that stay. A new tokenizer replaces all
+            files of the earlier one nevertheless.
+    """
+    if not is_shared:
+        return ALL_FILES
+    return () if texts.keys().isdisjoint(TOKENIZER_FILES) else TOKENIZER_FILES
 
 
 def _target_format(to: str, max_shard_size: int | str | None) -> Format:
@@ -203,7 +221,7 @@ def _cast(name: str, tensor: TensorEntry, dtype: np.dtype) -> TensorEntry:
         return tensor
 
     def load() -> np.ndarray:
-        array = tensor.load()
+        array = tensor.load() if tensor.fill is None else tensor.own()
         with np.errstate(over="ignore"):
             converted = array.astype(dtype)
         overflown = np.isfinite(array) & ~np.isfinite(converted)

@@ -15,6 +15,7 @@ from clip_core.configuration import CLIPConfig
 from clip_core.configuration.checks import spelled
 from clip_core.configuration.given import own_config
 from clip_core.hub import split_hub_options
+from clip_core.hub.changes import Watched
 from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.modeling.parameters import plain_class_name
@@ -137,6 +138,7 @@ def find_checkpoint(
     Raises:
         FileNotFoundError: there is no such checkpoint, or it has no weights in a known format.
         CheckpointError: the checkpoint does not fit; one report names every tensor.
+        ChangedError: another program writes to the files.
         TypeError: a keyword is unknown.
     """
     hub = split_hub_options(kwargs)
@@ -149,6 +151,7 @@ def find_checkpoint(
             "load from"
         )
     is_derived = build is not None and model_class.is_derived()
+    watched = None if source is None else Watched(source, hub.get("subfolder"))
     config, own_keywords = _resolve_config(model_class, source if config is None else config, hub, kwargs)
     if own_keywords and not is_derived:
         raise TypeError(f"{model_class.__name__}.from_pretrained does not take {', '.join(own_keywords)}")
@@ -160,6 +163,8 @@ def find_checkpoint(
             source, variant=variant, use_safetensors=use_safetensors, as_named=is_derived, **hub
         )
         config.name_or_path = os.fspath(source)
+        assert watched is not None  # noqa: S101  likewise
+        watched.check(checkpoint.files)
     options: dict[str, Any] = {
         "strict": not output_loading_info if strict is None else strict,
         "may_lack": may_lack,

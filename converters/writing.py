@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clip_core.configuration.arguments import is_integer
-from clip_core.hub.files import staged
+from clip_core.hub.files import pattern_of, staged
 from converters.formats.format import with_variant
 from converters.naming.names import to_file
 from converters.progress import progress
@@ -67,6 +67,7 @@ def save_weights(
     variant: str | None = None,
     texts: Mapping[str, str] | None = None,
     replaces: Sequence[str] = (),
+    before_switch: Callable[[], None] | None = None,
 ) -> list[str]:
     """Write weights atomically, as a single file or shards, and delete the files that they replace.
 
@@ -77,7 +78,8 @@ def save_weights(
         max_shard_size: bytes, or a string such as "5GB".
         variant: as in `model.<variant>.safetensors`.
         texts: the content of files that belong to the weights, such as config.json, by name; saved in the same step.
-        replaces: names of further files that are deleted in that step unless `texts` has them.
+        replaces: names of further files that are deleted in that step unless `texts` has them; see `pattern_of`.
+        before_switch: called when all is written and nothing was changed; an error that it raises keeps it so.
 
     Returns:
         The names of the weight files, the index last.
@@ -93,7 +95,9 @@ def save_weights(
     check_free_space(folder, total)
     file, index_name = format_.candidates(variant)
     names = _shard_names(file, len(shards))
-    obsolete = "|".join([weight_files(format_.file, variant).pattern, *map(re.escape, replaces)])
+    obsolete = weight_files(format_.file, variant).pattern
+    if replaces:
+        obsolete = f"{obsolete}|{pattern_of(replaces).pattern}"
     with progress(total, "Saving") as advance, staged(folder, replaces=re.compile(obsolete)) as staging:
         for name, shard in zip(names, shards, strict=True):
             format_.write(staging / name, {key: _watched(tensors[key], advance) for key in shard})
@@ -105,6 +109,8 @@ def save_weights(
             (staging / index_name).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         for name, text in (texts or {}).items():
             (staging / name).write_text(text, encoding="utf-8")
+        if before_switch is not None:
+            before_switch()
     return [*names, index_name] if len(shards) > 1 else names
 
 
@@ -131,7 +137,8 @@ def _watched(tensor: TensorEntry, advance: Callable[[int], object]) -> TensorEnt
 
     def load() -> np.ndarray:
         advance(tensor.nbytes)
-        return tensor.load()
+        # Read, not mapped: a mapped file that another program truncates would end this process.
+        return tensor.load() if tensor.fill is None else tensor.own()
 
     return TensorEntry(tensor.shape, tensor.dtype, load)
 

@@ -165,6 +165,8 @@ def train(
     )
     check_vocabulary(its_processor.tokenizer, config, f"{option} {source}")
     with ExitStack() as open_things:
+        if trainer.process_index == 0:
+            open_things.enter_context(folder.owned(last))
         open_things.enter_context(closing(loader))
         run = Run(trainer, loader, its_processor, settings, folder, save_every=save_every)
         if last is not None:

@@ -18,7 +18,7 @@ from clip_core.hub.printing import printable
 from clip_core.hub.switching import flush_to_disk, switch, temporary_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -52,8 +52,11 @@ def check_folder(name: str, folder: Path) -> None:
         raise NotADirectoryError(f"{name}={str(folder)!r}: {there} is a file; give a folder")
 
 
-def _check_no_dangling_link(path: Path) -> None:
+def check_no_dangling_link(path: Path) -> None:
     """Check that a path to write to does not lead through a link to something that does not exist.
+
+    Args:
+        path: a path to write to; it need not exist.
 
     Raises:
         FileNotFoundError: if it does.
@@ -103,11 +106,20 @@ def staged(folder: str | os.PathLike[str], *, replaces: re.Pattern[str] | None =
     folder = given_path(folder)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; give a folder to save into")
-    _check_no_dangling_link(folder)
+    check_no_dangling_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _telling_of_a_full_disk(folder), temporary_folder(folder) as staging:
         yield staging
         switch(folder, staging, replaces)
+
+
+def pattern_of(names: Iterable[str]) -> re.Pattern[str]:
+    """Return a pattern for `staged` that matches some names.
+
+    Args:
+        names: names of files, and of subfolders with a slash at the end, which stand for all files in them.
+    """
+    return re.compile("|".join(re.escape(name) + (".*" if name.endswith("/") else "") for name in names))
 
 
 @contextmanager
@@ -123,7 +135,7 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: if the disk is full.
     """
     path = Path(path)
-    _check_no_dangling_link(path)
+    check_no_dangling_link(path)
     if path.exists():
         raise FileExistsError(f"{path} already exists")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,8 @@ def switch(folder: Path, staging: Path, replaces: re.Pattern[str] | None) -> Non
     Args:
         folder: the target.
         staging: a subfolder of it with the new files.
-        replaces: a pattern of whole names. Matching files of the target that have no successor are deleted.
+        replaces: a pattern of whole names. Matching files of the target that have no successor are deleted. Those in a
+            subfolder have names such as "a/b.txt"; they are looked at only if the pattern also matches "a/".
 
     Raises:
         OSError: a folder is in the way of a file, or another process has not released the target for a minute. The old
@@ -59,11 +60,7 @@ def switch(folder: Path, staging: Path, replaces: re.Pattern[str] | None) -> Non
     with locked(folder):
         _finish(folder)
         names = [name for name in names if not _is_same_text(folder / name, staging / name)]
-        removed = [
-            path.name
-            for path in folder.iterdir()
-            if path.is_file() and _is_replaced(path.name, replaces) and not (staging / path.name).exists()
-        ]
+        removed = [name for name in _replaced(folder, replaces) if not (staging / name).exists()]
         for name in [*names, *removed]:
             _check_place(folder, name)
         if len(names) + len(removed) > 1:
@@ -71,7 +68,7 @@ def switch(folder: Path, staging: Path, replaces: re.Pattern[str] | None) -> Non
         elif names:
             _place(folder, staging, names[0])
         elif removed:
-            (folder / removed[0]).unlink(missing_ok=True)
+            _remove(folder, removed[0])
 
 
 def settle(path: Path) -> None:
@@ -202,7 +199,7 @@ def _finish(folder: Path) -> None:
     for name in [*names, *removed]:  # the folder may come from a stranger
         _check_place(folder, name)
     for name in reversed(_ordered({*names, *removed})):
-        (folder / name).unlink(missing_ok=True)
+        _remove(folder, name)
     for name in names:
         _place(folder, waiting, name)
     _flush(folder)
@@ -236,8 +233,26 @@ def _check_place(folder: Path, name: str) -> None:
         raise IsADirectoryError(f"{target} is a folder, and in the way of a file of that name; rename it")
 
 
-def _is_replaced(name: str, replaces: re.Pattern[str] | None) -> bool:
-    return replaces is not None and replaces.fullmatch(name) is not None
+def _replaced(folder: Path, replaces: re.Pattern[str] | None) -> list[str]:
+    """Return the names of a folder's files, and of those in its subfolders, that a pattern matches."""
+    if replaces is None:
+        return []
+    found = []
+    for path in folder.iterdir():
+        if path.is_file():
+            found.append(path.name)
+        elif not path.name.startswith(STAGING_PREFIX) and not path.is_symlink() and replaces.fullmatch(f"{path.name}/"):
+            found += [f"{path.name}/{inner.name}" for inner in path.iterdir() if inner.is_file()]
+    return [name for name in found if replaces.fullmatch(name)]
+
+
+def _remove(folder: Path, name: str) -> None:
+    """Remove a file, and the subfolder that it leaves empty."""
+    path = folder / name
+    path.unlink(missing_ok=True)
+    if path.parent != folder:
+        with contextlib.suppress(OSError):  # it has other files
+            path.parent.rmdir()
 
 
 def _is_same_text(old: Path, new: Path) -> bool:

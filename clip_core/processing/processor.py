@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack
 
-from clip_core.hub.files import staged, write_text
+from clip_core.hub.files import pattern_of, staged, write_text
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.hub.readable import Readable
 from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME
@@ -213,8 +212,7 @@ class CLIPProcessor(ProcessorHandles, Pushable, Readable):
         # If both files exist, transformers reads the image processor from its own. Files of an earlier tokenizer would
         # describe another one, such as the tokenizer.json of a fast one.
         replaced = (PROCESSOR_NAME if legacy_serialization else PREPROCESSOR_NAME, *TOKENIZER_FILES)
-        replaces = re.compile("|".join(map(re.escape, replaced)))
-        with staged(save_directory, replaces=replaces) as staging:
+        with staged(save_directory, replaces=pattern_of(replaced)) as staging:
             # Each part's file names the class that combines them; transformers' AutoProcessor looks it up.
             self.tokenizer._processor_class = type(self).__name__  # noqa: SLF001
             self.tokenizer.save_pretrained(staging)

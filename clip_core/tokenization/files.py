@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip_core.configuration.arguments import check_keys
 from clip_core.hub import find_file, require_file
-from clip_core.hub.files import given_path, read_json_object, staged
+from clip_core.hub.files import given_path, pattern_of, read_json_object, staged
 from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.printing import printable
 from clip_core.hub.pushable import upload_saved
-from clip_core.processing.chat import CHAT_FILE, read_chat_templates, template_contents, template_setting
+from clip_core.processing.chat import CHAT_FILE, CHAT_FOLDER, read_chat_templates, template_contents, template_setting
 from clip_core.tokenization.specials import ADDITIONAL, FIELDS, NAMES, as_added_token, as_dict, check_types
 from clip_core.tokenization.vocabulary import MERGES_FILE, OPENAI_FILES, TOKENIZER_FILE, VOCAB_FILE, vocabulary_contents
 
@@ -29,7 +28,16 @@ if TYPE_CHECKING:
 CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
-ALL_FILES = (CONFIG_FILE, SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE, CHAT_FILE, VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE)
+ALL_FILES = (
+    CONFIG_FILE,
+    SPECIAL_TOKENS_FILE,
+    ADDED_TOKENS_FILE,
+    VOCAB_FILE,
+    MERGES_FILE,
+    TOKENIZER_FILE,
+    CHAT_FILE,
+    f"{CHAT_FOLDER}/",
+)
 
 # Entries of a tokenizer_config.json that describe its file or program, not the tokenizer.
 _NOT_ARGUMENTS = {"auto_map", "name_or_path", "slow_tokenizer_class", "tokenizer_class", "use_fast"}
@@ -178,7 +186,7 @@ def _saved_arguments(find: Find, given: dict[str, Any]) -> dict[str, Any]:
 
 def _write(contents: dict[str, str], folder: StrPath, prefix: str | None, replaces: tuple[str, ...]) -> tuple[str, ...]:
     before = f"{prefix}-" if prefix else ""
-    with staged(folder, replaces=re.compile("|".join(re.escape(before + name) for name in replaces))) as staging:
+    with staged(folder, replaces=pattern_of(before + name for name in replaces)) as staging:
         for name, text in contents.items():
             (staging / (before + name)).parent.mkdir(exist_ok=True)
             (staging / (before + name)).write_text(text, encoding="utf-8")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,12 @@ from clip_core.configuration import CLIPConfig
 from clip_core.configuration.arguments import check_integers
 from clip_core.data.pairs import IndexedPairs
 from clip_core.hub.files import new_folder, read_json, staged
+from clip_core.hub.owning import owned
 from clip_core.hub.switching import settle, temporary_folder
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from clip_core.data import PairLoader
 
@@ -145,6 +147,34 @@ class RunFolder:
         if not isinstance(state, dict) or state.get("step") != step:
             raise ValueError(f"{folder / STATE_NAME} is damaged: it does not describe step {step}")
         return RunCheckpoint(folder, step, state)
+
+    @contextmanager
+    def owned(self, since: RunCheckpoint | None) -> Iterator[None]:
+        """Own the folder for a run; a second run would mix its checkpoints with those of the first.
+
+        Args:
+            since: the last checkpoint that the run has read, or None.
+
+        Returns:
+            A context manager, which owns it until its end.
+
+        Raises:
+            BlockingIOError: another process owns the folder.
+            ValueError: another process has written a checkpoint in the meantime.
+        """
+        is_new = not self.root.exists()
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            with owned(self.root, "a training run"):
+                if self.steps()[-1:] != ([] if since is None else [since.step]):
+                    raise ValueError(
+                        f"{self.root} contains checkpoints of another run that has just ended; start again"
+                    )
+                yield
+        finally:
+            if is_new:
+                with suppress(OSError):  # it has files
+                    self.root.rmdir()
 
     def write(self, step: int, state: dict[str, Any], save: Callable[[Path], None]) -> Path:
         """Write the checkpoint of a step and delete the oldest. A killed process leaves earlier checkpoints intact.

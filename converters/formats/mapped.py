@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clip_core.hub.changes import Stamp, check_stamp
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -36,9 +38,11 @@ class MappedFile:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         weakref.finalize(self, os.close, self._descriptor)
         status = os.fstat(self._descriptor)
+        self._stamp = Stamp.of(status)
         self.size = status.st_size
         stored = getattr(status, "st_blocks", 0) * _BLOCK  # 0 where the file system does not tell
         if self.size > _ALWAYS_WHOLE and 0 < stored < self.size // _MOST_HOLES:
@@ -51,8 +55,10 @@ class MappedFile:
 
         Raises:
             ValueError: the file ends earlier.
+            ChangedError: the file is no longer as it was when it was opened.
         """
         self.check(end)
+        check_stamp(self._path, self._stamp, self._descriptor)
         if start < 0:
             raise ValueError(f"its header refers to byte {start}, before its beginning")
         if start >= end:
@@ -69,6 +75,7 @@ class MappedFile:
 
         Raises:
             ValueError: the file ends earlier.
+            ChangedError: the file is no longer as it was when it was opened.
         """
         rest = array.reshape(-1).view(np.uint8).data
         self.check(start + len(rest))
@@ -77,8 +84,19 @@ class MappedFile:
             while rest:
                 count = file.readinto(rest)  # the system reads at most 2 GiB at once
                 if not count:
-                    raise ValueError(f"it was truncated to {file.tell()} bytes while being read")
+                    break
                 rest = rest[count:]
+        check_stamp(self._path, self._stamp, self._descriptor)
+        if rest:
+            raise ValueError(f"it ended {len(rest)} bytes too early while being read")
+
+    def check_path(self) -> None:
+        """Check that the path still leads to this file, unchanged.
+
+        Raises:
+            ChangedError: it does not.
+        """
+        check_stamp(self._path, self._stamp, self._path)
 
     def check(self, end: int) -> None:
         """Check that the file has at least `end` bytes.

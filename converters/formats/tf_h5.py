@@ -179,7 +179,7 @@ def _entry(dataset: h5py.Dataset, path: Path, mapped: MappedFile) -> TensorEntry
     name, shape, dtype, start = dataset.name, dataset.shape, dataset.dtype, dataset.id.get_offset()
     size = dataset.id.get_storage_size()
     if start is None or not dtype.isnative or size != dataset.size * dtype.itemsize:  # chunked or compressed
-        return TensorEntry(shape, dtype.newbyteorder("="), lambda: _read_one(path, name))
+        return TensorEntry(shape, dtype.newbyteorder("="), lambda: _read_one(path, name, mapped))
 
     def load() -> np.ndarray:
         array: np.ndarray = mapped.part(start, start + size).view(dtype).reshape(shape)
@@ -204,9 +204,11 @@ def _check_origin(dataset: h5py.Dataset, file_size: int) -> None:
         raise ValueError(f"{name} has chunks of shape {dataset.chunks}, larger than the file; save it without chunks")
 
 
-def _read_one(path: Path, name: str) -> np.ndarray:
+def _read_one(path: Path, name: str, mapped: MappedFile) -> np.ndarray:
     import h5py
 
+    mapped.check_path()
     with _errors_in_words(), h5py.File(path, "r") as file:
         array = np.asarray(file[name])
+    mapped.check_path()
     return array.astype(array.dtype.newbyteorder("="), copy=False)

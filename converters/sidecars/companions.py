@@ -12,7 +12,8 @@ import numpy as np
 from clip_core.configuration import CLIPConfig
 from clip_core.configuration.files import CONFIG_NAME
 from clip_core.hub import find_file
-from clip_core.images.files import PREPROCESSOR_NAME
+from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME
+from clip_core.processing.chat import CHAT_FILE, CHAT_FOLDER
 from converters.sidecars.description import OPEN_CLIP_CONFIG_NAME
 from converters.sidecars.open_clip import open_clip_from_config
 from converters.sidecars.openai import check_openai
@@ -38,7 +39,12 @@ TOKENIZER_FILES = (
     "merges.txt",
     "special_tokens_map.json",
     "added_tokens.json",
+    CHAT_FILE,
 )
+
+
+# All files beside the weights, in any library's form.
+ALL_FILES = (CONFIG_NAME, OPEN_CLIP_CONFIG_NAME, PREPROCESSOR_NAME, PROCESSOR_NAME, *TOKENIZER_FILES, f"{CHAT_FOLDER}/")
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-_JUNK: list[Any] = [None, True, False, 0, 1, -1, 7, 2**31, 2**63, 10**30, 0.5, -0.0, 1e308, float("nan"), float("inf")]
-_JUNK += ["", "x", "0", "-1", "\x1b[2J", "\u202e", "\ud800", "a b", "x" * 3000, "<|endoftext|>"]
-_JUNK += [
+JUNK: list[Any] = [None, True, False, 0, 1, -1, 7, 2**31, 2**63, 10**30, 0.5, -0.0, 1e308, float("nan"), float("inf")]
+JUNK += ["", "x", "0", "-1", "\x1b[2J", "\u202e", "\ud800", "a b", "x" * 3000, "<|endoftext|>"]
+JUNK += [
     [],
     {},
     [[]],
@@ -24,7 +24,7 @@ _JUNK += [
     [{}],
     [{"id": 1}],
 ]
-_KEYS = [
+KEYS = [
     "self",
     "cls",
     "__class__",
@@ -37,7 +37,7 @@ _KEYS = [
     "dtype",
     "\x1b[2J",
 ]
-_KEYS += [
+KEYS += [
     "_dtype",
     "_attention",
     "_commit_hash",
@@ -67,9 +67,9 @@ def trees(draw: st.DrawFn, valid: Any) -> Any:
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(places(tree)))
         if not path:
-            tree = copy.deepcopy(draw(st.sampled_from(_JUNK))) if draw(st.integers(0, 9)) == 0 else tree
+            tree = copy.deepcopy(draw(st.sampled_from(JUNK))) if draw(st.integers(0, 9)) == 0 else tree
             if isinstance(tree, dict):
-                tree[draw(st.sampled_from(_KEYS))] = copy.deepcopy(draw(st.sampled_from(_JUNK)))
+                tree[draw(st.sampled_from(KEYS))] = copy.deepcopy(draw(st.sampled_from(JUNK)))
             continue
         holder = tree
         for key in path[:-1]:
@@ -80,9 +80,9 @@ def trees(draw: st.DrawFn, valid: Any) -> Any:
         elif change == "nest":
             holder[path[-1]] = draw(st.sampled_from([[holder[path[-1]]], {"x": holder[path[-1]]}]))
         elif change == "add" and isinstance(holder[path[-1]], dict):
-            holder[path[-1]][draw(st.sampled_from(_KEYS))] = copy.deepcopy(draw(st.sampled_from(_JUNK)))
+            holder[path[-1]][draw(st.sampled_from(KEYS))] = copy.deepcopy(draw(st.sampled_from(JUNK)))
         else:
-            holder[path[-1]] = copy.deepcopy(draw(st.sampled_from(_JUNK)))
+            holder[path[-1]] = copy.deepcopy(draw(st.sampled_from(JUNK)))
     return tree
 
 

@@ -175,8 +175,11 @@ def processors(folder):
     changed = write_vocabulary(other)
     changed["merges_file"].write_text("\n".join(changed["merges_file"].read_text().splitlines()[:5]) + "\n")
     return [
-        CLIPProcessor(CLIPImageProcessor(crop_size=size), kind(**files, model_max_length=size))
-        for size, kind, files in ((20, CLIPTokenizerFast, paths), (30, CLIPTokenizer, changed))
+        CLIPProcessor(CLIPImageProcessor(crop_size=size), kind(**files, model_max_length=size, chat_template=chat))
+        for size, kind, files, chat in (
+            (20, CLIPTokenizerFast, paths, {"default": "a", "short": "b"}),
+            (30, CLIPTokenizer, changed, None),
+        )
     ]
 
 
@@ -187,6 +190,7 @@ def read_processor(folder):
         found.image_processor.crop_size["height"],
         found.tokenizer.model_max_length,
         found.tokenizer.tokenize("the cat sang"),
+        found.tokenizer.chat_template,
     )
 
 

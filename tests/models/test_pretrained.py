@@ -10,8 +10,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from clip_core.hub.changes import ChangedError
 from clip_core.modeling.parameters import MODEL_CLASSES
 from converters.checkpoint import CheckpointError, open_checkpoint
+from support import changes
 from support.backends import assert_same_weights
 from support.configs import inputs_for, tiny_config
 from support.entries import assert_same
@@ -317,3 +319,21 @@ def test_a_dict_of_dtypes_for_parts_that_a_tower_lacks_is_ignored_as_in_the_refe
     ):
         model = backend.load("CLIPTextModel", saved(backend), **{option: dtypes})
         assert set(backend.dtypes(model).values()) == {expected}
+
+
+@pytest.mark.parametrize("change", [changes.grow, changes.shrink, changes.write_again])
+def test_weights_that_change_while_they_are_read_are_refused(backend, folder, monkeypatch, change):
+    path = folder / "model.safetensors"
+    changes.when_reading_the_third_tensor(monkeypatch, lambda: change(path))
+    with pytest.raises(ChangedError, match=naming(path)):
+        backend.load("CLIPModel", folder)
+
+
+def test_a_configuration_that_changes_before_its_weights_are_opened_is_refused(backend, folder, monkeypatch):
+    def changing(*args, **kwargs):
+        changes.replace(folder / "config.json")
+        return open_checkpoint(*args, **kwargs)
+
+    monkeypatch.setattr("converters.pretrained.open_checkpoint", changing)
+    with pytest.raises(ChangedError, match=naming(folder / "config.json")):
+        backend.load("CLIPModel", folder)

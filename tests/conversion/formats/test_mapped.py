@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from clip_core.hub.changes import ChangedError
 from converters.formats import mapped
 from converters.formats.mapped import MappedFile
 from support.messages import naming
@@ -55,7 +56,7 @@ def test_what_is_read_is_what_the_file_holds_there(file, shape, dtype):
 def test_a_file_that_is_cut_short_while_it_is_read(file):
     whole = MappedFile(file)
     os.truncate(file, 100)
-    with pytest.raises(ValueError, match=naming(100)):
+    with pytest.raises(ChangedError, match=naming(file, 100)):
         whole.read_into(np.empty(200, np.uint8), 0)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from clip_core.commands.interruption import _Interruption, run_interruptibly
+from clip_core.images.inputs import load_image
 from converters.checkpoint import open_checkpoint
 from support.checkpoints import content, save_checkpoint
 from support.configs import tiny_config
@@ -176,6 +177,14 @@ COMMANDS = {
     "convert over another": (["convert", "model", "target", "--to", "safetensors", "--overwrite"], 12),
     "classify": (["classify", "pairs", "--model", "model", "--labels", "a", "b", "--backend", "torch"], 3),
     "evaluate": (["evaluate", "zero-shot", "--data", "labelled", "--model", "model", "--backend", "torch"], 3),
+    "explain": (
+        [
+            *("explain", "labelled/cat", "labelled/dog", "--texts", "a", "--model", "model", "--backend", "torch"),
+            *("--output-dir", "drawn"),
+        ],
+        3,
+    ),
+    "serve": (["serve", "--model", "model", "--backend", "torch", "--port", "0"], 3),  # up to the first request
     "train": (
         [
             *("train", "--data", "pairs", "--model", "model", "--checkpoint-dir", "run", "--backend", "torch"),
@@ -184,6 +193,19 @@ COMMANDS = {
         3,
     ),
 }
+
+
+def check_files(folder, target_before):
+    """Check that each file that a command wrote is whole."""
+    for drawing in (folder / "drawn").glob("*"):
+        load_image(drawing)
+    if (folder / "new").exists():
+        assert open_checkpoint(folder / "new").files
+    found = content(folder / "target")
+    assert found == target_before or open_checkpoint(folder / "target").files[0].name == "model.safetensors"
+    for step in (folder / "run").glob("step-*"):
+        assert open_checkpoint(step)
+        assert (step / "trainer_state.json").exists()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -198,6 +220,7 @@ def test_every_command_ends_at_any_moment(run, files, tmp_path, monkeypatch, nam
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
 
     def ended(line, number):
         try:
@@ -223,11 +246,5 @@ def test_every_command_ends_at_any_moment(run, files, tmp_path, monkeypatch, nam
         assert code == CODES[number], (line, err)
         assert "Traceback" not in err, (line, err)
         assert not list(temporary.glob("clip-zoo*")), line
-        if (tmp_path / "new").exists():
-            assert open_checkpoint(tmp_path / "new").files
-        found = content(tmp_path / "target")
-        assert found == before or open_checkpoint(tmp_path / "target").files[0].name == "model.safetensors"
-        for folder in (tmp_path / "run").glob("step-*"):
-            assert open_checkpoint(folder)
-            assert (folder / "trainer_state.json").exists()
+        check_files(tmp_path, before)
         assert not list(tmp_path.rglob(".saving-*")), line

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from clip_core.hub import find_file, list_files
-from clip_core.hub.files import staged
+from clip_core.hub.files import pattern_of, staged
 from clip_core.hub.switching import locked, settle
 from support.messages import naming
 
@@ -126,6 +126,21 @@ def test_an_equal_text_is_left_alone(folder):
     save(folder, config_json="old", model_bin="new")
     assert (folder / "config.json").stat().st_ino == before
     assert contents(folder) == {"config.json": "old", "model.bin": "new"}
+
+
+def test_files_of_a_subfolder_are_replaced_if_the_pattern_names_it(folder):
+    for name in ("templates/old.jinja", "templates/kept.md", "others/old.jinja"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("old")
+    with staged(folder, replaces=re.compile(r"templates/(.*\.jinja)?|model.*")) as staging:
+        (staging / "config.json").write_text("new")
+    expected = {"config.json": "new", "templates/kept.md": "old", "others/old.jinja": "old"}
+    assert contents(folder) == expected
+    with staged(folder, replaces=pattern_of(["templates/", "config.json"])) as staging:
+        (staging / "others").mkdir()
+        (staging / "others" / "new.jinja").write_text("new")
+    assert contents(folder) == {"others/old.jinja": "old", "others/new.jinja": "new"}
+    assert not (folder / "templates").exists()
 
 
 def test_what_a_killed_save_left_is_deleted_by_the_next_and_what_a_living_one_writes_is_not(folder):

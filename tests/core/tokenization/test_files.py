@@ -223,8 +223,13 @@ def test_each_format_alone(saved, tmp_path):
 
 def test_no_file_of_another_tokenizer_stays_behind(saved, files, cls):
     (saved / "config.json").write_text("{}")
+    templates = {"default": "a", "short": "b"}
+    cls(**files, chat_template=templates).save_pretrained(saved)
+    assert cls.from_pretrained(saved).chat_template == templates
     tokenizer = cls(**files, model_max_length=3)
     tokenizer.save_pretrained(saved)
+    assert cls.from_pretrained(saved).chat_template is None
+    assert not (saved / "additional_chat_templates").exists()
     assert not (saved / "added_tokens.json").exists()
     assert (saved / "tokenizer.json").exists() == cls.is_fast
     assert (saved / "config.json").exists()

@@ -200,3 +200,22 @@ def test_a_state_that_is_damaged_is_told(tmp_path):
 def test_a_new_folder_is_refused_where_there_is_one(tmp_path):
     with pytest.raises(FileExistsError, match=naming(tmp_path)), new_folder(tmp_path):
         pass
+
+
+def test_a_second_run_in_the_folder_is_refused(tmp_path):
+    first, second = RunFolder(tmp_path / "a" / "run"), RunFolder(tmp_path / "a" / "run")
+    with first.owned(None):
+        with pytest.raises(BlockingIOError, match=naming(first.root, os.getpid())), second.owned(None):
+            pass
+        first.write(3, {}, lambda _: None)
+    with pytest.raises(ValueError, match=naming(first.root)), second.owned(None):  # it read the folder before
+        pass
+    with second.owned(second.latest()):
+        pass
+    assert [path.name for path in second.root.iterdir()] == ["step-00000003"]
+
+
+def test_a_run_that_writes_nothing_leaves_no_folder(tmp_path):
+    with RunFolder(tmp_path / "run").owned(None):
+        assert (tmp_path / "run").is_dir()
+    assert not (tmp_path / "run").exists()

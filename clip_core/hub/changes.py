@@ -1,0 +1,102 @@
+"""Noticing that files change while they are read, by their size and the time of their last change. Internal.
+
+A model that is read in several steps, from several files, would otherwise be a mixture of two models.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from clip_core.hub.printing import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Files beside the weights, which are read in further steps: configurations, tokenizers, chat templates.
+_TEXTS = {".json", ".txt", ".jinja"}
+
+
+class ChangedError(OSError):
+    """An error about a file that changed while it was read."""
+
+
+class Stamp(NamedTuple):
+    """A file's identity, size in bytes, and time of its last change in nanoseconds."""
+
+    device: int
+    inode: int
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Stamp:
+        """Return the stamp in a result of `os.stat`."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def check_stamp(path: Path, before: Stamp | None, file: int | Path) -> None:
+    """Check that a file is as it was.
+
+    Args:
+        path: its path, for the message.
+        before: its earlier stamp; None if it did not exist.
+        file: a descriptor of the file, which may have another name by now; or a path, whose file must be the same.
+
+    Raises:
+        ChangedError: it is not.
+    """
+    now = _stamp(file)
+    if now == before:
+        return
+    if before is None or now is None:
+        how = "appeared" if before is None else "was removed"
+    elif (before.device, before.inode) != (now.device, now.inode):
+        how = "was replaced"
+    else:
+        how = "changed" if before.size == now.size else f"changed from {before.size} to {now.size} bytes"
+    raise ChangedError(f"{printable(path)} {how} while it was read; try again when no other program writes to it")
+
+
+class Watched:
+    """The files of a folder, as they are before they are read. Nothing is watched in a source that is not on this disk.
+
+    Args:
+        source: a folder, or a file, which stands for its folder.
+        subfolder: the subfolder to watch instead.
+    """
+
+    def __init__(self, source: str | os.PathLike[str], subfolder: str | None = None) -> None:
+        path = Path(source).expanduser()
+        is_folder = os.path.isdir(path)  # noqa: PTH112  no error for a name that is too long
+        folder = path / (subfolder or "") if is_folder else path.parent
+        self._stamps: dict[str, Stamp | None] = {}
+        self._folder = folder if os.path.exists(path) and folder.is_dir() else None  # noqa: PTH110
+        if self._folder is not None:
+            self._stamps = {path.name: _stamp(path) for path in self._folder.iterdir() if path.is_file()}
+
+    def check(self, files: Iterable[Path]) -> None:
+        """Check that some files of the folder, and all texts in it, are as they were.
+
+        Args:
+            files: the files that were read; those outside the folder are not checked.
+
+        Raises:
+            ChangedError: one is not.
+        """
+        if self._folder is None:
+            return
+        read = {path.name for path in files if path.parent == self._folder}
+        now = {path.name for path in self._folder.iterdir() if path.suffix in _TEXTS and path.is_file()}
+        before = {name for name in self._stamps if Path(name).suffix in _TEXTS}
+        for name in sorted(read | now | before):
+            path = self._folder / name
+            check_stamp(path, self._stamps.get(name), path)
+
+
+def _stamp(file: int | Path) -> Stamp | None:
+    try:
+        return Stamp.of(os.fstat(file) if isinstance(file, int) else file.stat())
+    except FileNotFoundError:
+        return None
