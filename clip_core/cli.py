@@ -40,6 +40,7 @@ def _exit_code(arguments: list[str]) -> int:
     from cyclopts import CycloptsError
 
     from clip_core.commands.app import app
+    from clip_core.commands.wording import message_of, usage_error
 
     try:
         import clip_core.imports.shadowing  # noqa: F401  before the first import from `converters`
@@ -54,8 +55,11 @@ def _exit_code(arguments: list[str]) -> int:
             told = f"{library} is installed but cannot be imported; reinstall it, or install another release: {error}"
             print(f"clip-zoo: {told}", file=sys.stderr)  # noqa: T201
             return BROKEN_LIBRARY
-        message = str(getattr(error, "summary", error))
-        print(f"clip-zoo: {_naming_the_option(message, arguments)}", file=sys.stderr)  # noqa: T201
+        if isinstance(error, CycloptsError):
+            message = _in_one_line(usage_error(error, app, arguments), arguments)
+        else:
+            message = _naming_the_option(message_of(error), arguments)
+        print(f"clip-zoo: {message}", file=sys.stderr)  # noqa: T201
         return BAD_INPUT
     except KeyboardInterrupt:
         return 130  # the shell's code for a command ended by Ctrl-C
@@ -102,7 +106,10 @@ def _naming_the_option(message: str, arguments: list[str]) -> str:
     from clip_core.commands.app import app
     from clip_core.commands.wording import Options, in_options
 
-    message = in_options(message[:_LONGEST_MESSAGE], Options.read(app, arguments))
+    return _in_one_line(in_options(message[:_LONGEST_MESSAGE], Options.read(app, arguments)), arguments)
+
+
+def _in_one_line(message: str, arguments: list[str]) -> str:
     for word in arguments:
         for text in (word, word.partition("=")[2]):
             if len(text.splitlines()) > 1:  # a message stays one line, whatever was typed

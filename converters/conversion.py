@@ -144,6 +144,7 @@ def convert(
     description = describe(checkpoint, source, **options)
     check_fit(checkpoint, description.config, description.class_name, advice="")
     tensors = _with_dtype(checkpoint, dtype)
+    _check_stored(source, tensors, format_, dtype)
     result = Conversion(
         str(source), checkpoint.format_name, str(target), to, description.class_name, tensors=len(tensors)
     )
@@ -216,6 +217,23 @@ def _with_dtype(checkpoint: Checkpoint, dtype: str | None) -> dict[str, TensorEn
     return {name: _cast(name, tensor, DTYPES[dtype]) for name, tensor in checkpoint.entries.items()}
 
 
+def _check_stored(
+    source: str | os.PathLike[str], tensors: Mapping[str, TensorEntry], format_: Format, dtype: str | None
+) -> None:
+    """Check that a format can store the dtypes of all tensors, before the target is touched."""
+    if format_.dtypes is None:
+        return
+    for name, tensor in tensors.items():
+        if tensor.dtype.name not in format_.dtypes:
+            choices = ", ".join(one for one in DTYPES if one in format_.dtypes)
+            if dtype is not None:
+                raise ValueError(f"dtype={dtype!r} cannot be stored by to={format_.name!r}; give one of {choices}")
+            raise ValueError(
+                f"to={format_.name!r} cannot store {tensor.dtype.name}, the dtype of {name} in {source}; pass "
+                f"dtype=... with one of {choices}"
+            )
+
+
 def _cast(name: str, tensor: TensorEntry, dtype: np.dtype) -> TensorEntry:
     if tensor.dtype == dtype or tensor.dtype.kind in "biu":  # integers are not weights
         return tensor
@@ -228,7 +246,7 @@ def _cast(name: str, tensor: TensorEntry, dtype: np.dtype) -> TensorEntry:
         if overflown.any():
             largest = np.abs(array[overflown].astype(np.float64)).max()
             raise CheckpointError(
-                f"{name} has the value {largest:.4g}, which exceeds the range of {dtype}; choose another dtype"
+                f"dtype={dtype.name!r}: {name} has the value {largest:.4g}, beyond its range; give another dtype"
             )
         return converted
 

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from clip_core.commands.classify import DEFAULT_MODEL
 from clip_core.commands.options import Integer, images_of, texts_of
 from clip_core.commands.streams import is_lost
+from clip_core.hub.files import check_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,6 +117,8 @@ class _Output:
     def __init__(self, method: str, folder: Path | None, html: Path | None, json: bool) -> None:
         if html is not None:
             _check_html(html)
+        if folder is not None:
+            check_folder("output_dir", folder)
         self.method, self.folder, self.html, self.json = method, folder, html, json
         self.failed = False
         self._shown: list[tuple[str, ExplainedImage]] = []
@@ -164,7 +167,7 @@ def _images_and_texts(words: list[str], texts: list[str]) -> tuple[list[str], li
     if not images:
         raise ValueError(f"none of {', '.join(map(repr, words))} is an image; give a file, a folder or a glob")
     if not texts or not all(text.strip() for text in texts):
-        raise ValueError("there are no texts, or one is empty; give at least one text after the images")
+        raise ValueError("there are no texts, or one is empty; give at least one TEXT after the images, or --texts")
     return images, texts
 
 

@@ -71,6 +71,8 @@ def search(
         Show that page in the browser; without --html it is a temporary file.
     """
     check_integers(top_k=(top_k, 1))
+    if not (texts or image or without):
+        raise ValueError("there is nothing to search for; give a TEXT or --image")
     from clip_core.tasks.search import ImageIndex
 
     with (

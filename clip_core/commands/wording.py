@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clip_core.hub.printing import reason_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cyclopts import App
+    from cyclopts import App, CycloptsError
 
 # The library's name of an argument -> a command's name for it. An option that has the library's name takes precedence.
 _OTHER_NAMES = {"device_map": "device", "caption_column": "label_column", "labels": "labels_file"}
@@ -48,18 +50,59 @@ class Options:
             known = list(apps[-1].assemble_argument_collection())
         except (ValueError, ImportError, NameError):  # no command, one of cyclopts itself, or a module that is missing
             return cls()
-        options = [argument for argument in known if argument.names[0].startswith("--")]
+        options = [argument for argument in known if _is_option(argument.names[0])]
         option_of = {argument.field_info.name: argument.names[0] for argument in options}
         for name, other in _OTHER_NAMES.items():
             if other in option_of:
                 option_of.setdefault(name, option_of[other])
+        # The library takes several where the command repeats an option.
+        option_of = {f"{name}s": option for name, option in option_of.items()} | option_of
         counts = {argument.names[0]: argument.token_count() for argument in options}
         return cls(option_of, list(_typed(rest, counts)))
 
     def value_of(self, option: str) -> str | None:
         """Return the value typed for an option; None if it was not typed, or typed several times."""
-        values = [value for name, value in self.typed if name == option]
+        values = self.values_of(option)
         return values[0] if len(values) == 1 else None
+
+    def values_of(self, option: str) -> list[str]:
+        """Return the values typed for an option, in order."""
+        return [value for name, value in self.typed if name == option]
+
+
+def message_of(error: Exception) -> str:
+    """Return an error's message; for one of the operating system, the file and the reason without the number.
+
+    Args:
+        error: any error but one of usage.
+    """
+    if not isinstance(error, OSError) or error.strerror is None or not isinstance(error.errno, int):
+        return str(error)
+    return reason_of(error) if error.filename is None else f"{os.fsdecode(error.filename)}: {reason_of(error)}"
+
+
+def usage_error(error: CycloptsError, app: App, arguments: list[str]) -> str:
+    """Return the message of an error in the form of a command line.
+
+    Args:
+        error: the error.
+        app: the program.
+        arguments: the command line.
+    """
+    from cyclopts import MissingArgumentError, UnusedCliTokensError
+
+    names, apps, _ = app.parse_commands(arguments)
+    command = " ".join((app.name[0], *names))
+    if isinstance(error, UnusedCliTokensError):
+        words = [argument for argument in apps[-1].assemble_argument_collection() if argument.index is not None]
+        known = " ".join(argument.names[0] for argument in words) or "only options"
+        advice = " before its options" if any(argument.token_count()[1] for argument in words) else ""
+        return f"unexpected: {' '.join(map(repr, error.unused_tokens or []))}; `{command}` takes {known}{advice}"
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        name = error.argument.names[0]
+        is_typed = any(word.partition("=")[0] == name for word in arguments)
+        return f"{name} {'has no value' if is_typed else 'is missing'}; see `{command} --help`"
+    return str(getattr(error, "summary", error))
 
 
 def in_options(message: str, options: Options) -> str:
@@ -73,12 +116,17 @@ def in_options(message: str, options: Options) -> str:
     """
     for name, option in options.option_of.items():
         message = re.sub(rf"(?<![\w./'\"=-]){name}=({_VALUE})", _assignment(option, options), message)
+        message = re.sub(rf"(?<![\w./'\"=-]){name}\[(\d+)\]", _item(option, options), message)
         if "_" in name:  # a single word is more likely to be English than an argument
             message = re.sub(rf"(?<![\w./'\"=-]){name}(?![\w/'\"=-]|\.\w)", option, message)
     message = _without_hints(message)
     if any(re.search(rf"(?<!\S){option}(?![\w-])", message) for option, _ in options.typed):
-        return message
-    return _blaming(message, options.typed)
+        return _without_echo(message, options.typed)
+    return _without_echo(_blaming(message, options.typed), options.typed)
+
+
+def _is_option(name: str) -> bool:
+    return name.startswith("--")
 
 
 def _typed(words: list[str], counts: dict[str, tuple[int, bool]]) -> Iterable[tuple[str, str]]:
@@ -111,6 +159,30 @@ def _assignment(option: str, options: Options) -> Callable[[re.Match[str]], str]
         return f"{option} {value or repr(value)}"
 
     return replaced
+
+
+def _item(option: str, options: Options) -> Callable[[re.Match[str]], str]:
+    def replaced(match: re.Match[str]) -> str:
+        values = options.values_of(option)
+        return f"{option} {values[int(match[1])]}" if int(match[1]) < len(values) else match[0]
+
+    return replaced
+
+
+def _without_echo(message: str, typed: list[tuple[str, str]]) -> str:
+    """Name a value once, where a message repeats it after the option, as in "--model x: 'x' is not ..."."""
+    for option, value in typed:
+        for shown in dict.fromkeys((value, str(Path(value)))):
+            start = f"{option} {shown}: "
+            if value and message.startswith(start):
+                again = rf"(?:(?:the [a-z]+ )?(?:{re.escape(repr(shown))}|{re.escape(shown)})(?=[: ]))"
+                return f"{start[:-2]}{rest}" if (rest := _after(again, message[len(start) :])) else message
+    return message
+
+
+def _after(pattern: str, text: str) -> str | None:
+    found = re.match(pattern, text)
+    return None if found is None else text[found.end() :]
 
 
 def _without_hints(message: str) -> str:

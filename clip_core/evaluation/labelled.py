@@ -180,8 +180,8 @@ def _from_folder(folder: Path, label_of: dict[str, str]) -> FolderPairs:
             pairs.append(Pair(str(image), image, (label,)))
     if without:
         raise ValueError(
-            f"{folder}: images outside any class folder: {_listed(without)}; move them into one, or give a JSON file "
-            "from file name to label"
+            f"{folder}: images outside any class folder: {_listed(without)}; move them into one, or pass labels=... "
+            "with the label of each file name"
         )
     return FolderPairs(pairs)
 

@@ -29,3 +29,13 @@ def printable(value: object, most: int = LONGEST_REASON) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def reason_of(error: OSError) -> str:
+    """Return the reason of an error of the operating system, such as "permission denied", without number and file.
+
+    Args:
+        error: the error.
+    """
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if reason[:2].isupper() else f"{reason[:1].lower()}{reason[1:]}"

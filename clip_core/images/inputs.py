@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from clip_core.hub.pointers import LFS_ADVICE, is_lfs_pointer
-from clip_core.hub.printing import SHOWN_CHARACTERS, shortened
+from clip_core.hub.printing import SHOWN_CHARACTERS, reason_of, shortened
 from clip_core.images.depth import is_deep, scaling_to_bytes
 from clip_core.processing.batch import framework_of, to_numpy
 from clip_core.processing.frameworks import by_package
@@ -49,7 +49,7 @@ def find_images(pattern: str) -> list[Path]:
     try:
         return _found(Path(pattern).expanduser(), pattern)
     except OSError as error:
-        raise ImageFileError(f"{pattern}: {error.strerror or error}") from error
+        raise ImageFileError(f"{pattern}: {reason_of(error)}") from error
 
 
 def _found(path: Path, pattern: str) -> list[Path]:
@@ -110,6 +110,10 @@ def decoding_errors_named(name: str, content: Path | bytes = b"") -> Iterator[No
         raise ImageFileError(
             f"{name}: too large. {error} If you trust the file, raise PIL.Image.MAX_IMAGE_PIXELS"
         ) from error
+    except OSError as error:
+        # Pillow's own have no number.
+        reason = f"damaged image ({error})" if error.errno is None else reason_of(error)
+        raise ImageFileError(f"{name}: {reason}") from error
     except Exception as error:  # Pillow's decoders may raise anything on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageFileError(f"{name}: damaged image ({reason})") from error

@@ -61,6 +61,7 @@ FORMATS = [
         TENSORFLOW,
         "transformers up to 4.57 (TensorFlow)",
         index_name=tf_h5.name_in_index,
+        dtypes=tuple(dtype.name for dtype in tf_h5.DTYPES),
     ),
     Format(
         "flax",

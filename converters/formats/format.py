@@ -32,6 +32,7 @@ class Format:
         sharded: True if those libraries can read a checkpoint in several files.
         written: False for a legacy format that is only read.
         index_name: converts the name of a tensor in the file to its name in the index.
+        dtypes: the names of the dtypes that a file can store; None for all that weights have.
         metadata: returns the metadata of a file, where transformers expects the key `format`; None if the format has no
             metadata.
     """
@@ -47,6 +48,7 @@ class Format:
     sharded: bool = True
     written: bool = True
     index_name: Callable[[str], str] = str
+    dtypes: tuple[str, ...] | None = None
     metadata: Callable[[Path], Mapping[str, str]] | None = None
 
     @property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
+import re
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -10,6 +12,7 @@ from clip_core.configuration.arguments import check_integers
 
 # Errors of these codes are the caller's fault; OpenAI's clients retry all others.
 _OF_THE_CALLER = range(400, 500)
+_NAME = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?")  # of a host
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,9 @@ class ServerSettings:
                 f"max_inputs={self.max_inputs} is more than max_queue={self.max_queue}: such a request would always "
                 "be refused; raise max_queue or lower max_inputs"
             )
+        for host in self.image_hosts:
+            if not _is_host(host):
+                raise ValueError(f"image_hosts={host!r} is not a host; give a name such as images.example.com")
         for name in ("max_wait", "timeout"):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < math.inf:
@@ -73,6 +79,16 @@ class ServerSettings:
         if self.api_key is not None:
             shown["api_key"] = "***"
         return f"ServerSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+def _is_host(text: str) -> bool:
+    """Return True for the host of a URL alone: a name or an address, without a scheme, a port or a path."""
+    if _NAME.fullmatch(text):
+        return True
+    try:
+        return bool(ipaddress.ip_address(text))
+    except ValueError:
+        return False
 
 
 class RequestError(Exception):

@@ -1,0 +1,129 @@
+"""Messages of all commands on bad input: one line that names what was typed, once, and nothing of Python or C."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clip_core.cli import app
+from support.messages import mentions
+from support.search import save_image, stand_in
+
+MODEL = Path(__file__).parents[3] / "examples" / "shapes" / "checkpoint"
+PICTURES = MODEL.parent / "pictures"
+IMAGE = PICTURES / "a-green-cross.png"
+CONVERT = ("convert", MODEL, "out", "--to")
+CLASSIFY = ("classify", IMAGE, "--labels", "a", "b", "--model", MODEL)
+EXPLAIN = ("explain", IMAGE, "a cross", "--model", MODEL)
+TRAIN = ("train", "--data", "photos", "--model", MODEL / "config.json")
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """A folder with a file and a folder of images in it."""
+    monkeypatch.chdir(tmp_path)
+    Path("file.txt").write_text("x\n")
+    save_image(tmp_path / "photos/red.png", (255, 0, 0))
+    return tmp_path
+
+
+@pytest.fixture
+def refused(run):
+    def call(*words):
+        code, out, err = run(*words)
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert not mentions(err, "Errno"), err
+        return err.removeprefix("clip-zoo: ").rstrip("\n")
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [
+        ((*CONVERT, "tf"), "--dtype", "bfloat16"),
+        (EXPLAIN, "--output-dir", "file.txt"),
+        (EXPLAIN, "--output-dir", "file.txt/inside"),
+        (CLASSIFY, "--backend", "nope"),
+        (CLASSIFY, "--label-cache", "file.txt"),
+        (("verify", MODEL), "--against", "nope"),
+        (TRAIN, "--checkpoint-dir", "file.txt"),
+        (("index", "photos"), "--out", "file.txt"),
+        (("serve", "--model", MODEL), "--image-host", "https://example.com/"),
+        (("serve", "--model", MODEL), "--image-host", "example.com:80"),
+        (("serve", "--model", MODEL), "--image-host", "example.com/images"),
+    ],
+)
+def test_the_option_comes_first_and_its_value_once(refused, place, command, option, value):
+    before = sorted(place.rglob("*"))
+    line = refused(*command, option, value)
+    assert line.startswith(f"{option} {value}"), line
+    assert line.replace(f"{option} {value}", "").count(f"{value} ") == 0, line
+    assert line.count(f"'{value}'") == 0, line
+    assert sorted(place.rglob("*")) == before
+
+
+@pytest.fixture
+def index(run):
+    from clip_core.tasks.search import ImageIndex
+
+    with stand_in():
+        with ImageIndex("i", model="colours", create=True) as made:
+            made.add(["photos"])
+        yield "i"
+
+
+def test_images_to_search_for_are_named_by_their_option(refused, index):
+    for value in ("file.txt", "gone.png", "photos"):
+        line = refused("search", index, "--image", "photos/red.png", value)
+        assert line.startswith(f"--image {value}"), line
+        assert line.count(value) == 1, line
+
+
+def test_a_condition_is_named_once(refused, index):
+    assert refused("search", index, "red", "--where", "foo").count("foo ") == 1
+
+
+def test_a_search_without_a_query_is_told_before_the_index_is_opened(refused):
+    assert mentions(refused("search", "nowhere"), "TEXT", "--image")
+
+
+def test_evaluate_tells_the_option_that_labels_images(refused):
+    for task in ("zero-shot", "probe"):
+        line = refused("evaluate", task, "--data", "photos", "--model", MODEL)
+        assert mentions(line, "--data photos", "--labels-file"), line
+
+
+def commands():
+    words = [[name] for name in app if not name.startswith("-") and name != "evaluate"]
+    return [*words, *(["evaluate", name] for name in app["evaluate"] if not name.startswith("-"))]
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_an_unexpected_word_is_named_with_what_the_command_takes(refused, words):
+    known = app.parse_commands(words)[1][-1].assemble_argument_collection()
+    positional = [argument.names[0] for argument in known if argument.index is not None]
+    options = [argument for argument in known if argument.names[0].startswith("--")]
+    # Of the others, one that takes no more than its own value, or no value at all, is the last before the words.
+    last = min(
+        options, key=lambda argument: (argument.token_count() not in {(1, False), (0, False)}, argument.required)
+    )
+    given = [word for one in options if one.required for word in (one.names[0], "1")]
+    given += [last.names[0], *["1"] * last.token_count()[0]]
+    line = refused(*words, *("a" for _ in positional), *given, "one", "two")
+    assert mentions(line, "'two'", f"clip-zoo {' '.join(words)}", *positional), line
+
+
+def test_a_missing_option_and_a_missing_value_are_told_apart(refused):
+    assert refused("index", "photos") != refused("index", "photos", "--out")
+    for typed in ([], ["--out"]):
+        line = refused("index", "photos", *typed)
+        assert line.startswith("--out "), line
+
+
+def test_a_checkpoint_in_a_dtype_that_the_format_lacks(refused, run, place):
+    assert run("convert", MODEL, "half", "--to", "safetensors", "--dtype", "bfloat16")[0] == 0
+    line = refused("convert", "half", "out", "--to", "tf")
+    assert mentions(line, "--to tf", "--dtype", "bfloat16", "float32", "half"), line
+    assert not (place / "out").exists()
