@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import Integer, images_of, texts_of
+from clip_core.commands.options import Dtype, Integer, images_of, texts_of
 from clip_core.commands.streams import is_lost
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub.printing import printable
@@ -56,7 +56,7 @@ def classify(
     model: str = DEFAULT_MODEL,
     backend: str | None = None,
     device: str | None = None,
-    dtype: str | None = None,
+    dtype: Dtype = None,
     batch_size: Integer = 32,
     top_k: Integer = 5,
     label_cache: Path | None = None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import Integer, images_of, texts_of
+from clip_core.commands.options import Dtype, Integer, images_of, texts_of
 from clip_core.configuration.arguments import MOST_WORKERS, check_integers
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class ModelOptions:
     model: str = DEFAULT_MODEL
     backend: str | None = None
     device: str | None = None
-    dtype: str | None = None
+    dtype: Dtype = None
     batch_size: Integer = 64
     workers: Integer = 2
 

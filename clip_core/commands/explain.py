@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from clip_core.commands.classify import DEFAULT_MODEL
-from clip_core.commands.options import Integer, images_of, texts_of
+from clip_core.commands.options import Dtype, Integer, images_of, texts_of
 from clip_core.commands.streams import is_lost
-from clip_core.hub.files import check_folder
+from clip_core.hub.files import check_folder, check_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ def explain(
     model: str = DEFAULT_MODEL,
     backend: str | None = None,
     device: str | None = None,
-    dtype: str | None = None,
+    dtype: Dtype = None,
     output_dir: Path | None = None,
     html: Path | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -68,7 +68,8 @@ def explain(
     output_dir
         The folder to write the PNG files to; by default the current one.
     html
-        Write all explanations to this one HTML file instead of PNG files.
+        Write all explanations to this one HTML file instead of PNG files. Missing folders are created, and an earlier
+        page is replaced.
     json
         Print one JSON object per line, with all numbers; PNG files are then written only with --output-dir.
     """
@@ -116,7 +117,7 @@ class _Output:
 
     def __init__(self, method: str, folder: Path | None, html: Path | None, json: bool) -> None:
         if html is not None:
-            _check_html(html)
+            check_page("html", html)
         if folder is not None:
             check_folder("output_dir", folder)
         self.method, self.folder, self.html, self.json = method, folder, html, json
@@ -183,13 +184,6 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:  # longer than a file's name may be
         return False
-
-
-def _check_html(path: Path) -> None:
-    if path.exists():
-        raise FileExistsError(f"--html {path}: the file exists; give another name, or remove it")
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"--html {path}: there is no folder {path.parent}")
 
 
 def _find(patterns: list[str], output: _Output) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import Integer, images_of
+from clip_core.commands.options import Dtype, Integer, images_of
 from clip_core.configuration.arguments import check_integers
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def index(
     model: str | None = None,
     backend: str | None = None,
     device: str | None = None,
-    dtype: str | None = None,
+    dtype: Dtype = None,
     captions: Annotated[bool, Parameter(negative="")] = False,
     batch_size: Integer = 32,
     json: Annotated[bool, Parameter(negative="")] = False,

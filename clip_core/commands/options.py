@@ -26,8 +26,17 @@ def _integer(_: type, tokens: Sequence[Token]) -> int:
         raise ValueError(f'"{typed}" is not an integer') from error
 
 
+def _dtype(_: type, tokens: Sequence[Token]) -> str:
+    """Return the name that all libraries know for a short name of a dtype."""
+    return LONG_DTYPES.get(tokens[0].value, tokens[0].value)
+
+
+LONG_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}  # by their short names, which all options take
+
 INTEGER = Parameter(converter=_integer)
 Integer = Annotated[int, INTEGER]
+DTYPE = Parameter(converter=_dtype)
+Dtype = Annotated[str | None, DTYPE]
 
 
 def note_ignored_revision(source: str, revision: str | None) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import Integer, texts_of
+from clip_core.commands.options import Dtype, Integer, texts_of
 from clip_core.configuration.arguments import check_integers
+from clip_core.hub.files import check_page
 
 if TYPE_CHECKING:
     from clip_core.tasks.search import Hit
@@ -30,7 +31,7 @@ def search(
     model: str | None = None,
     backend: str | None = None,
     device: str | None = None,
-    dtype: str | None = None,
+    dtype: Dtype = None,
     json: Annotated[bool, Parameter(negative="")] = False,
     html: Path | None = None,
     open: Annotated[bool, Parameter(negative="")] = False,  # noqa: A002  the option's name
@@ -62,17 +63,20 @@ def search(
     device
         The device, such as cpu or cuda; by default the best available.
     dtype
-        The dtype of the weights; by default that of the index.
+        The dtype of the weights: float32, float16, bfloat16 or auto; by default that of the index.
     json
         Print one JSON object per line instead of a table.
     html
-        Also write the hits with thumbnails into one HTML file.
+        Also write the hits with thumbnails into one HTML file. Missing folders are created, and an earlier page is
+        replaced.
     open
         Show that page in the browser; without --html it is a temporary file.
     """
     check_integers(top_k=(top_k, 1))
     if not (texts or image or without):
         raise ValueError("there is nothing to search for; give a TEXT or --image")
+    if html is not None:
+        check_page("html", html)
     from clip_core.tasks.search import ImageIndex
 
     with (
@@ -112,8 +116,6 @@ def _write_page(title: str, hits: list[Hit], path: Path | None, *, show: bool) -
         import tempfile
 
         path = Path(tempfile.mkdtemp(prefix="clip-zoo-")) / "search.html"
-    if path.is_dir():
-        raise IsADirectoryError(f"--html {path} is a folder; give a file")
     write_text(path, search_page(title, hits))
     if show:
         import webbrowser

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from clip_core.commands.classify import DEFAULT_MODEL
-from clip_core.commands.options import Integer  # noqa: TC001  cyclopts reads the annotations
+from clip_core.commands.options import Dtype, Integer  # noqa: TC001  cyclopts reads the annotations
 from clip_core.configuration.arguments import check_integers
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def serve(
     model_name: str | None = None,
     backend: str | None = None,
     device: str | None = None,
-    dtype: str | None = None,
+    dtype: Dtype = None,
     host: str = "127.0.0.1",
     port: Integer = 8000,
     api_key: str | None = None,

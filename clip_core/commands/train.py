@@ -8,16 +8,29 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import INTEGER, Integer, check_vocabulary, images_of
+from clip_core.commands.options import INTEGER, LONG_DTYPES, Integer, check_vocabulary, images_of
 from clip_core.configuration.arguments import MOST_WORKERS, check_integers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cyclopts import Token
+
     from clip_core.data import PairLoader
     from clip_core.data.pairs import Pairs
     from clip_core.processing import CLIPProcessor
     from clip_core.training.checkpoints import RunCheckpoint
     from clip_core.training.settings import TrainSettings
     from clip_core.training.step import Trainer
+
+
+def _precision(_: type, tokens: Sequence[Token]) -> str:
+    """Return the short name of a dtype, as settings have it."""
+    typed = tokens[0].value
+    names = {LONG_DTYPES[name]: name for name in ("fp32", "bf16")}
+    if names.get(typed, typed) not in names.values():
+        raise ValueError(f'"{typed}" is not one of {", ".join((*names, *names.values()))}')
+    return names.get(typed, typed)
 
 
 def train(
@@ -33,7 +46,7 @@ def train(
     lr: float = 5e-4,
     warmup: float = 0.05,
     weight_decay: float = 0.2,
-    precision: Literal["fp32", "bf16"] = "fp32",
+    precision: Annotated[Literal["fp32", "bf16"], Parameter(converter=_precision)] = "fp32",
     accum: Integer = 1,
     loss_chunk: Annotated[int | None, INTEGER] = None,
     freeze: Literal["text", "vision", "none"] = "none",
@@ -80,7 +93,7 @@ def train(
     weight_decay
         Weight decay; biases, norms and the temperature have none.
     precision
-        The compute precision. Weights are float32.
+        The dtype of the computation: float32 or bfloat16; or fp32 or bf16 for short. Weights are float32.
     accum
         Number of pieces in which a batch is computed, to save memory; the gradients are those of the whole batch.
     loss_chunk

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
+_PAGES = {".html", ".htm"}
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 LARGEST_JSON = 2**23  # bytes; CLIP's tokenizer.json has 2 MB
@@ -46,10 +47,40 @@ def check_folder(name: str, folder: Path) -> None:
 
     Raises:
         NotADirectoryError: if the folder or one of its parents is a file.
+        PermissionError: if it, or the folder to create it in, is not writable.
     """
-    there = next((place for place in (folder, *folder.parents) if place.exists()), None)
-    if there is not None and not there.is_dir():
-        raise NotADirectoryError(f"{name}={str(folder)!r}: {there} is a file; give a folder")
+    _check_writable(f"{name}={str(folder)!r}", folder)
+
+
+def _check_writable(given: str, folder: Path) -> None:
+    there = next((place for place in (folder, *folder.parents) if place.exists()), Path())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{given}: {there} is a file; give a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"{given}: permission denied to write to {there}; choose another folder")
+
+
+def check_page(name: str, page: Path) -> None:
+    """Check that a page of HTML can be written, before hours of computation.
+
+    All commands follow one rule: missing folders are created, and an earlier page is replaced, but no other file.
+
+    Args:
+        name: the name of the argument that gives it, for the message.
+        page: the file.
+
+    Raises:
+        IsADirectoryError: if it is a folder.
+        FileExistsError: if it is a file that is not called `*.html`.
+        NotADirectoryError: if one of its parents is a file.
+        PermissionError: if its folder is not writable.
+    """
+    given = f"{name}={str(page)!r}"
+    if page.is_dir():
+        raise IsADirectoryError(f"{given} is a folder; give a file")
+    if page.exists() and page.suffix.lower() not in _PAGES:
+        raise FileExistsError(f"{given} exists, and its name does not end in .html; give another name")
+    _check_writable(given, page.parent)
 
 
 def check_no_dangling_link(path: Path) -> None:

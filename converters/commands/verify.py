@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json as json_module
+from pathlib import Path  # noqa: TC003  cyclopts reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+
+from clip_core.commands.options import DTYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,10 +27,10 @@ def verify(
     *,
     against: str | None = None,
     frameworks: str | None = None,
-    dtype: str = "fp32",
+    dtype: Annotated[str, DTYPE] = "float32",
     grad: Annotated[bool, Parameter(negative="")] = False,
     train_step: Annotated[bool, Parameter(negative="")] = False,
-    report: str | None = None,
+    report: Path | None = None,
     all_stages: Annotated[bool, Parameter(name="--all", negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -42,24 +45,26 @@ def verify(
     frameworks
         A comma-separated list of backends, and reference, which is float64 numpy. By default, all that are installed.
     dtype
-        The dtype of weights and computation: fp32, bf16 or fp16.
+        The dtype of weights and computation: float32, bfloat16 or float16; or fp32, bf16 or fp16 for short.
     grad
         Also compare the gradients of every parameter.
     train_step
         Also compare the gradients, and every parameter after one step of AdamW.
     report
-        Write an HTML report to this file, with a plot of the drift from layer to layer.
+        Write an HTML report to this file, with a plot of the drift from layer to layer. Missing folders are
+        created, and an earlier page is replaced.
     all_stages
         Show every stage of every pair, not only the worst of each group.
     json
         Print a JSON object instead of the table.
     """
-    from converters.verification.report import check_report, write_report
+    from clip_core.hub.files import check_page
+    from converters.verification.report import write_report
     from converters.verification.verify import verify as verify_checkpoint
 
     names = None if frameworks is None else [name.strip() for name in frameworks.split(",") if name.strip()]
     if report is not None:
-        check_report(report)
+        check_page("report", report)
     result = verify_checkpoint(
         checkpoint, against=against, frameworks=names, dtype=dtype, gradients=grad, train_step=train_step
     )

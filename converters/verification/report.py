@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clip_core.hub.files import write_text
 from converters.verification.plot import line_plot
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Sequence
 
     from converters.verification.comparison import Comparison
@@ -30,23 +29,9 @@ _PARAMETER_GROUPS = {"gradients", "updated parameters"}
 _WORST = 25  # parameters shown
 
 
-def check_report(path: str | os.PathLike[str]) -> None:
-    """Check that the report can be written, before hours of computation.
-
-    Raises:
-        OSError: the path is a folder, or its parent is not a writable folder.
-    """
-    target = Path(path).expanduser()
-    if target.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the name of a file for the report")
-    there = next(folder for folder in target.absolute().parents if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise PermissionError(f"{path} cannot be written: {there} is not a writable folder")
-
-
 def write_report(result: Verification, path: str | os.PathLike[str]) -> None:
     """Write the report atomically."""
-    write_text(Path(path).expanduser(), render(result))
+    write_text(path, render(result))
 
 
 def render(result: Verification) -> str:

@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from converters.verification.tolerances import Precision
 
 DTYPES: dict[str, Precision] = {
-    "fp32": "float32",
-    "bf16": "bfloat16",
-    "fp16": "float16",
     "float32": "float32",
     "bfloat16": "bfloat16",
     "float16": "float16",
+    "fp32": "float32",
+    "bf16": "bfloat16",
+    "fp16": "float16",
 }
 
 

@@ -90,7 +90,7 @@ def test_a_report_is_written_beside_the_table(run, model, tmp_path):
     [
         (["--frameworks", "torch,caffe"], ["caffe", "reference"]),
         (["--frameworks", "torch"], ["torch", "not enough"]),
-        (["--dtype", "fp8"], ["--dtype", "fp8", "fp32"]),
+        (["--dtype", "fp8"], ["--dtype", "fp8", "float32"]),
         (["--against", "./gone"], ["'./gone'", "does not exist"]),
     ],
 )
@@ -104,8 +104,8 @@ def test_bad_input_gives_one_line_and_exit_code_2(run, model, arguments, named):
 def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(run, model, tmp_path, monkeypatch):
     monkeypatch.setattr("converters.verification.verify.verify", None)
     (tmp_path / "file").write_text("")
-    for target, reason in ((tmp_path, "is a folder"), (tmp_path / "file" / "report.html", "cannot be written")):
+    for target in (tmp_path, tmp_path / "file", tmp_path / "file" / "report.html"):
         code, out, err = run("verify", model, *BOTH, "--report", target)
         assert (code, out) == (2, "")
-        assert err.startswith("clip-zoo: --report ")
-        assert mentions(err, target, reason)
+        assert err.startswith(f"clip-zoo: --report {target}")
+    assert (tmp_path / "file").read_text() == ""

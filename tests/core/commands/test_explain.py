@@ -49,14 +49,13 @@ def test_json_has_every_number_and_writes_no_file(run, here):
     assert list(here.iterdir()) == []
 
 
-def test_html_is_one_file_that_is_not_replaced(run, here):
-    code, _, _ = run("explain", HEARTS, "a <b>heart</b>", *MODEL, "--html", "report.html")
-    assert code == 0
-    assert [path.name for path in here.iterdir()] == ["report.html"]
-    assert "<b>heart" not in (here / "report.html").read_text()
-    code, _, err = run("explain", HEARTS, "a heart", *MODEL, "--html", "report.html")
-    assert code == 2
-    assert mentions(err, "--html", "report.html")
+def test_html_is_one_file_that_replaces_an_earlier_one(run, here):
+    for text in ("a ring", "a <b>heart</b>"):
+        assert run("explain", HEARTS, text, *MODEL, "--html", "new/deep/report.html")[0] == 0
+        assert [path.name for path in here.rglob("*.*")] == ["report.html"]
+    page = (here / "new/deep/report.html").read_text()
+    assert "<b>heart" not in page
+    assert "a ring" not in page
 
 
 def test_one_unreadable_image_does_not_stop_the_others(run, here):

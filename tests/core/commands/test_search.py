@@ -68,10 +68,11 @@ def test_a_table_is_printed_and_says_that_nothing_was_found(run):
 def test_a_page_is_written_and_opened(run, index, monkeypatch):
     opened = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
-    assert run("red", "--html", "page.html")[0] == 0
-    page = (index / "page.html").read_text(encoding="utf-8")
+    assert run("red", "--html", "new/deep/page.html")[0] == 0
+    page = (index / "new/deep/page.html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg;base64,") == 3
     assert opened == []
+    (index / "page.html").write_text("an earlier page")
     run("<b>", "red", "--html", "page.html", "--open")
     assert opened == [(index / "page.html").as_uri()]
     assert "<b>" not in (index / "page.html").read_text(encoding="utf-8")
