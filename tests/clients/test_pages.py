@@ -55,9 +55,10 @@ def test_the_examples_of_bridging_run(place):
     assert again.text_encoder(inputs()["input_ids"]).last_hidden_state.isfinite().all()
 
 
-def test_the_examples_of_migration_run(folder, tmp_path):
-    arguments = transformers.TrainingArguments(str(tmp_path), report_to=[], use_cpu=True)
-    names = run_all(examples("migration.md"), {"folder": folder, "args": arguments, "Trainer": transformers.Trainer})
+def test_the_examples_of_migration_run(folder, tmp_path, monkeypatch):
+    (tmp_path / "clip").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    names = run_all(examples("migration.md"), {})
     assert names["CLIPModel"] is clip_torch.CLIPModel
     scores = names["classify"](image(), candidate_labels=["a cat", "a dog"], hypothesis_template="{}")
     assert {score["label"] for score in scores} == {"a cat", "a dog"}

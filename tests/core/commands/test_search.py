@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import webbrowser
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +12,7 @@ from clip_core.cli import main
 from clip_core.tasks.search import ImageIndex
 from support.search import OTHER, save_image, stand_in
 
+DOCUMENT = (Path(__file__).parents[3] / "docs/search.md").read_text(encoding="utf-8")
 COLOURS = {"red": (255, 0, 0), "purple": (200, 0, 200), "blue": (0, 0, 255)}
 
 
@@ -76,6 +80,27 @@ def test_a_page_is_written_and_opened(run, index, monkeypatch):
     run("<b>", "red", "--html", "page.html", "--open")
     assert opened == [(index / "page.html").as_uri()]
     assert "<b>" not in (index / "page.html").read_text(encoding="utf-8")
+
+
+def test_the_blocks_of_the_documentation_run(index, monkeypatch, capsys):
+    monkeypatch.setattr(webbrowser, "open", lambda _: None)
+    save_image(index / "query.jpg", COLOURS["purple"])
+    (index / "photos/red.txt").write_text("a red wall")
+    commands, programs = (re.findall(rf"```{kind}\n(.*?)```", DOCUMENT, re.DOTALL) for kind in ("sh", "python"))
+    lines = [shlex.split(line) for line in "".join(commands).splitlines()]
+    assert {line[1] for line in lines} == {"index", "search", "duplicates"}
+    for program, *words in lines:
+        assert program == "clip-zoo"
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert end.value.code == 0, capsys.readouterr().err
+    with ImageIndex("photos-index") as made:
+        assert [hit.caption for hit in made.search(["red"], top_k=1)] == ["a red wall"]
+    assert (index / "page.html").is_file()
+    for name in programs:
+        exec(name, names := {})  # noqa: S102  our own
+    assert len(names["changes"].broken) == 0
+    assert all(hit.path.name in {"red.png", "purple.png", "blue.png"} for hit in names["hits"])
 
 
 @pytest.mark.parametrize(
