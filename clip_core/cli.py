@@ -9,6 +9,7 @@ from typing import Any
 
 from clip_core.commands.interruption import run_interruptibly
 from clip_core.commands.streams import run_program
+from clip_core.commands.watching import Watched, watch
 
 BAD_INPUT = 2  # the conventional exit code for usage errors
 BROKEN_LIBRARY = 3
@@ -19,11 +20,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 on success, 2 on bad input, with a one-line explanation on stderr.
 
     SIGINT and SIGTERM end it with 130 and 143, without a traceback or a file that is half-written. A closed pipe, as in
-    `clip-zoo verify ... | head -1`, changes no exit code.
+    `clip-zoo verify ... | head -1`, changes no exit code. Unless `arguments` are given, the command runs in a process
+    of its own on Linux; if a library crashes it, the exit code is 3, after one line.
 
     Args:
         arguments: the command line; by default `sys.argv[1:]`.
     """
+    watched = watch("clip-zoo", BROKEN_LIBRARY) if arguments is None else Watched()
+    if watched.code is not None:
+        sys.exit(watched.code)
     typed = sys.argv[1:] if arguments is None else arguments
 
     def one_line(message: Warning | str, *_: object, **__: object) -> str:
@@ -31,7 +36,11 @@ def main(arguments: list[str] | None = None) -> None:
 
     warnings.formatwarning = one_line
     sys.exit(
-        run_interruptibly(lambda: run_program(lambda: _exit_code(typed), "clip-zoo"), until_exit=arguments is None)
+        run_interruptibly(
+            lambda: run_program(lambda: _exit_code(typed), "clip-zoo"),
+            until_exit=arguments is None,
+            on_signal=watched.stop,
+        )
     )
 
 

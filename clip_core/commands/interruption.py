@@ -22,12 +22,16 @@ class _StoppedError(KeyboardInterrupt):
 class _Interruption:
     """The handler of both signals.
 
+    Args:
+        on_signal: called with the first signal.
+
     Attributes:
         received: the first signal, or None.
         is_over: True once the program has returned; from then on, a signal ends the process at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_signal: Callable[[], object]) -> None:
+        self._on_signal = on_signal
         self.received: int | None = None
         self.is_over = False
         self._owner = os.getpid()
@@ -42,6 +46,7 @@ class _Interruption:
             os._exit(128 + number)
         else:
             self.received = number
+            self._on_signal()
             raise _StoppedError
 
     def report(self, unraisable: Any) -> None:
@@ -53,17 +58,20 @@ class _Interruption:
             threading.Timer(_AGAIN, os.kill, (self._owner, number)).start()
 
 
-def run_interruptibly(program: Callable[[], Any], *, until_exit: bool) -> Any:
+def run_interruptibly(
+    program: Callable[[], Any], *, until_exit: bool, on_signal: Callable[[], object] = lambda: None
+) -> Any:
     """Run a program that SIGINT and SIGTERM end with exit codes 130 and 143. A signal that is ignored stays ignored.
 
     Args:
         program: returns the exit code, or raises SystemExit.
         until_exit: keep the handlers afterwards, because the process exits; otherwise, the earlier ones are restored.
+        on_signal: called with the first signal.
 
     Returns:
         The argument for `sys.exit`.
     """
-    handler = _Interruption()
+    handler = _Interruption(on_signal)
     before = {}
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.getsignal(number) for number in _SIGNALS}

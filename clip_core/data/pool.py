@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import traceback
@@ -14,6 +13,7 @@ from threading import Condition, Lock, Semaphore, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from clip_core.data.worker import PROGRAM, WorkerError, receive, send
+from clip_core.hub.printing import signal_name
 from clip_core.processing.forks import PARALLELISM
 
 if TYPE_CHECKING:
@@ -189,14 +189,7 @@ def _reason(process: subprocess.Popen[bytes], error: Exception) -> str:
     if code >= 0:
         return f"the process ended with exit code {code}"
     hint = "; is there enough memory?" if code == -_SIGKILL else ""
-    return f"the process was ended by {_signal_name(-code)}{hint}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    return f"the process was ended by {signal_name(-code)}{hint}"
 
 
 def _started(threads: int | None) -> _Worker:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 SHOWN_CHARACTERS = 80  # of a value in a message
 LONGEST_REASON = 500  # of another error's message
 
@@ -29,6 +31,18 @@ def printable(value: object, most: int = LONGEST_REASON) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal, such as SIGSEGV.
+
+    Args:
+        number: its number.
+    """
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def reason_of(error: OSError) -> str:
