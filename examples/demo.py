@@ -8,59 +8,89 @@ Accuracy is reported for images with a known label, from the labels file or from
 from __future__ import annotations
 
 import argparse
-import json
+import io
 import shlex
-import subprocess
 import sys
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from clip_core import ZeroShotClassifier
 from clip_core.backends import NotInstalledError, backend_names
+from clip_core.cli import main as clip_zoo
 from clip_core.commands.streams import run_program
+from clip_core.data.pool import WorkerFailedError, WorkerPool
 from clip_core.images.inputs import find_images, open_image
 from clip_core.tasks.labels import read_labels
 from converters.commands.verify import verify
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+
 BAD_INPUT = 2
-NOT_INSTALLED = 3  # the exit code of a framework's own process
 
 
-def classify_alone(framework: str, arguments: list[str]) -> list[list[float]] | None:
-    """Classify in a separate process, because some frameworks crash beside others.
+class Request(NamedTuple):
+    """Everything that a framework needs to classify.
+
+    Attributes:
+        framework: the name of the backend.
+        model: a folder or hub id.
+        images: the paths of the images.
+        labels: the labels to choose from.
+        template: a text with {} for the label.
+    """
+
+    framework: str
+    model: str
+    images: list[Path]
+    labels: list[str]
+    template: str
+
+
+def alone(function: Callable[[Any], Any], arguments: list[Any]) -> Iterator[Any]:
+    """Yield a function's values in a separate process, because some frameworks crash beside others.
+
+    The process ends with this one, even if this one is killed.
 
     Args:
-        framework: name of the backend.
-        arguments: arguments of this program.
+        function: the function.
+        arguments: its arguments, one for each call.
 
-    Returns:
-        Probabilities `(images, labels)`; None if the framework is not installed, or if its process failed, which is
-        reported on stderr.
+    Raises:
+        WorkerFailedError: the function raised an error, or its process died.
     """
-    program = [sys.executable, __file__, *arguments, "--only", framework]
-    process = subprocess.run(program, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603  this program
-    if process.returncode == 0:
-        found: list[list[float]] = json.loads(process.stdout.splitlines()[-1])
-        return found
-    if process.returncode != NOT_INSTALLED:
-        print(f"{framework}: the process ended with exit code {process.returncode}", file=sys.stderr)
-    return None
-
-
-def classify(framework: str, model: str, images: list[Path], labels: list[str], template: str) -> int:
-    """Print the probabilities `(images, labels)` as JSON, and return the exit code."""
+    pool = WorkerPool(function, 1, threads=None)
     try:
-        classifier = ZeroShotClassifier.from_pretrained(model, backend=framework)
+        yield from pool.map(arguments, ahead=1)
+    finally:
+        pool.close()
+
+
+def classify(request: Request) -> np.ndarray | None:
+    """Return the probabilities `(images, labels)`; None if the framework is not installed."""
+    try:
+        classifier = ZeroShotClassifier.from_pretrained(request.model, backend=request.framework)
     except NotInstalledError:
-        return NOT_INSTALLED
-    probabilities = classifier([open_image(path) for path in images], labels, templates=[template])
-    print(json.dumps(probabilities.tolist()))
-    return 0
+        return None
+    return classifier([open_image(path) for path in request.images], request.labels, templates=[request.template])
+
+
+def run(words: list[str]) -> tuple[int, str]:
+    """Run a command of clip-zoo, and return its exit code and output."""
+    with redirect_stdout(io.StringIO()) as output:
+        try:
+            clip_zoo(words)
+        except SystemExit as end:
+            code = end.code
+    return (code if isinstance(code, int) else 0), output.getvalue()
 
 
 def show(paths: list[Path], labels: list[str], truths: dict[str, str], found: dict[str, np.ndarray]) -> None:
@@ -103,13 +133,13 @@ def search(framework: str, model: str, pictures: Path, query: str) -> int:
     """
     with tempfile.TemporaryDirectory() as folder:
         index = str(Path(folder) / "index")
-        for words in (
+        commands = [
             ["index", str(pictures), "--out", index, "--model", model, "--backend", framework],
             ["search", index, query, "--top-k", "3", "--backend", framework],
-        ):
-            print(f"\n$ clip-zoo {shlex.join(words)}", flush=True)
-            program = [sys.executable, "-m", "clip_core.cli", *words]
-            if code := subprocess.run(program, check=False).returncode:  # noqa: S603  this program
+        ]
+        for words, (code, output) in zip(commands, alone(run, commands), strict=True):
+            print(f"\n$ clip-zoo {shlex.join(words)}\n{output}", end="", flush=True)
+            if code:
                 return code
     return 0
 
@@ -122,8 +152,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--labels", type=Path, required=True, help="a file of labels to choose from")
     parser.add_argument("--template", default="{}", help="a text with {} for the label")
     parser.add_argument("--query", help="a text to search for; by default the prediction for the first image")
-    parser.add_argument("--only", metavar="BACKEND", help="classify with this backend only, and print JSON")
-    arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
     if not Path(options.model, "config.json").exists() and options.model.startswith((".", "/", "~")):
         print(f"there is no trained checkpoint at {options.model}; give one, and some images:", file=sys.stderr)
@@ -133,12 +161,14 @@ def main(arguments: list[str] | None = None) -> int:
     truths = given.label_of or (read_labels(beside).label_of if beside.exists() else {})
     labels = list(dict.fromkeys(given.names))
     paths = find_images(str(options.pictures))
-    if options.only:
-        return classify(options.only, options.model, paths, labels, options.template)
     found = {}
     for name in backend_names():
-        if (probabilities := classify_alone(name, arguments)) is not None:
-            found[name] = np.array(probabilities)
+        try:
+            (probabilities,) = alone(classify, [Request(name, options.model, paths, labels, options.template)])
+        except WorkerFailedError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+        else:
+            found |= {} if probabilities is None else {name: probabilities}
     if not found:
         print("no framework could classify; install one: pip install 'clip-zoo[torch]'", file=sys.stderr)
         return BAD_INPUT
@@ -151,4 +181,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_program(main, "demo.py"))
+    import demo  # the processes of the frameworks find its functions by this name
+
+    sys.exit(run_program(demo.main, "demo.py"))

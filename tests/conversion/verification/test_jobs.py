@@ -6,7 +6,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from clip_torch import inference
 from clip_torch.backend import backend as torch_backend
 from converters.verification.runs import as_loaded
 from converters.verification.verify import verify
+from support.programs import wait_until
 
 ROOT = Path(__file__).parents[3]
 
@@ -119,7 +119,7 @@ def test_a_framework_does_not_outlive_a_killed_verify(model, plug_in, tmp_path, 
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(ROOT)])}
     verifying = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:
-        _wait_until((tmp_path / "lock.locked").exists)
+        wait_until((tmp_path / "lock.locked").exists)
     finally:
         verifying.kill()
         verifying.wait()
@@ -130,14 +130,7 @@ def test_a_framework_does_not_outlive_a_killed_verify(model, plug_in, tmp_path, 
             return True
         return False
 
-    _wait_until(is_free)
-
-
-def _wait_until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(is_free)
 
 
 def test_a_framework_that_fails_to_import_is_reported_and_not_left_out(model, plug_in, tmp_path):

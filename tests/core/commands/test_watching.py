@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
 from clip_core.cli import BROKEN_LIBRARY
 from support.imports import ROOT
 from support.messages import mentions
+from support.programs import is_alive, wait_until
 from support.search import save_image, stand_in
 
 MODEL = ROOT / "examples" / "shapes" / "checkpoint"
@@ -65,20 +64,6 @@ def start(tmp_path, monkeypatch):
     for process in started:
         process.kill()
         process.communicate()
-
-
-def wait_until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_a_crash_of_the_framework_is_one_line_for_every_command(start, tmp_path):

@@ -16,6 +16,7 @@ import pytest
 from clip_core.data import PairLoader, RandomCrop, RandomResizedCrop, open_pairs
 from clip_core.data.batches import BrokenSamplesError
 from support.messages import mentions, naming
+from support.programs import is_alive
 from support.training_data import LENGTH, assert_same, keys, make_processor, picture_bytes, taken, write_folder
 
 
@@ -375,11 +376,3 @@ def test_workers_do_not_import_the_main_script_load_no_framework_and_die_with_th
     while any(is_alive(pid) for pid in workers):
         assert time.monotonic() < end, "a worker outlived its parent"
         time.sleep(0.05)
-
-
-def is_alive(pid):
-    """Return True if a process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
