@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import warnings
 from contextlib import nullcontext
 from itertools import takewhile
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import clip_core
+from clip_core.hub.files import scratch_folder
 from clip_torch.model import CLIPModel
 from clip_torch.text import CLIPTextModel, CLIPTextModelWithProjection
 from clip_torch.vision import CLIPForImageClassification, CLIPVisionModel, CLIPVisionModelWithProjection
@@ -282,7 +282,7 @@ def _with_handles(target: Any, source: Any) -> Any:
 
 def _through_files(thing: Any, target_class: Any, **settings: Any) -> Any:
     """Return an object of another class, read from the files that this object writes."""
-    with tempfile.TemporaryDirectory(prefix="clip-zoo-bridge-") as folder:
+    with scratch_folder("clip-zoo-bridge-") as folder:
         thing.save_pretrained(folder)
         copy = target_class.from_pretrained(folder, **settings)
     if hasattr(thing, "name_or_path"):

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from clip_core.commands.classify import DEFAULT_MODEL
 from clip_core.commands.options import Dtype, Integer  # noqa: TC001  cyclopts reads the annotations
 from clip_core.configuration.arguments import check_integers
+from clip_core.hub.printing import reason_of
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -143,7 +144,7 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise OSError(f"--host {host} --port {port}: cannot listen there: {error.strerror or error}") from error
+        raise OSError(f"--host {host} --port {port}: cannot listen there: {reason_of(error)}") from error
 
 
 def _note(listener: socket.socket, settings: ServerSettings) -> None:

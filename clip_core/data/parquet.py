@@ -104,6 +104,8 @@ def _opened(path: Path) -> Any:
         return parquet.ParquetFile(path)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file") from error
+    except PermissionError as error:
+        raise ValueError(f"{path}: permission denied") from error
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
         check_not_lfs_pointer(path)
         raise ValueError(f"{path}: not a readable Parquet file, or truncated ({error})") from error

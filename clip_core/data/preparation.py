@@ -13,6 +13,7 @@ from PIL import Image
 
 from clip_core.configuration.arguments import check_integers
 from clip_core.data.pairs import Broken
+from clip_core.hub.printing import reason_of
 from clip_core.images.depth import is_deep, warn_of_clipping
 from clip_core.images.inputs import decode_image, load_image
 from clip_core.images.transforms import infer_channel_format, to_channels_last
@@ -231,17 +232,19 @@ def captions_of(pair: Pair) -> tuple[str, ...]:
         pair: the pair.
 
     Raises:
-        ValueError: if the file is empty or not UTF-8.
-        OSError: if the file cannot be read.
+        ValueError: if the file cannot be read, is empty or not UTF-8.
     """
     if not isinstance(pair.captions, Path):
         return pair.captions
+    name = pair.captions.name
     try:
         caption = pair.captions.read_text(encoding="utf-8-sig").strip()
     except UnicodeDecodeError as error:
-        raise ValueError(f"the caption in {pair.captions.name} is not UTF-8 ({error})") from error
+        raise ValueError(f"the caption in {name} is not UTF-8 ({error})") from error
+    except OSError as error:
+        raise ValueError(f"the caption in {name} cannot be read: {reason_of(error)}") from error
     if not caption:
-        raise ValueError(f"the caption in {pair.captions.name} is empty")
+        raise ValueError(f"the caption in {name} is empty")
     return (caption,)
 
 

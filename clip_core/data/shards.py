@@ -19,6 +19,7 @@ from clip_core.data.pairs import Broken, Pair, StreamedPairs, make_pair
 from clip_core.data.tables import CAPTION_COLUMNS
 from clip_core.hub.files import read_json
 from clip_core.hub.pointers import check_not_lfs_pointer
+from clip_core.hub.printing import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -127,6 +128,8 @@ def _opened(path: Path) -> tarfile.TarFile:
         return tarfile.open(path)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file") from error
+    except (PermissionError, IsADirectoryError) as error:
+        raise ValueError(f"{path}: {reason_of(error)}") from error
     except _UNREADABLE as error:
         check_not_lfs_pointer(path)
         reason = str(error).partition(":\n")[0]  # before the messages of each compression

@@ -8,13 +8,14 @@ import io
 import json
 import os
 import re
+import tempfile
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip_core.hub.pointers import check_not_lfs_pointer
-from clip_core.hub.printing import printable
+from clip_core.hub.printing import printable, reason_of
 from clip_core.hub.switching import flush_to_disk, switch, temporary_folder
 
 if TYPE_CHECKING:
@@ -100,19 +101,52 @@ def check_no_dangling_link(path: Path) -> None:
 
 
 @contextmanager
-def _telling_of_a_full_disk(path: Path) -> Iterator[None]:
-    """Name the folder, and the state of its files, in an error about a full disk."""
+def telling_of_a_full_disk(path: Path) -> Iterator[None]:
+    """Name the file or folder that the block writes, and what to do, in an error about a full disk.
+
+    Args:
+        path: the file or folder.
+
+    Raises:
+        OSError: if the disk is full.
+    """
     try:
         yield
     except OSError as error:
-        # h5py states the number in its message only.
+        # h5py states the number in its message only, and numpy states none.
         found = re.search(r"errno = (\d+)", str(error))
-        number = error.errno or (int(found[1]) if found else 0)
+        is_cut = re.fullmatch(r"\d+ requested and \d+ written", str(error)) is not None
+        number = error.errno or (int(found[1]) if found else errno.ENOSPC if is_cut else 0)
         if number not in _FULL_DISK:
             raise
         raise OSError(
             number, f"{os.strerror(number)}; free some space, or choose another disk. Nothing was changed", str(path)
         ) from error
+
+
+@contextmanager
+def scratch_folder(prefix: str) -> Iterator[Path]:
+    """Yield a folder for temporary files, and delete it.
+
+    Args:
+        prefix: the beginning of its name.
+
+    Raises:
+        FileNotFoundError: if there is no folder that temporary files can be written to.
+        OSError: if its disk is full.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=prefix)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{reason_of(error)}; set TMPDIR to a folder with free space") from error
+    with folder as path:
+        try:
+            yield Path(path)
+        except OSError as error:
+            if error.errno not in _FULL_DISK or not str(error.filename).startswith(path):
+                raise
+            advice = "free some space, or set TMPDIR to a folder on another disk"
+            raise OSError(error.errno, f"{os.strerror(error.errno)}; {advice}", str(Path(path).parent)) from error
 
 
 @contextmanager
@@ -139,7 +173,7 @@ def staged(folder: str | os.PathLike[str], *, replaces: re.Pattern[str] | None =
         raise NotADirectoryError(f"{folder} is a file; give a folder to save into")
     check_no_dangling_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with _telling_of_a_full_disk(folder), temporary_folder(folder) as staging:
+    with telling_of_a_full_disk(folder), temporary_folder(folder) as staging:
         yield staging
         switch(folder, staging, replaces)
 
@@ -170,7 +204,7 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     if path.exists():
         raise FileExistsError(f"{path} already exists")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _telling_of_a_full_disk(path), temporary_folder(path.parent) as staging:
+    with telling_of_a_full_disk(path), temporary_folder(path.parent) as staging:
         made = staging / path.name  # a subfolder, because the staging folder itself is private to its owner
         made.mkdir()
         yield made

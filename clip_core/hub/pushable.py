@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clip_core.hub.files import scratch_folder
 from clip_core.hub.options import adopt_old_token
 from clip_core.hub.repository import upload_folder
 
@@ -31,7 +31,7 @@ def push(saveable: Any, repo_id: str, kwargs: dict[str, Any], **saving: Any) -> 
             "push_to_hub does not take use_temp_dir=False; save_pretrained(folder, push_to_hub=True) keeps the folder"
         )
     options = _checked(kwargs, "push_to_hub")
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder("clip-zoo-upload-") as folder:
         saveable.save_pretrained(folder, **saving)
         return upload_folder(folder, repo_id, **options)
 

@@ -56,6 +56,7 @@ def _found(path: Path, pattern: str) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
+        next(path.iterdir(), None)  # raises an error where rglob finds nothing, in a folder that cannot be read
         found = _image_files(path.rglob("*"))
         if not found:
             raise ImageFileError(f"{pattern}: the folder contains no images")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clip_core.hub.files import telling_of_a_full_disk
 from converters.inspection.values import largest_value
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class StoredRun:
         for stage in _in_order(arrays):
             array = np.asarray(arrays[stage])
             self._files[stage] = folder / f"{len(self._files)}.npy"
-            np.save(self._files[stage], array, allow_pickle=False)
+            with telling_of_a_full_disk(self._files[stage]):
+                np.save(self._files[stage], array, allow_pickle=False)
             self.largest[stage] = largest_value(array)
         self.stages = list(self._files)
 

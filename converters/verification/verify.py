@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import os
 import platform
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from clip_core.backends import BrokenLibraryError, NotInstalledError, backend_names
 from clip_core.configuration.arguments import check_texts
 from clip_core.data.pool import WorkerFailedError
+from clip_core.hub.files import scratch_folder
 from converters.checkpoint import open_checkpoint
 from converters.inspection.diff import computing_fields
 from converters.sidecars.description import describe
@@ -97,11 +97,11 @@ def verify(
         versions={"python": platform.python_version()},
     )
     keywords = {"gradients": gradients or train_step, "train_step": train_step, **options}
-    with tempfile.TemporaryDirectory(prefix="clip-zoo-verify-") as folder:
+    with scratch_folder("clip-zoo-verify-") as folder:
         runs: list[list[StoredRun]] = []
         names = [REFERENCE, *backend_names()] if frameworks is None else dict.fromkeys(frameworks)
         for name in tqdm(list(names), desc="Running", unit="framework", disable=None):
-            job = Job(name, subjects, DTYPES[dtype], Path(folder), keywords)
+            job = Job(name, subjects, DTYPES[dtype], folder, keywords)
             try:
                 ran = run_job_alone(job) if own_processes else run_job(job)
             except BrokenLibraryError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from clip_core.hub.printing import reason_of
 from clip_core.images.inputs import decode_image
 from clip_core.tasks.search.rows import IndexedImage
 
@@ -51,7 +52,7 @@ class FileReader:
         try:
             status, content = path.stat(), path.read_bytes()
         except OSError as error:
-            raise ValueError(f"{path}: {error.strerror or error}") from error
+            raise ValueError(f"{path}: {reason_of(error)}") from error
         image = decode_image(content, str(path))
         batch = self.processor(images=[image], **options)
         row = IndexedImage(

@@ -6,7 +6,9 @@ crash a row has its vector, and vectors without rows are overwritten by the next
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sqlite3
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,7 +29,6 @@ from clip_core.tasks.search.vectors import (
 )
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Sequence
 
     from clip_core.tasks.search.filters import Condition
@@ -282,6 +283,8 @@ class SqliteStore:
         try:
             yield
         except sqlite3.OperationalError as error:  # such as a full disk, a locked or a read-only file
+            if self.path.exists() and not os.access(self.path, os.R_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path)) from error
             raise OSError(f"{self.path}: {error}") from error
         except sqlite3.Error as error:
             raise ValueError(f"{self.path} is damaged ({error}); delete the folder and index again") from error

@@ -88,8 +88,19 @@ def make_plan(store: SqliteStore, sources: Sequence[str | os.PathLike[str]], *, 
                 seen.add(key)
                 row = known.get(key) if is_folder else next(iter(store.rows(key, key + b"\0")), None)
                 _sort(plan, image, row, captions=captions)
-        plan.gone += [key for key in known if key not in seen]
+        plan.gone += [key for key in known if key not in seen and _is_gone(key)]
     return plan
+
+
+def _is_gone(path: bytes) -> bool:
+    """Return False for a file in a subfolder that may not be read, which is not found but still there."""
+    try:
+        os.stat(path)  # noqa: PTH116  of bytes
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _sort(plan: UpdatePlan, path: Path, row: IndexedImage | None, *, captions: bool) -> None:

@@ -11,6 +11,7 @@ import pytest
 from converters.verification import verify as proof
 from support.checkpoints import save_checkpoint
 from support.configs import tiny_config
+from support.limits import largest_file
 from support.messages import mentions
 
 BOTH = ["--frameworks", "reference,torch"]
@@ -109,3 +110,23 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(run, mo
         assert (code, out) == (2, "")
         assert err.startswith(f"clip-zoo: --report {target}")
     assert (tmp_path / "file").read_text() == ""
+
+
+def test_a_full_disk_of_temporary_files_is_told_with_their_folder(run, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with largest_file(4096):
+        code, out, err = run("verify", model, "--frameworks", "reference", "--against", model)
+    assert (code, out) == (2, "")
+    (line,) = [line for line in err.splitlines() if line.startswith("clip-zoo: ")]
+    assert mentions(line, tmp_path, "TMPDIR")
+    assert not mentions(line, "requested")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_temporary_files_that_does_not_exist(run, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: [str(tmp_path / "gone")])
+    monkeypatch.setattr("tempfile.tempdir", None)
+    code, out, err = run("verify", model, *BOTH)
+    assert (code, out) == (2, "")
+    assert mentions(err, "TMPDIR", str(tmp_path / "gone"))
