@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.tolerances import PROBABILITIES
+from support.tolerances import HALF_PRECISION_PROBABILITIES
 from support.training_data import picture_bytes
 
 ROOT = Path(__file__).parents[1]
@@ -58,4 +58,5 @@ def test_the_block_on_encoding_texts_runs():
 def test_the_blocks_of_the_readme_run_and_agree():
     found = [names["probabilities"] for names in run_blocks("README.md") if "probabilities" in names]
     assert len(found) == 3
-    assert all(abs(float(one[0, 0]) - float(found[0][0, 0])) < PROBABILITIES for one in found)
+    # The checkpoint is in float16: as in transformers, Flax keeps this, and the others load float32.
+    assert all(abs(float(one[0, 0]) - float(found[0][0, 0])) < HALF_PRECISION_PROBABILITIES for one in found)

@@ -257,11 +257,11 @@ def test_a_label_that_is_too_long_is_told_in_one_line(run, cat, model):
 @pytest.mark.parametrize(
     ("option", "value", "named"),
     [
-        ("--backend", "mxnet", ["--backend", "'mxnet'", "torch"]),
+        ("--backend", "mxnet", ["--backend mxnet", "torch"]),
         ("--device", "gpu9", ["--device", "gpu9"]),
         ("--device", "cuda:99", ["--device", "cuda:99"]),
         ("--dtype", "int8", ["--dtype", "int8", "float32"]),
-        ("--template", "a photo", ["'a photo'", "{}"]),
+        ("--template", "a photo", ["--template a photo", "{}"]),
         ("--batch-size", "0", ["--batch-size", 0, 1]),
         ("--top-k", "-1", ["--top-k", -1, 1]),
         ("--batch-size", "many", ["--batch-size", '"many"']),
@@ -360,7 +360,7 @@ def test_an_option_is_blamed_only_for_its_own_value():
 
     typed = ["classify", "--labels", "a", "--dtype", "odd", "--model=gone"]
     assert _naming_the_option("dtype='odd' is not a dtype", typed) == "--dtype odd is not a dtype"
-    assert _naming_the_option("'gone' is neither a folder", typed) == "--model gone: 'gone' is neither a folder"
+    assert _naming_the_option("'gone' is neither a folder", typed) == "--model gone is neither a folder"
     assert _naming_the_option("there is a fault", typed) == "there is a fault"
 
 

@@ -81,7 +81,7 @@ def test_convert_overwrites_only_when_asked(run, source, tmp_path):
         (["--to", "onnx"], ["--to", "onnx", "safetensors", "torch", "tf", "flax"]),
         ([], ["--to"]),
         (["--to", "tf", "--dtype", "int8"], ["--dtype", "int8"]),
-        (["--to", "tf", "--dtype", "bfloat16"], ["bfloat16", "HDF5"]),
+        (["--to", "tf", "--dtype", "bfloat16"], ["--dtype bfloat16", "--to tf", "float32"]),
         (["--to", "tf", "--max-shard-size", "big"], ["--max-shard-size", "big"]),
         (["--to", "openai", "--max-shard-size", "1GB"], ["one file"]),
         (["--to", "openai"], ["OpenAI's code"]),

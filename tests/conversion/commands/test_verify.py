@@ -92,7 +92,7 @@ def test_a_report_is_written_beside_the_table(run, model, tmp_path):
         (["--frameworks", "torch,caffe"], ["caffe", "reference"]),
         (["--frameworks", "torch"], ["torch", "not enough"]),
         (["--dtype", "fp8"], ["--dtype", "fp8", "float32"]),
-        (["--against", "./gone"], ["'./gone'", "does not exist"]),
+        (["--against", "./gone"], ["--against ./gone", "does not exist"]),
     ],
 )
 def test_bad_input_gives_one_line_and_exit_code_2(run, model, arguments, named):

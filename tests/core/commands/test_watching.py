@@ -71,7 +71,9 @@ def test_a_crash_of_the_framework_is_one_line_for_every_command(start, tmp_path)
 
     image = tmp_path / "pictures" / "red" / "red.png"
     save_image(image, (255, 0, 0))
-    image.with_suffix(".txt").write_text("red")
+    save_image(image.with_name("blue.png"), (0, 0, 255))
+    for name in ("red.txt", "blue.txt"):
+        image.with_name(name).write_text(name)
     with stand_in(), ImageIndex(tmp_path / "i", model=str(MODEL), create=True) as made:
         made.add([image.parent])
     commands = [
@@ -80,7 +82,7 @@ def test_a_crash_of_the_framework_is_one_line_for_every_command(start, tmp_path)
         ("index", image.parent, "--out", "new", "--model", MODEL),
         ("search", tmp_path / "i", "red"),
         ("evaluate", "zero-shot", "--data", image.parents[1], "--model", MODEL),
-        ("train", "--data", image.parent, "--model", MODEL, "--checkpoint-dir", "run", "--batch-size", "1"),
+        ("train", "--data", image.parent, "--model", MODEL, "--checkpoint-dir", "run", "--batch-size", "2"),
         ("serve", "--model", MODEL, "--port", "0"),
     ]
     numbers = [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL, *[signal.SIGSEGV] * (len(commands) - 3)]

@@ -137,7 +137,7 @@ def test_labels_by_file_name_go_before_the_folder(pictures):
     known = LabelFile(["hen", "eel"], {"flat.png": "hen", "2.png": "eel"})
     found = labels_in(open_labelled(pictures, labels=known))
     assert found == [("big_cat",), ("big_cat",), ("hen",), ("eel",), ("tin_can",)]
-    with pytest.raises(ValueError, match=naming(pictures, 1, "flat.png", "JSON")):
+    with pytest.raises(ValueError, match=naming(pictures, 1, "flat.png", "labels")):
         open_labelled(pictures)
 
 
