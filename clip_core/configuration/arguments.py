@@ -1,7 +1,8 @@
-"""Checks of arguments that many functions take: integers, and lists of texts. Internal."""
+"""Arguments that many functions take: checks of integers and of lists of texts, and signatures. Internal."""
 
 from __future__ import annotations
 
+import inspect
 import math
 from operator import index
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from clip_core.hub.printing import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 # No count is larger, nor a seed that every framework takes; Python's own functions fail far from the call beyond 2**63.
 LARGEST = 2**32 - 1
@@ -31,15 +32,12 @@ def check_integers(*, optional: bool = False, most: float = LARGEST, **arguments
         ValueError: if one is not; the message names the argument, its value and the integers allowed.
     """
     for name, (value, least) in arguments.items():
-        if not optional or value is not None:
-            _check_integer(name, value, least, most)
-
-
-def _check_integer(name: str, value: Any, least: int, most: float) -> None:
-    if not is_integer(value) or value < least:
-        raise ValueError(f"{name}={value!r}: give an integer of {least} or more")
-    if value > most:
-        raise ValueError(f"{name}={value!r}: give an integer of at most {most}")
+        if optional and value is None:
+            continue
+        if not is_integer(value) or value < least:
+            raise ValueError(f"{name}={value!r}: give an integer of {least} or more")
+        if value > most:
+            raise ValueError(f"{name}={value!r}: give an integer of at most {most}")
 
 
 def is_integer(value: Any) -> TypeGuard[int]:
@@ -94,7 +92,8 @@ def to_int(name: str, number: Any) -> int:
         ValueError: if it is not an integer; 77.0 is one.
     """
     is_whole = isinstance(number, float) and number.is_integer()
-    _check_integer(name, int(number) if is_whole else number, 0, math.inf)
+    argument: dict[str, Any] = {name: (int(number) if is_whole else number, 0)}
+    check_integers(most=math.inf, **argument)
     return int(number)
 
 
@@ -138,6 +137,25 @@ def dict_of(content: dict[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(value, dict | None):
         raise ValueError(f"{name}={shortened(repr(value))} is invalid; it must be a dict")  # noqa: TRY004
     return value or {}
+
+
+def shows_fields(options: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that shows keywords which a method takes as `**options` in the method's signature.
+
+    Args:
+        options: a dataclass; its fields are the keywords.
+    """
+    fields = inspect.signature(options).parameters
+
+    def with_fields(method: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(method)
+        parameters = {name: one for name, one in signature.parameters.items() if one.kind is not one.VAR_KEYWORD}
+        for name, one in fields.items():
+            parameters.setdefault(name, one.replace(kind=one.KEYWORD_ONLY))
+        method.__signature__ = signature.replace(parameters=[*parameters.values()])  # type: ignore[attr-defined]
+        return method
+
+    return with_fields
 
 
 def check_keys(cls: type, keys: Iterable[Any]) -> None:

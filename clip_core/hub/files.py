@@ -19,7 +19,7 @@ from clip_core.hub.printing import printable, reason_of
 from clip_core.hub.switching import flush_to_disk, switch, temporary_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 
 _PAGES = {".html", ".htm"}
@@ -225,8 +225,29 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         text: its content.
     """
     path = Path(path)
-    with staged(path.parent) as staging:
-        (staging / path.name).write_text(text, encoding="utf-8")
+    write_texts(path.parent, {path.name: text})
+
+
+def write_texts(
+    folder: str | os.PathLike[str], texts: Mapping[str, str], replaces: Collection[str] = (), prefix: str = ""
+) -> tuple[str, ...]:
+    """Write several text files (UTF-8) into a folder as one step; see `staged`.
+
+    Args:
+        folder: the folder, created if missing.
+        texts: their contents by name; a name may start with a subfolder.
+        replaces: names of old files to delete unless they are written; see `pattern_of`.
+        prefix: put this before all names.
+
+    Returns:
+        The paths of the files.
+    """
+    old = pattern_of(prefix + name for name in replaces) if replaces else None
+    with staged(folder, replaces=old) as staging:
+        for name, text in texts.items():
+            (staging / (prefix + name)).parent.mkdir(exist_ok=True)
+            (staging / (prefix + name)).write_text(text, encoding="utf-8")
+    return tuple(str(Path(folder) / (prefix + name)) for name in texts)
 
 
 def read_json(path: str | os.PathLike[str], largest: int = LARGEST_JSON) -> Any:

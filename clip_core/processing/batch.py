@@ -6,6 +6,7 @@ The frameworks are those of `clip_core.processing.frameworks`; each is imported 
 from __future__ import annotations
 
 from collections import UserDict
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -62,6 +63,38 @@ def to_lists(value: Any) -> Any:
     if framework_of(value):
         return to_numpy(value).tolist()
     return [to_lists(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def read_columns(encoded_inputs: Any, ids: str = "input_ids") -> tuple[dict[str, Any], bool, TensorType | None]:
+    """Convert an encoding's columns to lists.
+
+    Args:
+        encoded_inputs: the columns of one row or of a batch, as lists or arrays; or a list of rows, each a dict.
+        ids: the name of the column of ids.
+
+    Returns:
+        The columns, each a list of rows; True if the input was a batch; the framework of the ids, if any.
+
+    Raises:
+        ValueError: if there are no ids, or the columns differ in their number of rows.
+    """
+    if isinstance(encoded_inputs, Mapping):
+        columns = dict(encoded_inputs)
+    elif encoded_inputs and all(isinstance(row, Mapping) for row in encoded_inputs):
+        columns = {name: [row[name] for row in encoded_inputs] for name in encoded_inputs[0]}
+    else:
+        raise ValueError("expected a dict of columns or a non-empty list of dicts to pad")
+    if ids not in columns:
+        raise ValueError(f"the columns to pad must include {ids}; found {', '.join(columns) or 'none'}")
+    frameworks = {framework_of(columns[ids]), *map(framework_of, columns[ids][:1])} - {None}
+    columns = {name: to_lists(value) for name, value in columns.items()}
+    is_batch = not columns[ids] or isinstance(columns[ids][0], list)
+    if not is_batch:
+        columns = {name: [value] for name, value in columns.items()}
+    counts = {name: len(value) for name, value in columns.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"the columns differ in their number of rows: {counts}")
+    return columns, is_batch, next(iter(frameworks), None)
 
 
 def to_tensor(value: Any, tensor_type: TensorType) -> Any:

@@ -1,17 +1,23 @@
-"""The result of a tokenizer: ids and masks by name. The fast tokenizer adds each token's position in the text."""
+"""What tokenizers return and take: ids and masks by name, with the positions of tokens; texts and pairs. Internal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from clip_core.processing.batch import BatchFeature, TensorType, check_tensor_type, framework_of, to_lists
+from clip_core.configuration.arguments import shown
+from clip_core.processing.batch import BatchFeature, TensorType, check_tensor_type
 from clip_core.processing.frameworks import NUMPY, by_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    # A text, or its words.
+    Text = str | list[str]
+    Pair = tuple[Text, Text | None]
+
+_LISTS = (list, tuple)
 
 
 class CharSpan(NamedTuple):
@@ -235,33 +241,72 @@ class BatchEncoding(BatchFeature):
         return getattr(row, method)(place, *sequence)
 
 
-def read_columns(encoded_inputs: Any, ids: str = "input_ids") -> tuple[dict[str, Any], bool, TensorType | None]:
-    """Convert an encoding's columns to lists.
+def first_row(columns: dict[str, Any]) -> dict[str, Any]:
+    """Return the first row of columns; `length` remains a list, as in transformers.
 
     Args:
-        encoded_inputs: the columns of one row or of a batch, as lists or arrays; or a list of rows, each a dict.
-        ids: the name of the column of ids.
+        columns: the columns of a batch.
+    """
+    return {name: column if name == "length" else column[0] for name, column in columns.items()}
 
-    Returns:
-        The columns, each a list of rows; True if the input was a batch; the framework of the ids, if any.
+
+def as_pairs(text: Any, text_pair: Any, *, words: bool, allow_surrogates: bool) -> tuple[list[Pair], bool]:
+    """Return the texts of a call as pairs, and True for a batch; with `words`, each text is a list of words."""
+    is_batch = isinstance(text, _LISTS) and (not words or (len(text) > 0 and isinstance(text[0], _LISTS)))
+    if not is_batch:
+        pairs = [(text, text_pair or None)]  # as in transformers, an empty second text counts only in a batch
+    elif not text:
+        raise ValueError("the batch of texts is empty; give at least one text")
+    elif text_pair is None:
+        pairs = []
+        for one in text:
+            is_pair = isinstance(one, _LISTS) and len(one) == 2
+            if is_pair and words:
+                is_pair = isinstance(one[0], _LISTS) and isinstance(one[1], _LISTS)
+            pairs.append(tuple(one) if is_pair else (one, None))
+    elif not isinstance(text_pair, _LISTS):
+        raise TypeError(f"text is a batch, so text_pair must be a batch, too, not {shown(text_pair)}")
+    elif len(text_pair) != len(text):
+        raise ValueError(f"text has {len(text)} texts, but text_pair has {len(text_pair)}")
+    else:
+        pairs = list(zip(text, text_pair, strict=True))
+    _check_texts(pairs, is_batch=is_batch, words=words, allow_surrogates=allow_surrogates)
+    return pairs, is_batch
+
+
+def _check_texts(pairs: list[Pair], *, is_batch: bool, words: bool, allow_surrogates: bool) -> None:
+    unusual: list[str] = []
+    for place, (first, second) in enumerate(pairs):
+        if second is None and not words and isinstance(first, str) and first.isascii():
+            continue  # the usual case, which needs no other check
+        for which, text in enumerate((first,) if second is None else (first, second)):
+            for word in text if words and isinstance(text, _LISTS) else (text,):
+                if not isinstance(word, str) or (words and word is text):
+                    where = f"text {place} of the batch" if is_batch else "the text"
+                    where = f"the second text of {where}" if which else where
+                    wanted = "a list of str (is_split_into_words=True)" if words else "a str"
+                    raise TypeError(f"{where} is {shown(word)}, not {wanted}")
+                if not word.isascii():
+                    unusual.append(word)
+    if unusual and not allow_surrogates:
+        check_surrogates(*unusual)
+
+
+def check_surrogates(*texts: str) -> None:
+    """Check that texts contain no half of a surrogate pair, which cannot be encoded.
+
+    Args:
+        *texts: the texts.
 
     Raises:
-        ValueError: if there are no ids, or the columns differ in their number of rows.
+        ValueError: if one does; the message shows its beginning and the place of the character.
     """
-    if isinstance(encoded_inputs, Mapping):
-        columns = dict(encoded_inputs)
-    elif encoded_inputs and all(isinstance(row, Mapping) for row in encoded_inputs):
-        columns = {name: [row[name] for row in encoded_inputs] for name in encoded_inputs[0]}
-    else:
-        raise ValueError("expected a dict of columns or a non-empty list of dicts to pad")
-    if ids not in columns:
-        raise ValueError(f"the columns to pad must include {ids}; found {', '.join(columns) or 'none'}")
-    frameworks = {framework_of(columns[ids]), *map(framework_of, columns[ids][:1])} - {None}
-    columns = {name: to_lists(value) for name, value in columns.items()}
-    is_batch = not columns[ids] or isinstance(columns[ids][0], list)
-    if not is_batch:
-        columns = {name: [value] for name, value in columns.items()}
-    counts = {name: len(value) for name, value in columns.items()}
-    if len(set(counts.values())) > 1:
-        raise ValueError(f"the columns differ in their number of rows: {counts}")
-    return columns, is_batch, next(iter(frameworks), None)
+    text = ""
+    try:
+        for text in texts:
+            text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the text {text[:40]!r} contains half of a surrogate pair at character {error.start} "
+            f"(U+{ord(text[error.start]):04X}); decode it with errors='replace' first"
+        ) from error

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import regex
 
-from clip_core.tokenization import unicode
-from clip_core.tokenization.calls import shows_options
+from clip_core.configuration.arguments import shows_fields
+from clip_core.tokenization import vocabulary
+from clip_core.tokenization.rows import CallOptions, make_columns
 from clip_core.tokenization.text import AddedTokenFinder
 from clip_core.tokenization.tokenizer import CLIPTokenizerBase
-from clip_core.tokenization.vocabulary import WORDS_AND_SIGNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from clip_core.tokenization.rows import Pair, Text
+    from clip_core.processing.encoding import Pair, Text
     from clip_core.tokenization.vocabulary import StrPath
 
 
@@ -37,9 +37,9 @@ class CLIPTokenizer(CLIPTokenizerBase):
         [49406, 320, 1125, 539, 320, 2368, 49407]
     """
 
-    byte_encoder = unicode.BYTE_TO_CHARACTER
-    byte_decoder = unicode.CHARACTER_TO_BYTE
-    pat = regex.compile(WORDS_AND_SIGNS, regex.IGNORECASE)
+    byte_encoder = vocabulary.BYTE_TO_CHARACTER
+    byte_decoder = vocabulary.CHARACTER_TO_BYTE
+    pat = regex.compile(vocabulary.WORDS_AND_SIGNS, regex.IGNORECASE)
     _overrides = False
 
     def __init__(
@@ -47,10 +47,10 @@ class CLIPTokenizer(CLIPTokenizerBase):
         vocab_file: StrPath | None = None,
         merges_file: StrPath | None = None,
         errors: str = "replace",
-        unk_token: Any = unicode.END_OF_TEXT,
-        bos_token: Any = unicode.START_OF_TEXT,
-        eos_token: Any = unicode.END_OF_TEXT,
-        pad_token: Any = unicode.END_OF_TEXT,
+        unk_token: Any = vocabulary.END_OF_TEXT,
+        bos_token: Any = vocabulary.START_OF_TEXT,
+        eos_token: Any = vocabulary.END_OF_TEXT,
+        pad_token: Any = vocabulary.END_OF_TEXT,
         *,
         tokenizer_file: StrPath | None = None,
         **kwargs: Any,
@@ -67,15 +67,15 @@ class CLIPTokenizer(CLIPTokenizerBase):
         Args:
             token: the word, with each byte written as a character of `byte_encoder`.
         """
-        return " ".join(self._merged([*token[:-1], token[-1] + unicode.END_OF_WORD]))
+        return " ".join(self._merged([*token[:-1], token[-1] + vocabulary.END_OF_WORD]))
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         cls._overrides = any(getattr(cls, step) is not getattr(CLIPTokenizer, step) for step in _STEPS)
         if cls._overrides:
-            cls._ids = cls._ids_by_steps  # type: ignore[assignment, method-assign]
+            cls._columns = cls._columns_by_steps  # type: ignore[assignment, method-assign]
 
-    @shows_options
+    @shows_fields(CallOptions)
     def tokenize(self, text: str, pair: Any = None, add_special_tokens: bool = False, **options: Any) -> Any:
         """Return the tokens of a text, without special tokens. Takes the arguments of `CLIPTokenizerBase.__call__`.
 
@@ -96,22 +96,23 @@ class CLIPTokenizer(CLIPTokenizerBase):
     def _tokenize(self, text: str) -> list[str]:
         """Return the tokens of a text without added tokens."""
         words = self._reader.pieces([text], split_special_tokens=True)
-        return [token for word in words for token in self.bpe(unicode.to_symbols(word)).split(" ")]
+        return [token for word in words for token in self.bpe(vocabulary.to_symbols(word)).split(" ")]
 
-    def _ids_by_steps(self, pairs: Sequence[Pair], split_special_tokens: bool) -> list[list[list[int]]]:
-        """Return the ids of texts by the methods that transformers calls, for a subclass that overrides one."""
-        keywords = {"split_special_tokens": True} if split_special_tokens else {}
+    def _columns_by_steps(self, pairs: Sequence[Pair], asked: CallOptions) -> tuple[dict[str, Any], None]:
+        """Return the columns of texts by the methods that transformers calls, for a subclass that overrides one."""
+        keywords = {"split_special_tokens": True} if asked.split_special_tokens else {}
 
-        def tokens(text: Text) -> Iterator[str]:
+        def ids(text: Text) -> list[int]:
             words = {} if isinstance(text, str) else {"is_split_into_words": True}
-            for part in [text] if isinstance(text, str) else text:
-                yield from self.tokenize(part, **words, **keywords)
+            parts = [text] if isinstance(text, str) else text
+            tokens = [token for part in parts for token in self.tokenize(part, **words, **keywords)]
+            return list(self.convert_tokens_to_ids(tokens))
 
-        return [[self.convert_tokens_to_ids([*tokens(text)]) for text in pair if text is not None] for pair in pairs]
+        return make_columns(self, [[ids(text) for text in pair if text is not None] for pair in pairs], asked), None
 
     def _encode_word(self, word: str) -> list[int]:
-        symbols = unicode.to_symbols(word)
-        tokens = [*symbols[:-1], symbols[-1] + unicode.END_OF_WORD]
+        symbols = vocabulary.to_symbols(word)
+        tokens = [*symbols[:-1], symbols[-1] + vocabulary.END_OF_WORD]
         known = [token if token in self.table.vocab else self.unk_token for token in tokens]
         return [self.table.ids[token] for token in self._merged([token for token in known if token is not None])]
 

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
-from clip_core.processing.encoding import BatchEncoding, read_columns
-from clip_core.tokenization.rows import CallOptions, first_row, make_columns
+from clip_core.configuration.arguments import shows_fields
+from clip_core.processing.batch import read_columns
+from clip_core.processing.encoding import BatchEncoding, first_row
+from clip_core.tokenization.rows import CallOptions, make_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from clip_core.processing.batch import TensorType
     from clip_core.tokenization.rows import Side
 
 
-def shows_options(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Replace `**options` in a method's signature by the keywords that it accepts, those of `CallOptions`."""
-    signature = inspect.signature(method)
-    shown = {name: one for name, one in signature.parameters.items() if one.kind is not one.VAR_KEYWORD}
-    for name, one in inspect.signature(CallOptions).parameters.items():
-        shown.setdefault(name, one.replace(kind=one.KEYWORD_ONLY))
-    method.__signature__ = signature.replace(parameters=[*shown.values()])  # type: ignore[attr-defined]
-    return method
-
-
-@shows_options
+@shows_fields(CallOptions)
 def encode(
     tokenizer: Any,
     text: Any,
@@ -45,7 +36,7 @@ def encode(
     return tokenizer.encode_plus(text, text_pair, return_tensors=return_tensors, **options)["input_ids"]
 
 
-@shows_options
+@shows_fields(CallOptions)
 def encode_plus(tokenizer: Any, text: Any, text_pair: Any = None, **options: Any) -> Any:
     """Call the tokenizer with one text. Takes the arguments of `CLIPTokenizerBase.__call__` and returns the same.
 
@@ -57,7 +48,7 @@ def encode_plus(tokenizer: Any, text: Any, text_pair: Any = None, **options: Any
     return tokenizer(text, text_pair, **options)
 
 
-@shows_options
+@shows_fields(CallOptions)
 def batch_encode_plus(tokenizer: Any, batch_text_or_text_pairs: Any, **options: Any) -> Any:
     """Call the tokenizer with a batch. Takes the arguments of `CLIPTokenizerBase.__call__` and returns the same.
 
@@ -69,14 +60,14 @@ def batch_encode_plus(tokenizer: Any, batch_text_or_text_pairs: Any, **options: 
     return tokenizer(batch_text_or_text_pairs, **options)
 
 
-@shows_options
+@shows_fields(CallOptions)
 def tokenize(tokenizer: Any, text: str, pair: Any = None, add_special_tokens: bool = False, **options: Any) -> Any:
     """Return the tokens of a text, without special tokens. Takes the arguments of `CLIPTokenizerBase.__call__`."""
     ids = tokenizer.encode(text, pair, add_special_tokens, **{"verbose": False, **options})
     return tokenizer.convert_ids_to_tokens(ids)
 
 
-@shows_options
+@shows_fields(CallOptions)
 def prepare_for_model(
     tokenizer: Any,
     ids: Sequence[int],

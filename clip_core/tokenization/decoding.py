@@ -6,7 +6,7 @@ from itertools import chain, groupby, repeat
 from typing import TYPE_CHECKING, Any
 
 from clip_core.processing.batch import to_lists
-from clip_core.tokenization.unicode import END_OF_WORD, to_bytes
+from clip_core.tokenization.vocabulary import END_OF_WORD, to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -74,9 +74,8 @@ def decode(
     tokens = tokenizer.convert_ids_to_tokens(_as_list(token_ids), skip_special_tokens)
     tokens = [token for token in tokens if token is not None]
     write = tokenizer.convert_tokens_to_string
-    if tokenizer.is_fast or spaces_between_special_tokens is None:
-        text: str = write(tokens)
-    else:
+    text: str = write(tokens)
+    if not (tokenizer.is_fast or spaces_between_special_tokens is None):
         # Each added token without a name is decoded on its own, between the other texts.
         added = tokenizer.added_tokens_encoder.keys() - tokenizer.table.named.values()
         texts = (run if are_added else [write(run)] for are_added, run in groupby(tokens, added.__contains__))

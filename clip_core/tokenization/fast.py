@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cached_property
+from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,13 +13,13 @@ import clip_core.processing.forks  # noqa: F401  children of a fork encode in on
 from clip_core.tokenization.rows import ends
 from clip_core.tokenization.text import CLEANING, TextReader, splitter
 from clip_core.tokenization.tokenizer import CLIPTokenizerBase
-from clip_core.tokenization.unicode import END_OF_WORD, to_symbols
-from clip_core.tokenization.vocabulary import TOKENIZER_FILE, WORD_PATTERN, WORDS_AND_SIGNS
+from clip_core.tokenization.vocabulary import END_OF_WORD, TOKENIZER_FILE, WORD_PATTERN, WORDS_AND_SIGNS, to_symbols
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clip_core.tokenization.rows import CallOptions, Pair
+    from clip_core.processing.encoding import Pair
+    from clip_core.tokenization.rows import CallOptions
 
 # Column -> its value for an encoding.
 _COLUMNS: dict[str, Any] = {name: attrgetter(name) for name in ("attention_mask", "special_tokens_mask")}
@@ -97,8 +98,7 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
         # The library stores truncation and padding in its tokenizer. Without them, threads can share the tokenizer.
         rows: list[Any] = engine.encode_batch(inputs, asked.is_split_into_words, asked.add_special_tokens)
         if asked.truncation is not None:
-            limit = asked.max_length or 0
-            rows = [row if len(row) <= limit else self._cut(pair, asked) for pair, row in zip(pairs, rows, strict=True)]
+            self._cut(rows, pairs, asked)
         samples = {}
         if asked.return_overflowing_tokens:
             parts = [(sample, part) for sample, row in enumerate(rows) for part in (row, *row.overflowing)]
@@ -113,12 +113,20 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
             columns[name] = list(map(_COLUMNS[name], rows))
         return columns | samples, rows
 
-    def _cut(self, pair: Pair, asked: CallOptions) -> Any:
-        engine = self.backend_tokenizer
-        encode = partial(engine.encode, is_pretokenized=asked.is_split_into_words, add_special_tokens=False)
-        parts = [encode(text) for text in pair if text is not None]
-        special = engine.num_special_tokens_to_add(len(parts) > 1) if asked.add_special_tokens else 0
-        for part, length in zip(parts, asked.kept([*map(len, parts)], special), strict=True):
-            if length < len(part):
-                part.truncate(length, stride=asked.stride, direction=self.truncation_side)
-        return engine.post_process(*parts, add_special_tokens=asked.add_special_tokens)
+    def _cut(self, rows: list[Any], pairs: Sequence[Pair], asked: CallOptions) -> None:
+        """Replace the rows that are too long."""
+        limit, engine = asked.max_length or 0, self.backend_tokenizer
+        long = [place for place, row in enumerate(rows) if len(row) > limit]
+        if not long:
+            return
+        texts = [text for place in long for text in pairs[place] if text is not None]
+        parts = iter(engine.encode_batch(texts, asked.is_split_into_words, add_special_tokens=False))
+        cut = [[*islice(parts, 1 if pairs[place][1] is None else 2)] for place in long]
+        added = asked.add_special_tokens
+        special = {count: engine.num_special_tokens_to_add(count > 1) if added else 0 for count in (1, 2)}
+        for place, counts in asked.kept(cut, special).items():
+            for part, count in zip(cut[place], counts, strict=True):
+                if count < len(part):
+                    part.truncate(count, stride=asked.stride, direction=self.truncation_side)
+        for place, row in zip(long, cut, strict=True):
+            rows[place] = engine.post_process(*row, add_special_tokens=added)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip_core.configuration.arguments import check_keys
 from clip_core.hub import find_file, require_file
-from clip_core.hub.files import given_path, pattern_of, read_json_object, staged
+from clip_core.hub.files import given_path, read_json_object, write_texts
 from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.printing import printable
 from clip_core.hub.pushable import upload_saved
@@ -18,9 +17,9 @@ from clip_core.tokenization.vocabulary import MERGES_FILE, OPENAI_FILES, TOKENIZ
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from clip_core.hub import HubOptions
-    from clip_core.tokenization.specials import TokenTable
     from clip_core.tokenization.vocabulary import StrPath
 
     Find = Callable[[str], Path | None]
@@ -106,7 +105,10 @@ def save_pretrained(
     table = tokenizer.table
     templates = tokenizer.chat_template
     config = _config(tokenizer) | ({} if save_jinja_files else template_setting(templates))
-    contents = {CONFIG_FILE: _json(config), SPECIAL_TOKENS_FILE: _json(_special_tokens(table))}
+    # Older readers pass a token's dict unchanged to a class without the field `special`.
+    as_dicts = {token.content: as_dict(token, FIELDS[:-1]) for token in table.added.values()}
+    special = table.special_tokens_map(lambda token: as_dicts.get(token, token))
+    contents = {CONFIG_FILE: _json(config), SPECIAL_TOKENS_FILE: _json(special)}
     contents |= template_contents(templates) if save_jinja_files else {}
     if legacy_format is not False:
         added = {token: key for token, key in tokenizer.added_tokens_encoder.items() if token not in table.vocab}
@@ -115,7 +117,7 @@ def save_pretrained(
     if legacy_format is not True and tokenizer.is_fast:
         contents[TOKENIZER_FILE] = tokenizer.backend_tokenizer.to_str(pretty=True)
     # A file of an earlier save that is not overwritten would describe another tokenizer.
-    paths = _write(contents, save_directory, filename_prefix, ALL_FILES)
+    paths = write_texts(save_directory, contents, ALL_FILES, f"{filename_prefix}-" if filename_prefix else "")
     if push_to_hub:
         upload_saved(save_directory, **kwargs)
     return paths
@@ -124,13 +126,7 @@ def save_pretrained(
 def save_vocabulary(tokenizer: Any, save_directory: StrPath, filename_prefix: str | None = None) -> tuple[str, ...]:
     """Write only vocab.json and merges.txt. Takes the arguments of `save_pretrained` and returns the same."""
     contents = vocabulary_contents(tokenizer.table.vocab, tokenizer.table.merges)
-    return _write(contents, save_directory, filename_prefix, (VOCAB_FILE, MERGES_FILE))
-
-
-def _special_tokens(table: TokenTable) -> dict[str, Any]:
-    # Older readers pass a token's dict unchanged to a class without the field `special`.
-    entries = {token.content: as_dict(token, FIELDS[:-1]) for token in table.added.values()}
-    return table.special_tokens_map(lambda token: entries.get(token, token))
+    return write_texts(save_directory, contents, contents, f"{filename_prefix}-" if filename_prefix else "")
 
 
 def _config(tokenizer: Any) -> dict[str, Any]:
@@ -182,15 +178,6 @@ def _saved_arguments(find: Find, given: dict[str, Any]) -> dict[str, Any]:
         added = read_object(ADDED_TOKENS_FILE).items()
         arguments["added_tokens_decoder"] = {key: as_added_token(one, special=one in names) for one, key in added}
     return arguments
-
-
-def _write(contents: dict[str, str], folder: StrPath, prefix: str | None, replaces: tuple[str, ...]) -> tuple[str, ...]:
-    before = f"{prefix}-" if prefix else ""
-    with staged(folder, replaces=pattern_of(before + name for name in replaces)) as staging:
-        for name, text in contents.items():
-            (staging / (before + name)).parent.mkdir(exist_ok=True)
-            (staging / (before + name)).write_text(text, encoding="utf-8")
-    return tuple(str(Path(folder) / (before + name)) for name in contents)
 
 
 def _json(content: dict[str, Any]) -> str:

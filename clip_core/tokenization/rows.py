@@ -8,17 +8,12 @@ from itertools import repeat, starmap
 from operator import mul
 from typing import TYPE_CHECKING, Any, Literal
 
-from clip_core.configuration.arguments import check_integers, shown
-from clip_core.tokenization.unicode import check_surrogates
+from clip_core.configuration.arguments import check_integers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence, Sized
 
     from clip_core.processing.batch import TensorType
-
-    # A text, or its words.
-    Text = str | list[str]
-    Pair = tuple[Text, Text | None]
 
 Side = Literal["left", "right"]
 
@@ -31,8 +26,6 @@ _VALUES: dict[str, Any] = {"padding": tuple(_PADDING), "truncation": tuple(_TRUN
 _VALUES |= {"padding_side": _SIDES, "truncation_side": _SIDES}
 
 NO_MAX_LENGTH = int(1e30)  # as in transformers, where any number above 1e20 counts as no maximum length
-
-_LISTS = (list, tuple)
 
 # Columns -> the methods that make them. A subclass may override these.
 _MAKERS = {"token_type_ids": "create_token_type_ids_from_sequences", "special_tokens_mask": "get_special_tokens_mask"}
@@ -81,8 +74,7 @@ class CallOptions:
             unknown, has = min(given.keys() - cls.__dataclass_fields__), ", ".join(cls.__dataclass_fields__)
             raise TypeError(f"{type(tokenizer).__name__}.{method}() has no keyword {unknown!r}; it has {has}") from None
         if asked.stride or asked.max_length is not None or asked.pad_to_multiple_of is not None:
-            lengths = {name: (getattr(asked, name), 0) for name in ("max_length", "stride", "pad_to_multiple_of")}
-            check_integers(optional=True, most=float("inf"), **lengths)
+            asked._check_lengths()
         asked.padding_side = asked.padding_side or tokenizer.padding_side
         if asked.split_special_tokens is None:
             asked.split_special_tokens = tokenizer.split_special_tokens
@@ -105,12 +97,20 @@ class CallOptions:
             length, multiple = asked.max_length or 0, asked.pad_to_multiple_of or 1
             if asked.truncation is not None and length % multiple:
                 raise ValueError(f"max_length={length} is not a multiple of pad_to_multiple_of={multiple}")
-        columns = {"token_type_ids": asked.return_token_type_ids, "attention_mask": asked.return_attention_mask}
+        names, types, mask = tokenizer.model_input_names, asked.return_token_type_ids, asked.return_attention_mask
+        columns = {"token_type_ids": "token_type_ids" in names if types is None else types}
+        columns |= {"attention_mask": "attention_mask" in names if mask is None else mask}
         columns |= {"special_tokens_mask": asked.return_special_tokens_mask}
         columns |= {"offset_mapping": asked.return_offsets_mapping, "length": asked.return_length}
-        names = tokenizer.model_input_names
-        asked.columns = (*[name for name, value in columns.items() if (name in names if value is None else value)],)
+        asked.columns = (*filter(columns.get, columns),)
         return asked
+
+    def _check_lengths(self) -> None:
+        for name in ("max_length", "stride", "pad_to_multiple_of"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 0):  # other than a plain length
+                argument: Any = {name: (value, 0)}
+                check_integers(most=float("inf"), **argument)
 
     def target(self, rows: Sequence[Any]) -> int:
         """Return the length to pad rows to. Longer rows are not changed."""
@@ -130,33 +130,43 @@ class CallOptions:
                 filling = [values[name]] * (target - len(row))
                 columns[name][place] = row + filling if right else filling + row
 
-    def kept(self, lengths: Sequence[int], special: int) -> list[int]:
-        """Return the number of tokens to keep from each text of a row with that many special tokens."""
-        room, kept = (self.max_length or 0) - special, list(lengths)
-        excess = sum(lengths) - room
-        if room < 0:
-            raise ValueError(f"max_length={self.max_length} leaves no room for the {special} special tokens of a row")
-        if excess <= 0 or room == 0:
-            return kept if excess <= 0 else [0] * len(lengths)
-        if self.truncation == "longest_first":
-            # The longer text of a pair is truncated to the length of the shorter, then both to half.
-            shorter = min(*lengths, room // 2) if len(lengths) > 1 else 0
-            kept = [shorter] * len(lengths)
-            kept[-1 if lengths[-1] >= lengths[0] else 0] = room - shorter
-        else:
-            place = int(self.truncation == "only_second")
-            if place == len(lengths):
-                raise ValueError("truncation='only_second' needs a pair of texts; use True or 'only_first'")
-            kept[place] -= excess
-            if kept[place] <= 0:
-                raise ValueError(
-                    f"truncation={self.truncation!r} cannot reach max_length={self.max_length}: of the text's "
-                    f"{lengths[place]} tokens, {excess} would have to go; use truncation='longest_first'"
-                )
-        for length, before in zip(kept, lengths, strict=True):
-            if length != before and 0 < length <= self.stride:
-                raise ValueError(f"stride={self.stride} must be less than {length}, the number of text tokens in a row")
-        return kept
+    def kept(self, rows: Iterable[Sequence[Sized]], special: Mapping[int, int]) -> dict[int, list[int]]:
+        """Return the number of tokens to keep from each text of the rows that are too long, by the index of the row.
+
+        Args:
+            rows: the one or two texts of each row; the length of a text is its number of tokens.
+            special: the number of special tokens of a row, by its number of texts.
+        """
+        limit, found = self.max_length or 0, dict[int, list[int]]()
+        for place, row in enumerate(rows):
+            lengths, room = [*map(len, row)], limit - special[len(row)]
+            excess = sum(lengths) - room
+            if excess <= 0:
+                continue
+            if room < 0:
+                raise ValueError(f"max_length={limit} leaves no room for the {limit - room} special tokens of a row")
+            kept = found[place] = [0] * len(row)
+            if room > 0 and self.truncation == "longest_first":
+                # The longer text of a pair is truncated to the length of the shorter, then both to half.
+                shorter = min(*lengths, room // 2) if len(row) > 1 else 0
+                kept[:] = [shorter] * len(row)
+                kept[-1 if lengths[-1] >= lengths[0] else 0] = room - shorter
+            elif room > 0:
+                kept[:], cut = lengths, int(self.truncation == "only_second")
+                if cut == len(row):
+                    raise ValueError("truncation='only_second' needs a pair of texts; use True or 'only_first'")
+                kept[cut] -= excess
+                if kept[cut] <= 0:
+                    raise ValueError(
+                        f"truncation={self.truncation!r} cannot reach max_length={limit}: of the text's {lengths[cut]} "
+                        f"tokens, {excess} would have to go; use truncation='longest_first'"
+                    )
+            for left, length in zip(kept, lengths, strict=True):
+                if 0 < left < length and left <= self.stride:
+                    raise ValueError(
+                        f"stride={self.stride} must be less than {left}, the number of text tokens in a row"
+                    )
+        return found
 
 
 def ends(table: Any) -> tuple[int, int]:
@@ -183,34 +193,34 @@ def build_inputs_with_special_tokens(tokenizer: Any, token_ids_0: list[int], tok
 
 
 def _joined(special: tuple[int, ...], rows: list[list[list[int]]]) -> list[list[int]]:
-    bos, eos = special[:1], special[1:]
-    return [
-        [*bos, *texts[0], *eos, *eos, *texts[1], *eos] if len(texts) > 1 else [*bos, *texts[0], *eos] for texts in rows
-    ]
+    bos, eos, joined = special[:1], special[1:], list[list[int]]()
+    for first, *second in rows:
+        row = [*bos, *first, *eos]
+        joined.append([*row, *eos, *second[0], *eos] if second else row)
+    return joined
 
 
 def make_columns(tokenizer: Any, texts: list[list[list[int]]], asked: CallOptions) -> dict[str, Any]:
-    """Return the columns of rows; each row is given as the ids of one or two texts."""
+    """Return the columns of rows; each row is given as the ids of one or two texts, which are truncated in place."""
     if asked.return_overflowing_tokens and asked.truncation == "longest_first" and max(map(len, texts)) > 1:
         raise ValueError("for pairs, overflowing tokens need truncation='only_first' or 'only_second'")
     build = tokenizer.build_inputs_with_special_tokens
-    if asked.add_special_tokens and getattr(build, "__func__", None) is not build_inputs_with_special_tokens:
-        join: Any = partial(starmap, build)  # a subclass overrides it
-    else:
-        join = partial(_joined, ends(tokenizer.table) if asked.add_special_tokens else ())
-    ids = [*join(texts)]
-    cut_off: dict[int, list[int]] = {}
-    excess, limit = [0] * len(ids), asked.max_length
-    for place, row in enumerate(ids):
-        excess[place] = 0 if limit is None else len(row) - limit
-        if asked.truncation is not None and excess[place] > 0:
-            texts[place], cut_off[place] = _cut(texts[place], len(row), asked, tokenizer.truncation_side)
-            [ids[place]] = join([texts[place]])
+    join: Any = partial(_joined, ())
+    special = {1: 0, 2: 0}
+    if asked.add_special_tokens and getattr(build, "__func__", None) is build_inputs_with_special_tokens:
+        join, special = partial(_joined, ends(tokenizer.table)), {1: 2, 2: 4}
+    elif asked.add_special_tokens:  # a subclass overrides it
+        join, special = partial(starmap, build), {count: len(build(*[[]] * count)) for count in {*map(len, texts)}}
+    kept = {} if asked.truncation is None else asked.kept(texts, special)
     columns: dict[str, Any] = {}
     if asked.return_overflowing_tokens:
-        columns["overflowing_tokens"] = [cut_off.get(place, []) for place in range(len(ids))]
+        limit = asked.max_length
+        excess = [0 if limit is None else sum(map(len, row)) + special[len(row)] - limit for row in texts]
+    cut_off = _cut(texts, kept, asked.stride, tokenizer.truncation_side) if kept else {}
+    if asked.return_overflowing_tokens:
+        columns["overflowing_tokens"] = [cut_off.get(place, []) for place in range(len(texts))]
         columns["num_truncated_tokens"] = excess
-    columns["input_ids"] = ids
+    columns["input_ids"] = ids = [*join(texts)]
     for name in asked.columns:
         if asked.add_special_tokens and name in _MAKERS:
             columns[name] = [*starmap(getattr(tokenizer, _MAKERS[name]), texts)]
@@ -222,56 +232,16 @@ def make_columns(tokenizer: Any, texts: list[list[list[int]]], asked: CallOption
     return columns
 
 
-def _cut(texts: list[list[int]], length: int, asked: CallOptions, side: Side) -> tuple[list[list[int]], list[int]]:
-    """Return the ids kept from the texts of a row, and the ids cut off together with `stride` of the kept ones."""
-    lengths, kept, cut_off = [*map(len, texts)], list(texts), list[int]()
-    for place, count in enumerate(asked.kept(lengths, length - sum(lengths))):
-        ids, excess = texts[place], lengths[place] - count
-        if excess and side == "right":
-            kept[place], cut_off = ids[:count], cut_off + ids[max(count - asked.stride, 0) :]
-        elif excess:
-            kept[place], cut_off = ids[excess:], cut_off + ids[: excess + asked.stride]
-    return kept, cut_off
-
-
-def first_row(columns: dict[str, Any]) -> dict[str, Any]:
-    """Return the first row of columns; `length` remains a list, as in transformers."""
-    return {name: column if name == "length" else column[0] for name, column in columns.items()}
-
-
-def as_pairs(text: Any, text_pair: Any, *, words: bool, allow_surrogates: bool) -> tuple[list[Pair], bool]:
-    """Return the texts of a call as pairs, and True for a batch; with `words`, each text is a list of words."""
-    is_batch = isinstance(text, _LISTS) and (not words or (len(text) > 0 and isinstance(text[0], _LISTS)))
-    if not is_batch:
-        pairs = [(text, text_pair or None)]  # as in transformers, an empty second text counts only in a batch
-    elif not text:
-        raise ValueError("the batch of texts is empty; give at least one text")
-    elif text_pair is None:
-        pairs = [(one, None) if isinstance(one, str) or not _is_pair(one, words) else tuple(one) for one in text]
-    elif not isinstance(text_pair, _LISTS):
-        raise TypeError(f"text is a batch, so text_pair must be a batch, too, not {shown(text_pair)}")
-    elif len(text_pair) != len(text):
-        raise ValueError(f"text has {len(text)} texts, but text_pair has {len(text_pair)}")
-    else:
-        pairs = list(zip(text, text_pair, strict=True))
-    for place, (first, second) in enumerate(pairs):
-        if second is None and not words and isinstance(first, str) and first.isascii():
-            continue  # the usual case, which needs no check
-        where = f"text {place} of the batch" if is_batch else "the text"
-        _check(first, where, words, allow_surrogates)
-        if second is not None:
-            _check(second, f"the second text of {where}", words, allow_surrogates)
-    return pairs, is_batch
-
-
-def _is_pair(item: Any, words: bool) -> bool:
-    return isinstance(item, _LISTS) and len(item) == 2 and (not words or all(isinstance(one, _LISTS) for one in item))
-
-
-def _check(text: Any, where: str, words: bool, allow_surrogates: bool) -> None:
-    wanted = "a list of str (is_split_into_words=True)" if words else "a str"
-    for word in text if words and isinstance(text, _LISTS) else [text]:
-        if not isinstance(word, str) or (words and word is text):
-            raise TypeError(f"{where} is {shown(word)}, not {wanted}")
-        if not allow_surrogates and not word.isascii():
-            check_surrogates(word)
+def _cut(rows: list[list[list[int]]], kept: dict[int, list[int]], stride: int, side: Side) -> dict[int, list[int]]:
+    """Truncate texts in place. Return the ids cut off from each row, together with `stride` of the kept ones."""
+    cut_off: dict[int, list[int]] = {}
+    for place, counts in kept.items():
+        cut_off[place], row = [], rows[place]
+        for which, (ids, count) in enumerate(zip(row, counts, strict=True)):
+            if len(ids) > count and side == "right":
+                row[which] = ids[:count]
+                cut_off[place] += ids[max(count - stride, 0) :]
+            elif len(ids) > count:
+                row[which] = ids[len(ids) - count :]
+                cut_off[place] += ids[: len(ids) - count + stride]
+    return cut_off

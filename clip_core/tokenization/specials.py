@@ -8,7 +8,8 @@ from tokenizers import AddedToken
 
 from clip_core.configuration.arguments import LARGEST, list_of
 from clip_core.hub.printing import shortened
-from clip_core.tokenization.unicode import END_OF_WORD, check_surrogates
+from clip_core.processing.encoding import check_surrogates
+from clip_core.tokenization.vocabulary import END_OF_WORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -118,10 +119,6 @@ class TokenTable:
     def as_added(self, token: str) -> Token:
         """Return a token as an `AddedToken` if it is an added token."""
         return self.added.get(self.ids[token], token)
-
-    def extra(self) -> dict[str, str]:
-        """Return the special tokens with a name of their own, which are also attributes of the tokenizer."""
-        return {name: token for name, token in self.named.items() if name not in NAMES and token is not None}
 
     def is_padding_word(self, token: str) -> bool:
         """Return True for a pad token that has no other use and that may occur in ordinary text."""

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import regex
 from tokenizers import Regex, normalizers, pre_tokenizers
 
-from clip_core.tokenization import unicode
-from clip_core.tokenization.vocabulary import WORD_PATTERN, WORDS_AND_SIGNS
+from clip_core.tokenization.vocabulary import END_OF_TEXT, START_OF_TEXT, WORD_PATTERN, WORDS_AND_SIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,9 +26,11 @@ if TYPE_CHECKING:
 
 Clean = Literal["hf", "openai"]
 
-_SIGNS = (unicode.START_OF_TEXT, unicode.END_OF_TEXT)
+_SIGNS = (START_OF_TEXT, END_OF_TEXT)
 
 _SPACES = r"\s+"
+# Characters with the property White_Space, unchanged since Unicode 6.3.
+_WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 # The `tokenizers` library's own steps for non-ASCII text, because its Unicode version differs from Python's.
 CLEANING = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(_SPACES), " "), normalizers.Lowercase()])
 _RUNS = pre_tokenizers.Whitespace()  # runs of word characters, and of other visible characters
@@ -78,7 +79,7 @@ def hf_words(pieces: Iterable[Piece], pattern: str = WORD_PATTERN) -> list[Piece
         elif text.isascii():
             words += find(text)
         else:
-            words += [word for word, _ in splitter(pattern).pre_tokenize_str(text)]
+            words += map(itemgetter(0), splitter(pattern).pre_tokenize_str(text))
     return words
 
 
@@ -133,9 +134,9 @@ class AddedTokenFinder:
                 if token.single_word and any(map(_is_word_character, (text[max(start - 1, 0) : start], text[end:]))):
                     continue
                 if token.lstrip:
-                    start = max(position, len(text[:start].rstrip(unicode.WHITE_SPACE)))
+                    start = max(position, len(text[:start].rstrip(_WHITE_SPACE)))
                 if token.rstrip:
-                    end = len(text) - len(text[end:].lstrip(unicode.WHITE_SPACE))
+                    end = len(text) - len(text[end:].lstrip(_WHITE_SPACE))
                 found += [text[position:start], token_id] if position < start else [token_id]
                 position = end
             if position < len(text):
@@ -176,11 +177,12 @@ class TextReader:
             else:
                 as_given[token.content] = (token_id, token)
         cleaned.pop("", None)
-        self._as_given, self._cleaned = AddedTokenFinder(as_given), AddedTokenFinder(cleaned)
+        self._as_given, self._cleaned = AddedTokenFinder(as_given), AddedTokenFinder(cleaned) if cleaned else None
         self.found_tokens = [token for _, token in sorted([*as_given.values(), *cleaned.values()], key=itemgetter(0))]
 
     def pieces(self, texts: Iterable[Piece], *, split_special_tokens: bool = False) -> list[Piece]:
         """Return the words and the ids of added tokens in texts, in order."""
-        pieces = self._as_given.split(texts, split_special_tokens=split_special_tokens)
-        pieces = self._cleaned.split(self._clean(pieces), split_special_tokens=split_special_tokens)
+        pieces = self._clean(self._as_given.split(texts, split_special_tokens=split_special_tokens))
+        if self._cleaned is not None:
+            pieces = self._cleaned.split(pieces, split_special_tokens=split_special_tokens)
         return (self._words_without_signs if split_special_tokens else self._words)(pieces)

@@ -9,22 +9,22 @@ import codecs
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clip_core.configuration.arguments import to_int
+from clip_core.configuration.arguments import shows_fields, to_int
 from clip_core.hub.pushable import push_to_hub
 from clip_core.hub.readable import from_pretrained
 from clip_core.processing.chat import apply_chat_template
-from clip_core.processing.encoding import BatchEncoding
+from clip_core.processing.encoding import BatchEncoding, as_pairs, first_row
 from clip_core.tokenization import calls, decoding, files, rows, specials
-from clip_core.tokenization.rows import CallOptions, as_pairs, check_values, first_row, make_columns
+from clip_core.tokenization.rows import CallOptions, check_values, make_columns
 from clip_core.tokenization.specials import TokenTable
 from clip_core.tokenization.text import TextReader
-from clip_core.tokenization.unicode import END_OF_TEXT, START_OF_TEXT
-from clip_core.tokenization.vocabulary import MERGES_FILE, VOCAB_FILE, read_vocabulary
+from clip_core.tokenization.vocabulary import END_OF_TEXT, MERGES_FILE, START_OF_TEXT, VOCAB_FILE, read_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from clip_core.tokenization.rows import Pair, Side
+    from clip_core.processing.encoding import Pair
+    from clip_core.tokenization.rows import Side
     from clip_core.tokenization.text import Clean
     from clip_core.tokenization.vocabulary import StrPath
 
@@ -76,7 +76,10 @@ class CLIPTokenizerBase:
         lambda self: self.convert_tokens_to_ids(self.additional_special_tokens or ()),
         lambda self, ids: specials.set_additional(self, self.convert_ids_to_tokens(ids)),
     )
-    extra_special_tokens = property(lambda self: self.table.extra())
+    # The special tokens with a name of their own.
+    extra_special_tokens = property(
+        lambda self: {name: token for name, token in self.table.named.items() if token and name not in specials.NAMES}
+    )
     all_special_tokens = property(lambda self: self.table.special_tokens())
     all_special_ids = property(lambda self: [self.table.ids[token] for token in self.table.special_tokens()])
     special_tokens_map = property(lambda self: self.table.special_tokens_map(str))
@@ -176,7 +179,7 @@ class CLIPTokenizerBase:
         table.named[token_name] = None if value is None else table.check_known(value, token_name)
         self.update_reader()
 
-    @calls.shows_options
+    @shows_fields(CallOptions)
     def __call__(self, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
         """Return the ids of texts, with the masks that a model takes.
 
@@ -269,18 +272,14 @@ class CLIPTokenizerBase:
 
     def _columns(self, pairs: Sequence[Pair], asked: CallOptions) -> tuple[dict[str, Any], list[Any] | None]:
         """Return the columns of pairs of texts and, if the `tokenizers` library computed them, its encodings."""
-        return make_columns(self, self._ids(pairs, bool(asked.split_special_tokens)), asked), None
-
-    def _ids(self, pairs: Sequence[Pair], split_special_tokens: bool) -> list[list[list[int]]]:
-        """Return the ids of the one or two texts of each row, without special tokens around them."""
-        rows: list[list[list[int]]] = []
-        pieces: list[Any] = []  # the pieces of each text are followed by the index of its row
+        rows: list[list[list[int]]] = []  # the ids of the one or two texts of each row, without special tokens
+        pieces: list[Any] = []  # the pieces of each text are followed by its row
         for first, second in pairs:
             rows.append([])
             for text in (first,) if second is None else (first, second):
                 pieces += [text, rows[-1]] if isinstance(text, str) else [*text, rows[-1]]
         ids, words = [], self._words
-        for piece in self._reader.pieces(pieces, split_special_tokens=split_special_tokens):
+        for piece in self._reader.pieces(pieces, split_special_tokens=bool(asked.split_special_tokens)):
             if isinstance(piece, str):
                 found = words.get(piece)
                 if found is None:
@@ -293,7 +292,7 @@ class CLIPTokenizerBase:
             else:
                 piece.append(ids)
                 ids = []
-        return rows
+        return make_columns(self, rows, asked), None
 
     def __repr__(self) -> str:
         names = ["name_or_path", "vocab_size", "model_max_length", "is_fast", "padding_side", "truncation_side"]

@@ -1,4 +1,7 @@
-"""Reading and writing the vocabulary of a byte-level byte-pair encoding, in all of its file formats."""
+"""The vocabulary of a byte-level byte-pair encoding: its alphabet, and its files in all formats.
+
+Each byte is one visible character of the alphabet, and `</w>` ends a word.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,23 @@ from clip_core.configuration.arguments import LARGEST, dict_of, list_of, to_int
 from clip_core.hub.files import read_json, read_lines
 from clip_core.hub.printing import shortened
 from clip_core.tokenization.rows import NO_MAX_LENGTH
-from clip_core.tokenization.unicode import BYTE_TO_CHARACTER, END_OF_TEXT, END_OF_WORD, START_OF_TEXT
 
 if TYPE_CHECKING:
     import os
 
     StrPath = str | os.PathLike[str]
+
+END_OF_WORD = "</w>"
+START_OF_TEXT = "<|startoftext|>"
+END_OF_TEXT = "<|endoftext|>"
+
+# In the order of OpenAI's vocabulary, which starts with the bytes that are visible characters themselves.
+_VISIBLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+_HIDDEN = [byte for byte in range(256) if byte not in _VISIBLE]
+BYTE_TO_CHARACTER = {byte: chr(byte) for byte in _VISIBLE}
+BYTE_TO_CHARACTER |= {byte: chr(256 + place) for place, byte in enumerate(_HIDDEN)}
+CHARACTER_TO_BYTE = {character: byte for byte, character in BYTE_TO_CHARACTER.items()}
+_OF_LATIN_1 = {byte: ord(character) for byte, character in BYTE_TO_CHARACTER.items()}
 
 VOCAB_FILE = "vocab.json"
 MERGES_FILE = "merges.txt"
@@ -34,6 +48,19 @@ WORDS_AND_SIGNS = rf"<\|startoftext\|>|<\|endoftext\|>|{WORD_PATTERN}"
 
 # Settings of a BPE model that CLIP does not use.
 _OTHER_MODELS = ("dropout", "continuing_subword_prefix", "fuse_unk", "byte_fallback", "ignore_merges")
+
+
+def to_symbols(text: str) -> str:
+    """Return the UTF-8 bytes of a text, each written as its character."""
+    return text.encode("utf-8").decode("latin-1").translate(_OF_LATIN_1)
+
+
+def to_bytes(token: str) -> bytes:
+    """Return the bytes that a token represents; a token with other characters is treated as plain text."""
+    try:
+        return bytes([CHARACTER_TO_BYTE[character] for character in token])
+    except KeyError:
+        return token.encode("utf-8")
 
 
 def read_text_steps(content: dict[str, Any], path: StrPath) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from clip_core.tokenization.unicode import BYTE_TO_CHARACTER, END_OF_TEXT, END_OF_WORD, START_OF_TEXT
+from clip_core.tokenization.vocabulary import BYTE_TO_CHARACTER, END_OF_TEXT, END_OF_WORD, START_OF_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

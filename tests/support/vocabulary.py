@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_core.tokenization.unicode import BYTE_TO_CHARACTER, END_OF_TEXT, START_OF_TEXT
+from clip_core.tokenization.vocabulary import BYTE_TO_CHARACTER, END_OF_TEXT, START_OF_TEXT
 
 MERGES = [
     ("i", "n"),

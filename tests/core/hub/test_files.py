@@ -14,7 +14,7 @@ import pytest
 
 from clip_core.configuration import CLIPConfig
 from clip_core.hub import find_file, list_files
-from clip_core.hub.files import given_path, new_folder, read_json, staged, write_text
+from clip_core.hub.files import given_path, new_folder, read_json, staged, write_text, write_texts
 from clip_core.images.processor import CLIPImageProcessor
 from support.messages import naming
 
@@ -242,3 +242,15 @@ def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch):
             act("")
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
     assert find_file(".", "config.json") is not None
+
+
+def test_several_texts_replace_only_the_files_that_are_named(tmp_path):
+    for name in ("old.json", "a-old.json", "mine.txt"):
+        (tmp_path / name).write_text("old")
+    texts = {"new.json": "{}", "more/é.txt": "é\n"}
+    paths = write_texts(tmp_path, texts, replaces=["old.json"], prefix="a-")
+    assert paths == (str(tmp_path / "a-new.json"), str(tmp_path / "a-more/é.txt"))
+    assert (tmp_path / "a-more/é.txt").read_bytes() == "é\n".encode()
+    assert {path.name for path in tmp_path.iterdir()} == {"old.json", "mine.txt", "a-new.json", "a-more"}
+    write_texts(tmp_path, {"a.txt": ""})
+    assert (tmp_path / "old.json").exists()

@@ -1,4 +1,4 @@
-"""A tokenizer's result: a dict of columns, and with the fast one, the position of each token in the text."""
+"""A tokenizer's result: a dict of columns, and with the fast one, the position of each token; the texts of a call."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from clip_core.processing.encoding import BatchEncoding, CharSpan, TokenSpan
+from clip_core.processing.encoding import BatchEncoding, CharSpan, TokenSpan, as_pairs, check_surrogates
 from clip_core.tokenization import CLIPTokenizer
 from clip_core.tokenization.fast import CLIPTokenizerFast
 from support.messages import naming
@@ -126,3 +126,78 @@ def test_columns_that_are_arrays_already_stay():
     batch = BatchEncoding({"input_ids": ids, "scores": [[0.5, 1.0]]}, tensor_type="np")
     assert batch.input_ids is ids
     assert batch.scores.dtype == np.float64
+
+
+# The texts of a call
+
+
+def pairs(text, text_pair=None, *, words=False, surrogates=False):
+    return as_pairs(text, text_pair, words=words, allow_surrogates=surrogates)
+
+
+@pytest.mark.parametrize(
+    ("text", "text_pair", "expected"),
+    [
+        ("a", None, ([("a", None)], False)),
+        ("a", "b", ([("a", "b")], False)),
+        ("a", "", ([("a", None)], False)),
+        (["a", "b"], None, ([("a", None), ("b", None)], True)),
+        (("a",), None, ([("a", None)], True)),
+        (["a", "b"], ["c", ""], ([("a", "c"), ("b", "")], True)),
+        ([("a", "b"), "c", ["d", "e"]], None, ([("a", "b"), ("c", None), ("d", "e")], True)),
+    ],
+)
+def test_texts(text, text_pair, expected):
+    assert pairs(text, text_pair) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "text_pair", "expected"),
+    [
+        (["a", "b"], None, ([(["a", "b"], None)], False)),
+        ([], None, ([([], None)], False)),
+        (["a"], ["b", "c"], ([(["a"], ["b", "c"])], False)),
+        ([["a", "b"], []], None, ([(["a", "b"], None), ([], None)], True)),
+        ([(["a"], ["b"])], None, ([(["a"], ["b"])], True)),
+    ],
+)
+def test_words(text, text_pair, expected):
+    assert pairs(text, text_pair, words=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "text_pair", "words", "named"),
+    [
+        (None, None, False, ("NoneType", "'None'", str)),
+        (3, None, False, (int, "'3'", str)),
+        (b"a", None, False, (bytes, str)),
+        (["a", None], None, False, ("text 1", "NoneType", str)),
+        ("a", 3, False, ("second", int, "'3'", str)),
+        (["a"], "b", False, ("text_pair", str, "'b'")),
+        ([["a", "b", "c"]], None, False, ("text 0", list, str)),
+        ("a b", None, True, ("is_split_into_words=True", str, "'a b'", list)),
+        (["a", 3], None, True, ("is_split_into_words=True", int, "'3'", list, str)),
+    ],
+)
+def test_what_is_no_text_is_shown(text, text_pair, words, named):
+    with pytest.raises(TypeError, match=naming(*named)):
+        pairs(text, text_pair, words=words)
+
+
+def test_batches_are_not_empty_and_of_one_length():
+    with pytest.raises(ValueError, match=naming("batch", "empty")):
+        pairs([])
+    with pytest.raises(ValueError, match=naming("text", 1, "text_pair", 2)):
+        pairs(["a"], ["b", "c"])
+
+
+def test_half_a_surrogate_pair_is_refused_unless_cleaning_repairs_it():
+    with pytest.raises(ValueError, match=naming("surrogate", "U+D800")):
+        pairs(["a", "b\ud800"])
+    assert pairs("\ud800", surrogates=True) == ([("\ud800", None)], False)
+
+
+def test_half_a_surrogate_pair_is_named_with_its_place():
+    with pytest.raises(ValueError, match=naming(repr("ab\ud83d"), 2, "U+D83D", "errors='replace'")):
+        check_surrogates("\u00e9", "ab\ud83d", "c")
+    assert check_surrogates("\u00e9", "\U0001f600") is None

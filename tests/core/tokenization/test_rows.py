@@ -1,4 +1,4 @@
-"""The texts of a call, where rows are cut, and how they are padded, as they are made and by `pad` afterwards."""
+"""Where rows are cut, and how they are padded, as they are made and by `pad` afterwards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from clip_core.tokenization import CLIPTokenizer
 from clip_core.tokenization.fast import CLIPTokenizerFast
-from clip_core.tokenization.rows import CallOptions, as_pairs, check_values
+from clip_core.tokenization.rows import CallOptions, check_values
 from support.messages import naming
 from support.vocabulary import BOS, EOS, write_vocabulary
 
@@ -17,75 +17,6 @@ from support.vocabulary import BOS, EOS, write_vocabulary
 @pytest.fixture(scope="module", params=[CLIPTokenizer, CLIPTokenizerFast])
 def tokenizer(request, tmp_path_factory):
     return request.param(**write_vocabulary(tmp_path_factory.mktemp("vocabulary")))
-
-
-# The texts of a call
-
-
-def pairs(text, text_pair=None, *, words=False, surrogates=False):
-    return as_pairs(text, text_pair, words=words, allow_surrogates=surrogates)
-
-
-@pytest.mark.parametrize(
-    ("text", "text_pair", "expected"),
-    [
-        ("a", None, ([("a", None)], False)),
-        ("a", "b", ([("a", "b")], False)),
-        ("a", "", ([("a", None)], False)),
-        (["a", "b"], None, ([("a", None), ("b", None)], True)),
-        (("a",), None, ([("a", None)], True)),
-        (["a", "b"], ["c", ""], ([("a", "c"), ("b", "")], True)),
-        ([("a", "b"), "c", ["d", "e"]], None, ([("a", "b"), ("c", None), ("d", "e")], True)),
-    ],
-)
-def test_texts(text, text_pair, expected):
-    assert pairs(text, text_pair) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "text_pair", "expected"),
-    [
-        (["a", "b"], None, ([(["a", "b"], None)], False)),
-        ([], None, ([([], None)], False)),
-        (["a"], ["b", "c"], ([(["a"], ["b", "c"])], False)),
-        ([["a", "b"], []], None, ([(["a", "b"], None), ([], None)], True)),
-        ([(["a"], ["b"])], None, ([(["a"], ["b"])], True)),
-    ],
-)
-def test_words(text, text_pair, expected):
-    assert pairs(text, text_pair, words=True) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "text_pair", "words", "named"),
-    [
-        (None, None, False, ("NoneType", "'None'", str)),
-        (3, None, False, (int, "'3'", str)),
-        (b"a", None, False, (bytes, str)),
-        (["a", None], None, False, ("text 1", "NoneType", str)),
-        ("a", 3, False, ("second", int, "'3'", str)),
-        (["a"], "b", False, ("text_pair", str, "'b'")),
-        ([["a", "b", "c"]], None, False, ("text 0", list, str)),
-        ("a b", None, True, ("is_split_into_words=True", str, "'a b'", list)),
-        (["a", 3], None, True, ("is_split_into_words=True", int, "'3'", list, str)),
-    ],
-)
-def test_what_is_no_text_is_shown(text, text_pair, words, named):
-    with pytest.raises(TypeError, match=naming(*named)):
-        pairs(text, text_pair, words=words)
-
-
-def test_batches_are_not_empty_and_of_one_length():
-    with pytest.raises(ValueError, match=naming("batch", "empty")):
-        pairs([])
-    with pytest.raises(ValueError, match=naming("text", 1, "text_pair", 2)):
-        pairs(["a"], ["b", "c"])
-
-
-def test_half_a_surrogate_pair_is_refused_unless_cleaning_repairs_it():
-    with pytest.raises(ValueError, match=naming("surrogate", "U+D800")):
-        pairs(["a", "b\ud800"])
-    assert pairs("\ud800", surrogates=True) == ([("\ud800", None)], False)
 
 
 # Truncation and padding of rows
@@ -100,6 +31,11 @@ class Strategy(Enum):
 
 def cut(strategy="longest_first", max_length=10, stride=0):
     return CallOptions(truncation=strategy, max_length=max_length, stride=stride)
+
+
+def kept_of(truncation, lengths):
+    """Return what is kept of a row of texts of these lengths, with the special tokens of CLIP."""
+    return truncation.kept([[range(length) for length in lengths]], {1: 2, 2: 4}).get(0, lengths)
 
 
 def target(rows, **options):
@@ -152,17 +88,22 @@ def test_rows_are_filled_up_to_the_longest_or_to_a_length():
     ],
 )
 def test_what_each_strategy_keeps(strategy, lengths, kept):
-    assert cut(strategy).kept(lengths, 2 * len(lengths)) == kept
+    assert kept_of(cut(strategy), lengths) == kept
 
 
 def test_odd_room_goes_to_the_longer_text():
-    assert cut(max_length=11).kept([20, 30], 4) == [3, 4]
-    assert cut(max_length=11).kept([30, 20], 4) == [4, 3]
+    assert kept_of(cut(max_length=11), [20, 30]) == [3, 4]
+    assert kept_of(cut(max_length=11), [30, 20]) == [4, 3]
 
 
 def test_no_room_keeps_nothing():
-    assert cut(max_length=4).kept([5, 5], 4) == [0, 0]
-    assert cut("only_first", max_length=2).kept([5], 2) == [0]
+    assert kept_of(cut(max_length=4), [5, 5]) == [0, 0]
+    assert kept_of(cut("only_first", max_length=2), [5]) == [0]
+
+
+def test_only_rows_that_are_too_long_are_cut():
+    rows = [[range(8)], [range(9)], [range(3), range(3)], [range(30), range(2)]]
+    assert cut().kept(rows, {1: 2, 2: 4}) == {1: [8], 3: [4, 2]}
 
 
 @pytest.mark.parametrize(
@@ -177,7 +118,7 @@ def test_no_room_keeps_nothing():
 )
 def test_what_cannot_be_done_is_said(truncation, lengths, named):
     with pytest.raises(ValueError, match=naming(*named)):
-        truncation.kept(lengths, 2 * len(lengths))
+        kept_of(truncation, lengths)
 
 
 # Rows that were made before

@@ -9,7 +9,7 @@ import pytest
 from clip_core.tokenization import AddedToken
 from clip_core.tokenization.fast import CLIPTokenizerFast
 from clip_core.tokenization.text import AddedTokenFinder, hf_clean, hf_words
-from clip_core.tokenization.unicode import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, to_bytes, to_symbols
+from clip_core.tokenization.vocabulary import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, to_bytes, to_symbols
 from support.vocabulary import write_vocabulary
 
 CHARACTERS = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
