@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install each extra alone, at its lowest direct versions, on the oldest and the newest Python, and run small_parity.py:
 # lowest.sh UV FOLDER. What passes here are the floors in pyproject.toml.
-#   PYTHONS   the versions of Python       (3.11 3.13)
+#   PYTHONS   the versions of Python       (3.11 3.13, the newest for which TensorFlow has a release)
 #   EXTRAS    the extras, one at a time    (none torch tf flax train evaluate plots)
 # PyTorch's old releases come with CUDA where its build for a CPU cannot be had: 3 GB.
 set -eu
