@@ -57,7 +57,7 @@ class TracedModel:
             chunked = _chunked(outputs.text_embeds, outputs.image_embeds, jnp.exp(params["logit_scale"]))
             return (outputs[name] + chunked) / 2.0
 
-        self._gradients: Params = jax.grad(value)(self.model.params)
+        self._gradients: Params = jax.jit(jax.grad(value))(self.model.params)
 
     def gradients(self) -> dict[str, np.ndarray]:
         """Return the gradients of the parameters that the objective depends on."""
@@ -78,8 +78,12 @@ class TracedModel:
             weight_decay=stages.WEIGHT_DECAY,
             mask={name: decays(name) for name in taking_part},
         )
-        updates, _ = optimizer.update(gradients, optimizer.init(taking_part), taking_part)
-        updated = optax.apply_updates(taking_part, updates)
+
+        def step(params: Params, gradients: Params) -> Any:
+            updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+            return optax.apply_updates(params, updates)
+
+        updated = jax.jit(step)(taking_part, gradients)  # one by one, XLA compiles a hundred operations
         return _canonical(unflatten({path: updated.get(names[path], leaf) for path, leaf in leaves.items()}))
 
     def _arguments(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

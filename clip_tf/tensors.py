@@ -163,8 +163,8 @@ def on_device(device: str | None) -> AbstractContextManager[Any]:
     if device is None:
         return nullcontext()
     kind, _, number = device.lower().replace("cuda", "gpu").partition(":")
-    there = tf.config.list_logical_devices(kind.upper())
-    if int(number or 0) >= len(there):
+    there, number = tf.config.list_logical_devices(kind.upper()), number or "0"
+    if not number.isdecimal() or int(number) >= len(there):
         names = ", ".join(found.name.removeprefix("/device:").lower() for found in tf.config.list_logical_devices())
         raise ValueError(f"device={device!r} is not available in TensorFlow; give one of {names}")
-    return tf.device(there[int(number or 0)].name)
+    return tf.device(there[int(number)].name)

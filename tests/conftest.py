@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from support.seconds import LONG, processor_seconds, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,8 +31,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # XLA compiles for seconds what a tiny model computes in microseconds; compiled programs are cached, also for programs
 # that a test starts.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+# Nor are they optimized: XLA compiles in half the time, and a tiny model runs as fast. The full-size proof clears this.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 # The files that take longest, which start first, so that no process is left alone with one at the end.
 SLOW = (
@@ -48,6 +54,8 @@ SLOW = (
     "training/test_torch_distributed.py",
     "training/test_tf_distributed.py",
 )
+
+BEGAN = pytest.StashKey[float]()
 
 
 @pytest.fixture(scope="session")
@@ -141,11 +149,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what the imports have made: a million objects, at each collection."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
+    """Note when the processor began with a test."""
+    item.stash[BEGAN] = processor_seconds()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+    """Report the processor's seconds with a test's end."""
+    report = yield
+    if call.when == "teardown":
+        report.user_properties.append(("processor", processor_seconds() - item.stash[BEGAN]))
+    return report
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the figures that tests recorded by `record_property("figure", ...)`."""
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
-    figures = [
-        value for report in reports for name, value in getattr(report, "user_properties", ()) if name == "figure"
-    ]
-    for figure in figures:
-        terminalreporter.write_line(figure)
+    """Print the figures that tests recorded by `record_property("figure", ...)`, and after a long run its seconds."""
+    reports = [one for some in terminalreporter.stats.values() for one in some if isinstance(one, pytest.TestReport)]
+    tested = [report for report in reports if report.when == "call"]
+    for name, figure in (pair for report in tested for pair in report.user_properties):
+        if name == "figure":
+            terminalreporter.write_line(figure)
+    if len(tested) >= LONG:
+        terminalreporter.write_line("\n".join(table(reports)))

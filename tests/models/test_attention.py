@@ -14,7 +14,7 @@ from converters.verification.autodiff import Tracked, pull_back
 from support.attention_masks import BATCH, MASKS, SEQ
 from support.configs import inputs_for, tiny_config, token_ids
 from support.messages import naming
-from support.tolerances import FLOAT32, FLOAT32_OPERATION, FLOAT64, GRADIENTS
+from support.tolerances import FLOAT32, FLOAT32_OPERATION, FLOAT64, FLOAT64_OPERATION, GRADIENTS
 
 HEADS, HEAD_DIM = 3, 8
 
@@ -28,13 +28,28 @@ def assert_close(backend, found, expected):
     np.testing.assert_allclose(found, expected, **(FLOAT64 if backend.precise == "float64" else FLOAT32))
 
 
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_float64_is_computed_in_float64(backend, implementation):
+    attend, random = getattr(backend.module("attention"), f"{implementation}_attention"), np.random.default_rng(0)
+    arrays = random.standard_normal((3, BATCH, SEQ, HEADS, HEAD_DIM))
+    with backend.double_precision():
+        plan = backend.module("plan").text_plan(implementation, None, backend.tensor(np.zeros((BATCH, SEQ, 1))))
+        attended = np.asarray(attend(*map(backend.tensor, arrays), plan, scale=0.3, dropout=backend.no_dropout)[0])
+    query, key, value = arrays
+    scores = np.where(np.tri(SEQ, dtype=bool), np.einsum("bqhd,bkhd->bhqk", query, key) * 0.3, -np.inf)
+    weights = np.exp(scores)
+    expected = np.einsum("bhqk,bkhd->bqhd", weights / weights.sum(-1, keepdims=True), value)
+    np.testing.assert_allclose(attended, expected, **FLOAT64_OPERATION)
+
+
 @pytest.mark.parametrize("case", MASKS)
 def test_sdpa_agrees_with_eager_forward_and_backward(backend, case):
     inputs = {"input_ids": np.random.default_rng(1).integers(1, 90, (BATCH, SEQ))}
     if MASKS[case] is not None:
         inputs["attention_mask"] = np.array(MASKS[case])
     found, expected = (
-        backend.gradients(text_model(backend, backend.precise, name), inputs) for name in ("sdpa", "eager")
+        backend.gradients(text_model(backend, backend.precise, name, num_hidden_layers=2), inputs)
+        for name in ("sdpa", "eager")
     )
     assert found.keys() == expected.keys()
     states = "last_hidden_state"
@@ -54,7 +69,7 @@ def test_sdpa_agrees_with_eager_forward_and_backward(backend, case):
 @pytest.mark.parametrize("case", MASKS)
 def test_gradients_are_those_of_the_definition(backend, case, implementation):
     """Every token counts, also those that see no key: on the left of a padded text, and in a row of padding alone."""
-    model = text_model(backend, backend.precise, implementation)
+    model = text_model(backend, backend.precise, implementation, num_hidden_layers=2)
     inputs = {"input_ids": np.random.default_rng(1).integers(1, 90, (BATCH, SEQ))}
     if MASKS[case] is not None:
         inputs["attention_mask"] = np.array(MASKS[case])

@@ -133,7 +133,7 @@ def test_a_tower_that_is_not_there_is_named(backend):
 @pytest.mark.parametrize("attn_implementation", ["sdpa", "eager"])
 @pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPVisionModel", "CLIPTextModel"])
 def test_gradient_checkpointing_gives_the_same_gradients(backend, class_name, attn_implementation):
-    dropout = {"attention_dropout": 0.4}
+    dropout = {"attention_dropout": 0.4, "num_hidden_layers": 1}
 
     def gradients(*, checkpointing):
         model = build(backend, class_name, text=dropout, vision=dropout, attn_implementation=attn_implementation)

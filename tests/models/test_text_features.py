@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clip_core.modeling import towers
-from support.configs import EOS_TOKEN_ID, pixel_values, tiny_config
+from support.configs import EOS_TOKEN_ID, SHALLOW, pixel_values, tiny_config
 from support.messages import naming
 from support.tolerances import EMBEDDINGS, HIDDEN_STATES, OTHER_INPUTS, SAME_EMBEDDINGS
 
@@ -24,7 +24,8 @@ def model_of():
     def build(backend, **text):
         key = (backend.name, *sorted(text.items()))
         if key not in made:
-            made[key] = backend.build("CLIPModel", tiny_config(text))
+            shallow = tiny_config({"num_hidden_layers": 2} | text, SHALLOW["vision"])
+            made[key] = backend.build("CLIPModel", shallow)
         return made[key]
 
     return build
@@ -133,14 +134,14 @@ def test_the_legacy_eos_is_looked_for_in_the_whole_row(backend, model_of):
 
 
 def test_it_reads_up_to_the_longest_text(backend, lengths_run):
-    model = backend.build("CLIPModel", tiny_config())
+    model = backend.build("CLIPModel", tiny_config(**SHALLOW))
     shapes, (ids, mask) = lengths_run(model), padded([4, 6, 3])
     backend.call(model.get_text_features, {"input_ids": ids, "attention_mask": mask})
     assert shapes == [(3, 8 if backend.name == "flax" else 6)]  # Flax compiles for each length
 
 
 def test_a_batch_of_very_different_lengths_is_run_in_parts_where_nothing_is_compiled(backend, lengths_run):
-    model = backend.build("CLIPModel", tiny_config())
+    model = backend.build("CLIPModel", tiny_config(**SHALLOW))
     shapes, (ids, mask) = lengths_run(model), padded([3] * 20 + [19])
     backend.call(model.get_text_features, {"input_ids": ids, "attention_mask": mask})
     assert sorted(shapes) == ([(21, 19)] if backend.name == "flax" else [(1, 19), (20, 3)])
@@ -237,7 +238,7 @@ def encoder_of(backend, model):
 
 
 def test_an_encoder_reads_up_to_the_longest_text_too(backend, lengths_run):
-    model = backend.build("CLIPModel", tiny_config())
+    model = backend.build("CLIPModel", tiny_config(**SHALLOW))
     ids, mask = padded([4, 6, 3])
     shapes, encoder = lengths_run(model), encoder_of(backend, model)
     found = encoder.encode_texts(ids, mask)
@@ -254,7 +255,7 @@ def test_an_encoder_reads_up_to_the_longest_text_too(backend, lengths_run):
 def test_the_lengths_of_texts_are_computed_once(backend, monkeypatch):
     calls, computed = [], towers.lengths_to_read
     monkeypatch.setattr(towers, "lengths_to_read", lambda *args: calls.append(args) or computed(*args))
-    model, (ids, mask) = backend.build("CLIPModel", tiny_config()), padded([4, 6, 3])
+    model, (ids, mask) = backend.build("CLIPModel", tiny_config(**SHALLOW)), padded([4, 6, 3])
     encoder_of(backend, model).encode_texts(ids, mask)
     assert len(calls) == 1
     embeds(backend, model, input_ids=ids, attention_mask=mask)
@@ -262,7 +263,7 @@ def test_the_lengths_of_texts_are_computed_once(backend, monkeypatch):
 
 
 def test_a_fingerprint_follows_the_weights_of_the_text_tower_alone(backend):
-    model = backend.build("CLIPModel", tiny_config())
+    model = backend.build("CLIPModel", tiny_config(**SHALLOW))
     encoder = encoder_of(backend, model)
     before = encoder.text_fingerprint()
     change(backend, model, "visual_projection")

@@ -10,15 +10,13 @@ from flax import linen
 
 import clip_flax
 from clip_core.modeling.parameters import MODEL_CLASSES
-from support.configs import inputs_for, tiny_config
+from support.configs import SHALLOW, inputs_for, tiny_config
 from support.messages import naming
 from support.tolerances import FLOAT32
 
-ONE_LAYER = {"text": {"num_hidden_layers": 1}, "vision": {"num_hidden_layers": 1}}
-
 
 def build(class_name, **options):
-    return getattr(clip_flax, class_name)(tiny_config(num_labels=3, **ONE_LAYER), **options)
+    return getattr(clip_flax, class_name)(tiny_config(num_labels=3, **SHALLOW), **options)
 
 
 def assert_equal(one, other):

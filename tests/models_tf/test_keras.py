@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 import keras
 import numpy as np
@@ -11,13 +12,14 @@ import pytest
 import tensorflow as tf
 
 import clip_tf
-from support.configs import CLASSES, inputs_for, pixel_values, token_ids
+from support import tf_models
+from support.configs import CLASSES, SHALLOW, inputs_for, pixel_values, token_ids
 from support.messages import mentions, naming
 from support.programs import environment
-from support.tf_models import assert_close, build
+from support.tf_models import assert_close
 from support.tolerances import BFLOAT16_OUTPUTS, FLOAT32, LOSS, SAME_OUTPUTS
 
-ONE_LAYER = {"num_hidden_layers": 1}
+build = partial(tf_models.build, **SHALLOW)
 
 
 def as_tensors(inputs):
@@ -154,7 +156,7 @@ def test_a_keras_file_brings_the_model_back(class_name, tmp_path):
 
 
 def test_a_keras_file_keeps_what_was_pruned_and_the_policy(tmp_path):
-    model = build("CLIPTextModel", dtype="mixed_bfloat16")
+    model = build("CLIPTextModel", text={"num_hidden_layers": 2}, dtype="mixed_bfloat16")
     model.prune_heads({1: [0, 2]})
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -164,39 +166,42 @@ def test_a_keras_file_keeps_what_was_pruned_and_the_policy(tmp_path):
 
 RELOADING = """
 import sys
+from pathlib import Path
 import numpy as np
 import tensorflow as tf
-inputs = dict(np.load(sys.argv[2]))
-loaded = tf.saved_model.load(sys.argv[1])
-for signature, wanted in ((name, loaded.signatures[name].structured_input_signature[1]) for name in loaded.signatures):
-    arguments = {name: tf.constant(inputs[name], spec.dtype) for name, spec in wanted.items()}
-    for name, value in loaded.signatures[signature](**arguments).items():
-        np.save(f"{sys.argv[1]}/{signature}.{name}.npy", value.numpy())
+for folder in map(Path, sys.argv[1:]):
+    inputs, found, loaded = dict(np.load(folder / "inputs.npz")), {}, tf.saved_model.load(folder / "served")
+    for name, function in loaded.signatures.items():
+        wanted = function.structured_input_signature[1]
+        arguments = {key: tf.constant(inputs[key], spec.dtype) for key, spec in wanted.items()}
+        found |= {f"{name}.{key}": value.numpy() for key, value in function(**arguments).items()}
+    np.savez(folder / "found.npz", **found)
 assert not any(name.startswith("clip_") for name in sys.modules)
 """
 
 
-@pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPTextModelWithProjection", "CLIPForImageClassification"])
-def test_an_exported_model_runs_without_us_on_any_batch(class_name, tmp_path):
-    model, inputs = build(class_name), inputs_for(class_name, 3)
-    model.export(tmp_path / "served", verbose=False)
-    np.savez(tmp_path / "inputs.npz", **inputs)
-    command = [sys.executable, "-c", RELOADING, str(tmp_path / "served"), str(tmp_path / "inputs.npz")]
-    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
-    expected = {f"serving_default.{name}": v for name, v in model(inputs).items() if tf.is_tensor(v)}
-    if class_name == "CLIPModel":
-        pixels = inputs.pop("pixel_values")
-        expected["get_text_features.text_features"] = model.get_text_features(inputs)
-        expected["get_image_features.image_features"] = model.get_image_features(pixels)
-    assert expected
-    for name, value in expected.items():
-        found = np.load(tmp_path / "served" / f"{name}.npy")
-        assert np.abs(found - value).max() <= SAME_OUTPUTS * np.abs(value).max(), name
+def test_an_exported_model_runs_without_us_on_any_batch(tmp_path):
+    expected = {}
+    for class_name in ("CLIPModel", "CLIPTextModelWithProjection", "CLIPForImageClassification"):
+        model, inputs, folder = build(class_name), inputs_for(class_name, 3), tmp_path / class_name
+        model.export(folder / "served", verbose=False)
+        np.savez(folder / "inputs.npz", **inputs)
+        expected[folder] = {f"serving_default.{name}": v for name, v in model(inputs).items() if tf.is_tensor(v)}
+        if class_name == "CLIPModel":
+            pixels = inputs.pop("pixel_values")
+            expected[folder]["get_text_features.text_features"] = model.get_text_features(inputs)
+            expected[folder]["get_image_features.image_features"] = model.get_image_features(pixels)
+    subprocess.run([sys.executable, "-c", RELOADING, *expected], check=True, capture_output=True, cwd=tmp_path)
+    for folder, values in expected.items():
+        found = np.load(folder / "found.npz")
+        assert values
+        for name, value in values.items():
+            assert np.abs(found[name] - value).max() <= SAME_OUTPUTS * np.abs(value).max(), (folder, name)
 
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")  # in favour of a package
 def test_a_concrete_function_converts_to_tflite():
-    model = build("CLIPModel", text=ONE_LAYER, vision=ONE_LAYER)
+    model = build("CLIPModel")
     inputs = {name: np.asarray(value[:1]) for name, value in inputs_for("CLIPModel").items()}
     specs = {name: tf.TensorSpec(value.shape, value.dtype, name) for name, value in inputs.items()}
     function = tf.function(lambda inputs: model(inputs).logits_per_image).get_concrete_function(specs)
@@ -219,14 +224,14 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras
-from support.configs import inputs_for
+from support.configs import SHALLOW, inputs_for
 from support.tf_models import build
 from support.tolerances import FLOAT32_GRADIENTS, LOSS_AFTER_STEPS
 inputs = inputs_for("CLIPForImageClassification", 8)
 labels = np.arange(8) % 3
 def train(strategy):
     with strategy.scope():
-        model = build("CLIPForImageClassification")
+        model = build("CLIPForImageClassification", **SHALLOW)
         model.compile(optimizer=keras.optimizers.SGD(0.1))
     losses = model.fit(inputs, labels, batch_size=8, epochs=4, verbose=0, shuffle=False).history["loss"]
     return losses, model.classifier.kernel.numpy()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from support.configs import CLASSES, pixel_values, token_ids
+from support.configs import CLASSES, SHALLOW, pixel_values, token_ids
 from support.tolerances import EMBEDDINGS, FLOAT32, HALF_PRECISION_LOGITS, ROUNDING, SUMMED_GRADIENTS
 from support.torch_models import build, tensors
 
 
 def model_and_inputs(class_name, **config):
-    return build(class_name, **config), tensors(class_name)
+    return build(class_name, **SHALLOW, **config), tensors(class_name)
 
 
 def assert_same(ours, expected):
@@ -49,7 +49,7 @@ def test_inductor_gives_the_same_numbers():
 
 
 def test_a_model_with_its_loss_compiles_into_one_graph():
-    model = build()
+    model = build(**SHALLOW)
     inputs = torch.from_numpy(token_ids(4)[0]), torch.from_numpy(pixel_values(4))
     compiled = torch.compile(model, fullgraph=True, backend="eager", dynamic=True)
     with torch.no_grad():
@@ -90,7 +90,7 @@ def test_output_attentions_compiles_where_eager_takes_over():
     model, inputs = model_and_inputs("CLIPTextModel")
     with torch.no_grad():
         compiled = torch.compile(model, fullgraph=True, backend="eager")(**inputs, output_attentions=True)
-    assert len(compiled.attentions) == 3
+    assert len(compiled.attentions) == 1
 
 
 def test_per_sample_gradients_by_vmap():

@@ -178,13 +178,19 @@ FULL_SIZE = {
 }
 
 
-@pytest.mark.parametrize("size", FULL_SIZE)
-def test_full_size_models_equal_the_reference(backend, oracle, tmp_path, size):
-    from clip_core import CLIPConfig
+@pytest.fixture(scope="module", params=FULL_SIZE)
+def full_size(request, oracle, tmp_path_factory):
+    """A checkpoint of full size, inputs, options, and what the reference makes of them."""
+    import torch
 
-    text, vision, width = FULL_SIZE[size]
+    from clip_core import CLIPConfig
+    from clip_torch import CLIPModel
+
+    text, vision, width = FULL_SIZE[request.param]
     config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=width)
-    backend.build("CLIPModel", config).save_pretrained(tmp_path)
+    folder = tmp_path_factory.mktemp("full_size")
+    torch.manual_seed(0)
+    CLIPModel(config).save_pretrained(folder)
     random = np.random.default_rng(5)
     ids = random.integers(0, 49406, (2, 77))
     ids[:, 0], ids[0, 9:], ids[1, 76] = 49406, 49407, 49407
@@ -194,11 +200,16 @@ def test_full_size_models_equal_the_reference(backend, oracle, tmp_path, size):
         "pixel_values": pixel_values(2, 224, 3),
     }
     options = {"output_hidden_states": True}
-    ours = backend.forward(backend.load("CLIPModel", tmp_path), inputs, **options)
-    arguments = {"folder": str(tmp_path), "model_class": "CLIPModel", "inputs": inputs, "options": options}
-    assert_outputs(ours, oracle("torch_forward", **arguments, attn_implementation="sdpa"), class_name="CLIPModel")
-    for path in tmp_path.iterdir():  # pytest keeps the folders of three runs, and these are large
+    arguments = {"folder": str(folder), "model_class": "CLIPModel", "inputs": inputs, "options": options}
+    yield folder, inputs, options, oracle("torch_forward", **arguments, attn_implementation="sdpa")
+    for path in folder.iterdir():  # pytest keeps the folders of three runs, and these are large
         path.unlink()
+
+
+def test_full_size_models_equal_the_reference(backend, full_size):
+    folder, inputs, options, reference = full_size
+    ours = backend.forward(backend.load("CLIPModel", folder), inputs, **options)
+    assert_outputs(ours, reference, class_name="CLIPModel")
 
 
 def test_the_tiny_configuration_differs_from_every_default():

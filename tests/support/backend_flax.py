@@ -74,7 +74,7 @@ class FlaxBackend:
             output = model(**inputs, **options, params=params)
             return output["loss"] if "loss" in output else _scalar(output), output
 
-        gradients, output = jax.grad(objective, has_aux=True)(model.params)
+        gradients, output = jax.jit(jax.grad(objective, has_aux=True))(model.params)
         # Parameters that the objective does not depend on have zero gradients here, and none in PyTorch.
         named = {name: array for name, array in _canonical(gradients).items() if array.any()}
         return flatten(output) | {f"gradient.{name}": array for name, array in named.items()}

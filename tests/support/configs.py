@@ -49,6 +49,9 @@ VISION: dict[str, Any] = {
     "initializer_factor": 1.5,
 }
 
+# Arguments of `tiny_config` where the number of layers means nothing: to trace and compile each layer takes seconds.
+SHALLOW: dict[str, Any] = {"text": {"num_hidden_layers": 1}, "vision": {"num_hidden_layers": 1}}
+
 
 def tiny_config(text: dict[str, Any] | None = None, vision: dict[str, Any] | None = None, **top: Any) -> CLIPConfig:
     """A CLIPConfig of tiny odd towers; the arguments change fields of each."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clip_core import CLIPImageProcessor, CLIPProcessor, CLIPTokenizerFast
-from support.configs import inputs_for, tiny_config
+from support.configs import SHALLOW, inputs_for, tiny_config
 from support.tolerances import FLOAT32_GRADIENTS
 from support.vocabulary import write_vocabulary
 
@@ -45,7 +45,7 @@ def write_fresh_model(folder: Path) -> None:
     """Write the configuration of a model without weights, and its processor."""
     tokenizer = CLIPTokenizerFast(**write_vocabulary(folder))
     text = {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id}
-    tiny_config(text, {"num_channels": 3}).save_pretrained(folder)
+    tiny_config(SHALLOW["text"] | text, SHALLOW["vision"] | {"num_channels": 3}).save_pretrained(folder)
     CLIPProcessor(CLIPImageProcessor(size=30, crop_size=30), tokenizer).save_pretrained(folder)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import clip_flax
 from converters.checkpoint import open_checkpoint
+from support.configs import SHALLOW
 from support.flax_models import build
 from support.messages import naming
 from support.tolerances import FLOAT32_GRADIENTS, LOSS_AFTER_STEPS
@@ -35,7 +36,7 @@ trainer.save(out)
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     folder = tmp_path_factory.mktemp("start")
-    build().save_pretrained(folder)
+    build(**SHALLOW).save_pretrained(folder)
     save_batches(folder, pairs=16, steps=4)
     return folder
 

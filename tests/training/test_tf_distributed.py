@@ -10,6 +10,7 @@ from clip_core.training.loop import cut
 from clip_core.training.settings import TrainSettings
 from clip_tf.training import Trainer
 from converters.checkpoint import open_checkpoint
+from support.configs import SHALLOW
 from support.tf_models import build
 from support.tolerances import FLOAT32_GRADIENTS, LOSS, LOSS_AFTER_STEPS
 from support.training import assert_trained_alike, batch, save_batches
@@ -52,8 +53,7 @@ with two.scope():
 
 @pytest.fixture
 def start(tmp_path):
-    shallow = {"num_hidden_layers": 1}  # each layer is traced once for each device, and for each function
-    build(text=shallow, vision=shallow).save_pretrained(tmp_path / "start")
+    build(**SHALLOW).save_pretrained(tmp_path / "start")
     save_batches(tmp_path / "start", pairs=8, steps=3)
     return tmp_path / "start"
 

@@ -18,6 +18,7 @@ from clip_core.training.settings import TrainSettings
 from clip_torch.training import make_trainer
 from converters.checkpoint import open_checkpoint
 from converters.moments import read_moments
+from support.configs import SHALLOW
 from support.messages import naming
 from support.programs import environment
 from support.tolerances import LOSS_AFTER_STEPS
@@ -107,7 +108,7 @@ def free_port():
 def together(tmp_path_factory):
     """The folder of the runs of two processes, and their options."""
     folder = tmp_path_factory.mktemp("together")
-    build().save_pretrained(folder / "start")
+    build(**SHALLOW).save_pretrained(folder / "start")
     save_batches(folder / "start", PAIRS, STEPS)
     options = write_data(folder)
     train(**options, checkpoint_dir=folder / "whole")

@@ -20,6 +20,7 @@ from clip_core.backends import load_backend
 from clip_core.training.checkpoints import RunFolder
 from clip_core.training.settings import TrainSettings
 from converters.checkpoint import open_checkpoint
+from support.configs import SHALLOW
 from support.limits import largest_file
 from support.messages import mentions, naming
 from support.tolerances import LOSS_ACROSS_FRAMEWORKS, LOSS_AFTER_STEPS
@@ -35,7 +36,7 @@ SETTINGS = {"batch_size": PAIRS, "lr": 1e-3}
 def start(tmp_path_factory):
     """A checkpoint that every trainer starts from."""
     folder = tmp_path_factory.mktemp("start")
-    build().save_pretrained(folder)
+    build(**SHALLOW).save_pretrained(folder)
     return folder
 
 

@@ -12,13 +12,15 @@ from converters.verification import verify as proof
 from converters.verification.runs import as_loaded
 from converters.verification.tolerances import TOLERANCES
 from converters.verification.verify import REFERENCE
-from support.checkpoints import odd_config, openai_config, save_checkpoint
+from support.checkpoints import openai_config, save_checkpoint
+from support.configs import SHALLOW, tiny_config
 
 # One start of each framework serves all tests; `test_verify_full_size.py` starts each in a process of its own.
 verify = partial(proof.verify, own_processes=False)
 
 FRAMEWORKS = [REFERENCE, "torch", "tf", "flax"]
 PAIRS = 6
+CONFIG = tiny_config(SHALLOW["text"], SHALLOW["vision"] | {"num_channels": 3}, num_labels=5)
 
 # The layouts of OpenAI and open_clip need both towers.
 CASES = [
@@ -44,7 +46,7 @@ def _seen_of(class_name):
 
 @pytest.mark.parametrize("class_name", MODEL_CLASSES)
 def test_a_class_with_gradients_and_a_step_of_training(class_name, tmp_path):
-    save_checkpoint(tmp_path, odd_config(num_labels=5), class_name)
+    save_checkpoint(tmp_path, CONFIG, class_name)
     result = verify(tmp_path, frameworks=FRAMEWORKS, gradients=True, train_step=True)
     assert result.passed, result.verdict()
     assert result.class_name == class_name
@@ -56,7 +58,7 @@ def test_a_class_with_gradients_and_a_step_of_training(class_name, tmp_path):
 @pytest.mark.usefixtures("without_variants")
 @pytest.mark.parametrize(("class_name", "to"), CASES)
 def test_a_class_from_a_format(class_name, to, tmp_path):
-    config = openai_config() if to == "openai" else odd_config(num_labels=5)
+    config = openai_config(SHALLOW["text"], SHALLOW["vision"]) if to == "openai" else CONFIG
     source, converted = tmp_path / "source", tmp_path / "converted"
     save_checkpoint(source, config, class_name)
     convert(source, converted, to)
