@@ -166,6 +166,9 @@ def check_labels(config: object, *fields: str) -> None:
         labels = getattr(config, field)
         if not isinstance(labels, Mapping) or not all(isinstance(label, str | int) for label in labels.values()):
             raise _error(config, field, "it must be a dict of names and numbers")
+        names = labels.keys() if field == "label2id" else labels.values()
+        if len({isinstance(name, str) for name in names}) > 1:  # JSON could not list them in order
+            raise _error(config, field, "its names must be all texts or all numbers")
 
 
 def with_int_keys(config: object, field: str, value: Mapping[Any, Any]) -> dict[int, Any]:

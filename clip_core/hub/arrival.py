@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from clip_core.hub.patience import patiently
 from clip_core.hub.printing import shortened
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def download(repo_id: str, name: str, **options: Any) -> Path:
     announced: list[_Announced] = []
     token = _download.set((cache / repo_folder_name(repo_id=repo_id, repo_type="model") / "blobs", announced))
     try:
-        path = Path(hf_hub_download(repo_id, name, **options))
+        path = Path(patiently(lambda: hf_hub_download(repo_id, name, **options)))
     finally:
         _download.reset(token)
     for announcement in announced[-1:]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip_core.hub.arrival import ArrivalError, download
+from clip_core.hub.patience import asked_wait, patiently, response_of
 from clip_core.hub.switching import STAGING_PREFIX, settle
 
 if TYPE_CHECKING:
@@ -74,12 +75,16 @@ def files_in_repository(repo_id: str, options: HubOptions) -> list[str]:
         FileNotFoundError: as in `first_in_repository`.
     """
     from huggingface_hub import HfApi
+    from huggingface_hub.constants import HF_HUB_ETAG_TIMEOUT
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     if not options.get("local_files_only"):
         try:
             with _errors_in_one_line(repo_id, options):
-                return HfApi(token=options.get("token")).list_repo_files(repo_id, revision=options.get("revision"))
+                ask = HfApi(token=options.get("token")).model_info  # list_repo_files has no time limit
+                revision = options.get("revision")
+                info = patiently(lambda: ask(repo_id, revision=revision, timeout=HF_HUB_ETAG_TIMEOUT))
+                return [file.rfilename for file in info.siblings or ()]
         except OfflineModeIsEnabled:
             pass
     snapshot = _cached_snapshot(repo_id, options)
@@ -183,11 +188,15 @@ def _errors_in_one_line(repo_id: str, options: HubOptions) -> Iterator[None]:
         ) from error
     except HfHubHTTPError as error:
         raise FileNotFoundError(
-            f"{repo_id!r} could not be downloaded: the hub returned status {_status(error)}; try again later"
+            f"{repo_id!r} could not be downloaded: the hub returned status {_status(error)}; {_when(error)}"
         ) from error
     except ValueError as error:  # raised by huggingface_hub if force_download is impossible
         raise FileNotFoundError(
             f"{repo_id!r} cannot be downloaded again, as force_download=True requests: {_why_not_asked(error, options)}"
+        ) from error
+    except RecursionError as error:  # huggingface_hub follows each by a call of itself
+        raise FileNotFoundError(
+            f"{repo_id!r} could not be downloaded: the hub redirects in circles; check the network's proxy"
         ) from error
     except _broken_on_the_way() as error:
         raise FileNotFoundError(
@@ -215,13 +224,17 @@ def _why_not_asked(error: Exception, options: HubOptions) -> str:
         return "offline mode is on; unset HF_HUB_OFFLINE to download"
     cause = error.__cause__
     if _status(cause) is not None:
-        return f"the hub returned status {_status(cause)}; try again later"
+        return f"the hub returned status {_status(cause)}; {_when(cause)}"
     return f"the hub cannot be reached ({type(cause).__name__}); check the network, or give a local folder"
 
 
 def _status(error: BaseException | None) -> int | None:
-    response = getattr(error, "response", None)
-    return getattr(response, "status_code", None)
+    return getattr(response_of(error), "status_code", None)
+
+
+def _when(error: BaseException | None) -> str:
+    wait = asked_wait(error)
+    return "try again later" if wait is None else f"try again in {wait} s, as it asks"
 
 
 def _cached_snapshot(repo_id: str, options: HubOptions) -> Path | None:

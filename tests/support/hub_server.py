@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -47,6 +48,10 @@ class HubServer:
         headers: more headers of each file, which replace the true ones.
         bodies: file name to the content sent for it, in place of the one that its headers describe.
         redirects: send each file from another address, as the hub does with large ones.
+        waits: the Retry-After of the next answers, whose status is 429.
+        is_silent: accept each connection, and answer nothing.
+        pause: seconds between two bytes of a file.
+        circle: redirect each request to itself, by this address before the path; "" for a relative one.
     """
 
     def __init__(self) -> None:
@@ -59,6 +64,11 @@ class HubServer:
         self.headers: dict[str, str] = {}
         self.bodies: dict[str, bytes] = {}
         self.redirects = False
+        self.waits: list[str] = []
+        self.is_silent = False
+        self.pause = 0.0
+        self.circle: str | None = None
+        self.closing = threading.Event()
         self.commits: list[dict[str, Any]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -66,6 +76,7 @@ class HubServer:
         self._thread.start()
 
     def close(self) -> None:
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -206,6 +217,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _start(self) -> list[str] | None:
         path = urlsplit(self.path).path
         self.hub.requests.append(f"{self.command} {path}")
+        if self.hub.is_silent:
+            self.hub.closing.wait(20)
+            self.close_connection = True
+            return None
+        if self.hub.waits:
+            self._answer(429, b"", {"Retry-After": self.hub.waits.pop(0)})
+            return None
+        if self.hub.circle is not None:
+            self._answer(302, b"", {"Location": f"{self.hub.circle}{path}"})
+            return None
         if self.hub.status is not None:
             self._answer(self.hub.status, b"")
             return None
@@ -237,7 +258,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.close_connection = self.hub.breaks_off and "ETag" in (headers or {})
-            self.wfile.write(body[: len(body) // 2] if self.close_connection else body)
+            body = body[: len(body) // 2] if self.close_connection else body
+            if not self.hub.pause:
+                self.wfile.write(body)
+                return
+            for byte in body:
+                self.wfile.write(bytes([byte]))
+                self.hub.closing.wait(self.hub.pause)
 
 
 def _commit(repo_id: str, revision: str) -> str:
@@ -250,9 +277,18 @@ def _serve_calls() -> None:
     """The client's side: one call a line, `[function, args, kwargs]`; one answer a line."""
     from clip_core import configuration, hub
 
-    time.sleep = lambda _: None  # huggingface_hub's waits between its attempts to reach a hub that is down
+    slept: list[float] = []
+    told: list[str] = []
+    time.sleep = slept.append  # huggingface_hub's waits between its attempts to reach a hub that is down, and ours
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.getMessage())
+    logging.getLogger("clip_core").addHandler(handler)
     for line in sys.stdin:
         function, args, kwargs = json.loads(line)
+        if function == "waits":
+            print(json.dumps({"result": [slept, told]}), flush=True)  # noqa: T201  as below
+            del slept[:], told[:]
+            continue
         try:
             owner, _, name = function.rpartition(".")
             result = getattr(getattr(configuration, owner) if owner else hub, name)(*args, **kwargs)

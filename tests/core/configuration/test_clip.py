@@ -252,6 +252,8 @@ class TestValidation:
             (CLIPConfig, {"num_labels": -1}, ["num_labels=-1"]),
             (CLIPConfig, {"num_labels": 3, "id2label": {0: "a"}}, ["num_labels=3", "id2label", 1]),
             (CLIPConfig, {"id2label": ["a"]}, ["id2label=['a']"]),
+            (CLIPConfig, {"id2label": {0: "a", 1: 5}}, ["id2label={0: 'a', 1: 5}"]),
+            (CLIPConfig, {"id2label": {0: "a", 1: "b"}, "label2id": {"a": 0, 5: 1}}, ["label2id={'a': 0, 5: 1}"]),
             (CLIPConfig, {"label2id": ["a"], "id2label": {0: "a"}}, ["label2id=['a']"]),
             (CLIPConfig, {"to_dict": 1}, ["to_dict=1"]),
         ],

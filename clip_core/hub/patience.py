@@ -1,0 +1,69 @@
+"""Waiting as a hub asks that limits its requests, by status 429 and the header Retry-After. Internal."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+_TOO_MANY_REQUESTS = 429
+_LONGEST_WAIT = 60  # seconds in all; whoever waits longer should know
+
+_log = logging.getLogger(__name__)  # warnings go to stderr unless the program configures it
+
+
+def patiently(request: Callable[[], T]) -> T:
+    """Return the result of a request, repeated after each wait that the hub asks for, up to a minute in all.
+
+    Args:
+        request: makes the request, and raises the error of the hub's answer. Other errors are not handled.
+    """
+    left = _LONGEST_WAIT
+    while True:
+        try:
+            return request()
+        except Exception as error:
+            wait = asked_wait(error)
+            if wait is None or wait > left:
+                raise
+            left -= wait
+        _log.warning("the hub limits the number of requests; trying again in %d s, as it asks", wait)
+        time.sleep(wait)
+
+
+def asked_wait(error: BaseException | None) -> int | None:
+    """Return the seconds, at least 1, that the hub asks to wait in an answer of status 429; None if it does not.
+
+    Args:
+        error: the error of a request, or one that it caused.
+    """
+    response = response_of(error)
+    if getattr(response, "status_code", None) != _TOO_MANY_REQUESTS:
+        return None
+    asked = str(response.headers.get("Retry-After", "")).strip()
+    try:
+        seconds = float(asked) if asked.isdecimal() else parsedate_to_datetime(asked).timestamp() - time.time()
+    except (ValueError, OverflowError):  # the hub does not say
+        return None
+    return max(1, math.ceil(seconds))
+
+
+def response_of(error: BaseException | None) -> Any:
+    """Return the answer of the hub that an error is about, or one of its causes; None if there is none.
+
+    Args:
+        error: the error.
+    """
+    while error is not None:
+        response = getattr(error, "response", None)
+        if response is not None:
+            return response
+        error = error.__cause__
+    return None
