@@ -136,6 +136,7 @@ class Tracer(Protocol):
         prepared: bool = False,
         gradients: bool = False,
         train_step: bool = False,
+        explain: bool = False,
         **options: Any,
     ) -> dict[str, np.ndarray]:
         """Run a model and return every stage by its name in `clip_core.modeling.stages`.
@@ -149,6 +150,7 @@ class Tracer(Protocol):
             prepared: prepare the model for inference; requested only if `Backend.prepares` returns True.
             gradients: add the gradients of the objective for every parameter, as `gradient.<canonical name>`.
             train_step: add every parameter after one step of AdamW, as `updated.<canonical name>`.
+            explain: add the explanations of a CLIPModel; see `clip_core.tasks.explain.tracing`.
             **options: further keywords of `from_pretrained`.
         """
         ...

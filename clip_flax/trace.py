@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -13,7 +14,9 @@ from jax import Array
 import clip_flax
 from clip_core.modeling import stages
 from clip_core.modeling.tracing import LOSS_CHUNK, call_arguments, run_stages, tracer
+from clip_core.tasks.explain.tracing import explanation_stages
 from clip_core.training.settings import decays
+from clip_flax.explain import layer_gradients, logit_gradients
 from clip_flax.loss import chunked_clip_loss
 from clip_flax.tensors import canonical_entries, canonical_paths, flatten, unflatten
 
@@ -85,6 +88,11 @@ class TracedModel:
 
         updated = jax.jit(step)(taking_part, gradients)  # one by one, XLA compiles a hundred operations
         return _canonical(unflatten({path: updated.get(names[path], leaf) for path, leaf in leaves.items()}))
+
+    def explanations(self, inputs: Mapping[str, Any], text_embeds: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the explanations of images with texts, by stage; see `clip_core.tasks.explain.tracing`."""
+        gradients = (partial(logit_gradients, self.model), partial(layer_gradients, self.model))
+        return explanation_stages(self.model.config, inputs, text_embeds, *gradients)
 
     def _arguments(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return call_arguments(self.request.class_name, inputs, np.asarray)

@@ -44,7 +44,8 @@ def logit_gradients(
         states = text.final_layer_norm(words.run(text_states[first_text_layer], tape))
         pooled = tf.gather(states, text.eos_positions(ids), batch_dims=1)
         text_embeds = unit_norm(model.text_projection(pooled))
-        logits = tf.reduce_sum(text_embeds * image_embeds, axis=-1) * tf.exp(tf.cast(model.logit_scale, states.dtype))
+        logits = tf.reduce_sum(text_embeds * image_embeds, axis=-1)
+        logits *= tf.exp(tf.cast(model.logit_scale, logits.dtype))
     found = tape.gradient(logits, [*image.probes, *words.probes])
     count = len(image.probes)
     return LogitGradients(image.attention(found[:count]), words.attention(found[count:]))
@@ -57,13 +58,14 @@ def layer_gradients(
     vision = model.vision_model
     pixels = tf.convert_to_tensor(pixel_values)
     states = vision(pixels, output_attentions=False, output_hidden_states=True).hidden_states
-    texts = tf.cast(text_embeds, states[0].dtype)
+    texts = tf.convert_to_tensor(text_embeds)
     found = []
     for index in range(first_layer, len(vision.encoder.layers)):
         layer = ProbedLayers(vision.encoder.layers[index : index + 1], AttentionPlan("eager"))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             pooled = tf.reduce_mean(layer.run(tf.repeat(states[index], len(texts), axis=0), tape), axis=1)
-            similarity = unit_norm(model.visual_projection(vision.post_layernorm(pooled))) * texts
+            embeds = unit_norm(model.visual_projection(vision.post_layernorm(pooled)))
+            similarity = embeds * tf.cast(texts, embeds.dtype)
         found += layer.attention(tape.gradient(similarity, layer.probes))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -12,7 +13,9 @@ import clip_tf
 from clip_core.modeling import stages
 from clip_core.modeling.parameters import parameter_table
 from clip_core.modeling.tracing import LOSS_CHUNK, call_arguments, run_stages, tracer
+from clip_core.tasks.explain.tracing import explanation_stages
 from clip_core.training.settings import decays
+from clip_tf.explain import layer_gradients, logit_gradients
 from clip_tf.loss import chunked_clip_loss
 from clip_tf.tensors import parameters
 
@@ -79,6 +82,11 @@ class TracedModel:
         optimizer.exclude_from_weight_decay([variable for name, variable in variables.items() if not decays(name)])
         optimizer.apply(list(self._gradients.values()), list(variables.values()))
         return {name: parameter.read().astype(np.float32) for name, parameter in self._named.items()}
+
+    def explanations(self, inputs: Mapping[str, Any], text_embeds: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the explanations of images with texts, by stage; see `clip_core.tasks.explain.tracing`."""
+        gradients = (partial(logit_gradients, self.model), partial(layer_gradients, self.model))
+        return explanation_stages(self.model.config, inputs, text_embeds, *gradients)
 
     def _arguments(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return call_arguments(self.request.class_name, inputs, tf.convert_to_tensor)

@@ -59,7 +59,7 @@ def layer_gradients(
     """Differentiate each layer's similarity with each text; see `ExplainableEncoder.layer_gradients`."""
     vision = model.vision_model
     pixels = torch.from_numpy(pixel_values).to(model.device)
-    texts = torch.from_numpy(text_embeds).to(model.device, model.dtype)
+    texts = torch.from_numpy(text_embeds).to(model.device)
     with torch.no_grad():
         states = vision(pixels, output_attentions=False, output_hidden_states=True).hidden_states
     found = []

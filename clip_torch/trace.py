@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,8 +10,10 @@ import torch
 import clip_torch
 from clip_core.modeling import stages
 from clip_core.modeling.tracing import LOSS_CHUNK, call_arguments, run_stages, tracer
+from clip_core.tasks.explain.tracing import explanation_stages
 from clip_core.training.settings import decays
 from clip_torch.arrays import to_numpy
+from clip_torch.explain import layer_gradients, logit_gradients
 from clip_torch.loss import chunked_clip_loss
 
 if TYPE_CHECKING:
@@ -73,6 +76,11 @@ class TracedModel:
         betas = (stages.BETA_1, stages.BETA_2)
         torch.optim.AdamW(groups, lr=stages.LEARNING_RATE, betas=betas, eps=stages.EPSILON).step()
         return {name: _array(parameter) for name, parameter in named.items()}
+
+    def explanations(self, inputs: Mapping[str, Any], text_embeds: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the explanations of images with texts, by stage; see `clip_core.tasks.explain.tracing`."""
+        gradients = (partial(logit_gradients, self.model), partial(layer_gradients, self.model))
+        return explanation_stages(self.model.config, inputs, text_embeds, *gradients)
 
     def _arguments(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return call_arguments(self.request.class_name, inputs, torch.from_numpy)

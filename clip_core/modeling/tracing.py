@@ -71,6 +71,15 @@ class Traced(Protocol):
         """Take one step of AdamW, after `backward`, and return all parameters."""
         ...
 
+    def explanations(self, inputs: Mapping[str, Any], text_embeds: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the explanations of images with texts, by stage; see `clip_core.tasks.explain.tracing`.
+
+        Args:
+            inputs: `pixel_values`, `input_ids` and `attention_mask`.
+            text_embeds: the model's embeddings of the texts, of unit norm: `(texts, projection)`.
+        """
+        ...
+
 
 def tracer(load: Callable[[TraceRequest], Traced]) -> Tracer:
     """Return a `clip_core.backends.Tracer` of the models that `load` returns."""
@@ -85,6 +94,7 @@ def tracer(load: Callable[[TraceRequest], Traced]) -> Tracer:
         prepared: bool = False,
         gradients: bool = False,
         train_step: bool = False,
+        explain: bool = False,
         **options: Any,
     ) -> dict[str, np.ndarray]:
         """Run a model and return every stage; see `clip_core.backends.Tracer`."""
@@ -96,6 +106,8 @@ def tracer(load: Callable[[TraceRequest], Traced]) -> Tracer:
             found["chunked_loss"] = traced.chunked_loss(found["text_embeds"], found["image_embeds"])
         for variant, own_inputs in (variants or {}).items():
             found |= {in_variant(variant, stage): array for stage, array in traced.stages(own_inputs).items()}
+        if explain:
+            found |= traced.explanations(inputs, found["text_embeds"])
         if differentiated:
             traced.backward()
         if gradients:

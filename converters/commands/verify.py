@@ -30,6 +30,7 @@ def verify(
     dtype: Annotated[str, DTYPE] = "float32",
     grad: Annotated[bool, Parameter(negative="")] = False,
     train_step: Annotated[bool, Parameter(negative="")] = False,
+    explain: Annotated[bool, Parameter(negative="")] = False,
     report: Path | None = None,
     all_stages: Annotated[bool, Parameter(name="--all", negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -50,6 +51,8 @@ def verify(
         Also compare the gradients of every parameter.
     train_step
         Also compare the gradients, and every parameter after one step of AdamW.
+    explain
+        Also compare the explanations of clip-zoo explain, by each method and from every start layer.
     report
         Write an HTML report to this file, with a plot of the drift from layer to layer. Missing folders are
         created, and an earlier page is replaced.
@@ -66,7 +69,13 @@ def verify(
     if report is not None:
         check_page("report", report)
     result = verify_checkpoint(
-        checkpoint, against=against, frameworks=names, dtype=dtype, gradients=grad, train_step=train_step
+        checkpoint,
+        against=against,
+        frameworks=names,
+        dtype=dtype,
+        gradients=grad,
+        train_step=train_step,
+        explain=explain,
     )
     if report is not None:
         write_report(result, report)

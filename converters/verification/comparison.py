@@ -10,7 +10,7 @@ import numpy as np
 
 from clip_core.modeling.stages import LEARNING_RATE
 from converters.inspection.values import change_between
-from converters.verification.runs import is_gradient, is_update, layer_of
+from converters.verification.runs import is_explanation, is_gradient, is_update, layer_of
 from converters.verification.tolerances import (
     LARGEST,
     PRECISIONS,
@@ -72,7 +72,7 @@ def compare(a: StoredRun, b: StoredRun) -> Iterator[Comparison]:
     """
     forward_only = a.without_gradients or b.without_gradients
     for stage in [*a.stages, *(stage for stage in b.stages if stage not in a)]:
-        if forward_only and (is_gradient(stage) or is_update(stage)):
+        if forward_only and (is_gradient(stage) or is_update(stage) or is_explanation(stage)):
             continue
         yield _compare_stage(stage, a, b)
 

@@ -132,6 +132,7 @@ def _run(framework: _Framework, subject: Subject, job: Job, *, prepared: bool) -
     keywords: dict[str, Any] = {**job.keywords, "variants": variants(subject.class_name, subject.config, inputs)}
     if prepared:
         keywords |= {"prepared": True, "gradients": False, "train_step": False}
+        keywords.pop("explain", None)
     if "input_ids" in inputs:
         _check_ids(inputs["input_ids"], subject)
     with np.errstate(all="ignore"):  # the comparison reports values that are not finite

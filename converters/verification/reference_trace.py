@@ -14,6 +14,7 @@ from clip_core.modeling.tracing import tracer
 from converters.pretrained import find_checkpoint
 from converters.verification import reference
 from converters.verification.autodiff import Tracked, pull_back
+from converters.verification.explanation import explanations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,6 +107,11 @@ class TracedReference:
     def gradients(self) -> dict[str, np.ndarray]:
         """Return the gradients of the parameters that the objective depends on."""
         return self._gradients
+
+    def explanations(self, inputs: Mapping[str, Any], text_embeds: np.ndarray) -> dict[str, np.ndarray]:  # noqa: ARG002
+        """Return the explanations of images with texts, by stage; see `clip_core.tasks.explain.tracing`."""
+        config: Any = self._found.config
+        return explanations(RoundedWeights(self._found.checkpoint, self.request.dtype), config, **inputs)
 
     def updated(self) -> dict[str, np.ndarray]:
         """Take one step of AdamW, and return all parameters."""

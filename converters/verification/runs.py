@@ -92,6 +92,11 @@ def is_gradient(stage: str) -> bool:
     return stage.startswith("gradient.")
 
 
+def is_explanation(stage: str) -> bool:
+    """Return True if a stage is an explanation, which is made of gradients by attention."""
+    return stage.startswith("explanation.")
+
+
 def is_update(stage: str) -> bool:
     """Return True if a stage is a parameter after a training step."""
     return stage.startswith("updated.")

@@ -70,6 +70,10 @@ TOLERANCES: dict[str, Tolerance] = {
     # Cosines times the temperature, and a mean of log-sums of them: their errors are at most twice those of embeddings.
     "logits": Tolerance(TEMPERATURE, float32=1e-5, float16=4e-3, bfloat16=2e-2),
     "loss": Tolerance(TEMPERATURE, float32=1e-5, float16=4e-3, bfloat16=2e-2),
+    # Heatmaps from 0 to 1, and shares of tokens that sum to 1: differences of small gradients, enlarged to that range.
+    # 6e-6 was measured on the trained model, and 2e-6 on B/32. Half precision rounds probabilities, states and
+    # gradients alike: 5e-3 was measured in fp16, and 5e-2 in bf16.
+    "explanations": Tolerance(ABSOLUTE, float32=2e-5, float16=2e-2, bfloat16=2e-1),
     # Gradients pass through the layers twice, and start as differences of probabilities. 2e-5 was measured.
     "gradients": Tolerance(LARGEST, float32=1e-4, float16=5e-2, bfloat16=4e-1),
     # 5e-4 was measured. Leaving out weight decay changes a parameter by 2e-4 of its value, which is 20 times the
@@ -92,7 +96,7 @@ _TOP_LEVEL = {
     "loss": "loss",
     "chunked_loss": "loss",
 }
-_KINDS = {"gradient": "gradients", "updated": "updated parameters"}
+_KINDS = {"explanation": "explanations", "gradient": "gradients", "updated": "updated parameters"}
 
 
 def group_of(stage: str) -> str:

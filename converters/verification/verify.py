@@ -54,6 +54,7 @@ def verify(
     dtype: str = "fp32",
     gradients: bool = False,
     train_step: bool = False,
+    explain: bool = False,
     own_processes: bool = True,
     **options: Unpack[HubOptions],
 ) -> Verification:
@@ -68,6 +69,8 @@ def verify(
             weights to this dtype and computes in float64.
         gradients: also compare the gradients of every parameter.
         train_step: also compare the gradients, and every parameter after one step of AdamW.
+        explain: also compare the explanations of a CLIPModel: the heatmaps of each method and the relevance of tokens,
+            for every start layer.
         own_processes: run each framework in its own process, so that a crash affects only that framework. False runs
             all of them in this process, for debugging.
         **options: hub options; see `clip_core.hub.HubOptions`.
@@ -77,7 +80,8 @@ def verify(
 
     Raises:
         TypeError: `frameworks` is a single name.
-        ValueError: a framework or dtype is unknown, there is only one run, or a checkpoint is damaged.
+        ValueError: a framework or dtype is unknown, there is only one run, a checkpoint is damaged, or it is not a
+            CLIPModel and `explain` is given.
         ImportError: a requested framework is not installed.
         FileNotFoundError: there is no such checkpoint.
     """
@@ -86,6 +90,8 @@ def verify(
         raise ValueError(f"dtype={dtype!r} is unknown; give one of {', '.join(DTYPES)}")
     _check_names(frameworks, against)
     subjects = subjects_of([source] if against is None else [source, against], options)
+    keywords: dict[str, Any] = {"gradients": gradients or train_step, "train_step": train_step, **options}
+    keywords |= _explaining(subjects[0], explain=explain)
     result = Verification(
         checkpoint=os.fspath(source),
         against=None if against is None else os.fspath(against),
@@ -96,7 +102,6 @@ def verify(
         configuration=_differing_fields(subjects),
         versions={"python": platform.python_version()},
     )
-    keywords = {"gradients": gradients or train_step, "train_step": train_step, **options}
     with scratch_folder("clip-zoo-verify-") as folder:
         runs: list[list[StoredRun]] = []
         names = [REFERENCE, *backend_names()] if frameworks is None else dict.fromkeys(frameworks)
@@ -123,6 +128,15 @@ def verify(
         result.comparisons = by_stage([comparison for a, b in bar for comparison in compare(a, b)])
     result.versions |= _machine()
     return result
+
+
+def _explaining(subject: Subject, *, explain: bool) -> dict[str, Any]:
+    """Return the keyword that asks for explanations; none otherwise, because a plug-in may not know it."""
+    if explain and subject.class_name != "CLIPModel":
+        raise ValueError(
+            f"explain=True needs a CLIPModel, which has both towers; {subject.source} is a {subject.class_name}"
+        )
+    return {"explain": True} if explain else {}
 
 
 def _pairs(runs: Sequence[Sequence[StoredRun]]) -> list[tuple[StoredRun, StoredRun]]:

@@ -32,14 +32,14 @@ def faulty(model):
 
 
 def test_the_table_has_a_row_for_each_group_and_ends_in_the_verdict(run, model):
-    code, out, _ = run("verify", model, *BOTH, "--grad", "--train-step")
+    code, out, _ = run("verify", model, *BOTH, "--grad", "--train-step", "--explain")
     assert code == 0
     lines = [line.rstrip() for line in out.splitlines()]
     assert lines[0].startswith(f"CLIPModel in {model}: reference, torch, ")
     assert lines[0].endswith(", float32")
     assert lines[1:3] == ["pixel_values: drawn", "input_ids: drawn"]
     groups = ["pixels", "token ids", "embeddings", "hidden states", "attentions", "pooled", "projected"]
-    groups += ["unit-norm embeddings", "logits", "loss", "gradients", "updated parameters"]
+    groups += ["unit-norm embeddings", "logits", "loss", "explanations", "gradients", "updated parameters"]
     rows = [line for line in lines if line.endswith("pass")]
     assert [next(group for group in groups if row.startswith(group)) for row in rows] == groups
     assert lines[-1].endswith("stages agree.")
@@ -100,6 +100,13 @@ def test_bad_input_gives_one_line_and_exit_code_2(run, model, arguments, named):
     assert (code, out) == (2, "")
     assert err.count("\n") == 1, err
     assert mentions(err, *named)
+
+
+def test_explanations_of_one_tower_are_refused(run, tmp_path):
+    save_checkpoint(tmp_path / "text", tiny_config(), "CLIPTextModel")
+    code, out, err = run("verify", tmp_path / "text", *BOTH, "--explain")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert mentions(err, "--explain", "CLIPModel", "CLIPTextModel")
 
 
 def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(run, model, tmp_path, monkeypatch):

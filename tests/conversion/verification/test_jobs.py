@@ -60,14 +60,15 @@ def test_frameworks_in_processes_of_their_own_give_what_they_give_in_one(model):
 
 
 def test_a_model_prepared_for_inference_has_a_run_of_its_own_without_gradients(model):
-    result = verify(model, frameworks=["reference", "torch"], gradients=True, own_processes=False)
+    result = verify(model, frameworks=["reference", "torch"], gradients=True, explain=True, own_processes=False)
     assert result.passed
     prepared = ["torch prepared"] if torch_backend.prepares("float32") else []
     assert result.runs == ["reference", "torch", *prepared]
     stages = {run: {one.stage for one in result.comparisons if one.pair == ("reference", run)} for run in result.runs}
     assert any(stage.startswith("gradient.") for stage in stages["torch"])
     for run in prepared:
-        assert stages[run] == {stage for stage in stages["torch"] if not stage.startswith("gradient.")}
+        differentiated = ("gradient.", "explanation.")
+        assert stages[run] == {stage for stage in stages["torch"] if not stage.startswith(differentiated)}
 
 
 def test_a_fault_of_a_prepared_model_alone_is_found(model, monkeypatch):

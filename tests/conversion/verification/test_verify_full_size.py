@@ -29,7 +29,8 @@ def checkpoint(tmp_path):
 
 def test_every_stage_gradient_and_updated_parameter_agrees(checkpoint, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS")  # as a user's XLA optimizes
-    result = verify(checkpoint, frameworks=[REFERENCE, "torch", "tf", "flax"], gradients=True, train_step=True)
+    frameworks = [REFERENCE, "torch", "tf", "flax"]
+    result = verify(checkpoint, frameworks=frameworks, gradients=True, train_step=True, explain=True)
     assert result.passed, result.verdict()
     assert set(result.worst_of_groups()) == set(TOLERANCES)
     layers = {one.stage for one in result.comparisons if one.group == "hidden states"}
