@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ _HEAT = 0.5  # of the heatmap over the image
 PANEL = 320  # the width of a panel, in pixels
 _GAP, _BAR = 16, 18
 _INK, _GROUND = (30, 30, 30), (255, 255, 255)
+_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)  # the inks of words
 
 
 def colours(values: np.ndarray) -> np.ndarray:
@@ -47,12 +49,25 @@ def overlay(explained: ExplainedImage, explanation: Explanation) -> Image.Image:
 def word_colours(words: list[Word]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Return the background and the ink of each word; the most relevant one has the brightest background.
 
+    The ink is black or white, whichever has the higher contrast: at least 4.5, as WCAG 2 asks for.
+
     Args:
         words: the words of a text.
     """
     largest = max((word.share for word in words), default=0) or 1
     grounds = [tuple(map(int, colours(np.array(word.share / largest)))) for word in words]
-    return [(ground, _GROUND if _luminance(ground) < 128 else _INK) for ground in grounds]
+    return [(ground, max(_BLACK, _WHITE, key=partial(contrast, ground))) for ground in grounds]
+
+
+def contrast(one: tuple[int, ...], other: tuple[int, ...]) -> float:
+    """Return the contrast ratio of two colours, from 1 to 21, as WCAG 2 defines it.
+
+    Args:
+        one: red, green and blue, from 0 to 255.
+        other: likewise.
+    """
+    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
 
 
 def draw_explanation(explained: ExplainedImage) -> Image.Image:
@@ -163,5 +178,7 @@ def _draw_bar(whole: Image.Image, left: int, height: int) -> None:
 
 
 def _luminance(colour: tuple[int, ...]) -> float:
-    red, green, blue = colour
-    return 0.299 * red + 0.587 * green + 0.114 * blue
+    """Return the relative luminance of an sRGB colour, from 0 to 1."""
+    parts = (part / 255 for part in colour)
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from clip_core.tasks.explain import ExplainedImage, Explanation, Word, draw_explanation
-from clip_core.tasks.explain.drawing import PANEL, colours, font, overlay, word_colours
+from clip_core.tasks.explain.drawing import PANEL, colours, contrast, font, overlay, word_colours
 
 
 @pytest.fixture
@@ -48,9 +48,15 @@ def test_a_drawing_has_the_image_a_panel_for_each_text_and_the_bar(explained):
     assert tuple(bar[0]) == tuple(colours(np.array(1.0)))
 
 
-def test_words_are_legible_on_their_colours(explained):
-    for ground, ink in word_colours(explained.explanations[0].words):
-        assert abs(lightness(ground) - lightness(ink)) > 80
+def test_words_are_legible_on_every_colour():
+    words = [Word("red", share) for share in np.linspace(0, 1, 101)]
+    assert {ink for _, ink in word_colours(words)} == {(0, 0, 0), (255, 255, 255)}
+    assert min(contrast(ground, ink) for ground, ink in word_colours(words)) >= 4.5
+
+
+def test_contrast_is_that_of_the_standard():
+    assert contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
+    assert contrast((255, 255, 255), (0x76, 0x76, 0x76)) == pytest.approx(4.54, abs=0.005)  # the lightest grey to pass
 
 
 def test_a_font_that_does_not_scale_will_do(monkeypatch):
