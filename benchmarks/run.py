@@ -1,7 +1,7 @@
 """Benchmarks of this project beside its peers: `python benchmarks/run.py [--rows 1,5] [--quick | --redraw]`.
 
     1 start   2 loading   3 preprocessing   4 texts   5 forward   6 labels   7 conversion   9 growth   10 precision
-    11 tokenizing
+    11 tokenizing   12 explaining
 
 Row 8 needs a GPU and is measured by `benchmarks/gpu.py`.
 
@@ -39,6 +39,7 @@ ROWS = {
     9: "growth",
     10: "precision",
     11: "tokenizing",
+    12: "explaining",
 }
 
 

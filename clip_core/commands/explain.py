@@ -54,7 +54,7 @@ def explain(
         chefer (Chefer et al. 2021) or legrad (Bousselham et al. 2024).
     start_layer
         The first layer of the vision tower that the method reads; negative numbers count from the end. By default -1
-        for chefer and -2 for legrad.
+        for chefer and -2 for legrad. For models of few layers, 0 is better.
     start_layer_text
         Likewise for the text tower.
     model

@@ -36,6 +36,40 @@ def draw(scene: Scene, random: np.random.Generator, size: int = SIZE) -> Image.I
     radius = random.uniform(*_RADII[scene.size][scene.number]) * side
     for x, y in _places(scene, radius / side, random):
         SHAPES[scene.shape](pen, x * side, y * side, radius, random.uniform(-0.25, 0.25), colour)
+    return _finished(image, random, size)
+
+
+def draw_pair(
+    scenes: tuple[Scene, Scene], random: np.random.Generator, size: int = SIZE
+) -> tuple[Image.Image, list[np.ndarray]]:
+    """Draw one shape of each of two scenes side by side, on the first one's ground.
+
+    Args:
+        scenes: the left one and the right one.
+        random: for details that the scenes do not specify.
+        size: the width and height in pixels.
+
+    Returns:
+        The image, and for each shape the pixels that it covers: `(size, size)`, bool.
+    """
+    side = size * _FINE
+    image = Image.new("RGB", (side, side), _near(GROUNDS[scenes[0].ground], random, 6))
+    _texture(image, scenes[0], random)
+    masks = []
+    for scene, position in zip(scenes, ("left", "right"), strict=True):
+        radius = random.uniform(*_RADII[scene.size]["two"]) * side
+        x = (_CENTRES[position][0] + random.uniform(-0.03, 0.03)) * side
+        y = random.uniform(1.05 * radius, side - 1.05 * radius)
+        angle, colour = random.uniform(-0.25, 0.25), _near(COLOURS[scene.colour], random, 14)
+        SHAPES[scene.shape](ImageDraw.Draw(image), x, y, radius, angle, colour)
+        covered = Image.new("L", image.size)
+        SHAPES[scene.shape](ImageDraw.Draw(covered), x, y, radius, angle, 255)
+        masks.append(np.asarray(covered.resize((size, size), Image.Resampling.BOX)) > 127)
+    return _finished(image, random, size), masks
+
+
+def _finished(image: Image.Image, random: np.random.Generator, size: int) -> Image.Image:
+    """Return a drawing in its final size, with a little noise."""
     small = image.resize((size, size), Image.Resampling.BOX)
     noise = random.normal(0, 3, (size, size, 1))
     return Image.fromarray(np.clip(np.asarray(small) + noise, 0, 255).astype(np.uint8))

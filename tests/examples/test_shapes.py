@@ -117,3 +117,18 @@ def test_the_vocabulary_has_whole_words_and_takes_any_text(tmp_path):
     assert (
         tokenizer.decode(tokenizer("naïve 🚀!")["input_ids"], skip_special_tokens=True).replace(" ", "") == "naïve🚀!"
     )
+
+
+def test_a_pair_is_drawn_side_by_side_with_the_pixels_of_each():
+    left, right = (
+        scenes.Scene(colour, "square", "large", "one", "centre", "white", "plain") for colour in ("blue", "red")
+    )
+    image, masks = drawing.draw_pair((left, right), np.random.default_rng(0))
+    pixels = np.asarray(image).astype(int)
+    assert image.size == (64, 64)
+    for scene, mask in zip((left, right), masks, strict=True):
+        assert mask.any()
+        assert np.abs(np.median(pixels[mask], axis=0) - scenes.COLOURS[scene.colour]).max() <= 14  # as it is varied
+    assert not (masks[0] & masks[1]).any()
+    assert np.abs(np.median(pixels[~masks[0] & ~masks[1]], axis=0) - scenes.GROUNDS["white"]).max() <= 6
+    assert masks[0].nonzero()[1].mean() < 32 < masks[1].nonzero()[1].mean()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,25 @@ def test_bad_input_is_refused_in_one_line(run, here, arguments, named):
     assert len(err.strip().splitlines()) == 1
     assert mentions(err, *named)
     assert list(here.iterdir()) == []
+
+
+def test_the_documents_commands_run(run, here):
+    document = (Path(__file__).parents[3] / "docs/explaining.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n(.*?)```", document, re.DOTALL)
+    (here / "photos").mkdir()
+    for name in ("cat-and-dog.jpg", "photos/cat.png"):
+        Image.new("RGB", (80, 60), "red").save(here / name)
+    written = []
+    for line in block.splitlines():
+        program, *arguments = shlex.split(line, comments=True)
+        assert program == "clip-zoo"
+        arguments, _, target = ("\0".join(arguments)).partition("\0>\0")
+        words = arguments.split("\0")
+        if "--model" in words:
+            del words[words.index("--model") : words.index("--model") + 2]
+        code, out, _ = run(*words, *MODEL)
+        assert code == 0
+        written += [json.loads(out)["image"]] if target else [path.name for path in here.glob("*explained*")]
+    assert written[0] == "cat-and-dog-explained.png"
+    assert written[-1] == "cat-and-dog.jpg"
+    assert (here / "report.html").is_file()
