@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from clip_core.configuration.foreign import foreign_tensors
 from clip_core.hub import find_file, list_files, require_file
-from clip_core.hub.changes import Stamp, Watched, check_stamp
-from clip_core.hub.files import given_path, read_json
+from clip_core.hub.changes import Stamp, WatchedFiles, check_stamp
+from clip_core.hub.files import read_json
 from clip_core.hub.pointers import LFS_ADVICE, is_lfs_pointer
 from clip_core.hub.printing import printable
 from clip_core.hub.switching import settle
+from clip_core.hub.targets import given_path
 from converters.formats import FORMATS, layouts
 from converters.formats.format import with_variant
 from converters.naming.names import bare_name, layout_of, to_canonical
@@ -165,7 +166,7 @@ def open_checkpoint(
     """
     path = given_path(source).expanduser()
     settle(path)
-    watched = Watched(path, options.get("subfolder"))
+    watched = WatchedFiles(path, options.get("subfolder"))
     if path.is_file() and (path.suffix != ".json" or path.name.endswith(_INDEX)):
         checkpoint = _open_file(path, _format_of_file(path), source, path.parent, as_named=as_named)
         watched.check(checkpoint.files)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clip_core.hub.changes import Watched
-from clip_core.hub.files import check_folder, check_no_dangling_link, given_path, new_folder
+from clip_core.hub.changes import WatchedFiles
+from clip_core.hub.files import new_folder
 from clip_core.hub.owning import owned
 from clip_core.hub.switching import settle
+from clip_core.hub.targets import check_folder, check_no_dangling_link, given_path
 from converters.checkpoint import CheckpointError, open_checkpoint
 from converters.formats import FORMATS, format_named, target_names
 from converters.naming.matching import check_fit
@@ -139,7 +140,7 @@ def convert(
     format_ = _target_format(to, max_shard_size)
     folder = given_path(target).expanduser().absolute()
     settle(folder)
-    watched = Watched(source, options.get("subfolder"))
+    watched = WatchedFiles(source, options.get("subfolder"))
     checkpoint = open_checkpoint(source, **options)
     description = describe(checkpoint, source, **options)
     check_fit(checkpoint, description.config, description.class_name, advice="")

@@ -15,7 +15,7 @@ from clip_core.configuration import CLIPConfig
 from clip_core.configuration.checks import spelled
 from clip_core.configuration.given import own_config
 from clip_core.hub import split_hub_options
-from clip_core.hub.changes import Watched
+from clip_core.hub.changes import WatchedFiles
 from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.modeling.parameters import plain_class_name
@@ -151,7 +151,7 @@ def find_checkpoint(
             "load from"
         )
     is_derived = build is not None and model_class.is_derived()
-    watched = None if source is None else Watched(source, hub.get("subfolder"))
+    watched = None if source is None else WatchedFiles(source, hub.get("subfolder"))
     config, own_keywords = _resolve_config(model_class, source if config is None else config, hub, kwargs)
     if own_keywords and not is_derived:
         raise TypeError(f"{model_class.__name__}.from_pretrained does not take {', '.join(own_keywords)}")

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from clip_core.commands.classify import DEFAULT_MODEL
 from clip_core.commands.options import Dtype, Integer, images_of, texts_of
 from clip_core.commands.streams import is_lost
-from clip_core.hub.files import check_folder, check_page
+from clip_core.hub.targets import check_folder, check_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

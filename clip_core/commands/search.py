@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from clip_core.commands.options import Dtype, Integer, texts_of
 from clip_core.configuration.arguments import check_integers
-from clip_core.hub.files import check_page
+from clip_core.hub.targets import check_page
 
 if TYPE_CHECKING:
     from clip_core.tasks.search import Hit

@@ -128,7 +128,7 @@ def train(
     from clip_core.backends import load_backend
     from clip_core.configuration import CLIPConfig
     from clip_core.data import RandomCrop, RandomResizedCrop, open_pairs
-    from clip_core.hub.files import check_folder
+    from clip_core.hub.targets import check_folder
     from clip_core.processing import CLIPProcessor
     from clip_core.processing.frameworks import default_backend
     from clip_core.training.checkpoints import RunFolder, check_config

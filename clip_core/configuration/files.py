@@ -11,11 +11,12 @@ from clip_core.configuration.arguments import check_keys
 from clip_core.configuration.fields import ConfigFields
 from clip_core.configuration.foreign import foreign_family
 from clip_core.hub import require_file, split_hub_options
-from clip_core.hub.files import given_path, read_json_object, write_text
+from clip_core.hub.files import read_json_object, write_text
 from clip_core.hub.printing import shortened
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.hub.readable import Readable
 from clip_core.hub.repository import commit_of
+from clip_core.hub.targets import given_path
 
 if TYPE_CHECKING:
     import os

@@ -16,7 +16,7 @@ from clip_core.data.parquet import PARQUET_ENDINGS, ParquetPairs
 from clip_core.data.rows import RowPairs, RowStream
 from clip_core.data.shards import SHARD_ENDINGS, ShardPairs
 from clip_core.data.tables import TABLE_ENDINGS
-from clip_core.hub.files import given_path
+from clip_core.hub.targets import given_path
 
 if TYPE_CHECKING:
     from clip_core.data.folder import Unpaired

@@ -12,7 +12,7 @@ from clip_core.data import Pair, open_pairs
 from clip_core.data.folder import FolderPairs, table_in
 from clip_core.data.parquet import PARQUET_ENDINGS
 from clip_core.data.shards import SHARD_ENDINGS
-from clip_core.hub.files import given_path
+from clip_core.hub.targets import given_path
 from clip_core.images.inputs import find_images
 from clip_core.tasks.labels import LabelFile
 

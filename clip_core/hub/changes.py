@@ -59,7 +59,7 @@ def check_stamp(path: Path, before: Stamp | None, file: int | Path) -> None:
     raise ChangedError(f"{printable(path)} {how} while it was read; try again when no other program writes to it")
 
 
-class Watched:
+class WatchedFiles:
     """The files of a folder, as they are before they are read. Nothing is watched in a source that is not on this disk.
 
     Args:

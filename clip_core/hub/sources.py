@@ -6,10 +6,10 @@ import os
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
-from clip_core.hub.files import given_path
 from clip_core.hub.printing import printable, shortened
 from clip_core.hub.repository import files_in_repository, first_in_repository
 from clip_core.hub.switching import settle
+from clip_core.hub.targets import given_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,9 +12,10 @@ import numpy as np
 
 from clip_core.configuration.arguments import check_keys
 from clip_core.hub import find_file, require_file, split_hub_options
-from clip_core.hub.files import given_path, read_json, read_json_object, write_text
+from clip_core.hub.files import read_json, read_json_object, write_text
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.hub.readable import Readable
+from clip_core.hub.targets import given_path
 from clip_core.images.settings import ARGUMENTS
 
 if TYPE_CHECKING:

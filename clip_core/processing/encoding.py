@@ -1,4 +1,4 @@
-"""What tokenizers return and take: ids and masks by name, with the positions of tokens; texts and pairs. Internal."""
+"""The arguments and results of tokenizers: texts and pairs; ids and masks by name, with positions. Internal."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clip_core.hub.files import check_folder, read_json, staged
+from clip_core.hub.files import read_json, staged
+from clip_core.hub.targets import check_folder
 
 if TYPE_CHECKING:
     import os

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from clip_core.configuration.arguments import check_keys
 from clip_core.hub import find_file, require_file
-from clip_core.hub.files import given_path, read_json_object, write_texts
+from clip_core.hub.files import read_json_object, write_texts
 from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.printing import printable
 from clip_core.hub.pushable import upload_saved
+from clip_core.hub.targets import given_path
 from clip_core.processing.chat import CHAT_FILE, CHAT_FOLDER, read_chat_templates, template_contents, template_setting
 from clip_core.tokenization.specials import ADDITIONAL, FIELDS, NAMES, as_added_token, as_dict, check_types
 from clip_core.tokenization.vocabulary import MERGES_FILE, OPENAI_FILES, TOKENIZER_FILE, VOCAB_FILE, vocabulary_contents

@@ -61,7 +61,7 @@ def verify(
     json
         Print a JSON object instead of the table.
     """
-    from clip_core.hub.files import check_page
+    from clip_core.hub.targets import check_page
     from converters.verification.report import write_report
     from converters.verification.verify import verify as verify_checkpoint
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from clip_core.configuration.files import CONFIG_NAME, read_config
 from clip_core.hub import find_file, split_hub_options
-from clip_core.hub.files import given_path, read_json
+from clip_core.hub.files import read_json
+from clip_core.hub.targets import given_path
 from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME, read_image_processor
 from clip_core.modeling.parameters import MODEL_CLASSES, plain_class_name
 from converters.checkpoint import CheckpointError, open_checkpoint

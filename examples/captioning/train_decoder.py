@@ -23,7 +23,7 @@ from tqdm import tqdm
 from words import END, Vocabulary, split
 
 from clip_core import ZeroShotClassifier
-from clip_core.hub.files import check_folder
+from clip_core.hub.targets import check_folder
 from clip_core.tasks import encode_text_batches
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from clip_core import ZeroShotClassifier
 from support.messages import mentions, naming
-from support.tolerances import FLOAT32, FLOAT64_OPERATION, LITTLE_ABOVE_CHANCE, SHARE_OF_300
+from support.tolerances import FLOAT32, FLOAT64_OPERATION, LITTLE_ABOVE_CHANCE, MEAN_COSINE, SHARE_OF_300
 
 sys.path.append(str(Path(__file__).parents[2] / "examples" / "captioning"))
 sys.path.append(str(Path(__file__).parents[2] / "examples" / "shapes"))
@@ -176,7 +176,7 @@ def test_noise_has_the_given_deviation_and_leaves_unit_norms():
     moved = train_decoder.noisy(embeds, 0.05, generator)
     np.testing.assert_allclose(moved.norm(dim=-1), 1, **FLOAT32)
     # Noise of length 0.05 * sqrt(64) at a right angle to the embedding, up to 1/64 of it.
-    assert float((moved * embeds).sum(-1).mean()) == pytest.approx((1 + 0.05**2 * 64) ** -0.5, rel=0.01)
+    assert float((moved * embeds).sum(-1).mean()) == pytest.approx((1 + 0.05**2 * 64) ** -0.5, rel=MEAN_COSINE)
     np.testing.assert_array_equal(train_decoder.noisy(embeds, 0.0, generator), embeds)
 
 

@@ -76,6 +76,9 @@ DRAWN_WEIGHTS = 0.05
 MANY_DRAWN_WEIGHTS = 0.02
 FEW_DRAWN_WEIGHTS = 0.2
 
+# The mean cosine of embeddings with themselves plus noise, relative: the noise is not quite at a right angle.
+MEAN_COSINE = 0.01
+
 # The mean of 40,000 draws of dropout, each 0 or 2, absolute: four times its standard deviation.
 MEAN_OF_DRAWS = 0.02
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clip_core.hub.files import check_folder
+from clip_core.hub.targets import check_folder
 from clip_core.tasks.search.rows import Found, IndexedImage
 from clip_core.tasks.search.vectors import (
     PROBES,

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from clip_core.hub.changes import ChangedError, Watched
+from clip_core.hub.changes import ChangedError, WatchedFiles
 from support.messages import naming
 
 
@@ -39,7 +39,7 @@ def removed(path):
 @pytest.mark.parametrize("change", [longer, later, replaced, removed])
 @pytest.mark.parametrize("name", ["config.json", "model.bin"])
 def test_what_was_read_and_the_texts_beside_it_are_as_they_were(folder, name, change):
-    watched = Watched(folder)
+    watched = WatchedFiles(folder)
     watched.check([folder / "model.bin"])
     change(folder / name)
     with pytest.raises(ChangedError, match=naming(folder / name)):
@@ -47,14 +47,14 @@ def test_what_was_read_and_the_texts_beside_it_are_as_they_were(folder, name, ch
 
 
 def test_a_new_text_is_noticed(folder):
-    watched = Watched(folder / "model.bin")
+    watched = WatchedFiles(folder / "model.bin")
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(ChangedError, match=naming(folder / "tokenizer.json")):
         watched.check([])
 
 
 def test_what_was_not_read_may_change(folder):
-    watched, of_part, of_hub = Watched(folder), Watched(folder, "text"), Watched("user/model")
+    watched, of_part, of_hub = WatchedFiles(folder), WatchedFiles(folder, "text"), WatchedFiles("user/model")
     longer(folder / "other.bin")
     longer(folder / "text" / "config.json")
     (folder / "log.jsonl").write_text("{}")

@@ -14,7 +14,8 @@ import pytest
 
 from clip_core.configuration import CLIPConfig
 from clip_core.hub import find_file, list_files
-from clip_core.hub.files import given_path, new_folder, read_json, staged, write_text, write_texts
+from clip_core.hub.files import new_folder, read_json, staged, write_text, write_texts
+from clip_core.hub.targets import given_path
 from clip_core.images.processor import CLIPImageProcessor
 from support.messages import naming
 

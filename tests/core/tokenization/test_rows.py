@@ -1,4 +1,4 @@
-"""Where rows are cut, and how they are padded, as they are made and by `pad` afterwards."""
+"""Cutting and padding of rows, as they are made and by `pad` afterwards."""
 
 from __future__ import annotations
 
