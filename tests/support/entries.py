@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,11 @@ def random_entries(
     config: CLIPConfig, class_name: str = "CLIPModel", dtype: Any = np.float32
 ) -> dict[str, TensorEntry]:
     return {name: entry(array) for name, array in random_arrays(config, class_name, dtype).items()}
+
+
+def total(arrays: Mapping[str, np.ndarray]) -> float:
+    """Return the sum of all values, exactly rounded, and so whatever their order."""
+    return math.fsum(value for array in arrays.values() for value in array.astype(np.float64).flat)
 
 
 def assert_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
