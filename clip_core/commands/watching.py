@@ -1,8 +1,8 @@
-"""A process of its own for a command, so that its death by a signal is told. Internal.
+"""A separate process for a command, so that its death by a signal is reported. Internal.
 
-A crash in a framework's native code ends a process without a word of Python. The command therefore runs in a fork, made
-before any library is loaded, and this process only waits for it. Linux alone: the frameworks of macOS do not run in a
-fork, and Windows has none.
+A crash in a framework's native code ends a process without a Python error. The command therefore runs in a fork, made
+before any library is loaded, and this process only waits for it. On Linux only: on macOS, system libraries that the
+frameworks use do not work in a fork, and Windows has no fork.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Watched:
         self.code, self._stopping = code, stopping
 
     def stop(self) -> None:
-        """Note that the command received a signal, so that it does not get it twice."""
+        """Record that the command received a signal, so that it is not passed on again."""
         if self._stopping is not None:
             self._stopping[0] = 1
 
