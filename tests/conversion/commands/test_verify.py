@@ -120,20 +120,22 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(run, mo
 
 
 def test_a_full_disk_of_temporary_files_is_told_with_their_folder(run, model, tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    with largest_file(4096):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with monkeypatch.context() as patches, largest_file(4096):
+        patches.setattr("tempfile.tempdir", str(scratch))
         code, out, err = run("verify", model, "--frameworks", "reference", "--against", model)
     assert (code, out) == (2, "")
     (line,) = [line for line in err.splitlines() if line.startswith("clip-zoo: ")]
-    assert mentions(line, tmp_path, "TMPDIR")
+    assert mentions(line, scratch, "TMPDIR")
     assert not mentions(line, "requested")
-    assert list(tmp_path.iterdir()) == []
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_folder_of_temporary_files_that_does_not_exist(run, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: [str(tmp_path / "gone")])
-    monkeypatch.setattr("tempfile.tempdir", None)
-    code, out, err = run("verify", model, *BOTH)
+    with monkeypatch.context() as patches:
+        patches.setattr("tempfile._candidate_tempdir_list", lambda: [str(tmp_path / "gone")])
+        patches.setattr("tempfile.tempdir", None)
+        code, out, err = run("verify", model, *BOTH)
     assert (code, out) == (2, "")
     assert mentions(err, "TMPDIR", str(tmp_path / "gone"))
