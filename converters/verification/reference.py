@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.float64]]
     Trace = dict[str, Array]
 
+IGNORED_LABEL = -100  # a class that the loss leaves out, as in PyTorch's cross-entropy
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 erf: Any = np.frompyfunc(math.erf, 1, 1)
 
@@ -287,7 +288,10 @@ def loss_of_pairs(logits: Array) -> Array:
 
 
 def _classification_loss(logits: Array, labels: np.ndarray, problem_type: str | None) -> Array:
-    """Return the mean squared error of a regression, or the mean cross-entropy of classes or of independent labels."""
+    """Return the mean squared error of a regression, or the mean cross-entropy of classes or of independent labels.
+
+    Images whose class is IGNORED_LABEL are left out.
+    """
     by_dtype = "single_label_classification" if labels.dtype.kind in "iu" else "multi_label_classification"
     problem_type = problem_type or ("regression" if logits.shape[-1] == 1 else by_dtype)
     if problem_type == "regression":
@@ -296,7 +300,8 @@ def _classification_loss(logits: Array, labels: np.ndarray, problem_type: str | 
         return np.asarray((np.logaddexp(0, logits) - labels * logits).mean())
     highest = logits.max(axis=-1, keepdims=True)
     log_sum = np.log(np.exp(logits - highest).sum(axis=-1)) + highest[:, 0]
-    return np.asarray((log_sum - logits[np.arange(len(labels)), labels]).mean())
+    (counted,) = np.nonzero(labels != IGNORED_LABEL)
+    return np.asarray((log_sum[counted] - logits[counted, labels[counted]]).mean())
 
 
 def _sigmoid(x: Array) -> Array:

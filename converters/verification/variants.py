@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clip_core.modeling.tracing import DIFFERENTIATED
+from converters.verification.reference import IGNORED_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,7 @@ def variants(class_name: str, config: AnyConfig, inputs: Mapping[str, np.ndarray
     few_texts = {name: array[:IMAGES] for name, array in texts.items()}
     if class_name == "CLIPForImageClassification":
         if config.num_labels:
-            found["labels"] = images | {"labels": labels(config, len(images["pixel_values"]))}
+            found["labels"] = dict(inputs) | {"labels": labels(config, len(inputs["pixel_values"]))}
         if config.num_labels > 1 and config.problem_type is None:  # the dtype of the labels selects the loss
             found["targets"] = images | {"labels": targets(len(images["pixel_values"]), config.num_labels)}
     elif images:
@@ -88,7 +89,7 @@ def resized(pixel_values: np.ndarray, image_size: int, patch_size: int) -> np.nd
 
 
 def labels(config: Any, count: int) -> np.ndarray:
-    """Return labels `(count, ...)` of the kind that a classifier's configuration requires.
+    """Return labels `(count, ...)` of the kind that a classifier's configuration requires; the last class is ignored.
 
     Args:
         config: the configuration, with `num_labels` and `problem_type`.
@@ -101,6 +102,7 @@ def labels(config: Any, count: int) -> np.ndarray:
     if kind == "multi_label_classification":
         return targets(count, number)
     classes: np.ndarray = np.arange(count, dtype=np.int64) % number
+    classes[-1] = IGNORED_LABEL
     return classes
 
 

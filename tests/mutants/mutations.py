@@ -45,6 +45,8 @@ class Mutation:
     Attributes:
         function: the qualified name of the function or class in which the change is; "" at the module's level.
         line: the line of the change in the original.
+        statement: the lines of its statement, without those of statements inside it; empty outside of functions, where
+            the code runs on import.
         code: that line of the original.
         change: the original code and the new one, as one line.
         original: the source of the module.
@@ -54,6 +56,7 @@ class Mutation:
 
     function: str
     line: int
+    statement: range
     code: str
     change: str
     original: str
@@ -64,7 +67,7 @@ class Mutation:
     def source(self) -> str:
         """Source of the changed module."""
         tree = ast.parse(self.original)
-        target, _ = list(_places(tree))[self.place]
+        target, *_ = list(_places(tree))[self.place]
         _Replace(target, _alternatives(target)[self.choice]).visit(tree)
         return ast.unparse(ast.fix_missing_locations(tree))
 
@@ -75,24 +78,36 @@ def mutations(source: str) -> Iterator[Mutation]:
     Docstrings, strings, annotations, decorators, imports, errors and warnings affect no number and are left unchanged.
     """
     lines = source.splitlines()
-    for place, (node, function) in enumerate(_places(ast.parse(source))):
+    for place, (node, function, statement) in enumerate(_places(ast.parse(source))):
         code = lines[node.lineno - 1].strip()
         for choice, new in enumerate(_alternatives(node)):
-            yield Mutation(function, node.lineno, code, f"{_text(node)} -> {_text(new)}", source, place, choice)
+            change = f"{_text(node)} -> {_text(new)}"
+            yield Mutation(function, node.lineno, statement, code, change, source, place, choice)
 
 
-def _places(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
-    """Yield the nodes that can be mutated, with the names of their functions, in the order of the source."""
-    stack: list[tuple[ast.AST, str]] = [(tree, "")]
+def _places(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, str, range]]:
+    """Yield the nodes that can be mutated, in the order of the source, with their functions and statements' lines."""
+    stack: list[tuple[ast.AST, str, range, bool]] = [(tree, "", range(0), False)]
     while stack:
-        node, function = stack.pop()
+        node, function, lines, runs_later = stack.pop()
         if _decides_no_number(node):
             continue
+        if isinstance(node, ast.stmt):
+            lines = _own_lines(node) if runs_later else range(0)
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             function = f"{function}.{node.name}".removeprefix(".")
         if _alternatives(node):
-            yield node, function  # type: ignore[misc]
-        stack += [(child, function) for child in reversed(_children(node))]
+            yield node, function, lines  # type: ignore[misc]
+        for child in reversed(_children(node)):
+            inside = isinstance(node, ast.FunctionDef) and isinstance(child, ast.stmt)
+            stack.append((child, function, lines, runs_later or inside))
+
+
+def _own_lines(statement: ast.stmt) -> range:
+    """Return the lines of a statement, without those of the statements inside it."""
+    body: list[ast.stmt] = getattr(statement, "body", [])
+    end = body[0].lineno if body else (statement.end_lineno or statement.lineno) + 1
+    return range(statement.lineno, max(end, statement.lineno + 1))
 
 
 def _children(node: ast.AST) -> list[ast.AST]:

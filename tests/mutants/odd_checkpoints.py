@@ -32,12 +32,15 @@ _CHECKPOINTS: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any
     "text": ("CLIPTextModel", {"hidden_act": "selu"}, {}, {}),
     # More tokens than a prepared model takes at once.
     "long text": ("CLIPTextModel", {"max_position_embeddings": 300}, {}, {}),
+    "half text": ("CLIPTextModel", {}, {}, {}),
     "projected text": ("CLIPTextModelWithProjection", {"hidden_act": "swish"}, {}, {}),
     "vision": ("CLIPVisionModel", {}, {"hidden_act": "gelu"}, {}),
     "projected vision": ("CLIPVisionModelWithProjection", {}, {}, {}),
 }
-# Gradients are compared on these, after the outputs of all checkpoints have agreed.
+# Gradients are compared on these, too.
 WITH_GRADIENTS = ("both", "openai")
+# These run in float16, in which some frameworks compute attention in another way.
+IN_HALF_PRECISION = ("half text",)
 
 
 def write_all(folder: Path) -> dict[str, Path]:

@@ -4,7 +4,7 @@ Every mutant of a backend's model files is compared with the float64 reference o
 passes all comparisons is a survivor. Either the proof has a blind spot, or the change affects no number, and
 `survivors.toml` gives the reason. The exit code is 1 if a survivor has no reason there.
 
-A mutant runs only the checkpoints on which the unchanged code calls the changed function, the quickest first. With
+A mutant runs only the checkpoints on which the unchanged code executes the changed statement, the quickest first. With
 `--results FILE`, an interrupted run continues where it ended.
 """
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from mutants.mutations import FILES, Mutation, mutations  # noqa: E402
-from mutants.odd_checkpoints import WITH_GRADIENTS, write_all  # noqa: E402
+from mutants.odd_checkpoints import IN_HALF_PRECISION, WITH_GRADIENTS, write_all  # noqa: E402
 from mutants.survivors import reason_for  # noqa: E402
 from mutants.worker import DIED, SURVIVED, Proof, UnchangedCodeFailedError, Worker, job_of  # noqa: E402
 
@@ -139,9 +139,9 @@ def _mutants(backend: str, files: Sequence[str]) -> Iterator[tuple[str, Mutation
 
 def _proofs(folder: Path) -> Iterator[Proof]:
     for name, checkpoint in write_all(folder).items():
-        gradients = name in WITH_GRADIENTS
-        ran = run_job(job_of(REFERENCE, checkpoint, folder, gradients=gradients))
-        yield Proof(checkpoint, gradients, ran.forms[0][0])
+        gradients, dtype = name in WITH_GRADIENTS, "float16" if name in IN_HALF_PRECISION else "float32"
+        ran = run_job(job_of(REFERENCE, checkpoint, folder, dtype=dtype, gradients=gradients))
+        yield Proof(checkpoint, dtype, gradients, ran.forms[0][0])
 
 
 if __name__ == "__main__":

@@ -87,6 +87,15 @@ def test_a_statement_is_dropped_and_a_condition_decided():
     assert [one.source.splitlines()[0] for one in mutations("if a:\n    b = c")] == ["if True:", "if False:"]
 
 
+def test_the_statement_of_a_mutation_excludes_those_inside_it():
+    source = "z = 1\ndef run(a, b=2):\n    if (a\n        > b):\n        return a - 3\n    return [\n        4,\n    ]"
+    found = {one.change: list(one.statement) for one in mutations(source)}
+    assert found["1 -> 2"] == found["2 -> 3"] == []
+    assert found["a > b -> a >= b"] == found["if a > b -> if True"] == [3, 4]
+    assert found["a - 3 -> a + 3"] == [5]
+    assert found["4 -> 5"] == [6, 7, 8]
+
+
 def test_every_survivor_has_a_reason_and_others_have_none():
     assert all(row["reason"] for row in rows())
     assert reason_for("layers", next(mutations("x = 1"))) is None

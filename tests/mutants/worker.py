@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from mutants.mutations import Mutation
 
     from converters.verification.runs import StoredRun
+    from converters.verification.tolerances import Precision
 
 ROOT = Path(__file__).parents[2]
+MUTANTS = 100  # in one process, whose memory grows with each
 LIMIT = 120  # seconds of processor time for a mutant, which may loop forever
 SURVIVED, KILLED, DIED = 0, 1, 2
 
@@ -47,14 +49,23 @@ class Proof:
 
     Attributes:
         called: the functions of the backend that the unchanged code calls, as `file:qualified name`.
+        executed: the lines of these functions that it executes, as `file:line`.
         seconds: the time that the unchanged code takes.
     """
 
     checkpoint: Path
+    dtype: Precision
     gradients: bool
     reference: StoredRun
     called: frozenset[str] = frozenset()
+    executed: frozenset[str] = frozenset()
     seconds: float = 0.0
+
+    def reaches(self, file: str, mutation: Mutation) -> bool:
+        """Return True if the unchanged code executes the statement that a mutation changes."""
+        lines = mutation.statement
+        executes = not lines or any(f"{file}:{line}" in self.executed for line in lines)
+        return executes and f"{file}:{mutation.function}" in self.called
 
 
 class UnchangedCodeFailedError(Exception):
@@ -83,6 +94,7 @@ class Worker:
         self._process.start()
         other.close()
         self._expect_success()
+        self._count = 0
 
     def _expect_success(self) -> None:
         try:
@@ -92,6 +104,10 @@ class Worker:
 
     def run(self, file: str, mutation: Mutation) -> int:
         """Return SURVIVED if a mutant passes all proofs that call its function, KILLED if not, DIED if it ends."""
+        if self._count == MUTANTS:
+            self.close()
+            self._start()
+        self._count += 1
         self._connection.send((file, mutation))
         try:
             code: int = self._connection.recv()
@@ -118,9 +134,8 @@ def _serve(backend: str, proofs: list[Proof], connection: Connection) -> None:
     gc.freeze()  # a collection, of which each run has one, would take longer than the run
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # mutants warn
     for file, mutation in iter(connection.recv, None):
-        name = f"{file}:{mutation.function}"
         signal.setitimer(signal.ITIMER_PROF, LIMIT)  # its signal ends the process
-        connection.send(_run(backend, [proof for proof in proofs if name in proof.called], file, mutation))
+        connection.send(_run(backend, [proof for proof in proofs if proof.reaches(file, mutation)], file, mutation))
     _import_again(backend)
     for proof in proofs:
         _check_unchanged(backend, proof)
@@ -135,7 +150,8 @@ def _measured(backend: str, proof: Proof) -> Proof:
     recorder.stop()
     start = time.process_time()
     _check_unchanged(backend, proof)
-    return replace(proof, called=frozenset(recorder.called), seconds=time.process_time() - start)
+    seconds = time.process_time() - start
+    return replace(proof, called=frozenset(recorder.called), executed=frozenset(recorder.executed), seconds=seconds)
 
 
 def _check_unchanged(backend: str, proof: Proof) -> None:
@@ -158,14 +174,14 @@ def _run(backend: str, proofs: list[Proof], file: str, mutation: Mutation) -> in
 
 def _agrees(backend: str, proof: Proof) -> bool:
     with tempfile.TemporaryDirectory(prefix="clip-zoo-mutant-") as folder:
-        ran = run_job(job_of(backend, proof.checkpoint, Path(folder), gradients=proof.gradients))
+        ran = run_job(job_of(backend, proof.checkpoint, Path(folder), dtype=proof.dtype, gradients=proof.gradients))
         return all(comparison.passed for (own,) in ran.forms for comparison in compare(proof.reference, own))
 
 
-def job_of(framework: str, checkpoint: Path, folder: Path, *, gradients: bool) -> Job:
+def job_of(framework: str, checkpoint: Path, folder: Path, *, dtype: Precision, gradients: bool) -> Job:
     """Return the job that runs a framework on a checkpoint."""
     keywords = {"gradients": gradients, "train_step": False}
-    return Job(framework, subjects_of([checkpoint], {}), "float32", folder, keywords)
+    return Job(framework, subjects_of([checkpoint], {}), dtype, folder, keywords)
 
 
 def _import_again(backend: str) -> None:
@@ -177,26 +193,31 @@ def _import_again(backend: str) -> None:
 
 
 class _Recorder:
-    """Records which functions of a folder's files are called, as `file:qualified name`."""
+    """Records the functions of a folder's files that are called, as `file:qualified name`, and the lines executed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.called: set[str] = set()
+        self.executed: set[str] = set()
 
     def start(self) -> None:
-        threading.setprofile(self._record)
-        sys.setprofile(self._record)
+        threading.settrace(self._record)
+        sys.settrace(self._record)
 
     def stop(self) -> None:
-        threading.setprofile(None)  # type: ignore[arg-type]  typeshed lacks None
-        sys.setprofile(None)
+        threading.settrace(None)  # type: ignore[arg-type]  typeshed lacks None
+        sys.settrace(None)
 
-    def _record(self, frame: FrameType, event: str, argument: object) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(str(self.folder)):
+    def _record(self, frame: FrameType, event: str, argument: object) -> Any:
+        if not frame.f_code.co_filename.startswith(str(self.folder)):
+            return None
+        file = Path(frame.f_code.co_filename).stem
+        if event == "call":
             names = [name for name in frame.f_code.co_qualname.split(".") if not name.startswith("<")]
             # Their parts too, as a function inside another belongs to it, and so does a lambda.
-            file = Path(frame.f_code.co_filename).stem
             self.called |= {f"{file}:{'.'.join(names[:end])}" for end in range(len(names) + 1)}
+        self.executed.add(f"{file}:{frame.f_lineno}")
+        return self._record
 
 
 class Mutated(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):

@@ -83,6 +83,7 @@ def test_given_positions_are_pytorchs(rows):
 
 LABELS = {
     "classes": (5, None, np.array([4, 0, 2])),
+    "an ignored class": (5, None, np.array([4, -100, 2])),
     "labels": (5, None, np.array([[0, 1, 1, 0, 1.0]] * 3)),
     "named labels": (2, "multi_label_classification", np.array([[0, 1.0], [1, 1], [0, 0]])),
     "one number": (1, None, np.array([0.5, -1, 2])),

@@ -8,6 +8,7 @@ import pytest
 import clip_torch.plan
 import clip_torch.text
 import clip_torch.vision
+from converters.verification.reference import IGNORED_LABEL
 from converters.verification.variants import labels, padded_otherwise, resized, variants
 from converters.verification.verify import verify
 from support.checkpoints import save_checkpoint
@@ -84,6 +85,7 @@ def test_another_size_has_another_number_of_rows_and_columns(image_size, patch_s
 def test_labels_are_of_the_kind_that_the_classifier_learns(count, problem_type, shape, kind):
     found = labels(tiny_config(num_labels=count, problem_type=problem_type), 2)
     assert (found.shape, found.dtype.kind) == (shape, kind)
+    assert (found.min() == IGNORED_LABEL) == (kind == "i")
 
 
 def _transposed(interpolated):
