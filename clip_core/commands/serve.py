@@ -6,6 +6,7 @@ import ipaddress
 import os
 import socket
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +29,8 @@ _SECONDS_TO_FINISH = 10  # for requests in progress when the server is stopped
 
 def serve(
     *,
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
+    index: Path | None = None,
     model_name: str | None = None,
     backend: str | None = None,
     device: str | None = None,
@@ -40,17 +42,20 @@ def serve(
     max_wait: float = 3.0,
     max_queue: Integer = 4096,
     max_inputs: Integer = 2048,
+    max_explanations: Integer = 8,
     max_body: Integer = 32 << 20,
     max_pixels: Integer = 50_000_000,
     timeout: float = 60.0,
     image_host: Annotated[list[str] | None, Parameter(negative="")] = None,
 ) -> int:
-    """Serve a model over HTTP: embeddings as OpenAI's clients request them, zero-shot labels, and a page.
+    """Serve a model over HTTP: embeddings as OpenAI's clients request them, labels, explanations, search, and a page.
 
     Parameters
     ----------
     model
-        A local folder or a hub id.
+        A local folder or a hub id; by default that of --index, or openai/clip-vit-base-patch32.
+    index
+        An index made by `clip-zoo index`, to search its images.
     model_name
         The model's name in requests; by default the value of --model.
     backend
@@ -73,7 +78,9 @@ def serve(
     max_queue
         Inputs in progress; beyond them requests are answered with 429.
     max_inputs
-        Texts, labels and images in one request.
+        Texts, labels and images in one request, and hits of a search.
+    max_explanations
+        Texts to explain in one request.
     max_body
         Bytes of a request.
     max_pixels
@@ -90,28 +97,41 @@ def serve(
         import uvicorn
     except ModuleNotFoundError as error:
         raise ImportError(f"serving needs {error.name}: pip install 'clip-zoo[serve]'") from error
+    from clip_core.tasks.search import ImageIndex
     from clip_core.tasks.serving.app import create_app
     from clip_core.tasks.serving.settings import ServerSettings
     from clip_core.tasks.zero_shot import ZeroShotClassifier
 
+    hosts = _own_names(host)
+    source = model if model is not None or index is None else _model_of(index)
     settings = ServerSettings(
-        model_name=model if model_name is None else model_name,
+        model_name=(source or DEFAULT_MODEL) if model_name is None else model_name,
         api_key=os.environ.get(_KEY) or None if api_key is None else api_key,
         batch_size=batch_size,
         max_wait=max_wait,
         max_queue=max_queue,
         max_inputs=max_inputs,
+        max_explanations=max_explanations,
         max_body=max_body,
         max_pixels=max_pixels,
         timeout=timeout,
         image_hosts=tuple(image_host or ()),
-        hosts=_own_names(host),
+        hosts=hosts,
+        show_paths=bool(hosts),
     )
-    with _listening(host, port) as listener:  # before the model is loaded, which takes longer
-        classifier = ZeroShotClassifier.from_pretrained(model, backend=backend, device=device, dtype=dtype)
+    with ExitStack() as stack:
+        listener = stack.enter_context(_listening(host, port))  # before the model is loaded, which takes longer
+        if index is None:
+            images = None
+            classifier = ZeroShotClassifier.from_pretrained(
+                source or DEFAULT_MODEL, backend=backend, device=device, dtype=dtype
+            )
+        else:
+            images = stack.enter_context(ImageIndex(index, model=source, backend=backend, device=device, dtype=dtype))
+            classifier = images.model
         _note(listener, settings)
         config = uvicorn.Config(
-            create_app(classifier, settings),
+            create_app(classifier, settings, index=images),
             log_level="warning",
             limit_concurrency=_CONNECTIONS,
             timeout_graceful_shutdown=_SECONDS_TO_FINISH,
@@ -126,6 +146,14 @@ def serve(
         server.handle_exit = handle_exit  # type: ignore[assignment, method-assign]
         server.run(sockets=[listener])
     return 128 + signals[0] if signals else 0  # the shell's code for a command ended by a signal
+
+
+def _model_of(index: Path) -> str | None:
+    """Return the model of an index; None if it is empty."""
+    from clip_core.tasks.search import ImageIndex
+
+    with ImageIndex(index) as images:
+        return images.facts.get("model")
 
 
 def _own_names(host: str) -> tuple[str, ...]:

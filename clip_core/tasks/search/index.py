@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from clip_core.tasks.search.rows import Found
 
 DEFAULT_MODEL = "openai/clip-vit-base-patch32"
+_ROUNDING = 1e-5  # the length of a difference of equal embeddings that were encoded in different batches
 
 
 class Hit(NamedTuple):
@@ -38,6 +39,7 @@ class Hit(NamedTuple):
         width: pixels.
         height: pixels.
         caption: the text beside the image, if any.
+        sha256: the hash of the file, in hexadecimal.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class Hit(NamedTuple):
     width: int
     height: int
     caption: str | None
+    sha256: str
 
 
 class ImageIndex:
@@ -211,14 +214,49 @@ class ImageIndex:
             OtherModelError: if the model is not the one of the index.
         """
         check_integers(top_k=(top_k, 1))
-        conditions = parse_conditions(where)
+        parse_conditions(where)  # before a model is loaded
         query = self._query(texts, images, without)
-        found = self._store.search(query, top_k, conditions, exact=exact)
+        return self.nearest(query, where=where, top_k=top_k, probabilities=probabilities, exact=exact)
+
+    def nearest(
+        self,
+        query: np.ndarray,
+        *,
+        where: Sequence[str] = (),
+        top_k: int = 10,
+        probabilities: bool = False,
+        exact: bool = False,
+    ) -> list[Hit]:
+        """Return the images most similar to an embedding, best first. Takes the arguments of `search` but for these.
+
+        Args:
+            query: an embedding by the model of the index, of unit norm: `(projection,)`, float32.
+            where: conditions that all hits meet.
+            top_k: the number of hits.
+            probabilities: also compute each hit's probability among the hits.
+            exact: compare all images.
+
+        Raises:
+            ValueError: if a condition cannot be parsed.
+        """
+        check_integers(top_k=(top_k, 1))
+        found = self._store.search(query, top_k, parse_conditions(where), exact=exact)
         shares: Sequence[float | None] = [None] * len(found)
         if probabilities and found:
             logits = self.model.encoder.logits_per_image(np.stack([one.vector for one in found]), query[None])
             shares = [float(share) for share in softmax(logits[:, 0])]
         return [_hit(one, share) for one, share in zip(found, shares, strict=True)]
+
+    def paths(self, sha256: str) -> list[Path]:
+        """Return the files with this content, as `Hit.sha256` names it; none for any other text.
+
+        Args:
+            sha256: the hash of a file, in hexadecimal.
+        """
+        try:
+            return [Path(os.fsdecode(path)) for path in self._store.paths_of(bytes.fromhex(sha256))]
+        except ValueError:
+            return []
 
     def duplicates(
         self, *, threshold: float = THRESHOLD, on_progress: Callable[[int], object] | None = None
@@ -245,21 +283,31 @@ class ImageIndex:
             raise ValueError("there is nothing to search for; give a text or an image")
         if not all(text.strip() for text in (*texts, *without)):
             raise ValueError("a text to search for is empty; give a text, or leave it out")
-        parts = []
-        if texts:
-            parts.append(self.model.encode_texts(list(texts)).sum(axis=0))
+        added = [self.model.encode_texts(list(texts))] if texts else []
         if images:
-            parts.append(self.model.encode_images(list(images)).sum(axis=0))
-        if without:
-            parts.append(-self.model.encode_texts(list(without)).sum(axis=0))
-        query: np.ndarray = np.sum(parts, axis=0)
-        length = float(np.linalg.norm(query))
-        if length < np.finfo(np.float32).eps:
-            raise ValueError("the queries cancel out; add and subtract different ones")
-        return query / np.float32(length)
+            added.append(self.model.encode_images(list(images)))
+        return query_of(added, [self.model.encode_texts(list(without))] if without else [])
+
+
+def query_of(added: Sequence[np.ndarray], subtracted: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the sum of embeddings minus others, scaled to unit norm: `(projection,)`, float32.
+
+    Args:
+        added: `(embeddings, projection)` each.
+        subtracted: likewise.
+
+    Raises:
+        ValueError: if they cancel out.
+    """
+    parts = [*(part.sum(axis=0) for part in added), *(-part.sum(axis=0) for part in subtracted)]
+    query: np.ndarray = np.sum(parts, axis=0)
+    length = float(np.linalg.norm(query))
+    if length < _ROUNDING:
+        raise ValueError("the queries cancel out; add and subtract different ones")
+    return query / np.float32(length)
 
 
 def _hit(found: Found, share: float | None) -> Hit:
     row = found.row
     path = Path(os.fsdecode(row.path))
-    return Hit(path, found.score, share, row.size, row.taken, row.width, row.height, row.caption)
+    return Hit(path, found.score, share, row.size, row.taken, row.width, row.height, row.caption, row.file.hex())

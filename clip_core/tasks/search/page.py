@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from PIL import Image
+
     from clip_core.tasks.search.index import Hit
 
 _SIDE = 320  # pixels of a thumbnail
@@ -62,7 +64,7 @@ def search_page(title: str, hits: Sequence[Hit]) -> str:
 
 
 def _item(hit: Hit) -> str:
-    name = _shown(hit.path)
+    name = shown_name(hit.path)
     share = "" if hit.probability is None else f" · {hit.probability:.1%}"
     caption = f"<p>{escape(hit.caption)}</p>\n" if hit.caption else ""
     details = f"{hit.taken.replace('T', ' ')} · {hit.width} × {hit.height} · {hit.size / 1e6:.2f} MB"  # noqa: RUF001
@@ -75,17 +77,31 @@ def _item(hit: Hit) -> str:
     )
 
 
+def thumbnail(image: Image.Image) -> bytes:
+    """Return an image in at most 320 x 320 pixels, as a JPEG file.
+
+    Args:
+        image: an RGB image, which is reduced in place.
+    """
+    image.thumbnail((_SIDE, _SIDE))
+    file = BytesIO()
+    image.save(file, "JPEG", quality=_QUALITY)
+    return file.getvalue()
+
+
+def shown_name(path: Path) -> str:
+    """Return a path as valid text, which the name of a file may not be.
+
+    Args:
+        path: the path.
+    """
+    return os.fsencode(path).decode(errors="replace")
+
+
 def _picture(path: Path, name: str) -> str:
     try:
         image = load_image(path)
     except ImageFileError:  # deleted or damaged since it was indexed
         return "<p><em>The file cannot be read any more.</em></p>"
-    image.thumbnail((_SIDE, _SIDE))
-    file = BytesIO()
-    image.save(file, "JPEG", quality=_QUALITY)
-    content = base64.b64encode(file.getvalue()).decode()
+    content = base64.b64encode(thumbnail(image)).decode()
     return f'<img src="data:image/jpeg;base64,{content}" alt="{name}">'
-
-
-def _shown(path: Path) -> str:
-    return os.fsencode(path).decode(errors="replace")  # file names may not be valid text

@@ -49,6 +49,7 @@ CREATE TABLE IF NOT EXISTS images (
 );
 CREATE INDEX IF NOT EXISTS images_size ON images (size);
 CREATE INDEX IF NOT EXISTS images_taken ON images (taken);
+CREATE INDEX IF NOT EXISTS images_file ON images (file);
 """
 
 
@@ -76,7 +77,8 @@ class SqliteStore:
             raise FileExistsError(f"{self.folder} contains other files; give a new folder for the index")
         self._mapped: tuple[str, int, np.ndarray, Lists | None] | None = None
         with self._errors_named():
-            self._database = sqlite3.connect(self.path, timeout=_SECONDS, isolation_level=None)
+            # Threads may share an index, one at a time.
+            self._database = sqlite3.connect(self.path, timeout=_SECONDS, isolation_level=None, check_same_thread=False)
             self._database.executescript("PRAGMA synchronous = FULL;" + _TABLES if create else "SELECT 1 FROM images;")
 
     def close(self) -> None:
@@ -110,6 +112,15 @@ class SqliteStore:
             stop: the first path beyond; None for no end.
         """
         return [row for _, row in self._rows(start, stop)]
+
+    def paths_of(self, file: bytes) -> list[bytes]:
+        """Return the paths of the files with this hash.
+
+        Args:
+            file: the hash, as in `IndexedImage.file`.
+        """
+        with self._errors_named():
+            return [path for (path,) in self._database.execute("SELECT path FROM images WHERE file = ?", (file,))]
 
     def everything(self) -> tuple[list[IndexedImage], np.ndarray, np.ndarray]:
         """Return all rows in the order of their paths, the places of their vectors `(rows,)`, and all vectors.
@@ -166,6 +177,8 @@ class SqliteStore:
         """Return the rows most similar to a query, best first."""
         with self._transaction("BEGIN"):
             vectors, lists = self._map()
+            if not len(vectors):
+                return []
             allowed = self._meeting(where, len(vectors)) if where else None
             if exact or (allowed is not None and allowed.sum() < _WORTH_LISTS):
                 lists = None

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import hmac
-import logging
-import time
-from contextlib import asynccontextmanager, contextmanager
+import re
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -16,23 +13,29 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from clip_core.tasks.explain.explainer import METHODS
+from clip_core.tasks.search.filters import parse_conditions
+from clip_core.tasks.search.index import query_of
 from clip_core.tasks.serving.engine import Engine
-from clip_core.tasks.serving.inputs import check_fields, fields_of, inputs_of, integer_of, strings_of
+from clip_core.tasks.serving.finding import Finder
+from clip_core.tasks.serving.guard import Guard, http_error, request_error
+from clip_core.tasks.serving.inputs import TextInput, boolean_of, check_fields, inputs_of, integer_of, strings_of
 from clip_core.tasks.serving.metrics import Metrics
 from clip_core.tasks.serving.settings import RequestError, ServerSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator
 
     import numpy as np
     from starlette.requests import Request
 
+    from clip_core.tasks.search import ImageIndex
+    from clip_core.tasks.serving.inputs import ImageInput
     from clip_core.tasks.zero_shot import ZeroShotClassifier
 
-_log = logging.getLogger("uvicorn.error")
-
-_BODIES = 8  # in memory, each of the largest size
 _LABELS = 5  # in an answer, by default
+_HITS = 10  # likewise
+_HASH = re.compile("[0-9a-f]{64}")
 _PAGE = {"": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -42,26 +45,38 @@ _HEADERS = {
 }
 
 
-def create_app(classifier: ZeroShotClassifier, settings: ServerSettings | None = None) -> Starlette:
-    """Return an ASGI application that serves a model.
+def create_app(
+    classifier: ZeroShotClassifier, settings: ServerSettings | None = None, *, index: ImageIndex | None = None
+) -> Starlette:
+    """Return an ASGI application that serves a model, and an index of images.
 
     Args:
         classifier: the model and its processor.
         settings: the limits; None for the defaults.
+        index: the index to search, whose `model` the classifier has to be; None to serve the model alone.
+
+    Raises:
+        ValueError: if the classifier is not the model of the index.
 
     Example:
         >>> app = create_app(ZeroShotClassifier.from_pretrained("openai/clip-vit-base-patch32"))  # doctest: +SKIP
     """
-    server = _Server(classifier, settings or ServerSettings())
+    if index is not None and index.model is not classifier:
+        raise ValueError("the classifier is not the model of the index; give index.model as the classifier")
+    server = _Server(classifier, settings or ServerSettings(), index)
+    route = server.guard.route
     routes = [
-        Route("/v1/embeddings", server.route("embeddings", server.embeddings), methods=["POST"]),
-        Route("/v1/models", server.route("models", server.models), methods=["GET"]),
-        Route("/classify", server.route("classify", server.classify), methods=["POST"]),
-        Route("/metrics", server.route("metrics", server.metrics_text), methods=["GET"]),
+        Route("/v1/embeddings", route("embeddings", server.embeddings), methods=["POST"]),
+        Route("/v1/models", route("models", server.models), methods=["GET"]),
+        Route("/classify", route("classify", server.classify), methods=["POST"]),
+        Route("/explain", route("explain", server.explain), methods=["POST"]),
+        Route("/search", route("search", server.search), methods=["POST"]),
+        Route("/thumbnails/{sha256}", route("thumbnails", server.thumbnail), methods=["GET"]),
+        Route("/metrics", route("metrics", server.metrics_text), methods=["GET"]),
         Route("/healthz", server.health, methods=["GET"]),
         *(Route(f"/{name}", server.page, methods=["GET"]) for name in _PAGE),
     ]
-    handlers: dict[Any, Any] = {HTTPException: _http_error, RequestError: _request_error}
+    handlers: dict[Any, Any] = {HTTPException: http_error, RequestError: request_error}
     return Starlette(routes=routes, lifespan=server.lifespan, exception_handlers=handlers)
 
 
@@ -71,13 +86,26 @@ class _Server:
     Args:
         classifier: the model and its processor.
         settings: the limits.
+        index: the index, or None.
     """
 
-    def __init__(self, classifier: ZeroShotClassifier, settings: ServerSettings) -> None:
+    def __init__(self, classifier: ZeroShotClassifier, settings: ServerSettings, index: ImageIndex | None) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.guard = Guard(settings, self.metrics)
         self.engine = Engine(classifier, settings, self.metrics)
-        self._bytes_in_memory = 0
+        self._finder = None if index is None else Finder(index, settings)
+
+    @property
+    def finder(self) -> Finder:
+        """The index.
+
+        Raises:
+            RequestError: the server has none.
+        """
+        if self._finder is None:
+            raise RequestError(404, "this server has no index; start it with --index", code="no_index")
+        return self._finder
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -87,52 +115,19 @@ class _Server:
             yield
         finally:
             await self.engine.stop()
-
-    def route(
-        self, name: str, handler: Callable[[Request], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        """Return a handler that checks the caller, keeps to the time limit and counts its answers.
-
-        Args:
-            name: the route's name in the metrics.
-            handler: the handler.
-        """
-
-        async def checked(request: Request) -> Response:
-            start = time.perf_counter()
-            try:
-                self._check_caller(request)
-                async with asyncio.timeout(self.settings.timeout):
-                    response = await handler(request)
-            except RequestError as error:
-                response = await _request_error(request, error)
-            except TimeoutError:
-                message = f"the request took more than {self.settings.timeout:g} seconds"
-                response = await _request_error(request, RequestError(504, message, code="timeout"))
-            except MemoryError:
-                message = "there is not enough memory for this request; send fewer inputs"
-                response = await _request_error(request, RequestError(503, message, code="out_of_memory"))
-            except Exception:  # noqa: BLE001  the log has it, and the caller an answer
-                _log.exception("%s failed", request.url.path)
-                response = await _request_error(request, RequestError(500, "the server failed; its log says why"))
-            self.metrics.requests.labels(name, response.status_code).inc()
-            self.metrics.seconds.labels(name).observe(time.perf_counter() - start)
-            return response
-
-        return checked
+            if self._finder is not None:
+                self._finder.stop()
 
     async def embeddings(self, request: Request) -> Response:
         """Answer a request for embeddings, in the form of OpenAI's API."""
-        fields = await self._fields(request)
+        fields = await self.guard.fields(request)
         known = {"input", "model", "encoding_format", "dimensions", "user", "truncation"}
         check_fields(fields, known)
         self._check_model(fields)
         layout = fields.get("encoding_format") or "float"
         if layout not in ("float", "base64"):
             raise RequestError(400, f"encoding_format is {layout!r}; choose float or base64", "encoding_format")
-        truncation = fields.get("truncation", False)
-        if not isinstance(truncation, bool):
-            raise RequestError(400, "truncation is neither true nor false", "truncation")
+        truncation = boolean_of(fields, "truncation")
         if integer_of(fields, "dimensions", self.engine.width) != self.engine.width:
             message = f"this model has embeddings of {self.engine.width} dimensions, which cannot be changed"
             raise RequestError(400, message, "dimensions")
@@ -142,12 +137,11 @@ class _Server:
             {"object": "embedding", "index": index, "embedding": _written(row, layout)}
             for index, row in enumerate(embeds)
         ]
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return JSONResponse({"object": "list", "data": data, "model": self.settings.model_name, "usage": usage})
+        return self._list(data, usage={"prompt_tokens": tokens, "total_tokens": tokens})
 
     async def classify(self, request: Request) -> Response:
         """Answer a request for the most likely labels of images."""
-        fields = await self._fields(request)
+        fields = await self.guard.fields(request)
         check_fields(fields, {"images", "labels", "templates", "top_k", "model"})
         self._check_model(fields)
         labels = list(dict.fromkeys(strings_of(fields, "labels", self.settings)))
@@ -167,7 +161,67 @@ class _Server:
             }
             for index, row in enumerate(await self.engine.classify(images, labels, templates))
         ]
-        return JSONResponse({"object": "list", "data": data, "model": self.settings.model_name})
+        return self._list(data)
+
+    async def search(self, request: Request) -> Response:
+        """Answer a request for the images of the index that are most similar to texts and images."""
+        fields = await self.guard.fields(request)
+        finder = self.finder
+        check_fields(fields, {"texts", "images", "without", "where", "top_k", "probabilities", "exact", "model"})
+        self._check_model(fields)
+        added = [*self._texts(fields, "texts"), *self._images(fields)]
+        without = self._texts(fields, "without")
+        where = self._conditions(fields)
+        count = integer_of(fields, "top_k", _HITS)
+        options = {name: boolean_of(fields, name) for name in ("probabilities", "exact")}
+        most = self.settings.max_inputs
+        if count > most:
+            raise RequestError(400, f"top_k is {count}; at most {most} hits are allowed", "top_k")
+        if not 0 < len(added) + len(without) <= most:
+            raise RequestError(400, f"give 1 to {most} texts and images to search for", "texts", "missing_field")
+        embeds, tokens = await self.engine.embed([*added, *without])
+        parts = [embeds[: len(added)], embeds[len(added) :]]
+        try:
+            query = query_of(*([part] if len(part) else [] for part in parts))
+        except ValueError as error:
+            raise RequestError(400, str(error), "without") from error
+        with self.engine.admitted(1):
+            data = await finder.search(query, where, top_k=count, **options)
+        return self._list(data, usage={"prompt_tokens": tokens, "total_tokens": tokens})
+
+    async def thumbnail(self, request: Request) -> Response:
+        """Answer with an image of the index, made small. Its id is the hash of its file, so browsers may keep it."""
+        finder, sha256 = self.finder, request.path_params["sha256"]
+        if _HASH.fullmatch(sha256) is None:
+            raise RequestError(404, "an image's id is that of a hit: 64 hexadecimal digits", code="no_image")
+        headers = {
+            "Cache-Control": "private, max-age=31536000, immutable",
+            "ETag": f'"{sha256}"',
+            "X-Content-Type-Options": "nosniff",
+        }
+        with self.engine.admitted(1):
+            content = await finder.thumbnail(sha256)
+        if headers["ETag"] in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(content, media_type="image/jpeg", headers=headers)
+
+    async def explain(self, request: Request) -> Response:
+        """Answer a request for the regions of an image and the words of texts that their logits depend on."""
+        fields = await self.guard.fields(request)
+        check_fields(fields, {"image", "texts", "method", "model"})
+        self._check_model(fields)
+        method = METHODS[0] if fields.get("method") is None else fields["method"]
+        if method not in METHODS:
+            raise RequestError(400, f"method is {method!r}; choose {' or '.join(METHODS)}", "method")
+        texts = strings_of(fields, "texts", self.settings)
+        if len(texts) > self.settings.max_explanations:
+            most = self.settings.max_explanations
+            raise RequestError(400, f"texts has {len(texts)} entries; at most {most} can be explained at once", "texts")
+        images = inputs_of(fields, "image", self.settings, only_images=True)
+        if len(images) != 1:
+            raise RequestError(400, f"image is a list of {len(images)}; give one image", "image")
+        data = await self.engine.explain(images[0], texts, method)
+        return self._list(data, method=method)
 
     async def models(self, _: Request) -> Response:
         """Answer with the one model served, in the form of OpenAI's API."""
@@ -186,16 +240,34 @@ class _Server:
         """Answer with a file of the page."""
         name = request.url.path.removeprefix("/")
         content = files("clip_core.tasks.serving").joinpath(name or "page.html").read_bytes()
+        if self._finder is not None:
+            content = content.replace(b"<body>", b"<body data-index>")  # shows the tab of the search
         return Response(content, media_type=_PAGE[name], headers=_HEADERS)
 
-    def _check_caller(self, request: Request) -> None:
-        host = (request.headers.get("host") or "").rpartition(":")[0] or request.headers.get("host", "")
-        if self.settings.hosts and host.strip("[]").lower() not in self.settings.hosts:
-            raise RequestError(421, "the Host header names another server", code="wrong_host")
-        key = self.settings.api_key
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if key is not None and not hmac.compare_digest(given.encode(), key.encode()):
-            raise RequestError(401, "the API key is missing or wrong; send Authorization: Bearer KEY", code="bad_key")
+    def _list(self, data: list[dict[str, Any]], **more: Any) -> Response:
+        return JSONResponse({"object": "list", "data": data, "model": self.settings.model_name, **more})
+
+    def _texts(self, fields: dict[str, Any], name: str) -> list[TextInput | ImageInput]:
+        if fields.get(name) in (None, []):
+            return []
+        texts = strings_of(fields, name, self.settings)
+        return [TextInput(text, f"{name}[{place}]") for place, text in enumerate(texts)]
+
+    def _images(self, fields: dict[str, Any]) -> list[TextInput | ImageInput]:
+        if fields.get("images") in (None, []):
+            return []
+        return inputs_of(fields, "images", self.settings, only_images=True)
+
+    def _conditions(self, fields: dict[str, Any]) -> list[str]:
+        if fields.get("where") in (None, []):
+            return []
+        conditions = strings_of(fields, "where", self.settings)
+        for place, condition in enumerate(conditions):
+            try:
+                parse_conditions([condition])
+            except ValueError as error:
+                raise RequestError(400, f"where[{place}]: {error}", f"where[{place}]") from error
+        return conditions
 
     def _check_model(self, fields: dict[str, Any]) -> None:
         name = fields.get("model")
@@ -203,57 +275,8 @@ class _Server:
             message = f"this server has the model {self.settings.model_name!r}; give it as model, or leave model out"
             raise RequestError(404, message, "model", "model_not_found")
 
-    async def _fields(self, request: Request) -> dict[str, Any]:
-        """Return the fields of a JSON body within the limits."""
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":  # a page of another site cannot send this without being asked for permission
-            raise RequestError(415, f"the Content-Type is {kind or 'missing'}; send application/json")
-        with self._room(request) as most:
-            content = bytearray()
-            async for chunk in request.stream():
-                content += chunk
-                if len(content) > most:
-                    raise self._too_large()
-            return await asyncio.get_running_loop().run_in_executor(None, fields_of, bytes(content))
-
-    @contextmanager
-    def _room(self, request: Request) -> Iterator[int]:
-        """Reserve memory for a body within this block, and give its largest size."""
-        declared = request.headers.get("content-length", "")
-        size = int(declared) if declared.isascii() and declared.isdigit() else self.settings.max_body
-        if size > self.settings.max_body:
-            raise self._too_large()
-        if self._bytes_in_memory + size > _BODIES * self.settings.max_body:
-            self.metrics.refused.inc()
-            raise RequestError(429, "too many large requests are in progress; try again", code="queue_full")
-        self._bytes_in_memory += size
-        try:
-            yield size
-        finally:
-            self._bytes_in_memory -= size
-
-    def _too_large(self) -> RequestError:
-        return RequestError(413, f"the body is larger than the {self.settings.max_body:,} bytes allowed")
-
 
 def _written(row: np.ndarray, layout: str) -> list[float] | str:
     """Return an embedding as numbers, or as little-endian float32 in base64, which OpenAI's clients request."""
     row = row.astype("<f4")
     return base64.b64encode(row.tobytes()).decode() if layout == "base64" else row.tolist()
-
-
-async def _request_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestError)  # noqa: S101  registered for these alone
-    headers = {"Retry-After": "1"} if error.status == 429 else {}
-    if error.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(error.body(), error.status, headers=headers)
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    """Answer for an unknown path or method, in the same form as all other errors."""
-    assert isinstance(error, HTTPException)  # noqa: S101
-    message = f"{request.method} {request.url.path}: {error.detail}"
-    response = await _request_error(request, RequestError(error.status_code, message))
-    response.headers.update(error.headers or {})
-    return response

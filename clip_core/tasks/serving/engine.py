@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
@@ -13,6 +14,8 @@ from PIL import Image
 
 from clip_core.images.inputs import ImageFileError, decode_image
 from clip_core.images.pipeline import usable_threads
+from clip_core.tasks.explain.drawing import overlay
+from clip_core.tasks.explain.explainer import Explainer
 from clip_core.tasks.serving.batching import Batcher
 from clip_core.tasks.serving.inputs import ImageInput, TextInput
 from clip_core.tasks.serving.remote import read_url
@@ -88,7 +91,8 @@ class Engine:
         self._images.start()
         blank = BytesIO()
         Image.new("RGB", (8, 8)).save(blank, "PNG")
-        embeds, _ = await self.embed([TextInput("warm up", "input"), ImageInput(blank.getvalue(), None, "input")])
+        for one in (TextInput("warm up", "input"), ImageInput(blank.getvalue(), None, "input")):
+            embeds, _ = await self.embed([one])  # one by one, because the queue may have room for one
         self.width = embeds.shape[1]
 
     async def stop(self) -> None:
@@ -164,6 +168,29 @@ class Engine:
                 self._model, self._probabilities, image_embeds, labels, templates
             )
 
+    async def explain(self, image: TextInput | ImageInput, texts: list[str], method: str) -> list[dict[str, Any]]:
+        """Return the explanation of each text's logit, as a JSON object with a drawing of the heatmap.
+
+        Args:
+            image: the image.
+            texts: the texts.
+            method: one of `clip_core.tasks.explain.explainer.METHODS`.
+
+        Raises:
+            RequestError: the image cannot be read, a text is too long, too many inputs are in progress, or the model
+                returns no gradients.
+        """
+        if not hasattr(self.classifier.encoder, "logit_gradients"):
+            raise RequestError(501, "this model cannot be explained: its backend returns no gradients")
+        with self.admitted(1 + len(texts)):
+            inputs = [TextInput(text, f"texts[{place}]") for place, text in enumerate(texts)]
+            await self._in_reader(self._tokens, inputs, False)  # refuses texts that are too long
+            decoded = await self._in_reader(self._decoded, image)
+            found: list[dict[str, Any]] = await asyncio.get_running_loop().run_in_executor(
+                self._model, self._explained, decoded, texts, method
+            )
+        return found
+
     def _in_reader(self, function: Callable[..., Result], *arguments: Any) -> asyncio.Future[Result]:
         return asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)
 
@@ -177,15 +204,19 @@ class Engine:
             tokens.append(Tokens(ids[0], mask[0]))
         return tokens
 
-    def _pixels(self, image: ImageInput) -> np.ndarray:
+    def _decoded(self, image: ImageInput) -> Image.Image:
         content = image.content
         if content is None:
             content = read_url(image.url or "", image.place, self.settings)
         try:
-            decoded = decode_image(content, image.place, self.settings.max_pixels)
-            pixels = self.classifier.processor(images=[decoded], return_tensors="np")["pixel_values"]
+            return decode_image(content, image.place, self.settings.max_pixels)
         except ImageFileError as error:
             raise RequestError(400, str(error), image.place, "unreadable_image") from error
+
+    def _pixels(self, image: ImageInput) -> np.ndarray:
+        decoded = self._decoded(image)
+        try:
+            pixels = self.classifier.processor(images=[decoded], return_tensors="np")["pixel_values"]
         except ValueError as error:
             raise RequestError(400, f"{image.place}: {error}", image.place, "unreadable_image") from error
         image_pixels: np.ndarray = pixels[0]
@@ -209,6 +240,26 @@ class Engine:
         except ValueError as error:
             raise RequestError(400, str(error), "labels") from error
         return softmax(self.classifier.encoder.logits_per_image(image_embeds, label_embeds))
+
+    def _explained(self, image: Image.Image, texts: list[str], method: str) -> list[dict[str, Any]]:
+        explained = Explainer(self.classifier.encoder, self.classifier.processor)(image, texts, method=method)  # type: ignore[arg-type]  # checked by its method
+        return [
+            {
+                "index": place,
+                "text": one.text,
+                "logit": one.logit,
+                "heatmap": one.heatmap.tolist(),
+                "words": [{"word": word.text, "share": word.share} for word in one.words],
+                "overlay": _as_uri(overlay(explained, one)),
+            }
+            for place, one in enumerate(explained.explanations)
+        ]
+
+
+def _as_uri(image: Image.Image) -> str:
+    file = BytesIO()
+    image.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _padded(batch: list[Item], most: int, encoder: object) -> list[Item]:

@@ -100,6 +100,22 @@ def integer_of(fields: dict[str, Any], name: str, default: int) -> int:
     return value
 
 
+def boolean_of(fields: dict[str, Any], name: str) -> bool:
+    """Return true or false from a request; false if it is absent.
+
+    Args:
+        fields: the fields of the request.
+        name: the field.
+
+    Raises:
+        RequestError: it is anything else.
+    """
+    value = fields.get(name, False)
+    if not isinstance(value, bool):
+        raise RequestError(400, f"{name} is neither true nor false", name)
+    return value
+
+
 def strings_of(fields: dict[str, Any], name: str, settings: ServerSettings) -> list[str]:
     """Return a list of texts from a request; a single text is a list of one.
 

@@ -25,7 +25,8 @@ class ServerSettings:
         batch_size: images of different requests that the model encodes together; 8 times as many texts.
         max_wait: milliseconds that an input waits for others while the model is idle.
         max_queue: inputs in progress; requests beyond them get status 429.
-        max_inputs: texts, labels and images in one request.
+        max_inputs: texts, labels and images in one request, and hits of a search.
+        max_explanations: texts in one request to explain; each takes about as long as a few images.
         max_body: bytes of a request's body. Bodies in progress take at most 8 times as much.
         max_pixels: pixels of an image, checked before it is decoded.
         timeout: seconds for a request, from its first byte; then it gets status 504.
@@ -33,6 +34,7 @@ class ServerSettings:
             refused in any case.
         hosts: names in the `Host` header of requests that are answered; empty for all. A web page whose name is made
             to resolve to this machine sends its own name.
+        show_paths: give the whole paths of images that a search finds; otherwise only the names of their files.
     """
 
     model_name: str = "clip"
@@ -41,11 +43,13 @@ class ServerSettings:
     max_wait: float = 3.0
     max_queue: int = 4096
     max_inputs: int = 2048
+    max_explanations: int = 8
     max_body: int = 32 << 20
     max_pixels: int = 50_000_000
     timeout: float = 60.0
     image_hosts: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    show_paths: bool = False
 
     def __post_init__(self) -> None:
         """Check the limits."""
@@ -53,6 +57,7 @@ class ServerSettings:
             batch_size=(self.batch_size, 1),
             max_queue=(self.max_queue, 1),
             max_inputs=(self.max_inputs, 1),
+            max_explanations=(self.max_explanations, 1),
             max_body=(self.max_body, 1),
             max_pixels=(self.max_pixels, 1),
         )

@@ -12,8 +12,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from clip_core.tasks.search import ImageIndex
 from support.messages import mentions
 from support.programs import environment
 
@@ -23,7 +25,8 @@ BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "serving.md").read_
 
 
 def start(*options, **variables):
-    command = [sys.executable, "-m", "clip_core.cli", "serve", "--model", SHAPES / "checkpoint", "--port", "0"]
+    model = () if "--index" in options else ("--model", SHAPES / "checkpoint")
+    command = [sys.executable, "-m", "clip_core.cli", "serve", *model, "--port", "0"]
     environ = {**environment(), "HF_HUB_OFFLINE": "1", **variables}
     return subprocess.Popen(
         [*command, "--backend", "torch", *options],
@@ -34,9 +37,17 @@ def start(*options, **variables):
     )
 
 
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("index")
+    with ImageIndex(folder, model=SHAPES / "checkpoint", backend="torch", create=True) as index:
+        index.add([SHAPES / "pictures"])
+    return folder
+
+
 @pytest.fixture
-def process():
-    process = start()
+def process(index):
+    process = start("--index", index)
     yield process
     process.kill()
     process.communicate()
@@ -64,21 +75,28 @@ def test_what_the_documentation_shows_works_and_a_signal_ends_it(process, way, t
     shutil.copy(SHAPES / "pictures" / "a-green-cross.png", tmp_path / "cat.jpg")
     monkeypatch.chdir(tmp_path)
     names = {}
-    for block in BLOCKS[:2]:
+    for block in BLOCKS[:4]:
         exec(block.replace("http://127.0.0.1:8000", address), names)  # noqa: S102
     assert -1 <= names["similarity"] <= 1
-    assert names["best"]["label"] in {"a cat", "a dog"}
-    assert 0.5 <= names["best"]["probability"] <= 1
+    assert names["likeliest"]["label"] in {"a cat", "a dog"}
+    assert 0.5 <= names["likeliest"]["probability"] <= 1
+    assert np.shape(names["explanation"]["heatmap"]) == (4, 4)
+    assert names["explanation"]["overlay"].startswith("data:image/png;base64,")
+    assert SHAPES.joinpath("pictures", names["best"]["name"]) == Path(names["best"]["path"])
+    assert names["thumbnail"].startswith(b"\xff\xd8\xff")
     process.send_signal(way)
     process.wait(20)
     assert process.stderr.read() == ""
     assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[way]
 
 
-def test_the_applications_block_of_the_documentation_runs():
+def test_the_applications_blocks_of_the_documentation_run(index):
     names = {}
-    exec(BLOCKS[2].replace("openai/clip-vit-base-patch32", str(SHAPES / "checkpoint")), names)  # noqa: S102
-    assert names["app"].routes
+    for block in BLOCKS[4:]:
+        local = block.replace("openai/clip-vit-base-patch32", str(SHAPES / "checkpoint"))
+        exec(local.replace("photos-index", str(index)), names)  # noqa: S102
+        assert names["app"].routes
+    names["index"].close()
 
 
 @pytest.mark.parametrize(
@@ -96,6 +114,8 @@ def test_the_applications_block_of_the_documentation_runs():
         (["--host", "no.such.host.invalid"], "--host no.such.host.invalid"),
         (["--model", "no-such-model"], "no-such-model"),
         (["--backend", "mxnet"], "mxnet"),
+        (["--index", "no-such-index"], "no-such-index"),
+        (["--max-explanations", "0"], "--max-explanations 0"),
     ],
 )
 def test_a_bad_option_is_named_in_one_line(run, options, named):

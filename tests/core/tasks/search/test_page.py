@@ -13,7 +13,7 @@ from support.search import save_image
 
 def test_a_page_holds_its_thumbnails_and_escapes_every_text(tmp_path):
     path = save_image(tmp_path / "<img src=x onerror=a>&\"'.png", (255, 0, 0), size=(2000, 1000))
-    hit = Hit(path, 0.25, 0.5, 1000, "2024-01-01T00:00:00", 2000, 1000, "<b>caption</b>")
+    hit = Hit(path, 0.25, 0.5, 1000, "2024-01-01T00:00:00", 2000, 1000, "<b>caption</b>", "ab")
     page = search_page("<script>", [hit, hit._replace(path=tmp_path / "gone.png", caption=None)])
     assert "<script" not in page
     assert "<img src=x" not in page

@@ -1,4 +1,4 @@
-"""The page in a real browser: an image and labels give bars, with a mouse, a keyboard and on a telephone."""
+"""The page in a real browser: labels as bars and hits as a grid, with a mouse, a keyboard and on a telephone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_core.backends import load_backend
-from clip_core.processing import CLIPProcessor
+from clip_core.tasks.search import ImageIndex
 from support.messages import mentions
 from support.served import served
 
@@ -20,9 +19,16 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs a browser: apt in
 
 
 @pytest.fixture(scope="module")
-def client():
-    encoder = load_backend("torch").load(SHAPES / "checkpoint")
-    with served(encoder, CLIPProcessor.from_pretrained(SHAPES / "checkpoint"), model_name="shapes") as client:
+def index(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("index")
+    with ImageIndex(folder, model=SHAPES / "checkpoint", backend="torch", create=True) as index:
+        index.add([SHAPES / "pictures"])
+        yield index
+
+
+@pytest.fixture(scope="module")
+def client(index):
+    with served(None, index=index, model_name="shapes") as client:
         yield client
 
 
@@ -49,6 +55,7 @@ def page(request, browser, client):
 
 
 def classify(page):
+    page.click("#labels-tab")
     page.fill("#labels", "a red circle\na green cross\n\n<b>a blue square</b>")
     page.focus("#template")
     page.keyboard.press("Tab")
@@ -58,6 +65,7 @@ def classify(page):
 
 def test_an_image_gets_its_labels_as_bars(page):
     assert page.inner_text("#model") == "shapes"
+    page.click("#labels-tab")
     page.set_input_files("#picture", SHAPES / "pictures" / "a-green-cross.png")
     page.wait_for_selector("#preview:visible")
     classify(page)
@@ -72,9 +80,20 @@ def test_an_image_gets_its_labels_as_bars(page):
 
 
 def test_an_image_can_be_dropped_and_what_is_missing_is_said(page):
-    page.click("button")
+    page.click("#labels-tab")
+    page.click("#labels-form button")
     assert page.inner_text("#status")
     assert page.get_attribute("#status", "class") == "bad"
+    drop(page)
+    page.wait_for_selector("#preview:visible")
+    assert page.get_attribute("#preview", "alt") == "drawn.png"
+    classify(page)
+    assert page.locator("#bars li").count() == 3
+    assert page.inner_text("#status") == ""
+
+
+def drop(page):
+    """Drop an image on the page, as a file from another window."""
     page.evaluate(
         """async () => {
             const canvas = Object.assign(document.createElement("canvas"), { width: 32, height: 32 });
@@ -85,16 +104,77 @@ def test_an_image_can_be_dropped_and_what_is_missing_is_said(page):
             document.getElementById("drop").dispatchEvent(dropped);
         }"""
     )
-    page.wait_for_selector("#preview:visible")
-    assert page.get_attribute("#preview", "alt") == "drawn.png"
-    classify(page)
-    assert page.locator("#bars li").count() == 3
-    assert page.inner_text("#status") == ""
 
 
 def test_a_refusal_of_the_server_is_shown(page):
+    page.click("#labels-tab")
     page.set_input_files("#picture", SHAPES / "pictures" / "a-green-cross.png")
     page.fill("#template", "nowhere")
-    page.click("button")
+    page.click("#labels-form button")
     page.wait_for_selector("#status.bad")
     assert mentions(page.inner_text("#status"), "'nowhere'")
+
+
+def hits(page):
+    """The names of the hits, once they are shown with their thumbnails."""
+    page.wait_for_function(
+        "() => { const found = [...document.querySelectorAll('#hits img')];"
+        " return found.length && found.every((image) => image.naturalWidth > 0); }"
+    )
+    return page.locator("#hits .name").all_inner_texts()
+
+
+def test_words_give_hits_as_a_grid_with_scores_by_the_keyboard_alone(page, index):
+    page.focus("#search-tab")
+    page.keyboard.press("ArrowRight")
+    assert page.is_visible("#labels-form")
+    page.keyboard.press("ArrowLeft")
+    page.focus("#query")
+    page.keyboard.type("red hearts")
+    page.keyboard.press("Enter")
+    expected = index.search(["red hearts"], top_k=24)
+    assert hits(page) == [hit.path.name for hit in expected]
+    scores = page.locator("#hits .number").all_inner_texts()
+    assert [float(score) for score in scores] == pytest.approx([hit.score for hit in expected], abs=1e-3)
+    places = [page.locator("#hits li").nth(place).bounding_box() for place in range(3)]
+    assert places[0]["y"] == places[1]["y"] < places[2]["y"]  # two columns on a telephone
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_dropped_image_is_searched_for_at_once_and_a_hit_searches_for_its_like(page):
+    drop(page)
+    assert len(hits(page)) == 10
+    page.fill("#query", "a yellow star")
+    page.click("#clear")
+    page.click("#search-form button")
+    page.wait_for_function("() => document.querySelector('#hits .name')?.textContent === 'a-yellow-star.png'")
+    page.locator("#hits button", has_text="four-red-hearts.png").click()
+    page.wait_for_function("() => document.querySelector('#hits .name')?.textContent === 'four-red-hearts.png'")
+    assert hits(page)[0] == "four-red-hearts.png"
+    assert page.input_value("#query") == ""
+    assert page.get_attribute("#preview", "alt") == "four-red-hearts.png"
+
+
+def test_conditions_and_subtracted_words_narrow_the_hits(page, index):
+    page.click("summary")
+    page.fill("#query", "two shapes")
+    page.fill("#without", "purple")
+    page.fill("#where", "size<4.7kB, date>=2000")
+    page.click("#search-form button")
+    expected = index.search(["two shapes"], without=["purple"], where=["size<4.7kB", "date>=2000"])
+    assert hits(page) == [hit.path.name for hit in expected]
+    page.fill("#where", "owner=me")
+    page.click("#search-form button")
+    page.wait_for_selector("#status.bad")
+    assert mentions(page.inner_text("#status"), "owner=me")
+
+
+def test_a_label_is_explained_by_an_overlay(page):
+    page.click("#labels-tab")
+    page.set_input_files("#picture", SHAPES / "pictures" / "a-green-cross.png")
+    page.wait_for_selector("#preview:visible")
+    classify(page)
+    page.locator("#bars button").first.press("Enter")
+    page.wait_for_selector("#explanation:visible")
+    assert mentions(page.inner_text("#words"), "a green cross", "green", "cross")
+    assert page.evaluate("document.getElementById('overlay').naturalWidth") == 64

@@ -1,0 +1,85 @@
+"""Explanations over HTTP: the numbers of `Explainer` in every framework, and refusals with the field at fault."""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clip_core.backends import load_backend
+from clip_core.processing import CLIPProcessor
+from clip_core.tasks.explain import Explainer
+from clip_core.tasks.explain.drawing import overlay
+from support.served import Colours, served
+from support.tolerances import ROUNDING
+
+SHAPES = Path(__file__).parents[4] / "examples" / "shapes"
+PICTURE = SHAPES / "pictures" / "four-red-hearts.png"
+URI = f"data:image/png;base64,{base64.b64encode(PICTURE.read_bytes()).decode()}"
+TEXTS = ["four red hearts", "a blue circle"]
+
+
+@pytest.fixture(scope="module")
+def torch_client():
+    encoder = load_backend("torch").load(SHAPES / "checkpoint")
+    processor = CLIPProcessor.from_pretrained(SHAPES / "checkpoint")
+    with served(encoder, processor, max_explanations=2, max_pixels=100_000) as client:
+        yield client
+
+
+def test_a_model_of_any_framework_is_explained(backend):
+    encoder = load_backend(backend.name).load(SHAPES / "checkpoint")
+    processor = CLIPProcessor.from_pretrained(SHAPES / "checkpoint")
+    with served(encoder, processor) as client:
+        for method in ("chefer", "legrad"):
+            status, answer = client.post("/explain", {"image": URI, "texts": TEXTS, "method": method})
+            assert (status, answer["method"]) == (200, method)
+            expected = Explainer(encoder, processor)(PICTURE, TEXTS, method=method)
+            for found, one in zip(answer["data"], expected.explanations, strict=True):
+                assert found["text"] == one.text
+                assert found["logit"] == pytest.approx(one.logit, rel=ROUNDING)
+                np.testing.assert_allclose(found["heatmap"], one.heatmap, rtol=0, atol=ROUNDING)
+                assert [word["word"] for word in found["words"]] == [word.text for word in one.words]
+                content = base64.b64decode(found["overlay"].removeprefix("data:image/png;base64,"))
+                with Image.open(BytesIO(content)) as drawn:
+                    difference = np.asarray(drawn, int) - np.asarray(overlay(expected, one), int)
+                assert np.abs(difference).max() <= 1  # of 255
+
+
+@pytest.mark.parametrize(
+    ("change", "param", "code"),
+    [
+        ({"image": None}, "image", "missing_field"),
+        ({"image": "a"}, "image", None),
+        ({"image": [URI, URI]}, "image", None),
+        ({"image": "data:image/png;base64,AAAA"}, "image", "unreadable_image"),
+        ({"image": "http://127.0.0.1/a.png"}, "image", "urls_are_off"),
+        ({"texts": []}, "texts", None),
+        ({"texts": ["a", "b", "c"]}, "texts", None),
+        ({"texts": ["a", ""]}, "texts[1]", None),
+        ({"texts": ["a", "star " * 100]}, "texts[1]", "text_too_long"),
+        ({"method": "gradcam"}, "method", None),
+        ({"method": ["chefer"]}, "method", None),
+        ({"layer": 1}, "layer", "unknown_field"),
+    ],
+)
+def test_a_bad_request_is_refused_with_its_field(torch_client, change, param, code):
+    body = {"image": URI, "texts": ["a star"], **change}
+    assert torch_client.refusal("/explain", body) == (400, param, code)
+
+
+def test_an_image_of_many_pixels_is_refused(torch_client):
+    file = BytesIO()
+    Image.new("RGB", (400, 251)).save(file, "PNG")
+    uri = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    refusal = torch_client.refusal("/explain", {"image": uri, "texts": ["a star"]})
+    assert refusal == (400, "image", "unreadable_image")
+
+
+def test_a_model_without_gradients_says_so():
+    with served(Colours()) as client:
+        assert client.refusal("/explain", {"image": URI, "texts": ["a"]})[0] == 501
