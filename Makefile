@@ -23,7 +23,7 @@ TEMPLATE ?= {}
 QUERY ?= $(if $(filter examples/shapes/pictures,$(IMAGES)),red hearts)
 
 .PHONY: demo demo-checkpoint demo-captions demo-captions-train test test-clients test-training-clients test-default-torch test-transformers5 test-lowest \
-	test-transformers-suite mutants check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
+	test-kills test-transformers-suite mutants check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
 
 ## demo: classify images with a trained CLIP in all three frameworks, prove that they agree, and search them; offline
 demo: $(VENV)/installed-demo
@@ -47,6 +47,11 @@ demo-captions-train: $(VENV)/installed-demo
 ## test: the whole suite
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+## test-kills: kill `clip-zoo index` at 100 random moments, with another seed each time; KILLS and CLIP_ZOO_SEED choose
+test-kills: $(VENV)/installed-test
+	CLIP_ZOO_KILLS=$(or $(KILLS),100) CLIP_ZOO_SEED=$(or $(CLIP_ZOO_SEED),$(shell date +%s)) \
+		$(BIN)/python -m pytest tests/core/tasks/search/test_updating.py -k killed $(PYTEST_ARGS)
 
 ## test-default-torch: the frameworks beside triton, which PyTorch's default build brings; CUDA=1 installs that build
 test-default-torch: $(VENV)-default-torch$(if $(CUDA),-cuda)/installed
