@@ -23,7 +23,7 @@ TEMPLATE ?= {}
 QUERY ?= $(if $(filter examples/shapes/pictures,$(IMAGES)),red hearts)
 
 .PHONY: demo demo-checkpoint demo-captions demo-captions-train test test-clients test-training-clients test-default-torch test-transformers5 test-lowest \
-	test-kills test-transformers-suite mutants check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
+	test-kills test-transformers-suite mutants fuzz check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
 
 ## demo: classify images with a trained CLIP in all three frameworks, prove that they agree, and search them; offline
 demo: $(VENV)/installed-demo
@@ -85,6 +85,11 @@ test-transformers-suite: $(VENV)-transformers-suite/installed
 mutants: $(VENV)/installed-test
 	$(BIN)/python tests/mutants/run.py $(MUTANTS_ARGS)
 
+## fuzz: look for inputs that the readers and tokenizers do not stand, an hour for each target; FUZZ_SECONDS and
+## FUZZ_TARGETS="text config" choose
+fuzz: $(VENV)-fuzz/installed
+	PYTHONPATH=.:tests $(VENV)-fuzz/bin/python tests/fuzz/run.py $(FUZZ_TARGETS)
+
 ## check: lint, format and types
 check: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -117,7 +122,7 @@ $(VENV)-gpu-machine/installed: requirements/gpu-machine.txt benchmarks/gpu_envir
 
 ## clean: remove the environments and all caches
 clean:
-	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-clients $(VENV)-default-torch* $(VENV)-gpu* $(VENV)-lowest $(VENV)-transformers-suite
+	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-clients $(VENV)-default-torch* $(VENV)-fuzz $(VENV)-gpu* $(VENV)-lowest $(VENV)-transformers-suite
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

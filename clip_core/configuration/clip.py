@@ -286,12 +286,12 @@ class CLIPConfig(BaseConfig):
         """
         config_dict = own_part(cls, config_dict)
         if config_dict.get("projection_dim") is None:
-            stated = {
+            text, vision = (
                 merged_tower(tower, config_dict.get(key), config_dict.get(f"{key}_dict")).get("projection_dim")
                 for key, tower in cls.sub_configs.items()
-            }
-            if len(stated) == 1 and None not in stated:
-                config_dict["projection_dim"] = stated.pop()
+            )
+            if text is not None and text == vision:
+                config_dict["projection_dim"] = text
         return super().from_dict(config_dict, **kwargs)
 
     def validate(self) -> None:

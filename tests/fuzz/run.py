@@ -1,0 +1,65 @@
+"""Fuzz the targets with atheris, guided by the coverage of our own code, each in a process of its own.
+
+    python tests/fuzz/run.py [TARGET ...]
+
+FUZZ_SECONDS is the time for each target. New inputs and findings go to build/fuzz; a finding, once mended, belongs into
+tests/fuzz/corpus, which the suite replays.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+BUILD = ROOT / "build" / "fuzz"
+NAMES = ("safetensors", "torch", "tf", "flax", "index", "config", "preprocessor", "image", "tokenizer_files", "text")
+_LIMITS = ("-timeout=10", "-rss_limit_mb=3000", "-max_len=8192", "-print_final_stats=1")
+
+
+def fuzz(name: str, seconds: int) -> None:
+    """Fuzz one target; this does not return."""
+    import atheris
+
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    with atheris.instrument_imports(include=["clip_core", "converters"]):
+        from fuzz.targets import TARGETS
+
+    found = BUILD / name
+    found.mkdir(parents=True, exist_ok=True)
+    folders = [str(found), str(HERE / "corpus" / name)]
+    limits = [*_LIMITS, f"-max_total_time={seconds}", f"-artifact_prefix={found.parent}/{name}-"]
+    atheris.Setup([sys.argv[0], *limits, *folders], TARGETS[name])
+    atheris.Fuzz()
+
+
+def main(names: list[str]) -> int:
+    """Fuzz some targets, print a row for each, and return 1 if there are findings."""
+    seconds = int(os.environ.get("FUZZ_SECONDS", "3600"))
+    BUILD.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    print(f"{'target':16} {'executions':>12} {'seconds':>8} {'findings':>8}")
+    for name in names:
+        start = time.monotonic()
+        log = BUILD / f"{name}.log"
+        with log.open("wb") as file:
+            command = [sys.executable, str(HERE / "run.py"), "--one", name, str(seconds)]
+            code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False, cwd=ROOT).returncode
+        counted = re.search(r"number_of_executed_units: (\d+)", log.read_text(errors="replace"))
+        count = f"{int(counted[1]):,}" if counted else "?"
+        print(f"{name:16} {count:>12} {time.monotonic() - start:8.0f} {int(code != 0):8}", flush=True)
+        if code:
+            failed = 1
+            print(f"  see {log}, and the input beside it", flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        fuzz(sys.argv[2], int(sys.argv[3]))
+    sys.exit(main(sys.argv[1:] or list(NAMES)))
