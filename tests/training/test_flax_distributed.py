@@ -16,7 +16,7 @@ from support.training import assert_trained_alike, save_batches
 PROGRAM = """
 import os, sys
 start, out, count, accum = sys.argv[1:]
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={count}"
+os.environ["XLA_FLAGS"] = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"
 import jax
 import numpy as np
 from clip_core.training.loop import cut
