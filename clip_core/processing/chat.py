@@ -74,7 +74,7 @@ def apply_chat_template(
         raise ValueError("return_assistant_tokens_mask=True needs return_dict=True")
     if continue_final_message and (add_generation_prompt or return_assistant_tokens_mask):
         raise ValueError("continue_final_message excludes add_generation_prompt and return_assistant_tokens_mask")
-    template = _compiled(_chosen(tokenizer.chat_template, chat_template, "default" if tools is None else "tool_use"))
+    template = _compiled(tokenizer.get_chat_template(chat_template, tools))
     variables = {"tools": tools, "documents": documents, "add_generation_prompt": add_generation_prompt}
     variables |= {**tokenizer.special_tokens_map, **kwargs}
     is_batch = isinstance(conversation[0], (list, tuple))
@@ -92,6 +92,28 @@ def apply_chat_template(
         batch.data = {name: column[0] for name, column in batch.items()}
     batch.convert_to_tensors(return_tensors)
     return batch if return_dict else batch["input_ids"]
+
+
+def get_chat_template(tokenizer: Any, chat_template: str | None = None, tools: Any = None) -> str:
+    """Return the Jinja template that `apply_chat_template` uses for these arguments.
+
+    Args:
+        chat_template: as in `apply_chat_template`.
+        tools: with tools, the tokenizer's template named "tool_use" takes precedence over its default.
+
+    Raises:
+        ValueError: there is no template.
+    """
+    own, wanted = tokenizer.chat_template, "default" if tools is None else "tool_use"
+    templates = own if isinstance(own, dict) else {"default": own}
+    if chat_template is None:
+        template = templates.get(wanted, templates.get("default"))
+    else:
+        template = templates.get(chat_template, chat_template)
+    if template is None:
+        names = f"; the tokenizer has {sorted(own)}" if isinstance(own, dict) else ", and the tokenizer has none"
+        raise ValueError(f"no chat_template is given{names}; pass chat_template=..., or set tokenizer.chat_template")
+    return str(template)
 
 
 def read_chat_templates(source: str | os.PathLike[str], find: Callable[[str], Path | None], setting: Any) -> Any:
@@ -136,15 +158,6 @@ def template_setting(templates: Any) -> dict[str, Any]:
     if isinstance(templates, dict):
         templates = [{"name": name, "template": template} for name, template in templates.items()]
     return {"chat_template": templates} if templates else {}
-
-
-def _chosen(own: Any, given: str | None, wanted: str) -> str:
-    templates = own if isinstance(own, dict) else {"default": own}
-    template = templates.get(given, given) if given is not None else templates.get(wanted, templates.get("default"))
-    if template is None:
-        names = f"; the tokenizer has {sorted(own)}" if isinstance(own, dict) else ", and the tokenizer has none"
-        raise ValueError(f"no chat_template is given{names}; pass chat_template=..., or set tokenizer.chat_template")
-    return str(template)
 
 
 @cache

@@ -277,7 +277,8 @@ def as_pairs(text: Any, text_pair: Any, *, words: bool, allow_surrogates: bool) 
 def _check_texts(pairs: list[Pair], *, is_batch: bool, words: bool, allow_surrogates: bool) -> None:
     unusual: list[str] = []
     for place, (first, second) in enumerate(pairs):
-        if second is None and not words and isinstance(first, str) and first.isascii():
+        is_plain = second is None or (isinstance(second, str) and second.isascii())
+        if is_plain and not words and isinstance(first, str) and first.isascii():
             continue  # the usual case, which needs no other check
         for which, text in enumerate((first,) if second is None else (first, second)):
             for word in text if words and isinstance(text, _LISTS) else (text,):

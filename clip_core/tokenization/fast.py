@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from itertools import islice
+from functools import cached_property, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 import clip_core.processing.forks  # noqa: F401  children of a fork encode in one thread
+from clip_core.processing.learning import train_new_from_iterator
 from clip_core.tokenization.rows import ends
 from clip_core.tokenization.text import CLEANING, TextReader, splitter
 from clip_core.tokenization.tokenizer import CLIPTokenizerBase
@@ -41,6 +41,8 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
     is_fast = True
     vocab_files_names: ClassVar[Any] = {**CLIPTokenizerBase.vocab_files_names, "tokenizer_file": TOKENIZER_FILE}
     decoder = property(lambda self: self.backend_tokenizer.decoder)
+    _tokenizer = property(lambda self: self.backend_tokenizer)
+    train_new_from_iterator = train_new_from_iterator
     add_prefix_space = property(lambda self: self.init_kwargs.get("add_prefix_space", False))
 
     @cached_property
@@ -119,9 +121,8 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
         long = [place for place, row in enumerate(rows) if len(row) > limit]
         if not long:
             return
-        texts = [text for place in long for text in pairs[place] if text is not None]
-        parts = iter(engine.encode_batch(texts, asked.is_split_into_words, add_special_tokens=False))
-        cut = [[*islice(parts, 1 if pairs[place][1] is None else 2)] for place in long]
+        encode = partial(engine.encode, is_pretokenized=asked.is_split_into_words, add_special_tokens=False)
+        cut = [[*map(encode, pairs[place] if pairs[place][1] is not None else pairs[place][:1])] for place in long]
         added = asked.add_special_tokens
         special = {count: engine.num_special_tokens_to_add(count > 1) if added else 0 for count in (1, 2)}
         for place, counts in asked.kept(cut, special).items():

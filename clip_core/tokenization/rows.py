@@ -21,9 +21,8 @@ Side = Literal["left", "right"]
 _PADDING = {True: "longest", "longest": "longest", "max_length": "max_length", False: None, "do_not_pad": None}
 _TRUNCATION = {True: "longest_first", False: None, None: None, "do_not_truncate": None}
 _TRUNCATION |= {name: name for name in ("longest_first", "only_first", "only_second")}
-_SIDES = ("right", "left")
 _VALUES: dict[str, Any] = {"padding": tuple(_PADDING), "truncation": tuple(_TRUNCATION), "clean": ("hf", "openai")}
-_VALUES |= {"padding_side": _SIDES, "truncation_side": _SIDES}
+_VALUES |= dict.fromkeys(("padding_side", "truncation_side"), ("right", "left"))
 
 NO_MAX_LENGTH = int(1e30)  # as in transformers, where any number above 1e20 counts as no maximum length
 

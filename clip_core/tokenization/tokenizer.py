@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from clip_core.configuration.arguments import shows_fields, to_int
 from clip_core.hub.pushable import push_to_hub
 from clip_core.hub.readable import from_pretrained
-from clip_core.processing.chat import apply_chat_template
+from clip_core.processing.chat import apply_chat_template, get_chat_template
 from clip_core.processing.encoding import BatchEncoding, as_pairs, first_row
 from clip_core.tokenization import calls, decoding, files, rows, specials
 from clip_core.tokenization.rows import CallOptions, check_values, make_columns
@@ -66,6 +66,7 @@ class CLIPTokenizerBase:
     is_fast = False
     pad_token_type_id = 0
     init_inputs = ()
+    SPECIAL_TOKENS_ATTRIBUTES: ClassVar[list[str]] = [*specials.NAMES, specials.ADDITIONAL]
     vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": VOCAB_FILE, "merges_file": MERGES_FILE}
     _encode_word: Callable[[str], list[int]]
 
@@ -102,6 +103,7 @@ class CLIPTokenizerBase:
     max_len_sentences_pair = property(lambda self: self.model_max_length - self.num_special_tokens_to_add(pair=True))
 
     apply_chat_template = apply_chat_template
+    get_chat_template = get_chat_template
     decode = decoding.decode
     batch_decode = decoding.batch_decode
     convert_tokens_to_ids = decoding.convert_tokens_to_ids
@@ -155,7 +157,8 @@ class CLIPTokenizerBase:
         self._processor_class, self.chat_template = kwargs.get("processor_class"), kwargs.get("chat_template")
         if methods := [name for name in kwargs if callable(getattr(type(self), name, None))]:
             raise AttributeError(f"{methods[0]} is a method of {type(self).__name__}, not a setting")
-        self._logged: set[str] = set()
+        # As in transformers, the warnings that were logged. Code for it sets other keys to silence that library.
+        self.verbose, self.deprecation_warnings = bool(kwargs.get("verbose")), dict[str, bool]()
         self.update_reader()
 
     def __getattr__(self, name: str) -> Any:
@@ -266,8 +269,8 @@ class CLIPTokenizerBase:
 
     def warn_once(self, message: str, verbose: bool, *numbers: int) -> None:
         """Log a warning if `verbose`, but only once. Takes the arguments of `logging.Logger.warning`."""
-        if verbose and message not in self._logged:
-            self._logged.add(message)
+        if verbose and not self.deprecation_warnings.get(message):
+            self.deprecation_warnings[message] = True
             logging.getLogger(__name__).warning(message, *numbers)
 
     def _columns(self, pairs: Sequence[Pair], asked: CallOptions) -> tuple[dict[str, Any], list[Any] | None]:

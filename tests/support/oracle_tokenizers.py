@@ -150,11 +150,19 @@ def behaviours_of(kind: Any, folder: str) -> dict[str, Any]:
         "image": (named.image_token, named.image_token_id, named.extra_special_tokens, named.all_special_tokens),
         "image map": named.special_tokens_map,
         "image ids": named("the <image> cat")["input_ids"],
+        "names of special tokens": kind.SPECIAL_TOKENS_ATTRIBUTES,
+        "verbose": (plain.verbose, kind.from_pretrained(folder, verbose=True).verbose),
+        "warnings": plain.deprecation_warnings,
+        "chat templates": chat_templates_of(named),
     }
     if plain.is_fast:
         again = kind(tokenizer_object=plain.backend_tokenizer)
         found["object"] = (again("the <new> cat")["input_ids"], again.vocab_size, len(again))
         found["vocabulary"] = (plain.vocab, type(plain.decoder).__name__)
+        found["inner"] = plain._tokenizer.encode("the <new> cat").ids
+        found["learned"] = learned_from(named) + learned_from(
+            plain, new_special_tokens=["<one>"], special_tokens_map={"<|endoftext|>": "<end>"}, min_frequency=2
+        )
     else:
         tables = ("encoder", "decoder", "bpe_ranks", "byte_encoder", "byte_decoder")
         found |= {name: sorted(getattr(plain, name).items()) for name in tables}
@@ -163,6 +171,32 @@ def behaviours_of(kind: Any, folder: str) -> dict[str, Any]:
         found["words"] = plain.pat.findall("the cat's <|endoftext|>2!")
         found["steps"] = {one.__name__: results_of_steps(one, folder) for one in overriding(kind)}
     return found
+
+
+def chat_templates_of(tokenizer: Any) -> list[str]:
+    """Return the chat templates that a tokenizer with two of them chooses."""
+    tokenizer.chat_template = {"default": "a", "tool_use": "b"}
+    given = [(None, None), (None, [{}]), ("tool_use", None), ("default", [{}]), ("{{ c }}", None)]
+    chosen = [tokenizer.get_chat_template(*one) for one in given]
+    tokenizer.chat_template = "d"
+    return [*chosen, tokenizer.get_chat_template(), tokenizer.get_chat_template("e")]
+
+
+def learned_from(tokenizer: Any, **options: Any) -> list[Any]:
+    """Return the tokens and merges of a tokenizer with a vocabulary learned from a few texts, and those of a text.
+
+    The library numbers the last characters of words in a random order, so ids are not compared, and no two merges of
+    these texts exclude each other.
+    """
+    import json
+
+    texts = ["Cab car cat", "to go to we", "caf\u00e9 <image>", "cat to"]
+    new = tokenizer.train_new_from_iterator([texts[:2], texts[2:]], 290, show_progress=False, **options)
+    merges = json.loads(new.backend_tokenizer.to_str())["model"]["merges"]
+    row = new("A car, cat <image><one> <|endoftext|><end> goto we!")["input_ids"]
+    specials = {name: str(token) for name, token in new.special_tokens_map.items() if isinstance(token, str)}
+    described = [type(new).__name__, len(new), sorted(new.vocab), sorted(map(list, merges)), new.model_max_length]
+    return [*described, new.convert_ids_to_tokens(row), new.all_special_ids, specials, new.additional_special_tokens]
 
 
 def overriding(kind: Any) -> list[Any]:

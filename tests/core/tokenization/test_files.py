@@ -58,8 +58,8 @@ def names(folder):
 
 
 def state(tokenizer):
-    left_out = {"name_or_path", "table", "_reader", "backend_tokenizer", "bpe_ranks", "encoder", "decoder", "_logged"}
-    left_out |= {"_words", "init_kwargs"}
+    left_out = {"name_or_path", "table", "_reader", "backend_tokenizer", "bpe_ranks", "encoder", "decoder"}
+    left_out |= {"_words", "init_kwargs", "deprecation_warnings"}
     found = {key: value for key, value in {**vars(tokenizer), **vars(tokenizer.table)}.items() if key not in left_out}
     arguments = {key: value for key, value in tokenizer.init_kwargs.items() if key not in PLACES and value is not None}
     return found | {"init_kwargs": arguments}

@@ -138,6 +138,14 @@ def test_nothing_is_logged_unless_wanted(tokenizer, caplog):
     assert not caplog.records
 
 
+def test_a_warning_is_logged_once_and_kept(tokenizer, caplog):
+    tokenizer.deprecation_warnings["Asking-to-pad-a-fast-tokenizer"] = True
+    for _ in range(2):
+        tokenizer("the " * 9)
+    assert len(caplog.records) == 1
+    assert [*tokenizer.deprecation_warnings.values()] == [True, True]
+
+
 def test_padding_needs_a_pad_token(tokenizer):
     tokenizer.pad_token = None
     assert tokenizer.pad_token_id is None
