@@ -97,7 +97,7 @@ check: $(VENV)/installed-test
 	$(BIN)/mypy
 
 ## bench: compare this project with its peers on this machine's CPU; BENCH_ARGS="--rows 1,5 --quick" runs a part
-bench: $(VENV)-bench-transformers5/installed $(VENV)-bench-onnxruntime/installed
+bench: $(addprefix $(VENV)-bench-,$(addsuffix /installed,transformers5 onnxruntime infinity stores))
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
 ## bench-gpu: the benchmarks for one CUDA GPU, in a separate environment; without a GPU it says so
@@ -155,6 +155,13 @@ $(VENV)-%/installed: requirements/%.txt | $(VENV)/installed-test
 	$(BIN)/python -m venv $(@D)
 	$(BIN)/python -c '$(SITE_PACKAGES)' > "$$($(@D)/bin/python -c '$(SITE_PACKAGES)')/main-environment.pth"
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+# Likewise, without dependencies; the reason is in the file.
+$(VENV)-bench-infinity/installed: requirements/bench-infinity.txt | $(VENV)/installed-test
+	$(BIN)/python -m venv $(@D)
+	$(BIN)/python -c '$(SITE_PACKAGES)' > "$$($(@D)/bin/python -c '$(SITE_PACKAGES)')/main-environment.pth"
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
 	@touch $@
 
 # Likewise; the constraint keeps the main environment's PyTorch, of which a CUDA build would come otherwise.

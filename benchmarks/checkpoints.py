@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,6 +66,27 @@ def write_random(folder: Path, config: CLIPConfig, max_shard_size: str = "5GB") 
     texts = {"config.json": config.to_json_string()}
     save_weights(folder, entries, format_, max_shard_size=max_shard_size, texts=texts)
     return sum(entry.nbytes for entry in entries.values())
+
+
+def write_processed(folder: Path, *, quick: bool = False) -> None:
+    """Write ViT-B/32 with random weights, and a processor beside it: a checkpoint that programs load by its path.
+
+    Args:
+        folder: the folder to write to.
+        quick: write a tiny model.
+    """
+    from tokenizing import TOKENIZER
+
+    from clip_core import CLIPImageProcessor, CLIPProcessor
+    from clip_core.configuration import CLIPConfig
+    from clip_core.tokenization import CLIPTokenizerFast
+
+    write_random(folder, CLIPConfig(**TINY) if quick else CLIPConfig())
+    CLIPProcessor(
+        CLIPImageProcessor(), CLIPTokenizerFast.from_pretrained(TOKENIZER, model_max_length=77)
+    ).save_pretrained(folder)
+    config = folder / "config.json"  # transformers' classes choose by its architectures
+    config.write_text(json.dumps({"architectures": ["CLIPModel"], **json.loads(config.read_text())}))
 
 
 def pictures(batch: int, size: int = 224) -> np.ndarray:

@@ -1,0 +1,67 @@
+"""The rows of the server and of the stores: the targets that they judge, and inputs that are drawn from a seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import serving
+import stores
+
+from support.tolerances import FLOAT64_ROUNDING
+
+
+def case(clients, ours, p99):
+    return {
+        "kind": "texts",
+        "clients": clients,
+        "batch_seconds": [0.1, 0.2, 0.1],
+        "rates": {"task": [100.0, 50.0, 80.0], "ours": ours},
+        "latencies": {"ours": {"p50": 0.1, "p99": p99, "requests": 3}},
+    }
+
+
+def test_the_server_is_judged_at_16_clients_by_the_rounds():
+    rate, latency = serving.goals([case(4, [1.0] * 3, 9.0), case(16, [97.0, 40.0, 80.0], 0.3)])
+    assert rate.measured == pytest.approx(0.97, rel=FLOAT64_ROUNDING)
+    assert rate.reached
+    assert latency.measured == pytest.approx(3, rel=FLOAT64_ROUNDING)
+    assert not latency.reached
+
+
+def test_the_table_has_a_row_for_each_server_and_number_of_clients():
+    rows = serving.table("texts", [case(1, [50.0] * 3, 0.2), case(16, [80.0] * 3, 0.2)]).rows
+    assert [row[0] for row in rows] == ["1 client, ours", "16 clients, ours"]
+    assert rows[1][1:] == ["80.0", "1.00", "100", "200", "100", "2.00"]
+
+
+@pytest.mark.parametrize("kind", ["texts", "images"])
+def test_equal_seeds_draw_equal_inputs(kind):
+    assert serving.drawn(kind, 3) == serving.drawn(kind, 3)
+    assert len(set(serving.drawn(kind, 3))) == 3
+
+
+def test_stores_are_judged_beside_numpy_and_by_recall_at_a_million():
+    def store(name, count, seconds, recall=1.0):
+        return {"store": name, "count": count, "seconds": seconds, "recall": recall}
+
+    found = stores.goals(
+        [
+            store(stores.OURS, 100_000, [0.02, 0.03, 0.04]),
+            store(stores.NUMPY, 100_000, [0.01, 0.02, 0.03]),
+            store(stores.LISTS, 100_000, [9.0], 0.1),
+            store(stores.LISTS, 1_000_000, [0.008, 0.009, 0.02], 0.94),
+        ]
+    )
+    assert [goal.measured for goal in found] == pytest.approx([1.5, 0.94, 0.009], rel=FLOAT64_ROUNDING)
+    assert [goal.reached for goal in found] == [True, False, True]
+
+
+def test_the_vectors_of_stores_are_clustered_and_of_unit_norm():
+    from adapters.vector_stores import DIM, clusters, nearest
+
+    (rows,) = clusters(400)
+    assert rows.shape == (400, DIM)
+    assert np.linalg.norm(rows, axis=1) == pytest.approx(np.ones(400), abs=1e-5)
+    assert [found[0] for found in nearest(400, rows[:5])] == [0, 1, 2, 3, 4]
+    scores = rows @ rows.T
+    assert np.sort(scores[0])[-80] > 0.3 > np.sort(scores[0])[-150]  # about 100 in each of 4 clusters
