@@ -2,12 +2,14 @@
 #   PYTHON   the interpreter to create it with      (3.11 or newer; found automatically)
 #   VENV     its folder                             (.venv)
 #   TORCH, TORCH_BACKEND     the PyTorch to install, and its build: cpu, auto (this machine's GPU), cu130 and so on
+#   LOCK     a file of packages with hashes, installed first where it applies    (requirements/lock.txt if CI is set)
 #   WORKERS  the number of test processes, each with three frameworks and about 6 GB    (2; 0 runs all in pytest's own)
 #   MODEL, IMAGES, LABELS, TEMPLATE, QUERY    the inputs of make demo
 
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 TORCH_BACKEND ?= cpu
+LOCK ?= $(if $(CI),requirements/lock.txt)
 BIN := $(VENV)/bin
 SITE_PACKAGES := import sysconfig; print(sysconfig.get_path("purelib"))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -23,7 +25,7 @@ TEMPLATE ?= {}
 QUERY ?= $(if $(filter examples/shapes/pictures,$(IMAGES)),red hearts)
 
 .PHONY: demo demo-checkpoint demo-captions demo-captions-train test test-clients test-training-clients test-default-torch test-transformers5 test-lowest \
-	test-kills test-transformers-suite mutants fuzz check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
+	test-kills test-transformers-suite mutants fuzz soak lock audit check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
 
 ## demo: classify images with a trained CLIP in all three frameworks, prove that they agree, and search them; offline
 demo: $(VENV)/installed-demo
@@ -90,6 +92,20 @@ mutants: $(VENV)/installed-test
 fuzz: $(VENV)-fuzz/installed
 	PYTHONPATH=.:tests $(VENV)-fuzz/bin/python tests/fuzz/run.py $(FUZZ_TARGETS)
 
+## soak: 10,000 calls of each model, tokenizer and processor, whose memory must stay flat; SOAK_ARGS="--calls 500"
+soak: $(VENV)/installed-test
+	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)
+
+## lock: write requirements/lock.txt, the packages of the suite with the hashes of their files
+lock: $(VENV)/installed-test
+	$(PIP) uv
+	sh requirements/lock.sh $(BIN)/uv $(BIN)/python
+
+## audit: look for known vulnerabilities of the locked packages; fails if a package could not be looked up
+audit: | $(VENV)/bin/python
+	$(PIP) pip-audit
+	$(BIN)/python -m pip_audit --strict --disable-pip --progress-spinner=off --requirement requirements/lock.txt
+
 ## check: lint, format and types
 check: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -145,7 +161,8 @@ $(VENV)/installed-train: pyproject.toml | $(VENV)/installed-torch
 	$(PIP) --editable '.[torch,train,evaluate,plots]'
 	@touch $@
 
-$(VENV)/installed-test: pyproject.toml requirements/oracle.txt | $(VENV)/installed-torch
+$(VENV)/installed-test: pyproject.toml requirements/oracle.txt $(LOCK) | $(VENV)/installed-torch
+	@$(if $(LOCK),sh requirements/install_locked.sh $(BIN)/python $(LOCK))
 	$(PIP) --editable '.[test]'
 	$(PIP) --no-deps --requirement requirements/oracle.txt
 	@touch $@
