@@ -10,7 +10,6 @@ from uuid import uuid4
 
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub.files import write_text
-from clip_core.hub.printing import reason_of
 
 if TYPE_CHECKING:
     import os
@@ -80,7 +79,7 @@ class JsonLinesLog:
             self._file.write(json.dumps({"step": step, **numbers}) + "\n")
             self._file.flush()
         except OSError as error:
-            raise OSError(f"{self._path} could not be written: {reason_of(error)}") from error
+            raise OSError(f"{self._path} could not be written ({error.strerror})") from error
 
     def close(self) -> None:
         """Close the log."""
