@@ -109,7 +109,8 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
             target, pad_token = asked.target(rows), str(self.table.named["pad_token"])
             pad_id = self.table.ids[pad_token]
             for row in rows:
-                row.pad(target, direction=asked.padding_side, pad_id=pad_id, pad_token=pad_token)
+                if len(row) < target:  # otherwise only the tokens cut off from it would be padded
+                    row.pad(target, direction=asked.padding_side, pad_id=pad_id, pad_token=pad_token)
         columns = {"input_ids": list(map(attrgetter("ids"), rows))}
         for name in asked.columns:
             columns[name] = list(map(_COLUMNS[name], rows))
