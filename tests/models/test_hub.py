@@ -48,7 +48,7 @@ def files_of(folder):
 
 @pytest.fixture(scope="module")
 def hub(server, tmp_path_factory):
-    """What each backend found on a hub, the hub, and the weights of the two models there."""
+    """The findings of each backend on a hub, the hub, and the weights of the two models there."""
     folder, weights = tmp_path_factory.mktemp("hub"), []
     for name, options in (("CLIPModel", {"max_shard_size": "60KB"}), ("CLIPTextModel", {})):
         model = BACKENDS[0].build(name, tiny_config(**SHALLOW))
