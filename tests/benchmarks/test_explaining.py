@@ -10,7 +10,7 @@ from explaining import Judge
 from PIL import Image
 from settings import Settings
 
-from support.tolerances import FLOAT64_OPERATION
+from support.tolerances import FLOAT64_OPERATION, FLOAT64_ROUNDING
 
 # The thing covers the right half of the picture, but for two columns of pixels.
 MASK = np.zeros((8, 8), bool)
@@ -36,7 +36,7 @@ def test_pointing_asks_for_a_patch_that_touches_and_for_a_centre_that_lies_on_th
 
 def test_inside_is_the_share_within_the_thing():
     assert explaining.inside(at(), MASK) == MASK.mean()
-    assert explaining.inside(np.ones((2, 2)), MASK) == pytest.approx(MASK.mean())
+    assert explaining.inside(np.ones((2, 2)), MASK) == pytest.approx(MASK.mean(), rel=FLOAT64_ROUNDING)
     assert explaining.inside(at((0, 1)), MASK) > MASK.mean() > explaining.inside(at((0, 0)), MASK)
 
 

@@ -7,7 +7,7 @@ import pytest
 import serving
 import stores
 
-from support.tolerances import FLOAT64_ROUNDING
+from support.tolerances import FLOAT64_ROUNDING, ROUNDING
 
 
 def case(clients, ours, p99):
@@ -61,7 +61,7 @@ def test_the_vectors_of_stores_are_clustered_and_of_unit_norm():
 
     (rows,) = clusters(400)
     assert rows.shape == (400, DIM)
-    assert np.linalg.norm(rows, axis=1) == pytest.approx(np.ones(400), abs=1e-5)
+    assert np.linalg.norm(rows, axis=1) == pytest.approx(np.ones(400), abs=ROUNDING)
     assert [found[0] for found in nearest(400, rows[:5])] == [0, 1, 2, 3, 4]
     scores = rows @ rows.T
     assert np.sort(scores[0])[-80] > 0.3 > np.sort(scores[0])[-150]  # about 100 in each of 4 clusters

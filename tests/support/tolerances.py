@@ -123,6 +123,9 @@ WRITTEN = 1e-3
 # Operations of a model by our count against the published one, relative: what counts differs by a few terms.
 PUBLISHED_OPERATIONS = {"image": 0.02, "text": 0.03}
 
+# A number that a page shows with three digits, absolute: half of the last, and the rounding of fp32.
+THREE_DIGITS = 5.1e-4
+
 # A number that a table shows with two digits, absolute.
 SHOWN = 0.02
 

@@ -10,6 +10,7 @@ import pytest
 from clip_core.tasks.search import ImageIndex
 from support.messages import mentions
 from support.served import served
+from support.tolerances import THREE_DIGITS
 
 SHAPES = Path(__file__).parents[4] / "examples" / "shapes"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -135,7 +136,7 @@ def test_words_give_hits_as_a_grid_with_scores_by_the_keyboard_alone(page, index
     expected = index.search(["red hearts"], top_k=24)
     assert hits(page) == [hit.path.name for hit in expected]
     scores = page.locator("#hits .number").all_inner_texts()
-    assert [float(score) for score in scores] == pytest.approx([hit.score for hit in expected], abs=1e-3)
+    assert list(map(float, scores)) == pytest.approx([hit.score for hit in expected], abs=THREE_DIGITS)
     places = [page.locator("#hits li").nth(place).bounding_box() for place in range(3)]
     assert places[0]["y"] == places[1]["y"] < places[2]["y"]  # two columns on a telephone
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
