@@ -14,6 +14,7 @@ from converters.verification.explanation import Scores, explanations
 from support.checkpoints import save_checkpoint
 from support.configs import pixel_values, tiny_config, token_ids
 from support.entries import random_arrays
+from support.imports import ROOT
 from support.messages import naming
 from support.tolerances import FLOAT64_OPERATION
 
@@ -22,6 +23,7 @@ verify = partial(proof.verify, own_processes=False, explain=True)
 FRAMEWORKS = ["torch", "tf", "flax"]
 TOWERS = (("chefer", "vision"), ("legrad", "vision"), ("chefer", "text"))
 LAYERS = {"vision": 2, "text": 3}
+TRAINED = ROOT / "examples" / "shapes" / "checkpoint"
 
 
 @pytest.fixture
@@ -33,9 +35,8 @@ def checkpoint(tmp_path):
 
 
 @pytest.mark.usefixtures("without_variants")
-@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
-def test_every_start_layer_of_every_method_agrees(checkpoint, dtype):
-    result = verify(checkpoint, frameworks=["reference", *FRAMEWORKS], dtype=dtype)
+def test_every_start_layer_of_every_method_agrees(checkpoint):
+    result = verify(checkpoint, frameworks=["reference", *FRAMEWORKS])
     assert result.passed, result.verdict()
     stages = [one.stage for one in result.comparisons if one.pair == ("reference", "flax")]
     expected = [
@@ -47,6 +48,17 @@ def test_every_start_layer_of_every_method_agrees(checkpoint, dtype):
     rows = [row for row in result.to_dict()["comparisons"] if row["group"] == "explanations"]
     assert len(rows) == 6 * len(expected)
     assert all(row["scale"] == "absolute" and 0 < row["absolute"] < row["tolerance"] for row in rows)
+
+
+@pytest.mark.usefixtures("without_variants")
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+def test_a_trained_model_agrees_in_half_precision(dtype):
+    """Not an untrained one, whose heatmap is nearly uniform: scaled to 0 and 1, it shows little but rounding."""
+    result = verify(TRAINED, frameworks=["reference", *FRAMEWORKS], dtype=dtype)
+    rows = [row for row in result.to_dict()["comparisons"] if row["group"] == "explanations"]
+    assert len(rows) == 6 * len({row["stage"] for row in rows})  # each pair
+    assert min(row["absolute"] for row in rows) > 0
+    assert result.passed, result.verdict()
 
 
 @pytest.mark.usefixtures("without_variants")

@@ -44,6 +44,8 @@ def start(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{site}")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     started = []
+    # A process that a shell started with `&` ignores SIGINT, and so would its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def start(*words, folder=tmp_path, **variables):
         command = [sys.executable, "-m", "clip_core.cli", *map(str, words), "--backend", "fatal"]
@@ -61,6 +63,7 @@ def start(tmp_path, monkeypatch):
         return process
 
     yield start
+    signal.signal(signal.SIGINT, before)
     for process in started:
         process.kill()
         process.communicate()

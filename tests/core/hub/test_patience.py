@@ -93,8 +93,7 @@ def test_a_slow_hub_is_waited_for(hub, server):
     server.pause = 0.1
     start = time.monotonic()
     assert Path(hub("find_file", "user/clip", "config.json")).read_bytes() == CONFIG
-    least = len(CONFIG) / 10
-    assert 1 < least < time.monotonic() - start  # longer than the limit of one wait
+    assert time.monotonic() - start > 1  # longer than the limit of one wait
 
 
 @pytest.mark.parametrize("is_relative", [True, False])
