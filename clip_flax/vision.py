@@ -20,7 +20,7 @@ from clip_core.modeling.outputs import (
     as_asked,
     outputs_asked,
 )
-from clip_core.modeling.towers import TowerHandles
+from clip_core.modeling.towers import TowerHandles, VisionEmbeddingsHandles
 from clip_flax.initialization import (
     CLIPEmbeddings,
     CLIPModule,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 
-class CLIPVisionEmbeddings(CLIPEmbeddings):
+class CLIPVisionEmbeddings(VisionEmbeddingsHandles, CLIPEmbeddings):
     """A class token and patch embeddings, plus learned position embeddings."""
 
     def __init__(self, config: CLIPVisionConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:

@@ -18,7 +18,7 @@ from clip_core.modeling.outputs import (
     as_asked,
     outputs_asked,
 )
-from clip_core.modeling.towers import TowerHandles
+from clip_core.modeling.towers import TowerHandles, VisionEmbeddingsHandles
 from clip_tf.initialization import (
     CLIPEmbeddings,
     CLIPLayer,
@@ -35,7 +35,7 @@ from clip_tf.plan import AttentionPlan, choose_implementation
 from clip_tf.pretrained import CLIPPreTrainedModel
 
 
-class CLIPVisionEmbeddings(CLIPEmbeddings):
+class CLIPVisionEmbeddings(VisionEmbeddingsHandles, CLIPEmbeddings):
     """A class token and patch embeddings, plus learned position embeddings."""
 
     def __init__(self, config: CLIPVisionConfig, **kwargs: Any) -> None:

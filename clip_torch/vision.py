@@ -18,7 +18,7 @@ from clip_core.modeling.outputs import (
     as_asked,
     outputs_asked,
 )
-from clip_core.modeling.towers import TowerHandles
+from clip_core.modeling.towers import TowerHandles, VisionEmbeddingsHandles
 from clip_torch.initialization import embedding, linear, normal_vector, patch_convolution, positions, projection
 from clip_torch.layers import CLIPEncoder
 from clip_torch.loss import classification_loss
@@ -26,7 +26,7 @@ from clip_torch.plan import AttentionPlan, choose_implementation
 from clip_torch.pretrained import CLIPPreTrainedModel
 
 
-class CLIPVisionEmbeddings(nn.Module):
+class CLIPVisionEmbeddings(VisionEmbeddingsHandles, nn.Module):
     """A class token and patch embeddings, plus learned position embeddings."""
 
     def __init__(self, config: CLIPVisionConfig) -> None:

@@ -35,6 +35,23 @@ class TowerHandles:
             self.config.pruned_heads[index] = pruned
 
 
+class VisionEmbeddingsHandles:
+    """A mixin for the embeddings of a vision tower."""
+
+    if TYPE_CHECKING:
+        interpolated_positions: Any
+
+    def interpolate_pos_encoding(self, embeddings: Any, height: int, width: int) -> Any:  # noqa: ARG002  as in transformers
+        """Return the position embeddings for an image size, `(1, 1 + patches, hidden)`; transformers' name.
+
+        Args:
+            embeddings: accepted as in the reference, and ignored.
+            height: height of the images in pixels.
+            width: width of the images in pixels.
+        """
+        return self.interpolated_positions(height, width)
+
+
 class TextTowerHandles(TowerHandles):
     """A mixin for a text tower."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from clip_core.modeling.embeddings import bicubic_matrix
 from clip_core.modeling.inputs import ImageShapeError
 from support.configs import pixel_values, tiny_config
 from support.messages import naming
-from support.tolerances import DRAWN_WEIGHTS
+from support.tolerances import DRAWN_WEIGHTS, FLOAT32
 
 
 @pytest.fixture
@@ -43,6 +44,21 @@ def test_interpolation_changes_nothing_at_the_models_own_size(backend, model):
     inputs = {"pixel_values": pixel_values()}
     plain, interpolated = (backend.forward(model, inputs, interpolate_pos_encoding=flag) for flag in (False, True))
     assert all(np.array_equal(plain[name], interpolated[name]) for name in plain)
+
+
+def test_the_positions_of_any_size_are_given_under_the_references_name(backend, model):
+    embeddings = model.vision_model.embeddings
+    table = backend.weights(model)["vision_model.embeddings.position_embedding.weight"]
+    for height, width in ((30, 30), (36, 30), (12, 48)):
+        found = backend.call(
+            lambda tokens, size=(height, width): embeddings.interpolate_pos_encoding(tokens, *size),
+            {"tokens": np.zeros((1, 1 + height // 6 * (width // 6), 36), np.float32)},
+        )
+        down, across = (bicubic_matrix(5, size // 6) for size in (height, width))
+        grid = np.einsum("hs,wt,std->hwd", down, across, table[1:].reshape(5, 5, 36)).reshape(-1, 36)
+        expected = np.concatenate([table[:1], grid])[None]
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, **FLOAT32)
 
 
 @pytest.mark.parametrize("options", [{}, {"interpolate_pos_encoding": True}])
