@@ -34,6 +34,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         *model_args: Any,
         config: Any = None,
         param_dtype: Any = None,
+        torch_dtype: Any = None,
         input_shape: Any = None,
         seed: int | Array = 0,
         _do_init: bool = True,
@@ -54,6 +55,8 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             config: a configuration, or its source; by default the checkpoint's `config.json`.
             param_dtype: dtype of the parameters, given likewise; by default their dtype in the checkpoint, as in
                 transformers 4.57.
+            torch_dtype: a dtype to state in the configuration. As in transformers 4.57, it changes neither the
+                computation nor the parameters.
             input_shape: accepted as in the reference, and ignored.
             seed: seed of newly initialized weights: a number or a key.
             _do_init: False returns `(model, params)`: a model without weights, and the parameters to pass to each call.
@@ -91,11 +94,14 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             use_safetensors=use_safetensors,
             **kwargs,
         )
-        kept = None if param_dtype is None else check_dtype(found.dtype(param_dtype, None))
+        kept, stated = (
+            None if wanted is None else check_dtype(wanted)
+            for wanted in (found.dtype(param_dtype, None), found.dtype(torch_dtype, None))
+        )
         built = found.model
         if built is not None and not _do_init:
             model, params = built.apart(found.entries, kept)
-            found.note_dtype(next(iter(flatten(params).values())).dtype)
+            found.note_dtype(next(iter(flatten(params).values())).dtype if stated is None else stated)
             return model, params
         if built is not None:
             model = built.loaded(found.entries, kept)
@@ -107,10 +113,10 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             leaves = ((path, adopt(entry.own(kept))) for path, entry in matched.items())
             if not _do_init:
                 params = dict(leaves)
-                found.note_dtype(next(iter(params.values())).dtype)
+                found.note_dtype(next(iter(params.values())).dtype if stated is None else stated)
                 return model, unflatten(params)
             model.assign(leaves)
-        found.note_dtype(model.param_dtype)
+        found.note_dtype(model.param_dtype if stated is None else stated)
         return (model, found.report.loading_info()) if output_loading_info else model
 
     def save_pretrained(
@@ -140,8 +146,15 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             **kwargs: keywords of `push_to_hub`; `repo_id` defaults to the folder's name.
 
         Raises:
-            ValueError: `params` contains none of the model's parameters, or one of another shape.
+            ValueError: `params` contains none of the model's parameters, one of another shape, or one that the model
+                lacks. Nothing is written in this case.
         """
+        foreign = set() if params is None else flatten(params).keys() - self.required_params
+        if foreign:
+            raise ValueError(
+                f"params has {', '.join(sorted(map('/'.join, foreign)))}, which {type(self).__name__} lacks; give "
+                "only the model's parameters, and save others separately"
+            )
         saved = self.checked_params(params, whole=False)
         entries = canonical_of(self, saved) if self.is_derived() else canonical_entries(saved)
         left_out = set(self._keys_to_ignore_on_save or ())

@@ -65,7 +65,8 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             **kwargs: `attn_implementation`, any field of the configuration, and hub options (`revision`,
                 `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`). `num_labels`, `id2label` or
                 `label2id` request a new classifier if the checkpoint has none. `from_pt` and `from_flax` are
-                accepted but not needed. Further keywords are passed to a user's own class.
+                accepted but not needed. `name` and `trainable` are those of a Keras layer. Further keywords are passed
+                to a user's own class.
 
         Returns:
             The model; `(model, info)` with `output_loading_info`.
@@ -74,6 +75,8 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             FileNotFoundError: there is no such checkpoint, or it has no weights in a known format.
             converters.checkpoint.CheckpointError: the checkpoint does not fit; one report names every tensor.
         """
+        # A user's own class gets these with its other keywords.
+        of_keras = {} if cls.is_derived() else {key: kwargs.pop(key) for key in ("name", "trainable") if key in kwargs}
         found = find_checkpoint(
             cls,
             pretrained_model_name_or_path,
@@ -94,7 +97,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             policy = check_dtype(found.dtype(torch_dtype if dtype is None else dtype, keras.config.dtype_policy()))
             # Missing weights must be initialized. Otherwise, all weights come from the checkpoint.
             with nullcontext() if found.fresh else without_drawing():
-                model = cls(found.config, *model_args, dtype=policy)
+                model = cls(found.config, *model_args, dtype=policy, **of_keras)
         found.note_dtype(model.variable_dtype)
         held = named_parameters(model) if cls.is_derived() else parameters(model, found.entries)
         for name, entry in found.entries.items():

@@ -54,7 +54,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
                 float32, as in transformers 4.57.
             torch_dtype: the deprecated name of `dtype`.
             device_map: the device to load to: a device, {"": device}, or "auto" for the accelerator with most memory;
-                by default PyTorch's, as set by `with torch.device(...)` or `torch.set_default_device`.
+                by default or if empty, PyTorch's, as set by `with torch.device(...)` or `torch.set_default_device`.
             strict: raise an error for missing or unexpected tensors. False initializes the missing ones and warns. By
                 default True, unless `output_loading_info` asks for their names.
             ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
@@ -90,7 +90,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         )
         wanted = check_dtype(found.dtype(torch_dtype if dtype is None else dtype, torch.get_default_dtype()))
         found.note_dtype(wanted)
-        device = device_of_context() if device_map is None else check_device(device_map)
+        device = device_of_context() if device_map is None or device_map == {} else check_device(device_map)
         model = found.model
         if model is not None:
             if found.fresh:

@@ -294,6 +294,4 @@ def _resolve_config(model_class: type[Any], given: Any, hub: Any, kwargs: dict[s
         config = own_config(copy.deepcopy(given), model_class.config_class, model_class.__name__)
         unused = {name: value for name, value in kwargs.items() if not hasattr(config, name)}
         config.update({name: value for name, value in kwargs.items() if name not in unused})
-    if unused.get("dtype", "") in (None, "auto", {}):  # Flax has other arguments for these requests
-        del unused["dtype"]
     return config, unused

@@ -56,15 +56,16 @@ LOADER_KEYWORDS = {
     "_adapter_model_path": "load adapters into the model with PEFT",
     "adapter_kwargs": "load adapters into the model with PEFT",
     "device_mesh": "distribute the model by its framework, once loaded",
+    "device_map": "choose the device by the framework: tf.device or jax.default_device",
     "distributed_config": "distribute the model by its framework, once loaded",
     "gguf_file": "convert the file to safetensors first",
     "key_mapping": "rename the tensors and pass them as state_dict",
     "load_in_4bit": "quantize the loaded model, such as with torchao",
     "load_in_8bit": "quantize the loaded model, such as with torchao",
     "load_weight_prefix": "set base_model_prefix in a subclass that holds the model",
-    "max_memory": "a model is loaded onto one device, which device_map names",
-    "offload_buffers": "a model is loaded onto one device, which device_map names",
-    "offload_folder": "a model is loaded onto one device, which device_map names",
+    "max_memory": "a model is loaded whole, onto one device",
+    "offload_buffers": "a model is loaded whole, onto one device",
+    "offload_folder": "a model is loaded whole, onto one device",
     "offload_state_dict": "weights are read from the mapped file, so there is no copy to offload",
     "quantization_config": "quantize the loaded model, such as with torchao",
     "tf_to_pt_weight_rename": "rename the tensors of the file first",
@@ -121,6 +122,8 @@ def split_hub_options(kwargs: dict[str, Any]) -> HubOptions:
         ValueError: if both `token` and its old name `use_auth_token` are given, and differ.
     """
     empty = {name for name in LOADER_KEYWORDS.keys() & kwargs.keys() if not kwargs[name]}
+    if kwargs.get("tp_size") == 1:  # one device
+        empty.add("tp_size")
     for name in (_OBSOLETE & kwargs.keys()) | empty:
         del kwargs[name]
     adopt_old_token(kwargs)

@@ -285,8 +285,17 @@ def test_transformers_obsolete_keywords_are_taken(backend, saved):
 
 def test_keywords_that_ask_for_nothing_are_taken(backend, saved):
     nothing = {"offload_folder": None, "max_memory": None, "key_mapping": {}, "tp_plan": None, "torch_dtype": None}
+    nothing |= {"tp_size": 1, "device_map": None}
     model = backend.load("CLIPTextModel", saved(backend), **nothing, gguf_file=None, adapter_kwargs={}, state_dict=None)
     assert set(backend.dtypes(model).values()) == {"float32"}
+    backend.load("CLIPTextModel", saved(backend), device_map={})
+
+
+@pytest.mark.parametrize("name", ["max_memory", "offload_buffers", "offload_folder"])
+def test_a_refused_keyword_advises_none_that_a_backend_lacks(backend, saved, name):
+    with pytest.raises(TypeError, match=naming(backend.module("text").CLIPTextModel, f"{name}='x'")) as caught:
+        backend.load("CLIPTextModel", saved(backend), **{name: "x"})
+    assert "device_map" not in str(caught.value)
 
 
 def test_the_prefix_of_weights_is_taken_only_if_it_is_none(backend, saved):

@@ -101,3 +101,25 @@ def test_the_references_keywords_and_positions_are_taken(plain):
     model, folder = plain
     clip_flax.CLIPModel.from_pretrained(folder, from_pt=True, input_shape=((1, 1), (1, 30, 30, 2)), seed=2)
     model.save_pretrained(folder, None, False, "10GB", None)
+
+
+@pytest.mark.parametrize("asked", ["bfloat16", "float32", jnp.float16, {"": "bfloat16"}])
+def test_torch_dtype_is_stated_in_the_configuration_alone_as_in_the_reference(plain, asked):
+    name = jnp.dtype(asked[""] if isinstance(asked, dict) else asked).name
+    for options in ({}, {"config": tiny_config()}, {"_do_init": False}):
+        found = clip_flax.FlaxCLIPModel.from_pretrained(plain[1], torch_dtype=asked, **options)
+        loaded, params = found if "_do_init" in options else (found, found.params)
+        assert loaded.config.torch_dtype == loaded.config.dtype == name
+        assert loaded.dtype == params["logit_scale"].dtype == "float32"
+
+
+def test_a_torch_dtype_that_is_none_is_refused(plain):
+    with pytest.raises(ValueError, match=naming("'float17'", "float32")):
+        clip_flax.CLIPModel.from_pretrained(plain[1], torch_dtype="float17")
+
+
+def test_params_that_the_model_lacks_are_named_and_nothing_is_written(model, tmp_path):
+    params = {**model.params, "head": {"kernel": jnp.ones(3)}, "ema": jnp.ones(2)}
+    with pytest.raises(ValueError, match=naming("ema", "head/kernel", clip_flax.CLIPModel)):
+        model.save_pretrained(tmp_path / "saved", params=params)
+    assert not (tmp_path / "saved").exists()

@@ -69,3 +69,12 @@ def test_memory_is_taken_over_wherever_it_begins(dtype, offset):
     array[...] = np.eye(8)
     product = tf.matmul(adopt(array), tf.cast(tf.range(64), tf.as_dtype(array.dtype))[:, None][:8])
     assert product.numpy().astype(int)[:, 0].tolist() == list(range(8))
+
+
+def test_kerass_name_and_trainable_are_taken(tmp_path):
+    build().save_pretrained(tmp_path)
+    loaded = clip_tf.TFCLIPModel.from_pretrained(tmp_path, name="foo", trainable=False)
+    assert loaded.name == "foo"
+    assert not loaded.trainable
+    assert loaded.weights
+    assert loaded.trainable_weights == []
