@@ -12,9 +12,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the memor
 
 @pytest.mark.parametrize("name", soak.SUBJECTS)
 def test_memory_is_flat(name):
+    call = soak.subject(name)
     calls = 2000 if name.startswith("CLIP") else 100
-    growth = soak.measure(name, soak.subject(name), calls=calls, warm_up=40)
-    assert growth.is_flat, growth
+    # Three frameworks share this process, and what their allocators keep changes by some megabytes, whatever is called.
+    # A leak grows each time.
+    growths = [soak.measure(name, call, calls=calls, warm_up=40)]
+    while not growths[-1].is_flat and len(growths) < 3:
+        growths.append(soak.measure(name, call, calls=calls))
+    assert growths[-1].is_flat, growths
 
 
 @pytest.mark.parametrize("size", [1, 40_000])
