@@ -1,4 +1,4 @@
-"""Row 12: explanations of trained models, on pictures of two things of which a text names one.
+"""Row 12: explanations of trained models, on pictures of two things; the text names one.
 
 - Pointing game: how often the most relevant patch touches the named thing. "Centre" asks more: the patch's centre lies
   on it. Patches that are equally relevant count by their share.

@@ -1,6 +1,6 @@
 # Install a lock file: sh requirements/install_locked.sh PYTHON LOCK.
 # A file whose hash differs ends this with an error. If the lock is for another Python or machine, or a release of it
-# cannot be had here, this says so and installs nothing; the Makefile then installs the newest releases that fit.
+# is not available here, this says so and installs nothing; the Makefile then installs the newest releases that fit.
 set -eu
 python=$1 lock=$2
 here=$("$python" -c 'import platform, sys

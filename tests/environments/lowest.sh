@@ -3,7 +3,7 @@
 # lowest.sh UV FOLDER. What passes here are the floors in pyproject.toml.
 #   PYTHONS   the versions of Python       (3.11 3.13, the newest for which TensorFlow has a release)
 #   EXTRAS    the extras, one at a time    (none torch tf flax train evaluate plots)
-# PyTorch's old releases come with CUDA where its build for a CPU cannot be had: 3 GB.
+# PyTorch's old releases come with CUDA where its build for a CPU is not available: 3 GB.
 set -eu
 uv=$1
 folder=$2

@@ -2,7 +2,7 @@
 
     python tests/fuzz/run.py [TARGET ...]
 
-FUZZ_SECONDS is the time for each target. New inputs and findings go to build/fuzz; a finding, once mended, belongs into
+FUZZ_SECONDS is the time for each target. New inputs and findings go to build/fuzz. Once a finding is fixed, move it to
 tests/fuzz/corpus, which the suite replays.
 """
 

@@ -1,4 +1,4 @@
-"""The corpus of the fuzzer, replayed without it: what it has found stays mended."""
+"""The corpus of the fuzzer, replayed without it: what it has found stays fixed."""
 
 from __future__ import annotations
 
