@@ -11,14 +11,12 @@ import copy
 import json
 import shutil
 import tempfile
-import warnings
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hostile.catalogue import LONGEST_MESSAGE
-from hostile.mutations import JUNK, KEYS, places
+from hostile.mutations import JUNK, KEYS, places, read_or_refused
 from hostile.settings import tokenizer_json
 
 from clip_core import CLIPConfig, CLIPImageProcessor, CLIPTokenizer, CLIPTokenizerFast
@@ -42,19 +40,6 @@ def folder(name: str) -> Path:
     made = Path(tempfile.mkdtemp(prefix=f"clip-zoo-{name}-", dir=_MEMORY if _MEMORY.is_dir() else None))
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made
-
-
-def read_or_refused(read: Callable[[Any], object], source: Any) -> None:
-    """Read; an error must be of a class that the readers document, and its message one short line."""
-    message = "it was read"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            read(source)
-    except (ValueError, FileNotFoundError) as error:
-        message = str(error)
-    assert message.isprintable(), ascii(message)[:2000]
-    assert 0 < len(message) <= LONGEST_MESSAGE, message[:2000]
 
 
 def edited(valid: Any, edits: bytes) -> Any:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+import warnings
+from typing import TYPE_CHECKING, Any
 
+from hostile.catalogue import LONGEST_MESSAGE
 from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 JUNK: list[Any] = [None, True, False, 0, 1, -1, 7, 2**31, 2**63, 10**30, 0.5, -0.0, 1e308, float("nan"), float("inf")]
 JUNK += ["", "x", "0", "-1", "\x1b[2J", "\u202e", "\ud800", "a b", "x" * 3000, "<|endoftext|>"]
@@ -104,3 +109,16 @@ def contents(draw: st.DrawFn, valid: bytes) -> bytes:
         else:
             content[place:place] = content[place : place + draw(st.integers(1, 40))]
     return bytes(content)
+
+
+def read_or_refused(read: Callable[[Any], object], source: Any) -> None:
+    """Read; an error must be of a class that the readers document, and its message one short line."""
+    message = "it was read"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            read(source)
+    except (ValueError, FileNotFoundError) as error:
+        message = str(error)
+    assert message.isprintable(), ascii(message)[:2000]
+    assert 0 < len(message) <= LONGEST_MESSAGE, message[:2000]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hostile.catalogue import LONGEST_MESSAGE
 from hostile.images import photo
-from hostile.mutations import contents, trees
+from hostile.mutations import contents, read_or_refused, trees
 from hostile.settings import tokenizer_json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -37,19 +35,6 @@ few = settings(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-
-
-def read_or_refused(read, path) -> None:
-    """Read a file; an error must be of a class that the readers document, and its message one short line."""
-    message = "it was read"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            read(path)
-    except (ValueError, FileNotFoundError) as error:
-        message = str(error)
-    assert message.isprintable(), ascii(message)[:2000]
-    assert 0 < len(message) <= LONGEST_MESSAGE, message[:2000]
 
 
 def weights(path: Path) -> None:

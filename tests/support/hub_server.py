@@ -17,8 +17,11 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TOKEN = "hf_let_me_in"  # noqa: S105  of no real hub
 
@@ -114,6 +117,16 @@ class HubClientError(Exception):
         super().__init__(f"{kind}: {message}")
         self.kind = kind
         self.message = message
+
+
+def error_line(call: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
+    """Return the type and the message, of one line, of the error that a call through a client has to raise."""
+    import pytest  # not in the client's process, which runs this file
+
+    with pytest.raises(HubClientError) as caught:
+        call(*args, **kwargs)
+    assert "\n" not in caught.value.message
+    return str(caught.value)
 
 
 class _Handler(BaseHTTPRequestHandler):

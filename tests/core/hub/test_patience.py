@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.hub_server import HubClient, HubClientError
+from support.hub_server import HubClient, error_line
 from support.messages import mentions
 
 CONFIG = b'{"model_type": "clip"}'
@@ -35,13 +35,6 @@ def client(server, tmp_path_factory):
 def hub(client, tmp_path):
     client("waits")
     return lambda function, *args, **options: client(function, *args, cache_dir=str(tmp_path / "cache"), **options)
-
-
-def error_line(call, *args, **kwargs):
-    with pytest.raises(HubClientError) as caught:
-        call(*args, **kwargs)
-    assert "\n" not in caught.value.message
-    return f"{caught.value.kind}: {caught.value.message}"
 
 
 @pytest.mark.parametrize("function", ["find_file", "list_files"])

@@ -9,7 +9,7 @@ import pytest
 
 from clip_core.hub import check_file_name, find_file, list_files, require_file, split_hub_options
 from clip_core.hub.options import LOADER_KEYWORDS, refuse_loader_keywords
-from support.hub_server import TOKEN, HubClient, HubClientError
+from support.hub_server import TOKEN, HubClient, error_line
 from support.messages import mentions, naming
 
 CONFIG = b'{"model_type": "clip", "text_config": {"hidden_size": 40, "num_attention_heads": 5}}'
@@ -69,13 +69,6 @@ def unreachable_client(tmp_path_factory):
 def hub(client, tmp_path):
     """Calls with a cache of the test's own."""
     return lambda function, *args, **options: client(function, *args, cache_dir=str(tmp_path / "cache"), **options)
-
-
-def error_line(call, *args, **kwargs):
-    with pytest.raises(HubClientError) as caught:
-        call(*args, **kwargs)
-    assert "\n" not in caught.value.message
-    return f"{caught.value.kind}: {caught.value.message}"
 
 
 class TestLocalSources:
