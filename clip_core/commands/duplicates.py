@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json as json_module
-import os
 from pathlib import Path  # noqa: TC003  cyclopts reads the annotations
 from typing import Annotated
 
 from cyclopts import Parameter
+
+from clip_core.hub.printing import path_from_here
 
 _TITLES = {"file": "identical files", "pixels": "identical pixels", "similar": "look-alikes"}
 
@@ -44,7 +45,7 @@ def duplicates(
         similarity = f", cosine {group.similarity:.4f} or more" if group.kind == "similar" else ""
         print(f"{_TITLES[group.kind]}{similarity}:")
         for path in group.images:
-            print(f"  {os.fsencode(path).decode(errors='replace')}")
+            print(f"  {path_from_here(path)}")
     if not groups and not json:
         print("no duplicates")
     return 0

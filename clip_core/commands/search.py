@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from clip_core.commands.options import Dtype, Integer, texts_of
 from clip_core.configuration.arguments import check_integers
+from clip_core.hub.printing import path_from_here
 from clip_core.hub.targets import check_page
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _print_table(hits: list[Hit]) -> None:
         table.add_column(heading, overflow="fold")
     for hit in hits:
         share = [f"{hit.probability:.1%}"] if hit.probability is not None else []
-        name = os.fsencode(hit.path).decode(errors="replace")  # file names may not be valid text
+        name = path_from_here(hit.path)
         # As Text: rich would parse square brackets in a plain string as markup.
         table.add_row(*map(Text, (f"{hit.score:.4f}", *share, name, *([hit.caption or ""] if has_caption else []))))
     Console().print(table)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from pathlib import Path
 
 SHOWN_CHARACTERS = 80  # of a value in a message
 LONGEST_REASON = 500  # of another error's message
@@ -31,6 +33,18 @@ def printable(value: object, most: int = LONGEST_REASON) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def path_from_here(path: str | os.PathLike[str]) -> str:
+    """Return a path as tables show it: relative to the current folder if it lies inside, otherwise as it is.
+
+    Args:
+        path: the path; names that are not valid text are decoded with replacement characters.
+    """
+    here = Path.cwd()
+    place = Path(path)
+    shown = place.relative_to(here) if place.is_relative_to(here) else place
+    return os.fsencode(shown).decode(errors="replace")
 
 
 def signal_name(number: int) -> str:

@@ -62,8 +62,9 @@ def test_a_row_states_the_file_and_its_score(run):
 def test_a_table_is_printed_and_says_that_nothing_was_found(run):
     code, out, _ = run("red", "--probabilities")
     assert code == 0
-    assert all(name in out for name in COLOURS)
-    assert "%" in out
+    rows = {line.split()[-1]: line for line in out.splitlines()[1:]}
+    assert rows.keys() == {f"photos/{name}.png" for name in COLOURS}  # relative to the current folder
+    assert all("%" in row for row in rows.values())
     code, out, _ = run("red", "--where", "date<1900")
     assert code == 0
     assert out.strip()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_core.hub.printing import LONGEST_REASON, SHOWN_CHARACTERS, printable, shortened
+from clip_core.hub.printing import LONGEST_REASON, SHOWN_CHARACTERS, path_from_here, printable, shortened
 
 
 def test_a_long_value_is_shown_by_its_beginning():
@@ -34,3 +34,16 @@ def test_a_long_reason_is_cut():
 )
 def test_characters_that_a_terminal_would_obey_are_escaped(text, shown):
     assert printable(text) == shown
+
+
+def test_a_path_inside_the_current_folder_is_shown_relative_to_it(tmp_path, monkeypatch):
+    image = tmp_path / "photos" / "a.png"
+    monkeypatch.chdir(tmp_path)
+    assert path_from_here(image) == "photos/a.png"
+    assert path_from_here("photos/a.png") == "photos/a.png"
+    monkeypatch.chdir(tmp_path.parent)
+    assert path_from_here(image) == f"{tmp_path.name}/photos/a.png"
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path / "photos")
+    assert path_from_here(tmp_path / "b.png") == str(tmp_path / "b.png")
+    assert path_from_here(f"{tmp_path}/photos/caf\udce9.png") == "caf\ufffd.png"
