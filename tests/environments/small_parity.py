@@ -8,8 +8,12 @@ with those stored beside this file, which `--store BACKEND` computes. Other extr
 from __future__ import annotations
 
 import json
+import re
+import signal
+import subprocess
 import sys
 import tempfile
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +22,7 @@ import numpy as np
 from clip_core import CLIPProcessor, CLIPTokenizer, CLIPTokenizerFast, ZeroShotClassifier
 from clip_core.cli import main
 from clip_core.images.inputs import find_images, open_image
+from clip_core.training.logs import open_log
 from converters import convert, diff
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -90,7 +95,44 @@ def check_plots(folder: Path) -> None:
     assert open_image(folder / "plot.png").size == (640, 480)
 
 
-CHECKS = {"train": check_training, "evaluate": check_probe, "plots": check_plots}
+def check_server(_folder: Path) -> None:
+    """Serve the checkpoint with Flax, embed a text as a client does, and read the metrics."""
+    options = ["--model", str(CHECKPOINT), "--backend", "flax", "--port", "0"]
+    command = [sys.executable, "-P", "-W", "ignore", "-m", "clip_core.cli", "serve", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        address = re.search(r"http://\S+", server.stdout.readline())[0]
+        body = json.dumps({"input": LABELS[:1], "model": str(CHECKPOINT)}).encode()
+        request = urllib.request.Request(f"{address}/v1/embeddings", body, {"Content-Type": "application/json"})  # noqa: S310
+        with urllib.request.urlopen(request) as answer:  # noqa: S310  http
+            (row,) = json.load(answer)["data"]
+        with urllib.request.urlopen(f"{address}/metrics") as answer:  # noqa: S310  http
+            metrics = answer.read().decode()
+        server.terminate()
+    classifier = ZeroShotClassifier.from_pretrained(CHECKPOINT, backend="flax")
+    embeds = np.asarray(classifier.encode_texts(LABELS[:1]))[0]
+    np.testing.assert_allclose(row["embedding"], embeds / np.linalg.norm(embeds), atol=PROBABILITIES)
+    assert 'route="embeddings"' in metrics
+    assert server.returncode == 128 + signal.SIGTERM
+
+
+def check_demo(folder: Path) -> None:
+    """Run the demo, which gives each framework its own process, and write a log for TensorBoard."""
+    inputs = [str(CHECKPOINT), str(SHAPES / "pictures"), "--labels", str(SHAPES / "labels.txt")]
+    demo = subprocess.run([sys.executable, str(SHAPES.parent / "demo.py"), *inputs], capture_output=True, check=False)
+    assert demo.returncode == 0, demo.stderr.decode()
+    log = open_log("tensorboard", folder, resumed_at=0, settings={})
+    log.write(1, {"loss": 0.5})
+    log.close()
+    assert [path for path in (folder / "tensorboard").iterdir() if path.stat().st_size]
+
+
+CHECKS = {
+    "train": check_training,
+    "evaluate": check_probe,
+    "serve": check_server,
+    "plots": check_plots,
+    "demo": check_demo,
+}
 
 
 def store(backend: str) -> None:
