@@ -87,7 +87,7 @@ test-transformers-suite: $(VENV)-transformers-suite/installed
 mutants: $(VENV)/installed-test
 	$(BIN)/python tests/mutants/run.py $(MUTANTS_ARGS)
 
-## fuzz: look for inputs that the readers and tokenizers do not stand, an hour for each target; FUZZ_SECONDS and
+## fuzz: look for inputs that crash a reader or a tokenizer, an hour for each target; FUZZ_SECONDS and
 ## FUZZ_TARGETS="text config" choose
 fuzz: $(VENV)-fuzz/installed
 	PYTHONPATH=.:tests $(VENV)-fuzz/bin/python tests/fuzz/run.py $(FUZZ_TARGETS)

@@ -31,13 +31,11 @@ from support.vocabulary import BOS, EOS, write_openai_file, write_vocabulary
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_MEMORY = Path("/dev/shm")  # noqa: S108  files are written thousands of times a second
-
 
 @cache
 def folder(name: str) -> Path:
     """A folder of this process."""
-    made = Path(tempfile.mkdtemp(prefix=f"clip-zoo-{name}-", dir=_MEMORY if _MEMORY.is_dir() else None))
+    made = Path(tempfile.mkdtemp(prefix=f"clip-zoo-{name}-"))
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made
 
