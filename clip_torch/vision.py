@@ -208,6 +208,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        interpolate_pos_encoding: bool = False,
     ) -> ImageClassifierOutput[Tensor] | tuple[Any, ...]:
         """Classify images. Takes the arguments of `CLIPVisionModel`, and `labels`.
 
@@ -219,7 +220,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
             `logits` `(batch, num_labels)`, and `loss` if there are labels.
         """
         output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
-        outputs = self.vision_model(pixel_values, output_attentions, output_hidden_states)
+        outputs = self.vision_model(pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding)
         logits = self.classifier(outputs.last_hidden_state[:, 1:].mean(dim=1))
         loss = None if labels is None else classification_loss(logits, labels, self.config.problem_type)
         return as_asked(ImageClassifierOutput.of(outputs, loss=loss, logits=logits), self.config, return_dict)

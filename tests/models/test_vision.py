@@ -40,6 +40,12 @@ def test_pictures_of_another_size_are_taken_when_asked(backend, model):
     assert outputs["last_hidden_state"].shape == (3, 37, 36)
 
 
+def test_a_classifier_takes_pictures_of_another_size_when_asked(backend, built):
+    classifier = built(backend, "CLIPForImageClassification")
+    outputs = backend.forward(classifier, {"pixel_values": pixel_values(size=36)}, interpolate_pos_encoding=True)
+    assert outputs["logits"].shape == (3, classifier.num_labels)
+
+
 def test_interpolation_changes_nothing_at_the_models_own_size(backend, model):
     inputs = {"pixel_values": pixel_values()}
     plain, interpolated = (backend.forward(model, inputs, interpolate_pos_encoding=flag) for flag in (False, True))
