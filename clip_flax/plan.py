@@ -51,12 +51,10 @@ def text_plan(implementation: str, attention_mask: Array | None, hidden_states: 
         attention_mask: `(batch, seq)`, non-zero for tokens to attend to; None if nothing is padded.
         hidden_states: `(batch, seq, hidden)`, for shape and dtype.
     """
+    if attention_mask is None:
+        return AttentionPlan(implementation, is_causal=True)
     batch, seq, _ = hidden_states.shape
     dtype = hidden_states.dtype
-    if attention_mask is None:
-        if implementation == "eager":
-            return AttentionPlan(implementation, bias=causal_bias(seq, dtype))
-        return AttentionPlan(implementation, is_causal=True)
     check_mask_shape(attention_mask.shape, (batch, seq))
     attended = attention_mask != 0  # (batch, seq)
     padding_bias = lowest_where(~attended, dtype)

@@ -79,7 +79,7 @@ class CLIPVisionEmbeddings(VisionEmbeddingsHandles, CLIPEmbeddings):
         After DINO (facebookresearch/dino, vision_transformer.py), as in the reference: the grid is resized to the
         number of whole patches, with half-pixel centres, and the class token's embedding is kept.
         """
-        table = self.position_embedding(self.position_ids)[0]
+        (table,) = self.position_embedding(self.position_ids)
         side = math.isqrt(self.num_patches)
         grid = table[1:].reshape(side, side, -1)  # (side, side, hidden)
         down, across = (

@@ -52,9 +52,9 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
         input_ids: tf.Tensor | None = None,
         attention_mask: tf.Tensor | None = None,
         position_ids: tf.Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,  # noqa: ARG002  the result is always an array
+        output_attentions: bool | None = None,  # noqa: ARG002  the result is always one array
+        output_hidden_states: bool | None = None,  # noqa: ARG002
+        return_dict: bool | None = None,  # noqa: ARG002
         training: bool = False,
         **ignored: Any,
     ) -> tf.Tensor:
@@ -74,23 +74,16 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
             `(batch, projection)`, not normalized.
         """
         warn_of_ignored("get_text_features", ignored, stacklevel=4)
-        pooled = self.text_model.pooled(
-            input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            training=training,
-        )
+        pooled = self.text_model.pooled(input_ids, attention_mask, position_ids, training=training)
         return self.text_projection(pooled)
 
     @unpacked
     def get_image_features(
         self,
         pixel_values: tf.Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,  # noqa: ARG002  the result is always an array
+        output_attentions: bool | None = None,  # noqa: ARG002  the result is always one array
+        output_hidden_states: bool | None = None,  # noqa: ARG002
+        return_dict: bool | None = None,  # noqa: ARG002
         training: bool = False,
         interpolate_pos_encoding: bool = False,
         **ignored: Any,
@@ -110,13 +103,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
             `(batch, projection)`, not normalized.
         """
         warn_of_ignored("get_image_features", ignored, stacklevel=4)
-        outputs = self.vision_model(
-            pixel_values,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            interpolate_pos_encoding=interpolate_pos_encoding,
-            training=training,
-        )
+        outputs = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, training=training)
         return self.visual_projection(outputs.pooler_output)
 
     def call(

@@ -87,7 +87,8 @@ class CLIPTextTransformer(TextTowerHandles, CLIPLayer):
         config = self.config
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
-        seq = tf.shape(input_ids)[-1] if input_ids.shape[-1] is None else input_ids.shape[-1]
+        known = input_ids.shape[-1]
+        seq = tf.shape(input_ids)[-1] if known is None else known
         input_ids = tf.reshape(input_ids, (-1, seq))
         hidden_states = self.embeddings(input_ids, position_ids=position_ids)
         implementation = choose_implementation(config, output_attentions=output_attentions)
@@ -107,27 +108,25 @@ class CLIPTextTransformer(TextTowerHandles, CLIPLayer):
         input_ids: tf.Tensor | None = None,
         attention_mask: tf.Tensor | None = None,
         position_ids: tf.Tensor | None = None,
-        **options: Any,
+        *,
+        training: bool = False,
     ) -> tf.Tensor:
         """Return only the pooled output, `(batch, hidden)`, without reading tokens that cannot change it.
 
         Eager calls without `position_ids` do so; other calls read every token. See `clip_core.modeling.trimming`.
-        The options are those of `call`.
         """
-        training = options.get("training", False)
         lengths = None
         if position_ids is None:
             lengths = self.lengths_to_read(input_ids, attention_mask, training=training)
         if lengths is None:
-            options |= {"attention_mask": attention_mask, "position_ids": position_ids}
-            return self(input_ids, **options).pooler_output
+            return self(input_ids, attention_mask, position_ids, training=training).pooler_output
         if attention_mask is not None and not hides_what_is_read(attention_mask.numpy(), lengths):
             attention_mask = None
         order, pooled = [], []
         for rows, length in parts_to_read(lengths):
             mask = None if attention_mask is None else tf.gather(attention_mask, rows)[:, :length]
             ids = tf.gather(input_ids, rows)[:, :length]
-            pooled.append(self(ids, attention_mask=mask, **options).pooler_output)
+            pooled.append(self(ids, mask, training=training).pooler_output)
             order.append(rows)
         return tf.gather(tf.concat(pooled, axis=0), tf.argsort(tf.concat(order, axis=0)))
 
