@@ -129,7 +129,10 @@ def _framework(name: str) -> _Framework:
 
 def _run(framework: _Framework, subject: Subject, job: Job, *, prepared: bool) -> StoredRun:
     inputs = subject.inputs.arrays(framework.return_tensors)
-    keywords: dict[str, Any] = {**job.keywords, "variants": variants(subject.class_name, subject.config, inputs)}
+    texts = [getattr(one.config, "text_config", one.config) for one in job.subjects]
+    missing_eos = not any(getattr(text, "missing_eos", None) == "error" for text in texts)  # the same inputs for all
+    own_variants = variants(subject.class_name, subject.config, inputs, missing_eos=missing_eos)
+    keywords: dict[str, Any] = {**job.keywords, "variants": own_variants}
     if prepared:
         keywords |= {"prepared": True, "gradients": False, "train_step": False}
         keywords.pop("explain", None)

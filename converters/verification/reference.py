@@ -100,7 +100,9 @@ def stages_of(class_name: str, checkpoint: Mapping[str, np.ndarray], config: Any
     trace: Trace = {}
     weights = Weights(checkpoint)
     if class_name == "CLIPForImageClassification":  # uses the mean of the patches, not the class token
-        states = _patches(weights / "vision_model", settings.vision_config, inputs["pixel_values"], trace)
+        interpolate = inputs.get("interpolate_pos_encoding", False)
+        own, pixels = weights / "vision_model", inputs["pixel_values"]
+        states = _patches(own, settings.vision_config, pixels, trace, interpolate)
         mean = states[:, 1:].mean(axis=1)
         trace["logits"] = _linear(weights / "classifier", mean) if settings.num_labels else mean
         if "labels" in inputs:

@@ -12,12 +12,15 @@ from converters.verification.reference import IGNORED_LABEL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from clip_core.configuration import CLIPTextConfig
     from clip_core.modeling.parameters import AnyConfig
 
-IMAGES = 2  # number of images in variants of images
+FEW = 2  # images and texts in most variants
 
 
-def variants(class_name: str, config: AnyConfig, inputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+def variants(
+    class_name: str, config: AnyConfig, inputs: Mapping[str, np.ndarray], *, missing_eos: bool = True
+) -> dict[str, dict[str, Any]]:
     """Return the arguments of a forward pass for each variant, by its name.
 
     Args:
@@ -25,32 +28,56 @@ def variants(class_name: str, config: AnyConfig, inputs: Mapping[str, np.ndarray
         config: the model's configuration.
         inputs: the main inputs, from which variants are made: `pixel_values`, `input_ids` and `attention_mask`, or all
             three.
+        missing_eos: True if a text may lack an EOS token.
     """
     found: dict[str, dict[str, Any]] = {}
-    images = {name: inputs[name][:IMAGES] for name in ("pixel_values",) if name in inputs}
+    images = {name: inputs[name][:FEW] for name in ("pixel_values",) if name in inputs}
     texts = {name: inputs[name] for name in ("input_ids", "attention_mask") if name in inputs}
+    unmasked: dict[str, np.ndarray] = {}
+    few_texts: dict[str, np.ndarray] = {}
     if texts:
         ids, mask = (texts[name] for name in ("input_ids", "attention_mask"))
-        reversed_positions = np.arange(ids.shape[1])[None, ::-1].copy()
         # The main inputs' shapes and dtypes, so that JAX compiles nothing new.
         found[DIFFERENTIATED] = dict(inputs) | padded_otherwise(ids, mask)
-        found["positions"] = images | {"input_ids": ids, "position_ids": reversed_positions}
-    few_texts = {name: array[:IMAGES] for name, array in texts.items()}
+        # Short texts without a mask: `get_text_features` does not read to the end, unless there are position ids.
+        text: Any = getattr(config, "text_config", config)
+        unmasked["input_ids"] = first_without_eos(ids[:FEW], text) if missing_eos else ids[:FEW]
+        found["positions"] = {**images, **unmasked, "position_ids": np.arange(ids.shape[1])[None, ::-1].copy()}
+        few_texts = {"input_ids": ids[:FEW], "attention_mask": with_holes(mask[:FEW])}
     if class_name == "CLIPForImageClassification":
         if config.num_labels:
             found["labels"] = dict(inputs) | {"labels": labels(config, len(inputs["pixel_values"]))}
         if config.num_labels > 1 and config.problem_type is None:  # the dtype of the labels selects the loss
             found["targets"] = images | {"labels": targets(len(images["pixel_values"]), config.num_labels)}
-    elif images:
+    if images:
         vision: Any = getattr(config, "vision_config", config)
         pixels = resized(images["pixel_values"], vision.image_size, vision.patch_size)
-        found["size"] = few_texts | {"pixel_values": pixels, "interpolate_pos_encoding": True}
+        found["size"] = {**unmasked, "pixel_values": pixels, "interpolate_pos_encoding": True}
     found["dtypes"] = {name: array.astype(_DTYPES[name]) for name, array in {**images, **few_texts}.items()}
     return found
 
 
 # Dtypes that differ from the processor's.
 _DTYPES = {"pixel_values": np.float16, "input_ids": np.int32, "attention_mask": np.bool_}
+
+
+def first_without_eos(input_ids: np.ndarray, config: CLIPTextConfig) -> np.ndarray:
+    """Return texts `(batch, seq)`, the first without EOS: its smallest id replaces the EOS tokens, and comes first.
+
+    A model that pools at the largest id thus pools this text elsewhere than at position 0, where all others do.
+    """
+    ids = input_ids.copy()
+    eos = ids[0].max() if config.pools_at_largest_id else config.eos_token_id
+    ids[0, ids[0] == eos] = ids[0].min()
+    ids[0] = np.roll(ids[0], 1)
+    return ids
+
+
+def with_holes(attention_mask: np.ndarray) -> np.ndarray:
+    """Return masks `(batch, seq)` that also hide every third token, from the second on."""
+    mask = attention_mask.copy()
+    mask[:, 1::3] = 0
+    return mask
 
 
 def padded_otherwise(input_ids: np.ndarray, attention_mask: np.ndarray) -> dict[str, np.ndarray]:
@@ -68,7 +95,7 @@ def padded_otherwise(input_ids: np.ndarray, attention_mask: np.ndarray) -> dict[
         if row % 3 == 0:
             ids[row], mask[row] = (np.roll(array[row], ids.shape[1] - length) for array in (ids, mask))
         elif row % 3 == 1:
-            mask[row, 1::3] = 0
+            mask[row] = with_holes(mask[row : row + 1])
         else:
             mask[row] = 0
     return {"input_ids": ids, "attention_mask": mask}

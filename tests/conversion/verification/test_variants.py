@@ -8,11 +8,12 @@ import pytest
 import clip_torch.plan
 import clip_torch.text
 import clip_torch.vision
-from converters.verification.reference import IGNORED_LABEL
-from converters.verification.variants import labels, padded_otherwise, resized, variants
+from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, pooled_positions
+from converters.verification.reference import IGNORED_LABEL, eos_positions
+from converters.verification.variants import first_without_eos, labels, padded_otherwise, resized, variants
 from converters.verification.verify import verify
 from support.checkpoints import save_checkpoint
-from support.configs import pixel_values, tiny_config, token_ids
+from support.configs import EOS_TOKEN_ID, SHALLOW, pixel_values, tiny_config, token_ids
 from support.entries import part_of
 
 EVERY = ["padding", "positions", "size", "dtypes"]
@@ -31,7 +32,7 @@ def main_inputs(class_name):
         ("CLIPModel", EVERY),
         ("CLIPTextModel", ["padding", "positions", "dtypes"]),
         ("CLIPVisionModelWithProjection", ["size", "dtypes"]),
-        ("CLIPForImageClassification", ["labels", "targets", "dtypes"]),
+        ("CLIPForImageClassification", ["labels", "targets", "size", "dtypes"]),
     ],
 )
 def test_a_class_gets_the_variants_of_what_it_takes(class_name, names):
@@ -59,6 +60,37 @@ def test_rows_are_padded_left_with_holes_and_whole():
         "input_ids": (ids.shape, ids.dtype),
         "attention_mask": (mask.shape, mask.dtype),
     }
+
+
+@pytest.mark.parametrize("eos_token_id", [EOS_TOKEN_ID, 2])  # 2 pools at the largest id
+def test_the_first_text_has_no_eos(eos_token_id):
+    ids, _ = token_ids()
+    text = tiny_config({"eos_token_id": eos_token_id}).text_config
+    found = first_without_eos(ids, text)
+    assert EOS_TOKEN_ID not in found[0]
+    np.testing.assert_array_equal((found[0] == np.roll(ids[0], 1)), np.roll(ids[0], 1) != EOS_TOKEN_ID)
+    np.testing.assert_array_equal(found[1:], ids[1:])
+    assert (eos_positions(text, found)[0] == 0) == (eos_token_id == EOS_TOKEN_ID)
+
+
+def test_a_text_keeps_its_eos_if_a_checkpoint_rejects_one_without(tmp_path):
+    save_checkpoint(tmp_path, tiny_config({**SHALLOW["text"], "missing_eos": "error"}), "CLIPTextModel")
+    result = verify(tmp_path, frameworks=BOTH, own_processes=False)
+    assert result.passed
+    assert "positions: text.pooled" in {comparison.stage for comparison in result.comparisons}
+
+
+def test_features_of_few_texts_are_read_in_part_with_and_without_a_mask():
+    config = tiny_config()
+    found = variants("CLIPModel", config, main_inputs("CLIPModel"))
+    for variant in ("size", "dtypes"):
+        ids, mask = found[variant]["input_ids"], found[variant].get("attention_mask")
+        pooled_at = pooled_positions(ids, config.text_config)
+        lengths = lengths_to_read(ids, pooled_at, mask, config.text_config)
+        assert lengths is not None
+        assert lengths.max() < ids.shape[1]
+        assert (variant == "dtypes") == (mask is not None)
+        assert mask is None or hides_what_is_read(mask, lengths)
 
 
 @pytest.mark.parametrize(("image_size", "patch_size"), [(30, 6), (33, 8), (8, 8), (24, 1)])
@@ -96,18 +128,30 @@ def _without_positions(forward):
     return lambda self, ids, positions=None, *rest: forward(self, ids, None, *rest)
 
 
+def _last_without_eos(eos_positions):
+    return lambda self, ids: eos_positions(self, ids) - 1 * (ids != EOS_TOKEN_ID).all(dim=-1)
+
+
+VISION_EMBEDDINGS = clip_torch.vision.CLIPVisionEmbeddings
+# The class and the first stage that differs, of each fault.
 FAULTS = {
-    "size: vision.embeddings": (clip_torch.vision.CLIPVisionEmbeddings, "interpolated_positions", _transposed),
-    "positions: text.embeddings": (clip_torch.text.CLIPTextEmbeddings, "forward", _without_positions),
-    "padding: text_features": (clip_torch.text, "hides_what_is_read", lambda _: lambda *_: False),
+    ("CLIPModel", "size: vision.embeddings"): (VISION_EMBEDDINGS, "interpolated_positions", _transposed),
+    ("CLIPModel", "positions: text.embeddings"): (clip_torch.text.CLIPTextEmbeddings, "forward", _without_positions),
+    ("CLIPModel", "positions: text.pooled"): (clip_torch.text.CLIPTextTransformer, "eos_positions", _last_without_eos),
+    ("CLIPModel", "padding: text_features"): (clip_torch.text, "hides_what_is_read", lambda _: lambda *_: False),
+    ("CLIPForImageClassification", "size: vision.embeddings"): (
+        VISION_EMBEDDINGS,
+        "interpolated_positions",
+        _transposed,
+    ),
 }
 
 
-@pytest.mark.parametrize("stage", FAULTS)
-def test_a_fault_beyond_the_main_inputs_is_found_by_its_variant(stage, tmp_path, monkeypatch):
-    save_checkpoint(tmp_path, tiny_config())
+@pytest.mark.parametrize(("class_name", "stage"), FAULTS)
+def test_a_fault_beyond_the_main_inputs_is_found_by_its_variant(class_name, stage, tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, tiny_config(), class_name)
     assert verify(tmp_path, frameworks=BOTH, own_processes=False).passed
-    place, name, fault = FAULTS[stage]
+    place, name, fault = FAULTS[class_name, stage]
     monkeypatch.setattr(place, name, fault(getattr(place, name)))
     result = verify(tmp_path, frameworks=BOTH, own_processes=False)
     assert result.first_drift == stage
