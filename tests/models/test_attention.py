@@ -12,7 +12,8 @@ from clip_core.modeling import attention as attention_names
 from converters.verification import reference
 from converters.verification.autodiff import Tracked, pull_back
 from support.attention_masks import BATCH, MASKS, SEQ
-from support.configs import inputs_for, tiny_config, token_ids
+from support.configs import SHALLOW, inputs_for, tiny_config, token_ids
+from support.entries import part_of
 from support.messages import naming
 from support.tolerances import FLOAT32, FLOAT32_OPERATION, FLOAT64, FLOAT64_OPERATION, GRADIENTS
 
@@ -241,3 +242,14 @@ def test_dropout_acts_in_training_alone(backend, implementation):
     one, other = (backend.train(model, inputs, seed)["pooler_output"] for seed in (0, 1))
     assert not np.allclose(one, other, **FLOAT32)
     assert not np.allclose(one, first, **FLOAT32)
+
+
+@pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPVisionModel", "CLIPForImageClassification"])
+def test_dropout_acts_in_both_towers(backend, class_name):
+    towers = ({**SHALLOW[tower], "attention_dropout": 0.5} for tower in ("text", "vision"))
+    model = backend.build(class_name, part_of(tiny_config(*towers, num_labels=3), class_name))
+    one, other = (backend.train(model, inputs_for(class_name), seed) for seed in (0, 1))
+    states = [name for name in one if name.endswith("last_hidden_state")]
+    states += [name for name in ("logits",) if class_name == "CLIPForImageClassification"]
+    assert len(states) == (2 if class_name == "CLIPModel" else 1)
+    assert all(not np.allclose(one[name], other[name], **FLOAT32) for name in states)

@@ -12,9 +12,9 @@ from clip_flax import attention
 from clip_flax.attention import eager_attention, sdpa_attention
 from clip_flax.plan import AttentionPlan, text_plan
 from support.attention_masks import BATCH, SEQ
-from support.configs import tiny_config, token_ids
+from support.configs import pixel_values, tiny_config, token_ids
 from support.messages import naming
-from support.tolerances import MEAN_OF_DRAWS, SPREAD_OF_DRAWS
+from support.tolerances import FLOAT32, MEAN_OF_DRAWS, SPREAD_OF_DRAWS
 
 HEADS, HEAD_DIM = 3, 8
 
@@ -37,6 +37,15 @@ def test_dropout_goes_by_its_key_and_in_training_alone():
     assert np.array_equal(model(ids).pooler_output, model(ids, dropout_rng=key).pooler_output)
     one, same = (model(ids, train=True, dropout_rng=key).pooler_output for _ in range(2))
     assert np.array_equal(one, same)
+
+
+def test_dropout_acts_in_features():
+    model = clip_flax.CLIPModel(tiny_config({"attention_dropout": 0.5}, {"attention_dropout": 0.5}))
+    keys = [jax.random.key(seed) for seed in (0, 1)]
+    texts = [model.get_text_features(token_ids()[0], train=True, dropout_rng=key) for key in keys]
+    images = [model.get_image_features(pixel_values(), train=True, dropout_rng=key) for key in keys]
+    assert not np.allclose(*texts, **FLOAT32)
+    assert not np.allclose(*images, **FLOAT32)
 
 
 def test_dropout_keeps_the_mean():

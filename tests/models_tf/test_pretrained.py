@@ -11,7 +11,7 @@ import tensorflow as tf
 import clip_tf
 from clip_tf.tensors import adopt
 from converters.checkpoint import open_checkpoint
-from support.configs import inputs_for
+from support.configs import CLASSES, SHALLOW, inputs_for
 from support.entries import assert_same
 from support.tf_models import build
 from support.tolerances import EMBEDDINGS, FLOAT32
@@ -35,6 +35,12 @@ def test_the_computations_dtype_is_the_weights_or_that_of_a_mixed_policy(tmp_pat
     kept = {None: "float32", "auto": stored, tf.float16: "float16", "mixed_bfloat16": "float32"}.get(asked, asked)
     assert {variable.dtype for variable in loaded.weights} == {kept}
     assert loaded.compute_dtype == ("bfloat16" if asked == "mixed_bfloat16" else kept)
+
+
+@pytest.mark.parametrize("labels", [0, 3])
+def test_every_layer_computes_in_the_models_dtype(labels):
+    models = [build(class_name, dtype="float16", num_labels=labels, **SHALLOW) for class_name in CLASSES]
+    assert {layer.dtype_policy.name for model in models for layer in model._flatten_layers()} == {"float16"}
 
 
 def test_weights_may_be_saved_in_place_of_the_models(tmp_path):
