@@ -13,7 +13,8 @@ import zlib
 from functools import cached_property
 from itertools import islice
 from lzma import LZMAError
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from clip_core.data.pairs import Broken, Pair, StreamedPairs, make_pair
 from clip_core.data.tables import CAPTION_COLUMNS
@@ -23,21 +24,27 @@ from clip_core.hub.printing import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
-    from pathlib import Path
 
 SHARD_ENDINGS = (".tar", ".tar.gz", ".tgz")
 
-_IMAGES = ("jpg", "jpeg", "png", "webp")
+SHARD_IMAGES = ("jpg", "jpeg", "png", "webp")
 _SIZES = "sizes.json"
 _UNREADABLE = (tarfile.TarError, OSError, EOFError, zlib.error, LZMAError)
 _logger = logging.getLogger(__name__)
 
 
-class _Sample(NamedTuple):
-    """The files of one sample, keyed by the lower-case name after the first dot."""
+class Sample(NamedTuple):
+    """The files of one sample.
+
+    Attributes:
+        name: the name that they share.
+        files: their contents by the lower-case name after the first dot; empty if not wanted, or too large.
+        too_large: the bytes of files that are too large, likewise.
+    """
 
     name: str
     files: dict[str, bytes]
+    too_large: dict[str, int]
 
 
 class ShardPairs(StreamedPairs):
@@ -55,7 +62,7 @@ class ShardPairs(StreamedPairs):
 
     def __init__(self, shards: Sequence[Path], image: str | None = None, caption: str | None = None) -> None:
         self._shards = list(shards)
-        self._images = _IMAGES if image is None else (image.lower(),)
+        self._images = SHARD_IMAGES if image is None else (image.lower(),)
         self._captions = CAPTION_COLUMNS if caption is None else (caption,)
 
     @cached_property
@@ -76,15 +83,15 @@ class ShardPairs(StreamedPairs):
         path = self._shards[shard]
         number = start
         wanted = {*self._images, *self._captions, "json"}
-        with _opened(path) as tar:
-            for sample in islice(_samples(tar, path, wanted, start), start, stop):
+        with open_shard(path) as tar:
+            for sample in islice(shard_samples(tar, path, wanted, start), start, stop):
                 yield self._pair(path, sample)
                 number += 1
         if number < stop:
             stated = self.sizes[shard]
             raise ValueError(f"{path}: {number} samples found; expected {stated}, from {_SIZES} or an earlier count")
 
-    def _pair(self, path: Path, sample: _Sample) -> Pair | Broken:
+    def _pair(self, path: Path, sample: Sample) -> Pair | Broken:
         key = f"{path} sample {sample.name}"
         image = next((sample.files[ending] for ending in self._images if ending in sample.files), None)
         try:
@@ -93,7 +100,7 @@ class ShardPairs(StreamedPairs):
             return Broken(key, f"the caption cannot be read ({error})")
         return make_pair(key, image, caption)
 
-    def _caption(self, sample: _Sample) -> Any:
+    def _caption(self, sample: Sample) -> Any:
         """Return the caption from the sample's text file or JSON object; None if it has neither.
 
         Raises:
@@ -119,33 +126,55 @@ def _stated_sizes(folder: Path) -> dict[str, int]:
 
 
 def _count(path: Path) -> int:
-    with _opened(path) as tar:
-        return sum(1 for _ in _samples(tar, path))
+    with open_shard(path) as tar:
+        return sum(1 for _ in shard_samples(tar, path))
 
 
-def _opened(path: Path) -> tarfile.TarFile:
+def open_shard(path: Path | str, file: IO[bytes] | None = None) -> tarfile.TarFile:
+    """Open a shard.
+
+    Args:
+        path: its path, or its name in messages.
+        file: the open file, which need not be local; None to open the path.
+
+    Raises:
+        ValueError: if it is not a tar file.
+    """
     try:
-        return tarfile.open(path)
+        return tarfile.open(path, fileobj=file)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file") from error
     except (PermissionError, IsADirectoryError) as error:
         raise ValueError(f"{path}: {reason_of(error)}") from error
     except _UNREADABLE as error:
-        check_not_lfs_pointer(path)
+        check_not_lfs_pointer(Path(path))
         reason = str(error).partition(":\n")[0]  # before the messages of each compression
         raise ValueError(f"{path}: not a readable tar file ({reason})") from error
 
 
-def _samples(tar: tarfile.TarFile, path: Path, wanted: Collection[str] = (), first: int = 0) -> Iterator[_Sample]:
+def shard_samples(
+    tar: tarfile.TarFile,
+    path: Path | str,
+    wanted: Collection[str] = (),
+    first: int = 0,
+    largest: int | None = None,
+) -> Iterator[Sample]:
     """Yield the samples of a shard in order, with the contents of files of wanted types from sample `first` on.
 
     File contents are read when their headers are reached, because seeking back in a compressed file means starting
     over.
 
+    Args:
+        tar: the open shard.
+        path: its path, or its name in messages.
+        wanted: the names after the first dot of files to read.
+        first: the number of the first sample to read.
+        largest: bytes of the largest file to read; None for no limit.
+
     Raises:
         ValueError: if the file is truncated or damaged.
     """
-    sample = _Sample("", {})
+    sample = Sample("", {}, {})
     number = -1
     for member in _members(tar, path):
         folder, slash, file = member.name.rpartition("/")
@@ -154,17 +183,20 @@ def _samples(tar: tarfile.TarFile, path: Path, wanted: Collection[str] = (), fir
         if folder + slash + stem != sample.name:
             if number >= 0:
                 yield sample
-            sample = _Sample(folder + slash + stem, {})
+            sample = Sample(folder + slash + stem, {}, {})
             number += 1
         if ending in sample.files:
             raise ValueError(f"{path} sample {sample.name}: two files end in .{ending}")
-        is_read = number >= first and ending in wanted
+        is_wanted = number >= first and ending in wanted
+        if is_wanted and largest is not None and member.size > largest:
+            sample.too_large[ending] = member.size
+        is_read = is_wanted and ending not in sample.too_large
         sample.files[ending] = _content(tar, member, path) if is_read else b""
     if number >= 0:
         yield sample
 
 
-def _members(tar: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
+def _members(tar: tarfile.TarFile, path: Path | str) -> Iterator[tarfile.TarInfo]:
     last = "its beginning"
     try:
         while (member := tar.next()) is not None:
@@ -186,7 +218,7 @@ def _ends_well(tar: tarfile.TarFile) -> bool:
     return tar.fileobj.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> bytes:
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path | str) -> bytes:
     """Return a file's bytes.
 
     Raises:

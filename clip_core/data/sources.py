@@ -132,7 +132,7 @@ def _found(sources: list[str | Path] | tuple[str | Path, ...]) -> list[Path]:
     for source in sources:
         if "://" in str(source) or str(source).startswith("pipe:"):
             raise ValueError(f"{source}: only local files can be read; download it first")
-        for name in _expanded(str(given_path(source).expanduser())):
+        for name in expand_braces(str(given_path(source).expanduser())):
             # An existing file wins even if its name looks like a pattern.
             matches = [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))  # noqa: PTH207
             if not matches:
@@ -141,8 +141,12 @@ def _found(sources: list[str | Path] | tuple[str | Path, ...]) -> list[Path]:
     return found
 
 
-def _expanded(pattern: str) -> list[str]:
-    """Expand braces as shells do: {000..012} and {a,b}."""
+def expand_braces(pattern: str) -> list[str]:
+    """Expand braces as shells do: {000..012} and {a,b}.
+
+    Args:
+        pattern: a path or URL.
+    """
     pieces = re.split(r"\{([^{}]*)\}", pattern)
     choices = [_choices(piece) if place % 2 else [piece] for place, piece in enumerate(pieces)]
     return ["".join(parts) for parts in itertools.product(*choices)]

@@ -15,7 +15,7 @@ from clip_core.data.folder import FolderPairs
 from clip_core.data.parquet import ParquetPairs
 from clip_core.data.rows import RowPairs, RowStream
 from clip_core.data.shards import ShardPairs
-from clip_core.data.sources import _expanded
+from clip_core.data.sources import expand_braces
 from support.messages import naming
 from support.training_data import picture_bytes, write_folder
 
@@ -83,9 +83,9 @@ def test_objects_by_what_they_can_do():
 
 
 def test_braces_are_written_out_as_shells_do():
-    assert _expanded("a{08..10}{x,y}.tar") == [f"a{n}{c}.tar" for n in ("08", "09", "10") for c in "xy"]
-    assert _expanded("{9..11}") == ["9", "10", "11"]
-    assert _expanded("a{b}c") == ["a{b}c"]
+    assert expand_braces("a{08..10}{x,y}.tar") == [f"a{n}{c}.tar" for n in ("08", "09", "10") for c in "xy"]
+    assert expand_braces("{9..11}") == ["9", "10", "11"]
+    assert expand_braces("a{b}c") == ["a{b}c"]
 
 
 @pytest.mark.parametrize(
