@@ -10,7 +10,7 @@ from support.imports import PACKAGES, ROOT
 BACKENDS = ("clip_torch", "clip_tf", "clip_flax")
 # Names in several places that mean the same in each, by reason.
 SHARED = {
-    "a command has the name of the function that it calls": {"convert", "diff", "inspect", "verify"},
+    "a command has the name of the function that it calls": {"convert", "diff", "embed", "inspect", "verify"},
     "each kind of evaluation has these two functions": {"evaluate", "from_embeddings"},
     "each format of files has these two functions": {"read", "write"},
     "each program starts in this function": {"main"},

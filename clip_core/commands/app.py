@@ -53,6 +53,18 @@ app.command(
     """,
 )
 app.command(
+    "clip_core.commands.embed:embed",
+    name="embed",
+    help="""Embed many images into a dataset of Parquet files, restartable.
+
+    ```
+    clip-zoo embed "shards/{000..099}.tar" --out embeddings/ --embedding-dtype float16
+    clip-zoo embed photos/ --out embeddings/
+    clip-zoo index --from embeddings/ --out photos-index/
+    ```
+    """,
+)
+app.command(
     "clip_core.commands.search:search",
     name="search",
     help="""Search an index of images by text and by image.

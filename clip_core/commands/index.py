@@ -22,10 +22,11 @@ BAD_INPUT = 2
 
 
 def index(
-    folders: Annotated[list[str], Parameter(name="FOLDER", negative="")],
+    folders: Annotated[list[str] | None, Parameter(name="FOLDER", negative="")] = None,
     /,
     *,
     out: Path,
+    dataset: Annotated[str | None, Parameter(name="--from")] = None,
     model: str | None = None,
     backend: str | None = None,
     device: str | None = None,
@@ -43,6 +44,8 @@ def index(
         encoded, and files deleted from these folders are removed.
     out
         The folder of the index.
+    dataset
+        A dataset that `clip-zoo embed` wrote, instead of folders: its embeddings are taken, and no model is loaded.
     model
         A local folder or a hub id; by default that of the index, or openai/clip-vit-base-patch32.
     backend
@@ -59,6 +62,12 @@ def index(
         Print one JSON object per line: each image once it is stored, each broken file, and a summary.
     """
     check_integers(batch_size=(batch_size, 1))
+    if (dataset is None) == (not folders):
+        raise ValueError("give either a FOLDER, or --from with a dataset that `clip-zoo embed` wrote")
+    given = {"--model": model, "--backend": backend, "--device": device, "--dtype": dtype, "--captions": captions}
+    if dataset is not None and any(given.values()):
+        option = next(name for name, value in given.items() if value)
+        raise ValueError(f"{option} does not go with --from: the embeddings of the dataset are taken as they are")
     from tqdm import tqdm
 
     from clip_core.tasks.search import ImageIndex
@@ -82,14 +91,17 @@ def index(
         ImageIndex(out, model=model, backend=backend, device=device, dtype=dtype, create=True) as images,
         images_of(model or images.facts.get("model", "")),
     ):
-        changes = images.add(
-            folders,
-            captions=captions,
-            batch_size=batch_size,
-            on_start=bar.reset,
-            on_commit=stored,
-            on_error=broken,
-        )
+        if dataset is not None:
+            changes = images.add_embedded(dataset, on_start=bar.reset, on_commit=bar.update)
+        else:
+            changes = images.add(
+                folders or [],
+                captions=captions,
+                batch_size=batch_size,
+                on_start=bar.reset,
+                on_commit=stored,
+                on_error=broken,
+            )
         total = len(images)
     _report(changes, total, out, json=json)
     return BAD_INPUT if changes.broken else 0

@@ -26,7 +26,7 @@ from clip_core.training.logs import open_log
 from converters import convert, diff
 
 sys.path.append(str(Path(__file__).parents[1]))
-from support.tolerances import FITTED, PROBABILITIES, STORED_PIXELS
+from support.tolerances import FITTED, HALF_PRECISION, PROBABILITIES, STORED_PIXELS
 
 SHAPES = Path(__file__).parents[2] / "examples" / "shapes"
 CHECKPOINT = SHAPES / "checkpoint"
@@ -75,6 +75,17 @@ def check_training(folder: Path) -> None:
         main(["train", *places, *options])
     loss = json.loads((folder / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])["loss"]
     assert 0 <= loss < 2
+
+
+def check_embedding(folder: Path) -> None:
+    """Embed the images with Flax, and read the parts."""
+    from clip_core.tasks.embedding import EmbeddedDataset, embed
+
+    embed(SHAPES / "pictures", folder / "embeddings", model=CHECKPOINT, backend="flax", embedding_dtype="float16")
+    (part,) = EmbeddedDataset(folder / "embeddings").batches()
+    images = find_images(str(SHAPES / "pictures"))
+    expected = ZeroShotClassifier.from_pretrained(CHECKPOINT, backend="flax").encode_images(images)
+    np.testing.assert_allclose(part[1], expected, rtol=0, atol=HALF_PRECISION["float16"])
 
 
 def check_probe(_folder: Path) -> None:
@@ -128,6 +139,7 @@ def check_demo(folder: Path) -> None:
 
 CHECKS = {
     "train": check_training,
+    "embed": check_embedding,
     "evaluate": check_probe,
     "serve": check_server,
     "plots": check_plots,

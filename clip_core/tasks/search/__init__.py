@@ -12,7 +12,8 @@ from clip_core.imports.lazy import names_on_demand
 if TYPE_CHECKING:
     from clip_core.tasks.search.duplicates import DuplicateGroup
     from clip_core.tasks.search.identity import OtherModelError
-    from clip_core.tasks.search.index import Hit, ImageIndex
+    from clip_core.tasks.search.index import ImageIndex
+    from clip_core.tasks.search.queries import Hit
     from clip_core.tasks.search.updating import IndexChanges
 
 __all__ = ["DuplicateGroup", "Hit", "ImageIndex", "IndexChanges", "OtherModelError"]
@@ -21,7 +22,7 @@ __getattr__, __dir__ = names_on_demand(
     __name__,
     {
         "DuplicateGroup": "duplicates",
-        "Hit": "index",
+        "Hit": "queries",
         "ImageIndex": "index",
         "IndexChanges": "updating",
         "OtherModelError": "identity",

@@ -94,8 +94,8 @@ def _date(text: str, operator: str, value: str) -> Condition:
         raise ValueError(f"{text}: expected a date such as 2024, 2024-06 or 2024-06-30, found {value}")
     first, beyond = value, value + _AFTER
     bounds: dict[str, tuple[str, tuple[str, ...]]] = {
-        "<": ("taken < ?", (first,)),
-        "<=": ("taken < ?", (beyond,)),
+        "<": ("(taken > '' AND taken < ?)", (first,)),  # an image in a shard may have no date
+        "<=": ("(taken > '' AND taken < ?)", (beyond,)),
         ">": ("taken >= ?", (beyond,)),
         ">=": ("taken >= ?", (first,)),
         "=": ("(taken >= ? AND taken < ?)", (first, beyond)),

@@ -72,30 +72,51 @@ def model_fingerprint(model: ZeroShotClassifier) -> np.ndarray:
     return rows
 
 
-def check_model(model: ZeroShotClassifier, source: str, dtype: str | None, facts: dict[str, Any]) -> None:
-    """Check that a model is the one of an index.
+def check_model(
+    model: ZeroShotClassifier, source: str, dtype: str | None, facts: dict[str, Any], kind: str = "index"
+) -> None:
+    """Check that a model is the one of an index, or of a dataset of embeddings.
 
     Args:
         model: the model.
         source: its folder or hub id.
         dtype: dtype of its weights; None for float32.
         facts: a return value of `describe_model`.
+        kind: the thing that the facts belong to, for the message.
 
     Raises:
         OtherModelError: if its weights, tokenizer or preprocessing differ; the message names both models.
     """
-    told = f"{source} is not the model of the index, which was made with {facts['model']}"
-    kept = facts["preprocessing"]
-    ours = _plain(model.processor.image_processor.to_dict())
+    found = {
+        "preprocessing": _plain(model.processor.image_processor.to_dict()),
+        "dtype": dtype or "float32",
+        "fingerprint": model_fingerprint(model),
+    }
+    check_facts(found, facts, f"{source} is not the model of the {kind}, which was made with {facts['model']}", kind)
+
+
+def check_facts(found: dict[str, Any], expected: dict[str, Any], told: str, kind: str) -> None:
+    """Check that the facts about two models are those of one.
+
+    Args:
+        found: the facts about one, as in `describe_model`.
+        expected: the facts about the other.
+        told: the beginning of the message, which names both.
+        kind: the thing that the expected facts belong to.
+
+    Raises:
+        OtherModelError: if the weights, the tokenizer or the preprocessing differ.
+    """
+    ours, kept = found["preprocessing"], expected["preprocessing"]
     for name in sorted(kept.keys() | ours.keys()):
         if kept.get(name) != ours.get(name):
             raise OtherModelError(
-                f"{told}: its preprocessing has {name}={ours.get(name)!r}, the index {kept.get(name)!r}"
+                f"{told}: its preprocessing has {name}={ours.get(name)!r}, the {kind} {kept.get(name)!r}"
             )
-    expected, found = np.array(facts["fingerprint"], np.float32), model_fingerprint(model)
-    limit = _SAME if {dtype or "float32", facts["dtype"]} == {"float32"} else _SAME_IN_HALF
-    if expected.shape != found.shape or not (np.linalg.norm(found - expected, axis=1) < limit).all():
-        raise OtherModelError(f"{told}: the weights or the tokenizer differ; query with that model, or index again")
+    rows, others = (np.array(facts["fingerprint"], np.float32) for facts in (found, expected))
+    limit = _SAME if {found["dtype"], expected["dtype"]} == {"float32"} else _SAME_IN_HALF
+    if rows.shape != others.shape or not (np.linalg.norm(rows - others, axis=1) < limit).all():
+        raise OtherModelError(f"{told}: the weights or the tokenizer differ; use that model, or make a new {kind}")
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -14,43 +14,15 @@ from clip_core.processing.frameworks import default_backend
 from clip_core.tasks.search.duplicates import THRESHOLD, DuplicateGroup, find_duplicates
 from clip_core.tasks.search.filters import folder_range, parse_conditions, stored_path
 from clip_core.tasks.search.identity import check_model, describe_model, stored_source
+from clip_core.tasks.search.queries import Hit, hit_of, query_of
 from clip_core.tasks.search.store import SqliteStore
-from clip_core.tasks.search.updating import IndexChanges, apply_plan, make_plan
+from clip_core.tasks.search.updating import IndexChanges, add_dataset, apply_plan, make_plan
 from clip_core.tasks.zero_shot import ZeroShotClassifier, softmax
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from clip_core.tasks.search.rows import Found
-
 DEFAULT_MODEL = "openai/clip-vit-base-patch32"
-_ROUNDING = 1e-5  # the length of a difference of equal embeddings that were encoded in different batches
-
-
-class Hit(NamedTuple):
-    """An image that a search found.
-
-    Attributes:
-        path: the file.
-        score: its cosine to the query.
-        probability: its share among the hits, by the model's softmax; None if not asked for.
-        size: bytes of the file.
-        taken: the date of the photograph, or of the file, as in "2024-06-30T12:00:00".
-        width: pixels.
-        height: pixels.
-        caption: the text beside the image, if any.
-        sha256: the hash of the file, in hexadecimal.
-    """
-
-    path: Path
-    score: float
-    probability: float | None
-    size: int
-    taken: str
-    width: int
-    height: int
-    caption: str | None
-    sha256: str
 
 
 class ImageIndex:
@@ -173,6 +145,35 @@ class ImageIndex:
             on_error=on_error,
         )
 
+    def add_embedded(
+        self,
+        dataset: str | os.PathLike[str],
+        *,
+        on_start: Callable[[int], object] | None = None,
+        on_commit: Callable[[int], object] | None = None,
+    ) -> IndexChanges:
+        """Add the images of a dataset that `clip-zoo embed` wrote. The model is not loaded.
+
+        Args:
+            dataset: the folder of the dataset, or its URL.
+            on_start: called with the number of its images.
+            on_commit: called with the number of further images that are in the index now.
+
+        Returns:
+            The changes.
+
+        Raises:
+            FileNotFoundError: if there is no dataset.
+            OtherModelError: if its model is not the one of the index.
+            ValueError: if it is damaged.
+        """
+        from clip_core.tasks.embedding.dataset import EmbeddedDataset
+
+        embedded = EmbeddedDataset(dataset)
+        if on_start is not None:
+            on_start(len(embedded))
+        return add_dataset(self._store, embedded, on_commit)
+
     def remove(self, paths: Sequence[str | os.PathLike[str]]) -> int:
         """Remove images from the index, never from the disk.
 
@@ -245,7 +246,7 @@ class ImageIndex:
         if probabilities and found:
             logits = self.model.encoder.logits_per_image(np.stack([one.vector for one in found]), query[None])
             shares = [float(share) for share in softmax(logits[:, 0])]
-        return [_hit(one, share) for one, share in zip(found, shares, strict=True)]
+        return [hit_of(one, share) for one, share in zip(found, shares, strict=True)]
 
     def paths(self, sha256: str) -> list[Path]:
         """Return the files with this content, as `Hit.sha256` names it; none for any other text.
@@ -287,27 +288,3 @@ class ImageIndex:
         if images:
             added.append(self.model.encode_images(list(images)))
         return query_of(added, [self.model.encode_texts(list(without))] if without else [])
-
-
-def query_of(added: Sequence[np.ndarray], subtracted: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the sum of embeddings minus others, scaled to unit norm: `(projection,)`, float32.
-
-    Args:
-        added: `(embeddings, projection)` each.
-        subtracted: likewise.
-
-    Raises:
-        ValueError: if they cancel out.
-    """
-    parts = [*(part.sum(axis=0) for part in added), *(-part.sum(axis=0) for part in subtracted)]
-    query: np.ndarray = np.sum(parts, axis=0)
-    length = float(np.linalg.norm(query))
-    if length < _ROUNDING:
-        raise ValueError("the queries cancel out; add and subtract different ones")
-    return query / np.float32(length)
-
-
-def _hit(found: Found, share: float | None) -> Hit:
-    row = found.row
-    path = Path(os.fsdecode(row.path))
-    return Hit(path, found.score, share, row.size, row.taken, row.width, row.height, row.caption, row.file.hex())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from clip_core.tasks.search.index import Hit
+    from clip_core.tasks.search.queries import Hit
 
 _SIDE = 320  # pixels of a thumbnail
 _QUALITY = 80

@@ -55,16 +55,8 @@ class FileReader:
             raise ValueError(f"{path}: {reason_of(error)}") from error
         image = decode_image(content, str(path))
         batch = self.processor(images=[image], **options)
-        row = IndexedImage(
-            os.fsencode(path),
-            len(content),
-            status.st_mtime_ns,
-            _taken(content) or datetime.fromtimestamp(status.st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%S"),
-            hashlib.sha256(content).digest(),
-            hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest(),
-            *image.size,
-            read_caption(path) if self.captions else None,
-        )
+        caption = read_caption(path) if self.captions else None
+        row = row_of_image(os.fsencode(path), content, image, status.st_mtime_ns, caption)
         with self._lock:
             self._rows[path] = row
         return batch
@@ -77,6 +69,33 @@ class FileReader:
         """
         with self._lock:
             return self._rows.pop(path)
+
+
+def row_of_image(
+    path: bytes, content: bytes, image: Image.Image, changed: int | None, caption: str | None = None
+) -> IndexedImage:
+    """Return the facts about an image.
+
+    Args:
+        path: its stored path.
+        content: the bytes of its file.
+        image: the image, upright and RGB.
+        changed: the time of the file, in nanoseconds; None if it is not known, which is stored as 0.
+        caption: the text beside it, if any.
+    """
+    taken = _taken(content)
+    if taken is None and changed is not None:
+        taken = datetime.fromtimestamp(changed / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return IndexedImage(
+        path,
+        len(content),
+        changed or 0,
+        taken or "",
+        hashlib.sha256(content).digest(),
+        hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest(),
+        *image.size,
+        caption,
+    )
 
 
 def hash_of_file(path: Path) -> bytes:

@@ -13,15 +13,19 @@ import numpy as np
 from clip_core.images.inputs import find_images
 from clip_core.tasks.images import encode_image_batches
 from clip_core.tasks.search.filters import folder_range, stored_path
+from clip_core.tasks.search.identity import check_facts
 from clip_core.tasks.search.reading import FileReader, hash_of_file, read_caption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from clip_core.tasks.embedding.dataset import EmbeddedDataset
     from clip_core.tasks.search.rows import IndexedImage
     from clip_core.tasks.search.store import SqliteStore
     from clip_core.tasks.zero_shot import ZeroShotClassifier
 
+# The facts of a dataset that an index keeps.
+_OF_THE_MODEL = ("model", "backend", "dtype", "versions", "preprocessing", "fingerprint")
 _COMMIT_AFTER = 1.0  # seconds: a crash loses the work since then, and a commit waits for the disk
 
 
@@ -178,6 +182,45 @@ def apply_plan(
     changes.added = len(plan.new) + len(stale) - len(changes.broken)
     changes.changed = len(plan.changed) - len(stale)
     changes.removed += store.delete(stale)
+    store.compact()
+    return changes
+
+
+def add_dataset(
+    store: SqliteStore, dataset: EmbeddedDataset, on_commit: Callable[[int], object] | None = None
+) -> IndexChanges:
+    """Add the images of a dataset to an index, but for those that it has.
+
+    Args:
+        store: the store of the index.
+        dataset: the dataset.
+        on_commit: called with the number of images that were compared, and stored permanently if they were new.
+
+    Returns:
+        The changes.
+
+    Raises:
+        OtherModelError: if the dataset was made with another model than the index.
+        ValueError: if a part of the dataset is damaged.
+    """
+    facts = store.facts()
+    if "fingerprint" in facts:
+        told = f"the dataset was made with {dataset.facts['model']}, and the index with {facts['model']}"
+        check_facts(dataset.facts, facts, told, "index")
+    else:
+        store.set_facts(**{name: dataset.facts[name] for name in _OF_THE_MODEL})
+    changes, is_new = IndexChanges(), len(store) == 0
+    for rows, embeds in dataset.batches():
+        # One by one, as parts are in another order than paths.
+        known = [None if is_new else next(iter(store.rows(row.path, row.path + b"\0")), None) for row in rows]
+        places = [place for place, row in enumerate(rows) if known[place] is None or known[place].file != row.file]  # type: ignore[union-attr]
+        store.add([rows[place] for place in places], embeds[places])
+        changed = sum(known[place] is not None for place in places)
+        changes.changed += changed
+        changes.added += len(places) - changed
+        changes.unchanged += len(rows) - len(places)
+        if on_commit is not None:
+            on_commit(len(rows))
     store.compact()
     return changes
 

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from clip_core.tasks.explain.explainer import METHODS
 from clip_core.tasks.search.filters import parse_conditions
-from clip_core.tasks.search.index import query_of
+from clip_core.tasks.search.queries import query_of
 from clip_core.tasks.serving.engine import Engine
 from clip_core.tasks.serving.finding import Finder
 from clip_core.tasks.serving.guard import Guard, http_error, request_error

@@ -1,0 +1,140 @@
+"""`clip-zoo embed`: embed many images into a dataset of Parquet files."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from clip_core.commands.options import DTYPE, Dtype, Integer, images_of
+from clip_core.configuration.arguments import check_integers
+from clip_core.hub.printing import printable
+
+if TYPE_CHECKING:
+    from clip_core.tasks.embedding import PartResult
+
+BAD_INPUT = 2
+
+
+def embed(
+    source: Annotated[str, Parameter(name="SOURCE")],
+    /,
+    *,
+    out: str,
+    engine: str = "local",
+    model: str | None = None,
+    backend: str | None = None,
+    device: str | None = None,
+    dtype: Dtype = None,
+    image_column: str | None = None,
+    columns: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    embedding_dtype: Annotated[str, DTYPE] = "float32",
+    rows_per_part: Integer = 4096,
+    batch_size: Integer = 32,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Embed many images into a dataset of Parquet files, or what is missing of it.
+
+    Parameters
+    ----------
+    source
+        A folder of images, Parquet files with a column of images or of their paths, or WebDataset shards: a path, a
+        pattern such as "train-{000..099}.tar", or a URL such as s3://bucket/images.
+    out
+        The folder of the dataset, or its URL. Parts that are there are not computed again.
+    engine
+        The engine that does the work: local, in this process.
+    model
+        A local folder or a hub id; by default that of the dataset, or openai/clip-vit-base-patch32.
+    backend
+        The framework that runs the model; by default the first choice of those installed.
+    device
+        The device, such as cpu or cuda; by default the best available.
+    dtype
+        The dtype of the weights: float32, float16, bfloat16 or auto; by default that of the dataset, or float32.
+    image_column
+        The column of images in Parquet files, or their extension in shards; by default one of the usual names.
+    columns
+        Columns of Parquet files to keep; by default all but embedded images.
+    embedding_dtype
+        The dtype of the stored embeddings: float32 or float16.
+    rows_per_part
+        Images in a part, the least that is computed again after an interruption. Each shard is one part.
+    batch_size
+        Images to run at a time.
+    json
+        Print one JSON object per line: each part once it is written, and a summary.
+    """
+    check_integers(rows_per_part=(rows_per_part, 1), batch_size=(batch_size, 1))
+    from tqdm import tqdm
+
+    from clip_core.tasks.embedding import embed as embed_source
+
+    def started(parts: int, earlier: int) -> None:
+        bar.reset(parts)
+        if earlier and not json:
+            bar.set_postfix_str(f"{earlier} were there before")
+
+    def written(part: PartResult) -> None:
+        bar.update(1)
+        counts["images"] += part.images
+        bar.set_postfix_str(f"{counts['images']} images")
+        with tqdm.external_write_mode(file=sys.stderr):
+            _tell(part)
+        if json:
+            _print(_as_json(part))
+
+    counts = {"images": 0}
+    with tqdm(unit="part", disable=None) as bar, images_of(model or ""):
+        summary = embed_source(
+            source,
+            out,
+            engine=engine,
+            model=model,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+            image_column=image_column,
+            columns=columns,
+            embedding_dtype=embedding_dtype,
+            rows_per_part=rows_per_part,
+            batch_size=batch_size,
+            on_start=started,
+            on_part=written,
+        )
+    told = {
+        "images": summary.images,
+        "failed": summary.failed,
+        "parts": summary.parts,
+        "earlier": summary.earlier,
+        "errors": len(summary.errors),
+    }
+    if json:
+        _print({"dataset": out, **told})
+    else:
+        rest = f", {summary.earlier} parts were there before" if summary.earlier else ""
+        bad = f", {summary.failed} failed" if summary.failed else ""
+        missing = f", {len(summary.errors)} parts are missing" if summary.errors else ""
+        print(f"{out}: {summary.images} images embedded in {summary.parts} parts{bad}{missing}{rest}")
+    return BAD_INPUT if summary.failed or summary.errors else 0
+
+
+def _tell(part: PartResult) -> None:
+    """Print the error of a part, or the first images that could not be read."""
+    for reason in (part.error,) if part.error is not None else (told for _, told in part.reasons):
+        print(f"clip-zoo: {printable(reason)}", file=sys.stderr)
+    if part.failed > len(part.reasons):
+        print(f"clip-zoo: {part.piece}: {part.failed - len(part.reasons)} more failed", file=sys.stderr)
+
+
+def _as_json(part: PartResult) -> dict[str, object]:
+    if part.error is not None:
+        return {"piece": part.piece, "error": part.error}
+    return {"piece": part.piece, "part": part.path, "images": part.images, "failed": part.failed}
+
+
+def _print(row: dict[str, object]) -> None:
+    # In ASCII: all terminals and pipes accept it, and it preserves file names that cannot be decoded.
+    print(json_module.dumps(row), flush=True)

@@ -1,0 +1,99 @@
+"""Reading a dataset of embeddings."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clip_core.hub.printing import printable
+from clip_core.tasks.embedding.manifest import MANIFEST, read_manifest
+from clip_core.tasks.embedding.parts import EMBEDDINGS, RESERVED
+from clip_core.tasks.embedding.places import Location, arrow
+from clip_core.tasks.search.rows import IndexedImage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CAPTIONS = ("caption", "text", "txt")  # columns of the source that are texts about the images
+_ROWS = 1024
+
+
+class EmbeddedDataset:
+    """A dataset that `embed` wrote.
+
+    Args:
+        folder: its folder, or its URL.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if its manifest is damaged.
+        ImportError: if pyarrow is not installed.
+
+    Attributes:
+        facts: its manifest: the model, the source, the preprocessing and the versions.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        arrow()
+        self._place = Location.open(folder)
+        facts = self._place.read_json(MANIFEST) and read_manifest(self._place)
+        if not facts:
+            raise FileNotFoundError(f"{folder} is not a dataset of embeddings; make one with `clip-zoo embed`")
+        self.facts: dict[str, Any] = facts
+
+    def __len__(self) -> int:
+        return sum(self._count(name) for name in self._names())
+
+    def batches(self) -> Iterator[tuple[list[IndexedImage], np.ndarray]]:
+        """Yield the images of all parts, some at a time.
+
+        A column "caption", "text" or "txt" of the source is their caption.
+
+        Yields:
+            The facts about the images, and their embeddings `(images, dim)`, float32, of unit norm.
+
+        Raises:
+            ValueError: if a part is damaged; the message names it.
+        """
+        for name in self._names():
+            yield from self._read(name)
+
+    def _names(self) -> list[str]:
+        return [f"{EMBEDDINGS}/{name}" for name in self._place.names(EMBEDDINGS) if name.endswith(".parquet")]
+
+    def _count(self, name: str) -> int:
+        from pyarrow import parquet
+
+        with self._place.files.open(self._place.path(name), "rb") as file:
+            return int(parquet.ParquetFile(file).metadata.num_rows)
+
+    def _read(self, name: str) -> Iterator[tuple[list[IndexedImage], np.ndarray]]:
+        from pyarrow import parquet
+
+        try:
+            with self._place.files.open(self._place.path(name), "rb") as file:
+                part = parquet.ParquetFile(file)
+                captions = [name for name in _CAPTIONS if name in part.schema_arrow.names][:1]
+                for batch in part.iter_batches(_ROWS, columns=[*RESERVED, *captions]):
+                    yield _rows_of(batch, captions)
+        except (OSError, ValueError, KeyError, arrow().ArrowException) as error:
+            where = self._place.shown(self._place.path(name))
+            raise ValueError(
+                f"{where} is damaged ({printable(error)}); delete it, and run `clip-zoo embed` again"
+            ) from error
+
+
+def _rows_of(batch: Any, captions: list[str]) -> tuple[list[IndexedImage], np.ndarray]:
+    pa = arrow()
+    column = {name: batch.column(name) for name in batch.schema.names}
+    texts = column[captions[0]].to_pylist() if captions else [None] * len(batch)
+    facts = [column[name].to_pylist() for name in ("path", "size")]
+    facts.append([value or 0 for value in column["modified"].cast(pa.int64()).to_pylist()])
+    facts.append([value or "" for value in column["taken"].to_pylist()])
+    facts += [column[name].to_pylist() for name in ("sha256", "pixels_sha256", "width", "height")]
+    texts = [text if isinstance(text, str) else None for text in texts]
+    rows = [IndexedImage(os.fsencode(path), *values) for path, *values in zip(*facts, texts, strict=True)]
+    embeds = column["embedding"].flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(rows), -1)
+    return rows, embeds / np.linalg.norm(embeds, axis=1, keepdims=True)

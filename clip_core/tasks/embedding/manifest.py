@@ -1,0 +1,115 @@
+"""The manifest of a dataset: the model and the source that all its parts come from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from clip_core.tasks.embedding.parts import EMBEDDINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from clip_core.tasks.embedding.pieces import Piece
+    from clip_core.tasks.embedding.places import Location
+
+MANIFEST = "clip-zoo.json"
+_FORMAT = 1
+_OPTIONS = ("image_column", "columns", "rows_per_part", "embedding_dtype")
+
+
+def read_manifest(place: Location) -> dict[str, Any] | None:
+    """Return the manifest of a dataset; None for a new one.
+
+    Args:
+        place: its folder.
+
+    Raises:
+        FileExistsError: if the folder contains other files.
+        ValueError: if it was written by a later version, or is damaged.
+    """
+    facts = place.read_json(MANIFEST)
+    if facts is None:
+        others = [name for name in place.names("") if not name.startswith(".") and name != "running.json"]
+        if others:
+            raise FileExistsError(f"{place.shown(place.root)} contains other files; give a new folder for the dataset")
+        return None
+    if facts.get("format") != _FORMAT:
+        where = place.shown(place.path(MANIFEST))
+        raise ValueError(f"{where}: expected a dataset of format {_FORMAT}, found {facts.get('format')!r}")
+    return facts
+
+
+def new_manifest(source: str, settings: dict[str, Any], model: dict[str, Any], embedding_dtype: str) -> dict[str, Any]:
+    """Return the manifest of a new dataset.
+
+    Args:
+        source: the source of the images.
+        settings: its settings.
+        model: the facts about the model, as `describe_model` returns them.
+        embedding_dtype: dtype of the embeddings.
+    """
+    dim = len(model["fingerprint"][0])
+    return {"format": _FORMAT, "source": source, **settings, "embedding_dtype": embedding_dtype, "dim": dim, **model}
+
+
+def check_same_job(facts: dict[str, Any], source: str, settings: dict[str, Any], where: str) -> None:
+    """Check that a dataset was begun from the same source with the same settings.
+
+    Args:
+        facts: its manifest.
+        source: the source of the images.
+        settings: its settings, and the dtype of the embeddings.
+        where: the dataset, for messages.
+
+    Raises:
+        ValueError: if something differs; the message names it.
+    """
+    if (facts["source"], facts["kind"]) != (source, settings["kind"]):
+        raise ValueError(
+            f"{where} was made from {facts['kind']} in {facts['source']}, not {settings['kind']} in {source}; give "
+            "another folder for the dataset"
+        )
+    for name in _OPTIONS:
+        if facts.get(name) != settings.get(name):
+            raise ValueError(
+                f"{name}={settings.get(name)!r}: {where} was begun with {facts.get(name)!r}; give the same, or another "
+                "folder for the dataset"
+            )
+
+
+def pending_pieces(place: Location, pieces: Sequence[Piece]) -> list[Piece]:
+    """Return the pieces that have no part yet.
+
+    Args:
+        place: the folder of the dataset.
+        pieces: the pieces of the source.
+
+    Raises:
+        ValueError: if the files of a piece have changed since its part was written.
+    """
+    done = dict(_parts(place))
+    for piece in pieces:
+        if done.get(piece.key, piece.version) != piece.version:
+            raise ValueError(
+                f"{place.shown(place.root)}: the files of {piece.name} have changed since they were embedded, such as "
+                f"{piece.paths[0]}; embed into a new folder (for a folder of images that changes, use `clip-zoo index`)"
+            )
+    return [piece for piece in pieces if piece.key not in done]
+
+
+def _parts(place: Location) -> Iterator[tuple[str, str]]:
+    """Yield the key and the version of each part."""
+    for name in place.names(EMBEDDINGS):
+        if name.endswith(".parquet"):
+            key, _, version = name.removesuffix(".parquet").rpartition("-")
+            yield key, version
+
+
+def is_done(place: Location, piece: Piece) -> bool:
+    """Return True if the part of a piece is there.
+
+    Args:
+        place: the folder of the dataset.
+        piece: the piece.
+    """
+    return bool(place.files.exists(place.path(f"{EMBEDDINGS}/{piece.file}")))

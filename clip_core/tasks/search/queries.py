@@ -1,0 +1,72 @@
+"""Queries of an index, and their hits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clip_core.tasks.search.rows import Found
+
+_ROUNDING = 1e-5  # the length of a difference of equal embeddings that were encoded in different batches
+
+
+class Hit(NamedTuple):
+    """An image that a search found.
+
+    Attributes:
+        path: the file.
+        score: its cosine to the query.
+        probability: its share among the hits, by the model's softmax; None if not asked for.
+        size: bytes of the file.
+        taken: the date of the photograph, or of the file, as in "2024-06-30T12:00:00".
+        width: pixels.
+        height: pixels.
+        caption: the text beside the image, if any.
+        sha256: the hash of the file, in hexadecimal.
+    """
+
+    path: Path
+    score: float
+    probability: float | None
+    size: int
+    taken: str
+    width: int
+    height: int
+    caption: str | None
+    sha256: str
+
+
+def query_of(added: Sequence[np.ndarray], subtracted: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the sum of embeddings minus others, scaled to unit norm: `(projection,)`, float32.
+
+    Args:
+        added: `(embeddings, projection)` each.
+        subtracted: likewise.
+
+    Raises:
+        ValueError: if they cancel out.
+    """
+    parts = [*(part.sum(axis=0) for part in added), *(-part.sum(axis=0) for part in subtracted)]
+    query: np.ndarray = np.sum(parts, axis=0)
+    length = float(np.linalg.norm(query))
+    if length < _ROUNDING:
+        raise ValueError("the queries cancel out; add and subtract different ones")
+    return query / np.float32(length)
+
+
+def hit_of(found: Found, share: float | None) -> Hit:
+    """Return a row that was found as a hit.
+
+    Args:
+        found: the row.
+        share: its probability among the hits; None if not asked for.
+    """
+    row = found.row
+    path = Path(os.fsdecode(row.path))
+    return Hit(path, found.score, share, row.size, row.taken, row.width, row.height, row.caption, row.file.hex())
