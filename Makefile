@@ -25,7 +25,7 @@ TEMPLATE ?= {}
 QUERY ?= $(if $(filter examples/shapes/pictures,$(IMAGES)),red hearts)
 
 .PHONY: demo demo-checkpoint demo-captions demo-captions-train test test-clients test-training-clients test-default-torch test-transformers5 test-lowest \
-	test-kills test-transformers-suite mutants fuzz soak lock audit check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
+	test-kills test-ray test-transformers-suite mutants fuzz soak lock audit check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
 
 ## demo: classify images with a trained CLIP in all three frameworks, prove that they agree, and search them; offline
 demo: $(VENV)/installed-demo
@@ -62,6 +62,10 @@ test-default-torch: $(VENV)-default-torch$(if $(CUDA),-cuda)/installed
 ## test-transformers5: the bridge with transformers 5
 test-transformers5: $(VENV)-bench-transformers5/installed
 	$(BIN)/python -m pytest tests/models_torch/test_bridge.py $(PYTEST_ARGS)
+
+## test-ray: the engine ray of clip-zoo embed, on a cluster of this machine, of whose workers one is killed
+test-ray: $(VENV)-ray/installed
+	$(VENV)-ray/bin/python -m pytest tests/environments/test_ray.py $(PYTEST_ARGS)
 
 ## test-lowest: each extra alone at its lowest versions, on the oldest and the newest Python; EXTRAS and PYTHONS choose
 test-lowest: | $(VENV)/bin/python
@@ -138,7 +142,7 @@ $(VENV)-gpu-machine/installed: requirements/gpu-machine.txt benchmarks/gpu_envir
 
 ## clean: remove the environments and all caches
 clean:
-	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-clients $(VENV)-default-torch* $(VENV)-fuzz $(VENV)-gpu* $(VENV)-lowest $(VENV)-transformers-suite
+	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-clients $(VENV)-default-torch* $(VENV)-fuzz $(VENV)-gpu* $(VENV)-lowest $(VENV)-ray $(VENV)-transformers-suite
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import DTYPE, Dtype, Integer, images_of
+from clip_core.commands.options import DTYPE, INTEGER, Dtype, Integer, images_of
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub.printing import printable
 
@@ -24,6 +24,7 @@ def embed(
     *,
     out: str,
     engine: str = "local",
+    workers: Annotated[int | None, INTEGER] = None,
     model: str | None = None,
     backend: str | None = None,
     device: str | None = None,
@@ -45,7 +46,10 @@ def embed(
     out
         The folder of the dataset, or its URL. Parts that are there are not computed again.
     engine
-        The engine that does the work: local, in this process.
+        The engine that does the work: local, in this process; or ray, on the cluster that RAY_ADDRESS names, or else
+        on this machine.
+    workers
+        The number of models that ray runs; by default one on each GPU, or on each machine without one.
     model
         A local folder or a hub id; by default that of the dataset, or openai/clip-vit-base-patch32.
     backend
@@ -92,6 +96,7 @@ def embed(
             source,
             out,
             engine=engine,
+            workers=workers,
             model=model,
             backend=backend,
             device=device,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub import split_hub_options
 from clip_core.processing.frameworks import default_backend
-from clip_core.tasks.embedding.embedder import Embedder, ModelSettings
+from clip_core.tasks.embedding.embedder import ModelSettings
+from clip_core.tasks.embedding.engines import LocalEngine, RayEngine
 from clip_core.tasks.embedding.manifest import (
     MANIFEST,
     check_same_job,
@@ -20,16 +21,16 @@ from clip_core.tasks.embedding.manifest import (
 from clip_core.tasks.embedding.parts import EMBEDDINGS, FAILED
 from clip_core.tasks.embedding.places import Location, arrow
 from clip_core.tasks.embedding.sources import open_source
-from clip_core.tasks.search.identity import describe_model, stored_source
+from clip_core.tasks.search.identity import stored_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from clip_core.tasks.embedding.engines import Runner
     from clip_core.tasks.embedding.parts import PartResult
-    from clip_core.tasks.embedding.pieces import Source
 
 DEFAULT_MODEL = "openai/clip-vit-base-patch32"
-_ENGINES = ("local",)
+_ENGINES = ("local", "ray")
 _DTYPES = ("float32", "float16")  # of stored embeddings
 
 
@@ -57,6 +58,7 @@ def embed(
     out: str | os.PathLike[str],
     *,
     engine: str = "local",
+    workers: int | None = None,
     model: str | os.PathLike[str] | None = None,
     backend: str | None = None,
     device: str | None = None,
@@ -79,7 +81,8 @@ def embed(
         source: a folder of images, Parquet files with a column of images or of their paths, or WebDataset shards: a
             path, a pattern, or a URL of fsspec.
         out: the folder of the dataset, or its URL.
-        engine: "local", in this process.
+        engine: "local", in this process; or "ray", on the cluster that RAY_ADDRESS names or else on this machine.
+        workers: the number of models of "ray"; None for one on each GPU, or on each machine without one.
         model: a local folder or a hub id; None for that of the dataset.
         backend: the framework, by its name in `clip_core.backends.backend_names()`; None for the default one.
         device: the device, as the framework names it; by default the best available.
@@ -104,8 +107,7 @@ def embed(
         ImportError: if a library is not installed.
     """
     arrow()
-    if engine not in _ENGINES:
-        raise ValueError(f"engine={engine!r} is not one of {', '.join(_ENGINES)}")
+    runner = _engine(engine, workers)
     if embedding_dtype not in _DTYPES:
         raise ValueError(f"embedding_dtype={embedding_dtype!r} is not one of {', '.join(_DTYPES)}")
     check_integers(rows_per_part=(rows_per_part, 1), batch_size=(batch_size, 1))
@@ -137,13 +139,17 @@ def embed(
         )
         summary = EmbeddingSummary(earlier=len(pieces) - len(pending))
         if pending or stored_source(given) != known.get("model"):
-            embedder = _begin(chosen, pictures, place, facts, name, embedding_dtype)
-            for folder in (EMBEDDINGS, FAILED):
-                place.remove_unfinished(folder)
-            for result in map(embedder, pending):
-                _count(summary, result)
-                if on_part is not None:
-                    on_part(result)
+            with runner:
+                found = runner.begin(chosen, facts)
+                if facts is None:
+                    facts = new_manifest(name, pictures.settings, found, embedding_dtype)
+                    place.write_json(MANIFEST, facts)
+                _remove_unfinished(place)
+                for result in runner.run(chosen, pictures, place, facts, pending) if pending else ():
+                    _count(summary, result)
+                    if on_part is not None:
+                        on_part(result)
+            _remove_unfinished(place)  # of workers that were killed
     return summary
 
 
@@ -157,22 +163,20 @@ def stored_place(source: str | os.PathLike[str]) -> str:
     return place.shown(place.root)
 
 
-def _begin(
-    settings: ModelSettings,
-    source: Source,
-    place: Location,
-    facts: dict[str, Any] | None,
-    name: str,
-    embedding_dtype: str,
-) -> Embedder:
-    """Load the model, and check it against the manifest, or write that of a new dataset."""
-    if facts is not None:
-        return Embedder.load(settings, source, place, facts)
-    model = settings.load()
-    described = describe_model(model, settings.source, settings.backend, settings.dtype)
-    facts = new_manifest(name, source.settings, described, embedding_dtype)
-    place.write_json(MANIFEST, facts)
-    return Embedder(model, settings, source, place, facts)
+def _engine(name: str, workers: int | None) -> Runner:
+    if name not in _ENGINES:
+        raise ValueError(f"engine={name!r} is not one of {', '.join(_ENGINES)}")
+    check_integers(workers=(workers, 1), optional=True)
+    if name == "ray":
+        return RayEngine(workers)
+    if workers is not None:
+        raise ValueError(f"workers={workers}: engine='local' has one; choose engine='ray'")
+    return LocalEngine()
+
+
+def _remove_unfinished(place: Location) -> None:
+    for folder in (EMBEDDINGS, FAILED):
+        place.remove_unfinished(folder)
 
 
 def _count(summary: EmbeddingSummary, result: PartResult) -> None:

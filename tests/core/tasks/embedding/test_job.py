@@ -266,6 +266,8 @@ def test_a_part_of_another_process_is_not_written_again(tmp_path):
     ("named", "options"),
     [
         ("engine", {"engine": "spark"}),
+        ("workers", {"workers": 2}),
+        ("workers", {"engine": "ray", "workers": 0}),
         ("embedding_dtype", {"embedding_dtype": "int8"}),
         ("rows_per_part", {"rows_per_part": 0}),
         ("batch_size", {"batch_size": 0}),
