@@ -82,10 +82,12 @@ test-training-clients: $(VENV)/installed-test
 	PYTHONPATH=tests HF_HUB_OFFLINE=1 USE_TF=0 USE_JAX=0 \
 		$(BIN)/python -m pytest $(addprefix tests/clients/test_,peft.py trainer.py batches.py) $(PYTEST_ARGS)
 
-## test-transformers-suite: the CLIP tests of transformers on ours; SUITE names a checkout of it, and FILES some of them
+## test-transformers-suite: the CLIP tests of transformers on ours; SUITE names a checkout of it, OLDER_SUITE one at
+## v4.52.4 for TensorFlow and Flax, and FILES some of them
 test-transformers-suite: $(VENV)-transformers-suite/installed
 	@test -n "$(SUITE)" || { echo "name a checkout of transformers: make test-transformers-suite SUITE=/path/to/transformers" >&2; exit 1; }
-	$(VENV)-transformers-suite/bin/python tests/transformers_suite/run.py '$(SUITE)' $(FILES)
+	PYTHONPATH=. $(VENV)-transformers-suite/bin/python tests/transformers_suite/run.py '$(SUITE)' $(FILES) \
+		$(if $(OLDER_SUITE),--older '$(OLDER_SUITE)')
 
 ## mutants: change the models' code bit by bit and see whether verify notices; MUTANTS_ARGS="--backends torch --every 9"
 mutants: $(VENV)/installed-test

@@ -1,6 +1,7 @@
 """Run transformers' own CLIP tests on its classes and on ours, and compare: `make test-transformers-suite SUITE=...`.
 
-The tests come from a checkout of transformers at the release that is installed; its wheel has none. They run twice: as
+The tests come from a checkout of transformers at the release that is installed; its wheel has none. Those of TensorFlow
+and Flax come from a checkout of 4.52.4, `OLDER_SUITE=...`, because later releases lack them. The tests run twice: as
 they are, and in a copy that imports the CLIP classes from this library. What passes with transformers has to pass here
 too, unless `differences.toml` gives a reason. The exit code is 1 after a difference without a reason, and after a
 reason without a difference.
@@ -12,6 +13,7 @@ import argparse
 import ast
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import re
 import shutil
@@ -24,6 +26,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from clip_core.images import CLIPImageProcessor
+from clip_core.processing import CLIPProcessor
+from clip_core.tokenization import CLIPTokenizerFast
+
 ROOT = Path(__file__).parents[2]
 TABLE = tomllib.loads(Path(__file__).with_name("differences.toml").read_text(encoding="utf-8"))
 
@@ -31,13 +37,25 @@ TABLE = tomllib.loads(Path(__file__).with_name("differences.toml").read_text(enc
 PACKAGES = {
     "tokenization_clip": "clip_torch",
     "image_processing_clip": "clip_torch",
-    "processor_clip": "clip_torch",
+    "processing_clip": "clip_torch",
     "modeling_clip": "clip_torch",
     "modeling_tf_clip": "clip_tf",
     "modeling_flax_clip": "clip_flax",
 }
-# PyTorch before TensorFlow, as the suite of transformers needs it too.
-PYTEST = "import sys, torch, pytest; from transformers import CLIPModel; sys.exit(pytest.main(sys.argv[1:]))"
+# The last release with the tests of TensorFlow and Flax, and the files that they consist of.
+OLDER_RELEASE = "4.52.4"
+OLDER = {
+    "modeling_tf_clip": ["tests/models/clip/test_modeling_tf_clip.py", "tests/test_modeling_tf_common.py"],
+    "modeling_flax_clip": ["tests/models/clip/test_modeling_flax_clip.py", "tests/test_modeling_flax_common.py"],
+}
+# The checkpoint whose tokenizer and image processor the tests load from the hub.
+HUB_ID = "openai/clip-vit-base-patch32"
+# PyTorch before TensorFlow, as the suite of transformers needs it too. The older tests import decorators that are gone.
+PYTEST = """import sys, unittest, torch, pytest
+from transformers import CLIPModel, testing_utils
+testing_utils.require_tf = testing_utils.require_flax = lambda test: test
+testing_utils.require_tf2onnx = unittest.skip("needs tf2onnx")
+sys.exit(pytest.main(sys.argv[1:]))"""
 
 
 def main() -> int:
@@ -45,15 +63,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("suite", type=Path, help="a checkout of transformers")
     parser.add_argument("files", nargs="*", choices=[[], *PACKAGES], metavar="file", help=f"of {', '.join(PACKAGES)}")
+    parser.add_argument("--older", type=Path, help=f"a checkout at v{OLDER_RELEASE}, for TensorFlow and Flax")
     arguments = parser.parse_args()
-    files = arguments.files or list(PACKAGES)
+    older: Path | None = arguments.older
+    files = arguments.files or [file for file in PACKAGES if older or file not in OLDER]
     check_release(arguments.suite)
+    check_older(older, [file for file in files if file in OLDER])
     status = 0
+    if missing := PACKAGES.keys() - files:
+        print(f"not run: {', '.join(sorted(missing))}")
     print(f"{'test file':<24}{'pass there':>12}{'pass here':>12}{'explained':>12}{'unexplained':>12}")
     with tempfile.TemporaryDirectory(prefix="clip-zoo-suite-") as name:
         theirs, ours = Path(name, "theirs"), Path(name, "ours")
         for folder in (theirs, ours):
-            copy_tests(arguments.suite, folder)
+            copy_tests(arguments.suite, folder, older)
+            write_hub_cache(folder / "hub")
         adapt(ours, files)
         for file in files:
             passing = {test for test, outcome in outcomes(theirs, file).items() if outcome == "passed"}
@@ -84,7 +108,16 @@ def check_release(suite: Path) -> None:
         sys.exit(f"{suite} is transformers {found[1]}, but {installed} is installed; check out the tag v{installed}")
 
 
-def copy_tests(suite: Path, folder: Path) -> None:
+def check_older(older: Path | None, files: list[str]) -> None:
+    """Refuse files that need the older checkout if there is none, or if it lacks them."""
+    if files and older is None:
+        sys.exit(f"{', '.join(files)} needs a checkout at v{OLDER_RELEASE}; name it by OLDER_SUITE= or --older")
+    lacking = [path for file in files for path in OLDER[file] if older is not None and not (older / path).is_file()]
+    if lacking:
+        sys.exit(f"{older} lacks {', '.join(lacking)}; check out the tag v{OLDER_RELEASE}")
+
+
+def copy_tests(suite: Path, folder: Path, older: Path | None) -> None:
     """Copy the tests of CLIP and what they share, and link what they read; the installed transformers runs them."""
 
     def others(path: str, names: list[str]) -> set[str]:
@@ -92,15 +125,33 @@ def copy_tests(suite: Path, folder: Path) -> None:
         return {name for name in names if name == "__pycache__" or (models and name not in {"__init__.py", "clip"})}
 
     shutil.copytree(suite / "tests", folder / "tests", ignore=others)
+    if older is not None:
+        for path in (path for paths in OLDER.values() for path in paths):
+            if (older / path).is_file():
+                shutil.copy(older / path, folder / path)
     shutil.copy(suite / "conftest.py", folder)
     for name in ("src", "utils"):
         (folder / name).symlink_to((suite / name).resolve())
+
+
+def write_hub_cache(cache: Path) -> None:
+    """Write the tokenizer and the image processor that the tests load from the hub, with CLIP's own vocabulary."""
+    repository = cache / f"models--{HUB_ID.replace('/', '--')}"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs/main").write_text("0" * 40, encoding="utf-8")
+    package = importlib.util.find_spec("open_clip")
+    if package is None or package.origin is None:
+        sys.exit("open_clip is not installed, whose vocabulary the tests need")
+    tokenizer = CLIPTokenizerFast.from_pretrained(Path(package.origin).with_name("bpe_simple_vocab_16e6.txt.gz"))
+    CLIPProcessor(CLIPImageProcessor(), tokenizer).save_pretrained(repository / "snapshots" / ("0" * 40))
 
 
 def adapt(folder: Path, files: list[str]) -> None:
     """Make the tests import our classes, and take what only a check for transformers' own kinds would refuse."""
     for row in TABLE["adaptation"]:
         path = folder / row["file"]
+        if not path.exists():  # of TensorFlow or Flax, without the older checkout
+            continue
         text = path.read_text(encoding="utf-8")
         if row["old"] not in text:
             sys.exit(f"differences.toml: {row['old']!r} is not in {row['file']}")
@@ -134,6 +185,7 @@ def outcomes(folder: Path, file: str) -> dict[str, str]:
     environment = {
         **os.environ,
         "CUDA_VISIBLE_DEVICES": "",
+        "HF_HUB_CACHE": str(folder / "hub"),
         "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": os.pathsep.join(map(str, (ROOT, folder, folder / "utils", *sys.path[1:]))),
         "TF_CPP_MIN_LOG_LEVEL": "3",

@@ -9,7 +9,20 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from transformers_suite.run import PACKAGES, TABLE, check_release, outcomes_of, reasons, with_imports
+from transformers_suite.run import (
+    HUB_ID,
+    OLDER,
+    PACKAGES,
+    TABLE,
+    check_older,
+    check_release,
+    outcomes_of,
+    reasons,
+    with_imports,
+    write_hub_cache,
+)
+
+from clip_core.processing import CLIPProcessor
 
 SOURCE = """
 from transformers import CLIPConfig, logging
@@ -54,3 +67,21 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
     (tmp_path / "src/transformers/__init__.py").write_text('__version__ = "1.2.3"')
     with pytest.raises(SystemExit, match=r"1\.2\.3"):
         check_release(tmp_path)
+
+
+def test_files_that_the_release_lacks_need_a_checkout_that_has_them(tmp_path):
+    check_older(None, [])
+    with pytest.raises(SystemExit, match="modeling_tf_clip.*--older"):
+        check_older(None, ["modeling_tf_clip"])
+    with pytest.raises(SystemExit, match="lacks tests/models/clip/test_modeling_flax_clip.py"):
+        check_older(tmp_path, ["modeling_flax_clip"])
+    for path in OLDER["modeling_flax_clip"]:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    check_older(tmp_path, ["modeling_flax_clip"])
+
+
+def test_the_checkpoint_of_the_tests_is_found_without_the_hub(tmp_path):
+    write_hub_cache(tmp_path)
+    processor = CLIPProcessor.from_pretrained(HUB_ID, cache_dir=tmp_path, local_files_only=True)
+    assert processor.tokenizer("a photo of a cat").input_ids == [49406, 320, 1125, 539, 320, 2368, 49407]
