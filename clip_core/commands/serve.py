@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _KEY = "CLIP_ZOO_API_KEY"
 _CONNECTIONS = 1024
 _SECONDS_TO_FINISH = 10  # for requests in progress when the server is stopped
+_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # the variables of OpenMP's libraries
 
 
 def serve(
@@ -91,6 +92,7 @@ def serve(
         A host whose images may be given by URL; may be repeated. Private addresses are always refused.
     """
     check_integers(port=(port, 0), most=65535)
+    _let_waiting_threads_sleep()
     try:
         import prometheus_client  # noqa: F401
         import starlette  # noqa: F401
@@ -146,6 +148,16 @@ def serve(
         server.handle_exit = handle_exit  # type: ignore[assignment, method-assign]
         server.run(sockets=[listener])
     return 128 + signals[0] if signals else 0  # the shell's code for a command ended by a signal
+
+
+def _let_waiting_threads_sleep() -> None:
+    """Let OpenMP's threads sleep at each barrier; must run before PyTorch is imported.
+
+    By default they spin for milliseconds, each on a processor that the event loop or another program needs to let the
+    barrier end. On busy processors that is most of the time of a small batch.
+    """
+    if not any(name in os.environ for name in _WAITING):
+        os.environ[_WAITING[0]] = "PASSIVE"
 
 
 def _model_of(index: Path) -> str | None:

@@ -141,7 +141,7 @@ class Engine:
         texts = [one for one in inputs if isinstance(one, TextInput)]
         images = [one for one in inputs if isinstance(one, ImageInput)]
         with self.admitted(len(inputs)):
-            tokens = await self._in_reader(self._tokens, texts, truncation)
+            tokens = await self._in_reader(self._tokens, texts, truncation) if texts else []
             pixels = await asyncio.gather(*(self._in_reader(self._pixels, one) for one in images))
             of_texts, of_images = await asyncio.gather(self._texts.submit(tokens), self._images.submit(pixels))
         rest = {TextInput: iter(of_texts), ImageInput: iter(of_images)}

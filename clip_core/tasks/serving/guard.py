@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("uvicorn.error")
 
 _BODIES = 8  # in memory, each of the largest size
+_SMALL = 1 << 16  # bytes of a body that are parsed sooner than a thread starts to
 
 
 class Guard:
@@ -93,6 +94,8 @@ class Guard:
                 content += chunk
                 if len(content) > most:
                     raise self._too_large()
+            if len(content) <= _SMALL:
+                return fields_of(bytes(content))
             return await asyncio.get_running_loop().run_in_executor(None, fields_of, bytes(content))
 
     @contextmanager

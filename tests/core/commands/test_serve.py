@@ -141,12 +141,13 @@ def test_a_missing_package_is_named_with_its_extra(run, monkeypatch):
     assert mentions(err, "uvicorn", "'clip-zoo[serve]'")
 
 
-def test_a_key_from_the_environment_is_asked_for():
-    process = start(CLIP_ZOO_API_KEY="secret")
+def test_a_key_from_the_environment_is_asked_for_and_threads_of_openmp_sleep_at_barriers():
+    process = start(CLIP_ZOO_API_KEY="secret", OMP_DISPLAY_ENV="VERBOSE")  # PyTorch's library prints what it read
     try:
         address = address_of(process)
         assert fetch(f"{address}/v1/models") == 401
         assert fetch(f"{address}/v1/models", Authorization="Bearer secret") == 200
     finally:
         process.terminate()
-        process.communicate()
+        _, err = process.communicate()
+    assert set(re.findall(r"GOMP_SPINCOUNT = '(\d+)'", err)) == {"0"}
