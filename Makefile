@@ -25,7 +25,7 @@ TEMPLATE ?= {}
 QUERY ?= $(if $(filter examples/shapes/pictures,$(IMAGES)),red hearts)
 
 .PHONY: demo demo-checkpoint demo-captions demo-captions-train test test-clients test-training-clients test-default-torch test-transformers5 test-lowest \
-	test-kills test-ray test-transformers-suite mutants fuzz soak lock audit check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
+	test-kills test-ray test-transformers-suite mutants fuzz soak soak-server lock audit check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
 
 ## demo: classify images with a trained CLIP in all three frameworks, prove that they agree, and search them; offline
 demo: $(VENV)/installed-demo
@@ -101,6 +101,10 @@ fuzz: $(VENV)-fuzz/installed
 ## soak: 10,000 calls of each model, tokenizer and processor, whose memory must stay flat; SOAK_ARGS="--calls 500"
 soak: $(VENV)/installed-test
 	$(BIN)/python benchmarks/soak.py $(SOAK_ARGS)
+
+## soak-server: ten minutes of clip-zoo serve under load, whose memory must stay flat; SOAK_ARGS="--minutes 1"
+soak-server: $(VENV)/installed-test
+	$(BIN)/python benchmarks/soak_server.py $(SOAK_ARGS)
 
 ## lock: write requirements/lock.txt, the packages of the suite with the hashes of their files
 lock: $(VENV)/installed-test
