@@ -34,6 +34,7 @@ def embed(
     embedding_dtype: Annotated[str, DTYPE] = "float32",
     rows_per_part: Integer = 4096,
     batch_size: Integer = 32,
+    num_threads: Annotated[int | None, INTEGER] = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Embed many images into a dataset of Parquet files, or what is missing of it.
@@ -68,6 +69,9 @@ def embed(
         Images in a part, the least that is computed again after an interruption. Each shard is one part.
     batch_size
         Images to run at a time.
+    num_threads
+        Threads of each model that read and preprocess images; by default one for each processor, up to 8 (with ray, for
+        each of the processors that a worker has).
     json
         Print one JSON object per line: each part once it is written, and a summary.
     """
@@ -106,6 +110,7 @@ def embed(
             embedding_dtype=embedding_dtype,
             rows_per_part=rows_per_part,
             batch_size=batch_size,
+            num_threads=num_threads,
             on_start=started,
             on_part=written,
         )

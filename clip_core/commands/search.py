@@ -125,7 +125,9 @@ def _write_page(title: str, hits: list[Hit], path: Path | None, *, show: bool) -
 
 
 def _as_json(hit: Hit) -> dict[str, object]:
-    row: dict[str, object] = {"image": str(hit.path), "score": hit.score}
+    from clip_core.tasks.search.queries import name_of
+
+    row: dict[str, object] = {"image": name_of(hit.path), "score": hit.score}
     if hit.probability is not None:
         row["probability"] = hit.probability
     row |= {"size": hit.size, "date": hit.taken, "width": hit.width, "height": hit.height}
@@ -139,6 +141,8 @@ def _print_table(hits: list[Hit]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from clip_core.tasks.search.queries import name_of
+
     if not hits:
         print("no image meets the conditions")
         return
@@ -149,7 +153,7 @@ def _print_table(hits: list[Hit]) -> None:
         table.add_column(heading, overflow="fold")
     for hit in hits:
         share = [f"{hit.probability:.1%}"] if hit.probability is not None else []
-        name = path_from_here(hit.path)
+        name = path_from_here(hit.path) if hit.path.is_absolute() else name_of(hit.path)
         # As Text: rich would parse square brackets in a plain string as markup.
         table.add_row(*map(Text, (f"{hit.score:.4f}", *share, name, *([hit.caption or ""] if has_caption else []))))
     Console().print(table)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from clip_core.hub.printing import printable, reason_of
 from clip_core.images.inputs import decode_image
@@ -17,12 +20,14 @@ from clip_core.tasks.search.reading import row_of_image
 from clip_core.tasks.zero_shot import ZeroShotClassifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from clip_core.processing import CLIPProcessor
     from clip_core.tasks.embedding.pieces import Picture, Piece, Source
     from clip_core.tasks.embedding.places import Location
     from clip_core.tasks.search.rows import IndexedImage
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ class Embedder:
             reader = _PictureReader(self.model.processor, self.source)
             waiting: dict[int, Picture] = {}
 
-            def pictures() -> Iterator[Picture]:
+            def pictures() -> Generator[Picture]:
                 try:
                     for place, picture in enumerate(self.source.pictures(piece)):
                         waiting[place] = picture._replace(content=None)
@@ -119,7 +124,7 @@ class Embedder:
                 for batch in encode_image_batches(
                     self.model.encoder,
                     reader,  # type: ignore[arg-type]  # called like a processor
-                    pictures(),
+                    read_ahead(pictures(), self.settings.batch_size),
                     batch_size=self.settings.batch_size,
                     num_threads=self.settings.num_threads,
                     on_error=skip,
@@ -129,6 +134,25 @@ class Embedder:
             except _PieceError as error:
                 return PartResult(piece.name, error=str(error))
             return part.finish(self.facts["dim"])
+
+
+def read_ahead(items: Generator[Item], count: int) -> Iterator[Item]:
+    """Yield items that a thread reads ahead, so that a slow source and the model work at the same time.
+
+    Args:
+        items: the items.
+        count: the number of them to read ahead.
+    """
+    end = object()
+    pool = ThreadPoolExecutor(1, "clip-embed-read")
+    with closing(items):
+        try:
+            waiting = deque(pool.submit(next, items, end) for _ in range(count))
+            while (item := waiting.popleft().result()) is not end:
+                waiting.append(pool.submit(next, items, end))
+                yield item  # type: ignore[misc]  # it is not the end
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class _PieceError(Exception):

@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from clip_core.images.inputs import ImageFileError, load_image
+from clip_core.tasks.search.queries import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +96,7 @@ def shown_name(path: Path) -> str:
     Args:
         path: the path.
     """
-    return os.fsencode(path).decode(errors="replace")
+    return os.fsencode(name_of(path)).decode(errors="replace")
 
 
 def _picture(path: Path, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +21,7 @@ class Hit(NamedTuple):
     """An image that a search found.
 
     Attributes:
-        path: the file.
+        path: the file; for a remote image, its URL as a path (see `name_of`).
         score: its cosine to the query.
         probability: its share among the hits, by the model's softmax; None if not asked for.
         size: bytes of the file.
@@ -58,6 +59,16 @@ def query_of(added: Sequence[np.ndarray], subtracted: Sequence[np.ndarray]) -> n
     if length < _ROUNDING:
         raise ValueError("the queries cancel out; add and subtract different ones")
     return query / np.float32(length)
+
+
+def name_of(path: Path) -> str:
+    """Return the path of a hit as text; for a remote image its URL, of whose two slashes a Path keeps one.
+
+    Args:
+        path: the path. All that are not remote are absolute.
+    """
+    name = str(path)
+    return name if path.is_absolute() else re.sub(r"^([\w+.-]+):/", r"\1://", name)
 
 
 def hit_of(found: Found, share: float | None) -> Hit:

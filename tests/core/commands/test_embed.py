@@ -56,6 +56,18 @@ def test_a_folder_is_embedded_and_indexed(run, photos):
     assert json.loads(line)["image"].startswith(str(photos))
 
 
+def test_hits_of_remote_images_are_named_by_their_urls(run, photos):
+    source = write_images("memory://named/photos", [1])
+    assert run("embed", source, "--out", "d", "--model", "colours")[0] == 0
+    assert run("index", "--from", "d", "--out", "i")[0] == 0
+    url = read("d")["path"][0].as_py()
+    assert url.endswith("named/photos/0/001.png")
+    (line,) = run("search", "i", "red", "--json")[1].splitlines()
+    assert json.loads(line)["image"] == url.replace(":///", "://")
+    assert "memory://named" in run("search", "i", "red", "--html", "page.html")[1]
+    assert "memory://" in Path("page.html").read_text(encoding="utf-8")
+
+
 def test_parts_failures_and_damaged_shards_are_told(run, photos):
     write(str(photos / "broken.jpg"), b"broken")
     code, out, err = run("embed", "photos", "--out", "d", "--model", "colours", "--rows-per-part", 4, "--json")
