@@ -96,9 +96,10 @@ class ModelHandles:
 
         Raises:
             TypeError: the configuration is of another class, and not a CLIPConfig.
-            ValueError: its attention implementation is unknown.
+            ValueError: its attention implementation is unknown, or a field was set to an invalid value.
         """
         config = own_config(config, cls.config_class, cls.__name__)
+        config.validate()  # assigning a field checks nothing, because others may have to change with it
         for part in (config, *(getattr(config, key) for key in config.sub_configs)):
             part.attn_implementation = {"": cls._check_implementation(part.attn_implementation)}
             if config.gradient_checkpointing:  # possibly set after the towers' own

@@ -184,6 +184,27 @@ def test_the_configuration_of_a_model_names_its_attention_implementation(backend
     assert config._attn_implementation == config.get_text_config()._attn_implementation == "eager"
 
 
+@pytest.mark.parametrize(
+    ("tower", "field", "value"),
+    [("text", "num_attention_heads", 7), ("vision", "image_size", 31), ("vision", "layer_norm_eps", -1.0)],
+)
+def test_a_field_set_to_an_invalid_value_later_builds_no_model(backend, tower, field, value):
+    config = tiny_config()
+    part = getattr(config, f"{tower}_config")
+    setattr(part, field, value)
+    for class_name, given in (("CLIPModel", config), (f"CLIP{tower.capitalize()}Model", part)):
+        with pytest.raises(ValueError, match=naming(type(part), value)):
+            backend.build(class_name, given)
+
+
+def test_fields_set_one_by_one_build_a_model_once_all_fit(backend):
+    config = tiny_config().vision_config
+    config.hidden_size = 20
+    config.num_attention_heads = 4
+    weights = backend.weights(backend.build("CLIPVisionModel", config))
+    assert weights["vision_model.embeddings.class_embedding"].shape == (20,)
+
+
 def test_gradient_checkpointing_in_a_configuration(backend):
     assert build(backend, "CLIPModel", gradient_checkpointing=True).is_gradient_checkpointing
     assert build(backend, gradient_checkpointing=True).is_gradient_checkpointing
