@@ -10,6 +10,7 @@ from typing import Any
 from clip_core.commands.interruption import run_interruptibly
 from clip_core.commands.streams import run_program
 from clip_core.commands.watching import Watched, watch
+from clip_core.hub.patience import tell_of_retries_once
 
 BAD_INPUT = 2  # the conventional exit code for usage errors
 BROKEN_LIBRARY = 3
@@ -49,12 +50,14 @@ def _exit_code(arguments: list[str]) -> int:
     from cyclopts import CycloptsError
 
     from clip_core.commands.app import app
-    from clip_core.commands.wording import message_of, usage_error
+    from clip_core.commands.usage import usage_error
+    from clip_core.commands.wording import message_of
 
     try:
         import clip_core.imports.shadowing  # noqa: F401  before the first import from `converters`
 
         _check_not_blank(arguments)
+        tell_of_retries_once()
         code = app(arguments, exit_on_error=False, print_error=False)
     except MemoryError as error:
         print(f"clip-zoo: there is not enough memory ({error}); try a smaller --batch-size", file=sys.stderr)  # noqa: T201
@@ -76,15 +79,17 @@ def _exit_code(arguments: list[str]) -> int:
 
 
 def _check_not_blank(arguments: list[str]) -> None:
-    """Refuse options with an empty value: usually a variable of the shell was not set."""
+    """Refuse empty values: usually a variable of the shell was not set."""
     if all(word[word.find("=") + 1 :].strip() for word in arguments):
         return  # without reading the options, which takes time
     from clip_core.commands.app import app
     from clip_core.commands.wording import Options
 
-    for option, value in Options.read(app, arguments).typed:
+    options = Options.read(app, arguments)
+    for name, value in (*options.typed, *options.words):
         if not value.strip():
-            raise ValueError(f"{option} {value!r} is empty; give a value, or leave the option out")
+            advice = ", or leave the option out" if name.startswith("--") else ""
+            raise ValueError(f"{name} {value!r} is empty; give a value{advice}")
 
 
 def _failed_import(error: BaseException) -> str | None:

@@ -202,7 +202,7 @@ def _nested(source: str | os.PathLike[str], names: set[str]) -> str:
         return ""
     more = f" and {len(found) - _SHOWN_FOLDERS} more" if len(found) > _SHOWN_FOLDERS else ""
     where = f"subfolder {found[0]}" if len(found) == 1 else f"subfolders {', '.join(found[:_SHOWN_FOLDERS])}{more}"
-    return f". There are weights in its {where}: pass subfolder={found[0]!r}"
+    return f". There are weights in its {where}: give {folder / found[0]}"
 
 
 def _open_file(

@@ -12,7 +12,7 @@ from clip_core.hub.changes import WatchedFiles
 from clip_core.hub.files import new_folder
 from clip_core.hub.owning import owned
 from clip_core.hub.switching import settle
-from clip_core.hub.targets import check_folder, check_no_dangling_link, given_path
+from clip_core.hub.targets import check_folder, given_path
 from converters.checkpoint import CheckpointError, open_checkpoint
 from converters.formats import FORMATS, format_named, target_names
 from converters.naming.matching import check_fit
@@ -138,7 +138,8 @@ def convert(
         OSError: the target cannot be written, or the disk is full.
     """
     format_ = _target_format(to, max_shard_size)
-    folder = given_path(target).expanduser().absolute()
+    given = given_path(target).expanduser()
+    folder = given.absolute()
     settle(folder)
     watched = WatchedFiles(source, options.get("subfolder"))
     checkpoint = open_checkpoint(source, **options)
@@ -159,8 +160,7 @@ def convert(
     is_own = is_folder_of(source, options, folder)  # adds a second format to a folder
     if not overwrite and is_own:
         texts = {name: text for name, text in texts.items() if not (folder / name).exists()}
-    check_folder("target", folder)
-    check_no_dangling_link(folder)
+    check_folder("target", given)
     with owned(folder, f"a conversion to {to}"), ExitStack() as open_folder:
         other = check_target(folder, format_, texts, result.notes, overwrite=overwrite)
         check_free_space(folder, result.bytes)

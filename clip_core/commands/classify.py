@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import Dtype, Integer, images_of, texts_of
+from clip_core.commands.options import SEVERAL, Dtype, Integer, images_of, texts_of
 from clip_core.commands.streams import is_lost
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub.printing import printable
@@ -50,9 +50,9 @@ def classify(
     images: Annotated[list[str], Parameter(name="IMAGE", negative="")],
     /,
     *,
-    labels: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    labels: Annotated[list[str] | None, SEVERAL] = None,
     labels_file: Path | None = None,
-    template: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    template: Annotated[list[str] | None, SEVERAL] = None,
     model: str = DEFAULT_MODEL,
     backend: str | None = None,
     device: str | None = None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import Dtype, Integer, images_of, texts_of
+from clip_core.commands.options import SEVERAL, Dtype, Integer, images_of, texts_of
 from clip_core.configuration.arguments import MOST_WORKERS, check_integers
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ BAD_INPUT = 2
 
 _SHOWN = 5
 
-Several = Parameter(consume_multiple=True, negative="")
 Flag = Annotated[bool, Parameter(negative="")]
 
 
@@ -120,8 +119,8 @@ class Labels:
 
 def zero_shot(
     *,
-    data: Annotated[list[str], Several],
-    template: Annotated[list[str] | None, Several] = None,
+    data: Annotated[list[str], SEVERAL],
+    template: Annotated[list[str] | None, SEVERAL] = None,
     templates_file: Path | None = None,
     template_set: Literal["imagenet-7", "imagenet-80"] | None = None,
     labels: Labels | None = None,
@@ -166,7 +165,7 @@ def zero_shot(
 
 def retrieval(
     *,
-    data: Annotated[list[str], Several],
+    data: Annotated[list[str], SEVERAL],
     image_column: str | None = None,
     caption_column: str | None = None,
     model_options: ModelOptions | None = None,
@@ -208,8 +207,8 @@ def retrieval(
 
 def probe(
     *,
-    data: Annotated[list[str], Several],
-    test_data: Annotated[list[str] | None, Several] = None,
+    data: Annotated[list[str], SEVERAL],
+    test_data: Annotated[list[str] | None, SEVERAL] = None,
     test_share: float = 0.2,
     seed: Integer = 0,
     labels: Labels | None = None,
@@ -240,7 +239,7 @@ def probe(
     optimizer()  # fails early if SciPy is missing
     check_integers(seed=(seed, 0))
     if not 0 < test_share < 1:
-        raise ValueError(f"--test-share {test_share}: give a number between 0 and 1")
+        raise ValueError(f"--test-share {test_share:g}: give a number between 0 and 1")
     labels, model_options = labels or Labels(), model_options or ModelOptions()
     sources = [labels.open(one) for one in (data, test_data) if one]
     classifier = model_options.classifier()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from clip_core.commands.classify import DEFAULT_MODEL
-from clip_core.commands.options import Dtype, Integer, images_of, texts_of
+from clip_core.commands.options import SEVERAL, Dtype, Integer, images_of, texts_of
 from clip_core.commands.streams import is_lost
 from clip_core.hub.targets import check_folder, check_page
 
@@ -27,7 +27,7 @@ def explain(
     words: Annotated[list[str], Parameter(name="IMAGE-OR-TEXT", negative="")],
     /,
     *,
-    texts: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    texts: Annotated[list[str] | None, SEVERAL] = None,
     method: str = "chefer",
     start_layer: Integer | None = None,
     start_layer_text: Integer = -1,

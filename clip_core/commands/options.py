@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ def _integer(_: type, tokens: Sequence[Token]) -> int:
     try:
         return int(typed, 0 if typed[:2].lower() in {"0x", "0o", "0b"} else 10)
     except ValueError as error:
-        raise ValueError(f'"{typed}" is not an integer') from error
+        raise ValueError("is not an integer") from error
 
 
 def _dtype(_: type, tokens: Sequence[Token]) -> str:
@@ -31,9 +32,15 @@ def _dtype(_: type, tokens: Sequence[Token]) -> str:
     return LONG_DTYPES.get(tokens[0].value, tokens[0].value)
 
 
+def _at_least_one(_: type, values: Sequence[object] | None) -> None:
+    if values is not None and not values:
+        raise ValueError("has no value")
+
+
 LONG_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}  # by their short names, which all options take
 
 INTEGER = Parameter(converter=_integer)
+SEVERAL = Parameter(consume_multiple=True, negative="", validator=_at_least_one)
 Integer = Annotated[int, INTEGER]
 DTYPE = Parameter(converter=_dtype)
 Dtype = Annotated[str | None, DTYPE]
@@ -48,6 +55,20 @@ def note_ignored_revision(source: str, revision: str | None) -> None:
     """
     if revision is not None and Path(source).expanduser().exists():
         print(f"note: --revision {revision} is ignored: {source} is local, and not on the hub", file=sys.stderr)
+
+
+def check_subfolder(source: str, subfolder: str | None) -> None:
+    """Check that a subfolder is that of a folder or repository; `from_pretrained` ignores it beside a file.
+
+    Args:
+        source: the checkpoint.
+        subfolder: the value of `--subfolder`.
+
+    Raises:
+        ValueError: if the checkpoint is a file.
+    """
+    if subfolder is not None and os.path.isfile(Path(source).expanduser()):  # noqa: PTH113  no error for a long name
+        raise ValueError(f"--subfolder {subfolder}: {source} is a file; give its folder, or leave the option out")
 
 
 @contextmanager

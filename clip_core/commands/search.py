@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import Dtype, Integer, texts_of
+from clip_core.commands.options import SEVERAL, Dtype, Integer, texts_of
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub.printing import path_from_here
 from clip_core.hub.targets import check_page
@@ -23,9 +23,9 @@ def search(
     texts: Annotated[list[str] | None, Parameter(name="TEXT", negative="")] = None,
     /,
     *,
-    image: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative="")] = None,
-    without: Annotated[list[str] | None, Parameter(name="--not", consume_multiple=True, negative="")] = None,
-    where: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    image: Annotated[list[Path] | None, SEVERAL] = None,
+    without: Annotated[list[str] | None, Parameter(name="--not"), SEVERAL] = None,
+    where: Annotated[list[str] | None, SEVERAL] = None,
     top_k: Integer = 10,
     probabilities: Annotated[bool, Parameter(negative="")] = False,
     exact: Annotated[bool, Parameter(negative="")] = False,

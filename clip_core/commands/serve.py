@@ -184,7 +184,8 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise OSError(f"--host {host} --port {port}: cannot listen there: {reason_of(error)}") from error
+        reason = reason_of(error).partition(" (while")[0]  # Python adds the address
+        raise OSError(f"--host {host} --port {port}: cannot listen there: {reason}") from error
 
 
 def _note(listener: socket.socket, settings: ServerSettings) -> None:

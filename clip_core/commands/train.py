@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import INTEGER, LONG_DTYPES, Integer, check_vocabulary, images_of
+from clip_core.commands.options import INTEGER, LONG_DTYPES, SEVERAL, Integer, check_vocabulary, images_of
 from clip_core.configuration.arguments import MOST_WORKERS, check_integers
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ def _precision(_: type, tokens: Sequence[Token]) -> str:
     typed = tokens[0].value
     names = {LONG_DTYPES[name]: name for name in ("fp32", "bf16")}
     if names.get(typed, typed) not in names.values():
-        raise ValueError(f'"{typed}" is not one of {", ".join((*names, *names.values()))}')
+        raise ValueError(f"is not one of {', '.join((*names, *names.values()))}")
     return names.get(typed, typed)
 
 
 def train(
     *,
-    data: Annotated[list[str], Parameter(consume_multiple=True, negative="")],
+    data: Annotated[list[str], SEVERAL],
     model: str,
     checkpoint_dir: Path,
     backend: str | None = None,
@@ -61,9 +61,7 @@ def train(
     keep: Integer = 2,
     seed: Integer = 0,
     resume: Annotated[bool, Parameter(negative="")] = False,
-    log: Annotated[
-        list[Literal["jsonl", "tensorboard", "wandb"]] | None, Parameter(consume_multiple=True, negative="")
-    ] = None,
+    log: Annotated[list[Literal["jsonl", "tensorboard", "wandb"]] | None, SEVERAL] = None,
 ) -> int:
     """Train a CLIP model on image-text pairs, or resume an interrupted run.
 

@@ -13,7 +13,7 @@ from clip_core.hub.printing import reason_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cyclopts import App, CycloptsError
+    from cyclopts import App
 
 # The library's name of an argument -> a command's name for it. An option that has the library's name takes precedence.
 _OTHER_NAMES = {"device_map": "device", "caption_column": "label_column", "labels": "labels_file"}
@@ -32,10 +32,13 @@ class Options:
     Attributes:
         option_of: the option for each argument of the library.
         typed: the options and values on the command line, in order.
+        words: the positional arguments by their names in the help, such as SRC, and their values, in order. The last
+            one may take several.
     """
 
     option_of: dict[str, str] = field(default_factory=dict)
     typed: list[tuple[str, str]] = field(default_factory=list)
+    words: list[tuple[str, str]] = field(default_factory=list)
 
     @classmethod
     def read(cls, app: App, arguments: list[str]) -> Options:
@@ -51,6 +54,7 @@ class Options:
         except (ValueError, ImportError, NameError):  # no command, one of cyclopts itself, or a module that is missing
             return cls()
         options = [argument for argument in known if _is_option(argument.names[0])]
+        positional = [argument for argument in known if argument.index is not None]
         option_of = {argument.field_info.name: argument.names[0] for argument in options}
         for name, other in _OTHER_NAMES.items():
             if other in option_of:
@@ -58,7 +62,14 @@ class Options:
         # The library takes several where the command repeats an option.
         option_of = {f"{name}s": option for name, option in option_of.items()} | option_of
         counts = {argument.names[0]: argument.token_count() for argument in options}
-        return cls(option_of, list(_typed(rest, counts)))
+        option_of |= {argument.field_info.name: argument.names[0] for argument in positional}
+        typed = list(_typed(rest, counts))
+        names = [argument.names[0] for argument in positional]
+        words = [value for option, value in typed if not option]
+        names += names[-1:] * (len(words) - len(names))
+        return cls(
+            option_of, [(option, value) for option, value in typed if option], list(zip(names, words, strict=False))
+        )
 
     def value_of(self, option: str) -> str | None:
         """Return the value typed for an option; None if it was not typed, or typed several times."""
@@ -66,8 +77,8 @@ class Options:
         return values[0] if len(values) == 1 else None
 
     def values_of(self, option: str) -> list[str]:
-        """Return the values typed for an option, in order."""
-        return [value for name, value in self.typed if name == option]
+        """Return the values typed for an option or a positional argument, in order."""
+        return [value for name, value in (*self.typed, *self.words) if name == option]
 
 
 def message_of(error: Exception) -> str:
@@ -79,30 +90,6 @@ def message_of(error: Exception) -> str:
     if not isinstance(error, OSError) or error.strerror is None or not isinstance(error.errno, int):
         return str(error)
     return reason_of(error) if error.filename is None else f"{os.fsdecode(error.filename)}: {reason_of(error)}"
-
-
-def usage_error(error: CycloptsError, app: App, arguments: list[str]) -> str:
-    """Return the message of an error in the form of a command line.
-
-    Args:
-        error: the error.
-        app: the program.
-        arguments: the command line.
-    """
-    from cyclopts import MissingArgumentError, UnusedCliTokensError
-
-    names, apps, _ = app.parse_commands(arguments)
-    command = " ".join((app.name[0], *names))
-    if isinstance(error, UnusedCliTokensError):
-        words = [argument for argument in apps[-1].assemble_argument_collection() if argument.index is not None]
-        known = " ".join(argument.names[0] for argument in words) or "only options"
-        advice = " before its options" if any(argument.token_count()[1] for argument in words) else ""
-        return f"unexpected: {' '.join(map(repr, error.unused_tokens or []))}; `{command}` takes {known}{advice}"
-    if isinstance(error, MissingArgumentError) and error.argument is not None:
-        name = error.argument.names[0]
-        is_typed = any(word.partition("=")[0] == name for word in arguments)
-        return f"{name} {'has no value' if is_typed else 'is missing'}; see `{command} --help`"
-    return str(getattr(error, "summary", error))
 
 
 def in_options(message: str, options: Options) -> str:
@@ -130,11 +117,16 @@ def _is_option(name: str) -> bool:
 
 
 def _typed(words: list[str], counts: dict[str, tuple[int, bool]]) -> Iterable[tuple[str, str]]:
-    """Return the options and values in the words of a command line. An option may take no value, one or several."""
+    """Return the options and values in the words of a command line; "" for the option of a positional argument.
+
+    An option may take no value, one or several.
+    """
     option, left = "", 0.0
     for word in words:
         name, equals, value = word.partition("=")
-        if name in counts:
+        if left <= 0 and not _is_option(name):
+            yield "", word
+        elif name in counts:
             count, takes_all = counts[name]
             option, left = name, float("inf") if takes_all else count
             if equals:
@@ -156,9 +148,18 @@ def _assignment(option: str, options: Options) -> Callable[[re.Match[str]], str]
             value = options.value_of(option) or value
         elif value[0] in "'\"":
             value = value[1:-1]
+        else:
+            value = next((typed for typed in options.values_of(option) if _number(typed) == _number(value)), value)
         return f"{option} {value or repr(value)}"
 
     return replaced
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _item(option: str, options: Options) -> Callable[[re.Match[str]], str]:
@@ -205,9 +206,10 @@ def _blaming(message: str, typed: list[tuple[str, str]]) -> str:
     for _, value in typed:
         if value and message.startswith((f"{value}:", f"{value} ")):
             return f"{_all_of(value, typed)} {message}"
-    for option, value in typed:
-        if _is_near(message, value):
-            return f"{option} {value}: {message}"
+    near = [(option, value) for option, value in typed if _is_near(message, value)]
+    if near:
+        option, value = max(near, key=lambda pair: len(pair[1]))  # of a folder and one inside it, the inner one
+        return f"{option} {value}: {message}"
     first = re.search(r"(?<!\w)(['\"])(.*?)\1", message)
     for option, value in typed:
         is_first = first is not None and message.startswith(repr(value), first.start())
@@ -224,11 +226,9 @@ def _all_of(value: str, typed: list[tuple[str, str]]) -> str:
 
 
 def _is_near(message: str, value: str) -> bool:
-    """Return True if a message starts with a path inside a folder, a match of a pattern, or the folder of a file."""
-    fixed = re.split(r"[{*?\[]", value)[0]  # the part before a pattern, as in shards/{000..099}.tar
-    if fixed != value:
-        return "/" in fixed and message.startswith(fixed)
-    path = Path(value)
-    is_file = os.path.isfile(path)  # noqa: PTH113  no error for a text too long for a path
-    is_beside = (bool(path.suffix) or is_file) and message.startswith(f"{path.parent} ")
-    return bool(value) and (is_beside or message.startswith(f"{value}/"))
+    """Return True if a message starts with a path inside a folder, or with a match of a pattern."""
+    parts = re.split(r"(\{[^{}]*\}|\*\*/|[*?]|\[[^\]]*\])", value)  # as in shards/{000..099}.tar
+    if len(parts) > 1:
+        pattern = "".join(".*?" if place % 2 else re.escape(part) for place, part in enumerate(parts))
+        return re.match(rf"{pattern}[: ]", message) is not None
+    return bool(value) and message.startswith(f"{value}/")

@@ -119,7 +119,25 @@ def _from_folder(folder: Path, image: str | None, caption: str | None, unpaired:
     kinds = [paths for paths in files.values() if paths]
     if len(kinds) > 1:
         raise ValueError(f"{folder} contains .tar shards and .parquet files; give a pattern for one kind")
-    return _from_paths(kinds[0], image, caption, unpaired) if kinds else open_folder(folder, unpaired)
+    if kinds:
+        return _from_paths(kinds[0], image, caption, unpaired)
+    check_no_columns(folder, image_column=image, caption_column=caption)
+    return open_folder(folder, unpaired)
+
+
+def check_no_columns(folder: Path, **columns: str | None) -> None:
+    """Check that no column is named for a folder of image files.
+
+    Args:
+        folder: the folder.
+        **columns: the names of columns, by the argument that gives them.
+
+    Raises:
+        ValueError: if one is.
+    """
+    for name, column in columns.items():
+        if column is not None:
+            raise ValueError(f"{name}={column!r}: {folder} is a folder of image files, which have no columns; omit it")
 
 
 def _found(sources: list[str | Path] | tuple[str | Path, ...]) -> list[Path]:

@@ -12,6 +12,7 @@ from clip_core.data import Pair, open_pairs
 from clip_core.data.folder import FolderPairs, table_in
 from clip_core.data.parquet import PARQUET_ENDINGS
 from clip_core.data.shards import SHARD_ENDINGS
+from clip_core.data.sources import check_no_columns
 from clip_core.hub.targets import given_path
 from clip_core.images.inputs import find_images
 from clip_core.tasks.labels import LabelFile
@@ -94,6 +95,7 @@ def open_labelled(
         TypeError: if the source is an object of another kind.
     """
     if isinstance(source, (str, Path)) and _holds_images(given_path(source).expanduser()):
+        check_no_columns(given_path(source), image_column=image_column)
         return _from_folder(given_path(source).expanduser(), (labels or LabelFile()).label_of)
     return open_pairs(source, image_column=image_column, caption_column=label_column)
 

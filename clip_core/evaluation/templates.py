@@ -119,13 +119,15 @@ def read_templates(path: Path) -> list[str]:
     Raises:
         ValueError: if the file is missing or not UTF-8, or a line does not have exactly one `{}`.
     """
+    if not path.is_file():
+        raise ValueError(f"{path}: {'a folder; give a file' if path.is_dir() else 'no such file'}")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise ValueError(f"{path}: no such file") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text; save it as UTF-8") from error
     templates = [line.strip() for line in lines if line.strip()]
+    if not templates:
+        raise ValueError(f"{path}: it contains no templates; give one per line, such as a photo of a {{}}")
     try:
         check_templates(templates)
     except ValueError as error:

@@ -38,6 +38,32 @@ def patiently(request: Callable[[], T]) -> T:
         time.sleep(wait)
 
 
+class _OneWarning(logging.Filter):
+    """A filter that replaces all warnings of a logger by one of its own."""
+
+    is_told = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Drop a warning, and tell of the first."""
+        if record.levelno != logging.WARNING:
+            return True
+        if not self.is_told:
+            _log.warning("the hub does not answer; trying again for half a minute")
+            self.is_told = True
+        return False
+
+
+_one_warning = _OneWarning()
+
+
+def tell_of_retries_once() -> None:
+    """Print one line when huggingface_hub repeats requests, instead of its two or three for each.
+
+    For programs; a library leaves the logs of others as they are.
+    """
+    logging.getLogger("huggingface_hub.utils._http").addFilter(_one_warning)
+
+
 def asked_wait(error: BaseException | None) -> int | None:
     """Return the seconds, at least 1, that the hub asks to wait in an answer of status 429; None if it does not.
 

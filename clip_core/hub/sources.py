@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from clip_core.hub.printing import printable, shortened
 from clip_core.hub.repository import files_in_repository, first_in_repository
 from clip_core.hub.switching import settle
-from clip_core.hub.targets import given_path
+from clip_core.hub.targets import check_no_dangling_link, given_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 _SHOWN_FILES = 12
+_INDEX = ".index.json"
 _LONGEST_NAME = 255  # bytes of a file's name, on all common systems
 
 
@@ -119,7 +120,9 @@ def _as_names(names: str | Sequence[str]) -> list[str]:
 
 
 def _any_of(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+    """Return names for a message; the index of a file's shards goes without saying."""
+    *others, last = [name for name in names if not (name.endswith(_INDEX) and name.removesuffix(_INDEX) in names)]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _subfolder(options: HubOptions) -> str:
@@ -176,6 +179,7 @@ def _check_inside(path: Path, folder: Path) -> None:
 def _hub_id(source: str | os.PathLike[str]) -> str:
     """Return the source as a hub id, if it can be one."""
     text = os.fspath(source)
+    check_no_dangling_link(Path(text).expanduser())
     if not isinstance(source, str) or text.startswith((".", "~")) or Path(text).is_absolute() or text.count("/") > 1:
         raise FileNotFoundError(f"{text!r} does not exist; give a folder, a file, or a hub id such as 'user/model'")
     return text
@@ -184,20 +188,30 @@ def _hub_id(source: str | os.PathLike[str]) -> str:
 def _place(source: str | os.PathLike[str], options: HubOptions) -> str:
     """Describe the source for messages."""
     path = given_path(source).expanduser()
-    where = str(path.parent if path.is_file() else source)
+    if path.is_file():
+        return f"{source}: its folder"
     subfolder, revision = _subfolder(options), options.get("revision")
-    in_folder = f"{where}/{subfolder}" if subfolder and not path.is_file() else where
+    in_folder = f"{source}/{subfolder}" if subfolder else str(source)
     at_revision = f" at revision {revision!r}" if revision not in {None, "main"} and not path.exists() else ""
     return in_folder + at_revision
 
 
 def _what_is_there(source: str | os.PathLike[str], options: HubOptions) -> str:
-    """Return the end of a message: a list of the source's files, as far as they are known."""
+    """Return the end of a message: a list of the source's files and folders, as far as they are known."""
+    path = given_path(source).expanduser()
+    folder = path.parent if path.is_file() else path / _subfolder(options)
     try:
-        names = list_files(source, **options)
+        if folder.is_dir():  # without its subfolders, which may be large
+            names = sorted(f"{one.name}/" if one.is_dir() else one.name for one in folder.iterdir())
+        else:
+            parted = [name.partition("/") for name in list_files(source, **options)]
+            names = [f"{first}/" if rest else first for first, _, rest in parted]
     except OSError:
         return ""
     if not names:
         return "; it is empty"
+    names = [name for name in dict.fromkeys(names) if not name.startswith(".")]
+    if not names:
+        return "; it contains hidden files only"
     more = f" and {len(names) - _SHOWN_FILES} more" if len(names) > _SHOWN_FILES else ""
     return f"; it contains {', '.join(map(shortened, names[:_SHOWN_FILES]))}{more}"

@@ -24,21 +24,18 @@ def check_folder(name: str, folder: Path) -> None:
 
     Args:
         name: the name of the argument that gives it, for the message.
-        folder: the folder.
+        folder: the folder, as it was given.
 
     Raises:
         NotADirectoryError: if the folder or one of its parents is a file.
+        FileNotFoundError: if it leads through a link to something that does not exist.
         PermissionError: if it, or the folder to create it in, is not writable.
     """
-    _check_writable(f"{name}={str(folder)!r}", folder)
-
-
-def _check_writable(given: str, folder: Path) -> None:
-    there = next((place for place in (folder, *folder.parents) if place.exists()), Path())
-    if not there.is_dir():
-        raise NotADirectoryError(f"{given}: {there} is a file; give a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise PermissionError(f"{given}: permission denied to write to {there}; choose another folder")
+    given = f"{name}={str(folder)!r}"
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{given} is a file; give a folder")
+    check_no_dangling_link(folder, given)
+    _check_writable(given, folder)
 
 
 def check_page(name: str, page: Path) -> None:
@@ -48,12 +45,13 @@ def check_page(name: str, page: Path) -> None:
 
     Args:
         name: the name of the argument that gives it, for the message.
-        page: the file.
+        page: the file, as it was given.
 
     Raises:
         IsADirectoryError: if it is a folder.
         FileExistsError: if it is a file that is not called `*.html`.
         NotADirectoryError: if one of its parents is a file.
+        FileNotFoundError: if it leads through a link to something that does not exist.
         PermissionError: if its folder is not writable.
     """
     given = f"{name}={str(page)!r}"
@@ -61,20 +59,32 @@ def check_page(name: str, page: Path) -> None:
         raise IsADirectoryError(f"{given} is a folder; give a file")
     if page.exists() and page.suffix.lower() not in _PAGES:
         raise FileExistsError(f"{given} exists, and its name does not end in .html; give another name")
+    check_no_dangling_link(page, given)
     _check_writable(given, page.parent)
 
 
-def check_no_dangling_link(path: Path) -> None:
-    """Check that a path to write to does not lead through a link to something that does not exist.
+def _check_writable(given: str, folder: Path) -> None:
+    there = next((place for place in (folder, *folder.parents) if place.exists()), Path())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{given} leads through {there}, which is a file; give another path")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"{given} cannot be written: permission denied in {there}; give another path")
+
+
+def check_no_dangling_link(path: Path, given: str | None = None) -> None:
+    """Check that a path does not lead through a link to something that does not exist.
 
     Args:
-        path: a path to write to; it need not exist.
+        path: the path; it need not exist.
+        given: the path and the name of the argument that gives it, for the message; by default the path alone.
 
     Raises:
         FileNotFoundError: if it does.
     """
     for place in (path, *path.parents):
         if place.is_symlink() and not place.exists():
+            how = "is" if place == path else f"leads through {place},"
             raise FileNotFoundError(
-                f"{place} is a link to {place.readlink()}, which does not exist; create that folder, or delete the link"
+                f"{given or path} {how} a link to {place.readlink()}, which does not exist; create that, or delete the "
+                "link"
             )

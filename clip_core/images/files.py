@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from clip_core.configuration.arguments import check_keys
+from clip_core.configuration.files import CONFIG_NAME
 from clip_core.hub import find_file, require_file, split_hub_options
 from clip_core.hub.files import read_json, read_json_object, write_text
 from clip_core.hub.pushable import Pushable, upload_saved
@@ -172,8 +173,10 @@ def read_image_processor(source: str | os.PathLike[str], **options: Unpack[HubOp
         ValueError: if the file has no such settings.
     """
     names = [PREPROCESSOR_NAME, PROCESSOR_NAME]
-    # Looked up by one name only, a local file matches regardless of its own name.
-    is_json = Path(source).suffix == ".json" and Path(source).is_file()
+    # Looked up by one name only, a local file matches regardless of its own name. A model's files name its folder.
+    name = Path(source).name
+    is_json = name.endswith(".json") and name != CONFIG_NAME and not name.endswith(".index.json")
+    is_json = is_json and Path(source).expanduser().is_file()
     path = (find_file(source, PREPROCESSOR_NAME) if is_json else None) or require_file(source, names, **options)
     content = read_json(path)
     if isinstance(content, dict) and (path.name == PROCESSOR_NAME or "image_processor" in content):

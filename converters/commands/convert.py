@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import Dtype, note_ignored_revision
+from clip_core.commands.options import Dtype, check_subfolder, note_ignored_revision
 
 
 def _help_of_to() -> str:
@@ -56,6 +56,7 @@ def convert(
     """
     from converters.conversion import convert as convert_checkpoint
 
+    check_subfolder(source, subfolder)
     note_ignored_revision(source, revision)
     result = convert_checkpoint(
         source,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import note_ignored_revision
+from clip_core.commands.options import check_subfolder, note_ignored_revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +42,7 @@ def inspect(
     """
     from converters.inspection.inspect import inspect as inspect_checkpoint
 
+    check_subfolder(source, subfolder)
     note_ignored_revision(source, revision)
     result = inspect_checkpoint(source, values=values, subfolder=subfolder, revision=revision)
     if json:

@@ -264,7 +264,7 @@ def test_a_label_that_is_too_long_is_told_in_one_line(run, cat, model):
         ("--template", "a photo", ["--template a photo", "{}"]),
         ("--batch-size", "0", ["--batch-size", 0, 1]),
         ("--top-k", "-1", ["--top-k", -1, 1]),
-        ("--batch-size", "many", ["--batch-size", '"many"']),
+        ("--batch-size", "many", ["--batch-size", "many"]),
     ],
 )
 def test_bad_options_are_told(run, cat, model, option, value, named):

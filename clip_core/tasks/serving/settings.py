@@ -69,12 +69,12 @@ class ServerSettings:
         for host in self.image_hosts:
             if not _is_host(host):
                 raise ValueError(f"image_hosts={host!r} is not a host; give a name such as images.example.com")
-        for name in ("max_wait", "timeout"):
+        for name, least in (("max_wait", "of 0 or more"), ("timeout", "above 0")):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < math.inf:
-                raise ValueError(f"{name}={value!r}: give a number of 0 or more")
+                raise ValueError(f"{name}={value!r}: give a number {least}")
         if self.timeout == 0:
-            raise ValueError("timeout=0: no request could be answered; give seconds above 0")
+            raise ValueError("timeout=0: no request could be answered; give a number above 0")
         if self.api_key is not None and not self.api_key.isascii():
             raise ValueError("api_key has characters outside ASCII, which HTTP headers cannot carry")
 

@@ -50,6 +50,13 @@ def refused(run):
         (("verify", MODEL), "--against", "nope"),
         (TRAIN, "--checkpoint-dir", "file.txt"),
         (("index", "photos"), "--out", "file.txt"),
+        (("index", "photos"), "--out", "file.txt/inside"),
+        (("inspect", MODEL / "model.safetensors"), "--subfolder", "inside"),
+        (("convert", MODEL / "model.safetensors", "out", "--to", "tf"), "--subfolder", "inside"),
+        (("evaluate", "zero-shot", "--model", MODEL), "--data", "photos-{0..1}.tar"),
+        (("evaluate", "zero-shot", "--model", MODEL, "--data", "photos"), "--image-column", "x"),
+        (("evaluate", "retrieval", "--model", MODEL, "--data", "photos"), "--caption-column", "x"),
+        (("evaluate", "zero-shot", "--model", MODEL, "--data", "photos"), "--templates-file", PICTURES),
         (("serve", "--model", MODEL), "--image-host", "https://example.com/"),
         (("serve", "--model", MODEL), "--image-host", "example.com:80"),
         (("serve", "--model", MODEL), "--image-host", "example.com/images"),
@@ -62,6 +69,59 @@ def test_the_option_comes_first_and_its_value_once(refused, place, command, opti
     assert line.replace(f"{option} {value}", "").count(f"{value} ") == 0, line
     assert line.count(f"'{value}'") == 0, line
     assert sorted(place.rglob("*")) == before
+
+
+def test_a_target_has_the_name_that_the_help_gives_it(refused, place):
+    before = sorted(place.rglob("*"))
+    for target in ("file.txt", "file.txt/inside"):
+        for typed in (target, f"./{target}"):
+            line = refused("convert", MODEL, typed, "--to", "torch")
+            assert line.startswith(f"DST {target} "), line
+    assert mentions(refused("convert", MODEL, "photos/red.png", "--to", "torch"), "DST photos/red.png")
+    assert sorted(place.rglob("*")) == before
+
+
+LINKS = [
+    (*CONVERT[:2], "gone", "--to", "torch"),
+    (*EXPLAIN, "--output-dir", "gone"),
+    (*EXPLAIN, "--html", "gone/page.html"),
+    ("index", "photos", "--model", MODEL, "--out", "gone/i"),
+    ("inspect", "gone"),
+    (*CLASSIFY[:-1], "gone"),
+    (*TRAIN, "--checkpoint-dir", "gone"),
+]
+
+
+@pytest.mark.parametrize("words", LINKS, ids=[" ".join(map(str, words[:1])) for words in LINKS])
+def test_a_link_to_nothing_is_named_with_what_it_leads_to(refused, place, words):
+    Path("gone").symlink_to("far/away")
+    before = sorted(place.rglob("*"))
+    assert mentions(refused(*words), "gone", "a link to far/away")
+    assert sorted(place.rglob("*")) == before
+
+
+def test_of_two_options_in_one_folder_the_one_at_fault_is_named(refused, place):
+    (place / "labels.json").write_text('["a", "b"]')
+    (place / "notes.md").write_text("a model's card\n")
+    words = ("classify", IMAGE, "--labels-file", place / "labels.json", "--model", place / "notes.md")
+    assert refused(*words).startswith(f"--model {place}/notes.md: ")
+    broken = place / "photos/clip"
+    broken.mkdir()
+    (broken / "config.json").write_text("{")
+    line = refused("train", "--data", "photos", "--model", "photos/clip", "--checkpoint-dir", "out")
+    assert line.startswith("--model photos/clip"), line
+
+
+def test_the_list_of_what_is_there_is_short(refused, place):
+    for name in (".git/a", ".git/b", "deep/c/d", ".hidden"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text("")
+    line = refused(*CLASSIFY[:-1], "file.txt")
+    assert line.startswith("--model file.txt: "), line
+    assert line.endswith(" deep/, file.txt, photos/"), line
+    line = refused("inspect", ".")
+    assert mentions(line, "model.safetensors", "flax_model.msgpack", "deep/"), line
+    assert not mentions(line, ".index.json"), line
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from clip_core.hub import patience
 from support.hub_server import HubClient, error_line
 from support.messages import mentions
 
@@ -95,3 +96,18 @@ def test_redirects_in_a_circle_end(hub, server, function, is_relative):
     server.circle = "" if is_relative else server.url
     line = error_line(hub, function, "user/clip", *(["config.json"] if function == "find_file" else []))
     assert mentions(line, "FileNotFoundError", "'user/clip'")
+
+
+def test_a_program_prints_one_line_for_all_repeated_requests(caplog, monkeypatch):
+    import requests
+    from huggingface_hub.utils import _http
+
+    monkeypatch.setattr(patience, "_one_warning", patience._OneWarning())
+    patience.tell_of_retries_once()
+    monkeypatch.setattr(_http, "get_session", requests.Session)  # the suite's own is offline
+    try:
+        with pytest.raises(requests.ConnectionError):
+            _http.http_backoff("HEAD", "http://127.0.0.1:9/", max_retries=3, base_wait_time=0)
+    finally:
+        _http.logger.removeFilter(patience._one_warning)
+    assert [record.name for record in caplog.records] == [patience.__name__]

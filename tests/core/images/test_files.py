@@ -60,6 +60,13 @@ def test_a_file_is_read_by_its_own_name_whatever_that_is(tmp_path):
     assert CLIPImageProcessor.from_pretrained(str(path)).size == {"shortest_edge": 25}
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json", "model.safetensors"])
+def test_a_file_of_the_model_stands_for_its_folder(tmp_path, name):
+    path = write(tmp_path / name, {"model_type": "clip"})
+    write(tmp_path / "preprocessor_config.json", OLD)
+    assert CLIPImageProcessor.from_pretrained(path).size == {"shortest_edge": 25}
+
+
 def test_a_subfolder_is_looked_into(tmp_path):
     (tmp_path / "0_CLIPModel").mkdir()
     write(tmp_path / "0_CLIPModel" / "preprocessor_config.json", OLD)
