@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clip_core.hub.changes import WatchedFiles
-from clip_core.hub.files import new_folder
+from clip_core.hub.files import new_folder, pattern_of
 from clip_core.hub.owning import owned
 from clip_core.hub.switching import settle
 from clip_core.hub.targets import check_folder, given_path
@@ -188,7 +188,7 @@ def _replaced(texts: Mapping[str, str], *, is_shared: bool) -> tuple[str, ...]:
     """
     if not is_shared:
         return ALL_FILES
-    return () if texts.keys().isdisjoint(TOKENIZER_FILES) else TOKENIZER_FILES
+    return TOKENIZER_FILES if any(pattern_of(TOKENIZER_FILES).fullmatch(name) for name in texts) else ()
 
 
 def _target_format(to: str, max_shard_size: int | str | None) -> Format:

@@ -20,7 +20,7 @@ from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.modeling.parameters import plain_class_name
 from converters.checkpoint import Checkpoint, open_checkpoint
-from converters.formats import format_named
+from converters.formats import FORMATS, format_named
 from converters.naming.derived import fit_derived
 from converters.naming.matching import adopt_projection, check_fit
 from converters.sidecars.description import config_from_pretrained
@@ -238,6 +238,8 @@ def save(
 
     Raises:
         TypeError: a keyword is unknown.
+        FileExistsError: the folder has weights in a format that is read first, so that the saved ones would not be
+            loaded.
         OSError: the folder cannot be written, or the disk has too little free space.
     """
     for name in _NOT_NEEDED_TO_SAVE:
@@ -251,6 +253,7 @@ def save(
         raise TypeError(f"save_pretrained does not take {', '.join(keywords)} without push_to_hub=True")
     if not is_main_process:
         return
+    _check_read_first(Path(folder), format, variant)
     model.config.architectures = [plain_class_name(type(model).__name__)]
     model.config.dtype = dtype
     save_weights(
@@ -263,6 +266,17 @@ def save(
     )
     if push_to_hub:
         upload_saved(folder, **keywords)
+
+
+def _check_read_first(folder: Path, format_name: str, variant: str | None) -> None:
+    """Check that weights saved in a format are those that `open_checkpoint` finds in the folder."""
+    names = [each.name for each in FORMATS]
+    earlier = [name for each in FORMATS[: names.index(format_name)] for name in each.candidates(variant)]
+    if there := [name for name in earlier if (folder / name).exists()]:
+        raise FileExistsError(
+            f"{folder} contains {', '.join(there)}, which would be loaded instead of the model to be saved; delete it, "
+            "or save into another folder"
+        )
 
 
 class PushableModel(Pushable):

@@ -77,7 +77,8 @@ def save_weights(
         format_: the format; the tensors get the names and the layout that its libraries expect.
         max_shard_size: bytes, or a string such as "5GB".
         variant: as in `model.<variant>.safetensors`.
-        texts: the content of files that belong to the weights, such as config.json, by name; saved in the same step.
+        texts: the content of files that belong to the weights, such as config.json, by name, which may start with a
+            subfolder; saved in the same step.
         replaces: names of further files that are deleted in that step unless `texts` has them; see `pattern_of`.
         before_switch: called when all is written and nothing was changed; an error that it raises keeps it so.
 
@@ -108,6 +109,7 @@ def save_weights(
             index = {"metadata": {"total_size": total}, "weight_map": weight_map}
             (staging / index_name).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         for name, text in (texts or {}).items():
+            (staging / name).parent.mkdir(exist_ok=True)
             (staging / name).write_text(text, encoding="utf-8")
         if before_switch is not None:
             before_switch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +12,8 @@ import numpy as np
 
 from clip_core.configuration import CLIPConfig
 from clip_core.configuration.files import CONFIG_NAME
-from clip_core.hub import find_file
+from clip_core.hub import find_file, list_files
+from clip_core.hub.targets import given_path
 from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME
 from clip_core.processing.chat import CHAT_FILE, CHAT_FOLDER
 from converters.sidecars.description import OPEN_CLIP_CONFIG_NAME
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 # The dtypes of weights that a configuration can name.
 DTYPES = {name: np.dtype(getattr(ml_dtypes, name, name)) for name in ("float32", "float16", "bfloat16", "float64")}
 
-# The files of a tokenizer.
+# The files of a tokenizer, and the folder of its named chat templates.
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -40,11 +42,12 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
     CHAT_FILE,
+    f"{CHAT_FOLDER}/",
 )
 
 
 # All files beside the weights, in any library's form.
-ALL_FILES = (CONFIG_NAME, OPEN_CLIP_CONFIG_NAME, PREPROCESSOR_NAME, PROCESSOR_NAME, *TOKENIZER_FILES, f"{CHAT_FOLDER}/")
+ALL_FILES = (CONFIG_NAME, OPEN_CLIP_CONFIG_NAME, PREPROCESSOR_NAME, PROCESSOR_NAME, *TOKENIZER_FILES)
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,24 @@ def tokenizer_files(
     companions = COMPANIONS[format_.companions]
     if companions.tokenizer == "none":
         return {}
-    paths = {name: find_file(source, name, **options) for name in TOKENIZER_FILES}
+    names = [name for name in TOKENIZER_FILES if not name.endswith("/")]
+    paths = {name: find_file(source, name, **options) for name in [*names, *_chat_templates(source, options)]}
     texts = {name: _text(path) for name, path in paths.items() if path is not None}
     if not texts and companions.tokenizer == "needed":
         notes.append("the source has no tokenizer files, so none are written")
     return texts
+
+
+def _chat_templates(source: str | os.PathLike[str], options: HubOptions) -> list[str]:
+    """Return the names of the files of named chat templates."""
+    folder = given_path(source).expanduser() / (options.get("subfolder") or "")
+    if folder.is_dir():  # whose other subfolders may be large
+        return sorted(f"{CHAT_FOLDER}/{path.name}" for path in (folder / CHAT_FOLDER).glob("*.jinja"))
+    try:
+        names = list_files(source, **options)
+    except OSError:  # the hub does not answer, and there is no cached copy
+        return []
+    return [name for name in names if re.fullmatch(rf"{CHAT_FOLDER}/[^/]+\.jinja", name)]
 
 
 def _transformers(description: Description, tensors: Mapping[str, TensorEntry], _: str) -> dict[str, str]:

@@ -63,6 +63,24 @@ def test_a_file_in_the_folders_place_is_refused(backend, built, tmp_path):
         built(backend).save_pretrained(tmp_path / "file")
 
 
+def test_a_model_is_not_saved_where_another_would_be_loaded_instead(backend, built, folder):
+    model, before = built(backend), {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(FileExistsError, match=naming(folder, "model.safetensors")):
+        model.save_pretrained(folder, safe_serialization=False)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    (folder / "model.safetensors").rename(folder / "model.safetensors.index.json")
+    with pytest.raises(FileExistsError, match=naming(folder, "model.safetensors.index.json")):
+        model.save_pretrained(folder, safe_serialization=False)
+    (folder / "model.safetensors.index.json").unlink()
+    model.save_pretrained(folder, safe_serialization=False)
+    changed = backend.load("CLIPModel", folder)
+    backend.assign(changed, "logit_scale", 3.0)
+    changed.save_pretrained(folder, safe_serialization=False, variant="mine")  # which is loaded by its name only
+    for options in ({}, {"variant": "mine"}):
+        changed.save_pretrained(folder, **options)  # safetensors are read first
+        assert_same_weights(backend, backend.load("CLIPModel", folder, **options), changed)
+
+
 def test_saving_over_the_files_that_were_loaded(backend, folder):
     loaded, model = backend.load("CLIPModel", folder), backend.build("CLIPModel", tiny_config(num_labels=3))
     for one in (loaded, model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from clip_core import CLIPTokenizer
 from converters.checkpoint import open_checkpoint
 from converters.conversion import convert
 from converters.formats import target_names
@@ -74,6 +75,19 @@ def test_the_tokenizer_goes_along_to_where_it_is_read(tmp_path):
         assert {"vocab.json", "merges.txt"} <= there or to == "openai"
         for name in {"vocab.json", "merges.txt"} & there:
             assert (tmp_path / to / name).read_bytes() == (tmp_path / "source" / name).read_bytes()
+
+
+def test_named_chat_templates_go_along(tmp_path):
+    save_checkpoint(tmp_path / "source", tiny_config())
+    tokenizer = CLIPTokenizer(**write_vocabulary(tmp_path / "source"))
+    tokenizer.chat_template = {"default": "{{ messages }}", "short": "{{ messages[0] }}", "tool_use": "{{ tools }}"}
+    tokenizer.save_pretrained(tmp_path / "source")
+    convert(tmp_path / "source", tmp_path / "target", "flax")
+    assert CLIPTokenizer.from_pretrained(tmp_path / "target").chat_template == tokenizer.chat_template
+    tokenizer.chat_template = {"default": "{{ messages }}", "long": "{{ messages }}{{ messages }}"}
+    tokenizer.save_pretrained(tmp_path / "source")
+    convert(tmp_path / "source", tmp_path / "target", "flax", overwrite=True)
+    assert CLIPTokenizer.from_pretrained(tmp_path / "target").chat_template == tokenizer.chat_template
 
 
 def test_a_tokenizer_that_is_not_in_utf_8_is_named(tmp_path):

@@ -347,16 +347,13 @@ def test_a_shard_size_that_cannot_be(run, model, tmp_path):
     assert not mentions(line, "bytes"), line
 
 
-def test_weights_in_a_subfolder_are_told_by_the_option(run, model, tmp_path):
+def test_weights_in_a_subfolder_are_told_by_their_path(run, model, tmp_path):
     nested = Path(shutil.copytree(model, tmp_path / "nest" / model.name))
-    for command in (("inspect", nested.parent), ("convert", nested.parent, tmp_path / "out", "--to", "flax")):
+    convert = ("convert", nested.parent, tmp_path / "out", "--to", "flax")
+    for command in (("inspect", nested.parent), convert, ("diff", nested.parent, nested)):
         line = _line(run, *command)
-        assert mentions(line, f"--subfolder {nested.name}"), line
+        assert mentions(line, f"give {nested}"), line
         assert _spoken(line) == []
-    line = _line(run, "diff", nested.parent, nested)
-    assert mentions(line, nested.name)
-    assert not mentions(line, "pass"), line
-    assert _spoken(line) == []
 
 
 def test_a_part_of_what_was_typed_is_told_by_the_option(run, model, data, tmp_path):
