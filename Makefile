@@ -24,7 +24,7 @@ LABELS ?= examples/shapes/labels.txt
 TEMPLATE ?= {}
 QUERY ?= $(if $(filter examples/shapes/pictures,$(IMAGES)),red hearts)
 
-.PHONY: demo demo-checkpoint demo-captions demo-captions-train test test-clients test-training-clients test-default-torch test-transformers5 test-lowest \
+.PHONY: demo demo-checkpoint demo-captions demo-captions-train demo-multilingual test test-clients test-training-clients test-default-torch test-transformers5 test-lowest \
 	test-kills test-ray test-transformers-suite mutants fuzz soak soak-server lock audit check bench bench-gpu bench-gpu-here gpu-bundle rehearse-gpu clean
 
 ## demo: classify images with a trained CLIP in all three frameworks, prove that they agree, and search them; offline
@@ -45,6 +45,10 @@ demo-captions: $(VENV)/installed-demo
 demo-captions-train: $(VENV)/installed-demo
 	$(BIN)/python examples/captioning/shape_captions.py build/captioning/captions.txt
 	$(BIN)/python examples/captioning/train_decoder.py build/captioning/captions.txt examples/captioning/decoder
+
+## demo-multilingual: teach that CLIP four more languages by distillation, verify the student, and measure it; offline
+demo-multilingual: $(VENV)/installed-demo
+	@HF_HUB_OFFLINE=1 TF_CPP_MIN_LOG_LEVEL=2 BIN=$(BIN) sh examples/multilingual/multilingual.sh
 
 ## test: the whole suite
 test: $(VENV)/installed-test
