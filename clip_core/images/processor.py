@@ -31,7 +31,7 @@ class CLIPImageProcessor(BaseImageProcessor):
     """A processor that turns images of any size and kind into pixel values of one size.
 
     Every argument can be overridden per call. The values equal those of the slow CLIPImageProcessor of transformers
-    4.57.6.
+    4.57.6. `CLIPImageProcessorFast` is another name of this class: there is no second implementation on torchvision.
 
     Args:
         do_resize: resize to `size`.
@@ -283,7 +283,6 @@ class CLIPImageProcessor(BaseImageProcessor):
         )
 
 
-# An alias. There is one class, with the values of transformers' slow processor, and no second one based on torchvision.
 CLIPImageProcessorFast = CLIPImageProcessor
 
 

@@ -29,6 +29,7 @@ def names_on_demand(package: str, modules: Mapping[str, str]) -> tuple[Callable[
     return get, lambda: sorted(modules)
 
 
+_OUTPUT = "read the fields of what a model returns; type(output) is its class"
 # Names that CLIP users import from transformers and that the backends lack -> what to use instead.
 _ELSEWHERE = {
     "AutoConfig": "use CLIPConfig, CLIPTextConfig or CLIPVisionConfig",
@@ -39,12 +40,22 @@ _ELSEWHERE = {
     "AutoModelForZeroShotImageClassification": "use CLIPModel, or clip_core.ZeroShotClassifier",
     "AutoProcessor": "use CLIPProcessor",
     "AutoTokenizer": "use CLIPTokenizerFast or CLIPTokenizer",
+    "BaseImageProcessor": "use CLIPImageProcessor",
+    "BaseModelOutput": _OUTPUT,
+    "BaseModelOutputWithPooling": _OUTPUT,
     "CLIPOnnxConfig": "export the model with the exporter of its framework",
+    "CLIPOutput": _OUTPUT,
+    "CLIPTextModelOutput": _OUTPUT,
+    "CLIPVisionModelOutput": _OUTPUT,
+    "ImageClassifierOutput": _OUTPUT,
+    "ModelOutput": _OUTPUT,
     "PreTrainedModel": "use CLIPPreTrainedModel",
     "PreTrainedTokenizer": "use CLIPTokenizer",
+    "PreTrainedTokenizerBase": "use CLIPTokenizerFast or CLIPTokenizer",
     "PreTrainedTokenizerFast": "use CLIPTokenizerFast",
     "PretrainedConfig": "use CLIPConfig, CLIPTextConfig or CLIPVisionConfig",
     "ProcessorMixin": "use CLIPProcessor",
+    "TensorType": 'use the name of the framework as text, such as return_tensors="pt"',
     "Trainer": "import it from transformers, which trains these models, or use clip-zoo train",
     "TrainingArguments": "import it from transformers, or use clip-zoo train",
     "pipeline": "use clip_core.ZeroShotClassifier, or pass model and processor to transformers' pipeline",
@@ -61,7 +72,7 @@ def missing_name(package: str, name: str) -> Exception:
         name: the name.
     """
     # TFCLIPModel, FlaxAutoModel and TFPreTrainedModel begin with the name of the backend that has them.
-    kind = re.match(r"(\w+?)(?=CLIP|Auto|PreTrained)", name)
+    kind = re.match(r"(\w+?)(?=CLIP|Auto|PreTrained|BaseModel)", name)
     other = backend_packages().get(kind[0].lower()) if kind else None
     instead = _ELSEWHERE.get(name.removeprefix(kind[0]) if kind else name)
     if instead is None and other not in {None, package}:

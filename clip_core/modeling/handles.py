@@ -42,6 +42,7 @@ class ModelHandles:
     _keys_to_ignore_on_save: ClassVar[Sequence[str] | None] = None
     # For libraries that distribute a model over devices.
     _no_split_modules: ClassVar[list[str] | None] = ["CLIPTextEmbeddings", "CLIPEncoderLayer", "CLIPVisionEmbeddings"]
+    _is_stateful: ClassVar[bool] = False  # a model keeps nothing between calls
     _skip_keys_device_placement: ClassVar[Any] = None
     _keep_in_fp32_modules: ClassVar[Any] = None
     _auto_class: ClassVar[None] = None  # no class is registered for transformers' `Auto` classes

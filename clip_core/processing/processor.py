@@ -123,6 +123,7 @@ class CLIPProcessor(ProcessorHandles, Pushable, Readable):
     optional_attributes: ClassVar[list[str]] = ["chat_template", "audio_tokenizer"]
     image_processor_class: ClassVar[tuple[str, str]] = ("CLIPImageProcessor", "CLIPImageProcessorFast")
     tokenizer_class: ClassVar[str] = "AutoTokenizer"
+    valid_processor_kwargs: ClassVar[type] = CLIPProcessorKwargs
     chat_template: ClassVar[None] = None  # the tokenizer may have one
 
     def __init__(self, image_processor: Any = None, tokenizer: Any = None, *, feature_extractor: Any = None) -> None:
@@ -264,6 +265,12 @@ class CLIPProcessor(ProcessorHandles, Pushable, Readable):
         """The deprecated name of `image_processor`."""
         warnings.warn("feature_extractor is deprecated; use image_processor", FutureWarning, stacklevel=2)
         return self.image_processor
+
+    @property
+    def feature_extractor_class(self) -> tuple[str, str]:
+        """The deprecated name of `image_processor_class`."""
+        warnings.warn("feature_extractor_class is deprecated; use image_processor_class", FutureWarning, stacklevel=2)
+        return self.image_processor_class
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}:\n- image_processor: {self.image_processor!r}\n- tokenizer: {self.tokenizer!r}"

@@ -190,7 +190,13 @@ def test_every_model_has_the_handles_that_other_libraries_ask_for(backend):
     assert model.tie_weights() is None
     assert model.get_memory_footprint() >= 4 * model.num_parameters()
     assert model._auto_class is None
-    assert type(model)._no_split_modules == ["CLIPTextEmbeddings", "CLIPEncoderLayer", "CLIPVisionEmbeddings"]
+    assert model._is_stateful is False
+    parts = ["CLIPTextEmbeddings", "CLIPEncoderLayer", "CLIPVisionEmbeddings"]
+    assert type(model)._no_split_modules == parts
+    for name in ("CLIPTextModel", "CLIPTextModelWithProjection"):
+        assert type(backend.build(name, tiny_config().text_config))._no_split_modules == parts[:2]
+    for name in ("CLIPVisionModel", "CLIPVisionModelWithProjection"):
+        assert type(backend.build(name, tiny_config().vision_config))._no_split_modules == parts[1:2]
     assert model.framework == {"torch": "pt"}.get(backend.name, backend.name)
 
 

@@ -38,6 +38,14 @@ def test_a_name_of_transformers_is_refused_with_what_to_use(backend):
         ("clip_flax", "FlaxPreTrainedModel", "CLIPPreTrainedModel"),
         ("clip_torch", "PretrainedConfig", "CLIPConfig"),
         ("clip_torch", "pipeline", "ZeroShotClassifier"),
+        ("clip_torch", "TensorType", 'return_tensors="pt"'),
+        ("clip_flax", "PreTrainedTokenizerBase", "CLIPTokenizerFast"),
+        ("clip_tf", "BaseImageProcessor", "CLIPImageProcessor"),
+        ("clip_torch", "CLIPOutput", "type(output)"),
+        ("clip_tf", "TFCLIPOutput", "type(output)"),
+        ("clip_flax", "FlaxCLIPOutput", "type(output)"),
+        ("clip_torch", "BaseModelOutputWithPooling", "type(output)"),
+        ("clip_tf", "TFBaseModelOutput", "type(output)"),
     ],
 )
 def test_the_error_names_both(package, name, instead):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_core.images.processor import CLIPImageProcessor
+from clip_core.images.processor import CLIPImageProcessor, CLIPImageProcessorFast
 from clip_core.processing import CLIPProcessor
 from clip_core.processing.batch import BatchFeature
 from clip_core.processing.processor import GROUPS, IMAGE_KEYWORDS, TEXT_KEYWORDS, CLIPProcessorKwargs
@@ -234,3 +234,11 @@ def test_the_signature_names_every_keyword_of_a_call(processor):
     keywords = inspect.signature(processor.__call__).parameters["kwargs"].annotation
     assert get_origin(keywords) is Unpack
     assert keywords.__args__ == (CLIPProcessorKwargs,)
+
+
+def test_the_class_has_the_attributes_that_generic_code_reads():
+    processor = CLIPProcessor(CLIPImageProcessor(), Tokenizer())
+    with pytest.warns(FutureWarning, match="image_processor_class"):
+        assert processor.feature_extractor_class == ("CLIPImageProcessor", "CLIPImageProcessorFast")
+    assert CLIPProcessor.valid_processor_kwargs.__annotations__.keys() >= {"images_kwargs", "text_kwargs", "padding"}
+    assert "CLIPImageProcessorFast" in CLIPImageProcessorFast.__doc__
