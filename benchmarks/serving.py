@@ -119,7 +119,8 @@ def case(
 ) -> dict[str, Any]:
     """Measure one number of clients in turns, and return the rates and the latencies."""
     task, batch = Work(lambda: encode(count)), Work(lambda: encode(min(clients, count)))
-    turns = number_of_turns((1 + len(servers)) * task.run(), settings.budget, fewest=3)
+    first = task.run() + sum(server.turn(bodies[name][:count], clients).seconds for name, server in servers.items())
+    turns = number_of_turns(first, settings.budget, fewest=3)
     rates: dict[str, list[float]] = {"task": [], **{name: [] for name in servers}}
     latencies: dict[str, list[float]] = {name: [] for name in servers}
     batches = []

@@ -44,7 +44,7 @@ class Lists:
             query: `(dim,)`.
             probes: the number of lists.
         """
-        for place in largest(self.centroids @ query, probes):
+        for place in largest(_products(self.centroids, query), probes):
             yield int(self.starts[place]), int(self.starts[place + 1])
 
     def save(self, path: Path) -> None:
@@ -124,15 +124,24 @@ def candidates(
     ranges = [*lists.nearest(query, int(probes / share)), (int(lists.starts[-1]), len(vectors))]
     if allowed is None:
         places = np.concatenate([np.arange(start, stop) for start, stop in ranges])
-        return places, np.concatenate([vectors[start:stop] @ query for start, stop in ranges])
+        return places, np.concatenate([_products(vectors[start:stop], query) for start, stop in ranges])
     places = np.concatenate([start + np.flatnonzero(allowed[start:stop]) for start, stop in ranges])
     return _among(places, vectors, query)
 
 
 def _among(places: np.ndarray, vectors: np.ndarray, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return some places, and the similarities of their vectors."""
-    blocks = [vectors[places[start : start + _ROWS]] @ query for start in range(0, len(places), _ROWS)]
+    blocks = [_products(vectors[places[start : start + _ROWS]], query) for start in range(0, len(places), _ROWS)]
     return places, np.concatenate(blocks) if blocks else np.empty(0, np.float32)
+
+
+def _products(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Return the products of some vectors with a query, `(vectors,)`, computed by one thread.
+
+    For a few vectors, the threads of BLAS gain little on free processors, and wait for each other on busy ones.
+    """
+    products: np.ndarray = np.einsum("ij,j->i", vectors, query)
+    return products
 
 
 def largest(values: np.ndarray, count: int) -> np.ndarray:
