@@ -1,6 +1,6 @@
 #!/bin/sh
 # Distil a student, prove that it gives the same numbers in all three frameworks, and measure it in each language.
-# What is done already is not repeated, and an interrupted distillation continues where it stopped.
+# Finished parts are not repeated, and an interrupted distillation continues where it stopped.
 #   BIN      the environment's programs     (.venv/bin)
 #   BUILD    where data and students go     (build/multilingual)
 #   TEXTS    shapes or emoji                (shapes)
@@ -24,7 +24,7 @@ case $TEXTS in
         TEACHER=${TEACHER:-$(ls -d "$EMOJI"/run-scratch/step-* 2>/dev/null | tail -n 1)}
         [ -n "$TEACHER" ] || { echo "multilingual.sh: $EMOJI/run-scratch has no checkpoint; train one as examples/emoji/README.md says, or give TEACHER" >&2; exit 2; }
         [ -e "$BUILD/emoji/parallel.tsv" ] || "$BIN/python" "$HERE/emoji_names.py" "$EMOJI/test" "$BUILD/emoji"
-        set -- --steps 2500 --lr 3e-3
+        set -- --layers 2 --steps 2000 --lr 3e-3
         ;;
     *) echo "multilingual.sh: TEXTS is $TEXTS; expected shapes or emoji" >&2; exit 2 ;;
 esac
