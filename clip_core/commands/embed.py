@@ -124,10 +124,14 @@ def embed(
     if json:
         _print({"dataset": out, **told})
     else:
-        rest = f", {summary.earlier} parts were there before" if summary.earlier else ""
-        bad = f", {summary.failed} failed" if summary.failed else ""
-        missing = f", {len(summary.errors)} parts are missing" if summary.errors else ""
-        print(f"{out}: {summary.images} images embedded in {summary.parts} parts{bad}{missing}{rest}")
+        names = {
+            "failed": "failed",
+            "parts": "parts written",
+            "earlier": "parts from before",
+            "errors": "parts missing",
+        }
+        counts_told = ", ".join(f"{text}: {told[name]}" for name, text in names.items() if told[name])
+        print(f"{out}: {summary.images} images embedded ({counts_told})")
     return BAD_INPUT if summary.failed or summary.errors else 0
 
 
@@ -142,7 +146,8 @@ def _tell(part: PartResult) -> None:
 def _as_json(part: PartResult) -> dict[str, object]:
     if part.error is not None:
         return {"piece": part.piece, "error": part.error}
-    return {"piece": part.piece, "part": part.path, "images": part.images, "failed": part.failed}
+    counts = {"images": part.images, "failed": part.failed, "seconds": round(part.seconds, 3)}
+    return {"piece": part.piece, "part": part.path, **counts}
 
 
 def _print(row: dict[str, object]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -103,6 +104,7 @@ class Embedder:
         Returns:
             The counts; if a file of the source is damaged, the error, and then nothing is written.
         """
+        start = time.monotonic()
         if is_done(self.place, piece):  # by a process that died before it could tell
             return PartResult(piece.name)
         with PartWriter(self.place, self.source, piece, self.facts["embedding_dtype"]) as part:
@@ -133,7 +135,8 @@ class Embedder:
                     part.add([(picture, reader.row_of(picture)) for picture in done], batch.embeds)
             except _PieceError as error:
                 return PartResult(piece.name, error=str(error))
-            return part.finish(self.facts["dim"])
+            result = part.finish(self.facts["dim"])
+            return result._replace(seconds=time.monotonic() - start)
 
 
 def read_ahead(items: Generator[Item], count: int) -> Iterator[Item]:

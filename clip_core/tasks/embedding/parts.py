@@ -36,6 +36,7 @@ class PartResult(NamedTuple):
         reasons: the ids and the reasons of the first of them.
         error: the reason that there is no part; None if it is written.
         path: the file of the part.
+        seconds: the time that it took, with reading and writing.
     """
 
     piece: str
@@ -44,6 +45,7 @@ class PartResult(NamedTuple):
     reasons: tuple[tuple[str, str], ...] = ()
     error: str | None = None
     path: str = ""
+    seconds: float = 0.0
 
 
 def part_schema(source: Any, dim: int, dtype: str) -> Any:

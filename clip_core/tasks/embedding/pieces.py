@@ -17,7 +17,7 @@ from PIL import Image
 from clip_core.data.parquet import PARQUET_ENDINGS
 from clip_core.data.shards import SHARD_ENDINGS
 from clip_core.data.sources import expand_braces
-from clip_core.hub.printing import printable
+from clip_core.hub.printing import printable, reason_of
 from clip_core.images.inputs import find_images, readable_formats
 from clip_core.tasks.embedding.places import Location, arrow
 
@@ -182,6 +182,8 @@ def reading_errors_named(name: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise ValueError(f"{name}: no such file") from error
+    except PermissionError as error:
+        raise ValueError(f"{name}: {reason_of(error)}") from error
     except (OSError, ValueError, arrow().ArrowException) as error:
         told = printable(error)
         raise ValueError(told if told.startswith(name) else f"{name}: cannot be read ({told})") from error

@@ -81,9 +81,11 @@ READING = [
     )),
     ["index", "closed", "--out", "new", "--model", M],
     ["index", "photos", "--out", "index"],
+    *(["embed", source, "--out", "new", "--model", M] for source in ("closed", "rows.parquet")),
 ]  # fmt: skip
 WRITING = [
     ["index", "photos", "--out", "read-only/i", "--model", M],
+    ["embed", "photos", "--out", "read-only/d", "--model", M],
     ["convert", M, "read-only/out", "--to", "torch"],
     ["train", "--data", "photos", "--model", M, "--checkpoint-dir", "read-only/run"],
     ["classify", "photos", *LABELS, "--label-cache", "read-only/cache"],

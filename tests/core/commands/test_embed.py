@@ -77,6 +77,7 @@ def test_parts_failures_and_damaged_shards_are_told(run, photos):
     *parts, summary = map(json.loads, out.splitlines())
     assert [(part["images"], part["failed"]) for part in parts] == [(4, 0), (2, 1)]
     assert all(Path(part["part"]).is_file() for part in parts)
+    assert all(part["seconds"] > 0 for part in parts)
     assert (summary["images"], summary["failed"]) == (6, 1)
     write("shards/a.tar", b"not a tar")
     code, out, err = run("embed", "shards", "--out", "e", "--model", "colours", "--json")
