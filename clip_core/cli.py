@@ -20,7 +20,7 @@ _LONGEST_MESSAGE = 10_000  # characters, several lines; more would hide what was
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 on success, 2 on bad input, with a one-line explanation on stderr.
 
-    SIGINT and SIGTERM end it with 130 and 143, without a traceback or a file that is half-written. A closed pipe, as in
+    SIGINT and SIGTERM end it with 130 and 143, without a traceback or a half-written file. A closed pipe, as in
     `clip-zoo verify ... | head -1`, changes no exit code. Unless `arguments` are given, the command runs in a process
     of its own on Linux; if a library crashes it, the exit code is 3, after one line.
 

@@ -183,8 +183,8 @@ def _replaced(texts: Mapping[str, str], *, is_shared: bool) -> tuple[str, ...]:
 
     Args:
         texts: the new files.
-        is_shared: True if the files also describe weights in another format that stay. A new tokenizer replaces all
-            files of the earlier one nevertheless.
+        is_shared: True if the files also describe weights in another format that stay. Even then, a new tokenizer
+            replaces all files of the earlier one.
     """
     if not is_shared:
         return ALL_FILES

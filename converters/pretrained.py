@@ -128,7 +128,7 @@ def find_checkpoint(
         tensors: weights to use instead of the source's.
         strict: raise an error for missing or unexpected tensors; None for True unless `output_loading_info` asks for
             their names.
-        may_lack: accept missing tensors nevertheless, because the caller initializes them by `init_weights`.
+        may_lack: accept missing tensors even if `strict`, because the caller initializes them by `init_weights`.
         ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
         output_loading_info: True if the caller gets the report.
         variant: as in `model.<variant>.safetensors`.
@@ -147,8 +147,7 @@ def find_checkpoint(
     if source is None and (tensors is None or config is None):
         raise ValueError(
             "pretrained_model_name_or_path=None needs both config and state_dict; otherwise give a folder, file or "
-            "hub id to "
-            "load from"
+            "hub id to load from"
         )
     is_derived = build is not None and model_class.is_derived()
     watched = None if source is None else WatchedFiles(source, hub.get("subfolder"))
@@ -163,7 +162,7 @@ def find_checkpoint(
             source, variant=variant, use_safetensors=use_safetensors, as_named=is_derived, **hub
         )
         config.name_or_path = os.fspath(source)
-        assert watched is not None  # noqa: S101  likewise
+        assert watched is not None  # noqa: S101  as above
         watched.check(checkpoint.files)
     options: dict[str, Any] = {
         "strict": not output_loading_info if strict is None else strict,

@@ -80,7 +80,7 @@ def save_weights(
         texts: the content of files that belong to the weights, such as config.json, by name, which may start with a
             subfolder; saved in the same step.
         replaces: names of further files that are deleted in that step unless `texts` has them; see `pattern_of`.
-        before_switch: called when all is written and nothing was changed; an error that it raises keeps it so.
+        before_switch: called when all is written and before anything is replaced; if it raises an error, nothing is.
 
     Returns:
         The names of the weight files, the index last.

@@ -231,7 +231,7 @@ def _short_names(paths: list[str]) -> list[str]:
     """Return the paths relative to the innermost folder that contains them all."""
     folder = Path(os.path.commonpath([Path(path).parent for path in paths]))
     names = [str(Path(path).relative_to(folder)) for path in paths]
-    return [printable(os.fsencode(name).decode(errors="replace"), _LONGEST) for name in names]  # may be no valid text
+    return [printable(os.fsencode(name).decode(errors="replace"), _LONGEST) for name in names]  # may not be valid text
 
 
 def _is_right(answer: Answer) -> bool:

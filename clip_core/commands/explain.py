@@ -49,14 +49,14 @@ def explain(
         Image files, folders (searched recursively) and globs, and texts. A word is a text unless it is an
         existing file or ends like an image file.
     texts
-        More texts, of any form.
+        More texts, even if they look like paths of images.
     method
         chefer (Chefer et al. 2021) or legrad (Bousselham et al. 2024).
     start_layer
         The first layer of the vision tower that the method reads; negative numbers count from the end. By default -1
         for chefer and -2 for legrad. For models of few layers, 0 is better.
     start_layer_text
-        Likewise for the text tower.
+        The same for the text tower.
     model
         A local folder or a hub id.
     backend
@@ -182,7 +182,7 @@ def _names_images(word: str, suffixes: set[str]) -> bool:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # longer than a file's name may be
+    except OSError:  # too long for the name of a file
         return False
 
 

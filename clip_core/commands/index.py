@@ -40,8 +40,8 @@ def index(
     Parameters
     ----------
     folders
-        Folders (searched recursively), image files and globs. Of an index that exists, only new and changed files are
-        encoded, and files deleted from these folders are removed.
+        Folders (searched recursively), image files and globs. If the index exists, only new and changed files are
+        encoded, and files deleted from these folders are removed from it.
     out
         The folder of the index.
     dataset

@@ -56,9 +56,9 @@ def search(
     probabilities
         Also show each hit's probability among the hits.
     exact
-        Compare all images, also in a large index.
+        Compare all images, even in a large index.
     model
-        The model, a local folder or a hub id; by default that of the index, and no other is accepted.
+        A local folder or a hub id; it has to be the model of the index, which is the default.
     backend
         The framework that runs the model; by default the first choice of those installed.
     device

@@ -66,18 +66,18 @@ def serve(
     dtype
         The dtype of the weights: float32, float16, bfloat16 or auto; by default float32.
     host
-        The address to listen on; 0.0.0.0 for all of this machine, which should have a key.
+        The address to listen on; 0.0.0.0 for all addresses of this machine, which calls for a key.
     port
         The port to listen on; 0 for any free one.
     api_key
-        A key that callers must send; better given by the environment variable CLIP_ZOO_API_KEY, because other users
-        of the machine can read a command line.
+        A key that callers must send. It is safer in the environment variable CLIP_ZOO_API_KEY, because other users of
+        the machine can read the command line.
     batch_size
-        Images of different requests to run together; of texts, 8 times as many.
+        Images of different requests to run together; for texts, 8 times as many.
     max_wait
         Milliseconds that an input waits for others while the model is idle.
     max_queue
-        Inputs in progress; beyond them requests are answered with 429.
+        Inputs in progress at a time; further requests get status 429.
     max_inputs
         Texts, labels and images in one request, and hits of a search.
     max_explanations
@@ -169,7 +169,7 @@ def _model_of(index: Path) -> str | None:
 
 
 def _own_names(host: str) -> tuple[str, ...]:
-    """Return the names of this machine if only it can reach the server; otherwise none, as names are not known."""
+    """Return the names of this machine if only it can reach the server; otherwise none, as its names are unknown."""
     names = ("localhost", "127.0.0.1", "::1")
     try:
         is_local = host == "localhost" or ipaddress.ip_address(host).is_loopback

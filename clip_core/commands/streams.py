@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 NOT_WRITTEN = 2  # the exit code when standard output could not be written
 
 
-# Characters that a terminal obeys, or that turn a line around, and halves of surrogate pairs, which no encoding has.
-# Kept are the colours of rich, and the cursor's moves up by tqdm.
+# Characters that a terminal would obey or that reverse a line, and lone surrogates, which cannot be encoded. The
+# colours of rich and the cursor movements of tqdm are kept.
 _OBEYED = re.compile(
     r"(\x1b\[[0-9;]*m|\x1b\[A)"
     "|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"

@@ -60,10 +60,10 @@ def check_stamp(path: Path, before: Stamp | None, file: int | Path) -> None:
 
 
 class WatchedFiles:
-    """The files of a folder, as they are before they are read. Nothing is watched in a source that is not on this disk.
+    """The files of a folder, as they are before they are read. A source on the hub is not watched.
 
     Args:
-        source: a folder, or a file, which stands for its folder.
+        source: a folder, or a file in the folder to watch.
         subfolder: the subfolder to watch instead.
     """
 

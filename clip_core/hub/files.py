@@ -40,7 +40,7 @@ def telling_of_a_full_disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # h5py states the number in its message only, and numpy states none.
+        # h5py gives the number only in its message, and numpy gives none.
         found = re.search(r"errno = (\d+)", str(error))
         is_cut = re.fullmatch(r"\d+ requested and \d+ written", str(error)) is not None
         number = error.errno or (int(found[1]) if found else errno.ENOSPC if is_cut else 0)
@@ -109,7 +109,7 @@ def pattern_of(names: Iterable[str]) -> re.Pattern[str]:
     """Return a pattern for `staged` that matches some names.
 
     Args:
-        names: names of files, and of subfolders with a slash at the end, which stand for all files in them.
+        names: names of files; a subfolder's name with a slash at the end matches all files in it.
     """
     return re.compile("|".join(re.escape(name) + (".*" if name.endswith("/") else "") for name in names))
 
@@ -222,7 +222,7 @@ def read_lines(path: str | os.PathLike[str], kind: str) -> list[str]:
     """Return the lines of a text file in UTF-8, gzipped if its name ends in .gz.
 
     Args:
-        path: the file; what it has beyond `LARGEST_JSON` bytes is left out if it is gzipped.
+        path: the file. A gzipped one is read up to `LARGEST_JSON` bytes of text.
         kind: the usual name of such a file, for messages.
 
     Raises:

@@ -33,7 +33,7 @@ def owned(folder: Path, task: str) -> Iterator[None]:
     """Own a folder. Nothing is locked on Windows and on file systems without locks.
 
     Args:
-        folder: the folder. If it does not exist, the file of its owner lies beside its future place.
+        folder: the folder. If it does not exist, the owner's file is created in its parent.
         task: the task, such as "a conversion", for the message that another process prints.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Waiting as a hub asks that limits its requests, by status 429 and the header Retry-After. Internal."""
+"""Waiting for a hub that limits requests, by status 429 and the header Retry-After. Internal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TOO_MANY_REQUESTS = 429
-_LONGEST_WAIT = 60  # seconds in all; whoever waits longer should know
+_LONGEST_WAIT = 60  # seconds in all; a user should hear of a longer wait
 
 _log = logging.getLogger(__name__)  # warnings go to stderr unless the program configures it
 
@@ -82,7 +82,7 @@ def asked_wait(error: BaseException | None) -> int | None:
 
 
 def response_of(error: BaseException | None) -> Any:
-    """Return the answer of the hub that an error is about, or one of its causes; None if there is none.
+    """Return the hub's answer that an error, or one of its causes, is about; None if there is none.
 
     Args:
         error: the error.

@@ -22,7 +22,7 @@ def shortened(value: object) -> str:
 def printable(value: object, most: int = LONGEST_REASON) -> str:
     """Return a text from a file as messages print it: on one line, cut, with control characters escaped.
 
-    A terminal would obey control characters; format characters can turn the rest of a line around.
+    A terminal would obey control characters; format characters can reverse the rest of a line.
 
     Args:
         value: the text, path or error.

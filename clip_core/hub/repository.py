@@ -194,7 +194,7 @@ def _errors_in_one_line(repo_id: str, options: HubOptions) -> Iterator[None]:
         raise FileNotFoundError(
             f"{repo_id!r} cannot be downloaded again, as force_download=True requests: {_why_not_asked(error, options)}"
         ) from error
-    except RecursionError as error:  # huggingface_hub follows each by a call of itself
+    except RecursionError as error:  # huggingface_hub follows redirects by recursion
         raise FileNotFoundError(
             f"{repo_id!r} could not be downloaded: the hub redirects in circles; check the network's proxy"
         ) from error

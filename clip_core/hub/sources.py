@@ -171,8 +171,8 @@ def _check_inside(path: Path, folder: Path) -> None:
     is_blob = real.parent.name == "blobs" and real.parent.parent.name.startswith("models--")
     if not real.is_relative_to(inside) and not is_blob:
         raise ValueError(
-            f"{printable(path)} is a link to {printable(real)}, out of its folder; copy it, or give the folder or "
-            "the file that it leads to"
+            f"{printable(path)} is a link to {printable(real)}, outside its folder; copy that file, or give it or "
+            "its folder directly"
         )
 
 

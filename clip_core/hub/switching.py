@@ -138,7 +138,7 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
         made = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=parent))
         descriptor = _try_lock(made)
         if descriptor is not None and made.is_dir():
-            break  # otherwise, another process took it for one left behind
+            break  # otherwise, another process mistook it for one left behind
     try:
         yield made
     finally:

@@ -35,7 +35,7 @@ def train_new_from_iterator(
             merge, and larger if the characters of all bytes do not fit.
         length: the number of texts, for the progress bar.
         new_special_tokens: further special tokens, which become additional ones.
-        special_tokens_map: present special tokens -> their new texts.
+        special_tokens_map: the tokenizer's special tokens -> their new texts.
         **kwargs: other keywords of `tokenizers.trainers.BpeTrainer`, such as `min_frequency` or `show_progress`.
 
     Raises:
@@ -45,7 +45,7 @@ def train_new_from_iterator(
     renamed, new = dict(special_tokens_map or {}), list(new_special_tokens or ())
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     model, added = content["model"], content.pop("added_tokens")
-    content["post_processor"] = None  # contains ids; the new tokenizer makes its own
+    content["post_processor"] = None  # it contains the old ids; the new tokenizer makes its own
     model |= {"vocab": {}, "merges": [], "unk_token": renamed.get(model["unk_token"], model["unk_token"])}
 
     def as_special(token: str | AddedToken) -> str | AddedToken:

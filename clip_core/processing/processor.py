@@ -151,7 +151,7 @@ class CLIPProcessor(ProcessorHandles, Pushable, Readable):
             text: see `CLIPTokenizer.__call__`. Also recognized as the first positional argument, as in older releases
                 of transformers.
             videos: not used, as in transformers; a warning says so.
-            audio: likewise.
+            audio: not used either.
             **kwargs: keywords of both, flat or grouped in `images_kwargs`, `text_kwargs` and, for both,
                 `common_kwargs`. A warning names unknown ones.
 
@@ -210,8 +210,8 @@ class CLIPProcessor(ProcessorHandles, Pushable, Readable):
         Returns:
             The path of the `processor_config.json`, if there is one, in a list.
         """
-        # If both files exist, transformers reads the image processor from its own. Files of an earlier tokenizer would
-        # describe another one, such as the tokenizer.json of a fast one.
+        # If both files exist, transformers reads the image processor from its own. Files left from an earlier
+        # tokenizer, such as a fast one's tokenizer.json, would describe that one.
         replaced = (PROCESSOR_NAME if legacy_serialization else PREPROCESSOR_NAME, *TOKENIZER_FILES)
         with staged(save_directory, replaces=pattern_of(replaced)) as staging:
             # Each part's file names the class that combines them; transformers' AutoProcessor looks it up.

@@ -57,7 +57,7 @@ def fit_derived(
         parameters: the parameters of the model.
         model_class: the subclass, with its `base_model_prefix` and `_keys_to_ignore_on_load_...`.
         strict: raise an error for a checkpoint that lacks parameters of CLIP.
-        may_lack: accept such a checkpoint nevertheless, because the caller initializes them.
+        may_lack: accept such a checkpoint even if `strict`, because the caller initializes them.
         ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
 
     Returns:

@@ -99,7 +99,7 @@ def check_fit(
         config: the model's configuration. `projection_dim` comes from the weight if no file states it.
         class_name: the model class.
         strict: False initializes missing parameters and ignores unexpected tensors.
-        may_lack: accept missing parameters nevertheless, because the caller initializes them.
+        may_lack: accept missing parameters even if `strict`, because the caller initializes them.
         ignore_mismatched_sizes: initialize parameters whose shape in the checkpoint differs.
         new_head: initialize a classifier that the checkpoint lacks.
         advice: the end of the error message.

@@ -56,7 +56,7 @@ class Inputs:
 
     Attributes:
         image_processor: makes `pixel_values` from the images; None if there are none, or they are drawn at random.
-        tokenizer: makes `input_ids` and `attention_mask` from the texts; None likewise.
+        tokenizer: makes `input_ids` and `attention_mask` from the texts; None in the same cases.
         max_length: the maximum length of a text in tokens.
         drawn: the arguments that are drawn at random.
         origin: the checkpoint whose processor makes each argument, or DRAWN.

@@ -159,7 +159,7 @@ class Explainer:
             start_layer: the first layer of the vision tower that the method reads; negative numbers count from the
                 end. By default -1 for `chefer` and -2 for `legrad`, as the authors choose for twelve layers and more;
                 0, all layers, is better for models of few layers.
-            start_layer_text: likewise for the text tower.
+            start_layer_text: the same for the text tower.
 
         Returns:
             The image as the model sees it, and an explanation for each text.

@@ -29,7 +29,7 @@ class LogitGradients(NamedTuple):
 
     Attributes:
         image: the layers of the vision tower, from the first one that was differentiated.
-        text: the layers of the text tower, likewise.
+        text: the same for the layers of the text tower.
     """
 
     image: list[LayerAttention]
@@ -60,7 +60,7 @@ class ExplainableEncoder(Encoder, Protocol):
             input_ids: `(texts, seq)`.
             attention_mask: `(texts, seq)`, 1 for tokens, 0 for padding.
             first_image_layer: the first layer of the vision tower to differentiate by, counted from 0.
-            first_text_layer: likewise for the text tower.
+            first_text_layer: the same for the text tower.
 
         Returns:
             The attention of each layer of both towers from these on, and the gradients by it.

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from clip_core.tasks.zero_shot import ZeroShotClassifier
 
 _LABELS = 5  # in an answer, by default
-_HITS = 10  # likewise
+_HITS = 10  # in an answer, by default
 _HASH = re.compile("[0-9a-f]{64}")
 _PAGE = {"": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
 _HEADERS = {
