@@ -21,8 +21,11 @@ def from_numpy(array: np.ndarray) -> Any:
     Args:
         array: any shape, and any dtype of torch, including bfloat16.
     """
+    import torch
+
     # torch cannot use read-only memory, such as TensorFlow's
-    return to_torch(np.require(array, requirements=["C", "W"]))
+    array = np.require(array, requirements=["C", "W"])
+    return to_torch(array) if array.dtype.name in _CARRIERS else torch.from_numpy(array)
 
 
 def to_torch(array: np.ndarray) -> Any:

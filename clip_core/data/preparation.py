@@ -17,7 +17,7 @@ from clip_core.hub.printing import reason_of
 from clip_core.images.depth import is_deep, warn_of_clipping
 from clip_core.images.inputs import decode_image, load_image
 from clip_core.images.transforms import infer_channel_format, to_channels_last
-from clip_core.tokenization.rows import NO_MAX_LENGTH
+from clip_core.tokenization.vocabulary import NO_MAX_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

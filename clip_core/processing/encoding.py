@@ -56,7 +56,8 @@ class BatchEncoding(BatchFeature):
     ) -> None:
         self._encodings = None if encoding is None else list(encoding)
         self._n_sequences = self._encodings[0].n_sequences if self._encodings and n_sequences is None else n_sequences
-        super().__init__(data, tensor_type)
+        self.data = dict(data or {})
+        self.convert_to_tensors(tensor_type)
 
     def __getitem__(self, key: str | int | slice) -> Any:
         if isinstance(key, str):
@@ -81,8 +82,9 @@ class BatchEncoding(BatchFeature):
         """
         if tensor_type is None:
             return self
-        tensor_type = check_tensor_type(tensor_type)
-        framework = NUMPY if tensor_type == NUMPY.name else by_name()[tensor_type]
+        framework = NUMPY if tensor_type == NUMPY.name else by_name().get(tensor_type)
+        if framework is None:  # an enum, or an unknown name
+            framework = by_name()[check_tensor_type(tensor_type)]
         are_ids = True
         for name, value in self.data.items():
             try:
@@ -97,7 +99,7 @@ class BatchEncoding(BatchFeature):
             else:
                 are_ids = False
             self.data[name] = array
-        return self if are_ids else super().convert_to_tensors(tensor_type)
+        return self if are_ids else super().convert_to_tensors(framework.name)
 
     @property
     def encodings(self) -> list[Any] | None:
@@ -287,9 +289,12 @@ def _check_texts(pairs: list[Pair], *, is_batch: bool, words: bool, allow_surrog
                     where = f"the second text of {where}" if which else where
                     wanted = "a list of str (is_split_into_words=True)" if words else "a str"
                     raise TypeError(f"{where} is {shown(word)}, not {wanted}")
-                if not word.isascii():
-                    unusual.append(word)
-    if unusual and not allow_surrogates:
+                unusual.append(word)
+    if not unusual:
+        return
+    try:
+        "".join(unusual).encode("utf-8", "surrogatepass" if allow_surrogates else "strict")
+    except UnicodeEncodeError:
         check_surrogates(*unusual)
 
 

@@ -89,11 +89,6 @@ def prepare_for_model(
     return BatchEncoding(columns if prepend_batch_axis else first_row(columns), tensor_type=asked.return_tensors)
 
 
-def create_token_type_ids_from_sequences(tokenizer: Any, token_ids_0: list[int], token_ids_1: Any = None) -> list[int]:
-    """Return the token types, all 0. Takes the arguments of `build_inputs_with_special_tokens`."""
-    return [0] * len(tokenizer.build_inputs_with_special_tokens(token_ids_0, token_ids_1))
-
-
 def num_special_tokens_to_add(tokenizer: Any, pair: bool = False) -> int:
     """Return the number of special tokens around a text.
 

@@ -1,4 +1,4 @@
-"""Ids to tokens and texts, and positions of special tokens. Each function is a method of `CLIPTokenizerBase`."""
+"""Ids to tokens and texts, as methods of `CLIPTokenizerBase`, and positions of special tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clip_core.processing.batch import to_lists
 from clip_core.tokenization.vocabulary import END_OF_WORD, to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 # English as decoded, with spaces -> the usual spelling.
 _ENGLISH = {" .": ".", " ?": "?", " !": "!", " ,": ",", " ' ": "'"}
@@ -37,8 +37,8 @@ def convert_ids_to_tokens(tokenizer: Any, ids: int | Iterable[int], skip_special
     table, token_of = tokenizer.table, tokenizer._convert_id_to_token  # noqa: SLF001  a subclass may override it
     if isinstance(ids, int):
         return table.added[ids].content if ids in table.added else token_of(ids)
-    ids = _as_list(ids)
-    kept = zip(ids, _special_places(table, ids) if skip_special_tokens else repeat(False), strict=False)
+    ids = as_list(ids)
+    kept = zip(ids, special_places(table, ids) if skip_special_tokens else repeat(False), strict=False)
     return [table.added[one].content if one in table.added else token_of(one) for one, skip in kept if not skip]
 
 
@@ -71,7 +71,7 @@ def decode(
     Raises:
         ValueError: an id is negative.
     """
-    tokens = tokenizer.convert_ids_to_tokens(_as_list(token_ids), skip_special_tokens)
+    tokens = tokenizer.convert_ids_to_tokens(as_list(token_ids), skip_special_tokens)
     tokens = [token for token in tokens if token is not None]
     write = tokenizer.convert_tokens_to_string
     text: str = write(tokens)
@@ -100,28 +100,8 @@ def clean_up_tokenization(out_string: str) -> str:
     return out_string
 
 
-def get_special_tokens_mask(
-    tokenizer: Any,
-    token_ids_0: Sequence[int],
-    token_ids_1: Sequence[int] | None = None,
-    already_has_special_tokens: bool = False,
-) -> list[int]:
-    """Return 1 where `build_inputs_with_special_tokens` puts a special token, and 0 elsewhere.
-
-    With `already_has_special_tokens`, mark those in `token_ids_0`. Takes the arguments of
-    `build_inputs_with_special_tokens`.
-
-    Raises:
-        ValueError: a second text is given although the ids have special tokens.
-    """
-    if already_has_special_tokens:
-        if token_ids_1 is not None:
-            raise ValueError("with already_has_special_tokens=True, token_ids_0 contains both texts; omit token_ids_1")
-        return [int(special) for special in _special_places(tokenizer.table, _as_list(token_ids_0))]
-    return [1, *[0] * len(token_ids_0), 1, *([] if token_ids_1 is None else [1, *[0] * len(token_ids_1), 1])]
-
-
-def _special_places(table: Any, ids: list[int]) -> list[bool]:
+def special_places(table: Any, ids: list[int]) -> list[bool]:
+    """Return True for each id of a row that is a special token."""
     special = {token_id for token_id, token in table.added.items() if token.special}
     special |= {table.ids[token] for token in table.special_tokens()}
     pad = table.named.get("pad_token")
@@ -136,7 +116,8 @@ def _special_places(table: Any, ids: list[int]) -> list[bool]:
     return [places[place] or place < text_start or place >= text_end for place in range(len(ids))]
 
 
-def _as_list(ids: Any) -> list[int]:
+def as_list(ids: Any) -> list[int]:
+    """Return one or several ids as a list, after checking them."""
     ids = to_lists(ids)
     if isinstance(ids, str):
         raise TypeError(f"token ids must be a list of int, not the text {ids[:40]!r}")

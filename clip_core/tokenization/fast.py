@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 import clip_core.processing.forks  # noqa: F401  children of a fork encode in one thread
 from clip_core.processing.learning import train_new_from_iterator
-from clip_core.tokenization.rows import ends
+from clip_core.tokenization.rows import join
 from clip_core.tokenization.text import CLEANING, TextReader, splitter
 from clip_core.tokenization.tokenizer import CLIPTokenizerBase
 from clip_core.tokenization.vocabulary import END_OF_WORD, TOKENIZER_FILE, WORD_PATTERN, WORDS_AND_SIGNS, to_symbols
@@ -88,12 +88,11 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
     def _encode_word(self, word: str) -> list[int]:
         return [token.id for token in self.backend_tokenizer.model.tokenize(to_symbols(word))]
 
-    def _columns(self, pairs: Sequence[Pair], asked: CallOptions) -> tuple[dict[str, Any], list[Any] | None]:
-        if self.clean == "openai":
-            return super()._columns(pairs, asked)
+    def _library_columns(self, pairs: Sequence[Pair], asked: CallOptions) -> tuple[dict[str, Any], list[Any]]:
+        """Return the columns of pairs of texts and the library's encodings."""
         engine = self.backend_tokenizer
         if asked.add_special_tokens and engine.post_processor is None:
-            ends(self.table)  # raises an error
+            join(self.table, [])  # raises an error
         if engine.encode_special_tokens != asked.split_special_tokens:
             engine.encode_special_tokens = asked.split_special_tokens
         inputs = [first if second is None else (first, second) for first, second in pairs]

@@ -28,16 +28,8 @@ if TYPE_CHECKING:
 CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
-ALL_FILES = (
-    CONFIG_FILE,
-    SPECIAL_TOKENS_FILE,
-    ADDED_TOKENS_FILE,
-    VOCAB_FILE,
-    MERGES_FILE,
-    TOKENIZER_FILE,
-    CHAT_FILE,
-    f"{CHAT_FOLDER}/",
-)
+ALL_FILES: tuple[str, ...] = (CONFIG_FILE, SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE, VOCAB_FILE, MERGES_FILE)
+ALL_FILES += (TOKENIZER_FILE, CHAT_FILE, f"{CHAT_FOLDER}/")
 
 # Entries of a tokenizer_config.json that describe its file or program, not the tokenizer.
 _NOT_ARGUMENTS = {"auto_map", "name_or_path", "slow_tokenizer_class", "tokenizer_class", "use_fast"}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat, starmap
+from math import inf
 from operator import mul
 from typing import TYPE_CHECKING, Any, Literal
 
 from clip_core.configuration.arguments import check_integers
+from clip_core.tokenization.decoding import as_list, special_places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Sized
@@ -24,10 +26,7 @@ _TRUNCATION |= {name: name for name in ("longest_first", "only_first", "only_sec
 _VALUES: dict[str, Any] = {"padding": tuple(_PADDING), "truncation": tuple(_TRUNCATION), "clean": ("hf", "openai")}
 _VALUES |= dict.fromkeys(("padding_side", "truncation_side"), ("right", "left"))
 
-NO_MAX_LENGTH = int(1e30)  # as in transformers, where any number above 1e20 counts as no maximum length
-
-# Columns -> the methods that make them. A subclass may override these.
-_MAKERS = {"token_type_ids": "create_token_type_ids_from_sequences", "special_tokens_mask": "get_special_tokens_mask"}
+_UNSET, _PLAIN = (None, 0, None), {int, type(None)}  # the usual lengths of a call, and their usual types
 
 
 def check_values(owner: Any, *names: str) -> None:
@@ -72,8 +71,10 @@ class CallOptions:
         except TypeError:
             unknown, has = min(given.keys() - cls.__dataclass_fields__), ", ".join(cls.__dataclass_fields__)
             raise TypeError(f"{type(tokenizer).__name__}.{method}() has no keyword {unknown!r}; it has {has}") from None
-        if asked.stride or asked.max_length is not None or asked.pad_to_multiple_of is not None:
-            asked._check_lengths()
+        lengths = asked.max_length, asked.stride, asked.pad_to_multiple_of
+        if lengths != _UNSET and not ({*map(type, lengths)} <= _PLAIN and min(filter(None, lengths), default=0) >= 0):
+            names = "max_length", "stride", "pad_to_multiple_of"
+            check_integers(optional=True, most=inf, **dict(zip(names, zip(lengths, repeat(0)), strict=True)))
         asked.padding_side = asked.padding_side or tokenizer.padding_side
         if asked.split_special_tokens is None:
             asked.split_special_tokens = tokenizer.split_special_tokens
@@ -103,13 +104,6 @@ class CallOptions:
         columns |= {"offset_mapping": asked.return_offsets_mapping, "length": asked.return_length}
         asked.columns = (*filter(columns.get, columns),)
         return asked
-
-    def _check_lengths(self) -> None:
-        for name in ("max_length", "stride", "pad_to_multiple_of"):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 0):  # other than a plain length
-                argument: Any = {name: (value, 0)}
-                check_integers(most=float("inf"), **argument)
 
     def target(self, rows: Sequence[Any]) -> int:
         """Return the length to pad rows to. Longer rows are not changed."""
@@ -168,15 +162,6 @@ class CallOptions:
         return found
 
 
-def ends(table: Any) -> tuple[int, int]:
-    """Return the ids of `bos_token` and `eos_token`; raise a ValueError if either is None."""
-    bos, eos = table.named["bos_token"], table.named["eos_token"]
-    if bos is None or eos is None:
-        hint = "set both, or pass add_special_tokens=False"
-        raise ValueError(f"bos_token={bos!r} and eos_token={eos!r} cannot start and end a text; {hint}")
-    return table.ids[bos], table.ids[eos]
-
-
 def build_inputs_with_special_tokens(tokenizer: Any, token_ids_0: list[int], token_ids_1: Any = None) -> list[int]:
     """Return the ids of a text between bos_token and eos_token, or of a pair as `bos A eos eos B eos`.
 
@@ -188,41 +173,86 @@ def build_inputs_with_special_tokens(tokenizer: Any, token_ids_0: list[int], tok
         ValueError: bos_token or eos_token is None.
     """
     texts = [token_ids_0] if token_ids_1 is None else [token_ids_0, token_ids_1]
-    return _joined(ends(tokenizer.table), [texts])[0]
+    return join(tokenizer.table, [texts])[0]
 
 
-def _joined(special: tuple[int, ...], rows: list[list[list[int]]]) -> list[list[int]]:
-    bos, eos, joined = special[:1], special[1:], list[list[int]]()
+def join(table: Any, rows: list[list[list[int]]]) -> list[list[int]]:
+    """Return `build_inputs_with_special_tokens` for many rows; without a table, they get no special tokens."""
+    bos, eos, joined = [], [], list[list[int]]()
+    if table is not None:
+        start, end = table.named["bos_token"], table.named["eos_token"]
+        if start is None or end is None:
+            hint = "set both, or pass add_special_tokens=False"
+            raise ValueError(f"bos_token={start!r} and eos_token={end!r} cannot start and end a text; {hint}")
+        bos, eos = [table.ids[start]], [table.ids[end]]
     for first, *second in rows:
         row = [*bos, *first, *eos]
         joined.append([*row, *eos, *second[0], *eos] if second else row)
     return joined
 
 
+def create_token_type_ids_from_sequences(tokenizer: Any, token_ids_0: list[int], token_ids_1: Any = None) -> list[int]:
+    """Return the token types, all 0. Takes the arguments of `build_inputs_with_special_tokens`."""
+    return [0] * len(tokenizer.build_inputs_with_special_tokens(token_ids_0, token_ids_1))
+
+
+def get_special_tokens_mask(
+    tokenizer: Any, token_ids_0: Any, token_ids_1: Any = None, already_has_special_tokens: bool = False
+) -> list[int]:
+    """Return 1 where `build_inputs_with_special_tokens` puts a special token, and 0 elsewhere.
+
+    With `already_has_special_tokens`, mark those in `token_ids_0`. Takes the arguments of
+    `build_inputs_with_special_tokens`.
+
+    Raises:
+        ValueError: a second text is given although the ids have special tokens.
+    """
+    if not already_has_special_tokens:
+        return _special_masks([[token_ids_0] if token_ids_1 is None else [token_ids_0, token_ids_1]])[0]
+    if token_ids_1 is not None:
+        raise ValueError("with already_has_special_tokens=True, token_ids_0 contains both texts; omit token_ids_1")
+    return [*map(int, special_places(tokenizer.table, as_list(token_ids_0)))]
+
+
+def _special_masks(rows: list[Any]) -> list[list[int]]:
+    masks = list[list[int]]()
+    for first, *second in rows:
+        mask = [1, *[0] * len(first), 1]
+        masks.append([*mask, 1, *[0] * len(second[0]), 1] if second else mask)
+    return masks
+
+
+# Columns -> the methods that make them. A subclass may override these.
+_MAKERS = {"token_type_ids": create_token_type_ids_from_sequences, "special_tokens_mask": get_special_tokens_mask}
+
+
 def make_columns(tokenizer: Any, texts: list[list[list[int]]], asked: CallOptions) -> dict[str, Any]:
     """Return the columns of rows; each row is given as the ids of one or two texts, which are truncated in place."""
     if asked.return_overflowing_tokens and asked.truncation == "longest_first" and max(map(len, texts)) > 1:
         raise ValueError("for pairs, overflowing tokens need truncation='only_first' or 'only_second'")
-    build = tokenizer.build_inputs_with_special_tokens
-    join: Any = partial(_joined, ())
-    special = {1: 0, 2: 0}
-    if asked.add_special_tokens and getattr(build, "__func__", None) is build_inputs_with_special_tokens:
-        join, special = partial(_joined, ends(tokenizer.table)), {1: 2, 2: 4}
-    elif asked.add_special_tokens:  # a subclass overrides it
-        join, special = partial(starmap, build), {count: len(build(*[[]] * count)) for count in {*map(len, texts)}}
-    kept = {} if asked.truncation is None else asked.kept(texts, special)
+    build, limit = tokenizer.build_inputs_with_special_tokens, asked.max_length
     columns: dict[str, Any] = {}
     if asked.return_overflowing_tokens:
-        limit = asked.max_length
-        excess = [0 if limit is None else sum(map(len, row)) + special[len(row)] - limit for row in texts]
+        columns = {"overflowing_tokens": [], "num_truncated_tokens": []}
+    joined: Any = partial(join, tokenizer.table if asked.add_special_tokens else None)
+    special = {1: 2, 2: 4} if asked.add_special_tokens else {1: 0, 2: 0}
+    if asked.add_special_tokens and getattr(build, "__func__", None) is not build_inputs_with_special_tokens:
+        joined, special = partial(starmap, build), {count: len(build(*[[]] * count)) for count in {*map(len, texts)}}
+    kept = {} if asked.truncation is None else asked.kept(texts, special)
+    for row in texts if columns else ():
+        excess = 0 if limit is None else sum(map(len, row)) + special[len(row)] - limit
+        columns["num_truncated_tokens"].append(excess)
     cut_off = _cut(texts, kept, asked.stride, tokenizer.truncation_side) if kept else {}
-    if asked.return_overflowing_tokens:
-        columns["overflowing_tokens"] = [cut_off.get(place, []) for place in range(len(texts))]
-        columns["num_truncated_tokens"] = excess
-    columns["input_ids"] = ids = [*join(texts)]
+    if columns:
+        columns["overflowing_tokens"] = [*map(list, map(cut_off.get, range(len(texts)), repeat(())))]
+    columns["input_ids"] = ids = [*joined(texts)]
     for name in asked.columns:
-        if asked.add_special_tokens and name in _MAKERS:
-            columns[name] = [*starmap(getattr(tokenizer, _MAKERS[name]), texts)]
+        maker = _MAKERS.get(name) if asked.add_special_tokens else None
+        method = maker and getattr(tokenizer, maker.__name__)
+        if method is not None and getattr(method, "__func__", None) is not maker:
+            columns[name] = [*starmap(method, texts)]
+        elif maker is get_special_tokens_mask:
+            columns[name] = _special_masks(texts)
         else:
             columns[name] = [*map(mul, repeat([int(name == "attention_mask")]), map(len, ids))]
     asked.pad(tokenizer, columns)

@@ -69,6 +69,7 @@ class CLIPTokenizerBase:
     SPECIAL_TOKENS_ATTRIBUTES: ClassVar[list[str]] = [*specials.NAMES, specials.ADDITIONAL]
     vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": VOCAB_FILE, "merges_file": MERGES_FILE}
     _encode_word: Callable[[str], list[int]]
+    _library_columns: Callable[[Sequence[Pair], CallOptions], tuple[dict[str, Any], list[Any]]]
 
     additional_special_tokens = property(
         lambda self: self.table.additional and [*self.table.additional], specials.set_additional
@@ -96,7 +97,8 @@ class CLIPTokenizerBase:
     prepare_for_model = calls.prepare_for_model
     pad = calls.pad
     build_inputs_with_special_tokens = rows.build_inputs_with_special_tokens
-    create_token_type_ids_from_sequences = calls.create_token_type_ids_from_sequences
+    create_token_type_ids_from_sequences = rows.create_token_type_ids_from_sequences
+    get_special_tokens_mask = rows.get_special_tokens_mask
     num_special_tokens_to_add = calls.num_special_tokens_to_add
     # The maximum number of tokens of a text, or of a pair, beside the special tokens.
     max_len_single_sentence = property(lambda self: self.model_max_length - self.num_special_tokens_to_add())
@@ -110,7 +112,6 @@ class CLIPTokenizerBase:
     convert_ids_to_tokens = decoding.convert_ids_to_tokens
     convert_tokens_to_string = decoding.convert_tokens_to_string
     clean_up_tokenization = staticmethod(decoding.clean_up_tokenization)
-    get_special_tokens_mask = decoding.get_special_tokens_mask
 
     from_pretrained = classmethod(from_pretrained)
     _read = classmethod(files.read)
@@ -223,14 +224,15 @@ class CLIPTokenizerBase:
                 of a surrogate pair.
         """
         asked = CallOptions.settled(self, "__call__", options)
-        if asked.return_offsets_mapping and not (self.is_fast and self.clean == "hf"):
+        uses_library = self.is_fast and self.clean == "hf"
+        if asked.return_offsets_mapping and not uses_library:
             raise NotImplementedError(
                 "return_offsets_mapping needs CLIPTokenizerFast with clean='hf': CLIPTokenizer does not track the "
                 "characters of a text, and OpenAI's steps rewrite it"
             )
         repairs = self.clean == "openai"  # ftfy repairs halves of surrogate pairs
         pairs, is_batch = as_pairs(text, text_pair, words=asked.is_split_into_words, allow_surrogates=repairs)
-        columns, encodings = self._columns(pairs, asked)
+        columns, encodings = self._library_columns(pairs, asked) if uses_library else self._columns(pairs, asked)
         if options.get("max_length") is None and asked.truncation is None:
             longest = max(map(len, columns["input_ids"]))
             if longest > self.model_max_length:
@@ -273,8 +275,8 @@ class CLIPTokenizerBase:
             self.deprecation_warnings[message] = True
             logging.getLogger(__name__).warning(message, *numbers)
 
-    def _columns(self, pairs: Sequence[Pair], asked: CallOptions) -> tuple[dict[str, Any], list[Any] | None]:
-        """Return the columns of pairs of texts and, if the `tokenizers` library computed them, its encodings."""
+    def _columns(self, pairs: Sequence[Pair], asked: CallOptions) -> tuple[dict[str, Any], None]:
+        """Return the columns of pairs of texts, without encodings of the `tokenizers` library."""
         rows: list[list[list[int]]] = []  # the ids of the one or two texts of each row, without special tokens
         pieces: list[Any] = []  # the pieces of each text are followed by its row
         for first, second in pairs:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from clip_core.configuration.arguments import LARGEST, dict_of, list_of, to_int
 from clip_core.hub.files import read_json, read_lines
 from clip_core.hub.printing import shortened
-from clip_core.tokenization.rows import NO_MAX_LENGTH
 
 if TYPE_CHECKING:
     import os
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 END_OF_WORD = "</w>"
 START_OF_TEXT = "<|startoftext|>"
 END_OF_TEXT = "<|endoftext|>"
+
+NO_MAX_LENGTH = int(1e30)  # as in transformers, where any number above 1e20 counts as no maximum length
 
 # In the order of OpenAI's vocabulary, which starts with the bytes that are visible characters themselves.
 _VISIBLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]

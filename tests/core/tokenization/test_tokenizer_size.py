@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -17,10 +18,10 @@ ROOT = Path(clip_core.__file__).parents[1]
 OURS = [ROOT / name for name in ("clip_core", "clip_torch", "clip_tf", "clip_flax")]
 
 
-@pytest.fixture(scope="module", params=[CLIPTokenizer, CLIPTokenizerFast])
+@pytest.fixture(scope="module", params=itertools.product([CLIPTokenizer, CLIPTokenizerFast], ["hf", "openai"]))
 def processor(request, tmp_path_factory):
-    files = write_vocabulary(tmp_path_factory.mktemp("vocabulary"))
-    return CLIPProcessor(CLIPImageProcessor(), request.param(**files, model_max_length=77))
+    (cls, clean), files = request.param, write_vocabulary(tmp_path_factory.mktemp("vocabulary"))
+    return CLIPProcessor(CLIPImageProcessor(), cls(**files, model_max_length=77, clean=clean))
 
 
 def entered(call):
@@ -53,6 +54,7 @@ TEXTS = {
     "long texts": [ONE * 60] * 20,
     "long pairs": [[ONE * 60, ONE]] * 20,
     "not ASCII": ["caf\u00e9"] * 20,
+    "long pairs not ASCII": [["caf\u00e9 " * 60, ONE]] * 20,
 }
 LENGTHS = {
     "as they are": {},
@@ -61,6 +63,7 @@ LENGTHS = {
     "of 16": {"padding": "max_length", "max_length": 16, "truncation": True},
     "of a multiple": {"padding": True, "pad_to_multiple_of": 8},
 }
+COLUMNS = {"return_length": True, "return_special_tokens_mask": True, "return_token_type_ids": True}
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -76,6 +79,18 @@ def test_a_call_enters_few_functions_in_few_files(processor, text, lengths, retu
 @pytest.mark.parametrize("return_tensors", ["pt", "tf", "jax"])
 def test_a_call_for_a_framework_enters_as_few(processor, text, lengths, return_tensors):
     files = entered(lambda: processor(text=TEXTS[text], return_tensors=return_tensors, **LENGTHS[lengths]))
+    assert 10 < len(files) <= 30
+    assert len(set(files)) <= 7
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("overflow", [False, True])
+@pytest.mark.parametrize("return_tensors", ["np", "pt", None])
+def test_a_call_for_every_column_enters_as_few(processor, text, overflow, return_tensors):
+    options = {**LENGTHS["of 16"], **COLUMNS, "return_tensors": return_tensors}
+    if overflow:
+        options |= {"return_overflowing_tokens": True, "truncation": "only_first"}
+    files = entered(lambda: processor(text=TEXTS[text], **options))
     assert 10 < len(files) <= 30
     assert len(set(files)) <= 7
 

@@ -9,8 +9,8 @@ import pytest
 
 from clip_core.tokenization import vocabulary
 from clip_core.tokenization.fast import CLIPTokenizerFast
-from clip_core.tokenization.rows import NO_MAX_LENGTH
 from clip_core.tokenization.vocabulary import (
+    NO_MAX_LENGTH,
     read_text_steps,
     read_vocabulary,
     vocabulary_contents,
