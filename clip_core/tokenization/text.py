@@ -92,7 +92,7 @@ def hf_words_around_signs(pieces: Iterable[Piece]) -> list[Piece]:
 def openai_words(pieces: Iterable[Piece], signs: Mapping[str, int] | None = None) -> list[Piece]:
     """Split texts cleaned by `openai_clean` into words; with `signs`, the two signs are words and become their ids."""
     find = _compiled(f"(?i){WORD_PATTERN if signs is None else WORDS_AND_SIGNS}").findall
-    ids, words = signs or {}, list[Piece]()
+    ids, words = signs or {}, list[Any]()
     for text in pieces:
         words += map(ids.get, found := find(text), found) if isinstance(text, str) else [text]
     return words
