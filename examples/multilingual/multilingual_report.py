@@ -153,8 +153,12 @@ def report(test: Path, models: Mapping[str, str], backend: str | None) -> dict[s
                 )
             results[name] = {}
             for language in languages:
-                texts = embed_texts(classifier, [row.texts[language] for row in rows])
-                results[name][language] = measure(embeds[name], texts.embeds, of_row, texts.places, chosen[language])
+                # Equal as they are written: texts that a model cuts to the same beginning are ties, and count as wrong.
+                texts, text_of_row = np.unique([plain(row.texts[language]) for row in rows], return_inverse=True)
+                found = embed_texts(classifier, texts.tolist())
+                results[name][language] = measure(
+                    embeds[name], found.embeds[found.places], of_row, text_of_row, chosen[language]
+                )
                 progress.update()
     return results
 

@@ -412,6 +412,18 @@ def test_scores_are_those_of_the_librarys_retrieval():
     assert found["first"]["image_to_text"].keys() == {"1", "5", "10", "mrr"}
 
 
+def test_texts_that_a_model_cuts_to_the_same_beginning_count_as_wrong(tmp_path):
+    colours = {"red": (255, 0, 0), "blue": (0, 0, 255)}
+    rows = []
+    for name, colour in colours.items():
+        Image.new("RGB", (64, 64), colour).save(tmp_path / f"{name}.png")
+        rows.append(Row(f"{name}.png", False, {"en": f"a {name} star", "xx": f"{'word ' * 40}{name}"}))
+    parallel_texts.write_rows(tmp_path / "test.jsonl", rows)
+    models = dict.fromkeys(multilingual_report.MODELS, str(TEACHER))
+    found = multilingual_report.report(tmp_path / "test.jsonl", models, "torch")["teacher"]["xx"]["all"]
+    assert (found["image_to_text"]["1"], found["text_to_image"]["1"]) == (0, 0.5)
+
+
 def test_held_out_texts_are_divided_by_their_words():
     texts = ["red fox", "red owl", "blue fox", "owl 2", "Fox: RED"]
     rows = [Row("", place > 1, {"en": text}) for place, text in enumerate(texts)]
@@ -434,7 +446,7 @@ def test_images_with_the_same_pixels_are_one():
     assert images == [red, blue, tall]
 
 
-@pytest.mark.parametrize("kind", ["shapes"])
+@pytest.mark.parametrize("kind", ["shapes", "emoji"])
 def test_the_page_contains_what_was_measured(kind):
     page = (EXAMPLE / "README.md").read_text()
     results = json.loads((EXAMPLE / f"results-{kind}.json").read_text())
