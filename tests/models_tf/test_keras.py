@@ -119,6 +119,18 @@ def test_predict_joins_batches_into_one_output():
     assert_close(output, model(inputs))
 
 
+@pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPTextModel", "CLIPVisionModel"])
+def test_a_functional_model_takes_symbolic_inputs_of_open_shapes(class_name, tmp_path):
+    model, inputs = build(class_name), as_tensors(inputs_for(class_name))
+    specs = {name: spec for name, spec in model.input_signature.items() if name in inputs}
+    symbolic = {name: keras.Input(spec.shape[1:], dtype=spec.dtype, name=name) for name, spec in specs.items()}
+    functional = keras.Model(symbolic, model(symbolic)[0])
+    expected = model(inputs)[0]
+    np.testing.assert_allclose(functional({name: inputs[name] for name in specs}), expected, **FLOAT32)
+    functional.export(tmp_path, verbose=False)
+    assert "serving_default" in tf.saved_model.load(tmp_path).signatures
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_keeps_the_weights_and_the_comparison_in_float32(policy):
     full, mixed = build(), build(dtype=policy)

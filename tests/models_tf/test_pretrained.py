@@ -58,6 +58,20 @@ def test_a_saved_model_is_written_where_transformers_puts_it(tmp_path):
     assert np.allclose(served(pixel_values=pixels)["pooler_output"], model(pixels).pooler_output, **FLOAT32)
 
 
+@pytest.mark.parametrize("class_name", ["CLIPTextModel", "CLIPVisionModel"])
+def test_a_saved_model_stacks_the_states_of_the_layers_that_the_configuration_asks_for(class_name, tmp_path):
+    tower = {"output_hidden_states": True, "output_attentions": True, "num_hidden_layers": 2}
+    model = build(class_name, text=tower, vision=tower, attn_implementation="eager")
+    inputs = inputs_for(class_name)
+    model.save_pretrained(tmp_path, saved_model=True)
+    served = tf.saved_model.load(tmp_path / "saved_model" / "1").signatures["serving_default"]
+    taken = {name: tf.cast(inputs[name], spec.dtype) for name, spec in model.input_signature.items() if name in inputs}
+    found, expected = served(**taken), model(taken)
+    assert found.keys() == expected.keys() == {"last_hidden_state", "pooler_output", "hidden_states", "attentions"}
+    for name in ("hidden_states", "attentions"):
+        np.testing.assert_allclose(found[name], np.stack(expected[name]), **FLOAT32)
+
+
 def test_a_loaded_models_layers_can_be_described_and_made_anew(tmp_path):
     build().save_pretrained(tmp_path)
     layer = clip_tf.CLIPModel.from_pretrained(tmp_path).text_projection
