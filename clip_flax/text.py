@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -132,7 +132,6 @@ class _TextModel(CLIPPreTrainedModel):
     config: CLIPTextConfig
     config_class = CLIPTextConfig
     main_input_name = "input_ids"
-    _no_split_modules: ClassVar[list[str]] = ["CLIPTextEmbeddings", "CLIPEncoderLayer"]
 
     def setup(self, rngs: nnx.Rngs | None) -> None:
         """Create the tower."""

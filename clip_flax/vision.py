@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -132,7 +132,6 @@ class _VisionModel(CLIPPreTrainedModel):
     config: CLIPVisionConfig
     config_class = CLIPVisionConfig
     main_input_name = "pixel_values"
-    _no_split_modules: ClassVar[list[str]] = ["CLIPEncoderLayer"]
 
     def setup(self, rngs: nnx.Rngs | None) -> None:
         """Create the tower."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -158,7 +158,6 @@ class _TextModel(CLIPPreTrainedModel):
     config_class = CLIPTextConfig
     main_input_name = "input_ids"
     main_output_name = "pooler_output"
-    _no_split_modules: ClassVar[list[str]] = ["CLIPTextEmbeddings", "CLIPEncoderLayer"]
 
     def setup(self) -> None:
         """Create the tower."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -141,7 +141,6 @@ class _VisionModel(CLIPPreTrainedModel):
     config_class = CLIPVisionConfig
     main_input_name = "pixel_values"
     main_output_name = "pooler_output"
-    _no_split_modules: ClassVar[list[str]] = ["CLIPEncoderLayer"]
 
     def setup(self) -> None:
         """Create the tower."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -115,7 +115,6 @@ class _VisionModel(CLIPPreTrainedModel):
     config: CLIPVisionConfig
     config_class = CLIPVisionConfig
     main_input_name = "pixel_values"
-    _no_split_modules: ClassVar[list[str]] = ["CLIPEncoderLayer"]
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)

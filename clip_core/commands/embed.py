@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import DTYPE, INTEGER, Dtype, Integer, images_of
+from clip_core.commands.options import DTYPE, INTEGER, SEVERAL, Dtype, Integer, images_of
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub.printing import printable
 
@@ -30,14 +30,14 @@ def embed(
     device: str | None = None,
     dtype: Dtype = None,
     image_column: str | None = None,
-    columns: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    columns: Annotated[list[str] | None, SEVERAL] = None,
     embedding_dtype: Annotated[str, DTYPE] = "float32",
     rows_per_part: Integer = 4096,
     batch_size: Integer = 32,
     num_threads: Annotated[int | None, INTEGER] = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Embed many images into a dataset of Parquet files, or what is missing of it.
+    """Embed many images into a dataset of Parquet files, or complete such a dataset.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def embed(
         A folder of images, Parquet files with a column of images or of their paths, or WebDataset shards: a path, a
         pattern such as "train-{000..099}.tar", or a URL such as s3://bucket/images.
     out
-        The folder of the dataset, or its URL. Parts that are there are not computed again.
+        The folder of the dataset, or its URL. Existing parts are not computed again.
     engine
         The engine that does the work: local, in this process; or ray, on the cluster that RAY_ADDRESS names, or else
         on this machine.

@@ -148,11 +148,17 @@ def _assignment(option: str, options: Options) -> Callable[[re.Match[str]], str]
             value = options.value_of(option) or value
         elif value[0] in "'\"":
             value = value[1:-1]
+            value = next((typed for typed in options.values_of(option) if _is_same_path(typed, value)), value)
         else:
             value = next((typed for typed in options.values_of(option) if _number(typed) == _number(value)), value)
         return f"{option} {value or repr(value)}"
 
     return replaced
+
+
+def _is_same_path(typed: str, value: str) -> bool:
+    """Return True if a message has the absolute form of a path that was typed."""
+    return Path(value).is_absolute() and str(Path(typed).expanduser().absolute()) == value
 
 
 def _number(text: str) -> float | None:
@@ -201,6 +207,10 @@ def _blaming(message: str, typed: list[tuple[str, str]]) -> str:
 
     A value quoted later may be one of the choices listed in the message.
     """
+    for option, value in typed:  # a path that the message has in its absolute form
+        whole = str(Path(value).expanduser().absolute())
+        if value and whole != value and message.startswith((f"{whole}:", f"{whole} ")):
+            return f"{option} {value}{message[len(whole) :]}"
     # Messages show paths without a leading ./.
     typed = typed + [(option, str(Path(value))) for option, value in typed if str(Path(value)) != value and value]
     for _, value in typed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clip_core.configuration.clip import CLIPConfig
+from clip_core.configuration.clip import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from clip_core.configuration.given import own_config
 from clip_core.modeling.embeddings import new_vocab_size, warn_of_legacy_pooling
 from clip_core.modeling.pruning import heads_by_tower
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 
 _TOWERS = ("text_model", "vision_model")
+# Modules that stay on one device, by the configuration of the class that has no others.
+_WHOLE = {CLIPTextConfig: ["CLIPTextEmbeddings", "CLIPEncoderLayer"], CLIPVisionConfig: ["CLIPEncoderLayer"]}
 
 
 class ModelHandles:
@@ -55,6 +57,12 @@ class ModelHandles:
         def _encoders(self) -> Iterable[Any]: ...
         def _vocab_size(self) -> int | None: ...
         def _resize(self, count: int, initializer_factor: float, *, mean_resizing: bool) -> None: ...
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Name the modules of a tower that stay on one device, unless a subclass does."""
+        super().__init_subclass__(**kwargs)
+        if cls.config_class in _WHOLE and cls._no_split_modules is ModelHandles._no_split_modules:
+            cls._no_split_modules = _WHOLE[cls.config_class]
 
     @classmethod
     def is_derived(cls) -> bool:

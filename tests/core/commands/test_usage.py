@@ -30,6 +30,7 @@ CONVERT = ("convert", "a", "b", "--to", "torch")
         ((*CONVERT, "--max-shard-size", "-5MB"), "--max-shard-size ", ["--max-shard-size=-5MB"]),
         ((*CONVERT, "--max-shard-size"), "--max-shard-size ", ["clip-zoo convert --help"]),
         ((*TRAIN, "--log"), "--log ", ["clip-zoo train --help"]),
+        (("embed", "a", "--out", "b", "--columns"), "--columns ", ["clip-zoo embed --help"]),
         (("evaluate", "probe", "--data", "--json"), "--data ", ["clip-zoo evaluate probe --help"]),
         (("convert", "a", "", "--to", "torch"), "DST ''", []),
         (("search", "", "red"), "INDEX ''", []),

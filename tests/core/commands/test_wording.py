@@ -51,6 +51,9 @@ def refused(run):
         (TRAIN, "--checkpoint-dir", "file.txt"),
         (("index", "photos"), "--out", "file.txt"),
         (("index", "photos"), "--out", "file.txt/inside"),
+        (("embed", "photos"), "--out", "file.txt"),
+        (("embed", "photos", "--model", MODEL), "--out", "photos"),
+        (("embed", "photos", "--out", "o", "--model", MODEL), "--image-column", "x"),
         (("inspect", MODEL / "model.safetensors"), "--subfolder", "inside"),
         (("convert", MODEL / "model.safetensors", "out", "--to", "tf"), "--subfolder", "inside"),
         (("evaluate", "zero-shot", "--model", MODEL), "--data", "photos-{0..1}.tar"),
@@ -234,4 +237,4 @@ def test_every_command_takes_the_same_names_of_dtypes():
         "--dtype": long | {name: {name} for name in ("float16", "bfloat16", "float32")},
         "--precision": short,
     }
-    assert len(list(options_of_dtypes())) == 11
+    assert len(list(options_of_dtypes())) == 12
