@@ -39,10 +39,12 @@ def variants(
         ids, mask = (texts[name] for name in ("input_ids", "attention_mask"))
         # The main inputs' shapes and dtypes, so that JAX compiles nothing new.
         found[DIFFERENTIATED] = dict(inputs) | padded_otherwise(ids, mask)
-        # Short texts without a mask: `get_text_features` does not read to the end, unless there are position ids.
+        # Without the last text, which is long, `get_text_features` does not read to the end, unless there are position
+        # ids. The texts without a mask outnumber the images, so they have no loss.
         text: Any = getattr(config, "text_config", config)
-        unmasked["input_ids"] = first_without_eos(ids[:FEW], text) if missing_eos else ids[:FEW]
-        found["positions"] = {**images, **unmasked, "position_ids": np.arange(ids.shape[1])[None, ::-1].copy()}
+        short = first_without_eos(ids[:-1], text) if missing_eos else ids[:-1]
+        found["positions"] = images | {"input_ids": short, "position_ids": np.arange(ids.shape[1])[None, ::-1].copy()}
+        unmasked["input_ids"] = short[:FEW]
         few_texts = {"input_ids": ids[:FEW], "attention_mask": with_holes(mask[:FEW])}
     if class_name == "CLIPForImageClassification":
         if config.num_labels:

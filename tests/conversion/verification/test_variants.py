@@ -80,6 +80,12 @@ def test_a_text_keeps_its_eos_if_a_checkpoint_rejects_one_without(tmp_path):
     assert "positions: text.pooled" in {comparison.stage for comparison in result.comparisons}
 
 
+def test_as_many_texts_as_images_or_not():
+    found = variants("CLIPModel", tiny_config(), main_inputs("CLIPModel"))
+    counts = {name: (len(own["input_ids"]), len(own["pixel_values"])) for name, own in found.items()}
+    assert counts == {"padding": (4, 4), "positions": (3, 2), "size": (2, 2), "dtypes": (2, 2)}
+
+
 def test_features_of_few_texts_are_read_in_part_with_and_without_a_mask():
     config = tiny_config()
     found = variants("CLIPModel", config, main_inputs("CLIPModel"))
