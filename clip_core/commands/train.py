@@ -137,7 +137,7 @@ def train(
     check_integers(most=MOST_WORKERS, workers=(workers, 0))
     check_integers(max_broken=(max_broken, 0), save_every=(save_every, 1), keep=(keep, 1))
     if not max_grad_norm >= 0:
-        raise ValueError(f"--max-grad-norm {max_grad_norm}: give a number of 0 or more; 0 disables clipping")
+        raise ValueError(f"--max-grad-norm {max_grad_norm:g}: give a number of 0 or more; 0 disables clipping")
     check_folder("checkpoint_dir", checkpoint_dir)
     settings = TrainSettings(
         batch_size=batch_size,

@@ -23,6 +23,7 @@ CONVERT = ("convert", "a", "b", "--to", "torch")
         (("classify", "a", "--batch-size", "1.5"), "--batch-size 1.5 ", ["an integer"]),
         ((*TRAIN, "--lr", "x"), "--lr x ", ["a number"]),
         ((*TRAIN, "--lr", "0"), "--lr 0 ", ["above 0"]),
+        ((*TRAIN, "--max-grad-norm", "-1"), "--max-grad-norm -1: ", []),
         ((*TRAIN, "--crop", "x"), "--crop x ", ["none", "random", "resized"]),
         ((*TRAIN, "--log", "jsonl", "x"), "--log x ", ["jsonl", "tensorboard", "wandb"]),
         ((*TRAIN, "--precision", "x"), "--precision x ", ["float32", "bf16"]),

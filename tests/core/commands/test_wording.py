@@ -142,6 +142,7 @@ def test_images_to_search_for_are_named_by_their_option(refused, index):
         line = refused("search", index, "--image", "photos/red.png", value)
         assert line.startswith(f"--image {value}"), line
         assert line.count(value) == 1, line
+        assert mentions(line, "folder") == (value == "photos"), line
 
 
 def test_a_condition_is_named_once(refused, index):
