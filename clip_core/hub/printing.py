@@ -65,5 +65,7 @@ def reason_of(error: OSError) -> str:
     Args:
         error: the error.
     """
+    if isinstance(error, IsADirectoryError) and error.strerror:
+        return "a folder; give a file"
     reason = error.strerror or str(error) or type(error).__name__
     return reason if reason[:2].isupper() else f"{reason[:1].lower()}{reason[1:]}"

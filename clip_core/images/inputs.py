@@ -103,8 +103,6 @@ def decoding_errors_named(name: str, content: Path | bytes = b"") -> Iterator[No
         yield
     except FileNotFoundError as error:
         raise ImageFileError(f"{name}: no such file") from error
-    except IsADirectoryError as error:
-        raise ImageFileError(f"{name}: a folder; give a file") from error
     except UnidentifiedImageError as error:
         # Pillow's message ends in the path or an object's address; ours starts with the path.
         reason = LFS_ADVICE if is_lfs_pointer(content) else "not an image that Pillow can read"

@@ -74,7 +74,7 @@ def test_one_unreadable_image_does_not_stop_the_others(run, here):
     ("arguments", "named"),
     [
         ((HEARTS,), ["texts"]),
-        ((HEARTS, " "), ["texts"]),
+        ((HEARTS, " "), ["IMAGE-OR-TEXT ' '"]),
         (("a heart", "a ring"), ["'a heart'", "'a ring'"]),
         (("gone.png", "a heart"), ["gone.png"]),
         ((HEARTS, "a heart", "--method", "odd"), ["--method", "odd", "chefer", "legrad"]),

@@ -234,7 +234,7 @@ def _spoken(line):
     [
         ("--epochs", 0, ["--epochs 0", 1]),
         ("--accum", 0, ["--accum 0", 1]),
-        ("--max-grad-norm", -1, ["--max-grad-norm -1.0", 0]),
+        ("--max-grad-norm", -1, ["--max-grad-norm -1", 0]),
         ("--max-grad-norm", "nan", ["--max-grad-norm nan", 0]),
     ],
 )
