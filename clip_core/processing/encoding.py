@@ -243,13 +243,14 @@ class BatchEncoding(BatchFeature):
         return getattr(row, method)(place, *sequence)
 
 
-def first_row(columns: dict[str, Any]) -> dict[str, Any]:
-    """Return the first row of columns; `length` remains a list, as in transformers.
+def first_row(columns: dict[str, Any], *, keep_length: bool) -> dict[str, Any]:
+    """Return the first row of columns.
 
     Args:
         columns: the columns of a batch.
+        keep_length: leave `length` a list, as transformers' fast tokenizer does, unlike its slow one.
     """
-    return {name: column if name == "length" else column[0] for name, column in columns.items()}
+    return {name: column if keep_length and name == "length" else column[0] for name, column in columns.items()}
 
 
 def as_pairs(text: Any, text_pair: Any, *, words: bool, allow_surrogates: bool) -> tuple[list[Pair], bool]:

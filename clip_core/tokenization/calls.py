@@ -10,8 +10,6 @@ from clip_core.processing.encoding import BatchEncoding, first_row
 from clip_core.tokenization.rows import CallOptions, make_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from clip_core.processing.batch import TensorType
     from clip_core.tokenization.rows import Side
 
@@ -69,12 +67,7 @@ def tokenize(tokenizer: Any, text: str, pair: Any = None, add_special_tokens: bo
 
 @shows_fields(CallOptions)
 def prepare_for_model(
-    tokenizer: Any,
-    ids: Sequence[int],
-    pair_ids: Sequence[int] | None = None,
-    *,
-    prepend_batch_axis: bool = False,
-    **options: Any,
+    tokenizer: Any, ids: Any, pair_ids: Any = None, *, prepend_batch_axis: bool = False, **options: Any
 ) -> BatchEncoding:
     """Return the row for ids that have no special tokens yet.
 
@@ -86,7 +79,9 @@ def prepare_for_model(
     """
     asked = CallOptions.settled(tokenizer, "prepare_for_model", options)
     columns = make_columns(tokenizer, [[list(part) for part in (ids, pair_ids) if part is not None]], asked)
-    return BatchEncoding(columns if prepend_batch_axis else first_row(columns), tensor_type=asked.return_tensors)
+    return BatchEncoding(
+        columns if prepend_batch_axis else first_row(columns, keep_length=False), tensor_type=asked.return_tensors
+    )
 
 
 def num_special_tokens_to_add(tokenizer: Any, pair: bool = False) -> int:

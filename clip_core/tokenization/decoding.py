@@ -52,9 +52,8 @@ def decode(
     tokenizer: Any,
     token_ids: Any,
     skip_special_tokens: bool = False,
-    clean_up_tokenization_spaces: bool | None = None,
-    spaces_between_special_tokens: bool | None = None,
-    **_: Any,
+    clean_up_tokenization_spaces: Any = None,
+    **options: Any,
 ) -> str:
     """Return the text of ids, in lower case, with spaces between words and punctuation.
 
@@ -64,24 +63,32 @@ def decode(
         skip_special_tokens: omit special tokens. A pad token that is an ordinary word, such as "!", is omitted only at
             the end and before the first token; elsewhere it is text.
         clean_up_tokenization_spaces: remove the spaces before English punctuation; by default the tokenizer's setting.
-        spaces_between_special_tokens: for CLIPTokenizer, put a space (True) or nothing (False) between an added token
-            and its neighbours, as in transformers; by default, decode like CLIPTokenizerFast.
-        **_: other keywords, which have no effect, as in transformers.
+        **options: `spaces_between_special_tokens`: for CLIPTokenizer, put a space (True) or nothing (False) between an
+            added token and its neighbours, as in transformers; by default, decode like CLIPTokenizerFast. Other
+            keywords have no effect, as in transformers.
 
     Raises:
         ValueError: an id is negative.
     """
-    tokens = tokenizer.convert_ids_to_tokens(as_list(token_ids), skip_special_tokens)
+    options |= {"clean_up_tokenization_spaces": clean_up_tokenization_spaces}
+    decode = tokenizer._decode  # noqa: SLF001  a subclass may override it
+    return str(decode(as_list(token_ids), skip_special_tokens=skip_special_tokens, **options))
+
+
+def decode_list(tokenizer: Any, token_ids: list[int], skip_special_tokens: bool = False, **options: Any) -> str:
+    """Return the text of a list of ids. Takes the arguments of `decode`."""
+    tokens = tokenizer.convert_ids_to_tokens(token_ids, skip_special_tokens)
     tokens = [token for token in tokens if token is not None]
     write = tokenizer.convert_tokens_to_string
     text: str = write(tokens)
-    if not (tokenizer.is_fast or spaces_between_special_tokens is None):
+    spaces, cleans = options.get("spaces_between_special_tokens"), options.get("clean_up_tokenization_spaces")
+    if not (tokenizer.is_fast or spaces is None):
         # Each added token without a name is decoded on its own, between the other texts.
         added = tokenizer.added_tokens_encoder.keys() - tokenizer.table.named.values()
         texts = (run if are_added else [write(run)] for are_added, run in groupby(tokens, added.__contains__))
-        text = (" " if spaces_between_special_tokens else "").join(chain.from_iterable(texts))
-    cleans, own = clean_up_tokenization_spaces, tokenizer.clean_up_tokenization_spaces
-    return clean_up_tokenization(text) if (own if cleans is None else cleans) else text
+        text = (" " if spaces else "").join(chain.from_iterable(texts))
+    cleans = tokenizer.clean_up_tokenization_spaces if cleans is None else cleans
+    return clean_up_tokenization(text) if cleans else text
 
 
 def batch_decode(tokenizer: Any, sequences: Any, *options: Any, **named: Any) -> list[str]:

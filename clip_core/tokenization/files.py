@@ -37,8 +37,8 @@ _NOT_ARGUMENTS |= {"special_tokens_map_file", "tokenizer_file", "tokenizer_objec
 _NOT_WRITTEN = {*_NOT_ARGUMENTS, "chat_template"}  # stored in a file of its own
 
 # Settings that are written only if they differ from their default.
-_DEFAULTS: dict[str, Any] = {"padding_side": "right", "truncation_side": "right", "split_special_tokens": False}
-_DEFAULTS |= {"clean": "hf", "extra_special_tokens": {}, "model_input_names": ["input_ids", "attention_mask"]}
+_DEFAULTS: dict[str, Any] = {"split_special_tokens": False, "clean": "hf", "extra_special_tokens": {}}
+OF_THE_CLASS = ("padding_side", "truncation_side", "model_input_names")  # their default is the class's attribute
 
 
 def read(cls: type[Any], source: StrPath, options: HubOptions, keywords: dict[str, Any]) -> Any:
@@ -125,13 +125,15 @@ def save_vocabulary(tokenizer: Any, save_directory: StrPath, filename_prefix: st
 def _config(tokenizer: Any) -> dict[str, Any]:
     arguments = {name: value for name, value in tokenizer.init_kwargs.items() if name not in _NOT_WRITTEN}
     config = {name: getattr(tokenizer, name, value) for name, value in arguments.items()}
-    config = {name: value for name, value in config.items() if name not in _DEFAULTS or value != _DEFAULTS[name]}
+    own = type(tokenizer)
+    defaults = _DEFAULTS | {name: getattr(own, name) for name in OF_THE_CLASS}
+    config = {name: value for name, value in config.items() if name not in defaults or value != defaults[name]}
     config |= tokenizer.special_tokens_map
     added = tokenizer.added_tokens_decoder.items()
     config |= {"added_tokens_decoder": {str(key): as_dict(token) for key, token in added}}
     if tokenizer._processor_class is not None:  # noqa: SLF001  set by `CLIPProcessor`
         config["processor_class"] = tokenizer._processor_class  # noqa: SLF001
-    return {**config, "tokenizer_class": "CLIPTokenizer"}
+    return {**config, "tokenizer_class": own.__name__.removesuffix("Fast")}
 
 
 def _vocabulary_files(source: StrPath, find: Find, *, from_slow: bool) -> dict[str, Path]:

@@ -184,9 +184,7 @@ class SpecialTokenError(ValueError, AssertionError):
 
 
 def add_special_tokens(
-    tokenizer: Any,
-    special_tokens_dict: Mapping[str, Token | Sequence[Token]],
-    replace_additional_special_tokens: bool = True,
+    tokenizer: Any, special_tokens_dict: Mapping[str, Any], replace_additional_special_tokens: bool = True
 ) -> int:
     """Give names to tokens, and add tokens that are not in the vocabulary.
 

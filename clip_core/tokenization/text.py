@@ -153,12 +153,7 @@ class TextReader:
     """
 
     def __init__(
-        self,
-        clean: Clean,
-        added_tokens: Mapping[int, AddedToken],
-        ids: Mapping[str, int],
-        *,
-        signs_in_pattern: bool = False,
+        self, clean: Clean, added_tokens: Mapping[int, Any], ids: Mapping[str, int], *, signs_in_pattern: bool = False
     ) -> None:
         is_openai = clean == "openai"
         signs = {sign: ids[sign] for sign in _SIGNS if sign in ids} if is_openai else {}

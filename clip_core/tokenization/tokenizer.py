@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import logging
+from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from clip_core.configuration.arguments import shows_fields, to_int
@@ -49,7 +50,7 @@ class CLIPTokenizerBase:
         clean: how text is cleaned and split: "hf" as in transformers' CLIPTokenizerFast; "openai" as in OpenAI's code,
             with exactly its ids.
         model_max_length: the maximum row length of the model; no limit by default, 77 with OpenAI's vocabulary file.
-        padding_side: "right" or "left".
+        padding_side: "right" or "left"; the attribute of the class by default, as are the next and `model_input_names`.
         truncation_side: "right" or "left".
         clean_up_tokenization_spaces: remove the spaces before English punctuation when decoding.
         split_special_tokens: treat special tokens in a text as ordinary text.
@@ -65,6 +66,9 @@ class CLIPTokenizerBase:
 
     is_fast = False
     pad_token_type_id = 0
+    # Defaults of the arguments of the same names, which a subclass may replace.
+    padding_side = truncation_side = "right"
+    model_input_names: Any = ["input_ids", "attention_mask"]  # noqa: RUF012  a list, as in transformers
     init_inputs = ()
     SPECIAL_TOKENS_ATTRIBUTES: ClassVar[list[str]] = [*specials.NAMES, specials.ADDITIONAL]
     vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": VOCAB_FILE, "merges_file": MERGES_FILE}
@@ -107,6 +111,7 @@ class CLIPTokenizerBase:
     apply_chat_template = apply_chat_template
     get_chat_template = get_chat_template
     decode = decoding.decode
+    _decode = decoding.decode_list
     batch_decode = decoding.batch_decode
     convert_tokens_to_ids = decoding.convert_tokens_to_ids
     convert_ids_to_tokens = decoding.convert_ids_to_tokens
@@ -132,29 +137,30 @@ class CLIPTokenizerBase:
         errors: str = "replace",
         clean: Clean = "hf",
         model_max_length: int | None = None,
-        padding_side: Side = "right",
-        truncation_side: Side = "right",
+        padding_side: Side | None = None,
+        truncation_side: Side | None = None,
         clean_up_tokenization_spaces: bool = False,
         split_special_tokens: bool = False,
-        model_input_names: Sequence[str] = ("input_ids", "attention_mask"),
+        model_input_names: Sequence[str] | None = None,
         name_or_path: str = "",
         **kwargs: Any,
     ) -> None:
         codecs.lookup_error(errors)
         given = {**locals(), **kwargs}
+        given |= {name: getattr(self, name) for name in files.OF_THE_CLASS if given[name] is None}
         specials.check_types(given)
         self.init_kwargs = {name: value for name, value in given.items() if name not in _NOT_KEPT}
         tokenizer_file = kwargs.get("tokenizer_object", tokenizer_file)
         vocabulary = read_vocabulary(vocab_file, merges_file, tokenizer_file)
         self.table = TokenTable(vocabulary, given, string_normalized=tokenizer_file is None)
         self.errors, self.clean, self.name_or_path = errors, clean, name_or_path
-        self.padding_side, self.truncation_side = padding_side, truncation_side
+        self.padding_side, self.truncation_side = given["padding_side"], given["truncation_side"]
         check_values(self, "clean", "padding_side", "truncation_side")
         self._signs_in_pattern = vocabulary.signs_in_pattern
         lengths = model_max_length, kwargs.get("max_len"), vocabulary.model_max_length
         self.model_max_length = to_int("model_max_length", next(length for length in lengths if length is not None))
         self.clean_up_tokenization_spaces = bool(clean_up_tokenization_spaces)
-        self.split_special_tokens, self.model_input_names = split_special_tokens, list(model_input_names)
+        self.split_special_tokens, self.model_input_names = split_special_tokens, copy(given["model_input_names"])
         self._processor_class, self.chat_template = kwargs.get("processor_class"), kwargs.get("chat_template")
         if methods := [name for name in kwargs if callable(getattr(type(self), name, None))]:
             raise AttributeError(f"{methods[0]} is a method of {type(self).__name__}, not a setting")
@@ -240,7 +246,7 @@ class CLIPTokenizerBase:
                 self.warn_once(message, asked.verbose, longest, self.model_max_length)
         makes_rows = asked.return_overflowing_tokens and encodings is not None
         if not is_batch and asked.return_tensors is None and not makes_rows:
-            columns = first_row(columns)
+            columns = first_row(columns, keep_length=self.is_fast)
         return BatchEncoding(columns, encodings, asked.return_tensors)
 
     def __len__(self) -> int:

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
     StrPath = str | os.PathLike[str]
 
-END_OF_WORD = "</w>"
-START_OF_TEXT = "<|startoftext|>"
-END_OF_TEXT = "<|endoftext|>"
+END_OF_WORD, START_OF_TEXT, END_OF_TEXT = "</w>", "<|startoftext|>", "<|endoftext|>"
 
 NO_MAX_LENGTH = int(1e30)  # as in transformers, where any number above 1e20 counts as no maximum length
 
@@ -33,9 +31,7 @@ BYTE_TO_CHARACTER |= {byte: chr(256 + place) for place, byte in enumerate(_HIDDE
 CHARACTER_TO_BYTE = {character: byte for byte, character in BYTE_TO_CHARACTER.items()}
 _OF_LATIN_1 = {byte: ord(character) for byte, character in BYTE_TO_CHARACTER.items()}
 
-VOCAB_FILE = "vocab.json"
-MERGES_FILE = "merges.txt"
-TOKENIZER_FILE = "tokenizer.json"
+VOCAB_FILE, MERGES_FILE, TOKENIZER_FILE = "vocab.json", "merges.txt", "tokenizer.json"
 OPENAI_FILES = ("bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt")
 
 # OpenAI's file contains more merges than its vocabulary of 49,152 uses: 256 bytes twice and two signs come first.

@@ -237,6 +237,10 @@ def test_calls(reference, checkpoint, truncation_side):
     expected = reference("tokenizer_calls", folder=str(checkpoint), options=options, calls=calls)
     assert_calls_alike(CLIPTokenizerFast.from_pretrained(checkpoint, **options), calls, expected)
     makes_rows = ["return_overflowing_tokens" in call for call in calls]
+    # The slow class returns the length of one text as a number, as the reference's slow one does.
+    for call, theirs in zip(calls, expected, strict=True):
+        if "length" in theirs and isinstance(call["text"], str) and not isinstance(theirs, str):
+            theirs["length"] = theirs["length"][0]
     kept = [pair for pair, skip in zip(zip(calls, expected, strict=True), makes_rows, strict=True) if not skip]
     assert_calls_alike(CLIPTokenizer.from_pretrained(checkpoint, **options), *zip(*kept, strict=True))
 

@@ -130,7 +130,14 @@ def behaviours_of(kind: Any, folder: str) -> dict[str, Any]:
         def _tokenize(self, text, **_):
             return [word + "</w>" for word in text.split()]
 
-    plain, marked, splitting = (one.from_pretrained(folder) for one in (kind, Marked, Splitting))
+    class Sided(kind):
+        padding_side = truncation_side = "left"
+        model_input_names = ("input_ids",)
+
+        def _decode(self, token_ids, **options):
+            return f"<{super()._decode(token_ids, **options)}>"
+
+    plain, marked, splitting, sided = (one.from_pretrained(folder) for one in (kind, Marked, Splitting, Sided))
     for tokenizer in (plain, marked, splitting):
         tokenizer.add_tokens("<new>")
     ids = plain("the<new>cat <new> <new>a")["input_ids"]
@@ -155,6 +162,16 @@ def behaviours_of(kind: Any, folder: str) -> dict[str, Any]:
         "warnings": plain.deprecation_warnings,
         "chat templates": chat_templates_of(named),
     }
+    found["sided"] = (sided.padding_side, sided.truncation_side, list(sided.model_input_names))
+    found["sided decoded"] = sided.batch_decode(sided(["the cat", "a"])["input_ids"], skip_special_tokens=True)
+    found["sided rows"] = dict(sided(["the cat a a", "a"], padding=True, truncation=True, max_length=5))
+    found["sided files"] = settings_saved(sided)
+    found["lengths"] = [
+        named("a cat", return_length=True)["length"],
+        named(["a cat", "a"], return_length=True)["length"],
+        named.prepare_for_model([1, 2], return_length=True)["length"],
+        named("a cat", return_length=True, return_tensors="np")["length"].tolist(),
+    ]
     if plain.is_fast:
         again = kind(tokenizer_object=plain.backend_tokenizer)
         found["object"] = (again("the <new> cat")["input_ids"], again.vocab_size, len(again))
@@ -171,6 +188,18 @@ def behaviours_of(kind: Any, folder: str) -> dict[str, Any]:
         found["words"] = plain.pat.findall("the cat's <|endoftext|>2!")
         found["steps"] = {one.__name__: results_of_steps(one, folder) for one in overriding(kind)}
     return found
+
+
+def settings_saved(tokenizer: Any) -> dict[str, Any]:
+    """Return the settings of a tokenizer's class that its file states."""
+    import json
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        content = json.loads(Path(folder, "tokenizer_config.json").read_text())
+    names = ("tokenizer_class", "padding_side", "truncation_side", "model_input_names")
+    return {name: content.get(name) for name in names}
 
 
 def chat_templates_of(tokenizer: Any) -> list[str]:
