@@ -2,7 +2,7 @@
 
     python benchmarks/soak.py [--calls 10000] [--results benchmarks/results]
 
-Each subject runs in a process of its own, with other inputs at each call. The program writes soak.md and soak.json, and
+Each subject runs in a process of its own; inputs change between calls. The program writes soak.md and soak.json, and
 exits with 1 if the memory of one grows.
 """
 
@@ -137,7 +137,7 @@ def report(found: list[Growth]) -> str:
 
     here = machine()
     where = f"{today()}, {here['processor']}, {here['cores']} cores, Python {here['python']}."
-    how = "Each row is a process that calls the shapes checkpoint, with other inputs at each call."
+    how = "Each row is a process that calls the shapes checkpoint, the models with one of seven sets of pixels."
     lines = [
         "# Long runs",
         "",

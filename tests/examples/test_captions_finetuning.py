@@ -90,7 +90,7 @@ def test_the_commands_of_the_page_train_a_model_and_evaluate_it(animals, run, mo
     code, _, err = run(*train[1:], "--batch-size", 2, "--workers", 0, "--epochs", 2)
     assert code == 0, err
     assert len(finetuning_report.read_losses(Path("build/rsicd/run"))) == 4
-    evaluate[-1] = evaluate[-1].replace("00001000", "00000004")
+    evaluate[-1] = evaluate[-1].replace("XXXXXXXX", "00000004")
     evaluate[evaluate.index("build/rsicd/test.jsonl")] = "build/rsicd/train.jsonl"  # the test has one image
     code, out, err = run(*evaluate[1:], "--workers", 0, "--json")
     assert code == 0, err
