@@ -60,3 +60,20 @@ def test_the_blocks_of_the_readme_run_and_agree():
     assert len(found) == 3
     # The checkpoint is in float16: as in transformers, Flax keeps this, and the others load float32.
     assert all(abs(float(one[0, 0]) - float(found[0][0, 0])) < HALF_PRECISION_PROBABILITIES for one in found)
+
+
+def test_the_readme_begins_with_one_command_and_one_snippet():
+    first = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    found = re.findall(r"```(\w*)\n(.*?)```", first, re.DOTALL)
+    assert [language for language, _ in found] == ["python", ""]
+    assert re.findall(r"^\$ .*", found[1][1], re.MULTILINE) == ["$ make demo"]
+    assert "](docs/converting.md)" in first
+
+
+def test_speed_takes_eight_lines_three_sentences_and_one_plot_in_the_readme():
+    speed = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Speed\n")[2].partition("\n## ")[0]
+    rows = [line for line in speed.splitlines() if line.startswith("|")][2:]
+    assert 0 < len(rows) <= 8
+    assert len(re.findall(r"^!\[", speed, re.MULTILINE)) == 1
+    prose = " ".join(line for line in speed.splitlines() if not line.startswith(("|", "![")))
+    assert 0 < len(re.findall(r"\.(?: |$)", prose.strip())) <= 3
