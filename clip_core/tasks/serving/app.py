@@ -19,7 +19,15 @@ from clip_core.tasks.search.queries import query_of
 from clip_core.tasks.serving.engine import Engine
 from clip_core.tasks.serving.finding import Finder
 from clip_core.tasks.serving.guard import Guard, http_error, request_error
-from clip_core.tasks.serving.inputs import TextInput, boolean_of, check_fields, inputs_of, integer_of, strings_of
+from clip_core.tasks.serving.inputs import (
+    TextInput,
+    boolean_of,
+    check_fields,
+    inputs_of,
+    integer_of,
+    layer_of,
+    strings_of,
+)
 from clip_core.tasks.serving.metrics import Metrics
 from clip_core.tasks.serving.settings import RequestError, ServerSettings
 
@@ -208,11 +216,13 @@ class _Server:
     async def explain(self, request: Request) -> Response:
         """Answer a request for the regions of an image and the words of texts that their logits depend on."""
         fields = await self.guard.fields(request)
-        check_fields(fields, {"image", "texts", "method", "model"})
+        check_fields(fields, {"image", "texts", "method", "start_layer", "model"})
         self._check_model(fields)
         method = METHODS[0] if fields.get("method") is None else fields["method"]
         if method not in METHODS:
             raise RequestError(400, f"method is {method!r}; choose {' or '.join(METHODS)}", "method")
+        layers = self.engine.vision_layers
+        start_layer = layer_of(fields, "start_layer", layers) if layers else None
         texts = strings_of(fields, "texts", self.settings)
         if len(texts) > self.settings.max_explanations:
             most = self.settings.max_explanations
@@ -220,12 +230,14 @@ class _Server:
         images = inputs_of(fields, "image", self.settings, only_images=True)
         if len(images) != 1:
             raise RequestError(400, f"image is a list of {len(images)}; give one image", "image")
-        data = await self.engine.explain(images[0], texts, method)
+        data = await self.engine.explain(images[0], texts, method, start_layer)
         return self._list(data, method=method)
 
     async def models(self, _: Request) -> Response:
         """Answer with the one model served, in the form of OpenAI's API."""
         model = {"id": self.settings.model_name, "object": "model", "created": 0, "owned_by": "clip-zoo"}
+        if self.engine.vision_layers:  # not in OpenAI's API; the page chooses the start layer by it
+            model["vision_layers"] = self.engine.vision_layers
         return JSONResponse({"object": "list", "data": [model]})
 
     async def metrics_text(self, _: Request) -> Response:

@@ -168,26 +168,35 @@ class Engine:
                 self._model, self._probabilities, image_embeds, labels, templates
             )
 
-    async def explain(self, image: TextInput | ImageInput, texts: list[str], method: str) -> list[dict[str, Any]]:
+    @property
+    def vision_layers(self) -> int:
+        """The number of layers of the vision tower; 0 if the backend returns no gradients, so nothing is explained."""
+        encoder: Any = self.classifier.encoder
+        return int(encoder.config.vision_config.num_hidden_layers) if hasattr(encoder, "logit_gradients") else 0
+
+    async def explain(
+        self, image: TextInput | ImageInput, texts: list[str], method: str, start_layer: int | None
+    ) -> list[dict[str, Any]]:
         """Return the explanation of each text's logit, as a JSON object with a drawing of the heatmap.
 
         Args:
             image: the image.
             texts: the texts.
             method: one of `clip_core.tasks.explain.explainer.METHODS`.
+            start_layer: the first layer of the vision tower that the method reads; None for the method's default.
 
         Raises:
             RequestError: the image cannot be read, a text is too long, too many inputs are in progress, or the model
                 returns no gradients.
         """
-        if not hasattr(self.classifier.encoder, "logit_gradients"):
+        if not self.vision_layers:
             raise RequestError(501, "this model cannot be explained: its backend returns no gradients")
         with self.admitted(1 + len(texts)):
             inputs = [TextInput(text, f"texts[{place}]") for place, text in enumerate(texts)]
             await self._in_reader(self._tokens, inputs, False)  # refuses texts that are too long
             decoded = await self._in_reader(self._decoded, image)
             found: list[dict[str, Any]] = await asyncio.get_running_loop().run_in_executor(
-                self._model, self._explained, decoded, texts, method
+                self._model, self._explained, decoded, texts, method, start_layer
             )
         return found
 
@@ -241,8 +250,11 @@ class Engine:
             raise RequestError(400, str(error), "labels") from error
         return softmax(self.classifier.encoder.logits_per_image(image_embeds, label_embeds))
 
-    def _explained(self, image: Image.Image, texts: list[str], method: str) -> list[dict[str, Any]]:
-        explained = Explainer(self.classifier.encoder, self.classifier.processor)(image, texts, method=method)  # type: ignore[arg-type]  # checked by its method
+    def _explained(
+        self, image: Image.Image, texts: list[str], method: str, start_layer: int | None
+    ) -> list[dict[str, Any]]:
+        explainer = Explainer(self.classifier.encoder, self.classifier.processor)  # type: ignore[arg-type]  # checked by its method
+        explained = explainer(image, texts, method=method, start_layer=start_layer)
         return [
             {
                 "index": place,

@@ -100,6 +100,23 @@ def integer_of(fields: dict[str, Any], name: str, default: int) -> int:
     return value
 
 
+def layer_of(fields: dict[str, Any], name: str, layers: int) -> int | None:
+    """Return the number of a layer from a request, or None if it is absent or null.
+
+    Args:
+        fields: the fields of the request.
+        name: the field.
+        layers: the number of layers; negative numbers count from the end.
+
+    Raises:
+        RequestError: there is no such layer.
+    """
+    value = fields.get(name)
+    if value is not None and not (is_integer(value) and -layers <= value < layers):
+        raise RequestError(400, f"{name} is {_shown(value)}; expected an integer from {-layers} to {layers - 1}", name)
+    return value
+
+
 def boolean_of(fields: dict[str, Any], name: str) -> bool:
     """Return true or false from a request; false if it is absent.
 

@@ -35,10 +35,11 @@ def test_a_model_of_any_framework_is_explained(backend):
     encoder = load_backend(backend.name).load(SHAPES / "checkpoint")
     processor = CLIPProcessor.from_pretrained(SHAPES / "checkpoint")
     with served(encoder, processor) as client:
-        for method in ("chefer", "legrad"):
-            status, answer = client.post("/explain", {"image": URI, "texts": TEXTS, "method": method})
+        for method, start_layer in (("chefer", None), ("legrad", None), ("chefer", 0)):
+            body = {"image": URI, "texts": TEXTS, "method": method, "start_layer": start_layer}
+            status, answer = client.post("/explain", body)
             assert (status, answer["method"]) == (200, method)
-            expected = Explainer(encoder, processor)(PICTURE, TEXTS, method=method)
+            expected = Explainer(encoder, processor)(PICTURE, TEXTS, method=method, start_layer=start_layer)
             for found, one in zip(answer["data"], expected.explanations, strict=True):
                 assert found["text"] == one.text
                 assert found["logit"] == pytest.approx(one.logit, rel=ROUNDING)
@@ -64,6 +65,9 @@ def test_a_model_of_any_framework_is_explained(backend):
         ({"texts": ["a", "star " * 100]}, "texts[1]", "text_too_long"),
         ({"method": "gradcam"}, "method", None),
         ({"method": ["chefer"]}, "method", None),
+        ({"start_layer": 4}, "start_layer", None),
+        ({"start_layer": -5}, "start_layer", None),
+        ({"start_layer": "all"}, "start_layer", None),
         ({"layer": 1}, "layer", "unknown_field"),
     ],
 )
