@@ -122,6 +122,8 @@ def split_hub_options(kwargs: dict[str, Any]) -> HubOptions:
         ValueError: if both `token` and its old name `use_auth_token` are given, and differ.
     """
     empty = {name for name in LOADER_KEYWORDS.keys() & kwargs.keys() if not kwargs[name]}
+    if "device_map" in empty and kwargs["device_map"] not in (None, {}):  # 0 is a device
+        empty.remove("device_map")
     if kwargs.get("tp_size") == 1:  # one device
         empty.add("tp_size")
     for name in (_OBSOLETE & kwargs.keys()) | empty:

@@ -307,6 +307,9 @@ def test_keywords_that_ask_for_nothing_are_taken(backend, saved):
     model = backend.load("CLIPTextModel", saved(backend), **nothing, gguf_file=None, adapter_kwargs={}, state_dict=None)
     assert set(backend.dtypes(model).values()) == {"float32"}
     backend.load("CLIPTextModel", saved(backend), device_map={})
+    for device_map in (0, False, ""):  # the first is a GPU, the others are no device
+        with pytest.raises((TypeError, ValueError, RuntimeError), match="device_map|CUDA|cuda|accelerator"):
+            backend.load("CLIPTextModel", saved(backend), device_map=device_map)
 
 
 @pytest.mark.parametrize("name", ["max_memory", "offload_buffers", "offload_folder"])
