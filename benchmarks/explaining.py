@@ -4,7 +4,7 @@
   on it. Patches that are equally relevant count by their share.
 - Inside: the share of relevance within the named thing's pixels.
 - Deletion: the named text's probability among all texts, while patches turn into the picture's mean colour, the most
-  relevant first, averaged over the way; lower is better. Insertion: likewise while they appear; higher is better.
+  relevant first, averaged over the steps; lower is better. Insertion: the same while they appear; higher is better.
 
 The baselines do not depend on the text: a heatmap that falls off from the centre, and the attention of the class token
 in the last layer. The demo model has 16 patches and the model of emoji has 64; both have four layers. Emoji are those

@@ -15,7 +15,7 @@ LONGEST, EOS = 77, 49407
 BATCH = 32
 PEER = "transformers 4.57.6"
 SAME = 1e-5  # of embeddings of unit norm
-SAME_MODEL = 1e-6  # likewise, between our own model's full and trimmed inputs
+SAME_MODEL = 1e-6  # the same, between our own model's full and trimmed inputs
 
 
 def caption_lengths(count: int, seed: int = 0) -> np.ndarray:

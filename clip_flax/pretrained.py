@@ -53,8 +53,8 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             dtype: dtype of the computation, or its name, or "auto" for the checkpoint's own.
             *model_args: further arguments of a subclass.
             config: a configuration, or its source; by default the checkpoint's `config.json`.
-            param_dtype: dtype of the parameters, given likewise; by default their dtype in the checkpoint, as in
-                transformers 4.57.
+            param_dtype: dtype of the parameters, in the same forms as `dtype`; by default their dtype in the
+                checkpoint, as in transformers 4.57.
             torch_dtype: a dtype to state in the configuration. As in transformers 4.57, it changes neither the
                 computation nor the parameters.
             input_shape: accepted as in the reference, and ignored.

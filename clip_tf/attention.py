@@ -109,7 +109,7 @@ class CLIPAttention(CLIPLayer):
         Args:
             hidden_states: `(batch, seq, hidden)`.
             attention_mask: a mask as in `given_plan`; None if nothing is padded.
-            causal_attention_mask: likewise; None if every token attends to all tokens.
+            causal_attention_mask: a mask as in `given_plan`; None if every token attends to all tokens.
             output_attentions: return the attention weights.
             plan: the implementation, and the keys that each query sees; replaces the masks.
             dropout_seed: `(2,)`, to drop attention weights.

@@ -70,7 +70,7 @@ def gathered_loss(images: tf.Tensor, texts: tf.Tensor, scale: tf.Tensor, chunk: 
 
     Args:
         images: `(pairs, projection)` of this replica, of unit norm.
-        texts: likewise.
+        texts: `(pairs, projection)` of this replica, of unit norm.
         scale: the factor of the cosines.
         chunk: rows of similarities in memory at a time; None for all of this replica's.
     """

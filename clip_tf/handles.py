@@ -120,7 +120,7 @@ class TensorFlowHandles:
                 own loss.
             metrics: metrics of the main output.
             loss_weights: as in `keras.Model.compile`.
-            weighted_metrics: likewise.
+            weighted_metrics: as in `keras.Model.compile`.
             **kwargs: further keywords of `keras.Model.compile`; None selects its default.
         """
         if isinstance(loss, str) and loss in _OWN_LOSS:

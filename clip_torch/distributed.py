@@ -142,7 +142,7 @@ def gathered_loss(images: Tensor, texts: Tensor, scale: Tensor, chunk: int | Non
 
     Args:
         images: `(pairs, projection)` of this process, of unit norm.
-        texts: likewise.
+        texts: `(pairs, projection)` of this process, of unit norm.
         scale: the factor of the cosines.
         chunk: rows of similarities in memory at a time; None for all of this process's.
     """

@@ -83,7 +83,7 @@ class TorchHandles:
         @property
         def dtype(self) -> torch.dtype: ...  # noqa: D102  declared in the base class
         @property
-        def device(self) -> torch.device: ...  # noqa: D102  likewise
+        def device(self) -> torch.device: ...  # noqa: D102  declared in the base class
 
     @property
     def dummy_inputs(self) -> dict[str, Tensor]:

@@ -78,8 +78,8 @@ def train(
     device
         The device, as the framework names it; by default the best available.
     parallel
-        How several processes share a model, if the framework offers a choice: each holds all weights (ddp, the default)
-        or a part of them (fsdp).
+        The way several processes share a model, if the framework offers a choice: each holds all weights (ddp, the
+        default) or a part of them (fsdp).
     batch_size
         Pairs per step; each pair has all others as negatives.
     epochs
@@ -111,7 +111,7 @@ def train(
     max_broken
         Broken samples to skip per epoch before raising an error.
     unpaired
-        How to treat a folder's images without a caption and captions without an image.
+        Raise an error for a folder's images without a caption and captions without an image, or skip them.
     save_every
         Steps between two checkpoints.
     keep

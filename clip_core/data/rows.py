@@ -90,7 +90,7 @@ class _Columns(NamedTuple):
 
     Attributes:
         image: the column of images; empty if there are no rows.
-        caption: the column of captions; likewise.
+        caption: the column of captions; empty if there are no rows.
         names: the class names of a class-label column; empty for captions.
     """
 

@@ -39,7 +39,7 @@ class Sample(NamedTuple):
     Attributes:
         name: the name that they share.
         files: their contents by the lower-case name after the first dot; empty if not wanted, or too large.
-        too_large: the bytes of files that are too large, likewise.
+        too_large: the sizes in bytes of files that are too large, by the same names.
     """
 
     name: str

@@ -120,7 +120,7 @@ def _as_names(names: str | Sequence[str]) -> list[str]:
 
 
 def _any_of(names: Sequence[str]) -> str:
-    """Return names for a message; the index of a file's shards goes without saying."""
+    """Join names for a message, leaving out the index of a file's shards if the file is also named."""
     *others, last = [name for name in names if not (name.endswith(_INDEX) and name.removesuffix(_INDEX) in names)]
     return f"{', '.join(others)} or {last}" if others else last
 

@@ -32,7 +32,7 @@ class Tolerance:
 
     Attributes:
         scale: the size by which a difference is divided: ABSOLUTE, LARGEST, TEMPERATURE or STEP.
-        float32: the tolerance between runs in this dtype; the other fields likewise.
+        float32: the tolerance between runs in float32; `float16` and `bfloat16` state it for those dtypes.
         float64: the tolerance between two runs of the reference, which differ only in their inputs.
     """
 

@@ -66,7 +66,7 @@ _DTYPES = {"pixel_values": np.float16, "input_ids": np.int32, "attention_mask": 
 def first_without_eos(input_ids: np.ndarray, config: CLIPTextConfig) -> np.ndarray:
     """Return texts `(batch, seq)`, the first without EOS: its smallest id replaces the EOS tokens, and comes first.
 
-    A model that pools at the largest id thus pools this text elsewhere than at position 0, where all others do.
+    Models pool this text at position 0, except those that pool at the largest id.
     """
     ids = input_ids.copy()
     eos = ids[0].max() if config.pools_at_largest_id else config.eos_token_id

@@ -58,7 +58,7 @@ class State(NamedTuple):
 
     Attributes:
         keys: by block, `(rows, heads, seq, head_dim)`.
-        values: likewise.
+        values: by block, `(rows, heads, seq, head_dim)`.
     """
 
     keys: list[np.ndarray]

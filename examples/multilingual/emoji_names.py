@@ -120,7 +120,7 @@ def groups(names: Sequence[Mapping[str, str]]) -> list[list[int]]:
 
 
 def hold_out(names: Sequence[Mapping[str, str]], share: float, seed: int) -> set[int]:
-    """Return random emoji none of whose names, in any language, is also a name of the others.
+    """Return random emoji that share no name, in any language, with the others.
 
     Args:
         names: of each emoji, by language.

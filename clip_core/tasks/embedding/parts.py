@@ -22,7 +22,7 @@ RESERVED = (
     "id", "embedding", "path", "size", "modified", "taken", "sha256", "pixels_sha256", "width", "height",
 )  # fmt: skip
 _FLUSH = 1024  # rows in memory at a time
-_SHOWN = 5  # failures of a part that are told
+_SHOWN = 5  # failures of a part whose reasons are reported
 _HASH = 32  # bytes
 
 
@@ -33,10 +33,10 @@ class PartResult(NamedTuple):
         piece: the name of the piece.
         images: the number of images embedded.
         failed: the number of images that could not be read.
-        reasons: the ids and the reasons of the first of them.
-        error: the reason that there is no part; None if it is written.
+        reasons: the id and the reason of the first few images that could not be read.
+        error: why the part could not be written; None if it was.
         path: the file of the part.
-        seconds: the time that it took, with reading and writing.
+        seconds: the time taken, including reading and writing.
     """
 
     piece: str
@@ -68,7 +68,7 @@ def part_schema(source: Any, dim: int, dtype: str) -> Any:
 
 
 class PartWriter:
-    """Writer of the part of one piece. Nothing is there until `finish`, and then the whole part.
+    """Writer of the part of one piece. The part appears, complete, when `finish` is called.
 
     Args:
         place: the dataset.
@@ -132,7 +132,7 @@ class PartWriter:
             self._flush()
         failures = self._files.pop(FAILED, None)
         if failures is None:
-            self._place.remove(f"{FAILED}/{self._piece.file}")  # of an attempt that was interrupted
+            self._place.remove(f"{FAILED}/{self._piece.file}")  # left by an interrupted run
         else:
             failures.publish()
         self._files.pop(EMBEDDINGS).publish()
@@ -175,11 +175,11 @@ class PartWriter:
 
 
 class _UnfinishedError(Exception):
-    """The sign to discard a file."""
+    """A signal to discard an unfinished file."""
 
 
 class _PartFile:
-    """A Parquet file that is being written, and is there once it is published.
+    """A Parquet file that is being written; it appears under its name when it is published.
 
     Args:
         place: the dataset.

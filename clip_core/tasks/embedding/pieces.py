@@ -135,8 +135,8 @@ class Source(ABC):
             picture: the picture.
 
         Raises:
-            ValueError: if it cannot be read, or is too large.
-            OSError: likewise.
+            ValueError: if it is known to be unreadable, or is too large.
+            OSError: if its file cannot be read.
         """
         if picture.error is not None:
             raise ValueError(picture.error)

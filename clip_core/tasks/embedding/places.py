@@ -88,10 +88,10 @@ class Location:
         return f"{self.root}/{name}"
 
     def shown(self, path: str) -> str:
-        """Return a path of the file system as messages and tables name it: with the protocol if it is not local.
+        """Return a path as messages and tables show it: with the protocol if it is not local.
 
         Args:
-            path: the path.
+            path: a path of the file system.
         """
         return path if self.is_local else str(self.files.unstrip_protocol(path))
 
@@ -240,6 +240,6 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # of another user
+    except OSError:  # alive, but owned by another user
         return True
     return True

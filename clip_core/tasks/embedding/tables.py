@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from clip_core.tasks.embedding.pieces import FoundFiles
 
-_AT_ONCE = 64  # rows that are read at a time, with their images
-_FOOTERS = 16  # that are read side by side
+_AT_ONCE = 64  # rows read at a time, with their images
+_FOOTERS = 16  # read in parallel
 _PATHS = ("image_path", "path", "file_name")
 
 
@@ -123,9 +123,9 @@ class TableSource(Source):
             return Picture(name, where, error=f"{where}: there is no image")
         path = self._inside(table, image)
         if path is None:
-            # A table of strangers must not make this machine open just any file or address.
-            told = f"{where}: {printable(image)} is not inside the folder of the table"
-            return Picture(name, where, error=told)
+            # An untrusted table must not make this machine open arbitrary files or addresses.
+            error = f"{where}: {printable(image)} is not inside the folder of the table"
+            return Picture(name, where, error=error)
         return Picture(name, self.place.shown(path), file=path)
 
     def _inside(self, table: str, image: str) -> str | None:

@@ -64,7 +64,7 @@ def contrast(one: tuple[int, ...], other: tuple[int, ...]) -> float:
 
     Args:
         one: red, green and blue, from 0 to 255.
-        other: likewise.
+        other: red, green and blue of the other colour, from 0 to 255.
     """
     darker, lighter = sorted((_luminance(one), _luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)

@@ -47,8 +47,8 @@ def query_of(added: Sequence[np.ndarray], subtracted: Sequence[np.ndarray]) -> n
     """Return the sum of embeddings minus others, scaled to unit norm: `(projection,)`, float32.
 
     Args:
-        added: `(embeddings, projection)` each.
-        subtracted: likewise.
+        added: the embeddings to add, `(embeddings, projection)` each.
+        subtracted: the embeddings to subtract, `(embeddings, projection)` each.
 
     Raises:
         ValueError: if they cancel out.

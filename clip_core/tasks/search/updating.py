@@ -189,7 +189,7 @@ def apply_plan(
 def add_dataset(
     store: SqliteStore, dataset: EmbeddedDataset, on_commit: Callable[[int], object] | None = None
 ) -> IndexChanges:
-    """Add the images of a dataset to an index, but for those that it has.
+    """Add the images of a dataset to an index, except those that it already has.
 
     Args:
         store: the store of the index.
