@@ -7,13 +7,14 @@ small file that names it; the system releases the lock if the owner dies.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from clip_core.hub.printing import shortened
+from clip_core.hub.printing import reason_of, shortened
 from clip_core.hub.switching import STAGING_PREFIX
 
 _HAS_LOCKS = os.name != "nt"
@@ -38,15 +39,18 @@ def owned(folder: Path, task: str) -> Iterator[None]:
 
     Raises:
         BlockingIOError: another process owns the folder; the message names it.
+        OSError: no file can be created there.
     """
     if not _HAS_LOCKS:
         yield
         return
-    created = [] if folder.is_dir() else _create(folder.parent)
+    with _naming(folder):
+        created = [] if folder.is_dir() else _create(folder.parent)
     name = "" if folder.is_dir() else f"-{hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:12]}"
     path = (folder if folder.is_dir() else folder.parent) / f"{_OWNER}{name}"
     try:
-        descriptor = _lock(path, folder)
+        with _naming(folder):
+            descriptor = _lock(path, folder)
         try:
             os.truncate(descriptor, 0)
             os.write(descriptor, f"{task} (process {os.getpid()} on {socket.gethostname()})".encode()[:_LONGEST])
@@ -58,6 +62,17 @@ def owned(folder: Path, task: str) -> Iterator[None]:
         for made in created:
             with contextlib.suppress(OSError):  # something was written there
                 made.rmdir()
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Name the folder in errors of this block: users know nothing of the owner's file, unless it is a link."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {None, errno.ELOOP, errno.ENAMETOOLONG}:
+            raise
+        raise type(error)(f"{folder} cannot be written: {reason_of(error)}; give another path") from error
 
 
 def _create(folder: Path) -> list[Path]:

@@ -70,7 +70,7 @@ class Location:
         try:
             files, root = url_to_fs(text)
         except ValueError as error:
-            raise ValueError(f"{text}: {error}") from error
+            raise ValueError(f"{text}: {error}; give a path, or a URL of another protocol") from error
         return cls(files, root.rstrip("/") or "/")
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +69,11 @@ def test_the_file_of_an_owner_cannot_be_a_link(tmp_path):
     with pytest.raises(OSError, match=r"\.saving-owner"), owned(tmp_path, "a conversion"):
         pass
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no /proc, where no file can be created")
+@pytest.mark.parametrize("name", ["x", "x/y"])
+def test_a_place_without_files_is_named_and_not_the_owners_file(name):
+    with pytest.raises(OSError, match=naming(f"/proc/{name}")) as caught, owned(Path("/proc", name), "a conversion"):
+        pass
+    assert ".saving" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -351,3 +352,10 @@ class TestUpload:
     def test_without_a_token(self, client, folder):
         line = error_line(client, "upload_folder", str(folder), "user/clip")
         assert mentions(line, "OSError", "'user/clip'", "upload", 401)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no device files")
+def test_a_device_is_not_called_missing():
+    with pytest.raises(FileNotFoundError, match=naming(os.devnull, "neither a file nor a folder")) as caught:
+        find_file(os.devnull, "config.json")
+    assert "exist" not in str(caught.value)

@@ -9,9 +9,10 @@ from unittest import mock
 import pytest
 
 from clip_core.tasks.embedding import sources
+from clip_core.tasks.embedding.places import Location
 from clip_core.tasks.embedding.sources import open_source
 from support.embedding import write_images, write_shard
-from support.messages import mentions
+from support.messages import mentions, naming
 from support.training_data import picture_bytes
 
 
@@ -62,3 +63,8 @@ def test_a_file_that_is_too_large_is_not_read_whole(tmp_path):
     assert source.read(found)[0] == picture_bytes(1)
     with mock.patch("clip_core.tasks.embedding.pieces.LARGEST", 10), pytest.raises(ValueError, match=found.path):
         source.read(found)
+
+
+def test_an_unknown_protocol_is_told_with_what_to_give():
+    with pytest.raises(ValueError, match=naming("foo://x", "a path", "URL")):
+        Location.open("foo://x")
