@@ -51,7 +51,7 @@ def _exit_code(arguments: list[str]) -> int:
 
     from clip_core.commands.app import app
     from clip_core.commands.usage import usage_error
-    from clip_core.commands.wording import message_of
+    from clip_core.commands.wording import Options, message_of
 
     try:
         import clip_core.imports.shadowing  # noqa: F401  before the first import from `converters`
@@ -60,7 +60,10 @@ def _exit_code(arguments: list[str]) -> int:
         tell_of_retries_once()
         code = app(arguments, exit_on_error=False, print_error=False)
     except MemoryError as error:
-        print(f"clip-zoo: there is not enough memory ({error}); try a smaller --batch-size", file=sys.stderr)  # noqa: T201
+        reason = f" ({error})" if str(error) else ""
+        advice = "try a smaller --batch-size" if "--batch-size" in Options.read(app, arguments).names else "free some"
+        told = _in_one_line(f"there is not enough memory{reason}; {advice}", arguments)
+        print(f"clip-zoo: {told}", file=sys.stderr)  # noqa: T201
         return BAD_INPUT
     except (CycloptsError, ValueError, OSError, ImportError) as error:
         if (library := _failed_import(error)) is not None:
@@ -88,7 +91,7 @@ def _check_not_blank(arguments: list[str]) -> None:
     options = Options.read(app, arguments)
     for name, value in (*options.typed, *options.words):
         if not value.strip():
-            advice = ", or leave the option out" if name.startswith("--") else ""
+            advice = ", or leave the option out" if name.startswith("--") and name not in options.required else ""
             raise ValueError(f"{name} {value!r} is empty; give a value{advice}")
 
 

@@ -37,13 +37,21 @@ def _at_least_one(_: type, values: Sequence[object] | None) -> None:
         raise ValueError("has no value")
 
 
+def _model_dtype(type_: type, tokens: Sequence[Token]) -> str:
+    """Return the long name of a dtype that models of all backends compute in; refuse others, such as float64."""
+    name = _dtype(type_, tokens)
+    if name not in {*LONG_DTYPES.values(), "auto"}:
+        raise ValueError("is not a dtype of models; give float32, float16, bfloat16 or auto")
+    return name
+
+
 LONG_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}  # by their short names, which all options take
 
 INTEGER = Parameter(converter=_integer)
 SEVERAL = Parameter(consume_multiple=True, negative="", validator=_at_least_one)
 Integer = Annotated[int, INTEGER]
 DTYPE = Parameter(converter=_dtype)
-Dtype = Annotated[str | None, DTYPE]
+Dtype = Annotated[str | None, Parameter(converter=_model_dtype)]
 
 
 def note_ignored_revision(source: str, revision: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import socket
@@ -185,7 +186,10 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         reason = reason_of(error).partition(" (while")[0]  # Python adds the address
-        raise OSError(f"--host {host} --port {port}: cannot listen there: {reason}") from error
+        is_hosts = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        options = f"--host {host}" if is_hosts else f"--host {host} --port {port}"
+        advice = "; give a name or address of this machine" if is_hosts else ""
+        raise OSError(f"{options}: cannot listen there: {reason}{advice}") from error
 
 
 def _note(listener: socket.socket, settings: ServerSettings) -> None:

@@ -46,7 +46,7 @@ def train(
     lr: float = 5e-4,
     warmup: float = 0.05,
     weight_decay: float = 0.2,
-    precision: Annotated[Literal["fp32", "bf16"], Parameter(converter=_precision)] = "fp32",
+    precision: Annotated[Literal["fp32", "bf16"], Parameter(converter=_precision, show_choices=False)] = "fp32",
     accum: Integer = 1,
     loss_chunk: Annotated[int | None, INTEGER] = None,
     freeze: Literal["text", "vision", "none"] = "none",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -21,6 +22,7 @@ from cyclopts import (
 if TYPE_CHECKING:
     from cyclopts import App
 
+_ALIKE = 0.6  # the share of letters that a misspelled name has in common with the right one
 _KINDS = {int: "an integer", float: "a number", bool: "true or false"}
 
 
@@ -51,9 +53,14 @@ def usage_error(error: CycloptsError, app: App, arguments: list[str]) -> str:
     """
     names, apps, _ = app.parse_commands(arguments)
     command = " ".join((app.name[0], *names))
-    near = re.search(r'Did you mean "?([\w-]+)', _summary(error))
-    advice = f"did you mean {near[1]}?" if near else f"see `{command} --help`"
+    near = re.search(r'"?(\S+?)"?\. Did you mean "?([\w-]+)', _summary(error))
+    advice = f"did you mean {near[2]}?" if near and _is_alike(near[1], near[2]) else f"see `{command} --help`"
     return _message(error, _Line(command, apps[-1], arguments, advice))
+
+
+def _is_alike(typed: str, known: str) -> bool:
+    """Return True if a name can be a misspelling of another; cyclopts would take --to for --json."""
+    return SequenceMatcher(None, typed.strip("-"), known.strip("-")).ratio() >= _ALIKE
 
 
 def _summary(error: CycloptsError) -> str:
@@ -67,12 +74,14 @@ def _message(error: CycloptsError, _: _Line) -> str:
 
 @_message.register
 def _unknown_command(error: UnknownCommandError, line: _Line) -> str:
-    return f"{(error.unused_tokens or ['?'])[0]} is not a command; {line.advice}"
+    typed = (error.unused_tokens or ["?"])[0]
+    kind = f"an option of `{line.command}`" if typed.startswith("-") else "a command"
+    return f"{typed} is not {kind}; {line.advice}"
 
 
 @_message.register
 def _unknown_option(error: UnknownOptionError, line: _Line) -> str:
-    return f"{error.token.keyword} is not an option of `{line.command}`; {line.advice}"
+    return f"{error.token.keyword or error.token.value} is not an option of `{line.command}`; {line.advice}"
 
 
 @_message.register

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clip_core.hub.printing import reason_of
+from clip_core.hub.printing import reason_of, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,11 +35,15 @@ class Options:
         typed: the options and values on the command line, in order.
         words: the positional arguments by their names in the help, such as SRC, and their values, in order. The last
             one may take several.
+        names: all options of the command.
+        required: the options that it needs.
     """
 
     option_of: dict[str, str] = field(default_factory=dict)
     typed: list[tuple[str, str]] = field(default_factory=list)
     words: list[tuple[str, str]] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+    required: set[str] = field(default_factory=set)
 
     @classmethod
     def read(cls, app: App, arguments: list[str]) -> Options:
@@ -68,7 +73,11 @@ class Options:
         words = [value for option, value in typed if not option]
         names += names[-1:] * (len(words) - len(names))
         return cls(
-            option_of, [(option, value) for option, value in typed if option], list(zip(names, words, strict=False))
+            option_of,
+            [(option, value) for option, value in typed if option],
+            list(zip(names, words, strict=False)),
+            {argument.names[0] for argument in options},
+            {argument.names[0] for argument in options if argument.required},
         )
 
     def value_of(self, option: str) -> str | None:
@@ -89,6 +98,9 @@ def message_of(error: Exception) -> str:
     """
     if not isinstance(error, OSError) or error.strerror is None or not isinstance(error.errno, int):
         return str(error)
+    if error.errno == errno.ENAMETOOLONG and error.filename is not None:
+        longest = max(Path(os.fsdecode(error.filename)).parts, key=len)
+        return f"'{shortened(longest)}' is too long for a file name; give a shorter one"
     return reason_of(error) if error.filename is None else f"{os.fsdecode(error.filename)}: {reason_of(error)}"
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import Dtype, check_subfolder, note_ignored_revision
+from clip_core.commands.options import DTYPE, check_subfolder, note_ignored_revision
 
 
 def _help_of_to() -> str:
@@ -26,7 +26,7 @@ def convert(
     /,
     *,
     to: Annotated[str, Parameter(help=_help_of_to())],
-    dtype: Dtype = None,
+    dtype: Annotated[str | None, DTYPE] = None,
     max_shard_size: str | None = None,
     subfolder: str | None = None,
     revision: str | None = None,

@@ -427,3 +427,30 @@ def test_images_that_do_not_fit_the_model_name_the_option_and_the_file_to_change
     assert not mentions(str(raised.value), "interpolate_pos_encoding")
     with images_of("clip/"):
         check_pixel_shape((2, 3, 64, 64), embeddings, interpolate=False)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("classify", "a.png", "--labels", "a"),
+        ("embed", "a", "--out", "b"),
+        ("evaluate", "retrieval", "--data", "a"),
+        ("explain", "a.png", "a"),
+        ("index", "a", "--out", "b"),
+        ("search", "a", "a"),
+        ("serve",),
+    ],
+)
+def test_models_compute_in_no_float64(refused, command):
+    refused(command, "--dtype", "float64")
+
+
+@pytest.mark.parametrize("command", [("index", "a.png"), ("embed", "a.png")])
+def test_a_name_that_is_too_long_is_shown_once_and_cut(run, model, command, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("a.png").write_bytes(picture_bytes(1))
+    code, _, err = run(*command, "--model", model, "--out", "n" * 300)
+    assert (code, err.count("\n")) == (2, 1)
+    assert mentions(err, "--out"), err
+    assert err.count("n" * 80) == 1, err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

@@ -134,6 +134,14 @@ def test_an_address_in_use_is_told_before_the_model_is_loaded(run):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("host", ["256.1.1.1", "192.0.2.1"])  # the second one is no machine's: RFC 5737
+def test_an_address_of_no_machine_is_not_blamed_on_the_port(run, host):
+    code, _, err = run("serve", "--host", host, "--model", SHAPES / "checkpoint")
+    assert code == 2
+    assert mentions(err, f"--host {host}")
+    assert not mentions(err, "--port")
+
+
 def test_a_missing_package_is_named_with_its_extra(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     code, _, err = run("serve", "--model", SHAPES / "checkpoint")

@@ -150,3 +150,12 @@ def test_an_image_processor_of_another_model_is_told(run, tmp_path, option):
     code, _, error = run("train", *options, "--batch-size", 2, "--workers", 0, "--backend", "torch")
     assert code == 2
     assert mentions(error, f"{option} {wrong}", "image processor", "12 x 12", "preprocessor_config.json")
+
+
+def test_the_help_lists_every_name_of_a_precision_or_none(run):
+    code, out, _ = run("train", "--help")
+    text = " ".join(out.replace("│", " ").split())
+    assert code == 0
+    assert mentions(text, "--precision", "float32", "bfloat16", "fp32", "bf16")
+    assert "[choices: fp32, bf16]" not in text
+    assert "[choices: text, vision, none]" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cyclopts
 import pytest
 
 from support.messages import mentions
@@ -33,6 +34,10 @@ CONVERT = ("convert", "a", "b", "--to", "torch")
         ((*TRAIN, "--log"), "--log ", ["clip-zoo train --help"]),
         (("embed", "a", "--out", "b", "--columns"), "--columns ", ["clip-zoo embed --help"]),
         (("evaluate", "probe", "--data", "--json"), "--data ", ["clip-zoo evaluate probe --help"]),
+        (("--hlp",), "--hlp ", ["option", "clip-zoo --help"]),
+        (("evaluate", "-x"), "-x ", ["option", "clip-zoo evaluate --help"]),
+        (("inspect", "-x"), "-x ", ["option", "clip-zoo inspect --help"]),
+        (("inspect", "a", "--to", "tf"), "--to ", ["clip-zoo inspect --help"]),
         (("convert", "a", "", "--to", "torch"), "DST ''", []),
         (("search", "", "red"), "INDEX ''", []),
         (("diff", "a", " "), "B ' '", []),
@@ -44,3 +49,23 @@ def test_the_first_word_is_what_was_typed(run, typed, start, named):
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert err.startswith(f"clip-zoo: {start}"), err
     assert mentions(err, *named), err
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_advised"), [(("convert", "a", "b", "--to="), False), (("inspect", "a", "--revision="), True)]
+)
+def test_only_an_option_that_is_not_required_may_be_left_out(run, typed, is_advised):
+    code, _, err = run(*typed)
+    assert (code, mentions(err, "leave")) == (2, is_advised), err
+
+
+@pytest.mark.parametrize("name", ["convert", "inspect", "diff", "verify", "search", "explain", "classify", "index"])
+def test_a_smaller_batch_is_advised_where_there_are_batches(run, monkeypatch, name):
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("8 GiB")
+
+    monkeypatch.setattr(cyclopts.App, "__call__", fail)
+    code, out, err = run(name)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert mentions(err, "8 GiB")
+    assert mentions(err, "--batch-size") is (name in {"classify", "index"})
