@@ -56,7 +56,7 @@ LOADER_KEYWORDS = {
     "_adapter_model_path": "load adapters into the model with PEFT",
     "adapter_kwargs": "load adapters into the model with PEFT",
     "device_mesh": "distribute the model by its framework, once loaded",
-    "device_map": "choose the device by the framework: tf.device or jax.default_device",
+    "device_map": "choose the device by the framework itself",
     "distributed_config": "distribute the model by its framework, once loaded",
     "gguf_file": "convert the file to safetensors first",
     "key_mapping": "rename the tensors and pass them as state_dict",

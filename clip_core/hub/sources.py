@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _SHOWN_FILES = 12
 _INDEX = ".index.json"
+_OF_A_MODEL = "config.json"  # a subfolder that has it is a model, which `subfolder` would load
 _LONGEST_NAME = 255  # bytes of a file's name, on all common systems
 
 
@@ -204,15 +205,19 @@ def _what_is_there(source: str | os.PathLike[str], options: HubOptions) -> str:
     folder = path.parent if path.is_file() else path / _subfolder(options)
     try:
         if folder.is_dir():  # without its subfolders, which may be large
-            names = sorted(f"{one.name}/" if one.is_dir() else one.name for one in folder.iterdir())
+            entries = {one.name: one.is_dir() for one in folder.iterdir()}
+            models = {name for name in entries if (folder / name / _OF_A_MODEL).is_file()}
         else:
             parted = [name.partition("/") for name in list_files(source, **options)]
-            names = [f"{first}/" if rest else first for first, _, rest in parted]
+            entries = {first: bool(rest) for first, _, rest in parted}
+            models = {first for first, _, rest in parted if rest == _OF_A_MODEL}
+        ends = {name: "/" * entries[name] + _OF_A_MODEL * (name in models) for name in entries}
+        names = [name + end for name, end in sorted(ends.items())]
     except OSError:
         return ""
     if not names:
         return "; it is empty"
-    names = [name for name in dict.fromkeys(names) if not name.startswith(".")]
+    names = [name for name in names if not name.startswith(".")]
     if not names:
         return "; it contains hidden files only"
     more = f" and {len(names) - _SHOWN_FILES} more" if len(names) > _SHOWN_FILES else ""

@@ -67,6 +67,7 @@ CODES = {
     ),
     "explain": (["explain", "pairs/000.png", "cat", "--model", "model", "--json"], 0),
     "index": (["index", "labelled/cat", "--out", "cats", "--model", "model", "--json"], 0),
+    "embed": (["embed", "labelled/cat", "--out", "embedded", "--model", "model", "--json"], 0),
     "search": (["search", "cats", "cat", "--json"], 0),
     "duplicates": (["duplicates", "cats", "--json"], 0),
     "serve": (["serve", "--model", "gone"], 2),
