@@ -99,9 +99,9 @@ def run_program(program: Callable[[], Any], name: str) -> Any:
     except SystemExit as end:
         code = end.code
     finally:
+        sys.stdout, sys.stderr = before
         output.flush()
         errors.flush()
-        sys.stdout, sys.stderr = before
     if output.failure is None or isinstance(output.failure, BrokenPipeError):
         return code
     reason = output.failure.strerror or output.failure
