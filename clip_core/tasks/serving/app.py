@@ -25,7 +25,7 @@ from clip_core.tasks.serving.inputs import (
     check_fields,
     inputs_of,
     integer_of,
-    layer_of,
+    start_layer_of,
     strings_of,
 )
 from clip_core.tasks.serving.metrics import Metrics
@@ -222,7 +222,7 @@ class _Server:
         if method not in METHODS:
             raise RequestError(400, f"method is {method!r}; choose {' or '.join(METHODS)}", "method")
         layers = self.engine.vision_layers
-        start_layer = layer_of(fields, "start_layer", layers) if layers else None
+        start_layer = start_layer_of(fields, "start_layer", layers) if layers else None
         texts = strings_of(fields, "texts", self.settings)
         if len(texts) > self.settings.max_explanations:
             most = self.settings.max_explanations

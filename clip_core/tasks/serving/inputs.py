@@ -100,7 +100,7 @@ def integer_of(fields: dict[str, Any], name: str, default: int) -> int:
     return value
 
 
-def layer_of(fields: dict[str, Any], name: str, layers: int) -> int | None:
+def start_layer_of(fields: dict[str, Any], name: str, layers: int) -> int | None:
     """Return the number of a layer from a request, or None if it is absent or null.
 
     Args:
