@@ -135,6 +135,7 @@ def serve(
         _note(listener, settings)
         config = uvicorn.Config(
             create_app(classifier, settings, index=images),
+            log_config=None,  # uvicorn's own closes the handlers of other libraries, and absl's would close its stream
             log_level="warning",
             limit_concurrency=_CONNECTIONS,
             timeout_graceful_shutdown=_SECONDS_TO_FINISH,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import signal
@@ -140,6 +141,24 @@ def test_an_address_of_no_machine_is_not_blamed_on_the_port(run, host):
     assert code == 2
     assert mentions(err, f"--host {host}")
     assert not mentions(err, "--port")
+
+
+def test_the_log_handlers_of_other_libraries_stay_open(run, monkeypatch):
+    """TensorFlow and JAX bring one that closes the stream that it writes to."""
+    closed = []
+
+    class Handler(logging.Handler):
+        def close(self):
+            closed.append(self)
+            super().close()
+
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
+    handler = Handler()
+    code, out, err = run("serve", "--model", SHAPES / "checkpoint", "--backend", "torch", "--port", 0)
+    assert (code, err) == (0, "")
+    assert "http://127.0.0.1" in out
+    assert closed == []
+    handler.close()
 
 
 def test_a_missing_package_is_named_with_its_extra(run, monkeypatch):
