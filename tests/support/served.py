@@ -90,7 +90,7 @@ def served(encoder, processor=None, *, index=None, **settings):
     """A client of a server, which stops with the block; with an index, `encoder` is None."""
     classifier = index.model if index else ZeroShotClassifier(encoder, processor or encoder)
     app = create_app(classifier, ServerSettings(**settings), index=index)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="critical", lifespan="on"))
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
