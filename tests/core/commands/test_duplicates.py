@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 
 import pytest
 
-from clip_core.cli import main
 from clip_core.tasks.search import ImageIndex
 from support.search import save_image, stand_in
 
@@ -21,31 +21,30 @@ def index(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(capsys, *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as end:
-        main(["duplicates", "i", *arguments])
-    return end.value.code, *capsys.readouterr()
+@pytest.fixture
+def run(run):
+    return partial(run, "duplicates", "i")
 
 
-def test_groups_are_printed_by_kind(capsys, index):
-    code, out, err = run(capsys, "--json")
+def test_groups_are_printed_by_kind(run, index):
+    code, out, err = run("--json")
     assert (code, err) == (0, "")
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["kind"] for row in rows] == ["file", "similar"]
     assert rows[0]["images"] == [str(index / "photos" / name) for name in ("a.png", "b.png")]
-    _, text, _ = run(capsys)
+    _, text, _ = run()
     assert [line for line in text.splitlines() if line.endswith("a.png")] == ["  photos/a.png"] * 2
     assert len(list((index / "photos").iterdir())) == 3
 
 
-def test_no_groups_are_no_error(capsys, index):
+def test_no_groups_are_no_error(run, index):
     with ImageIndex("i") as opened:
         opened.remove([index / "photos/b.png", index / "photos/c.png"])
-    assert run(capsys, "--json") == (0, "", "")
-    assert run(capsys)[1]
+    assert run("--json") == (0, "", "")
+    assert run()[1]
 
 
-def test_a_threshold_that_is_no_cosine_is_refused(capsys):
-    code, out, err = run(capsys, "--threshold", "2")
+def test_a_threshold_that_is_no_cosine_is_refused(run):
+    code, out, err = run("--threshold", "2")
     assert (code, out) == (2, "")
     assert "--threshold 2" in err

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from clip_core.cli import main
 from clip_core.tasks.search import ImageIndex
 from support.embedding import read, write, write_images, write_shard, write_table
 from support.messages import mentions
@@ -27,17 +26,6 @@ def colours():
 def photos(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return Path(write_images(str(tmp_path / "photos"), range(6)))
-
-
-@pytest.fixture
-def run(capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return end.value.code, captured.out, captured.err
-
-    return call
 
 
 def test_a_folder_is_embedded_and_indexed(run, photos):

@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 
-from clip_core.cli import main
 from support.messages import mentions
 from support.search import OTHER, save_image, stand_in
 
@@ -22,17 +21,6 @@ def photos(tmp_path, monkeypatch):
         save_image(tmp_path / f"photos/{name}.png", colour)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "photos"
-
-
-@pytest.fixture
-def run(capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return end.value.code, captured.out, captured.err
-
-    return call
 
 
 def test_a_folder_is_indexed_and_brought_up_to_date(run, photos):

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import webbrowser
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,14 +29,8 @@ def index(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main(["search", "i", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return end.value.code, captured.out, captured.err
-
-    return call
+def run(run):
+    return partial(run, "search", "i")
 
 
 def found(run, *arguments) -> list[str]:
