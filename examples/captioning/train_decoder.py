@@ -8,7 +8,7 @@ images lie near those of their captions, within the noise, so the decoder can de
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from words import END, Vocabulary, split
 from clip_core import ZeroShotClassifier
 from clip_core.hub.targets import check_folder
 from clip_core.tasks import encode_text_batches
+from clip_core.training.settings import learning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,7 +137,8 @@ def train(
         network = CaptionNetwork(settings, len(vocabulary))
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
+    rate = partial(learning_rate, steps=steps, peak=1.0, warmup=max(1, int(_WARM_UP * steps)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     inputs = torch.from_numpy(embeds)
     progress = tqdm(range(steps), desc="training", unit="step")
     for step in progress:
@@ -153,13 +155,6 @@ def train(
             progress.set_postfix(loss=f"{loss.item():.3f}")
     weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
     return Decoder(settings, vocabulary, weights | {"probe": embeds[0]})
-
-
-def _rate(step: int, steps: int) -> float:
-    warm_up = max(1, int(_WARM_UP * steps))
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
 def read_captions(path: Path) -> list[str]:

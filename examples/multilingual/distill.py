@@ -14,6 +14,7 @@ import math
 import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from clip_core import CLIPConfig, CLIPProcessor, CLIPTokenizerFast, ZeroShotClas
 from clip_core.evaluation.texts import embed_texts
 from clip_core.hub.files import staged
 from clip_core.hub.targets import check_folder
+from clip_core.training.settings import decays, learning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -135,14 +137,13 @@ def train(
     wanted = torch.from_numpy(targets)
     steps = settings["steps"]
     parameters = {name: tensor for name, tensor in student.named_parameters() if tensor.requires_grad}
-    decayed = [tensor for tensor in parameters.values() if tensor.ndim > 1]
-    others = [tensor for tensor in parameters.values() if tensor.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}],
-        lr=settings["lr"],
-        betas=(0.9, 0.98),
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
+    groups = [
+        {"params": [tensor for name, tensor in parameters.items() if decays(name) is decayed], "weight_decay": decay}
+        for decayed, decay in ((True, 0.01), (False, 0.0))
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=settings["lr"], betas=(0.9, 0.98))
+    rate = partial(learning_rate, steps=steps, peak=1.0, warmup=max(1, int(_WARM_UP * steps)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     done = _restore(state, student, optimizer, schedule, settings) if state.exists() else 0
     order = itertools.islice(
         batches(lengths, settings["batch_size"], np.random.default_rng(settings["seed"])), done, steps
@@ -163,13 +164,6 @@ def train(
         if step % settings["save_every"] == 0 and step < steps:
             _save(state, step, student, optimizer, schedule, settings)
     student.eval()
-
-
-def _rate(step: int, steps: int) -> float:
-    warm_up = max(1, int(_WARM_UP * steps))
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
 def _save(state: Path, step: int, student: Any, optimizer: Any, schedule: Any, settings: dict[str, Any]) -> None:
