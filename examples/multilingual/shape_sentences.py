@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 COUNT = 1_000  # drawings of each kind
-# Shapes with their plural and, where adjectives agree with it, their gender.
+# The singular and plural of each shape, and its gender; in German, as the ending of a colour after "ein" or "eine".
 GERMAN = {
     "circle": ("Kreis", "Kreise", "er"),
     "square": ("Quadrat", "Quadrate", "es"),
@@ -45,16 +45,16 @@ GERMAN_COLOURS = dict(
 )
 _UNDECLINED = {"orange", "lila", "rosa"}
 SPANISH = {
-    "circle": ("círculo", "círculos", "o"),
-    "square": ("cuadrado", "cuadrados", "o"),
-    "triangle": ("triángulo", "triángulos", "o"),
-    "star": ("estrella", "estrellas", "a"),
-    "heart": ("corazón", "corazones", "o"),
-    "diamond": ("rombo", "rombos", "o"),
-    "arrow": ("flecha", "flechas", "a"),
-    "cross": ("cruz", "cruces", "a"),
-    "ring": ("anillo", "anillos", "o"),
-    "crescent": ("media luna", "medias lunas", "a"),
+    "circle": ("círculo", "círculos", "m"),
+    "square": ("cuadrado", "cuadrados", "m"),
+    "triangle": ("triángulo", "triángulos", "m"),
+    "star": ("estrella", "estrellas", "f"),
+    "heart": ("corazón", "corazones", "m"),
+    "diamond": ("rombo", "rombos", "m"),
+    "arrow": ("flecha", "flechas", "f"),
+    "cross": ("cruz", "cruces", "f"),
+    "ring": ("anillo", "anillos", "m"),
+    "crescent": ("media luna", "medias lunas", "f"),
 }
 # The masculine singular, the feminine singular, and the plurals of both.
 SPANISH_COLOURS = {
@@ -118,14 +118,11 @@ def in_german(scene: Scene) -> str:
         scene: the scene.
     """
     singular, plural, ending = GERMAN[scene.shape]
-    colour, is_one = GERMAN_COLOURS[scene.colour], scene.number == NUMBERS[0]
-    if colour not in _UNDECLINED:
-        colour += ending if is_one else "e"
-    return (
-        f"{'eine' if ending == 'e' else 'ein'} {colour} {singular}"
-        if is_one
-        else (f"{_COUNTS['de'][scene.number]} {colour} {plural}")
-    )
+    colour = GERMAN_COLOURS[scene.colour]
+    is_declined = colour not in _UNDECLINED
+    if scene.number == NUMBERS[0]:
+        return f"{'eine' if ending == 'e' else 'ein'} {colour}{ending if is_declined else ''} {singular}"
+    return f"{_COUNTS['de'][scene.number]} {colour}{'e' if is_declined else ''} {plural}"
 
 
 def in_spanish(scene: Scene) -> str:
@@ -134,11 +131,7 @@ def in_spanish(scene: Scene) -> str:
     Args:
         scene: the scene.
     """
-    singular, plural, gender = SPANISH[scene.shape]
-    forms = SPANISH_COLOURS[scene.colour][gender == "a" :: 2]
-    if scene.number == NUMBERS[0]:
-        return f"{'una' if gender == 'a' else 'un'} {singular} {forms[0]}"
-    return f"{_COUNTS['es'][scene.number]} {plural} {forms[1]}"
+    return _in_romance(scene, SPANISH, SPANISH_COLOURS, ("un", "una"), _COUNTS["es"])
 
 
 def in_french(scene: Scene) -> str:
@@ -147,11 +140,22 @@ def in_french(scene: Scene) -> str:
     Args:
         scene: the scene.
     """
-    singular, plural, gender = FRENCH[scene.shape]
-    forms = FRENCH_COLOURS[scene.colour][gender == "f" :: 2]
+    return _in_romance(scene, FRENCH, FRENCH_COLOURS, ("un", "une"), _COUNTS["fr"])
+
+
+def _in_romance(
+    scene: Scene,
+    shapes: dict[str, tuple[str, str, str]],
+    colours: dict[str, tuple[str, str, str, str]],
+    articles: tuple[str, str],
+    counts: dict[str, str],
+) -> str:
+    singular, plural, gender = shapes[scene.shape]
+    is_feminine = gender == "f"
+    one, several = colours[scene.colour][is_feminine::2]
     if scene.number == NUMBERS[0]:
-        return f"{'une' if gender == 'f' else 'un'} {singular} {forms[0]}"
-    return f"{_COUNTS['fr'][scene.number]} {plural} {forms[1]}"
+        return f"{articles[is_feminine]} {singular} {one}"
+    return f"{counts[scene.number]} {plural} {several}"
 
 
 def in_japanese(scene: Scene) -> str:
