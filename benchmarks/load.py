@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import threads
+from machine import resident, threads
 from targets import ROOT, Target
 
 _PATIENCE = 300.0  # seconds to start
@@ -93,7 +93,7 @@ class Load:
 
     def memory(self) -> int:
         """Return the resident memory of the server's processes, in bytes. On Linux only."""
-        return sum(_resident(number) for number in _family(self._process.pid))
+        return sum(resident(number) for number in _family(self._process.pid))
 
     def body(self, kind: str, value: str) -> bytes:
         """Return the request for an embedding of a text or a data URI."""
@@ -209,11 +209,6 @@ def _family(number: int) -> list[int]:
     for one in found:
         found += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
     return found
-
-
-def _resident(number: int) -> int:
-    text = Path(f"/proc/{number}/status").read_text()
-    return int(text.partition("VmRSS:")[2].split()[0]) << 10
 
 
 async def _answer(reader: asyncio.StreamReader) -> bytes:

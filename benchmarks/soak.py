@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from machine import machine, resident, today, versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,25 +117,17 @@ def measure(name: str, call: Callable[[int], Any], calls: int, warm_up: int = _W
     for number in range(warm_up):
         call(number)
     gc.collect()
-    before, blocks, start = _resident(), sys.getallocatedblocks(), time.perf_counter()
+    before, blocks, start = resident(), sys.getallocatedblocks(), time.perf_counter()
     for number in range(warm_up, warm_up + calls):
         call(number)
     seconds = time.perf_counter() - start
     gc.collect()
-    grown, more = _resident() - before, sys.getallocatedblocks() - blocks
+    grown, more = resident() - before, sys.getallocatedblocks() - blocks
     return Growth(name, calls, round(seconds, 1), round(before / 2**20, 1), grown / calls, more / calls)
-
-
-def _resident() -> int:
-    """Return the resident memory of this process in bytes, as Linux states it."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) * 1024
 
 
 def report(found: list[Growth]) -> str:
     """Return the table of soak.md."""
-    from machine import machine, today, versions
-
     here = machine()
     where = f"{today()}, {here['processor']}, {here['cores']} cores, Python {here['python']}."
     how = "Each row is a process that calls the shapes checkpoint, the models with one of seven sets of pixels."
