@@ -67,7 +67,7 @@ test-default-torch: $(VENV)-default-torch$(if $(CUDA),-cuda)/installed
 test-transformers5: $(VENV)-bench-transformers5/installed
 	$(BIN)/python -m pytest tests/models_torch/test_bridge.py $(PYTEST_ARGS)
 
-## test-ray: the engine ray of clip-zoo embed, on a cluster of this machine, of whose workers one is killed
+## test-ray: the engine ray of clip-zoo embed, on a cluster of this machine; one of its two workers is killed
 test-ray: $(VENV)-ray/installed
 	$(VENV)-ray/bin/python -m pytest tests/environments/test_ray.py $(PYTEST_ARGS)
 

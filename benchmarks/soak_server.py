@@ -2,7 +2,7 @@
 
     python benchmarks/soak_server.py [--minutes 10] [--results benchmarks/results]
 
-16 clients send texts and images, other ones in each round, to the shapes checkpoint. Memory is read after each round.
+16 clients send texts and images to the shapes checkpoint, new ones in each round. Memory is read after each round.
 The program writes soak_server.md and soak_server.json. It exits with 1 if an answer is missing or wrong, or if the
 memory grows.
 """
@@ -51,13 +51,13 @@ class Soak:
 
     @property
     def first(self) -> float:
-        """The median after the warm-up: of the first tenth of what follows."""
+        """The median of the first tenth after the warm-up, in bytes."""
         kept = self._kept()
         return median(kept[: max(1, len(kept) // 10)])
 
     @property
     def growth(self) -> float:
-        """The growth to the last tenth, in bytes."""
+        """The growth from there to the median of the last tenth, in bytes."""
         kept = self._kept()
         return median(kept[-max(1, len(kept) // 10) :]) - self.first
 
@@ -75,7 +75,7 @@ def soak(server: Load, classifier: ZeroShotClassifier, seconds: float) -> Soak:
 
     Args:
         server: the server.
-        classifier: its model, whose embeddings the answers have to be.
+        classifier: its model; the answers must agree with its embeddings.
         seconds: the time.
 
     Raises:

@@ -141,7 +141,7 @@ def write_hub_cache(cache: Path) -> None:
     (repository / "refs/main").write_text("0" * 40, encoding="utf-8")
     package = importlib.util.find_spec("open_clip")
     if package is None or package.origin is None:
-        sys.exit("open_clip is not installed, whose vocabulary the tests need")
+        sys.exit("open_clip is not installed; the tests need its vocabulary")
     tokenizer = CLIPTokenizerFast.from_pretrained(Path(package.origin).with_name("bpe_simple_vocab_16e6.txt.gz"))
     CLIPProcessor(CLIPImageProcessor(), tokenizer).save_pretrained(repository / "snapshots" / ("0" * 40))
 

@@ -441,7 +441,7 @@ def test_images_that_do_not_fit_the_model_name_the_option_and_the_file_to_change
         ("serve",),
     ],
 )
-def test_models_compute_in_no_float64(refused, command):
+def test_models_do_not_compute_in_float64(refused, command):
     refused(command, "--dtype", "float64")
 
 
