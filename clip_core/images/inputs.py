@@ -79,16 +79,22 @@ def open_image(path: Path) -> Image.Image:
     Raises:
         ImageFileError: if the file is missing, damaged or not an image.
     """
-    with decoding_errors_named(str(path), path), Image.open(path, formats=readable_formats()) as image:
+    with decoding_errors_named(str(path), path), Image.open(path, formats=_formats()) as image:
         image.load()
         return image
 
 
 @cache
-def readable_formats() -> tuple[str, ...]:
+def _formats() -> tuple[str, ...]:
     """Return the formats of `_FORMATS` that this release of Pillow has."""
     Image.init()
     return tuple(format_ for format_ in _FORMATS if format_ in Image.OPEN)
+
+
+@cache
+def image_endings() -> frozenset[str]:
+    """Return the endings of the names of image files, such as ".png", in lower case."""
+    return frozenset(ending for ending, format_ in Image.registered_extensions().items() if format_ in _formats())
 
 
 @contextmanager
@@ -122,8 +128,7 @@ def decoding_errors_named(name: str, content: Path | bytes = b"") -> Iterator[No
 
 def _image_files(paths: Iterable[Path]) -> list[Path]:
     """Return the sorted image files among the paths. A file reached through several folder links counts once."""
-    endings = {ending for ending, format_ in Image.registered_extensions().items() if format_ in readable_formats()}
-    files = {path for path in paths if path.suffix.lower() in endings and path.is_file()}
+    files = {path for path in paths if path.suffix.lower() in image_endings() and path.is_file()}
     by_place: dict[Path, Path] = {}
     for path in sorted(files, key=lambda path: (len(path.parts), path)):
         by_place.setdefault(path.parent.resolve() / path.name, path)  # a link to a file counts separately
@@ -302,7 +307,7 @@ def _download(url: str) -> bytes:
 
 def _decoded(content: bytes, name: str, max_pixels: int | None = None) -> Image.Image:
     with decoding_errors_named(name, content):
-        image = Image.open(BytesIO(content), formats=readable_formats())
+        image = Image.open(BytesIO(content), formats=_formats())
     if max_pixels is not None and image.width * image.height > max_pixels:
         size = f"{image.width} x {image.height} pixels"
         raise ImageFileError(f"{name}: too large, {size}; at most {max_pixels:,} pixels are allowed")

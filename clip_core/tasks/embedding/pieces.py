@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from PIL import Image
-
 from clip_core.data.parquet import PARQUET_ENDINGS
 from clip_core.data.shards import SHARD_ENDINGS
 from clip_core.data.sources import expand_braces
 from clip_core.hub.printing import printable, reason_of
-from clip_core.images.inputs import find_images, readable_formats
+from clip_core.images.inputs import find_images, image_endings
 from clip_core.tasks.embedding.places import Location, arrow
 
 if TYPE_CHECKING:
@@ -237,16 +235,15 @@ def find_files(source: str) -> FoundFiles:
 def _images_in(place: Location, source: str) -> dict[str, int]:
     if place.is_local:
         return {os.fspath(path): path.stat().st_size for path in find_images(place.root)}
-    endings = _image_endings()
     found = place.files.find(place.root, detail=True)
-    images = {path: _size(one) for path, one in found.items() if os.path.splitext(path)[1].lower() in endings}  # noqa: PTH122
+    images = {path: _size(one) for path, one in found.items() if _is_image(path)}
     if not images:
         raise ValueError(f"{source}: the folder contains no images")
     return images
 
 
-def _image_endings() -> set[str]:
-    return {ending for ending, name in Image.registered_extensions().items() if name in readable_formats()}
+def _is_image(path: str) -> bool:
+    return os.path.splitext(path)[1].lower() in image_endings()  # noqa: PTH122  of any file system
 
 
 def _matching(source: str) -> FoundFiles:
@@ -274,7 +271,7 @@ def _matching(source: str) -> FoundFiles:
 def _kind(path: str, source: str) -> tuple[str, ...]:
     """Return the endings of a file's kind; empty for an image."""
     endings = _endings_of(path)
-    if not endings and os.path.splitext(path)[1].lower() not in _image_endings():  # noqa: PTH122
+    if not endings and not _is_image(path):
         raise ValueError(f"{source} is not a source of images; give a folder of images, .tar shards or .parquet files")
     return endings
 
