@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -11,6 +11,7 @@ from clip_core.tasks.embedding.places import arrow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import TracebackType
 
     from clip_core.tasks.embedding.pieces import Picture, Piece, Source
     from clip_core.tasks.embedding.places import Location
@@ -89,9 +90,13 @@ class PartWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        stack = ExitStack()
         for file in self._files.values():
-            file.discard()
+            stack.push(file.discard)
+        stack.__exit__(kind, error, trace)
 
     def add(self, pictures: Sequence[tuple[Picture, IndexedImage]], embeds: np.ndarray) -> None:
         """Add images.
@@ -190,24 +195,24 @@ class _PartFile:
     def __init__(self, place: Location, name: str, schema: Any) -> None:
         from pyarrow import parquet
 
-        self._whole = place.written_whole(name)
         # Embeddings do not repeat, and a dictionary of them would only take time.
         repeating = [field.name for field in schema if field.name != "embedding"]
-        self._writer = parquet.ParquetWriter(
-            self._whole.__enter__(), schema, compression="zstd", use_dictionary=repeating
-        )
+        with ExitStack() as stack:
+            path = stack.enter_context(place.written_whole(name))
+            writer = parquet.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeating)
+            self._writer = stack.enter_context(writer)
+            self._stack = stack.pop_all()
 
     def write(self, table: Any) -> None:
         self._writer.write_table(table)
 
     def publish(self) -> None:
-        self._writer.close()
-        self._whole.__exit__(None, None, None)
+        self._stack.close()
 
-    def discard(self) -> None:
-        self._writer.close()
-        with suppress(_UnfinishedError):
-            self._whole.__exit__(_UnfinishedError, _UnfinishedError(), None)
+    def discard(self, _: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Delete the file; if the disk is full, raise an error that names it."""
+        error = error or _UnfinishedError()
+        self._stack.__exit__(type(error), error, trace)
 
 
 def _facts(rows: Sequence[IndexedImage]) -> list[list[Any]]:

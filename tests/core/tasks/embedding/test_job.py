@@ -19,6 +19,7 @@ from clip_core.tasks.search import OtherModelError
 from clip_core.tasks.zero_shot import ZeroShotClassifier
 from support import embedding as support
 from support.embedding import embeddings, read, vectors, write, write_images, write_shard, write_table
+from support.limits import largest_file
 from support.messages import naming
 from support.programs import environment
 from support.search import OTHER, stand_in
@@ -216,6 +217,22 @@ def test_a_failure_in_the_middle_leaves_whole_parts_alone(place):
     embed(source, out)
     assert len(read(out)) == 10
     assert len(set(read(out)["id"].to_pylist())) == 10
+
+
+@pytest.mark.parametrize("flush", [2, 1000])  # rows: written in the middle of the part, or at its end
+def test_a_full_disk_is_told_with_the_part(tmp_path, flush):
+    source, out = make_source(str(tmp_path), "images"), tmp_path / "out"
+    embed(source, out, model="colours", rows_per_part=4)
+    (part, *_) = (out / "embeddings").iterdir()
+    part.unlink()
+    with (
+        mock.patch("clip_core.tasks.embedding.parts._FLUSH", flush),
+        largest_file(3000),
+        pytest.raises(OSError, match=naming(part, "free some space")),
+    ):
+        embed(source, out, rows_per_part=4, batch_size=2)
+    assert not part.exists()
+    assert all(name.endswith((".parquet", "clip-zoo.json")) for name in files_of(str(out)))
 
 
 def test_killed_at_any_moment_every_image_is_there_once(tmp_path):
