@@ -76,8 +76,13 @@ class Location:
     @property
     def is_local(self) -> bool:
         """True on a disk of this machine."""
+        return "file" in self.protocols
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """The names of the protocol, as URLs begin with them."""
         protocol = self.files.protocol
-        return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+        return (protocol,) if isinstance(protocol, str) else tuple(protocol)
 
     def path(self, name: str) -> str:
         """Return the path of a file in the folder.
@@ -171,8 +176,7 @@ class Location:
             written = scratch / short
             yield written
             self.files.makedirs(folder, exist_ok=True)
-            protocol = self.files.protocol
-            if _UPLOADS_WHOLE & set((protocol,) if isinstance(protocol, str) else protocol):
+            if _UPLOADS_WHOLE.intersection(self.protocols):
                 self.files.put_file(str(written), target)
             else:
                 self.files.put_file(str(written), unfinished)

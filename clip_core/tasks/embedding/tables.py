@@ -140,8 +140,7 @@ class TableSource(Source):
 
     @cached_property
     def _protocols(self) -> tuple[str, ...]:
-        protocol = self.place.files.protocol
-        return tuple(f"{one}://" for one in ((protocol,) if isinstance(protocol, str) else protocol))
+        return tuple(f"{protocol}://" for protocol in self.place.protocols)
 
     def _batches(self, path: str, start: int, stop: int) -> Iterator[Any]:
         """Yield rows `start` to `stop` (exclusive) of a file in small batches."""
