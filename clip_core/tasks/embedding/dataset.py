@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clip_core.hub.printing import printable
-from clip_core.tasks.embedding.manifest import MANIFEST, read_manifest
+from clip_core.tasks.embedding.manifest import read_manifest
 from clip_core.tasks.embedding.parts import EMBEDDINGS, RESERVED
 from clip_core.tasks.embedding.places import Location, arrow
 from clip_core.tasks.search.rows import IndexedImage
@@ -38,8 +38,8 @@ class EmbeddedDataset:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         arrow()
         self._place = Location.open(folder)
-        facts = self._place.read_json(MANIFEST) and read_manifest(self._place)
-        if not facts:
+        facts = read_manifest(self._place)
+        if facts is None:
             raise FileNotFoundError(f"{folder} is not a dataset of embeddings; make one with `clip-zoo embed`")
         self.facts: dict[str, Any] = facts
 

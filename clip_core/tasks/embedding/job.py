@@ -13,6 +13,7 @@ from clip_core.tasks.embedding.embedder import ModelSettings
 from clip_core.tasks.embedding.engines import LocalEngine, RayEngine
 from clip_core.tasks.embedding.manifest import (
     MANIFEST,
+    check_no_others,
     check_same_job,
     new_manifest,
     pending_pieces,
@@ -120,7 +121,9 @@ def embed(
     name = stored_place(source)
     with place.owned("an embedding"):
         facts = read_manifest(place)
-        if facts is not None:
+        if facts is None:
+            check_no_others(place)
+        else:
             settings = {**pictures.settings, "embedding_dtype": embedding_dtype}
             check_same_job(facts, name, settings, place.shown(place.root))
         pending = pending_pieces(place, pieces)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from clip_core.tasks.embedding.parts import EMBEDDINGS
+from clip_core.tasks.embedding.places import RUNNING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,25 +19,32 @@ _OPTIONS = ("image_column", "columns", "rows_per_part", "embedding_dtype")
 
 
 def read_manifest(place: Location) -> dict[str, Any] | None:
-    """Return the manifest of a dataset; None for a new one.
+    """Return the manifest of a dataset; None if the folder has none.
 
     Args:
-        place: its folder.
+        place: the folder.
 
     Raises:
-        FileExistsError: if the folder contains other files.
         ValueError: if it was written by a later version, or is damaged.
     """
     facts = place.read_json(MANIFEST)
-    if facts is None:
-        others = [name for name in place.names("") if not name.startswith(".") and name != "running.json"]
-        if others:
-            raise FileExistsError(f"{place.shown(place.root)} contains other files; give a new folder for the dataset")
-        return None
-    if facts.get("format") != _FORMAT:
+    if facts is not None and facts.get("format") != _FORMAT:
         where = place.shown(place.path(MANIFEST))
         raise ValueError(f"{where}: expected a dataset of format {_FORMAT}, found {facts.get('format')!r}")
     return facts
+
+
+def check_no_others(place: Location) -> None:
+    """Check that the folder of a new dataset contains no files.
+
+    Args:
+        place: the folder.
+
+    Raises:
+        FileExistsError: if it does.
+    """
+    if any(not name.startswith(".") and name != RUNNING for name in place.names("")):
+        raise FileExistsError(f"{place.shown(place.root)} contains other files; give a new folder for the dataset")
 
 
 def new_manifest(source: str, settings: dict[str, Any], model: dict[str, Any], embedding_dtype: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # A file that is being uploaded to these is not there until it is complete.
 _UPLOADS_WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory"}
 _TEMPORARY = ".tmp"
-_RUNNING = "running.json"
+RUNNING = "running.json"  # names the process that writes to a remote folder
 
 
 def arrow() -> Any:
@@ -218,15 +218,15 @@ class Location:
                     folder.rmdir()
             return
         self._check_not_running()
-        self.write_json(_RUNNING, {"task": task, "process": os.getpid(), "host": socket.gethostname()})
+        self.write_json(RUNNING, {"task": task, "process": os.getpid(), "host": socket.gethostname()})
         try:
             yield
         finally:
-            self.remove(_RUNNING)
+            self.remove(RUNNING)
 
     def _check_not_running(self) -> None:
         """Refuse a remote folder that another process says it is writing to. A dead one on this machine is ignored."""
-        owner = self.read_json(_RUNNING)
+        owner = self.read_json(RUNNING)
         if owner is None:
             return
         process, host = owner.get("process"), owner.get("host")
@@ -235,7 +235,7 @@ class Location:
         told = printable(f"{owner.get('task')} (process {process} on {host})")
         raise BlockingIOError(
             f"{self.shown(self.root)}: {told} is writing to it; wait until it ends, or choose another folder. If it "
-            f"was killed, delete {self.shown(self.path(_RUNNING))}"
+            f"was killed, delete {self.shown(self.path(RUNNING))}"
         )
 
 
