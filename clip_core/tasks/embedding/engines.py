@@ -69,14 +69,13 @@ class Runner(Protocol):
 class LocalEngine:
     """This process, which embeds one piece after the other."""
 
-    def __init__(self) -> None:
-        self._model: ZeroShotClassifier | None = None
+    _model: ZeroShotClassifier  # since `begin`
 
     def __enter__(self) -> None:
         """Do nothing."""
 
     def __exit__(self, *_: object) -> None:
-        self._model = None
+        """Do nothing."""
 
     def begin(self, settings: ModelSettings, facts: dict[str, Any] | None) -> dict[str, Any]:
         """Load the model, and keep it."""
@@ -87,8 +86,7 @@ class LocalEngine:
         self, settings: ModelSettings, source: Source, place: Location, facts: dict[str, Any], pieces: Sequence[Piece]
     ) -> Iterator[PartResult]:
         """Embed pieces, in order."""
-        model = self._model or settings.load()
-        yield from map(Embedder(model, settings, source, place, facts), pieces)
+        yield from map(Embedder(self._model, settings, source, place, facts), pieces)
 
 
 class RayEngine:
@@ -166,7 +164,7 @@ class RayEngine:
         processors = max(1, int(min(node.get("CPU", 1) for node in with_gpus)) // on_each)
         share: dict[str, Any] = {"num_cpus": processors}
         if gpus:
-            share["num_gpus"] = min(1.0, gpus / workers) if workers > gpus else 1
+            share["num_gpus"] = min(1, gpus / workers)
         return workers, share
 
 
@@ -174,23 +172,15 @@ class _Worker:
     """A worker of Ray: an embedder, made on its machine."""
 
     def __init__(self, settings: ModelSettings, source: Source, place: Location, facts: dict[str, Any]) -> None:
-        self._embedder: Embedder | None = None
-        self._failed = None
-
-        def load() -> None:
-            self._embedder = Embedder.load(settings, source, place, facts)
-
-        loaded = _or_error(load)
-        self._failed = loaded if "error" in loaded else None
+        self._loaded = _or_error(lambda: Embedder.load(settings, source, place, facts))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         return {"result": [json.dumps(self._embed(piece)) for piece in batch["piece"]]}
 
-    def _embed(self, piece: str) -> dict[str, Any]:
-        if self._failed is not None or self._embedder is None:
-            return self._failed or {}
-        embedder, fields = self._embedder, json.loads(piece)
-        return _or_error(lambda: embedder(Piece(**{**fields, "paths": tuple(fields["paths"])}))._asdict())
+    def _embed(self, content: str) -> dict[str, Any]:
+        fields = json.loads(content)
+        piece = Piece(**{**fields, "paths": tuple(fields["paths"])})
+        return _or_error(lambda: _value_of(self._loaded)(piece)._asdict())
 
 
 def _begun(settings: ModelSettings, facts: dict[str, Any] | None) -> tuple[ZeroShotClassifier, dict[str, Any]]:
@@ -206,7 +196,7 @@ def _facts_or_error(settings: ModelSettings, facts: dict[str, Any] | None) -> st
 
 
 def _or_error(function: Callable[[], Any]) -> dict[str, Any]:
-    """Return the value of a function, or its error, in a form that JSON can carry to the first process."""
+    """Return the value of a function, or its error in a form that JSON can carry to the first process."""
     try:
         return {"value": function()}
     except _ERRORS as error:
