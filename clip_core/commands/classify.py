@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import os
 import sys
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from clip_core.commands.options import SEVERAL, Dtype, Integer, images_of, texts_of
-from clip_core.commands.streams import is_lost
+from clip_core.commands.streams import is_lost, print_row
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub.printing import printable
 from clip_core.tasks.labels import LabelFile, read_labels
@@ -184,7 +183,7 @@ def _report(image: str, reason: str, answers: Answers, *, json: bool) -> None:
     answers.errors.append(image)
     print(f"clip-zoo: {printable(reason, _LONGEST)}", file=sys.stderr)
     if json:
-        _print_line({"image": image, "error": reason})
+        print_row({"image": image, "error": reason})
 
 
 def _print_json(answer: Answer) -> None:
@@ -192,12 +191,7 @@ def _print_json(answer: Answer) -> None:
     if answer.truth is not None:
         row["truth"] = answer.truth
     row["labels"] = [{"label": label, "probability": probability} for label, probability in answer.labels]
-    _print_line(row)
-
-
-def _print_line(row: dict[str, Any]) -> None:
-    # In ASCII: all terminals and pipes accept it, and it preserves file names that cannot be decoded.
-    print(json_module.dumps(row), flush=True)
+    print_row(row)
 
 
 def _print_table(answers: list[Answer]) -> None:

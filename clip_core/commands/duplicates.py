@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_module
 from pathlib import Path  # noqa: TC003  cyclopts reads the annotations
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from clip_core.commands.streams import print_row
 from clip_core.hub.printing import path_from_here
 
 _TITLES = {"file": "identical files", "pixels": "identical pixels", "similar": "look-alikes"}
@@ -40,7 +40,7 @@ def duplicates(
     for group in groups:
         if json:
             row = {"kind": group.kind, "similarity": group.similarity, "images": [str(path) for path in group.images]}
-            print(json_module.dumps(row), flush=True)
+            print_row(row)
             continue
         similarity = f", cosine {group.similarity:.4f} or more" if group.kind == "similar" else ""
         print(f"{_TITLES[group.kind]}{similarity}:")

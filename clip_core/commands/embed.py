@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_module
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from clip_core.commands.options import DTYPE, INTEGER, SEVERAL, Dtype, Integer, images_of
+from clip_core.commands.streams import print_row
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub.printing import printable
 
@@ -92,7 +92,7 @@ def embed(
         with tqdm.external_write_mode(file=sys.stderr):
             _tell(part)
         if json:
-            _print(_as_json(part))
+            print_row(_as_json(part))
 
     counts = {"images": 0}
     with tqdm(unit="part", disable=None) as bar, images_of(model or ""):
@@ -122,7 +122,7 @@ def embed(
         "errors": len(summary.errors),
     }
     if json:
-        _print({"dataset": out, **told})
+        print_row({"dataset": out, **told})
     else:
         names = {
             "failed": "failed",
@@ -148,8 +148,3 @@ def _as_json(part: PartResult) -> dict[str, object]:
         return {"piece": part.piece, "error": part.error}
     counts = {"images": part.images, "failed": part.failed, "seconds": round(part.seconds, 3)}
     return {"piece": part.piece, "part": part.path, **counts}
-
-
-def _print(row: dict[str, object]) -> None:
-    # In ASCII: all terminals and pipes accept it, and it preserves file names that cannot be decoded.
-    print(json_module.dumps(row), flush=True)

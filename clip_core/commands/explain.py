@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json as json_module
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ from cyclopts import Parameter
 
 from clip_core.commands.classify import DEFAULT_MODEL
 from clip_core.commands.options import SEVERAL, Dtype, Integer, images_of, texts_of
-from clip_core.commands.streams import is_lost
+from clip_core.commands.streams import is_lost, print_row
 from clip_core.hub.targets import check_folder, check_page
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ class _Output:
         elif not self.json or self.folder is not None:
             written = _write_png(explained, path, self.folder or Path())
         if self.json:
-            print(json_module.dumps(_row(path, explained, self.method, written)), flush=True)
+            print_row(_row(path, explained, self.method, written))
         else:
             _print(path, explained, written)
 
@@ -141,7 +140,7 @@ class _Output:
         self.failed = True
         print(f"clip-zoo: {error}", file=sys.stderr)
         if self.json:
-            print(json_module.dumps({"image": image, "error": str(error)}), flush=True)
+            print_row({"image": image, "error": str(error)})
 
     def finish(self) -> None:
         """Write the report."""

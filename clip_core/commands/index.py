@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path  # noqa: TC003  cyclopts reads the annotations
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from clip_core.commands.options import Dtype, Integer, images_of
+from clip_core.commands.streams import print_row
 from clip_core.configuration.arguments import check_integers
 
 if TYPE_CHECKING:
@@ -76,14 +76,14 @@ def index(
         bar.update(len(paths))
         if json:
             for path in paths:
-                _print({"image": str(path)})
+                print_row({"image": str(path)})
 
     def broken(path: Path, error: ValueError) -> None:
         bar.update(1)
         with tqdm.external_write_mode(file=sys.stderr):
             print(f"clip-zoo: {error}", file=sys.stderr)
         if json:
-            _print({"image": str(path), "error": str(error)})
+            print_row({"image": str(path), "error": str(error)})
 
     with (
         _removed_if_empty(out),
@@ -134,14 +134,9 @@ def _report(changes: IndexChanges, total: int, folder: Path, *, json: bool) -> N
         "broken": len(changes.broken),
     }
     if json:
-        _print({"index": str(folder), "images": total, **counts})
+        print_row({"index": str(folder), "images": total, **counts})
         return
     told = [f"{count} {name}" for name, count in counts.items() if count]
     if list(filter(counts.get, counts)) == ["unchanged"]:
         told.append("nothing to do")
     print(f"{folder}: {total} images ({', '.join(told)})")
-
-
-def _print(row: dict[str, object]) -> None:
-    # In ASCII: all terminals and pipes accept it, and it preserves file names that cannot be decoded.
-    print(json_module.dumps(row), flush=True)

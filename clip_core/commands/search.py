@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from clip_core.commands.options import SEVERAL, Dtype, Integer, texts_of
+from clip_core.commands.streams import print_row
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub.printing import path_from_here
 from clip_core.hub.targets import check_page
@@ -97,7 +97,7 @@ def search(
         _write_page(_title(texts or [], image or [], without or []), hits, html, show=open)
     if json:
         for hit in hits:
-            print(json_module.dumps(_as_json(hit)), flush=True)
+            print_row(_as_json(hit))
     else:
         _print_table(hits)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -113,6 +114,17 @@ def run_program(program: Callable[[], Any], name: str) -> Any:
 def is_lost() -> bool:
     """Return True if standard output has failed or lost its reader, which makes further output pointless."""
     return getattr(sys.stdout, "failure", None) is not None
+
+
+def print_row(row: dict[str, Any]) -> None:
+    """Print a row of `--json` as one line, and flush it.
+
+    In ASCII: all terminals and pipes accept it, and it preserves file names that cannot be decoded.
+
+    Args:
+        row: the row.
+    """
+    print(json.dumps(row), flush=True)
 
 
 def _open_closed_descriptors() -> None:
