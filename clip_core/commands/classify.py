@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from clip_core.commands.options import SEVERAL, Dtype, Integer, images_of, texts_of
 from clip_core.commands.streams import is_lost, print_row
 from clip_core.configuration.arguments import check_integers
-from clip_core.hub.printing import printable
+from clip_core.hub.printing import printable, valid_text
 from clip_core.tasks.labels import LabelFile, read_labels
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def _short_names(paths: list[str]) -> list[str]:
     """Return the paths relative to the innermost folder that contains them all."""
     folder = Path(os.path.commonpath([Path(path).parent for path in paths]))
     names = [str(Path(path).relative_to(folder)) for path in paths]
-    return [printable(os.fsencode(name).decode(errors="replace"), _LONGEST) for name in names]  # may not be valid text
+    return [printable(valid_text(name), _LONGEST) for name in names]
 
 
 def _is_right(answer: Answer) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ from cyclopts import Parameter
 from clip_core.commands.options import SEVERAL, Dtype, Integer, texts_of
 from clip_core.commands.streams import print_row
 from clip_core.configuration.arguments import check_integers
-from clip_core.hub.printing import path_from_here
+from clip_core.hub.printing import path_from_here, valid_text
 from clip_core.hub.targets import check_page
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ def search(
 def _title(texts: list[str], images: list[Path], without: list[str]) -> str:
     added = " + ".join([*texts, *(str(path) for path in images)])
     title = " − ".join([added, *without])  # noqa: RUF001
-    return os.fsencode(title).decode(errors="replace")
+    return valid_text(title)
 
 
 def _write_page(title: str, hits: list[Hit], path: Path | None, *, show: bool) -> None:

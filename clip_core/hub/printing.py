@@ -39,12 +39,21 @@ def path_from_here(path: str | os.PathLike[str]) -> str:
     """Return a path as tables show it: relative to the current folder if it lies inside, otherwise as it is.
 
     Args:
-        path: the path; names that are not valid text are decoded with replacement characters.
+        path: the path; it becomes valid text.
     """
     here = Path.cwd()
     place = Path(path)
     shown = place.relative_to(here) if place.is_relative_to(here) else place
-    return os.fsencode(shown).decode(errors="replace")
+    return valid_text(shown)
+
+
+def valid_text(name: str | os.PathLike[str]) -> str:
+    """Return a file name, or a text that contains one, as valid text; file names may contain other bytes.
+
+    Args:
+        name: the name; bytes that are not UTF-8 become replacement characters.
+    """
+    return os.fsencode(name).decode(errors="replace")
 
 
 def signal_name(number: int) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from clip_core.data.parquet import PARQUET_ENDINGS
 from clip_core.data.shards import SHARD_ENDINGS, SHARD_IMAGES, open_shard, shard_samples
+from clip_core.hub.printing import valid_text
 from clip_core.tasks.embedding.pieces import (
     LARGEST,
     Picture,
@@ -76,7 +76,7 @@ class FolderSource(Source):
     def pictures(self, piece: Piece) -> Iterator[Picture]:
         """Yield the images of a piece, to be read from their files."""
         for path in piece.paths:
-            name, shown = _as_text(self.relative(path)), _as_text(self.place.shown(path))
+            name, shown = valid_text(self.relative(path)), valid_text(self.place.shown(path))
             error = None if name == self.relative(path) else f"{shown}: the name of the file is not valid text (UTF-8)"
             yield Picture(name, shown, file=path, error=error)
 
@@ -112,7 +112,7 @@ class ShardSource(Source):
         seen: set[str] = set()
         with reading_errors_named(shown), self.place.files.open(path, "rb") as file, open_shard(shown, file) as tar:
             for sample in shard_samples(tar, shown, {*self._images, *_TEXTS}, largest=LARGEST):
-                key = _as_text(sample.name)
+                key = valid_text(sample.name)
                 name, where = f"{self.relative(path)}/{key}", f"{shown}/{key}"
                 image = next((ending for ending in self._images if ending in sample.files), None)
                 row = {ending: sample.files[ending] for ending in _TEXTS if ending in sample.files}
@@ -136,7 +136,3 @@ class ShardSource(Source):
             name: [row[name].decode(errors="replace") if name in row else None for row in rows] for name in _TEXTS
         }
         return arrow().table(columns, schema=self.schema())
-
-
-def _as_text(name: str) -> str:
-    return os.fsencode(name).decode(errors="replace")

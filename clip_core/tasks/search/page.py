@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import os
 from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from clip_core.hub.printing import valid_text
 from clip_core.images.inputs import ImageFileError, load_image
 from clip_core.tasks.search.queries import name_of
 
@@ -96,7 +96,7 @@ def shown_name(path: Path) -> str:
     Args:
         path: the path.
     """
-    return os.fsencode(name_of(path)).decode(errors="replace")
+    return valid_text(name_of(path))
 
 
 def _picture(path: Path, name: str) -> str:
