@@ -29,6 +29,7 @@ from converters.writing import save_weights
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from converters.formats.format import Format
     from converters.naming.derived import Parameters
     from converters.naming.matching import LoadReport
     from converters.tensors import TensorEntry
@@ -252,13 +253,14 @@ def save(
         raise TypeError(f"save_pretrained does not take {', '.join(keywords)} without push_to_hub=True")
     if not is_main_process:
         return
-    _check_read_first(Path(folder), format, variant)
+    format_ = format_named(format)
+    _check_read_first(Path(folder), format_, variant)
     model.config.architectures = [plain_class_name(type(model).__name__)]
     model.config.dtype = dtype
     save_weights(
         folder,
         tensors,
-        format_named(format),
+        format_,
         max_shard_size=max_shard_size,
         variant=variant,
         texts={"config.json": model.config.to_json_string()},
@@ -267,10 +269,9 @@ def save(
         upload_saved(folder, **keywords)
 
 
-def _check_read_first(folder: Path, format_name: str, variant: str | None) -> None:
+def _check_read_first(folder: Path, format_: Format, variant: str | None) -> None:
     """Check that weights saved in a format are those that `open_checkpoint` finds in the folder."""
-    names = [each.name for each in FORMATS]
-    earlier = [name for each in FORMATS[: names.index(format_name)] for name in each.candidates(variant)]
+    earlier = [name for each in FORMATS[: FORMATS.index(format_)] for name in each.candidates(variant)]
     if there := [name for name in earlier if (folder / name).exists()]:
         raise FileExistsError(
             f"{folder} contains {', '.join(there)}, which would be loaded instead of the model to be saved; delete it, "
