@@ -137,7 +137,8 @@ def embed(
 
 def _tell(part: PartResult) -> None:
     """Print the error of a part, or the first images that could not be read."""
-    for reason in (part.error,) if part.error is not None else (told for _, told in part.reasons):
+    reasons = [told for _, told in part.reasons] if part.error is None else [part.error]
+    for reason in reasons:
         print(f"clip-zoo: {printable(reason)}", file=sys.stderr)
     if part.failed > len(part.reasons):
         print(f"clip-zoo: {part.piece}: {part.failed - len(part.reasons)} more failed", file=sys.stderr)

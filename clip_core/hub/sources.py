@@ -180,8 +180,9 @@ def _check_inside(path: Path, folder: Path) -> None:
 def _hub_id(source: str | os.PathLike[str]) -> str:
     """Return the source as a hub id, if it can be one."""
     text = os.fspath(source)
-    check_no_dangling_link(Path(text).expanduser())
-    if os.path.exists(Path(text).expanduser()):  # noqa: PTH110  no error for a long name
+    path = Path(text).expanduser()
+    check_no_dangling_link(path)
+    if os.path.exists(path):  # noqa: PTH110  no error for a long name
         raise FileNotFoundError(f"{text!r} is neither a file nor a folder; give a folder, a file, or a hub id")
     if not isinstance(source, str) or text.startswith((".", "~")) or Path(text).is_absolute() or text.count("/") > 1:
         raise FileNotFoundError(f"{text!r} does not exist; give a folder, a file, or a hub id such as 'user/model'")
