@@ -83,7 +83,7 @@ def embed(
     def started(parts: int, earlier: int) -> None:
         bar.reset(parts)
         if earlier and not json:
-            bar.set_postfix_str(f"{earlier} were there before")
+            bar.set_postfix_str(f"{earlier} already there")
 
     def written(part: PartResult) -> None:
         bar.update(1)
@@ -127,7 +127,7 @@ def embed(
         names = {
             "failed": "failed",
             "parts": "parts written",
-            "earlier": "parts from before",
+            "earlier": "parts already there",
             "errors": "parts missing",
         }
         counts_told = ", ".join(f"{text}: {told[name]}" for name, text in names.items() if told[name])

@@ -45,7 +45,7 @@ def index(
     out
         The folder of the index.
     dataset
-        A dataset that `clip-zoo embed` wrote, instead of folders: its embeddings are taken, and no model is loaded.
+        A dataset that `clip-zoo embed` wrote, instead of folders: its embeddings are used, and no model is loaded.
     model
         A local folder or a hub id; by default that of the index, or openai/clip-vit-base-patch32.
     backend
@@ -67,7 +67,7 @@ def index(
     given = {"--model": model, "--backend": backend, "--device": device, "--dtype": dtype, "--captions": captions}
     if dataset is not None and any(given.values()):
         option = next(name for name, value in given.items() if value)
-        raise ValueError(f"{option} does not go with --from: the embeddings of the dataset are taken as they are")
+        raise ValueError(f"{option} does not go with --from, which uses the embeddings of the dataset as they are")
     from tqdm import tqdm
 
     from clip_core.tasks.search import ImageIndex

@@ -1,4 +1,4 @@
-"""Errors in the form of a command line, which cyclopts finds, worded like those of the commands. Internal."""
+"""Usage errors, which cyclopts detects, worded like the errors of the commands. Internal."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class _Line:
 
 
 def usage_error(error: CycloptsError, app: App, arguments: list[str]) -> str:
-    """Return the message of an error in the form of a command line.
+    """Return the message of a usage error.
 
     Args:
         error: the error.

@@ -66,7 +66,7 @@ def owned(folder: Path, task: str) -> Iterator[None]:
 
 @contextmanager
 def _naming(folder: Path) -> Iterator[None]:
-    """Name the folder in errors of this block: users know nothing of the owner's file, unless it is a link."""
+    """Name the folder in errors of this block, as users do not know the owner's file; errors about a link name it."""
     try:
         yield
     except OSError as error:

@@ -85,6 +85,6 @@ def check_no_dangling_link(path: Path, given: str | None = None) -> None:
         if place.is_symlink() and not place.exists():
             how = "is" if place == path else f"leads through {place},"
             raise FileNotFoundError(
-                f"{given or path} {how} a link to {place.readlink()}, which does not exist; create that, or delete the "
-                "link"
+                f"{given or path} {how} a link to {place.readlink()}, which does not exist; create its target, or "
+                "delete the link"
             )

@@ -50,7 +50,7 @@ class CLIPTokenizerBase:
         clean: how text is cleaned and split: "hf" as in transformers' CLIPTokenizerFast; "openai" as in OpenAI's code,
             with exactly its ids.
         model_max_length: the maximum row length of the model; no limit by default, 77 with OpenAI's vocabulary file.
-        padding_side: "right" or "left"; the attribute of the class by default, as are the next and `model_input_names`.
+        padding_side: "right" or "left"; like the next and `model_input_names`, by default the attribute of the class.
         truncation_side: "right" or "left".
         clean_up_tokenization_spaces: remove the spaces before English punctuation when decoding.
         split_special_tokens: treat special tokens in a text as ordinary text.

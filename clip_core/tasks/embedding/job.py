@@ -43,7 +43,7 @@ class EmbeddingSummary:
         images: the number of images embedded.
         failed: the number of images that could not be read; the dataset has a table of them.
         parts: the number of parts written.
-        earlier: the number of parts that were there before.
+        earlier: the number of parts that already existed.
         errors: the error for each piece of the source that could not be read; the next run tries it again.
     """
 
@@ -94,7 +94,7 @@ def embed(
         rows_per_part: images in a part; each shard is one part, whatever its size.
         batch_size: images to encode at a time.
         num_threads: threads that read and preprocess; None for one per processor, up to 8.
-        on_start: called with the number of parts to write, and of those that were there before.
+        on_start: called with the number of parts to write, and of those that already exist.
         on_part: called with the result of each piece.
         **options: hub options; see `clip_core.hub.HubOptions`.
 
