@@ -211,11 +211,12 @@ def add_dataset(
         store.set_facts(**{name: dataset.facts[name] for name in _OF_THE_MODEL})
     changes, is_new = IndexChanges(), len(store) == 0
     for rows, embeds in dataset.batches():
-        # One by one, as parts are in another order than paths.
-        known = [None if is_new else next(iter(store.rows(row.path, row.path + b"\0")), None) for row in rows]
-        places = [place for place, row in enumerate(rows) if known[place] is None or known[place].file != row.file]  # type: ignore[union-attr]
+        # Looked up one by one: the images of a part are not in the order of their paths.
+        paths = () if is_new else [row.path for row in rows]
+        known = {path: one.file for path in paths for one in store.rows(path, path + b"\0")}
+        places = [place for place, row in enumerate(rows) if known.get(row.path) != row.file]
         store.add([rows[place] for place in places], embeds[places])
-        changed = sum(known[place] is not None for place in places)
+        changed = sum(rows[place].path in known for place in places)
         changes.changed += changed
         changes.added += len(places) - changed
         changes.unchanged += len(rows) - len(places)
