@@ -1,4 +1,4 @@
-"""The engine "ray" on a cluster of this machine, of whose two workers one is killed; `make test-ray` runs it."""
+"""The engine "ray" on a local cluster, one of whose two workers is killed; `make test-ray` runs it."""
 
 from __future__ import annotations
 

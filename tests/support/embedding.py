@@ -1,6 +1,6 @@
 """Sources of images in a folder or at a URL of fsspec, and the datasets that are made from them.
 
-As a program it embeds a source, and says which parts are written:
+As a program it embeds a source, and prints the parts as they are written:
 
     python tests/support/embedding.py SOURCE DATASET
 """

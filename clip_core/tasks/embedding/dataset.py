@@ -16,7 +16,7 @@ from clip_core.tasks.search.rows import IndexedImage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CAPTIONS = ("caption", "text", "txt")  # columns of the source that are texts about the images
+_CAPTIONS = ("caption", "text", "txt")  # columns of captions, in order of preference
 _ROWS = 1024
 
 
@@ -47,9 +47,9 @@ class EmbeddedDataset:
         return sum(self._count(name) for name in self._names())
 
     def batches(self) -> Iterator[tuple[list[IndexedImage], np.ndarray]]:
-        """Yield the images of all parts, some at a time.
+        """Yield the images of all parts in batches.
 
-        A column "caption", "text" or "txt" of the source is their caption.
+        Captions come from the source's column "caption", "text" or "txt".
 
         Yields:
             The facts about the images, and their embeddings `(images, dim)`, float32, of unit norm.

@@ -1,4 +1,4 @@
-"""The work on one piece of a source: read its images, encode them, and write the part. The same in every engine."""
+"""The work on one piece of a source, the same in every engine: read its images, encode them, and write the part."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Embedder:
             The counts; if a file of the source is damaged, the error, and then nothing is written.
         """
         start = time.monotonic()
-        if is_done(self.place, piece):  # by a process that died before it could tell
+        if is_done(self.place, piece):  # by a process that died before it reported the part
             return PartResult(piece.name)
         with PartWriter(self.place, self.source, piece, self.facts["embedding_dtype"]) as part:
             reader = _PictureReader(self.model.processor, self.source)
@@ -163,7 +163,7 @@ class _PieceError(Exception):
 
 
 class _PictureReader:
-    """A processor of pictures that also notes the facts about each; its threads call it.
+    """A processor of pictures that also notes the facts about each. Several threads may call it at once.
 
     Args:
         processor: the model's processor.

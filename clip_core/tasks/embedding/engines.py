@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from clip_core.tasks.embedding.places import Location
     from clip_core.tasks.zero_shot import ZeroShotClassifier
 
-_MOST_BLOCKS = 10_000  # for Ray to keep track of; each holds the same number of pieces
-_RETRIES = 3  # of the first look at the model, if its worker dies
-# Errors that are raised again in the first process; a traceback of Ray would hide their messages.
+_MOST_BLOCKS = 10_000  # that Ray keeps track of; the pieces are spread evenly over them
+_RETRIES = 3  # of reading the facts about the model, if the worker dies
+# Errors raised again in the first process; Ray's own traceback would hide their messages.
 _ERRORS = (OtherModelError, FileNotFoundError, PermissionError, ImportError, OSError, ValueError, MemoryError)
 
 

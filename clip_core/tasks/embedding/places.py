@@ -19,7 +19,7 @@ from clip_core.hub.targets import check_folder, given_path
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# A file that is being uploaded to these is not there until it is complete.
+# A file uploaded to these does not appear until it is complete.
 _UPLOADS_WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory"}
 _TEMPORARY = ".tmp"
 RUNNING = "running.json"  # names the process that writes to a remote folder

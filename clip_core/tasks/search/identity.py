@@ -96,12 +96,12 @@ def check_model(
 
 
 def check_facts(found: dict[str, Any], expected: dict[str, Any], told: str, kind: str) -> None:
-    """Check that the facts about two models are those of one.
+    """Check that two sets of facts describe the same model.
 
     Args:
         found: the facts about one, as in `describe_model`.
         expected: the facts about the other.
-        told: the beginning of the message, which names both.
+        told: the beginning of the message; it names both models.
         kind: the thing that the expected facts belong to.
 
     Raises:

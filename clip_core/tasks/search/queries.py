@@ -62,10 +62,10 @@ def query_of(added: Sequence[np.ndarray], subtracted: Sequence[np.ndarray]) -> n
 
 
 def name_of(path: Path) -> str:
-    """Return the path of a hit as text; for a remote image its URL, of whose two slashes a Path keeps one.
+    """Return the path of a hit as text, and that of a remote image as its URL: a Path drops a slash of "://".
 
     Args:
-        path: the path. All that are not remote are absolute.
+        path: the path; absolute unless the image is remote.
     """
     name = str(path)
     return name if path.is_absolute() else re.sub(r"^([\w+.-]+):/", r"\1://", name)

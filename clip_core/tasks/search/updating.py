@@ -194,7 +194,7 @@ def add_dataset(
     Args:
         store: the store of the index.
         dataset: the dataset.
-        on_commit: called with the number of images that were compared, and stored permanently if they were new.
+        on_commit: called after each batch with the number of its images, all of which are now stored permanently.
 
     Returns:
         The changes.

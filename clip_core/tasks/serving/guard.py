@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("uvicorn.error")
 
 _BODIES = 8  # in memory, each of the largest size
-_SMALL = 1 << 16  # bytes of a body that are parsed sooner than a thread starts to
+_SMALL = 1 << 16  # bytes; a smaller body takes less time to parse than to hand to a thread
 
 
 class Guard:
