@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from clip_core.tasks.embedding import embed
+from clip_core.tasks.embedding.sources import open_source
 from support.search import Colours, stand_in
 from support.training_data import picture, picture_bytes
 
@@ -53,6 +54,16 @@ def write_table(url: str, columns, rows_per_group: int = 4) -> str:
     parquet.write_table(pa.table(columns), content, row_group_size=rows_per_group)
     write(url, content.getvalue())
     return url
+
+
+def opened(source, **options):
+    """Return a source with the default options, except for the given ones."""
+    return open_source(str(source), **{"image": None, "columns": None, "rows": 4} | options)
+
+
+def pictures(source):
+    """Return the pictures of all pieces of a source."""
+    return [picture for piece in source.pieces() for picture in source.pictures(piece)]
 
 
 def embeddings(numbers) -> np.ndarray:

@@ -14,9 +14,8 @@ from clip_core.tasks.embedding.embedder import ModelSettings
 from clip_core.tasks.embedding.engines import RayEngine, _value_of, _Worker
 from clip_core.tasks.embedding.manifest import is_done
 from clip_core.tasks.embedding.places import Location
-from clip_core.tasks.embedding.sources import open_source
 from clip_core.tasks.search import OtherModelError
-from support.embedding import read, write_images
+from support.embedding import opened, read, write_images
 from support.messages import naming
 from support.search import OTHER, stand_in
 
@@ -59,7 +58,7 @@ def test_a_worker_embeds_the_pieces_that_it_is_given(tmp_path):
     with stand_in():
         embed(images, tmp_path / "out", model="colours", rows_per_part=4)
         place, facts = Location.open(tmp_path / "out"), EmbeddedDataset(tmp_path / "out").facts
-        source = open_source(images, image=None, columns=None, rows=4)
+        source = opened(images)
         first, second = source.pieces()
         expected = read(str(tmp_path / "out"))
         place.remove(f"embeddings/{second.file}")

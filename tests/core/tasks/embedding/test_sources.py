@@ -10,18 +10,9 @@ import pytest
 
 from clip_core.tasks.embedding import sources
 from clip_core.tasks.embedding.places import Location
-from clip_core.tasks.embedding.sources import open_source
-from support.embedding import write_images, write_shard
+from support.embedding import opened, pictures, write_images, write_shard
 from support.messages import mentions, naming
 from support.training_data import picture_bytes
-
-
-def opened(source, **options):
-    return open_source(str(source), **{"image": None, "columns": None, "rows": 4} | options)
-
-
-def pictures(source):
-    return [picture for piece in source.pieces() for picture in source.pictures(piece)]
 
 
 def test_samples_of_a_shard_that_cannot_be_read_are_told(tmp_path):

@@ -5,27 +5,18 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from clip_core.tasks.embedding.sources import open_source
-from support.embedding import write, write_images, write_table
+from support.embedding import opened, pictures, write, write_images, write_table
 from support.messages import mentions, naming
 from support.training_data import picture_bytes
 
 BYTES = [picture_bytes(number) for number in range(10)]
 
 
-def opened(source, **options):
-    return open_source(str(source), **{"image": None, "columns": None, "rows": 3} | options)
-
-
-def pictures(source):
-    return [picture for piece in source.pieces() for picture in source.pictures(piece)]
-
-
 def test_runs_of_rows_do_not_depend_on_row_groups(tmp_path):
     found = {}
     for size in (1, 4, 100):
         file = write_table(str(tmp_path / "a.parquet"), {"image": BYTES, "n": list(range(10))}, rows_per_group=size)
-        source = opened(file)
+        source = opened(file, rows=3)
         assert [(piece.start, piece.stop) for piece in source.pieces()] == [(0, 3), (3, 6), (6, 9), (9, 10)]
         read = pictures(source)
         assert [picture.content for picture in read] == BYTES
