@@ -25,7 +25,8 @@ from clip_core.backends import NotInstalledError, backend_names
 from clip_core.cli import main as clip_zoo
 from clip_core.commands.streams import run_program
 from clip_core.data.pool import WorkerFailedError, WorkerPool
-from clip_core.images.inputs import find_images, open_image
+from clip_core.images.decoding import open_image
+from clip_core.images.inputs import find_images
 from clip_core.tasks.labels import read_labels
 from converters.commands.verify import verify
 

@@ -138,7 +138,8 @@ def _choices(labels: list[str]) -> list[str]:
 
 
 def _find(patterns: list[str], answers: Answers, *, json: bool) -> list[Path]:
-    from clip_core.images.inputs import ImageFileError, find_images
+    from clip_core.images.decoding import ImageFileError
+    from clip_core.images.inputs import find_images
 
     paths: dict[Path, None] = {}
     for pattern in patterns:

@@ -80,7 +80,8 @@ def explain(
 
     from tqdm import tqdm
 
-    from clip_core.images.inputs import ImageFileError, load_image
+    from clip_core.images.decoding import ImageFileError
+    from clip_core.images.inputs import load_image
     from clip_core.tasks.explain import Explainer
 
     explainer = Explainer.from_pretrained(model, backend=backend, device=device, dtype=dtype)
@@ -187,7 +188,8 @@ def _exists(path: Path) -> bool:
 
 def _find(patterns: list[str], output: _Output) -> list[Path]:
     """Return the image files, and report each pattern that finds none."""
-    from clip_core.images.inputs import ImageFileError, find_images
+    from clip_core.images.decoding import ImageFileError
+    from clip_core.images.inputs import find_images
 
     paths: dict[Path, None] = {}
     for pattern in patterns:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from clip_core.data.pairs import IndexedPairs, Pair, make_pair
 from clip_core.data.tables import TABLE_ENDINGS, read_table
-from clip_core.images.inputs import ImageFileError, find_images
+from clip_core.images.decoding import ImageFileError
+from clip_core.images.inputs import find_images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,8 +14,9 @@ from PIL import Image
 from clip_core.configuration.arguments import check_integers
 from clip_core.data.pairs import Broken
 from clip_core.hub.printing import reason_of
+from clip_core.images.decoding import decode_image
 from clip_core.images.depth import is_deep, warn_of_clipping
-from clip_core.images.inputs import decode_image, load_image
+from clip_core.images.inputs import load_image
 from clip_core.images.transforms import infer_channel_format, to_channels_last
 from clip_core.tokenization.vocabulary import NO_MAX_LENGTH
 

@@ -1,20 +1,17 @@
-"""Image inputs: finding and opening image files, and yielding images of any other form, one at a time."""
+"""Image inputs: finding image files, and yielding images of any form, one at a time."""
 
 from __future__ import annotations
 
 import base64
 import glob
 from contextlib import contextmanager
-from functools import cache
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from clip_core.hub.pointers import LFS_ADVICE, is_lfs_pointer
 from clip_core.hub.printing import SHOWN_CHARACTERS, reason_of, shortened
-from clip_core.images.depth import is_deep, scaling_to_bytes
+from clip_core.images.decoding import ImageFileError, decode_image, image_endings, open_image, upright
 from clip_core.processing.batch import framework_of, to_numpy
 from clip_core.processing.frameworks import by_package
 
@@ -24,15 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     Source = str | Path | Image.Image | np.ndarray
-
-
-# Formats that Pillow decodes itself. For EPS, it would start Ghostscript; others it registers without a decoder.
-_FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "TIFF", "AVIF", "DDS", "DIB", "ICNS", "ICO", "JPEG2000", "MPO"]
-_FORMATS += ["PCX", "PSD", "QOI", "SGI", "TGA", "XBM", "XPM"]
-
-
-class ImageFileError(ValueError):
-    """An image that is missing or cannot be read; the one-line message names it."""
 
 
 def find_images(pattern: str) -> list[Path]:
@@ -68,62 +56,6 @@ def _found(path: Path, pattern: str) -> list[Path]:
     if not found:
         raise ImageFileError(f"{pattern}: no image matches this pattern")
     return found
-
-
-def open_image(path: Path) -> Image.Image:
-    """Open and decode an image, in the mode of its file; `load_image` returns an upright RGB image.
-
-    Args:
-        path: the file.
-
-    Raises:
-        ImageFileError: if the file is missing, damaged or not an image.
-    """
-    with decoding_errors_named(str(path), path), Image.open(path, formats=_formats()) as image:
-        image.load()
-        return image
-
-
-@cache
-def _formats() -> tuple[str, ...]:
-    """Return the formats of `_FORMATS` that this release of Pillow has."""
-    Image.init()
-    return tuple(format_ for format_ in _FORMATS if format_ in Image.OPEN)
-
-
-@cache
-def image_endings() -> frozenset[str]:
-    """Return the endings of the names of image files, such as ".png", in lower case."""
-    return frozenset(ending for ending, format_ in Image.registered_extensions().items() if format_ in _formats())
-
-
-@contextmanager
-def decoding_errors_named(name: str, content: Path | bytes = b"") -> Iterator[None]:
-    """Turn any error from opening or decoding an image into an ImageFileError that starts with `name`.
-
-    Args:
-        name: the image's name in the message.
-        content: the file, or its bytes.
-    """
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise ImageFileError(f"{name}: no such file") from error
-    except UnidentifiedImageError as error:
-        # Pillow's message ends in the path or an object's address; ours starts with the path.
-        reason = LFS_ADVICE if is_lfs_pointer(content) else "not an image that Pillow can read"
-        raise ImageFileError(f"{name}: {reason}") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageFileError(
-            f"{name}: too large. {error} If you trust the file, raise PIL.Image.MAX_IMAGE_PIXELS"
-        ) from error
-    except OSError as error:
-        # Pillow's own have no number.
-        reason = f"damaged image ({error})" if error.errno is None else reason_of(error)
-        raise ImageFileError(f"{name}: {reason}") from error
-    except Exception as error:  # Pillow's decoders may raise anything on damaged files
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageFileError(f"{name}: damaged image ({reason})") from error
 
 
 def _image_files(paths: Iterable[Path]) -> list[Path]:
@@ -201,13 +133,11 @@ def load_image(source: str | Path) -> Image.Image:
     """
     text = str(source)
     if text.startswith(_URL):
-        image = _decoded(_download(text), text)
-    elif text.startswith("data:image/"):
-        image = _decoded(_from_base64(text.partition(",")[2]), shortened(text))
-    else:
-        # A long string that is not an existing path may be base64. A Path is never base64, and is quoted in full.
-        image = open_image(source) if isinstance(source, Path) else _from_path_or_base64(text)
-    return _upright(image, text if isinstance(source, Path) else shortened(text))
+        return decode_image(_download(text), text)
+    if text.startswith("data:image/"):
+        return decode_image(_from_base64(text.partition(",")[2]), shortened(text))
+    # A long string that is not an existing path may be base64. A Path is never base64, and is quoted in full.
+    return upright(open_image(source), text) if isinstance(source, Path) else _from_path_or_base64(text)
 
 
 def fetch_images(image_url_or_urls: Any) -> Any:
@@ -229,20 +159,6 @@ def fetch_images(image_url_or_urls: Any) -> Any:
         return load_image(image_url_or_urls)
     next(flat_sources(image_url_or_urls, "the image"))  # refuse anything else
     return image_url_or_urls
-
-
-def decode_image(content: bytes, name: str, max_pixels: int | None = None) -> Image.Image:
-    """Decode an image from the bytes of its file, as upright RGB like `load_image`.
-
-    Args:
-        content: the bytes of the file.
-        name: the image's name in the message.
-        max_pixels: the most that its header may state; None for Pillow's own limit.
-
-    Raises:
-        ImageFileError: if Pillow cannot read it, or it is too large; the message starts with `name`.
-    """
-    return _upright(_decoded(content, name, max_pixels), name)
 
 
 @contextmanager
@@ -275,10 +191,10 @@ def _split(images: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:
 
 def _from_path_or_base64(text: str) -> Image.Image:
     try:
-        return open_image(Path(text))
+        return upright(open_image(Path(text)), shortened(text))
     except ImageFileError:
         try:
-            return _decoded(_from_base64(text), text)
+            return decode_image(_from_base64(text), text)
         except ImageFileError:
             pass  # not base64 either: most likely a path
         if len(text) > SHOWN_CHARACTERS:
@@ -303,23 +219,3 @@ def _download(url: str) -> bytes:
     except OSError as error:
         raise ImageFileError(f"{url}: could not be downloaded ({error})") from error
     return content
-
-
-def _decoded(content: bytes, name: str, max_pixels: int | None = None) -> Image.Image:
-    with decoding_errors_named(name, content):
-        image = Image.open(BytesIO(content), formats=_formats())
-    if max_pixels is not None and image.width * image.height > max_pixels:
-        size = f"{image.width} x {image.height} pixels"
-        raise ImageFileError(f"{name}: too large, {size}; at most {max_pixels:,} pixels are allowed")
-    with decoding_errors_named(name, content):
-        image.load()
-    return image
-
-
-def _upright(image: Image.Image, name: str) -> Image.Image:
-    with decoding_errors_named(name):
-        upright = ImageOps.exif_transpose(image)
-    try:
-        return (scaling_to_bytes(image)(upright) if is_deep(image) else upright).convert("RGB")
-    except ValueError as error:  # an unknown range, or a mode that Pillow does not convert
-        raise ImageFileError(f"{name}: {error}") from error

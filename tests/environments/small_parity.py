@@ -21,7 +21,8 @@ import numpy as np
 
 from clip_core import CLIPProcessor, CLIPTokenizer, CLIPTokenizerFast, ZeroShotClassifier
 from clip_core.cli import main
-from clip_core.images.inputs import find_images, open_image
+from clip_core.images.decoding import open_image
+from clip_core.images.inputs import find_images
 from clip_core.training.logs import open_log
 from converters import convert, diff
 

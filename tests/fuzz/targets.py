@@ -20,7 +20,7 @@ from hostile.mutations import JUNK, KEYS, places, read_or_refused
 from hostile.settings import tokenizer_json
 
 from clip_core import CLIPConfig, CLIPImageProcessor, CLIPTokenizer, CLIPTokenizerFast
-from clip_core.images.inputs import decode_image
+from clip_core.images.decoding import decode_image
 from clip_core.tokenization.text import hf_clean, hf_words
 from clip_core.tokenization.vocabulary import END_OF_TEXT, START_OF_TEXT
 from converters.checkpoint import open_checkpoint

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clip_core import CLIPConfig, CLIPImageProcessor, CLIPTokenizer, CLIPTokenizerFast
-from clip_core.images.inputs import decode_image
+from clip_core.images.decoding import decode_image
 from converters.checkpoint import open_checkpoint
 from converters.formats import format_named
 from converters.naming.names import to_file

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from clip_core.hub.printing import printable, reason_of
-from clip_core.images.inputs import decode_image
+from clip_core.images.decoding import decode_image
 from clip_core.tasks.embedding.manifest import is_done
 from clip_core.tasks.embedding.parts import PartResult, PartWriter
 from clip_core.tasks.images import encode_image_batches

@@ -16,7 +16,8 @@ from clip_core.data.parquet import PARQUET_ENDINGS
 from clip_core.data.shards import SHARD_ENDINGS
 from clip_core.data.sources import expand_braces
 from clip_core.hub.printing import printable, reason_of
-from clip_core.images.inputs import find_images, image_endings
+from clip_core.images.decoding import image_endings
+from clip_core.images.inputs import find_images
 from clip_core.tasks.embedding.places import Location, arrow
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from clip_core.hub.printing import valid_text
-from clip_core.images.inputs import ImageFileError, load_image
+from clip_core.images.decoding import ImageFileError
+from clip_core.images.inputs import load_image
 from clip_core.tasks.search.queries import name_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from clip_core.hub.printing import reason_of
-from clip_core.images.inputs import decode_image
+from clip_core.images.decoding import decode_image
 from clip_core.tasks.search.rows import IndexedImage
 
 if TYPE_CHECKING:

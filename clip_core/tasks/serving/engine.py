@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 from PIL import Image
 
-from clip_core.images.inputs import ImageFileError, decode_image
+from clip_core.images.decoding import ImageFileError, decode_image
 from clip_core.images.pipeline import usable_threads
 from clip_core.tasks.explain.drawing import overlay
 from clip_core.tasks.explain.explainer import Explainer

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clip_core.images.inputs import ImageFileError, decode_image
+from clip_core.images.decoding import ImageFileError, decode_image
 from clip_core.images.pipeline import usable_threads
 from clip_core.tasks.search.page import shown_name, thumbnail
 from clip_core.tasks.serving.settings import RequestError

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clip_core.images.decoding import ImageFileError, decode_image
 from clip_core.images.depth import is_deep
-from clip_core.images.inputs import ImageFileError, decode_image, load_image
+from clip_core.images.inputs import load_image
 from clip_core.images.processor import CLIPImageProcessor
 from support.messages import naming
 

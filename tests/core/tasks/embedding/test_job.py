@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -228,7 +229,7 @@ def test_a_full_disk_is_told_with_the_part(tmp_path, flush):
     with (
         mock.patch("clip_core.tasks.embedding.parts._FLUSH", flush),
         largest_file(3000),
-        pytest.raises(OSError, match=naming(part, "free some space")),
+        pytest.raises(OSError, match=naming(part, os.strerror(errno.EFBIG))),
     ):
         embed(source, out, rows_per_part=4, batch_size=2)
     assert not part.exists()

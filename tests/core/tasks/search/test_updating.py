@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_core.images.inputs import ImageFileError
+from clip_core.images.decoding import ImageFileError
 from clip_core.tasks.search import ImageIndex
 from clip_core.tasks.zero_shot import ZeroShotClassifier
 from support import search as support
