@@ -42,10 +42,12 @@ OTHERS |= {
 }
 
 ENDS = {"startswith", "endswith"}
-TOLERANCES = {"rtol", "atol", "rel", "abs", "rel_tol", "abs_tol", "tolerance"}
+TOLERANCES = {"rtol", "atol", "rel", "abs", "rel_tol", "abs_tol", "tolerance", "delta", "decimal", "places"}
 # Comparisons of libraries, each with tolerances of its own where a call names none.
 COMPARISONS = {"approx", "allclose", "isclose", "assert_allclose", "assert_close", "assert_almost_equal"}
-SMALL = 0.1
+COMPARISONS |= {"assert_array_almost_equal", "assert_array_max_ulp", "assert_array_almost_equal_nulp"}
+SMALL = 0.1  # a limit up to this is a tolerance; a larger one is, where it limits an absolute value
+DISTANCES = {"abs", "absolute", "subtract", "norm"}
 WITH_SUPPORT = sorted({*TESTS.rglob("*.py")} - {TESTS / "support" / "tolerances.py"})
 
 
@@ -75,9 +77,30 @@ def looked_for(tree: ast.Module) -> list[str]:
     return [part.value for part in texts if isinstance(part.value, str)]
 
 
-def numbers_in(node: ast.AST | None) -> list[float]:
-    constants = [one for one in ast.walk(node or ast.Module()) if isinstance(one, ast.Constant)]
-    return [one.value for one in constants if isinstance(one.value, float)]
+def numbers_in(node: ast.AST | None, kinds: tuple[type, ...] = (int, float)) -> list[float]:
+    """Numbers of an expression other than 0, which asks for equality, and those that count places in a sequence."""
+    if node is None or isinstance(node, ast.Subscript):
+        return []
+    if isinstance(node, ast.Constant):
+        return [node.value] if type(node.value) in kinds and node.value else []
+    return [number for child in ast.iter_child_nodes(node) for number in numbers_in(child, kinds)]
+
+
+def is_distance(node: ast.expr) -> bool:
+    """Return True for an expression with an absolute value or a norm."""
+    called = [one.func for one in ast.walk(node) if isinstance(one, ast.Call)]
+    return bool({one.attr if isinstance(one, ast.Attribute) else ast.unparse(one) for one in called} & DISTANCES)
+
+
+def limits(comparison: ast.Compare) -> list[float]:
+    """Return the numbers of an inequality that are tolerances."""
+    if not all(isinstance(operator, (ast.Lt, ast.LtE, ast.Gt, ast.GtE)) for operator in comparison.ops):
+        return []
+    sides = [comparison.left, *comparison.comparators]
+    small = [number for number in numbers_in(comparison, (float,)) if 0 < number <= SMALL]
+    if any(is_distance(side) for side in sides):
+        return small + [number for side in sides if not is_distance(side) for number in numbers_in(side)]
+    return small
 
 
 def defaults(arguments: ast.arguments) -> list[tuple[str, ast.expr | None]]:
@@ -100,8 +123,8 @@ def literal_tolerances(tree: ast.Module) -> list[str]:
                 found.append(ast.unparse(node))
         elif isinstance(node, ast.arguments):
             found += [name for name, default in defaults(node) if name in TOLERANCES and numbers_in(default)]
-        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.Lt, ast.LtE, ast.Gt, ast.GtE)):
-            found += [ast.unparse(node) for number in numbers_in(node) if 0 < number <= SMALL]
+        elif isinstance(node, ast.Compare) and limits(node):
+            found.append(ast.unparse(node))
     return found
 
 
@@ -155,8 +178,12 @@ def test_a_number_in_place_of_a_tolerance_is_found():
     assert a == 1e-5 and b < 0.5 and 1 <= c
     LIMIT = 1e-4
     assert_close(a, b, atol=LIMIT)
+    assert_close(a, b, rtol=0, atol=2)
+    assert (a - b).abs().max() <= 3 and 4 > np.abs(np.subtract(a, b)) and np.linalg.norm(a - b) < 5.0
+    assert a - b < 6 and abs(a - 1) < ROUNDING * b[7] and abs(a - b) > 0
     """
-    found = ["atol=LIMIT", "abs(a - b).max() < 1e-06 * c", "0.5 > a > 0.01", "rtol=1e-05", "tolerance"]
+    found = ["atol=LIMIT", "abs(a - b).max() < 1e-06 * c", "0.5 > a > 0.01", "rtol=1e-05", "tolerance", "atol=2"]
+    found += ["(a - b).abs().max() <= 3", "4 > np.abs(np.subtract(a, b))", "np.linalg.norm(a - b) < 5.0"]
     assert sorted(literal_tolerances(ast.parse(textwrap.dedent(written)))) == sorted(found)
 
 

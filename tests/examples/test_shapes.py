@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from clip_core import CLIPTokenizer
+from support.tolerances import ANOTHER_COLOR, VARIED_GROUND, VARIED_PIXEL, VARIED_SHAPE
 
 sys.path.append(str(Path(__file__).parents[2] / "examples" / "shapes"))
 
@@ -99,12 +100,12 @@ def test_a_colour_without_a_name_is_drawn_far_from_the_one_that_its_shape_is_hel
     for scene in random_scenes(200):
         painted = scenes.painted(scene, random)
         for other in (held_out[scene.shape], scenes.GROUNDS[scene.ground]):
-            assert max(abs(a - b) for a, b in zip(painted.paint, other, strict=True)) > 60
+            assert max(abs(a - b) for a, b in zip(painted.paint, other, strict=True)) > ANOTHER_COLOR
         assert not set(scenes.COLOURS) & set(captions.short_caption(painted).split())
         assert scene.shape in captions.caption(painted, random, {"both": 1.0})
     scene = scenes.Scene("", "square", "large", "one", "centre", "white", "plain", paint=(90, 10, 200))
     pixel = drawing.draw(scene, np.random.default_rng(0)).getpixel((32, 32))
-    assert max(abs(a - b) for a, b in zip(pixel, (90, 10, 200), strict=True)) < 30
+    assert max(abs(a - b) for a, b in zip(pixel, (90, 10, 200), strict=True)) < VARIED_PIXEL
 
 
 def test_the_vocabulary_has_whole_words_and_takes_any_text(tmp_path):
@@ -128,7 +129,7 @@ def test_a_pair_is_drawn_side_by_side_with_the_pixels_of_each():
     assert image.size == (64, 64)
     for scene, mask in zip((left, right), masks, strict=True):
         assert mask.any()
-        assert np.abs(np.median(pixels[mask], axis=0) - scenes.COLOURS[scene.colour]).max() <= 14  # as it is varied
+        assert np.abs(np.median(pixels[mask], axis=0) - scenes.COLOURS[scene.colour]).max() <= VARIED_SHAPE
     assert not (masks[0] & masks[1]).any()
-    assert np.abs(np.median(pixels[~masks[0] & ~masks[1]], axis=0) - scenes.GROUNDS["white"]).max() <= 6
+    assert np.abs(np.median(pixels[~masks[0] & ~masks[1]], axis=0) - scenes.GROUNDS["white"]).max() <= VARIED_GROUND
     assert masks[0].nonzero()[1].mean() < 32 < masks[1].nonzero()[1].mean()

@@ -11,7 +11,7 @@ from clip_core.modeling.parameters import MODEL_CLASSES, parameter_table
 from support.configs import SHALLOW, inputs_for, pixel_values, tiny_config, token_ids
 from support.entries import part_of
 from support.messages import naming
-from support.tolerances import BFLOAT16_EMBEDDINGS, EMBEDDINGS, HIDDEN_STATES
+from support.tolerances import BFLOAT16_EMBEDDINGS, EMBEDDINGS, HIDDEN_STATES, LOGITS_BY_EMBEDDINGS
 
 IDS, MASK = token_ids()
 
@@ -29,7 +29,7 @@ def test_the_encoder_gives_what_the_model_gives(backend, saved, dtype):
         assert np.abs(ours - theirs.astype("float32")).max() < tolerance
     logits = encoder.logits_per_image(images, texts)
     assert logits.dtype == np.float32
-    assert np.abs(logits - expected["logits_per_image"].astype("float32")).max() < 10 * tolerance
+    assert np.abs(logits - expected["logits_per_image"].astype("float32")).max() < LOGITS_BY_EMBEDDINGS * tolerance
 
 
 def test_a_device_that_is_not_there_is_refused(backend, saved):

@@ -173,3 +173,31 @@ NAMES_APART = 0.03
 
 # The least that a step of training moves an output, absolute: more than rounding does.
 MOVED_BY_TRAINING = 1e-5
+
+# Pixels of 8 bits, absolute, where two programs round a float to the nearest: they may take the two neighbours.
+NEAREST_BYTE = 1
+
+# Colors of YCbCr and CIELAB in RGB, of 8 bits, absolute: each byte of the first two stands for up to four of the last.
+CONVERTED_COLOR = 4
+
+# The mean difference of two drawings, in pixels of 8 bits: releases of Pillow draw edges a little differently.
+DRAWN_PIXELS = 1
+
+# Colors that the generator of the shapes varies at random, of 8 bits, absolute: by 14 in a shape, by 6 in a background.
+VARIED_SHAPE = 14
+VARIED_GROUND = 6
+
+# One pixel of such a shape: its own 14, and five standard deviations of noise.
+VARIED_PIXEL = 30
+
+# The least that a color without a name differs by from those that it must not be taken for, of 8 bits, absolute.
+ANOTHER_COLOR = 60
+
+# Half a step of 8 bits: a sum that is off by less rounds to the right byte, or to the one beside it.
+HALF_A_BYTE = 0.5
+
+# Errors of logits by those of embeddings: each is a cosine of two embeddings, times a temperature of 5.5.
+LOGITS_BY_EMBEDDINGS = 10
+
+# Rounding errors of two kernels of one dtype, one by the other: sums of equal length in another order.
+ONE_DTYPE_BY_ANOTHER_KERNEL = 2

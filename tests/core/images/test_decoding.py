@@ -11,6 +11,7 @@ from PIL import Image
 from clip_core.images.decoding import ImageFileError, decode_image, open_image
 from clip_core.images.inputs import load_image
 from support.messages import naming
+from support.tolerances import CONVERTED_COLOR
 
 RED = (200, 30, 40)
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:1234\nsize 5\n"
@@ -85,7 +86,7 @@ def test_a_file_of_every_mode_has_its_colors_in_rgb(tmp_path, mode):
     color, ending, expected = MODES[mode]
     Image.new(mode, (6, 5), color).save(tmp_path / f"x.{ending}")
     found = load_image(tmp_path / f"x.{ending}").getpixel((3, 2))
-    assert np.abs(np.subtract(found, expected)).max() <= 4 * (mode in {"YCbCr", "LAB"}), found
+    assert np.abs(np.subtract(found, expected)).max() <= CONVERTED_COLOR * (mode in {"YCbCr", "LAB"}), found
 
 
 @pytest.mark.parametrize("transparency", [0, bytes([0, 255])])

@@ -13,7 +13,7 @@ from PIL import Image
 from clip_core.images import resampling
 from clip_core.images.resampling import goes_down_first, resample_bicubic, resampling_axis
 from clip_core.images.transforms import resize
-from support.tolerances import ROUNDING
+from support.tolerances import HALF_A_BYTE, ROUNDING
 
 BICUBIC = Image.Resampling.BICUBIC
 PILLOW = Image.Image.resize
@@ -109,7 +109,7 @@ def test_no_sum_is_further_off_than_what_is_called_doubt(length, new_length, kin
     found, exact = np.empty((3, 200, new_length), np.float32), np.empty((3, 200, new_length))
     resampling._multiply(values, axis, found)
     resampling._multiply(values.astype(np.float64), axis, exact)
-    assert 0 < np.abs(found - exact).max() < axis.doubt < 0.5
+    assert 0 < np.abs(found - exact).max() < axis.doubt < HALF_A_BYTE
 
 
 def test_threads_do_not_write_into_one_anothers_memory():

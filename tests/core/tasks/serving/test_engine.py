@@ -15,7 +15,7 @@ from clip_core.processing import CLIPProcessor
 from clip_core.tasks.explain import Explainer
 from clip_core.tasks.explain.drawing import overlay
 from support.served import Colours, served
-from support.tolerances import ROUNDING
+from support.tolerances import NEAREST_BYTE, ROUNDING
 
 SHAPES = Path(__file__).parents[4] / "examples" / "shapes"
 PICTURE = SHAPES / "pictures" / "four-red-hearts.png"
@@ -48,7 +48,7 @@ def test_a_model_of_any_framework_is_explained(backend):
                 content = base64.b64decode(found["overlay"].removeprefix("data:image/png;base64,"))
                 with Image.open(BytesIO(content)) as drawn:
                     difference = np.asarray(drawn, int) - np.asarray(overlay(expected, one), int)
-                assert np.abs(difference).max() <= 1  # of 255
+                assert np.abs(difference).max() <= NEAREST_BYTE
 
 
 @pytest.mark.parametrize(
