@@ -8,16 +8,18 @@ from __future__ import annotations
 import copy
 import re
 from functools import cache
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from clip_core.hub import find_file, list_files
 from clip_core.hub.files import LARGEST_JSON, read_bytes
 from clip_core.hub.printing import shortened
+from clip_core.hub.targets import given_path
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
 
+    from clip_core.hub import HubOptions
     from clip_core.processing.batch import TensorType
 
 CHAT_FILE = "chat_template.jinja"
@@ -116,22 +118,38 @@ def get_chat_template(tokenizer: Any, chat_template: str | None = None, tools: A
     return str(template)
 
 
-def read_chat_templates(source: str | os.PathLike[str], find: Callable[[str], Path | None], setting: Any) -> Any:
+def read_chat_templates(source: str | os.PathLike[str], options: HubOptions, setting: Any) -> Any:
     """Return the chat template of a tokenizer, or a dict of templates by name; None if there is none.
 
     Args:
-        source: the folder or repository; named templates are read from a local folder only.
-        find: returns the path of a file of the source, if there is one.
+        source: the folder, file or hub id.
+        options: the hub options.
         setting: the template, or the list of templates, in tokenizer_config.json. Files take precedence over it.
     """
-    path, folder = find(CHAT_FILE), Path(source).expanduser() / CHAT_FOLDER
-    files = {"default": path} if path else {}
-    named = {one.stem: find(f"{CHAT_FOLDER}/{one.name}") for one in sorted(folder.glob("*.jinja"))}
-    files |= {name: found for name, found in named.items() if found}
-    templates = {name: read_bytes(path, LARGEST_JSON).decode() for name, path in files.items()}
+    names = {"default": CHAT_FILE} | {PurePosixPath(one).stem: one for one in named_template_files(source, options)}
+    paths = {name: find_file(source, file, exact=True, **options) for name, file in names.items()}
+    templates = {name: read_bytes(path, LARGEST_JSON).decode() for name, path in paths.items() if path}
     if not templates:
         return _checked_setting(setting)
     return templates["default"] if templates.keys() == {"default"} else templates
+
+
+def named_template_files(source: str | os.PathLike[str], options: HubOptions) -> list[str]:
+    """Return the sorted names of the files of named chat templates; none if the hub cannot be reached.
+
+    Args:
+        source: the folder, file or hub id.
+        options: the hub options.
+    """
+    path = given_path(source).expanduser()
+    if path.exists():  # other folders in it may be large, so they are not listed
+        folder = (path.parent if path.is_file() else path) / (options.get("subfolder") or "")
+        return sorted(f"{CHAT_FOLDER}/{file.name}" for file in (folder / CHAT_FOLDER).glob("*.jinja"))
+    try:
+        names = list_files(source, **options)
+    except OSError:  # the hub does not answer, and there is no cached copy
+        return []
+    return [name for name in names if re.fullmatch(rf"{CHAT_FOLDER}/[^/]+\.jinja", name)]
 
 
 def _checked_setting(setting: Any) -> Any:

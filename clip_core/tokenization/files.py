@@ -59,7 +59,7 @@ def read(cls: type[Any], source: StrPath, options: HubOptions, keywords: dict[st
     try:
         saved = _saved_arguments(find, keywords)
         check_keys(cls, saved)
-        saved["chat_template"] = read_chat_templates(source, find, saved.get("chat_template"))
+        saved["chat_template"] = read_chat_templates(source, options, saved.get("chat_template"))
         return cls(**{**files, **saved, **keywords}, name_or_path=str(source))
     except (TypeError, ValueError, LookupError, OverflowError, AttributeError) as error:  # from an invalid argument
         raise ValueError(f"{source}: {printable(error)}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,10 +11,9 @@ import numpy as np
 
 from clip_core.configuration import CLIPConfig
 from clip_core.configuration.files import CONFIG_NAME
-from clip_core.hub import find_file, list_files
-from clip_core.hub.targets import given_path
+from clip_core.hub import find_file
 from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME
-from clip_core.processing.chat import CHAT_FILE, CHAT_FOLDER
+from clip_core.processing.chat import CHAT_FILE, CHAT_FOLDER, named_template_files
 from converters.sidecars.description import OPEN_CLIP_CONFIG_NAME
 from converters.sidecars.open_clip import open_clip_from_config
 from converters.sidecars.openai import check_openai
@@ -102,23 +100,11 @@ def tokenizer_files(
     if companions.tokenizer == "none":
         return {}
     names = [name for name in TOKENIZER_FILES if not name.endswith("/")]
-    paths = {name: find_file(source, name, **options) for name in [*names, *_chat_templates(source, options)]}
+    paths = {name: find_file(source, name, **options) for name in [*names, *named_template_files(source, options)]}
     texts = {name: _text(path) for name, path in paths.items() if path is not None}
     if not texts and companions.tokenizer == "needed":
         notes.append("the source has no tokenizer files, so none are written")
     return texts
-
-
-def _chat_templates(source: str | os.PathLike[str], options: HubOptions) -> list[str]:
-    """Return the names of the files of named chat templates."""
-    folder = given_path(source).expanduser() / (options.get("subfolder") or "")
-    if folder.is_dir():  # whose other subfolders may be large
-        return sorted(f"{CHAT_FOLDER}/{path.name}" for path in (folder / CHAT_FOLDER).glob("*.jinja"))
-    try:
-        names = list_files(source, **options)
-    except OSError:  # the hub does not answer, and there is no cached copy
-        return []
-    return [name for name in names if re.fullmatch(rf"{CHAT_FOLDER}/[^/]+\.jinja", name)]
 
 
 def _transformers(description: Description, tensors: Mapping[str, TensorEntry], _: str) -> dict[str, str]:

@@ -86,8 +86,8 @@ def test_named_chat_templates_go_along(tmp_path):
     assert CLIPTokenizer.from_pretrained(tmp_path / "target").chat_template == tokenizer.chat_template
     tokenizer.chat_template = {"default": "{{ messages }}", "long": "{{ messages }}{{ messages }}"}
     tokenizer.save_pretrained(tmp_path / "source")
-    convert(tmp_path / "source", tmp_path / "target", "flax", overwrite=True)
-    assert CLIPTokenizer.from_pretrained(tmp_path / "target").chat_template == tokenizer.chat_template
+    convert(tmp_path, tmp_path / "target", "flax", subfolder="source", overwrite=True)
+    assert CLIPTokenizer.from_pretrained(tmp_path, subfolder="target").chat_template == tokenizer.chat_template
 
 
 def test_a_tokenizer_that_is_not_in_utf_8_is_named(tmp_path):

@@ -108,6 +108,15 @@ def test_templates_come_back(tokenizer, tmp_path, templates, save_jinja_files):
         assert cls.from_pretrained(tmp_path / "saved").chat_template == templates
 
 
+@pytest.mark.parametrize("templates", [{"default": "{{ 'a' }}", "short": "{{ 'b' }}"}, {"short": "b"}])
+def test_templates_come_from_a_subfolder_and_from_beside_a_file(tokenizer, tmp_path, templates):
+    tokenizer.chat_template = templates
+    tokenizer.save_pretrained(tmp_path / "part")
+    assert type(tokenizer).from_pretrained(tmp_path, subfolder="part").chat_template == templates
+    file = {True: "tokenizer.json", False: "vocab.json"}[tokenizer.is_fast]
+    assert type(tokenizer).from_pretrained(tmp_path / "part" / file).chat_template == templates
+
+
 def test_a_file_counts_before_the_setting(tokenizer, tmp_path):
     tokenizer.chat_template = "a"
     tokenizer.save_pretrained(tmp_path, save_jinja_files=False)

@@ -166,14 +166,18 @@ def test_damaged_files_are_named(saved, cls, name, content, named):
 
 def test_a_hub_id(saved, tmp_path):
     server = HubServer()
-    server.repositories = {"user/clip": {"main": {path.name: path.read_bytes() for path in saved.iterdir()}}}
+    files = {path.name: path.read_bytes() for path in saved.iterdir()}
+    files |= {"chat_template.jinja": b"a", "additional_chat_templates/tool_use.jinja": b"b"}
+    server.repositories = {"user/clip": {"main": files}}
     code = f"""
 from clip_core.tokenization import CLIPTokenizer
 from clip_core.tokenization.fast import CLIPTokenizerFast
 from clip_core.tokenization.vocabulary import OPENAI_FILES
 for cls in (CLIPTokenizer, CLIPTokenizerFast):
     tokenizer = cls.from_pretrained("user/clip")
-    print(tokenizer.name_or_path, len(tokenizer), tokenizer.model_max_length)
+    print(tokenizer.name_or_path, len(tokenizer), tokenizer.model_max_length, *tokenizer.chat_template.items())
+    cached = cls.from_pretrained("user/clip", local_files_only=True)
+    assert cached.chat_template == tokenizer.chat_template
 tokenizer.push_to_hub("user/copy", token={TOKEN!r})
 """
     environment = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -182,7 +186,8 @@ tokenizer.push_to_hub("user/copy", token={TOKEN!r})
         done = subprocess.run(
             command, check=False, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
         )
-        assert done.stdout.splitlines() == [f"user/clip {len(IDS) + 3} 8"] * 2, done.stderr
+        templates = "('default', 'a') ('tool_use', 'b')"
+        assert done.stdout.splitlines() == [f"user/clip {len(IDS) + 3} 8 {templates}"] * 2, done.stderr
         assert "user/copy" in server.repositories
     finally:
         server.close()
