@@ -34,7 +34,11 @@ GROUPS = ("common_kwargs", "images_kwargs", "text_kwargs")
 
 
 class CLIPProcessorKwargs(TypedDict, total=False):
-    """The keywords of a call, flat and in groups; see `CLIPImageProcessor.preprocess` and `CLIPTokenizer.__call__`."""
+    """The keywords of a call, flat and in groups; see `CLIPImageProcessor.preprocess` and `CLIPTokenizer.__call__`.
+
+    A subclass may set `_defaults`: the names of groups -> keywords -> values. A subclass of `CLIPProcessor` uses them
+    if it has that class as its `valid_processor_kwargs`.
+    """
 
     common_kwargs: Mapping[str, Any]
     images_kwargs: Mapping[str, Any]
@@ -75,32 +79,6 @@ class CLIPProcessorKwargs(TypedDict, total=False):
     split_special_tokens: bool | None
 
 
-def split_keywords(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split the keywords of a call into those for the images and those for the texts.
-
-    Args:
-        kwargs: flat keywords, and groups such as `images_kwargs`.
-
-    Raises:
-        ValueError: if a keyword is given both flat and in a group.
-    """
-    flat, groups = dict(kwargs), {}
-    for name in GROUPS:
-        groups[name] = flat.pop(name, None) or {}
-    for name, group in groups.items():
-        if twice := sorted(group.keys() & flat.keys()):
-            raise ValueError(f"{', '.join(twice)} is given twice, both directly and in {name}; give it once")
-    if unknown := sorted(flat.keys() - IMAGE_KEYWORDS - TEXT_KEYWORDS):
-        warnings.warn(f"CLIPProcessor ignores unknown keywords: {', '.join(unknown)}", stacklevel=3)
-    for_images, for_texts = {}, {}
-    for key, value in {**flat, **groups["common_kwargs"]}.items():
-        if key in IMAGE_KEYWORDS:
-            for_images[key] = value
-        if key in TEXT_KEYWORDS:
-            for_texts[key] = value
-    return {**for_images, **groups["images_kwargs"]}, {**for_texts, **groups["text_kwargs"]}
-
-
 class CLIPProcessor(ProcessorHandles, Pushable, Readable):
     """A processor that combines an image processor and a tokenizer.
 
@@ -124,7 +102,9 @@ class CLIPProcessor(ProcessorHandles, Pushable, Readable):
     image_processor_class: ClassVar[tuple[str, str]] = ("CLIPImageProcessor", "CLIPImageProcessorFast")
     tokenizer_class: ClassVar[str] = "AutoTokenizer"
     valid_processor_kwargs: ClassVar[type] = CLIPProcessorKwargs
+    optional_call_args: ClassVar[list[str]] = []
     chat_template: ClassVar[None] = None  # the tokenizer may have one
+    audio_tokenizer: ClassVar[None] = None
 
     def __init__(self, image_processor: Any = None, tokenizer: Any = None, *, feature_extractor: Any = None) -> None:
         if feature_extractor is not None:
@@ -168,18 +148,53 @@ class CLIPProcessor(ProcessorHandles, Pushable, Readable):
         for name, value in (("videos", videos), ("audio", audio)):
             if value is not None:
                 warnings.warn(f"CLIPProcessor ignores {name}: CLIP takes images and texts", stacklevel=2)
-        for_images, for_texts = split_keywords(kwargs)
+        # The checkpoint's tokenizer_config.json may state keywords of a call, such as `max_length`.
+        init_kwargs = getattr(self.tokenizer, "init_kwargs", {})
+        keywords = self._merge_kwargs(self.valid_processor_kwargs, tokenizer_init_kwargs=init_kwargs, **kwargs)
         outputs: dict[str, Any] = {}
         if images is not None:
-            outputs |= self.image_processor(images, **for_images)
+            outputs |= self.image_processor(images, **keywords["images_kwargs"])
         if text is not None:
-            # The checkpoint's tokenizer_config.json may state keywords of a call, such as `max_length`.
-            stated = getattr(self.tokenizer, "init_kwargs", {})
-            for key in TEXT_KEYWORDS & stated.keys():
-                for_texts.setdefault(key, getattr(self.tokenizer, key, stated[key]))
-            batch = self.tokenizer(text, **for_texts)
+            batch = self.tokenizer(text, **keywords["text_kwargs"])
             outputs |= getattr(batch, "data", batch)
         return BatchFeature(outputs)
+
+    def _merge_kwargs(
+        self, kind: Any, /, tokenizer_init_kwargs: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> dict[str, dict[str, Any]]:
+        """Return the keywords of a call by group; in transformers, calls of subclasses use this method too.
+
+        Args:
+            kind: the class of the keywords, such as `CLIPProcessorKwargs`. Its `_defaults`, by group, are used for
+                keywords that are not given, and the classes that annotate its groups may declare more keywords.
+            tokenizer_init_kwargs: settings of the tokenizer, which take precedence over those defaults.
+            **kwargs: flat keywords, and groups such as `images_kwargs`. Those in `common_kwargs` are for both parts.
+
+        Raises:
+            ValueError: a keyword is given both flat and in a group.
+        """
+        stated, defaults, groups = tokenizer_init_kwargs or {}, getattr(kind, "_defaults", {}), dict[str, Any]()
+        for name in GROUPS:
+            groups[name] = kwargs.pop(name, None) or {}
+        for name, group in groups.items():
+            if twice := sorted(group.keys() & kwargs.keys()):
+                raise ValueError(f"{', '.join(twice)} is given twice, both directly and in {name}; give it once")
+        merged = {"common_kwargs": {**defaults.get("common_kwargs", {}), **groups["common_kwargs"]}}
+        unknown = kwargs.keys() - merged["common_kwargs"].keys()
+        for name, keywords in (("images_kwargs", IMAGE_KEYWORDS), ("text_kwargs", TEXT_KEYWORDS)):
+            known = keywords | getattr(kind.__annotations__.get(name), "__annotations__", {}).keys()
+            merged[name] = dict(defaults.get(name, {}))
+            if name == "text_kwargs":
+                for key in known & stated.keys():
+                    merged[name][key] = getattr(self.tokenizer, key, stated[key])
+            merged[name] |= groups[name]
+            for key, value in {**merged["common_kwargs"], **kwargs}.items():
+                if key in known:
+                    merged[name][key] = value
+            unknown = unknown - known
+        if unknown:
+            warnings.warn(f"CLIPProcessor ignores unknown keywords: {', '.join(sorted(unknown))}", stacklevel=3)
+        return {**merged, "audio_kwargs": {}, "videos_kwargs": {}}
 
     @classmethod
     def _read(cls, source: str | os.PathLike[str], options: HubOptions, keywords: dict[str, Any]) -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
-from typing import Unpack, get_origin
+from typing import TypedDict, Unpack, get_origin
 
 import numpy as np
 import pytest
@@ -109,6 +109,45 @@ def test_keywords_may_be_grouped(processor, tokenizer):
     expected = {"padding": True, "new": 1, "return_tensors": "np", "truncation": True}
     assert tokenizer.calls == [("a cat", expected)]
     assert batch.pixel_values.shape == (1, 3, 8, 8)
+
+
+class Keywords(CLIPProcessorKwargs, total=False):
+    _defaults = {  # noqa: RUF012  as transformers declares them
+        "text_kwargs": {"padding": "max_length", "max_length": 5},
+        "images_kwargs": {"crop_size": 8},
+        "common_kwargs": {"return_tensors": "np"},
+    }
+
+
+class WithDefaults(CLIPProcessor):
+    valid_processor_kwargs = Keywords
+
+
+def test_a_subclass_has_defaults_of_its_own_for_keywords_that_are_not_given():
+    tokenizer = Tokenizer(max_length=7)
+    processor = WithDefaults(CLIPImageProcessor(size=16, crop_size=12), tokenizer)
+    assert processor(text="a cat", images=PICTURE).pixel_values.shape == (1, 3, 8, 8)
+    assert isinstance(processor(images=PICTURE, crop_size=10, return_tensors=None).pixel_values, list)
+    processor(text="a cat", text_kwargs={"padding": False}, max_length=9)
+    assert [keywords for _, keywords in tokenizer.calls] == [
+        {"padding": "max_length", "max_length": 7, "return_tensors": "np"},
+        {"padding": False, "max_length": 9, "return_tensors": "np"},
+    ]
+    assert Keywords._defaults["text_kwargs"] == {"padding": "max_length", "max_length": 5}
+
+
+def test_keywords_that_a_subclass_declares_reach_their_part():
+    class OfTexts(TypedDict, total=False):
+        shout: bool
+
+    class Declared(TypedDict, total=False):
+        images_kwargs: dict
+
+    Declared.__annotations__["text_kwargs"] = OfTexts  # as transformers advises, the class itself and not its name
+    processor = CLIPProcessor(CLIPImageProcessor(), Tokenizer(max_length=7))
+    merged = processor._merge_kwargs(Declared, tokenizer_init_kwargs={"max_length": 3, "a": 1}, shout=True, size=5)
+    assert merged["text_kwargs"] == {"max_length": 3, "shout": True}
+    assert merged["images_kwargs"] == {"size": 5}
 
 
 def test_a_group_is_not_changed(processor):
