@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -132,6 +132,7 @@ class _TextModel(CLIPPreTrainedModel):
     config: CLIPTextConfig
     config_class = CLIPTextConfig
     main_input_name = "input_ids"
+    _no_split_modules: ClassVar[list[str] | None] = ["CLIPTextEmbeddings", "CLIPEncoderLayer"]
 
     def setup(self, rngs: nnx.Rngs | None) -> None:
         """Create the tower."""

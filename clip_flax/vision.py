@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -190,6 +190,8 @@ class CLIPVisionModel(_VisionModel):
     Args:
         config: a CLIPVisionConfig, or a CLIPConfig, whose vision part is used.
     """
+
+    _no_split_modules: ClassVar[list[str] | None] = ["CLIPEncoderLayer"]
 
 
 class CLIPVisionModelWithProjection(_VisionModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -157,6 +157,7 @@ class _TextModel(CLIPPreTrainedModel):
     config: CLIPTextConfig
     config_class = CLIPTextConfig
     main_input_name = "input_ids"
+    _no_split_modules: ClassVar[list[str] | None] = ["CLIPTextEmbeddings", "CLIPEncoderLayer"]
     main_output_name = "pooler_output"
 
     def setup(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -191,6 +191,8 @@ class CLIPVisionModel(_VisionModel):
         config: a CLIPVisionConfig, or a CLIPConfig, whose vision part is used.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras model.
     """
+
+    _no_split_modules: ClassVar[list[str] | None] = ["CLIPEncoderLayer"]
 
 
 @keras.saving.register_keras_serializable(package="clip_tf")

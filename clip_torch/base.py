@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -36,6 +37,11 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
     # The attention implementations of this package; those in transformers' registry are not used.
     _supports_sdpa = _supports_flash_attn = _supports_flash_attn_2 = True
     _supports_flex_attn = _supports_attention_backend = False
+    # Plans and settings of transformers' loader and parallelism, which are empty for CLIP there, too.
+    _tp_plan = _pp_plan = _ep_plan = tp_plan = pp_plan = MappingProxyType[str, Any]({})
+    _checkpoint_conversion_mapping = can_record_outputs = MappingProxyType[str, Any]({})
+    _tp_size = tp_size = _can_record_outputs = _keep_in_fp32_modules_strict = None
+    _can_compile_fullgraph = use_kernels = False
     _package = __name__.partition(".")[0]
     framework = "pt"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -149,6 +149,7 @@ class _TextModel(CLIPPreTrainedModel):
     config: CLIPTextConfig
     config_class = CLIPTextConfig
     main_input_name = "input_ids"
+    _no_split_modules: ClassVar[list[str] | None] = ["CLIPTextEmbeddings", "CLIPEncoderLayer"]
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -155,6 +155,8 @@ class CLIPVisionModel(_VisionModel):
     Args:
         config: a CLIPVisionConfig, or a CLIPConfig, whose vision part is used.
     """
+
+    _no_split_modules: ClassVar[list[str] | None] = ["CLIPEncoderLayer"]
 
 
 class CLIPVisionModelWithProjection(_VisionModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clip_core.configuration.clip import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
+from clip_core.configuration.clip import CLIPConfig
 from clip_core.configuration.given import own_config
 from clip_core.modeling.embeddings import new_vocab_size, warn_of_legacy_pooling
 from clip_core.modeling.pruning import heads_by_tower
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 
 _TOWERS = ("text_model", "vision_model")
-# Modules that stay on one device, by the configuration of the class that has no others.
-_WHOLE = {CLIPTextConfig: ["CLIPTextEmbeddings", "CLIPEncoderLayer"], CLIPVisionConfig: ["CLIPEncoderLayer"]}
 
 
 class ModelHandles:
@@ -42,8 +40,8 @@ class ModelHandles:
     _keys_to_ignore_on_load_missing: ClassVar[Sequence[str] | None] = None
     _keys_to_ignore_on_load_unexpected: ClassVar[Sequence[str] | None] = None
     _keys_to_ignore_on_save: ClassVar[Sequence[str] | None] = None
-    # For libraries that distribute a model over devices.
-    _no_split_modules: ClassVar[list[str] | None] = ["CLIPTextEmbeddings", "CLIPEncoderLayer", "CLIPVisionEmbeddings"]
+    # Modules that stay on one device, for libraries that distribute a model. None if transformers names none.
+    _no_split_modules: ClassVar[list[str] | None] = None
     _is_stateful: ClassVar[bool] = False  # a model keeps nothing between calls
     _skip_keys_device_placement: ClassVar[Any] = None
     _keep_in_fp32_modules: ClassVar[Any] = None
@@ -57,12 +55,6 @@ class ModelHandles:
         def _encoders(self) -> Iterable[Any]: ...
         def _vocab_size(self) -> int | None: ...
         def _resize(self, count: int, initializer_factor: float, *, mean_resizing: bool) -> None: ...
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Name the modules of a tower that stay on one device, unless a subclass does."""
-        super().__init_subclass__(**kwargs)
-        if cls.config_class in _WHOLE and cls._no_split_modules is ModelHandles._no_split_modules:
-            cls._no_split_modules = _WHOLE[cls.config_class]
 
     @classmethod
     def is_derived(cls) -> bool:
@@ -252,6 +244,7 @@ class FullModelHandles:
         vision_embed_dim: width of the vision tower.
     """
 
+    _no_split_modules: ClassVar[list[str] | None] = ["CLIPTextEmbeddings", "CLIPEncoderLayer", "CLIPVisionEmbeddings"]
     projection_dim = _OfConfig(lambda config: config.projection_dim)
     text_embed_dim = _OfConfig(lambda config: config.text_config.hidden_size)
     vision_embed_dim = _OfConfig(lambda config: config.vision_config.hidden_size)

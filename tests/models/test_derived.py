@@ -195,8 +195,9 @@ def test_every_model_has_the_handles_that_other_libraries_ask_for(backend):
     assert type(model)._no_split_modules == parts
     for name in ("CLIPTextModel", "CLIPTextModelWithProjection"):
         assert type(backend.build(name, tiny_config().text_config))._no_split_modules == parts[:2]
-    for name in ("CLIPVisionModel", "CLIPVisionModelWithProjection"):
-        assert type(backend.build(name, tiny_config().vision_config))._no_split_modules == parts[1:2]
+    assert type(backend.build("CLIPVisionModel", tiny_config().vision_config))._no_split_modules == parts[1:2]
+    for name in ("CLIPVisionModelWithProjection", "CLIPForImageClassification"):
+        assert type(backend.build(name, tiny_config()))._no_split_modules is None
     assert model.framework == {"torch": "pt"}.get(backend.name, backend.name)
 
 

@@ -83,6 +83,10 @@ def test_flags_that_libraries_read():
     assert model_class._can_set_attn_implementation()
     assert model_class._tied_weights_keys is None
     model = model_class(tiny_config())
+    for name in ("_tp_plan", "_pp_plan", "tp_plan", "pp_plan", "can_record_outputs", "_checkpoint_conversion_mapping"):
+        assert getattr(model, name) == {}, name
+    assert model.tp_size is model._tp_size is model._keep_in_fp32_modules_strict is None
+    assert model.use_kernels is model._can_compile_fullgraph is False
     model.warnings_issued["estimate_tokens"] = True
     assert model_class(tiny_config()).warnings_issued == {}
 
