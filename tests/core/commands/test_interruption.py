@@ -13,7 +13,12 @@ import pytest
 
 from clip_core.commands.interruption import _Interruption, run_interruptibly
 from clip_core.images.inputs import load_image
+from clip_core.tasks.embedding.dataset import EmbeddedDataset
+from clip_core.tasks.embedding.manifest import MANIFEST
+from clip_core.tasks.search import ImageIndex
+from clip_core.tasks.search.store import DATABASE
 from converters.checkpoint import open_checkpoint
+from converters.verification.jobs import run_job
 from support.checkpoints import content, save_checkpoint
 from support.configs import tiny_config
 from support.imports import ROOT
@@ -146,7 +151,9 @@ def files(tmp_path_factory):
         processor.save_pretrained(folder / name)
     write_folder(folder / "pairs", 8)
     for label in ("cat", "dog"):
-        write_folder(folder / "labelled" / label, 2)
+        write_folder(folder / "labelled" / label, 4)
+    with ImageIndex(folder / "index", model=folder / "model", backend="torch", create=True) as index:
+        index.add([folder / "pairs"])
     return folder
 
 
@@ -169,25 +176,32 @@ def at_line(line, number):
     return seen
 
 
+MODEL = ("--model", "model", "--backend", "torch")
 COMMANDS = {
     "formats": (["formats"], 4),
     "inspect": (["inspect", "model"], 8),
     "diff": (["diff", "model", "other"], 8),
     "convert": (["convert", "model", "new", "--to", "safetensors", "--max-shard-size", "30KB"], 12),
     "convert over another": (["convert", "model", "target", "--to", "safetensors", "--overwrite"], 12),
-    "classify": (["classify", "pairs", "--model", "model", "--labels", "a", "b", "--backend", "torch"], 3),
-    "evaluate": (["evaluate", "zero-shot", "--data", "labelled", "--model", "model", "--backend", "torch"], 3),
+    "classify": (["classify", "pairs", "--labels", "a", "b", *MODEL], 3),
+    "evaluate zero-shot": (["evaluate", "zero-shot", "--data", "labelled", *MODEL], 3),
+    "evaluate retrieval": (["evaluate", "retrieval", "--data", "pairs", *MODEL], 3),
+    "evaluate probe": (["evaluate", "probe", "--data", "labelled", "--test-share", "0.5", *MODEL], 3),
+    "verify": (["verify", "model", "--frameworks", "reference,torch", "--report", "drawn/report.html"], 3),
+    "index": (["index", "pairs", "labelled", "--out", "indexed", "--batch-size", "2", *MODEL], 6),
+    "embed": (["embed", "pairs", "--out", "embedded", "--rows-per-part", "2", *MODEL], 6),
+    "search": (["search", "index", "a cat", "--html", "drawn/page.html", "--backend", "torch"], 3),
+    "duplicates": (["duplicates", "index"], 3),
     "explain": (
         [
-            *("explain", "labelled/cat", "labelled/dog", "--texts", "a", "--model", "model", "--backend", "torch"),
-            *("--output-dir", "drawn"),
+            *("explain", "labelled/cat", "labelled/dog", "--texts", "a", "--output-dir", "drawn", *MODEL),
         ],
         3,
     ),
-    "serve": (["serve", "--model", "model", "--backend", "torch", "--port", "0"], 3),  # up to the first request
+    "serve": (["serve", "--port", "0", *MODEL], 3),  # up to the first request
     "train": (
         [
-            *("train", "--data", "pairs", "--model", "model", "--checkpoint-dir", "run", "--backend", "torch"),
+            *("train", "--data", "pairs", "--checkpoint-dir", "run", *MODEL),
             *("--workers", "1", "--batch-size", "4", "--save-every", "1"),
         ],
         3,
@@ -197,7 +211,9 @@ COMMANDS = {
 
 def check_files(folder, target_before):
     """Check that each file that a command wrote is whole."""
-    for drawing in (folder / "drawn").glob("*"):
+    for page in (folder / "drawn").glob("*.html"):
+        assert page.read_text(encoding="utf-8").endswith("</html>\n")
+    for drawing in (folder / "drawn").glob("*.png"):
         load_image(drawing)
     if (folder / "new").exists():
         assert open_checkpoint(folder / "new").files
@@ -206,6 +222,12 @@ def check_files(folder, target_before):
     for step in (folder / "run").glob("step-*"):
         assert open_checkpoint(step)
         assert (step / "trainer_state.json").exists()
+    if (folder / "indexed" / DATABASE).exists():
+        with ImageIndex(folder / "indexed") as index:
+            assert sum(len(group.images) for group in index.duplicates(threshold=1e-6)) <= len(index)
+    if (folder / "embedded" / MANIFEST).exists():
+        dataset = EmbeddedDataset(folder / "embedded")
+        assert sum(len(rows) for rows, _ in dataset.batches()) == len(dataset)
 
 
 # A signal between opening a file and the `with` that closes it leaves that to the end of the process.
@@ -223,6 +245,9 @@ def test_every_command_ends_at_any_moment(run, files, tmp_path, monkeypatch, nam
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
+    # Verify's process for each framework would import it in every run; train and evaluate wait for such processes too.
+    monkeypatch.setattr("converters.verification.verify.run_job_alone", run_job)
+    monkeypatch.setattr("converters.verification.jobs.variants", lambda *_, **__: {})
 
     def ended(line, number):
         streams = sys.stdout, sys.stderr
@@ -235,7 +260,7 @@ def test_every_command_ends_at_any_moment(run, files, tmp_path, monkeypatch, nam
         return code, err, seen[0]
 
     def set_aside(number):
-        for made in ("new", "run"):
+        for made in ("new", "run", "indexed", "embedded", "drawn"):
             if (tmp_path / made).exists():
                 (tmp_path / made).rename(tmp_path / f"earlier-{made}-{number}")
 
@@ -249,6 +274,7 @@ def test_every_command_ends_at_any_moment(run, files, tmp_path, monkeypatch, nam
         code, err, _ = ended(line, number)
         assert code == CODES[number], (line, err)
         assert "Traceback" not in err, (line, err)
+        assert err.count("\n") <= 1, (line, err)
         assert not list(temporary.glob("clip-zoo*")), line
         check_files(tmp_path, before)
         assert not list(tmp_path.rglob(".saving-*")), line
