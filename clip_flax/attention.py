@@ -38,18 +38,18 @@ Dropout = Callable[[Array], Array]
 def eager_attention(
     query: Array, key: Array, value: Array, plan: AttentionPlan, *, scale: float, dropout: Dropout | None
 ) -> AttentionOutput:
-    """Compute attention as defined, and also return the weights `(batch, heads, seq, seq)`."""
+    """Compute attention as defined, and also return the attention weights `(batch, heads, seq, seq)`."""
     scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, precision=None) * scale
     if plan.is_causal:
         scores = scores + causal_bias(scores.shape[-1], scores.dtype)
     if plan.bias is not None:
         scores = scores + plan.bias
-    weights = jax.nn.softmax(at_least_float32(scores), axis=-1).astype(query.dtype)
+    attention_weights = jax.nn.softmax(at_least_float32(scores), axis=-1).astype(query.dtype)
     if plan.probe is not None:
-        weights = weights + plan.probe
+        attention_weights = attention_weights + plan.probe
     if dropout is not None:
-        weights = dropout(weights)
-    return jnp.einsum("bhqk,bkhd->bqhd", weights, value, precision=None), weights
+        attention_weights = dropout(attention_weights)
+    return jnp.einsum("bhqk,bkhd->bqhd", attention_weights, value, precision=None), attention_weights
 
 
 def sdpa_attention(
@@ -143,7 +143,7 @@ class CLIPAttention(CLIPModule):
             dropout_rng: a key, to drop attention weights.
 
         Returns:
-            The output `(batch, seq, hidden)`, and the weights `(batch, heads, seq, seq)` or None.
+            The output `(batch, seq, hidden)`, and the attention weights `(batch, heads, seq, seq)` or None.
         """
         if plan is None:
             masks = (attention_mask, causal_attention_mask)
@@ -153,13 +153,13 @@ class CLIPAttention(CLIPModule):
         key = self.k_proj(hidden_states).reshape(heads)
         value = self.v_proj(hidden_states).reshape(heads)
         dropout = None if dropout_rng is None or self.dropout == 0 else self._dropout(dropout_rng)
-        attended, weights = attend(query, key, value, plan, scale=self.scale, dropout=dropout)
+        attended, attention_weights = attend(query, key, value, plan, scale=self.scale, dropout=dropout)
         attended = self.out_proj(attended.reshape(*heads[:2], self.num_heads * self.head_dim))
-        return attended, weights if output_attentions else None
+        return attended, attention_weights if output_attentions else None
 
     def _dropout(self, rng: Array) -> Dropout:
         dropout = nnx.Dropout(rate=self.dropout, deterministic=False)
-        return lambda weights: dropout(weights, rngs=rng)
+        return lambda states: dropout(states, rngs=rng)
 
     def prune_heads(self, heads: Iterable[int]) -> None:
         """Remove heads, given by their index among the remaining ones."""

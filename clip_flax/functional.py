@@ -241,13 +241,13 @@ class FunctionalModel(CLIPModule):
         return tuple(getattr(config, field) for config in (self.config, *self._tower_configs()) for field in fields)
 
 
-def _merged(drawn: Params, kept: Mapping[str, Any]) -> Params:
+def _merged(drawn: Params, given: Mapping[str, Any]) -> Params:
     """Merge nested parameters; the second takes precedence."""
 
     def chosen(name: str, value: Any) -> Any:
-        if name not in kept:
+        if name not in given:
             return value
-        return _merged(value, kept[name]) if isinstance(value, dict) else kept[name]
+        return _merged(value, given[name]) if isinstance(value, dict) else given[name]
 
     return {name: chosen(name, value) for name, value in drawn.items()}
 

@@ -80,15 +80,15 @@ class CLIPEncoderLayer(CLIPModule):
         """Map `(batch, seq, hidden)` to the same shape. Takes the arguments of `CLIPAttention`.
 
         Returns:
-            The states, and with `output_attentions` the weights.
+            The states, and with `output_attentions` the attention weights.
         """
         states, masks = self.layer_norm1(hidden_states), (attention_mask, causal_attention_mask)
-        attended, weights = self.self_attn(
+        attended, attention_weights = self.self_attn(
             states, *masks, output_attentions=output_attentions, plan=plan, dropout_rng=dropout_rng
         )
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
-        return (hidden_states,) if weights is None else (hidden_states, weights)
+        return (hidden_states,) if attention_weights is None else (hidden_states, attention_weights)
 
 
 class CLIPEncoder(CLIPModule):
@@ -129,10 +129,10 @@ class CLIPEncoder(CLIPModule):
             run = partial(layer, output_attentions=output_attentions, plan=plan, dropout_rng=rng)
             if self.gradient_checkpointing:
                 run = jax.checkpoint(run)
-            hidden_states, *weights = run(hidden_states)
+            hidden_states, *attention_weights = run(hidden_states)
             if output_hidden_states:
                 all_hidden_states.append(hidden_states)
-            all_attentions += weights
+            all_attentions += attention_weights
         return BaseModelOutput(
             last_hidden_state=hidden_states,
             hidden_states=tuple(all_hidden_states) if output_hidden_states else None,

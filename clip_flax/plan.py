@@ -29,7 +29,7 @@ class AttentionPlan(NamedTuple):
     is_causal: bool = False  # causal without a bias
     bias: Array | None = None  # (batch or 1, 1, seq, seq), added to the scores
     keyless: Array | None = None  # (batch or 1, seq or 1, 1, 1) bool, the queries that see no key
-    probe: Array | None = None  # (batch, heads, seq, seq), added to the weights of `eager`, for gradients by them
+    probe: Array | None = None  # (batch, heads, seq, seq), added to the attention weights, for gradients
 
 
 def check_implementation(name: str | None) -> str:
@@ -75,7 +75,7 @@ def given_plan(
         masks: biases `(batch or 1, 1, seq or 1, seq)`; or booleans of that shape, or any `(batch, seq)` array, that
             are non-zero for keys to attend to. None means no mask.
         hidden_states: `(batch, seq, hidden)`, for the dtype.
-        output_attentions: True if the call returns the weights.
+        output_attentions: True if the call returns the attention weights.
     """
     implementation = choose_implementation(config, output_attentions=output_attentions)
     biases = [_as_bias(jnp.asarray(mask), hidden_states.dtype) for mask in masks if mask is not None]

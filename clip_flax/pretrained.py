@@ -94,23 +94,23 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
             use_safetensors=use_safetensors,
             **kwargs,
         )
-        kept, stated = (
+        params_dtype, stated = (
             None if wanted is None else check_dtype(wanted)
             for wanted in (found.dtype(param_dtype, None), found.dtype(torch_dtype, None))
         )
         built = found.model
         if built is not None and not _do_init:
-            model, params = built.apart(found.entries, kept)
+            model, params = built.apart(found.entries, params_dtype)
             found.note_dtype(next(iter(flatten(params).values())).dtype if stated is None else stated)
             return model, params
         if built is not None:
-            model = built.loaded(found.entries, kept)
+            model = built.loaded(found.entries, params_dtype)
         else:
             computed = check_dtype(found.dtype(dtype, jnp.float32))
             # Missing weights must be initialized. Otherwise, the model needs no memory before reading.
             model = cls(found.config, input_shape, seed, computed, _do_init and bool(found.fresh), *model_args)
             matched = flax_entries(found.entries)
-            leaves = ((path, adopt(entry.own(kept))) for path, entry in matched.items())
+            leaves = ((path, adopt(entry.own(params_dtype))) for path, entry in matched.items())
             if not _do_init:
                 params = dict(leaves)
                 found.note_dtype(next(iter(params.values())).dtype if stated is None else stated)

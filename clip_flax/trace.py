@@ -52,9 +52,9 @@ class TracedModel:
 
         def value(params: Params) -> Array:
             outputs = self.model(**self._arguments(self.request.inputs), params=params)
-            name, weights = stages.objective(outputs)
-            if weights is not None:
-                return (outputs[name] * weights).sum()
+            name, factors = stages.objective(outputs)
+            if factors is not None:
+                return (outputs[name] * factors).sum()
             if self.request.class_name != "CLIPModel":
                 return outputs[name]
             chunked = _chunked(outputs.text_embeds, outputs.image_embeds, jnp.exp(params["logit_scale"]))

@@ -36,23 +36,23 @@ Dropout = Callable[[tf.Tensor], tf.Tensor]
 def eager_attention(
     query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, plan: AttentionPlan, *, scale: float, dropout: Dropout | None
 ) -> AttentionOutput:
-    """Compute attention as defined, and also return the weights `(batch, heads, seq, seq)`."""
+    """Compute attention as defined, and also return the attention weights `(batch, heads, seq, seq)`."""
     query, key, value = (tf.transpose(states, (0, 2, 1, 3)) for states in (query, key, value))
     scores = tf.matmul(query, key, transpose_b=True) * scale  # (batch, heads, seq, seq)
     if plan.bias is not None:
         scores = scores + plan.bias
-    weights = tf.cast(tf.nn.softmax(at_least_float32(scores), axis=-1), query.dtype)
+    attention_weights = tf.cast(tf.nn.softmax(at_least_float32(scores), axis=-1), query.dtype)
     if plan.probe is not None:
-        weights = weights + plan.probe
+        attention_weights = attention_weights + plan.probe
     if dropout is not None:
-        weights = dropout(weights)
-    return tf.transpose(tf.matmul(weights, value), (0, 2, 1, 3)), weights
+        attention_weights = dropout(attention_weights)
+    return tf.transpose(tf.matmul(attention_weights, value), (0, 2, 1, 3)), attention_weights
 
 
 def sdpa_attention(
     query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, plan: AttentionPlan, *, scale: float, dropout: Dropout | None
 ) -> AttentionOutput:
-    """Attend like `eager_attention`, but drop the weights."""
+    """Attend like `eager_attention`, but drop the attention weights."""
     return eager_attention(query, key, value, plan, scale=scale, dropout=dropout)[0], None
 
 
@@ -115,7 +115,7 @@ class CLIPAttention(CLIPLayer):
             dropout_seed: `(2,)`, to drop attention weights.
 
         Returns:
-            The output `(batch, seq, hidden)`, and the weights `(batch, heads, seq, seq)` or None.
+            The output `(batch, seq, hidden)`, and the attention weights `(batch, heads, seq, seq)` or None.
         """
         if plan is None:
             masks = (attention_mask, causal_attention_mask)
@@ -128,12 +128,12 @@ class CLIPAttention(CLIPLayer):
         key = tf.reshape(self.k_proj(hidden_states), heads)
         value = tf.reshape(self.v_proj(hidden_states), heads)
         dropout = None if dropout_seed is None else self._dropout(dropout_seed)
-        attended, weights = attend(query, key, value, plan, scale=self.scale, dropout=dropout)
+        attended, attention_weights = attend(query, key, value, plan, scale=self.scale, dropout=dropout)
         attended = self.out_proj(tf.reshape(attended, (*lead, self.num_heads * self.head_dim)))
-        return attended, weights if output_attentions else None
+        return attended, attention_weights if output_attentions else None
 
     def _dropout(self, seed: tf.Tensor) -> Dropout:
-        return lambda weights: tf.nn.experimental.stateless_dropout(weights, rate=self.dropout, seed=seed)
+        return lambda states: tf.nn.experimental.stateless_dropout(states, rate=self.dropout, seed=seed)
 
     def prune_heads(self, heads: Iterable[int]) -> None:
         """Remove heads, given by their index among the remaining ones."""

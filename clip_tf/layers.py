@@ -89,15 +89,15 @@ class CLIPEncoderLayer(CLIPLayer):
         """Map `(batch, seq, hidden)` to the same shape. Takes the arguments of `CLIPAttention`.
 
         Returns:
-            The states, and with `output_attentions` the weights.
+            The states, and with `output_attentions` the attention weights.
         """
         states, masks = self.layer_norm1(hidden_states), (attention_mask, causal_attention_mask)
-        attended, weights = self.self_attn(
+        attended, attention_weights = self.self_attn(
             states, *masks, output_attentions=output_attentions, plan=plan, dropout_seed=dropout_seed
         )
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
-        return (hidden_states,) if weights is None else (hidden_states, weights)
+        return (hidden_states,) if attention_weights is None else (hidden_states, attention_weights)
 
 
 class CLIPEncoder(CLIPLayer):
@@ -141,10 +141,10 @@ class CLIPEncoder(CLIPLayer):
             run = partial(layer.__call__, output_attentions=output_attentions, plan=plan, dropout_seed=seed)
             if self.gradient_checkpointing and training:
                 run = tf.recompute_grad(run)
-            hidden_states, *weights = run(hidden_states)
+            hidden_states, *attention_weights = run(hidden_states)
             if output_hidden_states:
                 all_hidden_states.append(hidden_states)
-            all_attentions += weights
+            all_attentions += attention_weights
         return BaseModelOutput(
             last_hidden_state=hidden_states,
             hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
@@ -152,7 +152,7 @@ class CLIPEncoder(CLIPLayer):
         )
 
     def _dropout_seed(self, *, training: bool) -> tf.Tensor | None:
-        """Return a seed drawn outside the layer, so that rerunning the layer drops the same weights."""
+        """Return a seed drawn outside the layer, so that rerunning the layer drops the same attention weights."""
         if self.seeds is None or not training:
             return None
         return tf.cast(tf.convert_to_tensor(self.seeds.next()), tf.int64)

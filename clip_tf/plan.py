@@ -28,7 +28,7 @@ class AttentionPlan:
     implementation: str = DEFAULT_IMPLEMENTATION
     bias: tf.Tensor | None = None  # (batch or 1, 1, seq, seq), added to the scores
     keyless: tf.Tensor | None = None  # (batch or 1, seq or 1, 1, 1) bool, the queries that see no key
-    probe: tf.Tensor | None = None  # (batch, heads, seq, seq), added to the weights of `eager`, for gradients by them
+    probe: tf.Tensor | None = None  # (batch, heads, seq, seq), added to the attention weights, for gradients
 
 
 def check_implementation(name: str | None) -> str:
@@ -74,7 +74,7 @@ def given_plan(
         masks: biases `(batch or 1, 1, seq or 1, seq)`; or booleans of that shape, or any `(batch, seq)` array, that
             are non-zero for keys to attend to. None means no mask.
         hidden_states: `(batch, seq, hidden)`, for the dtype.
-        output_attentions: True if the call returns the weights.
+        output_attentions: True if the call returns the attention weights.
     """
     implementation = choose_implementation(config, output_attentions=output_attentions)
     biases = [_as_bias(tf.convert_to_tensor(mask), hidden_states.dtype) for mask in masks if mask is not None]

@@ -51,10 +51,10 @@ class TracedModel:
         """Compute the gradients of the objective."""
         with tf.GradientTape() as tape:
             outputs = self.model(**self._arguments(self.request.inputs))
-            name, weights = stages.objective(outputs)
+            name, factors = stages.objective(outputs)
             value = outputs[name]
-            if weights is not None:
-                value = tf.reduce_sum(value * tf.cast(weights, value.dtype))
+            if factors is not None:
+                value = tf.reduce_sum(value * tf.cast(factors, value.dtype))
             if self.request.class_name == "CLIPModel" and name == "loss":
                 scale = tf.exp(self.model.logit_scale.value)
                 value = (value + _chunked(outputs.text_embeds, outputs.image_embeds, scale)) / 2.0

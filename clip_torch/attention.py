@@ -37,17 +37,17 @@ AttentionOutput = tuple[Tensor, Tensor | None]
 def eager_attention(
     query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, *, scale: float, dropout: float
 ) -> AttentionOutput:
-    """Compute attention as defined, and also return the weights `(batch, heads, seq, seq)`."""
+    """Compute attention as defined, and also return the attention weights `(batch, heads, seq, seq)`."""
     query, key, value = (states.transpose(1, 2) for states in (query, key, value))  # (batch, heads, seq, head_dim)
     scores = torch.matmul(query, key.transpose(-1, -2)) * scale  # (batch, heads, seq, seq)
     if plan.bias is not None:
         scores = scores + plan.bias
     # Softmax in fp32 at least, as in the reference; fp64 is kept, as its lowest number is -inf in fp32.
-    weights = scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
+    attention_weights = scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
     if plan.probe is not None:
-        weights = weights + plan.probe
-    weights = F.dropout(weights, p=dropout)
-    return torch.matmul(weights, value).transpose(1, 2), weights
+        attention_weights = attention_weights + plan.probe
+    attention_weights = F.dropout(attention_weights, p=dropout)
+    return torch.matmul(attention_weights, value).transpose(1, 2), attention_weights
 
 
 def sdpa_attention(
@@ -87,8 +87,9 @@ def attend(
     """Attend with the implementation in the plan."""
     if plan.packing is not None:
         query, key, value = (plan.packing.padded(states) for states in (query, key, value))
-        attended, weights = attend(query, key, value, plan._replace(packing=None), scale=scale, dropout=dropout)
-        return plan.packing.packed(attended), weights
+        plan, packing = plan._replace(packing=None), plan.packing
+        attended, attention_weights = attend(query, key, value, plan, scale=scale, dropout=dropout)
+        return packing.packed(attended), attention_weights
     if plan.keyless is not None:
         query = query.masked_fill(plan.keyless, 0.0)
     return _ATTENTION[plan.implementation](query, key, value, plan, scale=scale, dropout=dropout)
@@ -138,7 +139,7 @@ class CLIPAttention(nn.Module):
             plan: the implementation, and the keys that each query sees; replaces the masks.
 
         Returns:
-            The output `(batch, seq, hidden)`, and the weights `(batch, heads, seq, seq)` or None.
+            The output `(batch, seq, hidden)`, and the attention weights `(batch, heads, seq, seq)` or None.
         """
         if plan is None:
             masks = (attention_mask, causal_attention_mask)
@@ -148,8 +149,8 @@ class CLIPAttention(nn.Module):
         key = self.k_proj(hidden_states).unflatten(-1, heads)
         value = self.v_proj(hidden_states).unflatten(-1, heads)
         dropout = self.dropout if self.training else 0.0
-        attended, weights = attend(query, key, value, plan, scale=self.scale, dropout=dropout)
-        return self.out_proj(attended.flatten(-2)), weights if output_attentions else None
+        attended, attention_weights = attend(query, key, value, plan, scale=self.scale, dropout=dropout)
+        return self.out_proj(attended.flatten(-2)), attention_weights if output_attentions else None
 
     def prune_heads(self, heads: Iterable[int]) -> None:
         """Remove heads, given by their index among the remaining ones."""

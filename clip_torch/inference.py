@@ -147,12 +147,12 @@ class PreparedEncoderLayer(nn.Module):
             plan = given_plan(self.config, masks, hidden_states, output_attentions=output_attentions)
         states = self.qkv_proj(self.layer_norm1(hidden_states)).unflatten(-1, (3, *self.heads))
         query, key, value = states.unbind(-3)  # each (batch, seq, heads, head_dim)
-        attended, weights = attend(query, key, value, plan, scale=self.scale, dropout=0.0)
+        attended, attention_weights = attend(query, key, value, plan, scale=self.scale, dropout=0.0)
         hidden_states = self.out_proj(attended.flatten(-2), hidden_states)
         states = self.fc1(self.layer_norm2(hidden_states))
         states = states if self.activation is None else self.activation(states)
         hidden_states = self.fc2(states, hidden_states)
-        return (hidden_states, cast("Tensor", weights)) if output_attentions else (hidden_states,)
+        return (hidden_states, cast("Tensor", attention_weights)) if output_attentions else (hidden_states,)
 
     @property
     def self_attn(self) -> NoReturn:

@@ -104,15 +104,15 @@ class CLIPEncoderLayer(nn.Module):
         """Map `(batch, seq, hidden)` to the same shape. Takes the arguments of `CLIPAttention`.
 
         Returns:
-            The states, and with `output_attentions` the weights.
+            The states, and with `output_attentions` the attention weights.
         """
         states = self.layer_norm1(hidden_states)
-        attended, weights = self.self_attn(
+        attended, attention_weights = self.self_attn(
             states, attention_mask, causal_attention_mask, output_attentions=output_attentions, plan=plan
         )
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
-        return (hidden_states,) if weights is None else (hidden_states, weights)
+        return (hidden_states,) if attention_weights is None else (hidden_states, attention_weights)
 
 
 class CLIPEncoder(nn.Module):
@@ -150,12 +150,12 @@ class CLIPEncoder(nn.Module):
         for layer in self.layers:
             arguments = (hidden_states, None, None, output_attentions, plan)
             if self.gradient_checkpointing and self.training:
-                hidden_states, *weights = self._gradient_checkpointing_func(layer, *arguments)
+                hidden_states, *attention_weights = self._gradient_checkpointing_func(layer, *arguments)
             else:
-                hidden_states, *weights = layer(*arguments)
+                hidden_states, *attention_weights = layer(*arguments)
             if output_hidden_states:
                 all_hidden_states.append(hidden_states)
-            all_attentions += weights
+            all_attentions += attention_weights
         return BaseModelOutput(
             last_hidden_state=hidden_states,
             hidden_states=tuple(all_hidden_states) if output_hidden_states else None,

@@ -34,7 +34,7 @@ class AttentionPlan(NamedTuple):
     keyless: Tensor | None = None  # (batch or 1, seq or 1, 1, 1) bool, the queries that see no key
     unpadding: Unpadding | None = None
     packing: Packing | None = None  # set if the states are packed; the fields above describe the padded batch
-    probe: Tensor | None = None  # (batch, heads, seq, seq), added to the weights of `eager`, for gradients by them
+    probe: Tensor | None = None  # (batch, heads, seq, seq), added to the attention weights, for gradients
 
     def of_rows(self, start: int, stop: int) -> AttentionPlan:
         """Return the plan for some rows of a batch that is not unpadded."""
@@ -112,7 +112,7 @@ def given_plan(
         masks: biases `(batch or 1, 1, seq or 1, seq)`; or booleans of that shape, or any `(batch, seq)` array, that
             are non-zero for keys to attend to. None means no mask.
         hidden_states: `(batch, seq, hidden)`, for the dtype.
-        output_attentions: True if the call returns the weights.
+        output_attentions: True if the call returns the attention weights.
     """
     implementation = choose_implementation(config, output_attentions=output_attentions)
     biases = [_as_bias(mask, hidden_states.dtype) for mask in masks if mask is not None]

@@ -53,8 +53,8 @@ class TracedModel:
     def backward(self) -> None:
         """Compute the gradients of the objective."""
         outputs = self.model(**self._arguments(self.request.inputs))
-        name, weights = stages.objective(outputs)
-        value = outputs[name] if weights is None else (outputs[name] * torch.from_numpy(weights)).sum()
+        name, factors = stages.objective(outputs)
+        value = outputs[name] if factors is None else (outputs[name] * torch.from_numpy(factors)).sum()
         if self.request.class_name == "CLIPModel" and name == "loss":
             chunked = _chunked(outputs.text_embeds, outputs.image_embeds, self.model.logit_scale.exp())
             value = (value + chunked) / 2.0

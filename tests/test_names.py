@@ -37,3 +37,15 @@ def test_no_two_things_have_the_same_name():
     allowed = set().union(*SHARED.values())
     assert {name: places for name, places in twice.items() if name not in allowed} == {}
     assert allowed <= twice.keys()
+
+
+def names_in(path):
+    return {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+
+
+def test_weights_are_parameters_and_those_of_attention_have_their_own_name():
+    files = [ROOT / package / f"{name}.py" for package in BACKENDS for name in ("attention", "layers")]
+    files.append(ROOT / "clip_torch" / "inference.py")
+    found = {path: names_in(path) for path in files}
+    assert [str(path) for path, names in found.items() if "weights" in names] == []
+    assert [str(path) for path, names in found.items() if "attention_weights" not in names] == []

@@ -52,11 +52,11 @@ def known_implementation(name: str | None, known: Sequence[str]) -> str:
 
 
 def implementation_of_call(name: str, *, output_attentions: bool, warns: bool = True) -> str:
-    """Return the attention implementation of a call: `eager`, with one warning, if it returns the weights.
+    """Return the attention implementation of a call: `eager`, with one warning, if it returns the attention weights.
 
     Args:
         name: the configured implementation.
-        output_attentions: True if the call returns the weights.
+        output_attentions: True if the call returns the attention weights.
         warns: False where a compiler traces the call.
     """
     if not output_attentions:

@@ -62,11 +62,11 @@ def without_variant(stage: str) -> str:
 
 def _tower(name: str, outputs: ModelOutput, attentions: ModelOutput) -> Iterator[tuple[str, Any]]:
     embeddings, *layers = outputs["hidden_states"]
-    weights = attentions.get("attentions") or ()
+    attention_weights = attentions.get("attentions") or ()
     yield f"{name}.embeddings", embeddings
     for index, states in enumerate(layers):
-        if index < len(weights):
-            yield f"{name}.layers.{index}.attention", weights[index]
+        if index < len(attention_weights):
+            yield f"{name}.layers.{index}.attention", attention_weights[index]
         yield f"{name}.layers.{index}", states
     if name == "text":
         yield "text.last_hidden_state", outputs["last_hidden_state"]
@@ -81,19 +81,19 @@ def objective(outputs: ModelOutput) -> tuple[str, np.ndarray | None]:
         outputs: the model's outputs.
 
     Returns:
-        The name of the output, and its weights in the same shape, float32; None for a loss.
+        The name of the output, and a factor for each of its values, in the same shape, float32; None for a loss.
     """
     if "loss" in outputs:
         return "loss", None
     name = next(name for name in ("text_embeds", "image_embeds", "logits", "pooler_output") if name in outputs)
-    return name, objective_weights(tuple(outputs[name].shape))
+    return name, objective_factors(tuple(outputs[name].shape))
 
 
-def objective_weights(shape: tuple[int, ...]) -> np.ndarray:
-    """Return fixed float32 weights from -1 to 2; a sum of squares would be nearly constant after a layer norm.
+def objective_factors(shape: tuple[int, ...]) -> np.ndarray:
+    """Return fixed float32 factors from -1 to 2; a sum of squares would be nearly constant after a layer norm.
 
     Args:
-        shape: shape of the weights.
+        shape: shape of the factors.
     """
     return np.linspace(-1, 2, math.prod(shape), dtype=np.float32).reshape(shape)
 

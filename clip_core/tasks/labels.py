@@ -98,7 +98,7 @@ class LabelCache:
         self.folder = None if folder is None else Path(folder)
         if self.folder is not None:
             check_folder("label_cache", self.folder)
-        self._kept: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._cached: OrderedDict[str, np.ndarray] = OrderedDict()
 
     def get(self, key: str, count: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the cached embeddings of a key, or compute and cache them: `(count, projection)`.
@@ -110,7 +110,7 @@ class LabelCache:
             count: number of labels.
             compute: returns the embeddings.
         """
-        found = self._kept.pop(key, None)
+        found = self._cached.pop(key, None)
         if found is None:
             found = self._read(key, count)
         if found is None:
@@ -118,9 +118,9 @@ class LabelCache:
             if not _of_unit_norm(found):  # the model is broken; a later read would reject these
                 return found
             self._write(key, found)
-        self._kept[key] = found
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+        self._cached[key] = found
+        while len(self._cached) > _KEPT:
+            self._cached.popitem(last=False)
         return found
 
     def _path(self, key: str) -> Path | None:

@@ -128,7 +128,7 @@ class Tracked(np.lib.mixins.NDArrayOperatorsMixin):
     def sum(self, axis: int | None = None, *, keepdims: bool = False) -> Tracked:
         """Sum over one axis, or over all."""
         result = self.value.sum(axis, keepdims=keepdims)
-        return _step(result, [self], [lambda slope: np.broadcast_to(_kept(slope, axis, keepdims), self.shape)])
+        return _step(result, [self], [lambda slope: np.broadcast_to(_expanded(slope, axis, keepdims), self.shape)])
 
     def mean(self, axis: int | None = None, *, keepdims: bool = False) -> Tracked:
         """Average over one axis, or over all."""
@@ -141,7 +141,7 @@ class Tracked(np.lib.mixins.NDArrayOperatorsMixin):
         result = self.value.max(axis, keepdims=True)
         largest = self.value == result
         share = largest.sum(axis, keepdims=True)
-        pull: Pull = lambda slope: largest * (_kept(slope, axis, keepdims) / share)  # noqa: E731
+        pull: Pull = lambda slope: largest * (_expanded(slope, axis, keepdims) / share)  # noqa: E731
         return _step(result if keepdims else result.squeeze(axis), [self], [pull])
 
     def diagonal(self) -> Tracked:
@@ -219,7 +219,7 @@ def _unbroadcast(slope: Array, shape: tuple[int, ...]) -> Array:
     return summed.reshape(shape)
 
 
-def _kept(slope: Array, axis: int | None, keepdims: bool) -> Array:
+def _expanded(slope: Array, axis: int | None, keepdims: bool) -> Array:
     """Restore the axis that a reduction removed from a gradient."""
     return slope if keepdims or axis is None else np.expand_dims(slope, axis)
 

@@ -157,19 +157,19 @@ def _interpolated(positions: Array, rows: int, columns: int) -> Array:
 
 
 def _bicubic(size: int, new_size: int) -> Array:
-    """Return the weights `(new_size, size)` of the old positions for each new position.
+    """Return the interpolation matrix `(new_size, size)` from old to new positions.
 
     The kernel is that of Keys 1981 with a = -0.75, with half-pixel centres; the outermost positions are repeated beyond
     the border.
     """
-    weights = np.zeros((new_size, size))
+    matrix = np.zeros((new_size, size))
     for new in range(new_size):
         centre = (new + 0.5) * size / new_size - 0.5
         for old in range(math.floor(centre) - 1, math.floor(centre) + 3):
             x = abs(centre - old)
             weight = 1.25 * x**3 - 2.25 * x**2 + 1 if x < 1 else -0.75 * (x**3 - 5 * x**2 + 8 * x - 4)
-            weights[new, min(max(old, 0), size - 1)] += weight
-    return weights
+            matrix[new, min(max(old, 0), size - 1)] += weight
+    return matrix
 
 
 def text(

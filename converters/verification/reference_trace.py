@@ -100,7 +100,7 @@ class TracedReference:
         """Compute the gradients of the objective."""
         objective = next(name for name in _OBJECTIVES if name in self._run)
         result = self._run[objective]
-        found = pull_back(result, 1.0 if objective == "loss" else stages.objective_weights(result.shape))
+        found = pull_back(result, 1.0 if objective == "loss" else stages.objective_factors(result.shape))
         used = self._weights.used.items()
         self._gradients = {name: found[leaf.node] for name, leaf in used if leaf.node in found}
 

@@ -61,7 +61,7 @@ class TableSource(Source):
             raise ValueError(
                 f"{where}: two columns would be kept as {_repeated(renamed)!r}; choose others by columns=..."
             )
-        self._kept = kept
+        self._columns = kept
         self._schema = arrow().schema(
             [schema.field(name).with_name(new).remove_metadata() for name, new in zip(kept, renamed, strict=True)]
         )
@@ -90,7 +90,7 @@ class TableSource(Source):
         shown = self.place.shown(path)
         number = piece.start
         for batch in self._batches(path, piece.start, piece.stop):
-            kept = batch.select(self._kept)  # without the images, which would stay in memory
+            kept = batch.select(self._columns)  # without the images, which would stay in memory
             for offset, image in enumerate(batch.column(self._image).to_pylist()):
                 name, where = f"{self.relative(path)}#{number}", f"{shown}#{number}"
                 yield self._picture(name, where, path, image)._replace(row=(kept, offset))
@@ -109,7 +109,7 @@ class TableSource(Source):
         ]
         columns = [
             arrow().chunked_array([batch.column(name) for batch in taken], field.type)
-            for name, field in zip(self._kept, self._schema, strict=True)
+            for name, field in zip(self._columns, self._schema, strict=True)
         ]
         return arrow().table(columns, schema=self._schema)
 
@@ -145,7 +145,7 @@ class TableSource(Source):
     def _batches(self, path: str, start: int, stop: int) -> Iterator[Any]:
         """Yield rows `start` to `stop` (exclusive) of a file in small batches."""
         with self._opened(path) as file:
-            missing = [name for name in (self._image, *self._kept) if name not in file.schema_arrow.names]
+            missing = [name for name in (self._image, *self._columns) if name not in file.schema_arrow.names]
             if missing:
                 raise ValueError(f"{self.place.shown(path)}: there is no column {missing[0]!r}, as in the first file")
             sizes = [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
@@ -154,7 +154,7 @@ class TableSource(Source):
                 n for n, (size, end) in enumerate(zip(sizes, ends, strict=True)) if end > start and end - size < stop
             ]
             row = ends[groups[0]] - sizes[groups[0]]
-            columns = list(dict.fromkeys([self._image, *self._kept]))
+            columns = list(dict.fromkeys([self._image, *self._columns]))
             for batch in file.iter_batches(_AT_ONCE, row_groups=groups, columns=columns):
                 wanted = batch.slice(max(start - row, 0), max(stop - max(start, row), 0))
                 row += batch.num_rows
@@ -163,7 +163,7 @@ class TableSource(Source):
 
     def _as_in_first(self, batch: Any, path: str) -> Any:
         """Return a batch whose kept columns have the types of the first file."""
-        for name, field in zip(self._kept, self._schema, strict=True):
+        for name, field in zip(self._columns, self._schema, strict=True):
             kind = batch.schema.field(name).type
             if kind != field.type:
                 raise ValueError(

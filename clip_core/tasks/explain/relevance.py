@@ -25,8 +25,8 @@ def chefer(layers: Sequence[LayerAttention]) -> np.ndarray:
     texts, _, seq, _ = layers[0].probabilities.shape
     relevance = np.broadcast_to(np.eye(seq), (texts, seq, seq))
     for probabilities, gradients in layers:
-        weights = np.maximum(gradients.astype(np.float64) * probabilities, 0).mean(axis=1)  # (texts, seq, seq)
-        relevance = relevance + weights @ relevance
+        averaged = np.maximum(gradients.astype(np.float64) * probabilities, 0).mean(axis=1)  # (texts, seq, seq)
+        relevance = relevance + averaged @ relevance
     return relevance
 
 
@@ -89,10 +89,10 @@ def upsampled(maps: np.ndarray, factor: int) -> np.ndarray:
 
 
 def _bilinear(size: int, factor: int) -> np.ndarray:
-    """Return the weights `(size * factor, size)` of patches for each pixel, clamped at the outer centres."""
+    """Return the share `(size * factor, size)` of patches for each pixel, clamped at the outer centres."""
     centres = np.clip((np.arange(size * factor) + 0.5) / factor - 0.5, 0, size - 1)
-    weights: np.ndarray = np.maximum(1 - np.abs(centres[:, None] - np.arange(size)), 0)
-    return weights
+    matrix: np.ndarray = np.maximum(1 - np.abs(centres[:, None] - np.arange(size)), 0)
+    return matrix
 
 
 def shares(relevance: np.ndarray) -> np.ndarray:

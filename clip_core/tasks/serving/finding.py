@@ -40,7 +40,7 @@ class Finder:
         self._settings = settings
         self._searcher = ThreadPoolExecutor(1, "clip-serve-search")
         self._readers = ThreadPoolExecutor(usable_threads(), "clip-serve-thumbnail")
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._cached: OrderedDict[str, bytes] = OrderedDict()
 
     def stop(self) -> None:
         """Stop the threads."""
@@ -75,16 +75,16 @@ class Finder:
         Raises:
             RequestError: there is no such image, or its file is gone, changed or too large.
         """
-        content = self._kept.get(sha256)
+        content = self._cached.get(sha256)
         if content is None:
             loop = asyncio.get_running_loop()
             paths = await loop.run_in_executor(self._searcher, self._index.paths, sha256)
             content = await loop.run_in_executor(self._readers, self._made, sha256, paths)
-            self._kept[sha256] = content
-            while sum(map(len, self._kept.values())) > _THUMBNAILS:
-                self._kept.popitem(last=False)
+            self._cached[sha256] = content
+            while sum(map(len, self._cached.values())) > _THUMBNAILS:
+                self._cached.popitem(last=False)
         else:
-            self._kept.move_to_end(sha256)
+            self._cached.move_to_end(sha256)
         return content
 
     def _made(self, sha256: str, paths: Sequence[Path]) -> bytes:
