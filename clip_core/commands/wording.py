@@ -156,8 +156,8 @@ def _assignment(option: str, options: Options) -> Callable[[re.Match[str]], str]
             return option
         if value == "...":
             return f"{option} {options.value_of(option) or ''}".rstrip()
-        if value.startswith("["):  # typed in another form, such as torch,tf
-            value = options.value_of(option) or value
+        if value.startswith("["):
+            value = " ".join(options.values_of(option)) or value
         elif value[0] in "'\"":
             value = value[1:-1]
             value = next((typed for typed in options.values_of(option) if _is_same_path(typed, value)), value)

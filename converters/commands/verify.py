@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import DTYPE
+from clip_core.commands.options import DTYPE, SEVERAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,7 @@ def verify(
     /,
     *,
     against: str | None = None,
-    frameworks: str | None = None,
+    backend: Annotated[list[str] | None, SEVERAL] = None,
     dtype: Annotated[str, DTYPE] = "float32",
     grad: Annotated[bool, Parameter(negative="")] = False,
     train_step: Annotated[bool, Parameter(negative="")] = False,
@@ -43,8 +43,8 @@ def verify(
         A folder, a weight file or a hub id, in any format.
     against
         Another checkpoint, such as the original of a converted one. Each framework runs and compares both.
-    frameworks
-        A comma-separated list of backends, and reference, which is float64 numpy. By default, all that are installed.
+    backend
+        The frameworks that run the model; reference is float64 numpy. By default, all that are installed.
     dtype
         The dtype of weights and computation: float32, bfloat16 or float16; or fp32, bf16 or fp16 for short.
     grad
@@ -65,13 +65,12 @@ def verify(
     from converters.verification.report import write_report
     from converters.verification.verify import verify as verify_checkpoint
 
-    names = None if frameworks is None else [name.strip() for name in frameworks.split(",") if name.strip()]
     if report is not None:
         check_page("report", report)
     result = verify_checkpoint(
         checkpoint,
         against=against,
-        frameworks=names,
+        backends=backend,
         dtype=dtype,
         gradients=grad,
         train_step=train_step,

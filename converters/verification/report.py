@@ -53,7 +53,7 @@ def render(result: Verification) -> str:
 
 
 def _facts(result: Verification) -> str:
-    rows = [["frameworks", ", ".join(result.frameworks)], ["dtype", result.dtype]]
+    rows = [["backends", ", ".join(result.backends)], ["dtype", result.dtype]]
     if result.against is not None:
         rows.append(["compared with", result.against])
     rows += [

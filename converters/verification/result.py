@@ -21,7 +21,7 @@ class Verification:
         against: the checkpoint that it was compared with, if any.
         class_name: the model class.
         dtype: the dtype in which the frameworks ran.
-        frameworks: the names of the frameworks, in the order in which they ran.
+        backends: the names of the frameworks, in the order in which they ran.
         runs: the names of the runs of the first checkpoint: the frameworks that finished, and a second run for
             frameworks with a form prepared for inference.
         inputs: the origin of each argument of the forward pass: the checkpoint whose processor made it, or "drawn".
@@ -35,7 +35,7 @@ class Verification:
     against: str | None
     class_name: str
     dtype: str
-    frameworks: list[str]
+    backends: list[str]
     inputs: dict[str, str]
     configuration: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     runs: list[str] = field(default_factory=list)

@@ -50,7 +50,7 @@ def verify(
     source: str | os.PathLike[str],
     *,
     against: str | os.PathLike[str] | None = None,
-    frameworks: Sequence[str] | None = None,
+    backends: Sequence[str] | None = None,
     dtype: str = "fp32",
     gradients: bool = False,
     train_step: bool = False,
@@ -64,7 +64,7 @@ def verify(
         source: a folder, file or hub id, in any format.
         against: another checkpoint of the same class. Each framework's runs of the two are also compared. It uses its
             own configuration and preprocessing, if stated.
-        frameworks: names of backends, and "reference" for float64 numpy; by default all that are installed.
+        backends: names of backends, and "reference" for float64 numpy; by default all that are installed.
         dtype: dtype of weights and computation: "fp32", "bf16", "fp16", or a numpy name. The reference rounds the
             weights to this dtype and computes in float64.
         gradients: also compare the gradients of every parameter.
@@ -79,16 +79,16 @@ def verify(
         The comparisons of all stages, and the verdict.
 
     Raises:
-        TypeError: `frameworks` is a single name.
+        TypeError: `backends` is a single name.
         ValueError: a framework or dtype is unknown, there is only one run, a checkpoint is damaged, or it is not a
             CLIPModel and `explain` is given.
         ImportError: a requested framework is not installed.
         FileNotFoundError: there is no such checkpoint.
     """
-    check_texts(frameworks=frameworks)
+    check_texts(backends=backends)
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r} is unknown; give one of {', '.join(DTYPES)}")
-    _check_names(frameworks, against)
+    _check_names(backends, against)
     subjects = subjects_of([source] if against is None else [source, against], options)
     keywords: dict[str, Any] = {"gradients": gradients or train_step, "train_step": train_step, **options}
     keywords |= _explaining(subjects[0], explain=explain)
@@ -97,14 +97,14 @@ def verify(
         against=None if against is None else os.fspath(against),
         class_name=subjects[0].class_name,
         dtype=DTYPES[dtype],
-        frameworks=[],
+        backends=[],
         inputs=subjects[0].inputs.origin,
         configuration=_differing_fields(subjects),
         versions={"python": platform.python_version()},
     )
     with scratch_folder("clip-zoo-verify-") as folder:
         runs: list[list[StoredRun]] = []
-        names = [REFERENCE, *backend_names()] if frameworks is None else dict.fromkeys(frameworks)
+        names = [REFERENCE, *backend_names()] if backends is None else dict.fromkeys(backends)
         for name in tqdm(list(names), desc="Running", unit="framework", disable=None):
             job = Job(name, subjects, DTYPES[dtype], folder, keywords)
             try:
@@ -112,7 +112,7 @@ def verify(
             except BrokenLibraryError as error:
                 result.failures[name] = str(error)
             except NotInstalledError:
-                if frameworks is not None:
+                if backends is not None:
                     raise
                 continue
             except WorkerFailedError as error:
@@ -121,8 +121,8 @@ def verify(
                 runs += ran.forms
                 result.runs += [form[0].name for form in ran.forms]
                 result.versions |= ran.versions
-            result.frameworks.append(name)
-        if result.frameworks == [REFERENCE] and frameworks is None:
+            result.backends.append(name)
+        if result.backends == [REFERENCE] and backends is None:
             raise ValueError("no framework is installed: pip install 'clip-zoo[all]'")
         bar = tqdm(_pairs(runs), desc="Comparing", unit="pair", disable=None)
         result.comparisons = by_stage([comparison for a, b in bar for comparison in compare(a, b)])
@@ -152,11 +152,9 @@ def _check_names(names: Sequence[str] | None, against: object) -> None:
     known = [REFERENCE, *backend_names()]
     for name in names:
         if name not in known:
-            raise ValueError(f"frameworks={list(names)!r}: {name!r} is unknown; give some of {', '.join(known)}")
+            raise ValueError(f"backends={list(names)!r}: {name!r} is unknown; give some of {', '.join(known)}")
     if len(set(names)) < (2 if against is None else 1):
-        raise ValueError(
-            f"frameworks={list(names)!r} is not enough to compare; give at least two of {', '.join(known)}"
-        )
+        raise ValueError(f"backends={list(names)!r} is not enough to compare; give at least two of {', '.join(known)}")
 
 
 def subjects_of(sources: Sequence[str | os.PathLike[str]], options: HubOptions) -> list[Subject]:

@@ -78,7 +78,7 @@ def test_importing_a_backend_names_them_without_the_import_inside(lines, name, b
     ("command", "keras_backend"),
     [
         ((*CLASSIFY, "--backend", "tf"), "nonsense"),
-        ((*CLI, "verify", CHECKPOINT, "--frameworks", "tf,reference"), "jax"),
+        ((*CLI, "verify", CHECKPOINT, "--backend", "tf", "reference"), "jax"),
     ],
 )
 def test_keras_on_another_backend_is_bad_input(lines, monkeypatch, command, keras_backend):
@@ -92,7 +92,7 @@ def test_keras_on_another_backend_is_bad_input(lines, monkeypatch, command, kera
 @pytest.mark.parametrize(
     "command",
     [
-        ("verify", CHECKPOINT, "--frameworks", "reference,flax"),
+        ("verify", CHECKPOINT, "--backend", "reference", "flax"),
         ("evaluate", "retrieval", "--data", "DATA", "--model", CHECKPOINT, "--backend", "flax"),
         ("train", "--data", "DATA", "--model", CHECKPOINT, "--checkpoint-dir", "RUN", "--backend", "flax"),
     ],

@@ -143,9 +143,9 @@ def test_it_classifies_as_the_reference_does(toy, image):
 
 
 def test_it_is_verified(toy):
-    found = json.loads(toy("-m", "clip_core.cli", "verify", MODEL, "--frameworks", "reference,toy", "--json"))
+    found = json.loads(toy("-m", "clip_core.cli", "verify", MODEL, "--backend", "reference", "toy", "--json"))
     assert found["passed"]
-    assert found["frameworks"] == ["reference", "toy"]
+    assert found["backends"] == ["reference", "toy"]
     assert found["versions"]["toy"] == "0.1"
 
 

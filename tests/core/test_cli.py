@@ -326,7 +326,7 @@ EVALUATE = ("evaluate", "zero-shot", "--data", PICTURES, "--model", CHECKPOINT)
         (("convert", "no/model", "out", "--to", "torch"), "--revision", "odd"),
         (("inspect", CHECKPOINT), "--subfolder", "odd"),
         (("inspect", "no/model"), "--revision", "odd"),
-        (("verify", CHECKPOINT), "--frameworks", "odd"),
+        (("verify", CHECKPOINT), "--backend", "odd"),
         (("verify", CHECKPOINT), "--dtype", "odd"),
         (("verify", CHECKPOINT), "--against", "odd"),
         *((CLASSIFY, option, "odd") for option in (

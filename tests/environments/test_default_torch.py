@@ -74,7 +74,7 @@ def test_models_load_in_every_order(start, checkpoint, order):
 
 def test_verify_finishes_in_every_framework(start, checkpoint):
     result = json.loads(start("-m", "clip_core.cli", "verify", checkpoint, "--train-step", "--json"))
-    assert result["frameworks"] == ["reference", *sorted(FRAMEWORKS)]
+    assert result["backends"] == ["reference", *sorted(FRAMEWORKS)]
     assert result["failures"] == {}
 
 

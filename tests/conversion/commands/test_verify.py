@@ -14,7 +14,7 @@ from support.configs import tiny_config
 from support.limits import largest_file
 from support.messages import mentions
 
-BOTH = ["--frameworks", "reference,torch"]
+BOTH = ["--backend", "reference", "torch"]
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_failure_names_the_first_stage_and_exits_with_1(run, model, faulty):
 
 @pytest.mark.usefixtures("one_process")
 def test_json_holds_the_same(run, model, faulty):
-    code, out, _ = run("verify", model, "--against", faulty, "--frameworks", "reference, torch", "--json")
+    code, out, _ = run("verify", model, "--against", faulty, "--backend", "reference", "torch", "--json")
     found = json.loads(out)
     assert code == 1
     assert (found["passed"], found["first_drift"]) == (False, "text.layers.0")
@@ -89,8 +89,8 @@ def test_a_report_is_written_beside_the_table(run, model, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--frameworks", "torch,caffe"], ["caffe", "reference"]),
-        (["--frameworks", "torch"], ["torch", "not enough"]),
+        (["--backend", "torch", "caffe"], ["caffe", "reference"]),
+        (["--backend", "torch"], ["torch", "not enough"]),
         (["--dtype", "fp8"], ["--dtype", "fp8", "float32"]),
         (["--against", "./gone"], ["--against ./gone", "does not exist"]),
     ],
@@ -124,7 +124,7 @@ def test_a_full_disk_of_temporary_files_is_told_with_their_folder(run, model, tm
     scratch.mkdir()
     with monkeypatch.context() as patches, largest_file(4096):
         patches.setattr("tempfile.tempdir", str(scratch))
-        code, out, err = run("verify", model, "--frameworks", "reference", "--against", model)
+        code, out, err = run("verify", model, "--backend", "reference", "--against", model)
     assert (code, out) == (2, "")
     (line,) = [line for line in err.splitlines() if line.startswith("clip-zoo: ")]
     assert mentions(line, scratch, "TMPDIR")

@@ -50,8 +50,8 @@ def plug_in(tmp_path, monkeypatch):
 
 def test_frameworks_in_processes_of_their_own_give_what_they_give_in_one(model):
     frameworks = ["reference", "torch"]
-    alone = verify(model, frameworks=frameworks, gradients=True)
-    together = verify(model, frameworks=frameworks, gradients=True, own_processes=False)
+    alone = verify(model, backends=frameworks, gradients=True)
+    together = verify(model, backends=frameworks, gradients=True, own_processes=False)
     assert alone.passed
     assert [(one.stage, one.pair) for one in alone.comparisons] == [
         (one.stage, one.pair) for one in together.comparisons
@@ -60,7 +60,7 @@ def test_frameworks_in_processes_of_their_own_give_what_they_give_in_one(model):
 
 
 def test_a_model_prepared_for_inference_has_a_run_of_its_own_without_gradients(model):
-    result = verify(model, frameworks=["reference", "torch"], gradients=True, explain=True, own_processes=False)
+    result = verify(model, backends=["reference", "torch"], gradients=True, explain=True, own_processes=False)
     assert result.passed
     prepared = ["torch prepared"] if torch_backend.prepares("float32") else []
     assert result.runs == ["reference", "torch", *prepared]
@@ -75,7 +75,7 @@ def test_a_fault_of_a_prepared_model_alone_is_found(model, monkeypatch):
     if not torch_backend.prepares("float32"):
         pytest.skip("this build of PyTorch has no oneDNN, so no model is prepared")
     monkeypatch.setitem(inference._FUSED, "gelu", ("relu", "", 1.0))
-    result = verify(model, frameworks=["reference", "torch"], own_processes=False)
+    result = verify(model, backends=["reference", "torch"], own_processes=False)
     assert result.first_drift == "text.layers.0"
     assert result.suspect == "torch prepared"
 
@@ -91,8 +91,8 @@ def test_a_fault_of_a_prepared_model_alone_is_found(model, monkeypatch):
 )
 def test_a_death_is_the_result_of_the_framework_that_died(model, plug_in, body, told):
     plug_in(body)
-    result = verify(model, frameworks=["reference", "broken", "torch"])
-    assert result.frameworks == ["reference", "broken", "torch"]
+    result = verify(model, backends=["reference", "broken", "torch"])
+    assert result.backends == ["reference", "broken", "torch"]
     assert list(result.failures) == ["broken"]
     assert told in result.failures["broken"]
     assert not result.passed
@@ -116,7 +116,7 @@ def test_a_framework_does_not_outlive_a_killed_verify(model, plug_in, tmp_path, 
 
     file = tmp_path / "lock"
     plug_in(BUSY.format(file=str(file), work=work))
-    command = [sys.executable, "-m", "clip_core.cli", "verify", str(model), "--frameworks", "broken,reference"]
+    command = [sys.executable, "-m", "clip_core.cli", "verify", str(model), "--backend", "broken", "reference"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(ROOT)])}
     verifying = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:
@@ -137,7 +137,7 @@ def test_a_framework_does_not_outlive_a_killed_verify(model, plug_in, tmp_path, 
 def test_a_framework_that_fails_to_import_is_reported_and_not_left_out(model, plug_in, tmp_path):
     plug_in("pass")
     (tmp_path / "site" / "broken_backend.py").write_text("raise OSError('libcudart.so.12 is missing')")
-    result = verify(model, frameworks=["reference", "broken"])
+    result = verify(model, backends=["reference", "broken"])
     assert list(result.failures) == ["broken"]
     assert "libcudart.so.12" in result.failures["broken"]
     assert not result.passed
@@ -147,13 +147,13 @@ def test_a_framework_that_fails_to_import_is_reported_and_not_left_out(model, pl
 def test_bad_input_is_the_same_error_as_in_this_process(model, plug_in, error):
     plug_in(f"raise {error}('no such thing: 4711')")
     with pytest.raises({"ValueError": ValueError, "OSError": OSError, "ImportError": ImportError}[error], match="4711"):
-        verify(model, frameworks=["reference", "broken"])
+        verify(model, backends=["reference", "broken"])
 
 
 def test_no_framework_is_loaded_into_the_callers_process(model, run_program):
     program = (
         "import sys; from converters.verification.verify import verify\n"
-        "result = verify(sys.argv[1], frameworks=['reference', 'torch', 'flax'])\n"
+        "result = verify(sys.argv[1], backends=['reference', 'torch', 'flax'])\n"
         "print(result.passed, {'torch', 'jax', 'flax', 'tensorflow'} & sys.modules.keys())"
     )
     assert run_program(program, model).split() == ["True", "set()"]

@@ -30,7 +30,7 @@ def result():
         against=None,
         class_name="CLIPModel",
         dtype="float32",
-        frameworks=["reference", "torch"],
+        backends=["reference", "torch"],
         inputs={"pixel_values": "clip/", "input_ids": "drawn"},
         comparisons=[
             comparison("vision.embeddings", "embeddings"),
@@ -94,7 +94,7 @@ def test_everything_is_escaped(result):
         against=EVIL,
         class_name="CLIPModel",
         dtype="float32",
-        frameworks=[EVIL, "torch"],
+        backends=[EVIL, "torch"],
         inputs={EVIL: EVIL},
         configuration={EVIL: (EVIL, EVIL)},
         comparisons=[

@@ -75,7 +75,7 @@ def test_the_first_text_has_no_eos(eos_token_id):
 
 def test_a_text_keeps_its_eos_if_a_checkpoint_rejects_one_without(tmp_path):
     save_checkpoint(tmp_path, tiny_config({**SHALLOW["text"], "missing_eos": "error"}), "CLIPTextModel")
-    result = verify(tmp_path, frameworks=BOTH, own_processes=False)
+    result = verify(tmp_path, backends=BOTH, own_processes=False)
     assert result.passed
     assert "positions: text.pooled" in {comparison.stage for comparison in result.comparisons}
 
@@ -156,9 +156,9 @@ FAULTS = {
 @pytest.mark.parametrize(("class_name", "stage"), FAULTS)
 def test_a_fault_beyond_the_main_inputs_is_found_by_its_variant(class_name, stage, tmp_path, monkeypatch):
     save_checkpoint(tmp_path, tiny_config(), class_name)
-    assert verify(tmp_path, frameworks=BOTH, own_processes=False).passed
+    assert verify(tmp_path, backends=BOTH, own_processes=False).passed
     place, name, fault = FAULTS[class_name, stage]
     monkeypatch.setattr(place, name, fault(getattr(place, name)))
-    result = verify(tmp_path, frameworks=BOTH, own_processes=False)
+    result = verify(tmp_path, backends=BOTH, own_processes=False)
     assert result.first_drift == stage
     assert result.suspect is None  # it might be the reference

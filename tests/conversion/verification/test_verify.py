@@ -66,7 +66,7 @@ def names(result):
 
 
 def test_equal_checkpoints_pass_with_gradients_and_a_step(checkpoint):
-    result = verify(checkpoint, frameworks=BOTH, gradients=True, train_step=True)
+    result = verify(checkpoint, backends=BOTH, gradients=True, train_step=True)
     assert result.passed
     assert (result.first_drift, result.suspect) == (None, None)
     assert result.class_name == "CLIPModel"
@@ -77,7 +77,7 @@ def test_equal_checkpoints_pass_with_gradients_and_a_step(checkpoint):
 
 
 def test_stages_come_in_order_and_gradients_from_the_last_parameter(checkpoint):
-    result = verify(checkpoint, frameworks=BOTH, gradients=True)
+    result = verify(checkpoint, backends=BOTH, gradients=True)
     stages = [comparison.stage for comparison in result.comparisons]
     order = ["pixel_values", "input_ids", "vision.embeddings", "vision.layers.0.attention", "vision.layers.0"]
     order += ["vision.pooled", "text.embeddings", "text.pooled", "image_features", "loss", "gradient.logit_scale"]
@@ -90,15 +90,15 @@ def test_stages_come_in_order_and_gradients_from_the_last_parameter(checkpoint):
 
 @pytest.mark.usefixtures("without_variants")
 def test_a_train_step_brings_the_gradients_along_and_neither_comes_unasked(checkpoint):
-    assert "gradient.logit_scale" in names(verify(checkpoint, frameworks=BOTH, train_step=True))
-    assert not any(name.startswith(("gradient", "updated")) for name in names(verify(checkpoint, frameworks=BOTH)))
+    assert "gradient.logit_scale" in names(verify(checkpoint, backends=BOTH, train_step=True))
+    assert not any(name.startswith(("gradient", "updated")) for name in names(verify(checkpoint, backends=BOTH)))
 
 
 @pytest.mark.usefixtures("without_variants")
 @pytest.mark.parametrize("to", ["torch", "tf", "flax", "open_clip"])
 def test_a_converted_checkpoint_is_its_original(checkpoint, tmp_path, to):
     convert(checkpoint, tmp_path / to, to)
-    result = verify(tmp_path / to, against=checkpoint, frameworks=BOTH)
+    result = verify(tmp_path / to, against=checkpoint, backends=BOTH)
     assert result.passed, result.verdict()
     own = [c for c in result.comparisons if c.pair == ("reference", "against reference")]
     assert {c.tolerance for c in own} <= {0.0, PROOF_IN_FLOAT64}
@@ -106,12 +106,12 @@ def test_a_converted_checkpoint_is_its_original(checkpoint, tmp_path, to):
 
 @pytest.mark.parametrize("dtype", ["fp16", "bfloat16"])
 def test_half_precision_agrees_within_its_own_tolerances(checkpoint, dtype):
-    result = verify(checkpoint, frameworks=BOTH, dtype=dtype)
+    result = verify(checkpoint, backends=BOTH, dtype=dtype)
     assert result.passed, result.verdict()
     assert max(c.absolute for c in result.comparisons if c.group == "hidden states") > SHOWS_HALF_PRECISION
     # The loss of random weights is useless for gradients here: its embeddings are nearly equal, so they cancel.
     save_checkpoint(checkpoint / "text", tiny_config({**TEXT, **SAME}), "CLIPTextModel")
-    result = verify(checkpoint / "text", frameworks=BOTH, dtype=dtype, train_step=True)
+    result = verify(checkpoint / "text", backends=BOTH, dtype=dtype, train_step=True)
     assert result.passed, result.verdict()
 
 
@@ -140,7 +140,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_a_copy_is_found_where_it_first_shows(checkpoint, fault):
     weights, config, stage = FAULTS[fault]
-    result = verify(edited(checkpoint, weights, config), against=checkpoint, frameworks=BOTH)
+    result = verify(edited(checkpoint, weights, config), against=checkpoint, backends=BOTH)
     assert not result.passed
     assert result.first_drift == stage
     assert ("reference", "against reference") in result.drifting
@@ -151,7 +151,7 @@ def test_a_fault_in_a_copy_is_found_where_it_first_shows(checkpoint, fault):
 
 def test_a_fault_without_a_numerical_difference_is_found_in_the_configuration(checkpoint):
     copy = edited(checkpoint, config={"text_config": {"missing_eos": "error"}})
-    result = verify(copy, against=checkpoint, frameworks=BOTH)
+    result = verify(copy, against=checkpoint, backends=BOTH)
     assert result.first_drift is None
     assert result.configuration == {"text_config.missing_eos": ("error", CLIPConfig().text_config.missing_eos)}
     assert not result.passed
@@ -160,7 +160,7 @@ def test_a_fault_without_a_numerical_difference_is_found_in_the_configuration(ch
 def test_another_preparation_of_pictures_is_found_in_the_pixels(checkpoint):
     copy = edited(checkpoint)
     CLIPImageProcessor(**{**ODD_STEPS, "resample": 3}).save_pretrained(copy)
-    assert verify(copy, against=checkpoint, frameworks=BOTH).first_drift == "pixel_values"
+    assert verify(copy, against=checkpoint, backends=BOTH).first_drift == "pixel_values"
 
 
 @pytest.mark.usefixtures("without_variants")
@@ -170,7 +170,7 @@ def test_one_layer_less_is_a_stage_that_is_missing(checkpoint):
             del arrays[name]
 
     copy = edited(checkpoint, without_last, {"text_config": {"num_hidden_layers": 2}})
-    result = verify(copy, against=checkpoint, frameworks=BOTH)
+    result = verify(copy, against=checkpoint, backends=BOTH)
     missing = [
         c.fault for c in result.comparisons if c.stage == "text.layers.2" and c.pair == ("torch", "against torch")
     ]
@@ -184,7 +184,7 @@ def test_a_number_that_is_not_finite_is_a_fault(checkpoint):
     def spoilt(arrays):
         arrays["text_model.encoder.layers.1.mlp.fc2.bias"][3] = np.nan
 
-    result = verify(edited(checkpoint, spoilt), frameworks=BOTH)
+    result = verify(edited(checkpoint, spoilt), backends=BOTH)
     assert result.first_drift == "text.layers.1"
     assert any(mentions(c.fault or "", "NaN") for c in result.comparisons)
     json.dumps(result.to_dict(), allow_nan=False)
@@ -200,7 +200,7 @@ def test_a_dropped_pad_mask_is_found_in_the_framework_that_drops_it(checkpoint, 
     module = __import__(f"clip_{framework}.text").text
     monkeypatch.setattr(module, "text_plan", without_padding(module.text_plan))
     other = "tf" if framework == "torch" else "torch"
-    result = verify(checkpoint, frameworks=["reference", other, framework])
+    result = verify(checkpoint, backends=["reference", other, framework])
     assert (result.first_drift, result.suspect) == ("text.layers.0.attention", framework)
 
 
@@ -214,7 +214,7 @@ def test_a_wrong_epsilon_is_found_in_the_framework_that_has_it(checkpoint, monke
         monkeypatch.setattr(
             module, "layer_norm", lambda width, epsilon, **options: right(width, epsilon=1e-6, **options)
         )
-    result = verify(checkpoint, frameworks=["reference", "torch", "tf"])
+    result = verify(checkpoint, backends=["reference", "torch", "tf"])
     assert (result.first_drift, result.suspect) == ("vision.embeddings", "tf")
 
 
@@ -229,7 +229,7 @@ def test_a_transposed_kernel_is_found_in_the_framework_that_has_it(checkpoint, m
         return right(np.ascontiguousarray(array.T) if square else array)
 
     monkeypatch.setattr(clip_tf.tensors, "adopt", wrong)
-    result = verify(checkpoint, frameworks=["torch", "reference", "tf"])
+    result = verify(checkpoint, backends=["torch", "reference", "tf"])
     assert (result.first_drift, result.suspect) == ("vision.layers.0.attention", "tf")
 
 
@@ -238,14 +238,14 @@ def test_a_step_without_weight_decay_is_found(checkpoint, monkeypatch):
     right = torch.optim.AdamW
     wrong = lambda groups, **options: right([{**group, "weight_decay": 0} for group in groups], **options)  # noqa: E731
     monkeypatch.setattr(torch.optim, "AdamW", wrong)
-    result = verify(checkpoint, frameworks=BOTH, train_step=True)
+    result = verify(checkpoint, backends=BOTH, train_step=True)
     assert result.first_drift.startswith("updated.")
     assert not any(one.stage.endswith(".bias") for one in result.comparisons if not one.passed)
 
 
 def test_without_a_processor_pictures_and_texts_are_drawn(tmp_path):
     save_checkpoint(tmp_path / "bare", tiny_config())
-    result = verify(tmp_path / "bare", frameworks=BOTH)
+    result = verify(tmp_path / "bare", backends=BOTH)
     assert result.passed
     assert result.inputs == {"pixel_values": DRAWN, "input_ids": DRAWN}
 
@@ -256,20 +256,20 @@ def test_a_checkpoint_without_preprocessing_uses_the_others(checkpoint):
     for name in ("config.json", "model.safetensors"):
         shutil.copy(checkpoint / name, weights)
     for one, other in ((weights, checkpoint), (checkpoint, weights)):
-        result = verify(one, against=other, frameworks=["reference"])
+        result = verify(one, against=other, backends=["reference"])
         assert result.passed, result.verdict()
         assert set(result.inputs.values()) == {str(checkpoint)}
 
 
 def test_bad_requests_are_refused(checkpoint, tmp_path):
     with pytest.raises(ValueError, match=naming("'jax'", "reference")):
-        verify(checkpoint, frameworks=["jax"])
+        verify(checkpoint, backends=["jax"])
     with pytest.raises(ValueError, match=naming("torch")):
-        verify(checkpoint, frameworks=["torch", "torch"])
+        verify(checkpoint, backends=["torch", "torch"])
     with pytest.raises(ValueError, match=naming("dtype='int8'")):
         verify(checkpoint, dtype="int8")
     with pytest.raises(FileNotFoundError):
-        verify(tmp_path / "gone", frameworks=BOTH)
+        verify(tmp_path / "gone", backends=BOTH)
 
 
 def test_a_framework_that_is_missing_is_an_error_where_it_was_asked_for(checkpoint, monkeypatch):
@@ -283,18 +283,18 @@ def test_a_framework_that_is_missing_is_an_error_where_it_was_asked_for(checkpoi
         return load(name)
 
     monkeypatch.setattr(jobs, "load_backend", without_tf)
-    assert verify(checkpoint).frameworks == ["reference", "torch"]
+    assert verify(checkpoint).backends == ["reference", "torch"]
     with pytest.raises(ImportError, match=naming("tf")):
-        verify(checkpoint, frameworks=["torch", "tf"])
+        verify(checkpoint, backends=["torch", "tf"])
 
 
 def test_two_classes_cannot_be_compared(checkpoint, tmp_path):
     save_checkpoint(tmp_path / "text", tiny_config(), "CLIPTextModel")
     with pytest.raises(ValueError, match=naming("CLIPModel", "CLIPTextModel")):
-        verify(checkpoint, against=tmp_path / "text", frameworks=BOTH)
+        verify(checkpoint, against=tmp_path / "text", backends=BOTH)
 
 
 def test_a_tokenizer_beyond_the_vocabulary_is_reported(checkpoint):
     save_checkpoint(checkpoint, tiny_config({}, {"num_channels": 3}))
     with pytest.raises(ValueError, match=naming("tokenizer", 99)):
-        verify(checkpoint, frameworks=BOTH)
+        verify(checkpoint, backends=BOTH)

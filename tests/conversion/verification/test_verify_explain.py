@@ -36,7 +36,7 @@ def checkpoint(tmp_path):
 
 @pytest.mark.usefixtures("without_variants")
 def test_every_start_layer_of_every_method_agrees(checkpoint):
-    result = verify(checkpoint, frameworks=["reference", *FRAMEWORKS])
+    result = verify(checkpoint, backends=["reference", *FRAMEWORKS])
     assert result.passed, result.verdict()
     stages = [one.stage for one in result.comparisons if one.pair == ("reference", "flax")]
     expected = [
@@ -54,7 +54,7 @@ def test_every_start_layer_of_every_method_agrees(checkpoint):
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
 def test_a_trained_model_agrees_in_half_precision(dtype):
     """Not an untrained one, whose heatmap is nearly uniform: scaled to 0 and 1, it shows little but rounding."""
-    result = verify(TRAINED, frameworks=["reference", *FRAMEWORKS], dtype=dtype)
+    result = verify(TRAINED, backends=["reference", *FRAMEWORKS], dtype=dtype)
     rows = [row for row in result.to_dict()["comparisons"] if row["group"] == "explanations"]
     assert len(rows) == 6 * len({row["stage"] for row in rows})  # each pair
     assert min(row["absolute"] for row in rows) > 0
@@ -63,11 +63,11 @@ def test_a_trained_model_agrees_in_half_precision(dtype):
 
 @pytest.mark.usefixtures("without_variants")
 def test_they_come_only_if_asked_for_and_for_models_with_both_towers(checkpoint, tmp_path):
-    result = verify(checkpoint, frameworks=["reference", "torch"], explain=False)
+    result = verify(checkpoint, backends=["reference", "torch"], explain=False)
     assert not any(one.group == "explanations" for one in result.comparisons)
     save_checkpoint(tmp_path / "text", tiny_config(), "CLIPTextModel")
     with pytest.raises(ValueError, match=naming("explain=True", "CLIPModel", "CLIPTextModel")):
-        verify(tmp_path / "text", frameworks=["reference", "torch"])
+        verify(tmp_path / "text", backends=["reference", "torch"])
 
 
 def without_a_head(right, tower, layer):
@@ -96,7 +96,7 @@ def test_a_head_left_out_is_found_in_its_framework_and_layer(checkpoint, monkeyp
     module = __import__(f"clip_{framework}.trace").trace
     monkeypatch.setattr(module, "logit_gradients", without_a_head(module.logit_gradients, tower, layer))
     other = "torch" if framework != "torch" else "tf"
-    result = verify(checkpoint, frameworks=["reference", other, framework])
+    result = verify(checkpoint, backends=["reference", other, framework])
     assert (result.first_drift, result.suspect) == (stage, framework)
 
 
@@ -111,7 +111,7 @@ def test_the_map_of_another_text_is_found(checkpoint, monkeypatch):
 
     wrong = partial(of_another_text, right=clip_torch.trace.layer_gradients)
     monkeypatch.setattr(clip_torch.trace, "layer_gradients", wrong)
-    result = verify(checkpoint, frameworks=["reference", "torch"])
+    result = verify(checkpoint, backends=["reference", "torch"])
     assert result.first_drift == "explanation.legrad.vision.layers.1"
 
 
@@ -126,7 +126,7 @@ def signed(layers):
 @pytest.mark.usefixtures("without_variants")
 def test_a_wrong_method_is_found_though_all_frameworks_share_it(checkpoint, monkeypatch):
     monkeypatch.setattr(relevance, "chefer", signed)
-    result = verify(checkpoint, frameworks=["reference", "torch"])
+    result = verify(checkpoint, backends=["reference", "torch"])
     assert result.first_drift == "explanation.chefer.vision.layers.1"
 
 

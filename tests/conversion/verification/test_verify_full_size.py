@@ -30,7 +30,7 @@ def checkpoint(tmp_path):
 def test_every_stage_gradient_and_updated_parameter_agrees(checkpoint, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS")  # as a user's XLA optimizes
     frameworks = [REFERENCE, "torch", "tf", "flax"]
-    result = verify(checkpoint, frameworks=frameworks, gradients=True, train_step=True, explain=True)
+    result = verify(checkpoint, backends=frameworks, gradients=True, train_step=True, explain=True)
     assert result.passed, result.verdict()
     assert set(result.worst_of_groups()) == set(TOLERANCES)
     layers = {one.stage for one in result.comparisons if one.group == "hidden states"}

@@ -48,7 +48,7 @@ def _seen_of(class_name):
 @pytest.mark.parametrize("class_name", MODEL_CLASSES)
 def test_a_class_with_gradients_and_a_step_of_training(class_name, tmp_path):
     save_checkpoint(tmp_path, CONFIG, class_name)
-    result = verify(tmp_path, frameworks=FRAMEWORKS, gradients=True, train_step=True, explain=class_name == "CLIPModel")
+    result = verify(tmp_path, backends=FRAMEWORKS, gradients=True, train_step=True, explain=class_name == "CLIPModel")
     assert result.passed, result.verdict()
     assert result.class_name == class_name
     pairs = {tuple(map(as_loaded, one.pair)) for one in result.comparisons}
@@ -63,9 +63,9 @@ def test_a_class_from_a_format(class_name, to, tmp_path):
     source, converted = tmp_path / "source", tmp_path / "converted"
     save_checkpoint(source, config, class_name)
     convert(source, converted, to)
-    result = verify(converted, frameworks=FRAMEWORKS)
+    result = verify(converted, backends=FRAMEWORKS)
     assert result.passed, result.verdict()
     # And all of them compute the same as the converted checkpoint's original.
-    same = verify(converted, against=source, frameworks=[REFERENCE])
+    same = verify(converted, against=source, backends=[REFERENCE])
     assert same.passed, same.verdict()
     assert all(one.absolute == 0 for one in same.comparisons)

@@ -301,10 +301,10 @@ def test_a_device_of_torch_is_named_by_the_option(run, model, data, value):
     assert _spoken(line) == []
 
 
-@pytest.mark.parametrize("value", ["torch,nope", ",", "torch", "reference,reference"])
-def test_a_list_of_frameworks_is_shown_as_typed(run, model, value):
-    line = _line(run, "verify", model, "--frameworks", value)
-    assert line.startswith(f"--frameworks {value}"), line
+@pytest.mark.parametrize("values", ["torch nope", "torch,tf", ",", "torch", "reference reference"])
+def test_a_list_of_backends_is_shown_as_typed(run, model, values):
+    line = _line(run, "verify", model, "--backend", *values.split())
+    assert line.startswith(f"--backend {values}"), line
     assert mentions(line, "reference", "flax")
 
 

@@ -179,7 +179,7 @@ def test_a_single_string_is_not_several(value):
     calls = {
         "texts": [lambda: encode_texts(None, None, value), lambda: embed_texts(CLASSIFIER, value)],
         "labels": [lambda: CLASSIFIER.embed_labels(value), lambda: zero_shot.evaluate(None, "", labels=value)],
-        "frameworks": [lambda: verify("model", frameworks=value)],
+        "backends": [lambda: verify("model", backends=value)],
     }
     for name, functions in calls.items():
         for function in functions:
