@@ -45,13 +45,17 @@ def draw(measurements: list[dict[str, Any]], path: Path) -> None:
     bars(path, title="Texts to ids", across="times as fast as the peer", values=values, line=1.0)
 
 
+def random_texts(count: int) -> list[str]:
+    """Return the same texts of random words in every run."""
+    generator = random.Random(0)  # noqa: S311  texts need no secret
+    return [" ".join(generator.choices(WORDS.split(), k=generator.randint(3, 20))) for _ in range(count)]
+
+
 def rows(count: int) -> list[Row]:
     """Compare one text and a padded batch of each class, once their ids are equal."""
     import transformers
 
-    generator = random.Random(0)  # noqa: S311  texts need no secret
-    texts = [" ".join(generator.choices(WORDS.split(), k=generator.randint(3, 20))) for _ in range(count)]
-    found = []
+    texts, found = random_texts(count), []
     for kind in (CLIPTokenizer, CLIPTokenizerFast):
         ours = kind.from_pretrained(TOKENIZER, model_max_length=77)
         theirs = getattr(transformers, kind.__name__).from_pretrained(TOKENIZER, model_max_length=77)
