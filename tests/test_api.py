@@ -20,7 +20,7 @@ FILES = {
     for path in sorted((ROOT / package).rglob("*.py"))
 }
 MODULES_THAT_ARE_PUBLIC = ("clip_core.backends", "clip_torch.callbacks")
-DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")])
+DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 # Names of the first argument of functions that classes take as methods.
 RECEIVERS = ("tokenizer", "saveable")
 OURS = rf"(?:{'|'.join(PACKAGES)})\b"
