@@ -44,6 +44,7 @@ _CHECKPOINTS: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any
     # More tokens than a prepared model takes at once.
     "long text": ("CLIPTextModel", {"max_position_embeddings": 400}, {}, {}),
     "half": ("CLIPModel", {}, {}, {}),
+    "half classes": ("CLIPForImageClassification", {}, {}, {"num_labels": 3}),
     "projected text": ("CLIPTextModelWithProjection", {"hidden_act": "swish", "attention_dropout": 0.5}, {}, {}),
     "vision": ("CLIPVisionModel", {}, {"hidden_act": "gelu"}, {}),
     "projected vision": ("CLIPVisionModelWithProjection", {}, {"attention_dropout": 0.5}, {}),
@@ -51,7 +52,7 @@ _CHECKPOINTS: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any
 # Gradients are compared on these, too.
 WITH_GRADIENTS = ("both", "openai")
 # These run in float16, in which some frameworks compute attention in another way.
-IN_HALF_PRECISION = ("half",)
+IN_HALF_PRECISION = ("half", "half classes")
 
 
 def write_all(folder: Path) -> dict[str, Path]:
