@@ -87,9 +87,9 @@ def attend(
     """Attend with the implementation in the plan."""
     if plan.packing is not None:
         query, key, value = (plan.packing.padded(states) for states in (query, key, value))
-        plan, packing = plan._replace(packing=None), plan.packing
-        attended, attention_weights = attend(query, key, value, plan, scale=scale, dropout=dropout)
-        return packing.packed(attended), attention_weights
+        unpacked = plan._replace(packing=None)
+        attended, attention_weights = attend(query, key, value, unpacked, scale=scale, dropout=dropout)
+        return plan.packing.packed(attended), attention_weights
     if plan.keyless is not None:
         query = query.masked_fill(plan.keyless, 0.0)
     return _ATTENTION[plan.implementation](query, key, value, plan, scale=scale, dropout=dropout)

@@ -106,10 +106,8 @@ class CLIPEncoderLayer(nn.Module):
         Returns:
             The states, and with `output_attentions` the attention weights.
         """
-        states = self.layer_norm1(hidden_states)
-        attended, attention_weights = self.self_attn(
-            states, attention_mask, causal_attention_mask, output_attentions=output_attentions, plan=plan
-        )
+        states, masks = self.layer_norm1(hidden_states), (attention_mask, causal_attention_mask)
+        attended, attention_weights = self.self_attn(states, *masks, output_attentions=output_attentions, plan=plan)
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
         return (hidden_states,) if attention_weights is None else (hidden_states, attention_weights)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,8 +58,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
             `(batch, projection)`, not normalized.
         """
         warn_of_ignored("get_text_features", ignored)
-        features: Tensor = self.text_projection(self.text_model.pooled(input_ids, attention_mask, position_ids))
-        return features
+        return cast("Tensor", self.text_projection(self.text_model.pooled(input_ids, attention_mask, position_ids)))
 
     def get_image_features(
         self, pixel_values: Tensor, interpolate_pos_encoding: bool = False, **ignored: Any
@@ -76,8 +75,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
         """
         warn_of_ignored("get_image_features", ignored)
         outputs = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
-        features: Tensor = self.visual_projection(outputs.pooler_output)
-        return features
+        return cast("Tensor", self.visual_projection(outputs.pooler_output))
 
     def forward(
         self,
