@@ -187,7 +187,7 @@ COMMANDS = {
     "evaluate zero-shot": (["evaluate", "zero-shot", "--data", "labelled", *MODEL], 3),
     "evaluate retrieval": (["evaluate", "retrieval", "--data", "pairs", *MODEL], 3),
     "evaluate probe": (["evaluate", "probe", "--data", "labelled", "--test-share", "0.5", *MODEL], 3),
-    "verify": (["verify", "model", "--frameworks", "reference,torch", "--report", "drawn/report.html"], 3),
+    "verify": (["verify", "model", "--backend", "reference", "torch", "--report", "drawn/report.html"], 3),
     "index": (["index", "pairs", "labelled", "--out", "indexed", "--batch-size", "2", *MODEL], 6),
     "embed": (["embed", "pairs", "--out", "embedded", "--rows-per-part", "2", *MODEL], 6),
     "search": (["search", "index", "a cat", "--html", "drawn/page.html", "--backend", "torch"], 3),
