@@ -2,7 +2,7 @@
 # Install each extra alone, at its lowest direct versions, on the oldest and the newest Python, and run small_parity.py:
 # lowest.sh UV FOLDER. What passes here are the floors in pyproject.toml.
 #   PYTHONS   the versions of Python       (3.11 3.13, the newest for which TensorFlow has a release)
-#   EXTRAS    the extras, one at a time    (none torch tf flax train embed evaluate serve plots demo)
+#   EXTRAS    the extras, one at a time    (none torch tf flax train embed evaluate search serve plots demo)
 # PyTorch's old releases come with CUDA where its build for a CPU is not available: 3 GB.
 set -eu
 uv=$1
@@ -22,7 +22,7 @@ find_python() { # version
 failed=
 for version in ${PYTHONS:-3.11 3.13}; do
     python=$(find_python "$version")
-    for extra in ${EXTRAS:-none torch tf flax train embed evaluate serve plots demo}; do
+    for extra in ${EXTRAS:-none torch tf flax train embed evaluate search serve plots demo}; do
         place=$folder/$version-$extra
         case $extra in
         none) extras= ;;

@@ -107,6 +107,28 @@ def check_plots(folder: Path) -> None:
     assert open_image(folder / "plot.png").size == (640, 480)
 
 
+def check_lists(folder: Path) -> None:
+    """Search an index through inverted lists, exactly and after it was opened again."""
+    from clip_core.tasks.search import approximate
+    from clip_core.tasks.search.rows import IndexedImage
+    from clip_core.tasks.search.store import SqliteStore
+
+    approximate.WORTH = 1000
+    embeds = np.random.default_rng(0).standard_normal((2000, 16)).astype(np.float32)
+    embeds /= np.linalg.norm(embeds, axis=1, keepdims=True)
+    store = SqliteStore(folder / "index", create=True)
+    store.add([IndexedImage(b"/%d" % n, n, 0, "", b"", b"", 1, 1) for n in range(len(embeds))], embeds)
+    store.compact()
+    store.close()
+    store = SqliteStore(folder / "index")
+    for number, query in enumerate(embeds[:9]):
+        (found,) = store.search(query, 1)
+        assert found.row.size == number
+    assert store.search(embeds[0], 5)[0].score == store.search(embeds[0], 5, exact=True)[0].score
+    assert store._opened[1].count == len(embeds)
+    store.close()
+
+
 def check_server(_folder: Path) -> None:
     """Serve the checkpoint with Flax, embed a text as a client does, and read the metrics."""
     options = ["--model", str(CHECKPOINT), "--backend", "flax", "--port", "0"]
@@ -142,6 +164,7 @@ CHECKS = {
     "train": check_training,
     "embed": check_embedding,
     "evaluate": check_probe,
+    "search": check_lists,
     "serve": check_server,
     "plots": check_plots,
     "demo": check_demo,

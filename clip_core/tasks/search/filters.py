@@ -12,7 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Sequence
 
 _CONDITION = re.compile(r"\s*([a-z]+)\s*(<=|>=|!=|=|<|>)\s*(.*\S)\s*", re.DOTALL)
@@ -60,6 +63,25 @@ def _parsed(text: str) -> Condition:
     if field not in _FIELDS:
         raise ValueError(f"{text}: expected one of {', '.join(_FIELDS)} before {operator}, found {field}")
     return _FIELDS[field](text, operator, value)
+
+
+def meeting(database: sqlite3.Connection, where: Sequence[Condition], count: int) -> np.ndarray:
+    """Return True for each place whose row meets all conditions: `(count,)`, bool.
+
+    Args:
+        database: the database of the rows.
+        where: the conditions.
+        count: the number of places.
+    """
+    allowed = np.ones(count, bool)
+    for condition in where:  # one at a time, so that SQLite reads only the index of its column
+        sql = f"SELECT group_concat(place) FROM images WHERE {condition.sql}"  # noqa: S608  with placeholders
+        # As one text, which takes a fifth of the time of a row for each place.
+        text = database.execute(sql, condition.values).fetchone()[0] or ""
+        met = np.zeros(count, bool)
+        met[np.fromstring(text, np.int64, sep=",")] = True
+        allowed &= met
+    return allowed
 
 
 def _folder(text: str, operator: str, value: str) -> Condition:

@@ -1,4 +1,4 @@
-"""The store of an index: rows in SQLite, and their vectors in a memory-mapped file.
+"""The store of an index: rows in SQLite, their vectors in a memory-mapped file, and inverted lists if there are many.
 
 A row names the place of its vector. Vectors are on the disk before the transaction that adds their rows, so after a
 crash a row has its vector, and vectors without rows are overwritten by the next.
@@ -11,22 +11,18 @@ import json
 import os
 import sqlite3
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clip_core.hub.targets import check_folder
+from clip_core.tasks.search import approximate
+from clip_core.tasks.search.approximate import InvertedLists, ListsFile
+from clip_core.tasks.search.filters import meeting
 from clip_core.tasks.search.rows import Found, IndexedImage
-from clip_core.tasks.search.vectors import (
-    PROBES,
-    Lists,
-    candidates,
-    largest,
-    make_lists,
-    open_vectors,
-    write_vectors,
-)
+from clip_core.tasks.search.vectors import candidates, largest, open_vectors, write_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,8 +33,9 @@ DATABASE = "index.sqlite"
 _SECONDS = 60.0  # to wait for another process that writes
 _AT_ONCE = 30_000  # placeholders in a statement; SQLite allows 32,766
 _BLOCK = 16384  # vectors to copy at a time
-_WORTH_LISTS = 200_000  # vectors to compare from which inverted lists pay
-_STALE = 0.2  # the share of vectors deleted or outside the lists from which `compact` rewrites the file
+_STALE = 0.2  # the share of vectors of deleted rows from which `compact` rewrites the file
+_COMPARED = 4  # vectors that the lists find for each row wanted; comparing them corrects the order
+_FEWEST = 40  # of them in all
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -75,7 +72,8 @@ class SqliteStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.path.exists() and any(self.folder.iterdir()):
             raise FileExistsError(f"{self.folder} contains other files; give a new folder for the index")
-        self._mapped: tuple[str, int, np.ndarray, Lists | None] | None = None
+        self._mapped: tuple[str, int, np.ndarray] | None = None
+        self._opened: tuple[ListsFile | None, InvertedLists | None] | None = None
         with self._errors_named():
             # Threads may share an index, one at a time.
             self._database = sqlite3.connect(self.path, timeout=_SECONDS, isolation_level=None, check_same_thread=False)
@@ -83,7 +81,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close the files."""
-        self._mapped = None
+        self._mapped = self._opened = None
         self._database.close()
 
     def __len__(self) -> int:
@@ -129,7 +127,7 @@ class SqliteStore:
         """
         with self._transaction("BEGIN"):
             found = self._rows(b"", None)
-            return [row for _, row in found], np.array([place for place, _ in found], np.int64), self._map()[0]
+            return [row for _, row in found], np.array([place for place, _ in found], np.int64), self._map()
 
     def _rows(self, start: bytes, stop: bytes | None) -> list[tuple[int, IndexedImage]]:
         with self._errors_named():
@@ -143,7 +141,7 @@ class SqliteStore:
         if not rows:
             return
         with self._transaction("BEGIN IMMEDIATE"):
-            facts = self.facts()
+            facts = self._some_facts()
             if facts.setdefault("dim", vectors.shape[1]) != vectors.shape[1]:
                 raise ValueError(f"{self.folder} has vectors of {facts['dim']} values, not {vectors.shape[1]}")
             name, start = facts.get("vectors", "vectors-0.f32"), facts.get("end", 0)
@@ -175,15 +173,23 @@ class SqliteStore:
         self, query: np.ndarray, count: int, where: Sequence[Condition] = (), *, exact: bool = False
     ) -> list[Found]:
         """Return the rows most similar to a query, best first."""
+        query, lists, wanted = query.astype(np.float32), None, max(_COMPARED * count, _FEWEST)
         with self._transaction("BEGIN"):
-            vectors, lists = self._map()
+            vectors = self._map()
             if not len(vectors):
                 return []
-            allowed = self._meeting(where, len(vectors)) if where else None
-            if exact or (allowed is not None and allowed.sum() < _WORTH_LISTS):
-                lists = None
-            places, scores = candidates(vectors, query.astype(np.float32), lists, PROBES, allowed)
-            best, rows = self._live(places, scores, count)
+            allowed = meeting(self._database, where, len(vectors)) if where else None
+            if not exact:
+                lists = self._lists(vectors)
+            while True:
+                near = lists.nearest(query, wanted, allowed) if lists is not None else None
+                if lists is not None and near is not None:
+                    near = np.concatenate([np.sort(near), np.arange(lists.count, len(vectors))])
+                places, scores = candidates(vectors, query, near, allowed)
+                best, rows = self._live(places, scores, count)
+                if near is None or len(rows) >= count:
+                    break
+                wanted *= _COMPARED  # the nearest are deleted
         found = [(place, score) for place, score in zip(places[best], scores[best], strict=True) if int(place) in rows]
         return [Found(rows[int(place)], np.array(vectors[place]), float(score)) for place, score in found[:count]]
 
@@ -201,69 +207,76 @@ class SqliteStore:
             wanted = 2 * wanted
 
     def compact(self) -> None:
-        """Reclaim the space of deleted rows, and sort the vectors of large stores into inverted lists."""
+        """Reclaim the space of deleted rows, and bring the inverted lists of a large store up to date."""
         with self._transaction("BEGIN IMMEDIATE"):
-            facts = self.facts()
-            end, listed, name = facts.get("end", 0), facts.get("listed", 0), facts.get("vectors")
-            live = np.array(self._database.execute("SELECT place FROM images ORDER BY place").fetchall(), np.int64)
-            live = live.reshape(-1)
-            outside = end - listed if len(live) >= _WORTH_LISTS else 0
-            if name is None or max(end - len(live), outside) <= _STALE * end:
+            facts = self._some_facts()
+            if "vectors" not in facts:
                 return
-            self._rewrite(facts, live)
-        self._mapped = None
+            live = np.array(self._database.execute("SELECT place FROM images ORDER BY place").fetchall(), np.int64)
+            if facts["end"] - len(live) > _STALE * facts["end"]:
+                self._rewrite(facts, live.reshape(-1))
+        self._update_lists()
         with self._transaction("BEGIN IMMEDIATE"):
             self._remove_old()
-
-    def _remove_old(self) -> None:
-        """Remove the files of vectors that were rewritten, also those of an interrupted rewrite."""
-        current = Path(self.facts()["vectors"])
-        for path in self.folder.glob("vectors-*"):
-            if path.stem != current.stem:
-                with suppress(OSError):  # Windows keeps files that another process has open
-                    path.unlink()
 
     def _rewrite(self, facts: dict[str, Any], live: np.ndarray) -> None:
         vectors = open_vectors(self.folder / facts["vectors"], facts["end"], facts["dim"])
         number = int(facts["vectors"].removeprefix("vectors-").removesuffix(".f32")) + 1
         path = self.folder / f"vectors-{number}.f32"
         path.unlink(missing_ok=True)  # of an interrupted rewrite
-        listed = 0
-        if len(live) >= _WORTH_LISTS:
-            lists, order = make_lists(vectors[live])
-            lists.save(path.with_suffix(".npz"))
-            live, listed = live[order], len(live)
         for start in range(0, len(live), _BLOCK):
             write_vectors(path, start, vectors[live[start : start + _BLOCK]])
         # Through negative places, since a new one may be another row's old one.
         pairs = [(-1 - new, int(old)) for new, old in enumerate(live)]
         self._database.executemany("UPDATE images SET place = ? WHERE place = ?", pairs)
         self._database.execute("UPDATE images SET place = -1 - place")
-        self._set(vectors=path.name, end=len(live), listed=listed)
+        self._set(vectors=path.name, end=len(live), lists=None)
 
-    def _map(self) -> tuple[np.ndarray, Lists | None]:
+    def _update_lists(self) -> None:
+        """Make or extend the lists; meanwhile, others may read and add rows."""
+        with self._transaction("BEGIN"):
+            vectors, facts = self._map(), self._some_facts()
+        if len(vectors) < approximate.WORTH:
+            return
+        file = approximate.updated(self.folder, facts["vectors"], vectors, ListsFile.of(facts))
+        with self._transaction("BEGIN IMMEDIATE"):
+            # Another process may have moved the vectors, or removed the new file as one of an interrupted run.
+            is_current = facts["vectors"] == self._some_facts()["vectors"]
+            if file is not None and is_current and (self.folder / file.name).exists():
+                self._set(lists=asdict(file))
+
+    def _remove_old(self) -> None:
+        """Remove the files that the database does not name: rewritten ones, those of interrupted runs, and older kinds.
+
+        Former versions sorted the vectors by lists of their own, in a file `vectors-*.npz`.
+        """
+        facts = self._some_facts()
+        file = ListsFile.of(facts)
+        self._set(listed=0)  # of these versions, so that they do not look for the file
+        for path in [*self.folder.glob("vectors-*"), *self.folder.glob("lists-*")]:
+            if path.name not in {facts["vectors"], file and file.name}:
+                with suppress(OSError):  # Windows keeps files that another process has open
+                    path.unlink()
+
+    def _map(self) -> np.ndarray:
         """Map the vectors, within the transaction that reads their rows: `compact` may move them."""
-        facts = self.facts()
+        facts = self._some_facts()
         name, end = facts.get("vectors", ""), facts.get("end", 0)
         if self._mapped is None or self._mapped[:2] != (name, end):
-            path = self.folder / name
-            vectors = open_vectors(path, end, facts.get("dim", 0))
-            lists = Lists.load(path.with_suffix(".npz")) if facts.get("listed") else None
-            self._mapped = name, end, vectors, lists
-        return self._mapped[2:]
+            self._mapped = name, end, open_vectors(self.folder / name, end, facts.get("dim", 0))
+        return self._mapped[2]
 
-    def _meeting(self, where: Sequence[Condition], count: int) -> np.ndarray:
-        """Return True for each place whose row meets all conditions: `(count,)`, bool."""
-        allowed = np.ones(count, bool)
-        for condition in where:  # one at a time, so that SQLite reads only the index of its column
-            sql = f"SELECT group_concat(place) FROM images WHERE {condition.sql}"  # noqa: S608  with placeholders
-            with self._errors_named():
-                # As one text, which takes a fifth of the time of a row for each place.
-                text = self._database.execute(sql, condition.values).fetchone()[0] or ""
-            meeting = np.zeros(count, bool)
-            meeting[np.fromstring(text, np.int64, sep=",")] = True
-            allowed &= meeting
-        return allowed
+    def _lists(self, vectors: np.ndarray) -> InvertedLists | None:
+        """Return the lists to search; None if there are none, or none that can be used."""
+        file = ListsFile.of(self._some_facts())
+        if self._opened is None or self._opened[0] != file:
+            self._opened = file, InvertedLists.opened(self.folder, file, vectors)
+        return self._opened[1]
+
+    def _some_facts(self) -> dict[str, Any]:
+        """Return the facts about the files; those about the model take longer to read."""
+        found = self._database.execute("SELECT * FROM facts WHERE name IN ('dim', 'end', 'lists', 'vectors')")
+        return {name: json.loads(value) for name, value in found}
 
     def _at(self, places: np.ndarray) -> dict[int, IndexedImage]:
         found = {}

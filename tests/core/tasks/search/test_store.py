@@ -5,7 +5,6 @@ import sqlite3
 import numpy as np
 import pytest
 
-from clip_core.tasks.search import store as store_module
 from clip_core.tasks.search.filters import parse_conditions
 from clip_core.tasks.search.rows import IndexedImage
 from clip_core.tasks.search.store import DATABASE, SqliteStore
@@ -92,18 +91,6 @@ def test_an_older_store_without_these_indexes_is_searched_and_given_them(store, 
         other.close()
 
 
-def test_few_of_a_large_store_are_all_compared_and_many_through_more_lists(store, monkeypatch):
-    monkeypatch.setattr(store_module, "_WORTH_LISTS", 500)
-    embeds = vectors(1000)
-    store.add([row(number) for number in range(1000)], embeds)
-    store.compact()
-    for where, allowed in (("size<300B", range(300)), ("size>=300B", range(300, 1000))):
-        for query in (5, 705):
-            nearest = [number for number in np.argsort(-(embeds @ embeds[query])).tolist() if number in allowed]
-            found = numbers(store.search(embeds[query], 10, parse_conditions([where])))
-            assert found == nearest[:10]
-
-
 def test_compacting_drops_deleted_vectors_and_changes_no_result(store, tmp_path):
     embeds = vectors(100)
     store.add([row(number) for number in range(100)], embeds)
@@ -117,20 +104,6 @@ def test_compacting_drops_deleted_vectors_and_changes_no_result(store, tmp_path)
     store.add([row(0)], embeds[:1])
     assert numbers(other.search(embeds[0], 1)) == [0]
     other.close()
-
-
-def test_a_large_store_searches_lists_and_exactly_where_asked(store, monkeypatch):
-    monkeypatch.setattr(store_module, "_WORTH_LISTS", 500)
-    embeds = vectors(1000)
-    store.add([row(number) for number in range(1000)], embeds)
-    store.compact()
-    store.add([row(1000)], vectors(1, seed=1))
-    assert store.facts()["listed"] == 1000
-    assert numbers(store.search(vectors(1, seed=1)[0], 1)) == [1000]
-    for query in range(5):
-        exact = np.argsort(-(embeds @ embeds[query]))[:10].tolist()
-        assert numbers(store.search(embeds[query], 10, exact=True)) == exact
-        assert numbers(store.search(embeds[query], 1)) == [query]
 
 
 def test_a_failed_write_leaves_the_store_as_it_was(store):

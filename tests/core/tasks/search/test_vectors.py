@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clip_core.tasks.search.vectors import Lists, candidates, largest, make_lists, open_vectors, write_vectors
+from clip_core.tasks.search.vectors import candidates, largest, open_vectors, write_vectors
 from support.messages import naming
 from support.tolerances import ROUNDING
 
@@ -34,41 +34,23 @@ def test_the_largest_come_first_and_equal_ones_in_order():
     assert largest(np.array([1.0, 3]), 5).tolist() == [1, 0]
 
 
-def test_lists_hold_every_vector_once_and_find_most_of_the_nearest(clustered, tmp_path):
-    lists, order = make_lists(clustered)
-    assert sorted(order) == list(range(3000))
-    assert lists.starts[0] == 0
-    assert lists.starts[-1] == 3000
-    lists.save(tmp_path / "lists.npz")
-    lists, laid = Lists.load(tmp_path / "lists.npz"), clustered[order]
-    found, expected = 0, 0
-    for query in clustered[:50]:
-        places, scores = candidates(laid, query, lists, 16)
-        assert len(places) < 2000
-        assert scores == pytest.approx(laid[places] @ query, abs=ROUNDING)
-        nearest = set(largest(laid @ query, 10).tolist())
-        found += len(nearest & set(places[largest(scores, 10)].tolist()))
-        expected += 10
-    assert found / expected > 0.95
+def test_some_or_all_vectors_are_compared(clustered):
+    query = clustered[0]
+    places, scores = candidates(clustered, query)
+    assert places.tolist() == list(range(3000))
+    assert scores == pytest.approx(clustered @ query, abs=ROUNDING)
+    some = np.arange(5, 3000, 7)
+    places, scores = candidates(clustered, query, some)
+    assert places.tolist() == some.tolist()
+    assert scores == pytest.approx(clustered[some] @ query, abs=ROUNDING)
+    assert len(candidates(clustered, query, some[:0])[0]) == 0
 
 
-def test_vectors_behind_the_lists_are_found(clustered):
-    lists, order = make_lists(clustered[:2000])
-    laid = np.concatenate([clustered[:2000][order], clustered[2000:]])
-    places, scores = candidates(laid, clustered[2500], lists, 1)
-    assert places[scores.argmax()] == 2500
-
-
-def test_the_fewer_are_allowed_the_more_lists_are_read(clustered):
-    lists, order = make_lists(clustered)
-    laid = clustered[order]
+def test_only_allowed_vectors_are_compared(clustered):
     allowed = np.random.default_rng(1).random(3000) < 0.25
-    everywhere, _ = candidates(laid, clustered[0], lists, 8)
-    places, scores = candidates(laid, clustered[0], lists, 8, allowed)
-    assert allowed[places].all()
-    assert scores == pytest.approx(laid[places] @ clustered[0], abs=ROUNDING)
-    assert 0.5 < len(places) / len(everywhere) < 2
-    places, _ = candidates(laid, clustered[0], None, 8, allowed)
+    places, scores = candidates(clustered, clustered[0], None, allowed)
     assert places.tolist() == np.flatnonzero(allowed).tolist()
-    assert len(candidates(laid, clustered[0], None, 8, np.zeros(3000, bool))[0]) == 0
-    assert len(candidates(laid, clustered[0], lists, 8, np.zeros(3000, bool))[0]) == 0
+    assert scores == pytest.approx(clustered[allowed] @ clustered[0], abs=ROUNDING)
+    places, _ = candidates(clustered, clustered[0], np.arange(100), allowed)
+    assert places.tolist() == np.flatnonzero(allowed[:100]).tolist()
+    assert len(candidates(clustered, clustered[0], None, np.zeros(3000, bool))[0]) == 0
