@@ -1,36 +1,25 @@
-"""Embedded stores of vectors behind one interface, and the program that measures them side by side.
+"""Embedded stores of vectors behind one interface, for `vector_measurements.py`.
 
-    python vector_stores.py COUNT FOLDER TURNS
-
-It draws clustered vectors, and prints one JSON object per line: the times, size and recall of a store, or why it was
-left out.
+Each has a folder of its own. `add` is permanent once `finish` has built the index; `survivors` reads a folder as it was
+left by a process that was killed.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import sqlite3
-import statistics
-import sys
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clip_core.tasks.search import store as store_module
 from clip_core.tasks.search.rows import IndexedImage
 from clip_core.tasks.search.store import SqliteStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
 DIM, TOP, SPREAD = 512, 10, 0.9
 PART = 10_000  # vectors in an addition
-ADDED = 100  # vectors in the update that is timed
-QUERIES = 50
 
 
 def clusters(count: int, seed: int = 0) -> Iterator[np.ndarray]:
@@ -46,6 +35,18 @@ def clusters(count: int, seed: int = 0) -> Iterator[np.ndarray]:
 def unit(rows: np.ndarray) -> np.ndarray:
     """Return rows of unit norm."""
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def nearest(count: int, queries: np.ndarray) -> list[list[int]]:
+    """Return the numbers of the vectors that are nearest to each query, compared part by part."""
+    best: list[Any] = [np.empty((0, 2))] * len(queries)
+    for number, part in enumerate(clusters(count)):
+        scores = queries @ part.T
+        for place, row in enumerate(scores):
+            some = np.argpartition(-row, min(TOP, len(row) - 1))[:TOP]
+            both = np.concatenate([best[place], np.stack([row[some], number * PART + some], axis=1)])
+            best[place] = both[np.argsort(-both[:, 0])][:TOP]
+    return [[int(key) for _, key in rows] for rows in best]
 
 
 class Ours:
@@ -79,6 +80,13 @@ class Ours:
         """Return the numbers of the nearest vectors."""
         return [found.row.size for found in self._store.search(query, TOP, exact=self.exact)]
 
+    @staticmethod
+    def survivors(folder: Path) -> int:
+        """Return the number of vectors that can be read."""
+        rows, places, vectors = SqliteStore(folder).everything()
+        assert np.isfinite(vectors[places]).all()
+        return len(rows)
+
 
 class NumpyMap:
     """NumPy on a memory-mapped file, without rows or deletes: the least that an exact search costs."""
@@ -93,34 +101,47 @@ class NumpyMap:
             file.write(np.ascontiguousarray(rows, np.float32).data)
             os.fsync(file.fileno())
         self.count += len(rows)
-        self._mapped = np.memmap(self._path, np.float32, "r", shape=(self.count, DIM))
+        self.mapped = np.memmap(self._path, np.float32, "r", shape=(self.count, DIM))
 
     def finish(self) -> None:
         """Do nothing."""
 
     def search(self, query: np.ndarray) -> list[int]:
         """Return the numbers of the nearest vectors."""
-        scores = self._mapped @ query
+        scores = self.mapped @ query
         best = np.argpartition(-scores, TOP)[:TOP]
         return best[np.argsort(-scores[best])].tolist()
 
+    @staticmethod
+    def survivors(folder: Path) -> int:
+        """Return the number of vectors that can be read; a half-written one is cut off."""
+        return (folder / "vectors").stat().st_size // (4 * DIM)
 
-class SqliteBlobs:
-    """Vectors as blobs in SQLite, all read and compared by NumPy for each query."""
+
+class SqliteVec:
+    """sqlite-vec, an extension that compares all vectors, in apsw's SQLite: that of many Pythons loads no extension."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
-        self._database = sqlite3.connect(folder / "vectors.sqlite")
-        self._database.executescript(
-            "PRAGMA synchronous = FULL; CREATE TABLE rows (id INTEGER PRIMARY KEY, vector BLOB)"
-        )
-        self.count = 0
+        self._database, self.count = self._connected(folder), 0
+        self._database.execute("PRAGMA synchronous = FULL")
+        self._database.execute(f"CREATE VIRTUAL TABLE rows USING vec0(vector float[{DIM}] distance_metric=cosine)")
+
+    @staticmethod
+    def _connected(folder: Path) -> Any:
+        import apsw
+        import sqlite_vec
+
+        database = apsw.Connection(str(folder / "vectors.sqlite"))
+        database.enable_load_extension(True)
+        database.load_extension(sqlite_vec.loadable_path())
+        return database
 
     def add(self, rows: np.ndarray) -> None:
         """Add vectors."""
+        values = [(self.count + place, row.tobytes()) for place, row in enumerate(rows)]
         with self._database:
-            values = [(self.count + place, row.tobytes()) for place, row in enumerate(rows)]
-            self._database.executemany("INSERT INTO rows VALUES (?, ?)", values)
+            self._database.executemany("INSERT INTO rows(rowid, vector) VALUES (?, ?)", values)
         self.count += len(rows)
 
     def finish(self) -> None:
@@ -128,9 +149,13 @@ class SqliteBlobs:
 
     def search(self, query: np.ndarray) -> list[int]:
         """Return the numbers of the nearest vectors."""
-        ids, blobs = zip(*self._database.execute("SELECT id, vector FROM rows"), strict=True)
-        scores = np.frombuffer(b"".join(blobs), np.float32).reshape(-1, DIM) @ query
-        return [ids[place] for place in np.argsort(-scores)[:TOP]]
+        sql = "SELECT rowid FROM rows WHERE vector MATCH ? AND k = ? ORDER BY distance"
+        return [number for (number,) in self._database.execute(sql, (query.tobytes(), TOP))]
+
+    @classmethod
+    def survivors(cls, folder: Path) -> int:
+        """Return the number of vectors that can be read."""
+        return int(next(cls._connected(folder).execute("SELECT count(vector) FROM rows"))[0])
 
 
 class Lance:
@@ -169,6 +194,13 @@ class Lance:
         asked = self._table.search(query).distance_type("cosine").limit(TOP).select(["id", "_distance"])
         return asked.to_arrow()["id"].to_pylist()
 
+    @staticmethod
+    def survivors(folder: Path) -> int:
+        """Return the number of vectors that can be read."""
+        import lancedb
+
+        return lancedb.connect(folder).open_table("images").to_arrow().num_rows
+
 
 class Usearch:
     """usearch, an HNSW graph in memory with float16 vectors; an update is permanent once all is saved again."""
@@ -197,79 +229,77 @@ class Usearch:
         """Return the numbers of the nearest vectors."""
         return [int(key) for key in self._index.search(query, TOP).keys]
 
+    @staticmethod
+    def survivors(folder: Path) -> int:
+        """Return the number of vectors that can be read."""
+        from usearch.index import Index
 
-STORES: dict[str, Callable[[Path], Any]] = {
-    "ours, exact": Ours,
-    "ours, inverted lists": lambda folder: Ours(folder, exact=False),
-    "NumPy on a memory map": NumpyMap,
-    "SQLite blobs and NumPy": SqliteBlobs,
-    "LanceDB, exact": Lance,
-    "LanceDB, IVF_HNSW_SQ": lambda folder: Lance(folder, index="IVF_HNSW_SQ"),
-    "usearch, HNSW in float16": Usearch,
+        index = Index(ndim=DIM, metric="cos", dtype="f16")
+        index.load(str(folder / "vectors.usearch"))
+        return len(index)
+
+
+class Faiss:
+    """faiss alone: inverted lists of 8-bit codes in memory; an update is permanent once all is written again.
+
+    Args:
+        folder: its folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._vectors, self._path = NumpyMap(folder), folder / "vectors.faiss"
+        self._index: Any = None
+
+    def add(self, rows: np.ndarray) -> None:
+        """Add vectors."""
+        import faiss
+
+        if self._index is None:
+            self._vectors.add(rows)
+        else:
+            self._index.add(rows)
+            faiss.write_index(self._index, str(self._path))
+
+    def finish(self) -> None:
+        """Train the lists on a sample, as many as ours, and write them."""
+        import faiss
+
+        rows = self._vectors.mapped
+        lists = max(1, int(2 * len(rows) ** 0.5))
+        self._index = faiss.index_factory(DIM, f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
+        self._index.cp.niter, self._index.cp.min_points_per_centroid, self._index.nprobe = 8, 1, 32
+        sample = np.random.default_rng(0).choice(len(rows), min(len(rows), 64 * lists), replace=False)
+        self._index.train(rows[np.sort(sample)])
+        for start in range(0, len(rows), PART):
+            self._index.add(rows[start : start + PART])
+        faiss.write_index(self._index, str(self._path))
+        (self._path.parent / "vectors").unlink()
+
+    def search(self, query: np.ndarray) -> list[int]:
+        """Return the numbers of the nearest vectors."""
+        return self._index.search(query[None], TOP)[1][0].tolist()
+
+    @staticmethod
+    def survivors(folder: Path) -> int:
+        """Return the number of vectors that can be read."""
+        import faiss
+
+        return int(faiss.read_index(str(folder / "vectors.faiss")).ntotal)
+
+
+STORES: dict[str, tuple[Any, dict[str, Any]]] = {  # by name: the class, and its options
+    "ours, exact": (Ours, {}),
+    "ours, inverted lists": (Ours, {"exact": False}),
+    "NumPy on a memory map": (NumpyMap, {}),
+    "sqlite-vec, exact": (SqliteVec, {}),
+    "LanceDB, exact": (Lance, {}),
+    "LanceDB, IVF_HNSW_SQ": (Lance, {"index": "IVF_HNSW_SQ"}),
+    "usearch, HNSW in float16": (Usearch, {}),
+    "faiss alone, 8 bits": (Faiss, {}),
 }
 
 
-def measure(count: int, folder: Path, turns: int, names: list[str]) -> None:
-    """Build every store, time its queries in turns, then an update and a kill; print the results."""
-    # Sizes below the usual threshold get lists too, so that both ways are compared.
-    store_module._WORTH_LISTS = min(200_000, count)  # noqa: SLF001
-    stores, found = {}, {}
-    for name in names:
-        try:
-            start = time.perf_counter()
-            store = STORES[name](folder / name)
-            for part in clusters(count):
-                store.add(part)
-            store.finish()
-            found[name] = {"store": name, "count": count, "build": time.perf_counter() - start}
-            found[name]["bytes"] = size_of(folder / name)
-            stores[name] = store
-        except Exception as error:  # noqa: BLE001  the others are measured
-            print(json.dumps({"store": name, "left_out": f"{type(error).__name__}: {error}"[:300]}), flush=True)
-    queries = next(clusters(count, seed=7))[:QUERIES]
-    expected = nearest(count, queries)
-    answers: dict[str, list[list[int]]] = {name: [] for name in stores}
-    times: dict[str, list[float]] = {name: [] for name in stores}
-    random = np.random.default_rng(3)
-    for turn in range(turns):
-        for place in random.permutation(len(stores)):
-            name = list(stores)[place]
-            stores[name].search(queries[turn % QUERIES])  # untimed: the store before has emptied the caches
-            for query in queries[:QUERIES] if turn == 0 else queries[turn % QUERIES :][:3]:
-                start = time.perf_counter()
-                answer = stores[name].search(query)
-                times[name].append(time.perf_counter() - start)
-                if turn == 0:
-                    answers[name].append(answer)
-    for name, store in stores.items():
-        kept = [len(set(some) & set(right)) / TOP for some, right in zip(answers[name], expected, strict=True)]
-        start = time.perf_counter()
-        store.add(next(clusters(ADDED, seed=11)))
-        found[name] |= {"seconds": times[name], "recall": statistics.fmean(kept), "update": time.perf_counter() - start}
-        print(json.dumps(found[name]), flush=True)
-
-
-def nearest(count: int, queries: np.ndarray) -> list[list[int]]:
-    """Return the numbers of the vectors that are nearest to each query, compared part by part."""
-    best = [np.empty((0, 2))] * len(queries)
-    for number, part in enumerate(clusters(count)):
-        scores = queries @ part.T
-        for place, row in enumerate(scores):
-            some = np.argpartition(-row, min(TOP, len(row) - 1))[:TOP]
-            both = np.concatenate([best[place], np.stack([row[some], number * PART + some], axis=1)])
-            best[place] = both[np.argsort(-both[:, 0])][:TOP]
-    return [[int(key) for _, key in rows] for rows in best]
-
-
-def size_of(folder: Path) -> int:
-    """Return the bytes of all files in a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-if __name__ == "__main__":
-    count, folder, turns, *names = sys.argv[1:]
-    target = Path(folder)
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    measure(int(count), target, int(turns), names or list(STORES))
-    shutil.rmtree(target, ignore_errors=True)
+def made(name: str, folder: Path) -> Any:
+    """Make a store in a new folder."""
+    kind, options = STORES[name]
+    return kind(folder, **options)
