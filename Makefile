@@ -10,6 +10,7 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 TORCH_BACKEND ?= cpu
 LOCK ?= $(if $(CI),requirements/lock.txt)
+GPU_LOCK ?= $(if $(LOCK),requirements/gpu-machine-lock.txt)
 BIN := $(VENV)/bin
 SITE_PACKAGES := import sysconfig; print(sysconfig.get_path("purelib"))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -97,7 +98,7 @@ test-transformers-suite: $(VENV)-transformers-suite/installed
 mutants: $(VENV)/installed-test
 	$(BIN)/python tests/mutants/run.py $(MUTANTS_ARGS)
 
-## fuzz: look for inputs that crash a reader or a tokenizer, an hour for each target; FUZZ_SECONDS and
+## fuzz: look for inputs that crash a reader or a tokenizer, an hour for each target; FUZZ_SECONDS, FUZZ_PROCESSES and
 ## FUZZ_TARGETS="text config" choose
 fuzz: $(VENV)-fuzz/installed
 	PYTHONPATH=.:tests $(VENV)-fuzz/bin/python tests/fuzz/run.py $(FUZZ_TARGETS)
@@ -110,7 +111,7 @@ soak: $(VENV)/installed-test
 soak-server: $(VENV)/installed-test
 	$(BIN)/python benchmarks/soak_server.py $(SOAK_ARGS)
 
-## lock: write requirements/lock.txt, the packages of the suite with the hashes of their files
+## lock: write the lock files, the packages of CI's environments with the hashes of their files
 lock: $(VENV)/installed-test
 	$(PIP) uv
 	sh requirements/lock.sh $(BIN)/uv $(BIN)/python
@@ -118,7 +119,8 @@ lock: $(VENV)/installed-test
 ## audit: look for known vulnerabilities of the locked packages; fails if a package could not be looked up
 audit: | $(VENV)/bin/python
 	$(PIP) pip-audit
-	$(BIN)/python -m pip_audit --strict --disable-pip --progress-spinner=off --requirement requirements/lock.txt
+	$(BIN)/python -m pip_audit --strict --disable-pip --progress-spinner=off \
+		$(addprefix --requirement requirements/,lock.txt gpu-machine-lock.txt gpu-bundle-lock.txt fuzz.txt)
 
 ## check: lint, format and types
 check: $(VENV)/installed-test
@@ -146,8 +148,8 @@ gpu-bundle: | $(VENV)/bin/python
 rehearse-gpu: $(VENV)-gpu-machine/installed gpu-bundle
 	sh benchmarks/rehearse_gpu.sh $(VENV)-gpu-machine/bin/python build/gpu-bundle
 
-$(VENV)-gpu-machine/installed: requirements/gpu-machine.txt benchmarks/gpu_environment.sh
-	sh benchmarks/gpu_environment.sh $(@D)
+$(VENV)-gpu-machine/installed: requirements/gpu-machine.txt benchmarks/gpu_environment.sh $(GPU_LOCK)
+	sh benchmarks/gpu_environment.sh $(@D) $(GPU_LOCK)
 	@touch $@
 
 ## clean: remove the environments and all caches

@@ -2,8 +2,9 @@
 
     python tests/fuzz/run.py [TARGET ...]
 
-As many targets run at once as there are cores; FUZZ_SECONDS is the time for each. New inputs and findings go to
-build/fuzz. Once a finding is fixed, move it to tests/fuzz/corpus, which the suite replays.
+FUZZ_SECONDS is the time for each target, and FUZZ_PROCESSES the number that run at once, by default one for each core.
+The exit code is 1 if there are findings, or a target could not run. New inputs and findings go to build/fuzz. Once a
+finding is fixed, move it to tests/fuzz/corpus, which the suite replays.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ ROOT = HERE.parents[1]
 BUILD = ROOT / "build" / "fuzz"
 NAMES = ("safetensors", "torch", "tf", "flax", "index", "config", "preprocessor", "image", "tokenizer_files", "text")
 _MEMORY = Path("/dev/shm")  # noqa: S108  targets write files thousands of times a second
+_SHOWN = 3000  # characters of the log of a finding, which ends in the input
 _LIMITS = ("-timeout=30", "-rss_limit_mb=3000", "-max_len=8192", "-print_final_stats=1")
 
 
@@ -43,7 +45,7 @@ def fuzz(name: str, seconds: int) -> None:
 
 
 def run(name: str, seconds: int, folder: str) -> bool:
-    """Fuzz one target in a process of its own, print its row, and return True if there are no findings."""
+    """Fuzz one target in a process of its own, print its row, and return True if it ran without findings."""
     start, log = time.monotonic(), BUILD / f"{name}.log"
     with log.open("wb") as file:
         command = [sys.executable, str(HERE / "run.py"), "--one", name, str(seconds)]
@@ -51,22 +53,26 @@ def run(name: str, seconds: int, folder: str) -> bool:
         code = subprocess.run(
             command, stdout=file, stderr=subprocess.STDOUT, check=False, cwd=ROOT, env=environment
         ).returncode
-    counted = re.search(r"number_of_executed_units: (\d+)", log.read_text(errors="replace"))
-    count = f"{int(counted[1]):,}" if counted else "?"
-    row = f"{name:16} {count:>12} {time.monotonic() - start:8.0f} {int(code != 0):8}"
-    print(row if code == 0 else f"{row}\n  see {log}, and the input beside it", flush=True)
-    return code == 0
+    said = log.read_text(errors="replace")
+    counted = re.search(r"number_of_executed_units: (\d+)", said)
+    count = int(counted[1]) if counted else 0
+    is_sound = code == 0 and count > 0
+    print(f"{name:16} {count:>12,} {time.monotonic() - start:8.0f} {int(not is_sound):8}", flush=True)
+    if not is_sound:
+        print(f"{said[-_SHOWN:]}\n  see {log}, and the input beside it", flush=True)
+    return is_sound
 
 
 def main(names: list[str]) -> int:
     """Fuzz some targets, print a row for each, and return 1 if there are findings."""
     seconds = int(os.environ.get("FUZZ_SECONDS", "3600"))
+    processes = int(os.environ.get("FUZZ_PROCESSES", os.cpu_count() or 1))
     BUILD.mkdir(parents=True, exist_ok=True)
     print(f"{'target':16} {'executions':>12} {'seconds':>8} {'findings':>8}")
     memory = _MEMORY if _MEMORY.is_dir() else None
     # The fuzzer ends a process at once, without the functions that would remove its files.
     temporary = tempfile.TemporaryDirectory(prefix="clip-zoo-fuzz-", dir=memory)
-    with temporary as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with temporary as folder, ThreadPoolExecutor(processes) as pool:
         sound = list(pool.map(partial(run, seconds=seconds, folder=folder), names))
     return 0 if all(sound) else 1
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from fuzz import run
 from fuzz.run import NAMES
 from fuzz.targets import TARGETS, edited, folder, text
 
@@ -41,6 +43,26 @@ def test_a_fault_would_be_found(monkeypatch):
         seed = min((CORPUS / name).iterdir(), key=lambda path: path.stat().st_size).read_bytes()
         with pytest.raises((KeyError, ZeroDivisionError, AssertionError)):
             target(seed if name != "text" else b"\0a cat")
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "expected"),
+    [
+        (0, "stat::number_of_executed_units: 1234", 0),
+        (77, "stat::number_of_executed_units: 1234", 1),  # a finding
+        (0, "", 1),
+        (1, "ModuleNotFoundError: No module named 'atheris'", 1),
+    ],
+)
+def test_only_a_run_without_findings_ends_well(tmp_path, monkeypatch, capsys, code, said, expected):
+    def ran(_, *, stdout, **__):
+        stdout.write(said.encode())
+        return SimpleNamespace(returncode=code)
+
+    monkeypatch.setattr(run, "BUILD", tmp_path)
+    monkeypatch.setattr(run.subprocess, "run", ran)
+    assert run.main(["text"]) == expected
+    assert ("1,234" in capsys.readouterr().out) is ("1234" in said)
 
 
 def test_edits_reach_every_value():
