@@ -6,9 +6,21 @@ python=$1
 mkdir -p "$2"
 folder=$(cd "$2" && pwd)
 root=$(cd "$(dirname "$0")/.." && pwd)
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+download() {
+    "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.12 \
+        --implementation py --abi none --platform any --dest "$folder" --requirement "$root/requirements/$1"
+}
 rm -f "$folder"/*.whl
-"$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.12 \
-    --implementation py --abi none --platform any --dest "$folder" --requirement "$root/requirements/gpu-bundle.txt"
+if ! download gpu-bundle-lock.txt 2> "$log"; then
+    cat "$log" >&2
+    if grep -q "DO NOT MATCH THE HASHES" "$log"; then
+        exit 1
+    fi
+    echo "requirements/gpu-bundle-lock.txt is not used: pip could not download it"
+    download gpu-bundle.txt
+fi
 files=$(git -C "$root" ls-files --cached --others --exclude-standard)
 checkout=$(printf '%s\n' "$files" | (cd "$root" && while read -r file; do [ -f "$file" ] && cat "$file"; done) | wc -c)
 wheels=$(cat "$folder"/*.whl | wc -c)
