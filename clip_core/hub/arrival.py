@@ -1,7 +1,7 @@
 """Checks of what the hub sends: names that become paths in the cache, and files whose size and hash were announced.
 
-huggingface_hub (up to 0.36 at least) joins a file's ETag and commit to paths of its cache unchecked, and never compares
-a file with the hash in its ETag.
+huggingface_hub (0.36.2 and 2.4.0, for example) joins a file's ETag, and a missing file's commit, to paths of its cache
+unchecked, and never compares a file with the hash in its ETag; see "Upstream" in docs/trust.md.
 """
 
 from __future__ import annotations

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from support import hub_server
 from support.hub_server import HubClient, HubClientError
 from support.messages import mentions
 
@@ -115,3 +118,14 @@ def test_the_commit_of_a_missing_file_does_not_lead_out_of_the_cache(server, cli
     server.headers = {"X-Repo-Commit": "../../../outside"}
     refused(client, cache, name="missing.json")
     assert files(tmp_path) == []
+
+
+def test_the_report_for_upstream_can_be_reproduced():
+    """Each fault is tried on the installed release; a release that has none of them needs no report any more."""
+    program = Path(hub_server.__file__).parents[1] / "hostile" / "upstream.py"
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    release, *faults = done.stdout.splitlines()
+    assert release.startswith("huggingface_hub ")
+    assert len(faults) == 5
+    assert any(fault.startswith("holds ") for fault in faults)
