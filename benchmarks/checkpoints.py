@@ -71,20 +71,26 @@ def write_random(folder: Path, config: CLIPConfig, max_shard_size: str = "5GB") 
 def write_processed(folder: Path, *, quick: bool = False) -> None:
     """Write ViT-B/32 with random weights, and a processor beside it: a checkpoint that programs load by its path.
 
+    Each of `tokenizing.WORDS` is a token, as such common words are in OpenAI's vocabulary, so that texts of 3 to 20
+    words have as many tokens as captions.
+
     Args:
         folder: the folder to write to.
         quick: write a tiny model.
     """
-    from tokenizing import TOKENIZER
+    from tokenizing import TOKENIZER, WORDS
 
     from clip_core import CLIPImageProcessor, CLIPProcessor
     from clip_core.configuration import CLIPConfig
     from clip_core.tokenization import CLIPTokenizerFast
 
-    write_random(folder, CLIPConfig(**TINY) if quick else CLIPConfig())
-    CLIPProcessor(
-        CLIPImageProcessor(), CLIPTokenizerFast.from_pretrained(TOKENIZER, model_max_length=77)
-    ).save_pretrained(folder)
+    known = CLIPTokenizerFast.from_pretrained(TOKENIZER, model_max_length=77)
+    tokenizer = known.train_new_from_iterator([WORDS], len(known))
+    sizes = TINY if quick else VIT_B_32
+    special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    text_config = {**sizes.get("text_config", {}), **special}  # EOS is where the model reads a text's features
+    write_random(folder, CLIPConfig(**{**sizes, "text_config": text_config}))
+    CLIPProcessor(CLIPImageProcessor(), tokenizer).save_pretrained(folder)
     config = folder / "config.json"  # transformers' classes choose by its architectures
     config.write_text(json.dumps({"architectures": ["CLIPModel"], **json.loads(config.read_text())}))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import resident, threads
+from machine import processor_seconds, resident, threads
 from targets import ROOT, Target
 
 _PATIENCE = 300.0  # seconds to start
@@ -37,11 +37,15 @@ class Turn:
     Attributes:
         seconds: from the first request to the last answer.
         latencies: of each request, in seconds.
+        server: processor time of the server in seconds; NaN where it is not known.
+        clients: processor time of the clients in seconds.
         embeds: `(inputs, dim)`, float32, of unit norm.
     """
 
     seconds: float
     latencies: list[float]
+    server: float
+    clients: float
     embeds: np.ndarray
 
 
@@ -107,9 +111,17 @@ class Load:
         Raises:
             ServerError: if an answer is missing or has another status than 200.
         """
-        return asyncio.run(self._turn(bodies, clients))
+        before = self._processor_seconds()
+        answers, latencies, seconds, own = asyncio.run(self._turn(bodies, clients))
+        server = self._processor_seconds() - before
+        rows = [json.loads(answer)["data"][0]["embedding"] for answer in answers]
+        return Turn(seconds, latencies, server, own, np.array(rows, np.float32))
 
-    async def _turn(self, bodies: list[bytes], clients: int) -> Turn:
+    def _processor_seconds(self) -> float:
+        return sum(map(processor_seconds, _family(self._process.pid)))
+
+    async def _turn(self, bodies: list[bytes], clients: int) -> tuple[list[bytes], list[float], float, float]:
+        """Return the answers, the latencies, the seconds of all, and the clients' processor time."""
         answers: list[bytes] = [b""] * len(bodies)
         latencies = [0.0] * len(bodies)
         waiting = iter(range(len(bodies)))
@@ -127,14 +139,12 @@ class Load:
                 with suppress(OSError):
                     await writer.wait_closed()
 
-        start = time.perf_counter()
+        start, before = time.perf_counter(), time.thread_time()
         try:
             await asyncio.gather(*(client() for _ in range(clients)))
         except (OSError, EOFError) as error:
             raise ServerError(f"{self.name} closed a connection: {error}") from error
-        seconds = time.perf_counter() - start
-        rows = [json.loads(answer)["data"][0]["embedding"] for answer in answers]
-        return Turn(seconds, latencies, np.array(rows, np.float32))
+        return answers, latencies, time.perf_counter() - start, time.thread_time() - before
 
     def _wait(self, health: str) -> None:
         deadline = time.monotonic() + _PATIENCE

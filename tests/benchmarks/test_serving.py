@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
+import served_rates
 import serving
 import stores
+from checkpoints import write_processed
+from machine import processor_seconds
 
+from clip_core.tasks import ZeroShotClassifier
 from support.tolerances import FLOAT64_ROUNDING, ROUNDING
 
 
@@ -14,24 +21,55 @@ def case(clients, ours, p99):
     return {
         "kind": "texts",
         "clients": clients,
+        "inputs": 10,
         "batch_seconds": [0.1, 0.2, 0.1],
-        "rates": {"task": [100.0, 50.0, 80.0], "ours": ours},
+        "rates": {"task": [100.0, 50.0, 80.0], "task in batches": [80.0, 40.0, 64.0], "ours": ours},
         "latencies": {"ours": {"p50": 0.1, "p99": p99, "requests": 3}},
+        "processor_seconds": {"task": [0.2, 0.1, 0.3], "task in batches": [0.3] * 3, "ours": [0.3, 0.4, 0.35]},
+        "processor_seconds_of_clients": {"ours": [0.05, 0.03, 0.07]},
     }
 
 
 def test_the_server_is_judged_at_16_clients_by_the_rounds():
-    rate, latency = serving.goals([case(4, [1.0] * 3, 9.0), case(16, [97.0, 40.0, 80.0], 0.3)])
+    rate, in_batches, latency = served_rates.goals([case(4, [1.0] * 3, 9.0), case(16, [97.0, 40.0, 80.0], 0.3)])
     assert rate.measured == pytest.approx(0.97, rel=FLOAT64_ROUNDING)
     assert rate.reached
+    assert in_batches.measured == pytest.approx(97 / 80, rel=FLOAT64_ROUNDING)
     assert latency.measured == pytest.approx(3, rel=FLOAT64_ROUNDING)
     assert not latency.reached
 
 
 def test_the_table_has_a_row_for_each_server_and_number_of_clients():
-    rows = serving.table("texts", [case(1, [50.0] * 3, 0.2), case(16, [80.0] * 3, 0.2)]).rows
+    rows = served_rates.rates_table("texts", [case(1, [50.0] * 3, 0.2), case(16, [80.0] * 3, 0.2)]).rows
     assert [row[0] for row in rows] == ["1 client, ours", "16 clients, ours"]
-    assert rows[1][1:] == ["80.0", "1.00", "100", "200", "100", "2.00"]
+    assert rows[1][1:] == ["80.0", "1.00", "1.25", "100", "200", "100", "2.00"]
+
+
+def test_processor_times_bound_the_share_of_the_tasks_rate(monkeypatch):
+    monkeypatch.setattr(served_rates, "threads", lambda: 2)
+    (row,) = served_rates.costs_table("texts", [case(16, [80.0] * 3, 0.2)]).rows
+    assert row[:5] == ["16 clients, ours", "20.00", "30.00", "35.00", "5.00"]
+    assert row[5:7] == ["0.50", "0.75"]  # 20 of 40 ms, and 30
+    # 10 inputs in 0.125 s less half of 0.05, 0.03 and 0.07 s, relative to 100, 50 and 80 a second
+    assert row[7] == f"{10 / (0.125 - 0.035) / 80:.2f}"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processor times of other processes are Linux's")
+def test_the_processor_time_of_a_process_is_read():
+    before, spent = processor_seconds(), time.process_time()
+    while time.process_time() - spent < 0.05:
+        pass
+    assert 0.02 < processor_seconds() - before < time.process_time() - spent + 0.05
+    assert processor_seconds(2**22 + 1) != processor_seconds(2**22 + 1)  # there is no such process
+
+
+def test_texts_have_the_lengths_of_captions_and_different_embeddings(tmp_path):
+    write_processed(tmp_path, quick=True)
+    classifier = ZeroShotClassifier.from_pretrained(tmp_path)
+    texts = serving.drawn("texts", 8)
+    embeds = classifier.encode_texts(texts)
+    assert len(classifier.processor.tokenizer(texts[0])["input_ids"]) == len(texts[0].split()) + 2
+    assert np.triu(embeds @ embeds.T, 1).max() < 0.999
 
 
 @pytest.mark.parametrize("kind", ["texts", "images"])
