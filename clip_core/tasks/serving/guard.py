@@ -122,8 +122,9 @@ class Guard:
         if self.settings.hosts and host.strip("[]").lower() not in self.settings.hosts:
             raise RequestError(421, "the Host header names another server", code="wrong_host")
         key = self.settings.api_key
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if key is not None and not hmac.compare_digest(given.encode(), key.encode()):
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        is_right = scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), (key or "").encode())
+        if key is not None and not is_right:
             raise RequestError(401, "the API key is missing or wrong; send Authorization: Bearer KEY", code="bad_key")
 
 

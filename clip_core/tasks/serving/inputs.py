@@ -15,6 +15,7 @@ from clip_core.tasks.serving.settings import RequestError
 if TYPE_CHECKING:
     from clip_core.tasks.serving.settings import ServerSettings
 
+_DATA = ("data:",)
 _URLS = ("http://", "https://")
 # Content parts of OpenAI's APIs, and of servers that are compatible with them, by the key that holds the content.
 _TEXT_KEYS = ("text", "input_text")
@@ -63,7 +64,7 @@ def fields_of(content: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise RequestError(400, f"the body is not valid JSON: {error}", code="invalid_json") from error
     if not isinstance(fields, dict):
-        raise RequestError(400, f"the body is a JSON {type(fields).__name__}; expected an object", code="invalid_json")
+        raise RequestError(400, f"the body is {_shown(fields)}; expected a JSON object", code="invalid_json")
     return fields
 
 
@@ -150,8 +151,7 @@ def strings_of(fields: dict[str, Any], name: str, settings: ServerSettings) -> l
         raise RequestError(400, f"{name} is {_shown(value)}; expected a text or a list of texts", name)
     _check_count(len(texts), name, settings)
     for place, text in enumerate(texts):
-        if not text.strip():
-            raise RequestError(400, f"{name}[{place}] is empty", f"{name}[{place}]")
+        _check_text(text, f"{name}[{place}]")
     return texts
 
 
@@ -160,8 +160,9 @@ def inputs_of(
 ) -> list[TextInput | ImageInput]:
     """Return texts and images from a request.
 
-    A string is a text, or an image if it begins with `data:`. An object is a content part of OpenAI's APIs, such as
-    `{"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}`, or short, `{"image": "data:..."}`.
+    A string is a text, or an image if it begins with `data:`, in upper or lower case. An object is a content part of
+    OpenAI's APIs, such as `{"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}`, or short,
+    `{"image": "data:..."}`.
 
     Args:
         fields: the fields of the request.
@@ -191,14 +192,24 @@ def _check_count(count: int, name: str, settings: ServerSettings) -> None:
 
 def _input(value: Any, place: str, settings: ServerSettings, only_images: bool) -> TextInput | ImageInput:
     kind, content = _part(value, place)
-    if kind == "image" or (isinstance(content, str) and (only_images or content.startswith("data:"))):
+    if kind == "image" or (isinstance(content, str) and (only_images or _has_scheme(content, _DATA))):
         return _image(content, place, settings)
     if only_images or not isinstance(content, str):
         expected = "an image as a data URI" if only_images else "a text, or an image as a data URI"
         raise RequestError(400, f"{place} is {_shown(value)}; expected {expected}", place)
-    if not content.strip():
-        raise RequestError(400, f"{place} is empty", place)
+    _check_text(content, place)
     return TextInput(content, place)
+
+
+def _check_text(text: str, place: str) -> None:
+    if not text.strip():
+        raise RequestError(400, f"{place} is empty", place)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        message = f"{place} has half of a surrogate pair, {half}, at character {error.start}; send whole characters"
+        raise RequestError(400, message, place, "invalid_text") from error
 
 
 def _part(value: Any, place: str) -> tuple[str | None, Any]:
@@ -217,9 +228,9 @@ def _part(value: Any, place: str) -> tuple[str | None, Any]:
 def _image(value: Any, place: str, settings: ServerSettings) -> ImageInput:
     if not isinstance(value, str):
         raise RequestError(400, f"{place} is {_shown(value)}; expected an image as a data URI", place)
-    if value.startswith("data:"):
+    if _has_scheme(value, _DATA):
         return ImageInput(_of_data_uri(value, place), None, place)
-    if not value.startswith(_URLS):
+    if not _has_scheme(value, _URLS):
         message = f"{place} is neither a data URI nor an http(s) URL; send data:image/png;base64,..."
         raise RequestError(400, message, place)
     if not settings.image_hosts:
@@ -230,7 +241,7 @@ def _image(value: Any, place: str, settings: ServerSettings) -> ImageInput:
 
 def _of_data_uri(uri: str, place: str) -> bytes:
     head, comma, content = uri.partition(",")
-    if not comma or not head.endswith(";base64"):
+    if not comma or not head.lower().endswith(";base64"):
         raise RequestError(400, f"{place} is not a base64 data URI; expected data:image/png;base64,...", place)
     try:
         return base64.b64decode(content, validate=True)
@@ -238,7 +249,12 @@ def _of_data_uri(uri: str, place: str) -> bytes:
         raise RequestError(400, f"{place} is not valid base64: {error}", place) from error
 
 
+def _has_scheme(text: str, schemes: tuple[str, ...]) -> bool:
+    return text[:8].lower().startswith(schemes)  # as long as the longest; a data URI may have megabytes
+
+
 def _shown(value: Any) -> str:
     if value is None:
-        return "missing"
-    return f"{type(value).__name__} {shortened(json.dumps(value)[:200])}"
+        return "missing or null"
+    kinds: dict[type, str] = {dict: "the object ", list: "the array ", str: "the text "}
+    return f"{kinds.get(type(value), '')}{shortened(json.dumps(value)[:200])}"

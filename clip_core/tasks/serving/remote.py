@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from clip_core.hub.printing import reason_of
 from clip_core.tasks.serving.settings import RequestError
 
 if TYPE_CHECKING:
@@ -83,9 +84,8 @@ def read_url(url: str, place: str, settings: ServerSettings) -> bytes:
         finally:
             connection.close()
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise RequestError(
-            400, f"{place}: the image could not be downloaded from {host}: {error or type(error).__name__}", place
-        ) from error
+        reason = reason_of(error) if isinstance(error, OSError) else str(error) or type(error).__name__
+        raise RequestError(400, f"{place}: the image could not be downloaded from {host}: {reason}", place) from error
 
 
 def _public_address(host: str, port: int, place: str) -> str:
