@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import ipaddress
 import os
 import socket
@@ -59,7 +60,7 @@ def serve(
     index
         An index made by `clip-zoo index`, to search its images.
     model_name
-        The model's name in requests; by default the value of --model.
+        The model's name in requests; by default its hub id, or the name of its folder.
     backend
         The framework that runs the model; by default the first choice of those installed.
     device
@@ -76,7 +77,7 @@ def serve(
     batch_size
         Images of different requests to run together; for texts, 8 times as many.
     max_wait
-        Milliseconds that an input waits for others while the model is idle.
+        Milliseconds without a new input after which an idle model waits no longer for the callers of its last batch.
     max_queue
         Inputs in progress at a time; further requests get status 429.
     max_inputs
@@ -108,7 +109,7 @@ def serve(
     hosts = _own_names(host)
     source = model if model is not None or index is None else _model_of(index)
     settings = ServerSettings(
-        model_name=(source or DEFAULT_MODEL) if model_name is None else model_name,
+        model_name=_name_of(source or DEFAULT_MODEL) if model_name is None else model_name,
         api_key=os.environ.get(_KEY) or None if api_key is None else api_key,
         batch_size=batch_size,
         max_wait=max_wait,
@@ -137,6 +138,8 @@ def serve(
             create_app(classifier, settings, index=images),
             log_config=None,  # uvicorn's own closes the handlers of other libraries, and absl's would close its stream
             log_level="warning",
+            access_log=False,
+            proxy_headers=False,  # nothing depends on the caller's address
             limit_concurrency=_CONNECTIONS,
             timeout_graceful_shutdown=_SECONDS_TO_FINISH,
         )
@@ -148,7 +151,12 @@ def serve(
             handle(number, frame)
 
         server.handle_exit = handle_exit  # type: ignore[assignment, method-assign]
-        server.run(sockets=[listener])
+        gc.collect()
+        gc.freeze()  # a collection that visits all objects of a framework takes 80 ms, and every request waits for it
+        try:
+            server.run(sockets=[listener])
+        finally:
+            gc.unfreeze()
     return 128 + signals[0] if signals else 0  # the shell's code for a command ended by a signal
 
 
@@ -168,6 +176,15 @@ def _model_of(index: Path) -> str | None:
 
     with ImageIndex(index) as images:
         return images.facts.get("model")
+
+
+def _name_of(model: str) -> str:
+    """Return the hub id of a model, or the name of its folder or file: answers must not show paths of this machine."""
+    try:
+        Path(model).stat()
+    except (OSError, ValueError):  # not a path: a hub id
+        return model
+    return Path(model).absolute().name or model
 
 
 def _own_names(host: str) -> tuple[str, ...]:
@@ -196,7 +213,6 @@ def _listening(host: str, port: int) -> socket.socket:
 def _note(listener: socket.socket, settings: ServerSettings) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    name = Path(settings.model_name).name or settings.model_name
-    print(f"clip-zoo: {name} at http://{shown}:{port} (Ctrl-C to stop)", flush=True)
+    print(f"clip-zoo: {settings.model_name} at http://{shown}:{port} (Ctrl-C to stop)", flush=True)
     if settings.api_key is None and not settings.hosts:
         print("clip-zoo: other machines can use this server without a key; set CLIP_ZOO_API_KEY", file=sys.stderr)

@@ -135,9 +135,13 @@ def tokenize_texts(processor: Any, texts: list[str], *, truncation: bool = False
         )
     ids, mask = ids[:, :longest], mask[:, :longest]  # some processors pad further
     # `pad_to_multiple_of` is not used: with truncation, the tokenizer rejects it if the maximum length is 77.
-    missing = rounded(ids.shape[1], longest) - ids.shape[1]
-    right = ((0, 0), (0, missing))
-    return np.pad(ids, right, constant_values=processor.tokenizer.pad_token_id), np.pad(mask, right)
+    width = rounded(ids.shape[1], longest)
+    if ids.shape[1] == width:
+        return ids, mask
+    padded = np.full((len(ids), width), processor.tokenizer.pad_token_id, ids.dtype)
+    padded_mask = np.zeros((len(ids), width), mask.dtype)
+    padded[:, : ids.shape[1]], padded_mask[:, : ids.shape[1]] = ids, mask
+    return padded, padded_mask
 
 
 def encode_by_length(

@@ -1,6 +1,9 @@
 """Dynamic batching: inputs of different requests are encoded together.
 
-While the model runs, new inputs wait and form the next batch. An idle model waits a few milliseconds for more than one.
+While the model runs, new inputs wait and form the next batch. Callers that send one request after another all come back
+just after their batch is answered. A model that began with the first of them would run two batches in place of one, and
+a small batch costs nearly as much as a larger one. An idle model therefore waits a few milliseconds for as many inputs
+as there were at the end of the last batch. One caller alone never waits.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_PATIENCE = 0.25  # of the last batch's time
 
 
 class _Waiting(NamedTuple, Generic[Item, Result]):
@@ -38,7 +43,9 @@ class Batcher(Generic[Item, Result]):
     Args:
         run: returns one result for each input of a batch; runs in the executor.
         most: inputs in a batch.
-        max_wait: seconds that the first input of a batch waits for others.
+        enough: inputs that are never kept waiting for others, because a larger batch would save little.
+        max_wait: seconds without a new input after which an idle model waits no longer. It waits for this long, or for
+            a quarter of the last batch's time if that is longer, at most.
         executor: runs `run`, one batch at a time.
         on_batch: called with the size of each batch.
     """
@@ -48,18 +55,22 @@ class Batcher(Generic[Item, Result]):
         run: Callable[[list[Item]], Sequence[Result]],
         *,
         most: int,
+        enough: int,
         max_wait: float,
         executor: Executor,
         on_batch: Callable[[int], object],
     ) -> None:
         self._run = run
         self._most = most
+        self._enough = min(most, enough)
         self._max_wait = max_wait
         self._executor = executor
         self._on_batch = on_batch
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._arrived = asyncio.Event()
-        self._is_full = asyncio.Event()
+        self._is_complete = asyncio.Event()  # as many wait as are expected
+        self._expected = 1
+        self._last_seconds = 0.0  # that a batch took
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -84,16 +95,17 @@ class Batcher(Generic[Item, Result]):
         Raises:
             Exception: the error of `run` for one of them.
         """
+        if not items:
+            return []
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Result]] = [loop.create_future() for _ in items]
         now = loop.time()
         self._waiting.extend(_Waiting(item, future, now) for item, future in zip(items, futures, strict=True))
-        if items:
-            self._arrived.set()
-        if len(self._waiting) >= self._most:
-            self._is_full.set()
+        self._arrived.set()
+        if len(self._waiting) >= self._expected:
+            self._is_complete.set()
         try:
-            return list(await asyncio.gather(*futures))
+            return [await futures[0]] if len(futures) == 1 else list(await asyncio.gather(*futures))
         finally:
             for future in futures:
                 future.cancel()
@@ -102,20 +114,27 @@ class Batcher(Generic[Item, Result]):
         loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
-            await self._wait_for_more(loop.time())
+            await self._wait_for_more(loop)
             batch = self._take()
             if batch:
+                begun = loop.time()
                 self._on_batch(len(batch))
                 await self._answer(loop, batch)
+                self._last_seconds = loop.time() - begun
+                self._expected = min(len(batch) + len(self._waiting), self._enough)
 
-    async def _wait_for_more(self, now: float) -> None:
-        if len(self._waiting) >= self._most or not self._waiting:
-            return
-        left = self._waiting[0].since + self._max_wait - now
-        if left > 0:
+    async def _wait_for_more(self, loop: asyncio.AbstractEventLoop) -> None:
+        start = loop.time()
+        latest = start + max(self._max_wait, self._last_seconds * _PATIENCE)
+        while 0 < len(self._waiting) < self._expected:
+            quiet = max(start, self._waiting[-1].since) + self._max_wait
+            left = min(quiet, latest) - loop.time()
+            if left <= 0:
+                return
+            self._is_complete.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):
-                    await self._is_full.wait()
+                    await self._is_complete.wait()
 
     def _take(self) -> list[_Waiting[Item, Result]]:
         batch: list[_Waiting[Item, Result]] = []
@@ -125,8 +144,6 @@ class Batcher(Generic[Item, Result]):
                 batch.append(waiting)
         if not self._waiting:
             self._arrived.clear()
-        if len(self._waiting) < self._most:
-            self._is_full.clear()
         return batch
 
     async def _answer(self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting[Item, Result]]) -> None:

@@ -23,7 +23,8 @@ class ServerSettings:
         model_name: the name that requests give in "model", and that `/v1/models` lists.
         api_key: the key that callers send as `Authorization: Bearer ...`; None for no key.
         batch_size: images of different requests that the model encodes together; 8 times as many texts.
-        max_wait: milliseconds that an input waits for others while the model is idle.
+        max_wait: milliseconds without a new input after which an idle model waits no longer for the callers of its last
+            batch.
         max_queue: inputs in progress; requests beyond them get status 429.
         max_inputs: texts, labels and images in one request, and hits of a search.
         max_explanations: texts in one request to explain; each takes about as long as a few images.
