@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
+    from importlib.metadata import EntryPoint
 
     import numpy as np
 
@@ -49,19 +50,19 @@ class NotInstalledError(ModuleNotFoundError):
     missing = ""
 
     @classmethod
-    def of(cls, package: str, extra: str, error: ModuleNotFoundError) -> NotInstalledError:
+    def of(cls, package: str, requirement: str, error: ModuleNotFoundError) -> NotInstalledError:
         """Return the error for a package of ours.
 
         Args:
             package: the package, or a description of it.
-            extra: the extra of clip-zoo that installs the framework.
+            requirement: what pip installs, such as "clip-zoo[torch]".
             error: the error from importing it.
         """
         if isinstance(error, NotInstalledError):
             missing = error.missing
         else:  # jax raises the error without a name if jaxlib is missing
             missing = f"{error.name}, which is not installed" if error.name else f"a package that is missing ({error})"
-        new = cls(f"{package} needs {missing}: pip install 'clip-zoo[{extra}]'", name=error.name)
+        new = cls(f"{package} needs {missing}: pip install '{requirement}'", name=error.name)
         new.missing = missing
         return new
 
@@ -226,6 +227,14 @@ def own_packages() -> set[str]:
     return {"clip_core", "converters", *backend_packages().values()}
 
 
+def _requirement(point: EntryPoint) -> str:
+    """Return what pip installs for a backend: an extra of its distribution, or the distribution of a plug-in."""
+    if point.dist is None:
+        return point.module.partition(".")[0]
+    extras = point.dist.metadata.get_all("Provides-Extra") or []
+    return f"{point.dist.name}[{point.name}]" if point.name in extras else point.dist.name
+
+
 def load_backend(name: str) -> Backend:
     """Return a backend by name, importing its framework.
 
@@ -245,7 +254,7 @@ def load_backend(name: str) -> Backend:
     try:
         backend: Backend = found[0].load()
     except ModuleNotFoundError as error:
-        raise NotInstalledError.of(f"the backend {name!r}", name, error) from error
+        raise NotInstalledError.of(f"the backend {name!r}", _requirement(found[0]), error) from error
     except Exception as error:
         if isinstance(error, ImportError) and error.name == backend_packages()[name]:
             raise  # the package itself refuses an unsuitable setting

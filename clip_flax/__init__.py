@@ -35,7 +35,7 @@ try:
     from clip_flax.text import CLIPTextModel, CLIPTextModelWithProjection
     from clip_flax.vision import CLIPForImageClassification, CLIPVisionModel, CLIPVisionModelWithProjection
 except ModuleNotFoundError as error:
-    raise NotInstalledError.of(__name__, "flax", error) from None
+    raise NotInstalledError.of(__name__, "clip-zoo[flax]", error) from None
 
 if TYPE_CHECKING:
     from clip_core import (

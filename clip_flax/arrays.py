@@ -34,4 +34,6 @@ def move(array: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return jax.device_put(array, jax.devices(device)[0] if isinstance(device, str) else device)
 
 
-framework = Framework("jax", frozenset({"jax", "jaxlib"}), from_numpy, np.asarray, move, integer=np.int32)
+framework = Framework(
+    "jax", frozenset({"jax", "jaxlib"}), from_numpy, np.asarray, move, integer=np.int32, class_prefix="Flax"
+)

@@ -33,7 +33,7 @@ except (ModuleNotFoundError, ValueError) as error:
             name=__name__,
         ) from None
     if isinstance(error, ModuleNotFoundError):
-        raise NotInstalledError.of(__name__, "tf", error) from None
+        raise NotInstalledError.of(__name__, "clip-zoo[tf]", error) from None
     raise
 
 if TYPE_CHECKING:

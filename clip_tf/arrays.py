@@ -34,4 +34,6 @@ def move(tensor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return tf.identity(tensor)
 
 
-framework = Framework("tf", frozenset({"tensorflow"}), from_numpy, np.asarray, move, integer=np.int32)
+framework = Framework(
+    "tf", frozenset({"tensorflow"}), from_numpy, np.asarray, move, integer=np.int32, class_prefix="TF"
+)

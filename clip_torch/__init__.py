@@ -25,7 +25,7 @@ try:
     from clip_torch.text import CLIPTextModel, CLIPTextModelWithProjection
     from clip_torch.vision import CLIPForImageClassification, CLIPVisionModel, CLIPVisionModelWithProjection
 except ModuleNotFoundError as error:
-    raise NotInstalledError.of(__name__, "torch", error) from None
+    raise NotInstalledError.of(__name__, "clip-zoo[torch]", error) from None
 
 if TYPE_CHECKING:
     from clip_core import (

@@ -16,7 +16,6 @@ from clip_core.hub.targets import given_path
 from converters.formats import FORMATS, layouts
 from converters.formats.format import with_variant
 from converters.naming.names import bare_name, layout_of, to_canonical
-from converters.naming.rules import HUGGING_FACE
 from converters.tensors import check_names
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ class Checkpoint(Mapping[str, "np.ndarray"]):
             raise CheckpointError(f"{source} is not a CLIP checkpoint, but {family}")
         try:
             self.layout = layout_of(entries, layouts())
-            if as_named and self.layout is HUGGING_FACE:
+            if as_named and self.layout.is_canonical:
                 self.entries, self.names_in_file = dict(entries), {name: name for name in entries}
             else:
                 self.entries, self.names_in_file = to_canonical(entries, self.layout)
@@ -167,7 +166,7 @@ def open_checkpoint(
     path = given_path(source).expanduser()
     settle(path)
     watched = WatchedFiles(path, options.get("subfolder"))
-    if path.is_file() and (path.suffix != ".json" or path.name.endswith(_INDEX)):
+    if path.is_file() and path.name not in _config_names():
         checkpoint = _open_file(path, _format_of_file(path), source, path.parent, as_named=as_named)
         watched.check(checkpoint.files)
         return checkpoint
@@ -219,6 +218,11 @@ def _open_file(
         return Checkpoint(_entries(path, format_), str(source), [path], format_, as_named=as_named)
     entries, files = _read_shards(path, format_, folder, **options)
     return Checkpoint(entries, str(source), files, format_, as_named=as_named)
+
+
+def _config_names() -> set[str | None]:
+    """Return the names of the files that state a configuration; given by name, they stand for their folders."""
+    return {format_.companions.config_name for format_ in FORMATS}
 
 
 def _format_of_file(path: Path) -> Format:

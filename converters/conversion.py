@@ -17,8 +17,9 @@ from converters.checkpoint import CheckpointError, open_checkpoint
 from converters.formats import FORMATS, format_named, target_names
 from converters.naming.matching import check_fit
 from converters.naming.names import to_file
-from converters.sidecars.companions import ALL_FILES, DTYPES, TOKENIZER_FILES, model_files, tokenizer_files
+from converters.sidecars.companions import DTYPES
 from converters.sidecars.description import beside, describe
+from converters.sidecars.files import TOKENIZER_FILES, all_files, model_files, tokenizer_files
 from converters.tensors import TensorEntry
 from converters.writing import check_free_space, parse_size, save_weights, weight_files
 
@@ -187,7 +188,7 @@ def _replaced(texts: Mapping[str, str], *, is_shared: bool) -> tuple[str, ...]:
             replaces all files of the earlier one.
     """
     if not is_shared:
-        return ALL_FILES
+        return all_files()
     return TOKENIZER_FILES if any(pattern_of(TOKENIZER_FILES).fullmatch(name) for name in texts) else ()
 
 

@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
+from clip_core.processing.frameworks import by_backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,11 +30,11 @@ MODEL_CLASSES: dict[str, type[AnyConfig]] = {
 
 
 def plain_class_name(name: str) -> str:
-    """Return the name of a model class without transformers' framework prefix, as in "TFCLIPModel"."""
-    for prefix in ("TF", "Flax"):
-        if name.removeprefix(prefix) in MODEL_CLASSES:
-            return name.removeprefix(prefix)
-    return name
+    """Return the name of a model class without the prefix of an installed backend, as in "TFCLIPModel"."""
+    if name in MODEL_CLASSES:
+        return name
+    plain = (name.removeprefix(framework.class_prefix) for framework in by_backend().values())
+    return next((one for one in plain if one in MODEL_CLASSES), name)
 
 
 def parameter_table(config: AnyConfig, class_name: str) -> dict[str, tuple[int, ...]]:

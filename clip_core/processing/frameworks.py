@@ -37,6 +37,7 @@ class Framework:
         integer: the dtype of token ids in the framework.
         is_default: True for the framework whose backend runs a model by default.
         attention_implementations: names of the attention implementations of its backend.
+        class_prefix: the prefix of its model classes in files of transformers, such as "TF" in "TFCLIPModel".
     """
 
     name: str
@@ -47,6 +48,7 @@ class Framework:
     integer: type[np.integer[Any]] = np.int64
     is_default: bool = False
     attention_implementations: tuple[str, ...] = ("eager", "sdpa")
+    class_prefix: str = ""
 
 
 NUMPY = Framework("np", frozenset({"numpy"}), np.asarray, np.asarray, lambda array, _args, _kwargs: array)

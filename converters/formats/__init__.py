@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from converters.formats import flax_msgpack, safetensors, tf_h5, torch_reading, torch_writing
 from converters.formats.format import Format
 from converters.naming.rules import FLAX, HUGGING_FACE, OPENAI, TENSORFLOW, Layout
+from converters.sidecars.open_clip import OPEN_CLIP_FILES
+from converters.sidecars.openai import OPENAI_FILES
+
+if TYPE_CHECKING:
+    from converters.sidecars.companions import Companions
 
 # If a folder contains several formats, the first in this table is read. Everything that depends on a format reads its
 # row.
@@ -36,7 +43,7 @@ FORMATS = [
         safetensors.write,
         OPENAI,
         "open_clip",
-        companions="open_clip",
+        companions=OPEN_CLIP_FILES,
         sharded=False,
         metadata=safetensors.metadata,
     ),
@@ -48,7 +55,7 @@ FORMATS = [
         torch_writing.write,
         OPENAI,
         "open_clip",
-        companions="open_clip",
+        companions=OPEN_CLIP_FILES,
         sharded=False,
         written=False,
     ),
@@ -80,7 +87,7 @@ FORMATS = [
         torch_writing.write_openai,
         OPENAI,
         "OpenAI's clip, open_clip",
-        companions="OpenAI",
+        companions=OPENAI_FILES,
         sharded=False,
     ),
 ]
@@ -101,6 +108,12 @@ def format_named(name: str) -> Format:
 def target_names() -> list[str]:
     """Return the names of the formats that can be written."""
     return [format_.name for format_ in FORMATS if format_.written]
+
+
+def companions_of(layout: Layout) -> list[Companions]:
+    """Return the companions of all formats without duplicates; those of formats in this layout come first."""
+    own = [format_.companions for format_ in FORMATS if format_.layout is layout]
+    return list(dict.fromkeys([*own, *(format_.companions for format_ in FORMATS)]))
 
 
 def layouts() -> list[Layout]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from converters.sidecars.companions import TRANSFORMERS_FILES, Companions
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -28,7 +30,7 @@ class Format:
         write: writes tensors to one file, by their names in the file.
         layout: the names and layout of the tensors that the format's library expects.
         libraries: the libraries that read the files, other than clip-zoo.
-        companions: the files beside the weights: a name in `converters.sidecars.companions.COMPANIONS`.
+        companions: the files beside the weights.
         sharded: True if those libraries can read a checkpoint in several files.
         written: False for a legacy format that is only read.
         index_name: converts the name of a tensor in the file to its name in the index.
@@ -44,7 +46,7 @@ class Format:
     write: Callable[[Path, Mapping[str, TensorEntry]], None]
     layout: Layout
     libraries: str
-    companions: str = "transformers"
+    companions: Companions = TRANSFORMERS_FILES
     sharded: bool = True
     written: bool = True
     index_name: Callable[[str], str] = str

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from clip_core.hub import HubOptions
     from converters.checkpoint import Checkpoint
-    from converters.sidecars.description import Description
+    from converters.sidecars.companions import Description
 
 _TOWER_FIELDS = {
     "num_hidden_layers": "layers",

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from converters.checkpoint import CheckpointError
 from converters.naming.matching import LoadReport, fit_error
 from converters.naming.names import ROOTS, canonical_names
-from converters.naming.rules import HUGGING_FACE
 from converters.naming.transforms import as_scalar
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def _found(checkpoint: Checkpoint, names: Iterable[str], prefix: str) -> tuple[d
     exact = {name: name for name in names if name in checkpoint.entries}
     others = [name for name in checkpoint.entries if name not in exact]
     try:
-        elsewhere = canonical_names(others) if checkpoint.layout is HUGGING_FACE else {name: name for name in others}
+        elsewhere = canonical_names(others) if checkpoint.layout.is_canonical else {name: name for name in others}
     except ValueError as error:
         raise CheckpointError(f"{checkpoint.source}: {error}") from error
     found = dict(exact)

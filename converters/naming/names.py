@@ -11,7 +11,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from converters.naming.rules import HUGGING_FACE, WORDS, Layout, Row
+from converters.naming.rules import WORDS, Layout, Row
 from converters.naming.transforms import as_scalar, from_stored, to_stored
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def layout_of(names: Iterable[str], layouts: Sequence[Layout]) -> Layout:
     names = list(names)
 
     def explained(layout: Layout) -> int:
-        if layout is HUGGING_FACE:
+        if layout.is_canonical:
             bare = [canonical for canonical, _ in _canonical_pairs(names)]
         else:
             bare = [bare_name(layout, name) for name in names]
@@ -60,7 +60,7 @@ def layout_of(names: Iterable[str], layouts: Sequence[Layout]) -> Layout:
 
 def bare_name(layout: Layout, name: str) -> str:
     """Return a name in a file without its prefixes of model and scope, and without its suffix."""
-    if layout is HUGGING_FACE:
+    if layout.is_canonical:
         return name
     name = name.removesuffix(layout.suffix)
     if layout.separator == "/" and "/" not in name:
@@ -80,7 +80,7 @@ def to_canonical(entries: Mapping[str, TensorEntry], layout: Layout) -> tuple[di
     Raises:
         ValueError: two tensors of the file are the same parameter, or a tensor has an impossible shape.
     """
-    if layout is HUGGING_FACE:
+    if layout.is_canonical:
         in_file = canonical_names(entries)
         return {name: _scalar(name, entries[source]) for name, source in in_file.items()}, in_file
     found: dict[str, TensorEntry] = {}
@@ -104,7 +104,7 @@ def to_file(tensors: Mapping[str, TensorEntry], layout: Layout) -> dict[str, Ten
     Raises:
         ValueError: the layout cannot store a tensor, or stores it together with one that is missing.
     """
-    if layout is HUGGING_FACE:
+    if layout.is_canonical:
         return dict(tensors)
     rules: dict[str, Rule] = {}
     for name in tensors:

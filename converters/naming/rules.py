@@ -51,6 +51,7 @@ class Layout:
         separator: the separator between the segments of a name in the file.
         suffix: a suffix without meaning that every name in the file has.
         constants: endings of the names in the file that are not parameters.
+        is_canonical: True if the names are the canonical ones, after any prefixes of a larger model.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Layout:
     separator: str
     suffix: str = ""
     constants: tuple[str, ...] = ()
+    is_canonical: bool = False
 
 
 # The layout of transformers' TensorFlow classes, in `tf_model.h5` and in safetensors.
@@ -174,5 +176,8 @@ OPENAI = Layout(
 # The layout of transformers' PyTorch classes, whose names are the canonical ones. `converters.naming.names` handles
 # their prefixes.
 HUGGING_FACE = Layout(
-    "Hugging Face", tuple(Row(name, name) for row in TENSORFLOW.rows for name in row.parts), separator="."
+    "Hugging Face",
+    tuple(Row(name, name) for row in TENSORFLOW.rows for name in row.parts),
+    separator=".",
+    is_canonical=True,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +13,13 @@ from clip_core.hub.targets import given_path
 from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME, read_image_processor
 from clip_core.modeling.parameters import MODEL_CLASSES, plain_class_name
 from converters.checkpoint import CheckpointError, open_checkpoint
-from converters.naming.rules import OPENAI
-from converters.sidecars.open_clip import config_from_open_clip
+from converters.formats import FORMATS, companions_of
+from converters.sidecars.companions import TRANSFORMERS_FILES, Companions, Description
 from converters.sidecars.openai import config_from_shapes
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Unpack
 
     from clip_core.configuration import CLIPConfig
@@ -28,35 +27,17 @@ if TYPE_CHECKING:
     from clip_core.images.processor import CLIPImageProcessor
     from clip_core.modeling.parameters import AnyConfig
     from converters.checkpoint import Checkpoint
-
-OPEN_CLIP_CONFIG_NAME = "open_clip_config.json"
+    from converters.naming.rules import Layout
 
 # The value of `Description.origin` for a configuration that no file states.
 FROM_SHAPES = "the shapes of the weights, as in OpenAI's code"
 
 
-@dataclass
-class Description:
-    """The description of a checkpoint's model.
-
-    Attributes:
-        config: the configuration.
-        class_name: the model class.
-        origin: the name of the file that the configuration was read from, or FROM_SHAPES.
-        preprocessing: the image processor; None if no file states the preprocessing.
-    """
-
-    config: AnyConfig
-    class_name: str
-    origin: str
-    preprocessing: CLIPImageProcessor | None
-
-
 def describe(checkpoint: Checkpoint, source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> Description:
     """Return the configuration and the preprocessing of a checkpoint.
 
-    Weights in OpenAI's layout use open_clip's configuration if there is one; other weights use config.json. Without
-    either, the shapes of the weights determine the configuration, as in OpenAI's code.
+    Of several files that state a configuration, the one of the libraries that use the layout of the weights is read.
+    Without any, the shapes of the weights determine the configuration, as in OpenAI's code.
 
     Args:
         checkpoint: the weights.
@@ -68,10 +49,9 @@ def describe(checkpoint: Checkpoint, source: str | os.PathLike[str], **options: 
         ValueError: a file is damaged, or describes another architecture.
     """
     source, options = beside(source, options)
-    names = [CONFIG_NAME, OPEN_CLIP_CONFIG_NAME]
-    path = find_file(source, names[::-1] if checkpoint.layout is OPENAI else names, **options)
-    if path is not None and path.name == OPEN_CLIP_CONFIG_NAME:
-        return _from_open_clip(path, checkpoint)
+    path, companions = _stated(source, companions_of(checkpoint.layout), options)
+    if path is not None and companions.config is not None:
+        return _from_file(path, companions, companions.config, checkpoint)
     if path is None and (config := _config_of_shapes(checkpoint)) is not None:
         return _from_shapes(config, checkpoint, source, options)
     content = read_config(source, **options)
@@ -131,43 +111,52 @@ def class_of(checkpoint: Checkpoint, architectures: Iterable[str]) -> str:
     raise CheckpointError(f"{checkpoint.source} contains neither tower of CLIP; its tensors are {shown} and so on")
 
 
-def _from_open_clip(path: Any, checkpoint: Checkpoint) -> Description:
-    from converters.sidecars.preprocessing import preprocessing_from_open_clip
+def _stated(
+    source: str | os.PathLike[str], candidates: Iterable[Companions], options: HubOptions
+) -> tuple[Path | None, Companions]:
+    """Return the first file of a source that states a configuration, or None, and the companions that it belongs to."""
+    by_name = {one.config_name: one for one in candidates if one.config_name is not None}
+    path = find_file(source, list(by_name), **options)
+    return path, TRANSFORMERS_FILES if path is None else by_name[path.name]
 
+
+def _from_file(
+    path: Path, companions: Companions, read: Callable[[Any], CLIPConfig], checkpoint: Checkpoint
+) -> Description:
+    """Return the description in a file that another library's configuration comes from."""
     content = read_json(path)
     try:
-        config = _open_clip_config(content)
-        settings = content.get("preprocess_cfg") or {}
-        preprocessing = preprocessing_from_open_clip(settings, config.vision_config.image_size)
+        config = read(content)
+        preprocessing = companions.preprocessing and companions.preprocessing(content, config.vision_config.image_size)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return Description(config, class_of(checkpoint, ()), OPEN_CLIP_CONFIG_NAME, preprocessing)
+    return Description(config, class_of(checkpoint, ()), path.name, preprocessing)
 
 
-def _open_clip_config(content: Any) -> CLIPConfig:
-    if not isinstance(content, dict) or not isinstance(content.get("model_cfg"), dict):
-        raise ValueError("it lacks open_clip's model_cfg")  # noqa: TRY004  the file is at fault
-    return config_from_open_clip(content["model_cfg"])
+def _implied(layout: Layout) -> Companions | None:
+    """Return the companions of a library whose weights in this layout need no configuration; None if there is none."""
+    own = (format_.companions for format_ in FORMATS if format_.layout is layout)
+    return next((companions for companions in own if companions.config_name is None), None)
 
 
 def _config_of_shapes(checkpoint: Checkpoint) -> CLIPConfig | None:
     """Return the configuration that the shapes of the weights imply; None if OpenAI's code does not accept them.
 
     Raises:
-        ValueError: the weights are in OpenAI's layout, but OpenAI's code does not accept them.
+        ValueError: OpenAI's code does not accept the weights, but their layout is one that needs no configuration.
     """
     try:
         config = config_from_shapes(checkpoint)
     except ValueError:
-        if checkpoint.layout is OPENAI:
+        if _implied(checkpoint.layout) is not None:
             raise
         return None  # the caller's error requests config.json
     if not any(name.endswith("input_resolution") for name in checkpoint.constants):  # OpenAI's files contain it
+        files = dict.fromkeys(format_.companions.config_name for format_ in FORMATS)
         warnings.warn(
             f"{checkpoint.source} is assumed to be OpenAI's, with quick_gelu and heads of width 64, because no file "
-            "states "
-            f"this; if open_clip trained it, as it did the text encoders of Stable Diffusion 2 and XL, put its "
-            f"{CONFIG_NAME} or {OPEN_CLIP_CONFIG_NAME} beside it, or pass hidden_act='gelu' to the class of a tower",
+            "states this; if open_clip trained it, as it did the text encoders of Stable Diffusion 2 and XL, put its "
+            f"{' or '.join(filter(None, files))} beside it, or pass hidden_act='gelu' to the class of a tower",
             stacklevel=4,
         )
     return config
@@ -176,22 +165,22 @@ def _config_of_shapes(checkpoint: Checkpoint) -> CLIPConfig | None:
 def _from_shapes(
     config: CLIPConfig, checkpoint: Checkpoint, source: str | os.PathLike[str], options: HubOptions
 ) -> Description:
-    from converters.sidecars.preprocessing import openai_preprocessing
-
     class_name = class_of(checkpoint, ())
     own_config = MODEL_CLASSES[class_name].from_dict(config.to_dict())
     preprocessing = _preprocessing(source, **options)
-    if preprocessing is None and checkpoint.layout is OPENAI and "Text" not in class_name:
-        preprocessing = openai_preprocessing(config.vision_config.image_size)
+    implied = _implied(checkpoint.layout)
+    if preprocessing is None and implied is not None and implied.preprocessing and "Text" not in class_name:
+        preprocessing = implied.preprocessing(None, config.vision_config.image_size)
     return Description(own_config, class_name, FROM_SHAPES, preprocessing)
 
 
 def _config_elsewhere(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> CLIPConfig | None:
     """Return the configuration of a source without config.json; None if no other file states it."""
-    path = find_file(source, OPEN_CLIP_CONFIG_NAME, **options)
-    if path is not None:
+    others = [format_.companions for format_ in FORMATS if format_.companions.config is not None]
+    path, companions = _stated(source, others, options)
+    if path is not None and companions.config is not None:
         try:
-            return _open_clip_config(read_json(path))
+            return companions.config(read_json(path))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
     try:

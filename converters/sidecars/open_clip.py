@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
 from clip_core.configuration import CLIPConfig
+from converters.sidecars.companions import Companions, Description, whole_model
 from converters.sidecars.openai import LARGEST_ID, LAYER_NORM_EPS, MLP_RATIO, pools_at_largest_id, token_ids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
+    from clip_core.images.processor import CLIPImageProcessor
+    from converters.tensors import TensorEntry
+
+OPEN_CLIP_CONFIG_NAME = "open_clip_config.json"
 
 # open_clip's field -> our field, and open_clip's default.
 _TEXT = {
@@ -226,3 +232,35 @@ def _ratio(intermediate_size: int, hidden_size: int) -> float:
     candidates = [round(exact, digits) for digits in range(1, 8)]
     candidates += [exact, math.nextafter(exact, math.inf)]
     return next(ratio for ratio in candidates if int(hidden_size * ratio) == intermediate_size)
+
+
+def _texts(description: Description, _: Mapping[str, TensorEntry], libraries: str) -> dict[str, str]:
+    from converters.sidecars.preprocessing import open_clip_from_preprocessing
+
+    config = whole_model(description, libraries)
+    content: dict[str, Any] = {"model_cfg": open_clip_from_config(config)}
+    if description.preprocessing is not None:
+        image_size = config.vision_config.image_size
+        content["preprocess_cfg"] = open_clip_from_preprocessing(description.preprocessing, image_size)
+    return {OPEN_CLIP_CONFIG_NAME: json.dumps(content, indent=2) + "\n"}
+
+
+def _config(content: Any) -> CLIPConfig:
+    if not isinstance(content, dict) or not isinstance(content.get("model_cfg"), dict):
+        raise ValueError("it lacks open_clip's model_cfg")  # noqa: TRY004  the file is at fault
+    return config_from_open_clip(content["model_cfg"])
+
+
+def _preprocessing(content: Mapping[str, Any], image_size: int) -> CLIPImageProcessor:
+    from converters.sidecars.preprocessing import preprocessing_from_open_clip
+
+    return preprocessing_from_open_clip(content.get("preprocess_cfg") or {}, image_size)
+
+
+OPEN_CLIP_FILES = Companions(
+    _texts,
+    tokenizer="optional",
+    config_name=OPEN_CLIP_CONFIG_NAME,
+    config=_config,
+    preprocessing=_preprocessing,
+)

@@ -8,15 +8,17 @@ derives every setting from shapes except those that all its models share: `quick
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from clip_core.configuration import CLIPConfig
+from converters.sidecars.companions import Companions, Description, whole_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
-    from converters.checkpoint import Checkpoint
+    from clip_core.images.processor import CLIPImageProcessor
+    from converters.tensors import TensorEntry
 
 HEAD_WIDTH = 64
 LAYER_NORM_EPS = 1e-5
@@ -45,7 +47,25 @@ _NEEDED = {
 _PROJECTIONS = ("visual_projection.weight", "text_projection.weight")
 
 
-def config_from_shapes(checkpoint: Checkpoint) -> CLIPConfig:
+class Shapes(Protocol):
+    """The part of a `Checkpoint` that determines the configuration: the names and shapes of its tensors."""
+
+    source: str
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor."""
+        ...
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the canonical names."""
+        ...
+
+    def __contains__(self, name: object) -> bool:
+        """Return True if there is a tensor of this name."""
+        ...
+
+
+def config_from_shapes(checkpoint: Shapes) -> CLIPConfig:
     """Return the configuration that OpenAI's code would give these weights.
 
     A tower that the checkpoint lacks gets the default configuration.
@@ -78,7 +98,7 @@ def config_from_shapes(checkpoint: Checkpoint) -> CLIPConfig:
     )
 
 
-def _text(checkpoint: Checkpoint) -> dict[str, Any]:
+def _text(checkpoint: Shapes) -> dict[str, Any]:
     tokens, positions, _ = map(checkpoint.shape, _NEEDED["text_model"])
     vocab_size, width = tokens
     return {
@@ -89,7 +109,7 @@ def _text(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _vision(checkpoint: Checkpoint) -> dict[str, Any]:
+def _vision(checkpoint: Shapes) -> dict[str, Any]:
     patches, places, _ = map(checkpoint.shape, _NEEDED["vision_model"])
     width, channels, patch_size, _ = patches
     grid = math.isqrt(max(places[0] - 1, 0))
@@ -131,7 +151,7 @@ def check_openai(config: CLIPConfig) -> None:
         raise ValueError(f"OpenAI's code cannot run this model: {'; '.join(faults)}")
 
 
-def _tower(checkpoint: Checkpoint, tower: str, width: int) -> dict[str, int | float | str]:
+def _tower(checkpoint: Shapes, tower: str, width: int) -> dict[str, int | float | str]:
     if width % HEAD_WIDTH:
         raise ValueError(
             f"{checkpoint.source}: the width of the {tower}, {width}, is not a multiple of OpenAI's head width, "
@@ -159,3 +179,23 @@ def _faults(config: CLIPTextConfig | CLIPVisionConfig) -> Iterator[str]:
     for field, value in wanted.items():
         if getattr(config, field) != value:
             yield f"{config.base_config_key}.{field} is {getattr(config, field)!r} instead of {value!r}"
+
+
+def _texts(description: Description, _: Mapping[str, TensorEntry], libraries: str) -> dict[str, str]:
+    """Return no texts, after checking that the weights alone describe the model."""
+    from converters.sidecars.preprocessing import check_openai_preprocessing
+
+    config = whole_model(description, libraries)
+    check_openai(config)
+    if description.preprocessing is not None:
+        check_openai_preprocessing(description.preprocessing, config.vision_config.image_size)
+    return {}
+
+
+def _preprocessing(_: None, image_size: int) -> CLIPImageProcessor:
+    from converters.sidecars.preprocessing import openai_preprocessing
+
+    return openai_preprocessing(image_size)
+
+
+OPENAI_FILES = Companions(_texts, tokenizer="none", config_name=None, preprocessing=_preprocessing)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
     from clip_core.hub import HubOptions
     from clip_core.images.processor import CLIPImageProcessor
-    from converters.sidecars.description import Description
+    from converters.sidecars.companions import Description
 
 # Texts of different lengths, so that most rows are padded. The last is longer than any position table.
 TEXTS = (

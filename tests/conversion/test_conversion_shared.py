@@ -10,7 +10,7 @@ from clip_core.hub.changes import ChangedError
 from clip_core.hub.owning import owned
 from converters.checkpoint import open_checkpoint
 from converters.conversion import convert
-from converters.sidecars.companions import ALL_FILES
+from converters.sidecars.files import all_files
 from support import changes
 from support.checkpoints import OPENAI_STEPS, content, openai_config, save_as, save_checkpoint
 from support.configs import tiny_config
@@ -86,7 +86,7 @@ def test_a_target_that_another_process_writes_to_is_refused(tmp_path, there):
 def add_companions(folder):
     """Write files of an earlier model, of each name."""
     folder.mkdir(exist_ok=True)
-    for name in ALL_FILES:
+    for name in all_files():
         path = folder / (f"{name}short.jinja" if name.endswith("/") else name)
         path.parent.mkdir(exist_ok=True)
         path.write_text("{}")

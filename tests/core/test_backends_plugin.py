@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,7 +82,9 @@ def move(array, args, kwargs):
     return ToyArray(array.values, device=args[0])
 
 
-framework = Framework("ty", frozenset({"toy_framework"}), from_numpy, lambda array: array.values, move)
+framework = Framework(
+    "ty", frozenset({"toy_framework"}), from_numpy, lambda array: array.values, move, class_prefix="Toy"
+)
 """
 FRAMEWORK = """
 import numpy as np
@@ -149,6 +152,24 @@ def test_it_is_verified(toy):
     assert found["versions"]["toy"] == "0.1"
 
 
+def test_the_prefix_of_its_classes_is_known_in_files(toy, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(MODEL, folder)
+    config = json.loads((folder / "config.json").read_text())
+    for name, found in (("ToyCLIPTextModel", "CLIPTextModel"), ("OddCLIPTextModel", "CLIPModel")):
+        (folder / "config.json").write_text(json.dumps({**config, "architectures": [name]}))
+        printed = toy("-m", "clip_core.cli", "inspect", folder, "--no-hash", "--json")
+        assert json.loads(printed)["class_name"] == found
+
+
+def test_without_its_framework_its_own_package_is_what_to_install(toy, tmp_path, image):
+    (tmp_path / "site" / "toy_framework.py").unlink()
+    line = toy("-m", "clip_core.cli", "classify", image, "--labels", "a", "--backend", "toy", code=2)
+    assert line.count("\n") == 1
+    assert mentions(line, "'toy'", "toy_framework", "pip install 'toy'")
+    assert not mentions(line, "clip-zoo[")
+
+
 def test_processors_know_its_arrays_and_import_no_framework(toy):
     program = f"""
 import sys
@@ -214,7 +235,7 @@ def names_in(file):
 def test_clip_core_names_no_framework():
     files = sorted((ROOT / "clip_core").rglob("*.py"))
     assert len(files) > 50
-    assert [(str(file), name) for file in files for name in names_in(file) if name in FRAMEWORKS] == []
+    assert [(str(file), name) for file in files for name in names_in(file) if name.lower() in FRAMEWORKS] == []
 
 
 def messages_in(file):

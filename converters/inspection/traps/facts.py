@@ -10,7 +10,7 @@ from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
 if TYPE_CHECKING:
     from converters.checkpoint import Checkpoint
     from converters.inspection.tokenizer_facts import TokenizerFacts
-    from converters.sidecars.description import Description
+    from converters.sidecars.companions import Description
 
 
 @dataclass

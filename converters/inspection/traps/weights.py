@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from converters.naming.rules import HUGGING_FACE
 from converters.sidecars.description import FROM_SHAPES
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def other_names(facts: Facts) -> str | None:
         return (
             f"the tensors have {checkpoint.layout.name}'s names, which readers of {checkpoint.format.name} may not know"
         )
-    if checkpoint.layout is not HUGGING_FACE or not renamed:
+    if not (checkpoint.layout.is_canonical and renamed):
         return None
     example = renamed[0]
     return f"{len(renamed)} tensors have unusual names, such as {checkpoint.names_in_file[example]} for {example}"

@@ -1,0 +1,102 @@
+"""The content of the files beside converted weights: configuration, preprocessing, tokenizer."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from clip_core.hub import find_file, list_files
+from clip_core.hub.targets import given_path
+from clip_core.images.files import PREPROCESSOR_NAME
+from clip_core.processing.chat import CHAT_FILE, CHAT_FOLDER
+from converters.formats import FORMATS
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from clip_core.hub import HubOptions
+    from converters.formats.format import Format
+    from converters.sidecars.companions import Description
+    from converters.tensors import TensorEntry
+
+# The files of a tokenizer, and the folder of its named chat templates.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    CHAT_FILE,
+    f"{CHAT_FOLDER}/",
+)
+
+
+def all_files() -> tuple[str, ...]:
+    """Return the names of all files beside the weights, as the libraries of every format call them."""
+    described = dict.fromkeys(name for format_ in FORMATS for name in format_.companions.files)
+    return (*described, *TOKENIZER_FILES)
+
+
+def model_files(
+    description: Description, format_: Format, tensors: Mapping[str, TensorEntry], notes: list[str]
+) -> dict[str, str]:
+    """Return the configuration and the preprocessing in the target's form, by file name.
+
+    Args:
+        description: the description of the source.
+        format_: the target's format.
+        tensors: the tensors to write.
+        notes: receives a line if the source has no preprocessing.
+
+    Raises:
+        ValueError: the target's library would compute other values, or preprocess images differently.
+    """
+    if description.preprocessing is None and "Text" not in description.class_name:
+        notes.append(f"the source has no {PREPROCESSOR_NAME}, so none is written; the preprocessing is unknown")
+    return format_.companions.texts(description, tensors, format_.libraries)
+
+
+def tokenizer_files(
+    source: str | os.PathLike[str], options: HubOptions, format_: Format, notes: list[str]
+) -> dict[str, str]:
+    """Return the content of the tokenizer's files by name, if the target's library reads such files.
+
+    Args:
+        source: the folder or hub id.
+        options: the hub options.
+        format_: the target's format.
+        notes: receives a line if the target needs a tokenizer and the source has none.
+
+    Raises:
+        ValueError: a file is not in UTF-8.
+    """
+    if format_.companions.tokenizer == "none":
+        return {}
+    names = [name for name in TOKENIZER_FILES if not name.endswith("/")]
+    paths = {name: find_file(source, name, **options) for name in [*names, *_chat_templates(source, options)]}
+    texts = {name: _text(path) for name, path in paths.items() if path is not None}
+    if not texts and format_.companions.tokenizer == "needed":
+        notes.append("the source has no tokenizer files, so none are written")
+    return texts
+
+
+def _chat_templates(source: str | os.PathLike[str], options: HubOptions) -> list[str]:
+    """Return the names of the files of named chat templates."""
+    folder = given_path(source).expanduser() / (options.get("subfolder") or "")
+    if folder.is_dir():  # whose other subfolders may be large
+        return sorted(f"{CHAT_FOLDER}/{path.name}" for path in (folder / CHAT_FOLDER).glob("*.jinja"))
+    try:
+        names = list_files(source, **options)
+    except OSError:  # the hub does not answer, and there is no cached copy
+        return []
+    return [name for name in names if re.fullmatch(rf"{CHAT_FOLDER}/[^/]+\.jinja", name)]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not in UTF-8: {error}") from error
