@@ -221,7 +221,7 @@ def _open_file(
 
 
 def _config_names() -> set[str | None]:
-    """Return the names of the files that state a configuration; given by name, they stand for their folders."""
+    """Return the names of configuration files. A source given as one of them stands for its folder."""
     return {format_.companions.config_name for format_ in FORMATS}
 
 

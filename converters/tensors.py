@@ -76,7 +76,7 @@ class TensorEntry:
 # All tensors of a file may together need a multiple of its size: compressed, or sharing a storage.
 _LARGEST_EXPANSION, _ALWAYS_ALLOWED = 16, 2**20
 
-_MOST_AXES, _MOST_VALUES = 32, 2**48  # numpy's limit of axes before 2.0; more values than any disk has
+_MOST_AXES, _MOST_VALUES = 32, 2**48  # numpy's limit of axes before 2.0; more values than fit on any disk
 
 
 # Of a checkpoint; the largest CLIP has about 1,300.

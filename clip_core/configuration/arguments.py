@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # No count is larger, nor a seed that every framework takes; Python's own functions fail far from the call beyond 2**63.
 LARGEST = 2**32 - 1
-MOST_WORKERS = 1024  # processes; more than a machine has processors for
+MOST_WORKERS = 1024  # processes; more than any machine has processors
 
 
 def check_integers(*, optional: bool = False, most: float = LARGEST, **arguments: tuple[Any, int]) -> None:

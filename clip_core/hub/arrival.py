@@ -1,4 +1,4 @@
-"""Checks of what the hub sends: names that become paths in the cache, and files whose size and hash were announced.
+"""Checks of downloads from the hub: names that become paths in the cache, and announced sizes and hashes.
 
 huggingface_hub (0.36.2 and 2.4.0, for example) joins a file's ETag, and a missing file's commit, to paths of its cache
 unchecked, and never compares a file with the hash in its ETag; see "Upstream" in docs/trust.md.
@@ -51,7 +51,7 @@ _CHUNK = 2**20
 
 
 def download(repo_id: str, name: str, **options: Any) -> Path:
-    """Download a file to the cache, or find it there, and check what arrived before anyone can use it.
+    """Download a file to the cache, or find it there, and check the download before it can be used.
 
     Args:
         repo_id: the repository.

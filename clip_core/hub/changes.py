@@ -1,4 +1,4 @@
-"""Noticing that files change while they are read, by their size and the time of their last change. Internal.
+"""Detection of files that change while they are read, by size and modification time. Internal.
 
 A model that is read in several steps, from several files, would otherwise be a mixture of two models.
 """
@@ -37,7 +37,7 @@ class Stamp(NamedTuple):
 
 
 def check_stamp(path: Path, before: Stamp | None, file: int | Path) -> None:
-    """Check that a file is as it was.
+    """Check that a file has not changed.
 
     Args:
         path: its path, for the message.
@@ -45,7 +45,7 @@ def check_stamp(path: Path, before: Stamp | None, file: int | Path) -> None:
         file: a descriptor of the file, which may have another name by now; or a path, whose file must be the same.
 
     Raises:
-        ChangedError: it is not.
+        ChangedError: it has changed.
     """
     now = _stamp(file)
     if now == before:
@@ -60,7 +60,7 @@ def check_stamp(path: Path, before: Stamp | None, file: int | Path) -> None:
 
 
 class WatchedFiles:
-    """The files of a folder, as they are before they are read. A source on the hub is not watched.
+    """A snapshot of the files of a folder, taken before they are read. A source on the hub is not watched.
 
     Args:
         source: a folder, or a file in the folder to watch.
@@ -77,13 +77,13 @@ class WatchedFiles:
             self._stamps = {path.name: _stamp(path) for path in self._folder.iterdir() if path.is_file()}
 
     def check(self, files: Iterable[Path]) -> None:
-        """Check that some files of the folder, and all texts in it, are as they were.
+        """Check that some files of the folder, and all texts in it, have not changed.
 
         Args:
             files: the files that were read; those outside the folder are not checked.
 
         Raises:
-            ChangedError: one is not.
+            ChangedError: one has changed.
         """
         if self._folder is None:
             return

@@ -1,4 +1,4 @@
-"""Ownership of a folder for the whole of a long task, such as a conversion or a training run. Internal.
+"""Exclusive ownership of a folder during a long task, such as a conversion or a training run. Internal.
 
 Two such tasks that write to one folder would each replace what the other has written. The owner holds the lock of a
 small file that names it; the system releases the lock if the owner dies.

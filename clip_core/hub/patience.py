@@ -1,4 +1,4 @@
-"""Waiting for a hub that limits requests, by status 429 and the header Retry-After. Internal."""
+"""Retries of requests that the hub limits, by status 429 and the header Retry-After. Internal."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def patiently(request: Callable[[], T]) -> T:
 
 
 class _OneWarning(logging.Filter):
-    """A filter that replaces all warnings of a logger by one of its own."""
+    """A filter that replaces all warnings of a logger with one of its own."""
 
     is_told = False
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Drop a warning, and tell of the first."""
+        """Suppress a warning, but report the first one."""
         if record.levelno != logging.WARNING:
             return True
         if not self.is_told:

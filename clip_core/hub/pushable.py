@@ -13,7 +13,7 @@ from clip_core.hub.repository import upload_folder
 if TYPE_CHECKING:
     import os
 
-# Keywords of uploads in transformers that ask for something unless they are empty -> what does it here.
+# Keywords of uploads in transformers that request a feature unless they are empty -> how to get it here.
 _REFUSED = {
     "organization": 'pass repo_id="organization/name"',
     "repo_name": "pass repo_id",
@@ -75,10 +75,10 @@ def upload_saved(folder: str | os.PathLike[str], *, repo_id: str | None = None, 
 
 
 def _checked(kwargs: dict[str, Any], method: str) -> dict[str, Any]:
-    """Return the keywords of an upload, without those of transformers that ask for nothing.
+    """Return the keywords of an upload, without those of transformers that request nothing.
 
     Raises:
-        TypeError: one asks for something else, or is unknown.
+        TypeError: one requests something else, or is unknown.
     """
     adopt_old_token(kwargs)
     for name, instead in _REFUSED.items():

@@ -124,7 +124,7 @@ def locked(folder: Path, patience: float = _PATIENCE) -> Iterator[None]:
 
 @contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
-    """Yield a new subfolder, which is deleted at the end. Those that killed processes left behind are deleted, too.
+    """Yield a new subfolder, which is deleted at the end. Folders that killed processes left behind are deleted, too.
 
     Args:
         parent: an existing folder.
@@ -190,7 +190,7 @@ def _switch_at_once(folder: Path, staging: Path, names: list[str], removed: list
 
 
 def _finish(folder: Path) -> None:
-    """Do the rest of a switch, if there is one. The caller holds the lock."""
+    """Finish an interrupted switch, if there is one. The caller holds the lock."""
     waiting = folder / _SWITCH
     if waiting.is_symlink() or not (waiting / _REMOVED).is_file():
         shutil.rmtree(waiting, ignore_errors=True)

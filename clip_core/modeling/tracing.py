@@ -160,7 +160,7 @@ def _given(arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]
 
 
 def _attentions(model: Any, arguments: Mapping[str, Any]) -> Any:
-    """Run the model with eager attention, which returns its weights; all other stages use the configured one."""
+    """Run the model with eager attention, for its attention weights; all other stages use the configured one."""
     implementation = model.config.attn_implementation
     model.set_attn_implementation("eager")
     try:

@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from clip_core.commands.options import DTYPE, check_subfolder, note_ignored_revision
+from clip_core.commands.wording import LOCAL
 
 
 def _help_of_to() -> str:
@@ -22,7 +23,7 @@ def _help_of_to() -> str:
 
 def convert(
     source: Annotated[str, Parameter(name="SRC")],
-    target: Annotated[str, Parameter(name="DST")],
+    target: Annotated[str, Parameter(name="DST"), LOCAL],
     /,
     *,
     to: Annotated[str, Parameter(help=_help_of_to())],

@@ -127,7 +127,7 @@ def _array_in_pieces(name: str, tree: _Tree, file: MappedFile) -> TensorEntry:
 
 
 def _in_turn(numbered: Any) -> list[Any]:
-    """Return the values of a map whose keys count from "0"; None for a missing one, and nothing for another value."""
+    """Return the values under the keys "0", "1" and so on, None for a missing one; an empty list for no map."""
     return [numbered.get(str(number)) for number in range(len(numbered))] if isinstance(numbered, dict) else []
 
 

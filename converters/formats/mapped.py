@@ -44,7 +44,7 @@ class MappedFile:
         status = os.fstat(self._descriptor)
         self._stamp = Stamp.of(status)
         self.size = status.st_size
-        stored = getattr(status, "st_blocks", 0) * _BLOCK  # 0 where the file system does not tell
+        stored = getattr(status, "st_blocks", 0) * _BLOCK  # 0 on a file system that does not report it
         if self.size > _ALWAYS_WHOLE and 0 < stored < self.size // _MOST_HOLES:
             raise ValueError(f"of its {self.size} bytes only {stored} were written; download it again")
         self._reading = Lock()  # all threads share the descriptor's position

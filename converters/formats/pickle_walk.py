@@ -220,7 +220,7 @@ class PickleWalk:
 
 
 def _dict_of(items: list[Any]) -> dict[str, Any]:
-    """Return a dict of keys and values in turn. Others than text are left out: equal hashes could be made of them."""
+    """Return a dict of alternating keys and values. Only text keys are kept: others could be given equal hashes."""
     return {key: value for key, value in zip(items[::2], items[1::2], strict=True) if type(key) is str}
 
 

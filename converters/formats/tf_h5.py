@@ -35,7 +35,7 @@ _LARGEST_ATTRIBUTE = 64512
 
 _LARGEST_ITEM = 8  # bytes of a number
 _LONGEST_PATH = 1000  # bytes
-_SMALL, _RATIO = 2**16, 16  # a chunk may be that many times as large as the file, or as a small file
+_SMALL, _RATIO = 2**16, 16  # a chunk may have _RATIO times the bytes of its file, or of a file of _SMALL bytes
 
 
 def read(path: Path) -> dict[str, TensorEntry]:

@@ -113,10 +113,10 @@ class _Directory:
         self.seek, self.tell, self.close = file.seek, file.tell, file.close
 
     def read(self, size: int = -1) -> bytes:
-        """Read as a file does.
+        """Read like a file.
 
         Raises:
-            ValueError: more was asked for than a directory may take.
+            ValueError: the size is larger than that of any directory.
         """
         if size > _LARGEST_DIRECTORY:
             raise ValueError(f"the archive's directory takes {size} bytes; expected at most {_LARGEST_DIRECTORY}")
@@ -210,7 +210,7 @@ def _attributes(module: Made) -> Iterator[tuple[str, StoredTensor]]:
                 inner.append((f"{prefix}{name}.", value))
         left += reversed(inner)
     raise ValueError(
-        f"its modules of PyTorch's TorchScript hold each other; expected at most {_MOST_MODULES}, nested "
+        f"its modules of PyTorch's TorchScript contain each other; expected at most {_MOST_MODULES}, nested "
         f"{_DEEPEST_MODULE} deep"
     )
 

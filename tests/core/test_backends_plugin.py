@@ -164,7 +164,7 @@ def test_the_prefix_of_its_classes_is_known_in_files(toy, tmp_path):
 
 def test_without_its_framework_its_own_package_is_what_to_install(toy, tmp_path, image):
     (tmp_path / "site" / "toy_framework.py").unlink()
-    line = toy("-m", "clip_core.cli", "classify", image, "--labels", "a", "--backend", "toy", code=2)
+    line = toy("-m", "clip_core.cli", "classify", image, "--labels", "a", "--model", MODEL, "--backend", "toy", code=2)
     assert line.count("\n") == 1
     assert mentions(line, "'toy'", "toy_framework", "pip install 'toy'")
     assert not mentions(line, "clip-zoo[")
