@@ -64,14 +64,13 @@ def scaling_to_bytes(image: Image.Image) -> Callable[[Image.Image], Image.Image]
     Returns:
         A function of the image or a transposed copy. It raises a ValueError for floats outside both ranges.
     """
-    if image.mode == "F":
-        return lambda image: Image.fromarray(_bytes_of_floats(np.asarray(image)))
     tags: Any = getattr(image, "tag_v2", {})
     bits, is_signed = _depth(image, tags)
     is_inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
 
     def scaled(image: Image.Image) -> Image.Image:
-        levels = _high_byte(np.asarray(image), bits, is_signed=is_signed)
+        values = np.asarray(image)
+        levels = _bytes_of_floats(values) if image.mode == "F" else _high_byte(values, bits, is_signed=is_signed)
         return Image.fromarray(255 - levels if is_inverted else levels)
 
     return scaled

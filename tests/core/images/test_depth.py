@@ -79,6 +79,9 @@ DEEP_FILES = {
     "PGM up to 1023": b"P5 7 5 1023\n" + np.rint(LEVELS / 255 * 1023).astype(">u2").tobytes(),
     "JPEG 2000 of 16 bits": file_of(SHORT, "JPEG2000"),
     "TIFF of floats up to 1": file_of(LEVELS.astype(np.float32) / 255),
+    "TIFF of floats up to 1, white at 0": tiff(
+        (1 - LEVELS / 255).astype("<f4").tobytes(), 32, sample_format=3, photometric=0
+    ),
     "TIFF of floats up to 255": file_of(LEVELS.astype(np.float32)),
     "PFM of floats up to 1": b"Pf\n7 5\n-1.0\n" + (LEVELS[::-1].astype("<f4") / 255).tobytes(),
     "PNG of 16-bit colours": rgb_16_bits(),
