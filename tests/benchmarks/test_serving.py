@@ -14,7 +14,7 @@ from checkpoints import write_processed
 from machine import processor_seconds
 
 from clip_core.tasks import ZeroShotClassifier
-from support.tolerances import FLOAT64_ROUNDING, ROUNDING
+from support.tolerances import FLOAT64_ROUNDING, PROCESSOR_TICKS, ROUNDING
 
 
 def case(clients, ours, p99):
@@ -56,10 +56,10 @@ def test_processor_times_bound_the_share_of_the_tasks_rate(monkeypatch):
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processor times of other processes are Linux's")
 def test_the_processor_time_of_a_process_is_read():
-    before, spent = processor_seconds(), time.process_time()
-    while time.process_time() - spent < 0.05:
+    before, end = processor_seconds(), time.process_time() + 0.1
+    while time.process_time() < end:
         pass
-    assert 0.02 < processor_seconds() - before < time.process_time() - spent + 0.05
+    assert processor_seconds() - before == pytest.approx(0.1, **PROCESSOR_TICKS)
     assert processor_seconds(2**22 + 1) != processor_seconds(2**22 + 1)  # there is no such process
 
 

@@ -201,3 +201,6 @@ LOGITS_BY_EMBEDDINGS = 10
 
 # Rounding errors of two kernels of one dtype, one by the other: sums of equal length in another order.
 ONE_DTYPE_BY_ANOTHER_KERNEL = 2
+
+# Seconds of processor time, which Linux counts in ticks of 10 ms for user and system each.
+PROCESSOR_TICKS = {"abs": 0.04}

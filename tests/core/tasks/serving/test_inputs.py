@@ -48,5 +48,5 @@ def test_half_of_a_surrogate_pair_is_refused_by_its_place(texts):
 @pytest.mark.parametrize("body", ["[1]", "null", '"a"', "5", "true"])
 def test_other_json_than_an_object_is_refused_in_the_words_of_json(body):
     message = refusal(fields_of, body.encode()).message
-    assert mentions(message, "missing or null" if body == "null" else body)
+    assert mentions(message, body)
     assert not any(word in message for word in ("list", "str ", "NoneType", "int ", "bool", "dict"))
