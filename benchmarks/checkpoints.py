@@ -91,8 +91,11 @@ def write_processed(folder: Path, *, quick: bool = False) -> None:
     text_config = {**sizes.get("text_config", {}), **special}  # EOS is where the model reads a text's features
     write_random(folder, CLIPConfig(**{**sizes, "text_config": text_config}))
     CLIPProcessor(CLIPImageProcessor(), tokenizer).save_pretrained(folder)
-    config = folder / "config.json"  # transformers' classes choose by its architectures
-    config.write_text(json.dumps({"architectures": ["CLIPModel"], **json.loads(config.read_text())}))
+    config = folder / "config.json"
+    # transformers' classes choose by the architectures, and Infinity truncates texts to max_length, which is 20 unless
+    # the configuration says otherwise.
+    further = {"architectures": ["CLIPModel"], "max_length": tokenizer.model_max_length}
+    config.write_text(json.dumps({**further, **json.loads(config.read_text())}))
 
 
 def pictures(batch: int, size: int = 224) -> np.ndarray:
