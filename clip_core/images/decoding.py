@@ -110,6 +110,8 @@ def _decoded(content: bytes, name: str, max_pixels: int | None = None) -> Image.
 def upright(image: Image.Image, name: str) -> Image.Image:
     """Return an image as RGB, rotated by its EXIF orientation, its grey values scaled to 8 bits if they have more.
 
+    The image is rotated in place, and an RGB one is itself returned, because a copy of a large one takes much memory.
+
     Args:
         image: the image of a file.
         name: the image's name in the message.
@@ -117,9 +119,13 @@ def upright(image: Image.Image, name: str) -> Image.Image:
     Raises:
         ImageFileError: if its mode or its range of values is unknown; the message starts with `name`.
     """
-    with decoding_errors_named(name):
-        rotated = ImageOps.exif_transpose(image)
     try:
-        return (scaling_to_bytes(image)(rotated) if is_deep(image) else rotated).convert("RGB")
+        scaled = scaling_to_bytes(image) if is_deep(image) else None  # before it loses the tags of its file
+        with decoding_errors_named(name):
+            ImageOps.exif_transpose(image, in_place=True)
+        image = scaled(image) if scaled else image
+        return image if image.mode == "RGB" else image.convert("RGB")
+    except ImageFileError:
+        raise
     except ValueError as error:  # an unknown range, or a mode that Pillow does not convert
         raise ImageFileError(f"{name}: {error}") from error

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _EXIF, _TAKEN = 0x8769, 0x9003  # the tags of EXIF: its own table, and DateTimeOriginal in it
 _CAPTION = 10_000  # characters
+_STRIP = 2**20  # pixels
 
 
 class FileReader:
@@ -83,7 +84,7 @@ def row_of_image(
         changed: the time of the file, in nanoseconds; None if it is not known, which is stored as 0.
         caption: the text beside it, if any.
     """
-    taken = _taken(content)
+    taken = _taken(content, image)
     if taken is None and changed is not None:
         taken = datetime.fromtimestamp(changed / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return IndexedImage(
@@ -92,10 +93,19 @@ def row_of_image(
         changed or 0,
         taken or "",
         hashlib.sha256(content).digest(),
-        hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest(),
+        _hash_of_pixels(image),
         *image.size,
         caption,
     )
+
+
+def _hash_of_pixels(image: Image.Image) -> bytes:
+    """Return the hash of an image's size and pixels, computed in strips because the bytes of all would be a copy."""
+    found = hashlib.sha256(f"{image.size}".encode())
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        found.update(image.crop((0, top, image.width, min(top + rows, image.height))).tobytes())
+    return found.digest()
 
 
 def hash_of_file(path: Path) -> bytes:
@@ -121,11 +131,14 @@ def read_caption(path: Path) -> str | None:
     return " ".join(text.split())[:_CAPTION] or None
 
 
-def _taken(content: bytes) -> str | None:
+def _taken(content: bytes, image: Image.Image) -> str | None:
     """Return the date that the camera wrote, as in "2024-06-30T12:00:00"; None without one."""
     try:
-        with Image.open(BytesIO(content)) as image:
-            text = str(image.getexif().get_ifd(_EXIF).get(_TAKEN, ""))
+        with Image.open(BytesIO(content)) as opened:
+            # Pillow decodes a PNG whose EXIF, if it has any, follows the pixels; `image` has been decoded.
+            is_late = opened.format == "PNG" and "exif" not in opened.info
+            exif = (image if is_late else opened).getexif()
+            text = str(exif.get_ifd(_EXIF).get(_TAKEN, ""))
         return datetime.strptime(text.strip("\0 "), "%Y:%m:%d %H:%M:%S").strftime("%Y-%m-%dT%H:%M:%S")  # noqa: DTZ007
     except Exception:  # noqa: BLE001  Pillow may raise anything on damaged metadata; the pixels are fine
         return None

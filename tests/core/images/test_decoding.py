@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import pickle
 
 import numpy as np
 import pytest
@@ -61,6 +62,18 @@ def test_a_file_is_opened_upright_and_in_rgb(tmp_path):
     Image.new("L", (8, 3), 77).save(tmp_path / "turned.jpg", exif=exif)
     picture = load_image(tmp_path / "turned.jpg")
     assert (picture.mode, picture.size) == ("RGB", (3, 8))
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tiff", "bmp"])
+def test_an_opened_picture_needs_its_file_no_more(tmp_path, ending):
+    Image.new("RGB", (6, 5), RED).save(tmp_path / f"x.{ending}", quality=100)
+    picture = load_image(tmp_path / f"x.{ending}")
+    (tmp_path / f"x.{ending}").unlink()
+    for other in (picture, picture.copy(), pickle.loads(pickle.dumps(picture)), picture.resize((6, 5))):  # noqa: S301
+        other.load()
+        assert np.array_equal(np.asarray(other), np.asarray(picture))
+    assert (picture.mode, picture.size) == ("RGB", (6, 5))
+    assert np.abs(np.asarray(picture)[0, 0].astype(int) - RED).max() <= 3
 
 
 def test_of_an_animation_the_first_frame_is_taken(tmp_path):
