@@ -11,6 +11,7 @@ from clip_core.commands.interruption import run_interruptibly
 from clip_core.commands.streams import run_program
 from clip_core.commands.watching import Watched, watch
 from clip_core.hub.patience import tell_of_retries_once
+from clip_core.hub.printing import printable
 
 BAD_INPUT = 2  # the conventional exit code for usage errors
 BROKEN_LIBRARY = 3
@@ -131,7 +132,8 @@ def _in_one_line(message: str, arguments: list[str]) -> str:
         for text in (word, word.partition("=")[2]):
             if len(text.splitlines()) > 1:  # a message stays one line, whatever was typed
                 message = message.replace(text, repr(text)[1:-1])
-    return " ".join(message.split("\n"))  # messages of other libraries may have several
+    # Messages of other libraries may have several, and a file name may hold characters that control a terminal.
+    return printable(" ".join(message.split("\n")), len(message))
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from clip_core.commands.options import SEVERAL, Dtype, Integer, images_of, texts_of
 from clip_core.configuration.arguments import MOST_WORKERS, check_integers
+from clip_core.hub.printing import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -287,6 +288,6 @@ def _tell(report: Any, print_tables: Callable[[Any], None], *, json: bool) -> in
         if report.broken:
             print(f"unusable samples skipped: {len(report.broken)}")
             for sample in report.broken[:_SHOWN]:
-                print(f"  {sample.key}: {sample.reason}")
+                print(f"  {printable(sample.key)}: {printable(sample.reason)}")
             print("  ...\n" * (len(report.broken) > _SHOWN), end="")
     return BAD_INPUT if report.broken else 0

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from clip_core.commands.options import Dtype, Integer, images_of
 from clip_core.commands.streams import print_row
 from clip_core.configuration.arguments import check_integers
+from clip_core.hub.printing import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +82,7 @@ def index(
     def broken(path: Path, error: ValueError) -> None:
         bar.update(1)
         with tqdm.external_write_mode(file=sys.stderr):
-            print(f"clip-zoo: {error}", file=sys.stderr)
+            print(f"clip-zoo: {printable(error)}", file=sys.stderr)
         if json:
             print_row({"image": str(path), "error": str(error)})
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from clip_core.data.pairs import Broken
+from clip_core.hub.printing import printable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -102,14 +103,16 @@ class BrokenSamples:
         """
         self.samples.append(sample)
         if len(self.samples) > self.limit:
-            first = "; ".join(f"{broken.key}: {broken.reason}" for broken in self.samples[:_SHOWN])
+            first = "; ".join(
+                f"{printable(broken.key)}: {printable(broken.reason)}" for broken in self.samples[:_SHOWN]
+            )
             more = "; ..." * (len(self.samples) > _SHOWN)
             raise BrokenSamplesError(
                 f"{len(self.samples)} samples are broken, more than max_broken={self.limit}; the first: {first}{more}"
             )
         if sample.key not in self._told:
             self._told.add(sample.key)
-            _logger.warning("skipped %s: %s", sample.key, sample.reason)
+            _logger.warning("skipped %s: %s", printable(sample.key), printable(sample.reason))
 
     def reset(self, samples: Iterable[Broken] = ()) -> None:
         """Start an epoch, or resume one in which these samples have already been found broken."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, Literal
 
 from clip_core.data.pairs import IndexedPairs, Pair, make_pair
 from clip_core.data.tables import TABLE_ENDINGS, read_table
+from clip_core.hub.printing import shortened
 from clip_core.images.decoding import ImageFileError
 from clip_core.images.inputs import find_images
 
@@ -63,7 +65,8 @@ def open_folder(folder: Path, unpaired: Unpaired = "error") -> FolderPairs:
         ValueError: if an image has no caption or a caption no image, and `unpaired` is "error".
     """
     images = _images(folder)
-    captions = {path.with_suffix(""): path for path in sorted(folder.rglob("*.txt"))}
+    texts = sorted(path for path in folder.rglob("*.txt") if path.is_file())  # not a pipe, which waits for a writer
+    captions = {path.with_suffix(""): path for path in texts}
     pairs = [
         Pair(str(image), image, captions[image.with_suffix("")])
         for image in images
@@ -99,8 +102,8 @@ def open_table(
     missing: list[str] = []
     for line, name, text in rows:
         path = table.parent / name
-        if path in images or path.is_file():
-            pairs.append(make_pair(f"{table} line {line} ({name})", path, text))
+        if path in images or os.path.isfile(path):  # noqa: PTH113  unlike the method, False for a name that is too long
+            pairs.append(make_pair(f"{table} line {line} ({shortened(name)})", path, text))
         else:
             missing.append(f"{name} (line {line})")
     without = images - {table.parent / row.file_name for row in rows}
@@ -118,7 +121,7 @@ def _images(folder: Path) -> list[Path]:
 def _check_paired(where: Path, images: list[str], captions: list[str], unpaired: Unpaired) -> None:
     """Report all files without a counterpart: their counts, and the first names of each kind."""
     faults = [
-        f"{kind}: {len(names)} ({', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)})"
+        f"{kind}: {len(names)} ({', '.join(map(shortened, names[:_SHOWN]))}{', ...' * (len(names) > _SHOWN)})"
         for kind, names in (("images without a caption", images), ("captions without an image", captions))
         if names
     ]

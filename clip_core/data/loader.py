@@ -16,6 +16,7 @@ from clip_core.data.pairs import Broken
 from clip_core.data.pool import WorkerPool
 from clip_core.data.preparation import Chunk, Preparation, PreparedSample, text_length
 from clip_core.data.sources import open_pairs
+from clip_core.hub.printing import printable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -238,7 +239,10 @@ class PairLoader:
         if not self._told_truncation:
             self._told_truncation = True
             _logger.warning(
-                "%s: caption truncated from %d to %d tokens; further ones are not logged", row.key, row.length, most
+                "%s: caption truncated from %d to %d tokens; further ones are not logged",
+                printable(row.key),
+                row.length,
+                most,
             )
         return position._replace(truncated=position.truncated + 1)
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     ImageSource = Path | bytes | Image.Image | np.ndarray
 
 
+LARGEST = 1 << 26  # bytes of an image file, or of a text beside it: 64 MiB
+
+
 @dataclass(frozen=True)
 class Pair:
     """An image and its captions; files are not read yet.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from clip_core.data.pairs import Broken, Pair, StreamedPairs, make_pair
 from clip_core.data.tables import IMAGE_COLUMNS, caption_column, class_names, image_column, named
 from clip_core.hub.pointers import check_not_lfs_pointer
+from clip_core.hub.printing import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,9 +68,9 @@ class ParquetPairs(StreamedPairs):
             while row < stop:
                 batch = _next(batches, group, row)
                 wanted = batch.slice(max(start - row, 0), max(stop - max(start, row), 0))
-                number = group.first_row + max(start, row)
-                for offset, content in enumerate(wanted.to_pylist()):
-                    key = f"{group.path} row {number + offset}"
+                number = max(start, row)
+                for offset, content in enumerate(_values(wanted, group, number)):
+                    key = f"{group.path} row {group.first_row + number + offset}"
                     text = named(content[caption], group.class_names)
                     yield make_pair(key, content[image], text, folder=group.path.parent)
                 row += batch.num_rows
@@ -106,16 +107,33 @@ def _opened(path: Path) -> Any:
         raise ValueError(f"{path}: no such file") from error
     except PermissionError as error:
         raise ValueError(f"{path}: permission denied") from error
-    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+    except _unreadable() as error:
         check_not_lfs_pointer(path)
-        raise ValueError(f"{path}: not a readable Parquet file, or truncated ({error})") from error
+        raise ValueError(f"{path}: not a readable Parquet file, or truncated ({printable(error)})") from error
 
 
 def _next(batches: Iterator[Any], group: _Group, row: int) -> Any:
     try:
         return next(batches)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{group.path} row {group.first_row + row}: cannot be read ({error})") from error
+    except StopIteration as error:
+        raise ValueError(f"{group.path} row {group.first_row + row}: missing, although the file states it") from error
+    except _unreadable() as error:
+        raise ValueError(f"{group.path} row {group.first_row + row}: cannot be read ({printable(error)})") from error
+
+
+def _values(batch: Any, group: _Group, row: int) -> list[dict[str, Any]]:
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+    except (*_unreadable(), OverflowError) as error:  # a text that is not UTF-8, or a time beyond Python's
+        raise ValueError(f"{group.path} row {group.first_row + row}: cannot be read ({printable(error)})") from error
+    return rows
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    """Return the errors of pyarrow, most of which are also a ValueError or an OSError."""
+    from pyarrow import ArrowException
+
+    return (OSError, ValueError, ArrowException)
 
 
 def _parquet() -> Any:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # Separates these random streams from those of the order, which use the same seed.
 _SAMPLE = 2
 
+_LONGEST_CAPTION = 2**20  # characters
+
 
 class Entry(NamedTuple):
     """A sample of an epoch.
@@ -239,11 +241,15 @@ def captions_of(pair: Pair) -> tuple[str, ...]:
         return pair.captions
     name = pair.captions.name
     try:
-        caption = pair.captions.read_text(encoding="utf-8-sig").strip()
+        with pair.captions.open(encoding="utf-8-sig") as file:
+            caption = file.read(_LONGEST_CAPTION + 1)
     except UnicodeDecodeError as error:
         raise ValueError(f"the caption in {name} is not UTF-8 ({error})") from error
     except OSError as error:
         raise ValueError(f"the caption in {name} cannot be read: {reason_of(error)}") from error
+    if len(caption) > _LONGEST_CAPTION:
+        raise ValueError(f"the caption in {name} has more than {_LONGEST_CAPTION:,} characters")
+    caption = caption.strip()
     if not caption:
         raise ValueError(f"the caption in {name} is empty")
     return (caption,)

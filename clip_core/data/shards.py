@@ -16,11 +16,11 @@ from lzma import LZMAError
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from clip_core.data.pairs import Broken, Pair, StreamedPairs, make_pair
+from clip_core.data.pairs import LARGEST, Broken, Pair, StreamedPairs, make_pair
 from clip_core.data.tables import CAPTION_COLUMNS
 from clip_core.hub.files import read_json
 from clip_core.hub.pointers import check_not_lfs_pointer
-from clip_core.hub.printing import reason_of
+from clip_core.hub.printing import printable, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -84,7 +84,7 @@ class ShardPairs(StreamedPairs):
         number = start
         wanted = {*self._images, *self._captions, "json"}
         with open_shard(path) as tar:
-            for sample in islice(shard_samples(tar, path, wanted, start), start, stop):
+            for sample in islice(shard_samples(tar, path, wanted, start, LARGEST), start, stop):
                 yield self._pair(path, sample)
                 number += 1
         if number < stop:
@@ -92,12 +92,15 @@ class ShardPairs(StreamedPairs):
             raise ValueError(f"{path}: {number} samples found; expected {stated}, from {_SIZES} or an earlier count")
 
     def _pair(self, path: Path, sample: Sample) -> Pair | Broken:
-        key = f"{path} sample {sample.name}"
+        key = f"{path} sample {printable(sample.name)}"
+        if sample.too_large:
+            ending, size = next(iter(sample.too_large.items()))
+            return Broken(key, f"its .{ending} has {size:,} bytes; at most {LARGEST:,} are read")
         image = next((sample.files[ending] for ending in self._images if ending in sample.files), None)
         try:
             caption = self._caption(sample)
-        except ValueError as error:
-            return Broken(key, f"the caption cannot be read ({error})")
+        except (ValueError, RecursionError) as error:
+            return Broken(key, f"the caption cannot be read ({printable(error)})")
         return make_pair(key, image, caption)
 
     def _caption(self, sample: Sample) -> Any:
@@ -186,7 +189,7 @@ def shard_samples(
             sample = Sample(folder + slash + stem, {}, {})
             number += 1
         if ending in sample.files:
-            raise ValueError(f"{path} sample {sample.name}: two files end in .{ending}")
+            raise ValueError(f"{path} sample {printable(sample.name)}: two files end in .{printable(ending)}")
         is_wanted = number >= first and ending in wanted
         if is_wanted and largest is not None and member.size > largest:
             sample.too_large[ending] = member.size
@@ -201,7 +204,7 @@ def _members(tar: tarfile.TarFile, path: Path | str) -> Iterator[tarfile.TarInfo
     try:
         while (member := tar.next()) is not None:
             vars(tar)["members"] = []  # tarfile keeps them all, and a shard has many
-            last = member.name
+            last = printable(member.name)
             if member.isreg() and "." in member.name and not member.name.startswith("__"):
                 yield member
         is_whole = _ends_well(tar)
@@ -228,7 +231,9 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path | str) ->
         file = tar.extractfile(member)
         content = b"" if file is None else file.read()
     except _UNREADABLE as error:
-        raise ValueError(f"{path}: truncated or damaged in {member.name} ({error}); download it again") from error
+        raise ValueError(
+            f"{path}: truncated or damaged in {printable(member.name)} ({error}); download it again"
+        ) from error
     if len(content) < member.size:
-        raise ValueError(f"{path}: truncated in {member.name}; download it again")
+        raise ValueError(f"{path}: truncated in {printable(member.name)}; download it again")
     return content

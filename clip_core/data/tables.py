@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from clip_core.hub.printing import reason_of
+from clip_core.hub.printing import printable, reason_of, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -73,7 +73,7 @@ def _column(there: Iterable[str], given: str | None, usual: tuple[str, ...], whe
     columns = list(there)
     found = next((name for name in ([given] if given is not None else usual) if name in columns), None)
     if found is None:
-        has = ", ".join(map(repr, columns)) or "none"
+        has = printable(", ".join(map(repr, columns))) or "none"
         if given is not None:
             raise ValueError(f"{where}: {role}_column={given!r} is not a column; the columns are {has}")
         wanted = " or ".join(map(repr, usual))
@@ -84,6 +84,7 @@ def _column(there: Iterable[str], given: str | None, usual: tuple[str, ...], whe
 
 
 TABLE_ENDINGS = (".jsonl", ".csv", ".tsv")
+_LONGEST_LINE = 2**23  # characters
 
 
 class TableLine(NamedTuple):
@@ -117,7 +118,7 @@ def read_table(path: Path, image: str | None = None, caption: str | None = None)
             where = f"{path} line {line}"
             name = row[image_column(row, image, FILE_COLUMNS, where)]
             if not isinstance(name, str) or not name:
-                raise ValueError(f"{where}: {name!r} is not a file name")
+                raise ValueError(f"{where}: {shortened(repr(name))} is not a file name")
             rows.append(TableLine(line, name, row[caption_column(row, caption, where)]))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 ({error})") from error
@@ -126,14 +127,24 @@ def read_table(path: Path, image: str | None = None, caption: str | None = None)
     return rows
 
 
+def _short_lines(lines: TextIO, path: Path) -> Iterator[str]:
+    """Yield the lines of a file, none of which may take much memory."""
+    number = 0
+    while line := lines.readline(_LONGEST_LINE + 1):
+        number += 1
+        if len(line) > _LONGEST_LINE:
+            raise ValueError(f"{path} line {number}: longer than {_LONGEST_LINE:,} characters")
+        yield line
+
+
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(_short_lines(lines, path), 1):
             if not line.strip():
                 continue
             try:
                 row = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:  # also a number of too many digits
                 raise ValueError(f"{path} line {number}: not valid JSON ({error})") from error
             if not hasattr(row, "keys"):
                 raise ValueError(f'{path} line {number}: expected an object such as {{"file_name": ..., "text": ...}}')
@@ -143,7 +154,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     with path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        reader = csv.reader(_short_lines(lines, path), delimiter=delimiter, strict=True)
         try:
             header = next(reader, None)
             if header is None:

@@ -12,6 +12,7 @@ import numpy as np
 from clip_core.configuration.arguments import MOST_WORKERS, check_integers
 from clip_core.data import Broken, IndexedPairs, Pair, PairLoader, StreamedPairs
 from clip_core.data.preparation import captions_of
+from clip_core.hub.printing import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -161,5 +162,5 @@ def _shortest(classifier: ZeroShotClassifier) -> int:
 
 
 def _listed(broken: Sequence[Broken]) -> str:
-    first = "".join(f"\n  {sample.key}: {sample.reason}" for sample in broken[:_SHOWN])
+    first = "".join(f"\n  {printable(sample.key)}: {printable(sample.reason)}" for sample in broken[:_SHOWN])
     return f"; the first:{first}" if first else ""

@@ -280,6 +280,13 @@ def test_an_unknown_command_and_a_missing_picture_exit_with_2(run):
         one_line(err)
 
 
+def test_what_was_typed_does_not_control_the_terminal(run):
+    for arguments in (("inspect", "a\x1b[2Jb"), ("diff", "a\u202eb", "c"), ("classify", "a\x07b", "--labels", "c")):
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert err.removesuffix("\n").isprintable(), arguments
+
+
 def test_help_and_version(run):
     code, out, _ = run("--help")
     assert code == 0

@@ -35,7 +35,7 @@ class Hostile:
 
 def catalogue() -> dict[str, list[Hostile]]:
     """Return the groups of hostile files by name; each group is read in a process of its own."""
-    from hostile import formats, hdf5, images, pickles, settings
+    from hostile import datasets, formats, hdf5, images, pickles, settings
 
     return {
         "pickle": pickles.FILES,
@@ -43,4 +43,5 @@ def catalogue() -> dict[str, list[Hostile]]:
         "other formats": formats.FILES,
         "settings": settings.FILES,
         "images": images.FILES,
+        "datasets": datasets.FILES,
     }

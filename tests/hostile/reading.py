@@ -70,7 +70,34 @@ def image(path: Path) -> None:
     CLIPImageProcessor()([str(file) for file in find_images(str(path))], return_tensors="np")
 
 
-READERS = {reader.__name__: reader for reader in (checkpoint, inspect, classify, config, tokenizer, processor, image)}
+def pairs(path: Path) -> None:
+    """Read all pairs of a dataset."""
+    from clip_core.data import open_pairs
+    from clip_core.data.pairs import Pair, StreamedPairs
+    from clip_core.data.preparation import captions_of
+
+    found = open_pairs(path)
+    if isinstance(found, StreamedPairs):
+        for number, size in enumerate(found.sizes):
+            list(found.read(number, 0, size))
+    else:
+        for number in range(len(found)):
+            pair = found[number]
+            if isinstance(pair, Pair):
+                with contextlib.suppress(ValueError):  # the loader leaves such a sample out
+                    captions_of(pair)
+
+
+def indexed(path: Path) -> None:
+    """Read an image as an index does."""
+    from clip_core import CLIPImageProcessor
+    from clip_core.tasks.search.reading import FileReader
+
+    FileReader(CLIPImageProcessor())(images=[path], return_tensors="np")
+
+
+_ALL = (checkpoint, inspect, classify, config, tokenizer, processor, image, pairs, indexed)
+READERS = {reader.__name__: reader for reader in _ALL}
 
 
 class CommandError(Exception):
@@ -152,8 +179,11 @@ def warm_up() -> None:
     """Load what is loaded at the first use."""
     import h5py  # noqa: F401
     import msgpack  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
     import safetensors  # noqa: F401
     from PIL import Image
+
+    import clip_core.data  # noqa: F401
 
     Image.init()
     with contextlib.suppress(CommandError):

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hostile.datasets import columns, row, shard, table
 from hostile.images import photo
 from hostile.mutations import contents, read_or_refused, trees
+from hostile.reading import pairs
 from hostile.settings import tokenizer_json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,6 +24,7 @@ from converters.formats import format_named
 from converters.naming.names import to_file
 from support.configs import tiny_config
 from support.entries import random_entries
+from support.training_data import picture_bytes
 from support.vocabulary import write_openai_file, write_vocabulary
 
 if TYPE_CHECKING:
@@ -77,6 +80,27 @@ def test_headers_of_safetensors(tmp_path_factory, data):
     header = json.dumps(data.draw(trees(json.loads(original[8 : 8 + size])))).encode()
     (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + original[8 + size :])
     read_or_refused(weights, folder / "model.safetensors")
+
+
+DATASETS = {
+    "tar": shard(("a.txt", b"a cat"), ("b.png", picture_bytes(2)), ("b.json", b'{"text": ["a", "b"]}')),
+    "parquet": columns(image=[{"bytes": picture_bytes(1), "path": "a"}] * 3, text=["a", "b", "c"]),
+    "jsonl": row(b'"a.png"'),
+    "csv": table("x.csv", b'file_name,text\na.png,"a, b"\n'),
+}
+
+
+@pytest.mark.parametrize("name", DATASETS)
+@few
+@given(data=st.data())
+def test_bytes_of_datasets(tmp_path_factory, name, data):
+    folder = tmp_path_factory.getbasetemp() / f"mutated-{name}"
+    folder.mkdir(exist_ok=True)
+    path = DATASETS[name](folder)
+    original = path.read_bytes()
+    start = data.draw(st.sampled_from([0, max(0, len(original) - 900)]))  # Parquet describes itself at the end
+    path.write_bytes(original[:start] + data.draw(contents(original[start:])))
+    read_or_refused(pairs, path)
 
 
 CONFIG = tiny_config().to_dict() | {"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}, "dtype": "float16"}

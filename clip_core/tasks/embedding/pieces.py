@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from clip_core.data.pairs import LARGEST
 from clip_core.data.parquet import PARQUET_ENDINGS
 from clip_core.data.shards import SHARD_ENDINGS
 from clip_core.data.sources import expand_braces
@@ -23,7 +24,6 @@ from clip_core.tasks.embedding.places import Location, arrow
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-LARGEST = 1 << 26  # bytes of an image file: 64 MiB
 _PATTERN = re.compile(r"[*?\[{]")
 _SLUG = 40  # characters
 

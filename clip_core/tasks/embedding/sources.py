@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clip_core.data.pairs import LARGEST
 from clip_core.data.parquet import PARQUET_ENDINGS
 from clip_core.data.shards import SHARD_ENDINGS, SHARD_IMAGES, open_shard, shard_samples
 from clip_core.hub.printing import valid_text
 from clip_core.tasks.embedding.pieces import (
-    LARGEST,
     Picture,
     Piece,
     Source,

@@ -9,10 +9,11 @@ from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
+from clip_core.data.pairs import LARGEST
 from clip_core.data.tables import IMAGE_COLUMNS, image_column
 from clip_core.hub.printing import printable
 from clip_core.tasks.embedding.parts import RESERVED
-from clip_core.tasks.embedding.pieces import LARGEST, Picture, Piece, Source, reading_errors_named, too_large
+from clip_core.tasks.embedding.pieces import Picture, Piece, Source, reading_errors_named, too_large
 from clip_core.tasks.embedding.places import arrow
 
 if TYPE_CHECKING:
@@ -153,6 +154,9 @@ class TableSource(Source):
             groups = [
                 n for n, (size, end) in enumerate(zip(sizes, ends, strict=True)) if end > start and end - size < stop
             ]
+            if not groups:
+                found = ends[-1] if ends else 0
+                raise ValueError(f"{self.place.shown(path)}: its groups have {found} rows, fewer than it states")
             row = ends[groups[0]] - sizes[groups[0]]
             columns = list(dict.fromkeys([self._image, *self._columns]))
             for batch in file.iter_batches(_AT_ONCE, row_groups=groups, columns=columns):

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from clip_core.processing import CLIPProcessor
 
 _EXIF, _TAKEN = 0x8769, 0x9003  # the tags of EXIF: its own table, and DateTimeOriginal in it
-_CAPTION = 10_000  # characters
+_CAPTION, _CAPTION_READ = 10_000, 100_000  # characters kept, and read
 _STRIP = 2**20  # pixels
+_LARGEST = 2**28  # bytes of an image file
 
 
 class FileReader:
@@ -51,7 +52,10 @@ class FileReader:
         """
         (path,) = images
         try:
-            status, content = path.stat(), path.read_bytes()
+            status = path.stat()
+            if status.st_size > _LARGEST:
+                raise ValueError(f"{path}: too large, {status.st_size:,} bytes; at most {_LARGEST:,} are read")
+            content = path.read_bytes()
         except OSError as error:
             raise ValueError(f"{path}: {reason_of(error)}") from error
         image = decode_image(content, str(path))
@@ -124,8 +128,12 @@ def read_caption(path: Path) -> str | None:
     Args:
         path: the image.
     """
+    beside = path.with_suffix(".txt")
+    if not beside.is_file():  # a pipe would wait for a writer
+        return None
     try:
-        text = path.with_suffix(".txt").read_text(encoding="utf-8-sig", errors="replace")
+        with beside.open(encoding="utf-8-sig", errors="replace") as file:
+            text = file.read(_CAPTION_READ)
     except OSError:
         return None
     return " ".join(text.split())[:_CAPTION] or None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import pytest
 
@@ -37,6 +38,15 @@ def test_a_folder_is_indexed_and_brought_up_to_date(run, photos):
     assert images == [{"image": str(photos / "green.png")}]
     counts = {"added": 1, "changed": 0, "removed": 0, "unchanged": 2, "broken": 0}
     assert (code, summary) == (0, {"index": "i", "images": 3, **counts})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such file names")
+def test_a_name_does_not_control_the_terminal(run, photos):
+    (photos / "\x1b[2J.jpg").write_bytes(b"broken")
+    code, out, err = run("index", "photos", "--out", "i", "--model", "colours")
+    assert code == 2
+    assert "\\x1b[2J.jpg" in err
+    assert "\x1b" not in out + err
 
 
 def test_broken_images_are_named_and_the_rest_is_indexed(run, photos):

@@ -1,0 +1,135 @@
+"""Hostile datasets: tar shards, tables and Parquet files."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from hostile.catalogue import Hostile
+from pyarrow import parquet
+
+from support.training_data import picture_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+ESCAPE = "\x1b[2J"
+
+
+def shard(*files: tuple[str, bytes], sizes: str = "") -> Callable[[Path], Path]:
+    """A tar shard with a picture and more files, and the sizes that are stated beside it."""
+
+    def make(folder: Path) -> Path:
+        if sizes:
+            (folder / "sizes.json").write_text(sizes)
+        with tarfile.open(folder / "x.tar", "w") as tar:
+            for name, content in (("a.png", picture_bytes(1)), *files):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+        return folder / "x.tar"
+
+    return make
+
+
+def sparse(folder: Path) -> Path:
+    """A shard of 10 KB with a picture of 700 MB, no part of which is stored."""
+    sizes = {"GNU.sparse.name": "b.png", "GNU.sparse.realsize": str(700 * 2**20)}
+    parts = b"0\n".ljust(512, b"\0")
+    with tarfile.open(folder / "x.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("GNUSparseFile.0/b.png")
+        member.size = len(parts)
+        member.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", **sizes}
+        tar.addfile(member, io.BytesIO(parts))
+    return folder / "x.tar"
+
+
+def table(name: str, content: bytes) -> Callable[[Path], Path]:
+    """A table beside a picture."""
+
+    def make(folder: Path) -> Path:
+        (folder / "a.png").write_bytes(picture_bytes(1))
+        (folder / name).write_bytes(content)
+        return folder / name
+
+    return make
+
+
+def beside(write: Callable[[Path], object]) -> Callable[[Path], Path]:
+    """A folder of a picture with its caption, which a function writes."""
+
+    def make(folder: Path) -> Path:
+        (folder / "pairs").mkdir()
+        (folder / "pairs" / "a.png").write_bytes(picture_bytes(1))
+        write(folder / "pairs" / "a.txt")
+        return folder / "pairs"
+
+    return make
+
+
+def never_written(path: Path) -> None:
+    """A file of 16 GB that takes no room."""
+    with path.open("wb") as file:
+        file.truncate(16 * 2**30)
+
+
+def large_picture(folder: Path) -> Path:
+    never_written(folder / "a.png")
+    return folder / "a.png"
+
+
+def columns(**values: Any) -> Callable[[Path], Path]:
+    """A Parquet file."""
+
+    def make(folder: Path) -> Path:
+        parquet.write_table(pa.table(values), folder / "x.parquet")
+        return folder / "x.parquet"
+
+    return make
+
+
+def row(file_name: bytes) -> Callable[[Path], Path]:
+    """A table of one row, whose file name is JSON."""
+    return table("x.jsonl", b'{"file_name": ' + file_name + b', "text": "a"}')
+
+
+PIXELS = [picture_bytes(1)]
+NOT_UTF8 = pa.Array.from_buffers(
+    pa.string(), 1, [None, pa.py_buffer(struct.pack("ii", 0, 2)), pa.py_buffer(b"\xff\xfe")]
+)
+LATE = pa.array([2**62], pa.timestamp("ms"))
+
+_ERROR = {"error": "ValueError", "read": "pairs"}
+_BROKEN = {"error": "", "read": "pairs"}  # samples that are left out and counted
+
+FILES = [
+    Hostile("a shard's caption nested deeply", shard(("a.json", b"[" * 10**5)), **_BROKEN),
+    Hostile("a shard's caption of 5,000 digits", shard(("a.json", b'{"text": 1' + b"0" * 5000 + b"}")), **_BROKEN),
+    Hostile("a shard's caption that is not UTF-8", shard(("a.txt", b"\xff")), **_BROKEN),
+    Hostile("a shard's picture of 700 MB that were never written", sparse, **_BROKEN),
+    Hostile("a shard's name with escapes", shard(*[(f"{ESCAPE}.txt", b"a")] * 2), **_ERROR),
+    Hostile("a shard of 10**18 samples", shard(("a.txt", b"a"), sizes='{"x.tar": 1' + "0" * 18 + "}"), **_ERROR),
+    Hostile("a table's caption of 5,000 digits", table("x.jsonl", b'{"text": 1' + b"0" * 5000 + b"}"), **_ERROR),
+    Hostile("a table nested deeply", table("x.jsonl", b"[" * 10**5), **_ERROR),
+    Hostile("a table with 300 MB of spaces", table("x.jsonl", b" " * (300 * 2**20) + b"{}"), **_ERROR),
+    Hostile("a CSV of 300 MB in one line", table("x.csv", b" " * (300 * 2**20)), **_ERROR),
+    Hostile("a CSV with a long field", table("x.csv", b'file_name,text\na.png,"' + b"a" * 200_000), **_ERROR),
+    Hostile("a CSV of 200,000 columns", table("x.csv", b"c," * 200_000 + b"c\na.png,a\n"), **_ERROR),
+    Hostile("a file name of a null", row(b'"\\u0000"'), **_ERROR),
+    Hostile("a file name of half a surrogate pair", row(b'"\\ud800"'), **_ERROR),
+    Hostile("a file name of 100,000 letters", row(b'"' + b"a" * 10**5 + b'"'), **_ERROR),
+    Hostile("a file name with escapes in a table", row(b'"\\u001b[2J"'), **_ERROR),
+    Hostile("a file name that is a map", row(b'{"a": 1}'), **_ERROR),
+    Hostile("a column with escapes", table("x.jsonl", b'{"\\u001b[2J": "a.png", "text": "a"}'), **_ERROR),
+    Hostile("a caption of 16 GB that were never written", beside(never_written), **_BROKEN),
+    Hostile("a caption that is a pipe", beside(os.mkfifo), **_ERROR),
+    Hostile("an image to index of 16 GB that were never written", large_picture, "ValueError", "indexed"),
+    Hostile("a Parquet caption that is not UTF-8", columns(image=PIXELS, text=NOT_UTF8), **_ERROR),
+    Hostile("a Parquet caption of a time that Python lacks", columns(image=PIXELS, text=LATE), **_ERROR),
+    Hostile("a Parquet column with escapes", columns(**{ESCAPE: ["a"], "b": ["a"]}), **_ERROR),
+]
