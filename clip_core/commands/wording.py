@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # The library's name of an argument -> a command's name for it. An option that has the library's name takes precedence.
 _OTHER_NAMES = {"device_map": "device", "caption_column": "label_column", "labels": "labels_file"}
 
+# Marks a path on this machine in an annotation; arguments of type Path need no mark.
+LOCAL = "a path on this machine"
+
 # A value as messages write it after `name=`; and advice to pass an argument, as in "pass token=..." or "Pass a=True".
 _QUOTED = r"'[^']*'|\"[^\"]*\""
 _NUMBER = r"-?(?:\d[\w.+-]*\w|\d|inf|nan)(?!\w)"
