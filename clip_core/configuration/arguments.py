@@ -70,6 +70,26 @@ def check_texts(**arguments: Any) -> None:
             raise TypeError(f"{name}={given!r} is a single string; give a list of strings")
 
 
+def check_surrogates(*texts: str) -> None:
+    """Check that texts contain no half of a surrogate pair, which cannot be encoded.
+
+    Args:
+        *texts: the texts.
+
+    Raises:
+        ValueError: if one does; the message shows its beginning and the place of the character.
+    """
+    text = ""
+    try:
+        for text in texts:
+            text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the text {text[:40]!r} contains half of a surrogate pair at character {error.start} "
+            f"(U+{ord(text[error.start]):04X}); decode it with errors='replace' first"
+        ) from error
+
+
 def several(name: str, texts: Iterable[Any]) -> list[Any]:
     """Return the list of an argument that takes several strings, checked by `check_texts`.
 
@@ -119,7 +139,8 @@ def list_of(kind: type, value: Any, name: str) -> list[Any]:
     """
     items = [] if value is None else value
     if not isinstance(items, list | tuple) or not all(isinstance(item, kind) for item in items):
-        raise ValueError(f"{name}={shortened(repr(value))} is invalid; it must be a list of {kind.__name__}")
+        wanted = "a list" if kind is object else f"a list of {kind.__name__}"
+        raise ValueError(f"{name}={shortened(repr(value))} is invalid; it must be {wanted}")
     return list(items)
 
 

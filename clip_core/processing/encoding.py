@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from clip_core.configuration.arguments import shown
+from clip_core.configuration.arguments import check_surrogates, shown
 from clip_core.processing.batch import BatchFeature, TensorType, check_tensor_type
 from clip_core.processing.frameworks import NUMPY, by_name
 
@@ -44,6 +44,7 @@ class BatchEncoding(BatchFeature):
         data: the columns; lists, or arrays of any framework, `(batch, sequence)`.
         encoding: one `tokenizers.Encoding` for each row.
         tensor_type: convert the columns to this framework's arrays, with ids in its own integer dtype.
+        prepend_batch_axis: make an array of one row two-dimensional, `(1, sequence)`.
         n_sequences: 1 for single texts, 2 for pairs.
     """
 
@@ -52,12 +53,13 @@ class BatchEncoding(BatchFeature):
         data: dict[str, Any] | None = None,
         encoding: Sequence[Any] | None = None,
         tensor_type: TensorType | None = None,
+        prepend_batch_axis: bool = False,
         n_sequences: int | None = None,
     ) -> None:
         self._encodings = None if encoding is None else list(encoding)
         self._n_sequences = self._encodings[0].n_sequences if self._encodings and n_sequences is None else n_sequences
         self.data = dict(data or {})
-        self.convert_to_tensors(tensor_type)
+        self.convert_to_tensors(tensor_type, prepend_batch_axis)
 
     def __getitem__(self, key: str | int | slice) -> Any:
         if isinstance(key, str):
@@ -68,11 +70,12 @@ class BatchEncoding(BatchFeature):
             return {name: value[key] for name, value in self.data.items()}
         raise KeyError(f"{key!r}: without a fast tokenizer's encodings, a key is a name or a slice of rows")
 
-    def convert_to_tensors(self, tensor_type: TensorType | None = None) -> Self:
+    def convert_to_tensors(self, tensor_type: TensorType | None = None, prepend_batch_axis: bool = False) -> Self:
         """Convert every column to a framework's arrays, in place.
 
         Args:
             tensor_type: the name of the framework's arrays, such as "np"; None changes nothing.
+            prepend_batch_axis: make each column a batch of one.
 
         Returns:
             This object.
@@ -86,7 +89,8 @@ class BatchEncoding(BatchFeature):
         if framework is None:  # an enum, or an unknown name
             framework = by_name()[check_tensor_type(tensor_type)]
         are_ids = True
-        for name, value in self.data.items():
+        for name, column in self.data.items():
+            value: Any = [column] if prepend_batch_axis else column
             try:
                 array = value if hasattr(value, "dtype") else np.asarray(value)
             except ValueError as error:
@@ -243,7 +247,7 @@ class BatchEncoding(BatchFeature):
         return getattr(row, method)(place, *sequence)
 
 
-def first_row(columns: dict[str, Any], *, keep_length: bool) -> dict[str, Any]:
+def first_row(columns: dict[str, Any], *, keep_length: bool = False) -> dict[str, Any]:
     """Return the first row of columns.
 
     Args:
@@ -297,23 +301,3 @@ def _check_texts(pairs: list[Pair], *, is_batch: bool, words: bool, allow_surrog
         "".join(unusual).encode("utf-8", "surrogatepass" if allow_surrogates else "strict")
     except UnicodeEncodeError:
         check_surrogates(*unusual)
-
-
-def check_surrogates(*texts: str) -> None:
-    """Check that texts contain no half of a surrogate pair, which cannot be encoded.
-
-    Args:
-        *texts: the texts.
-
-    Raises:
-        ValueError: if one does; the message shows its beginning and the place of the character.
-    """
-    text = ""
-    try:
-        for text in texts:
-            text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"the text {text[:40]!r} contains half of a surrogate pair at character {error.start} "
-            f"(U+{ord(text[error.start]):04X}); decode it with errors='replace' first"
-        ) from error

@@ -10,7 +10,7 @@ import regex
 
 from clip_core.configuration.arguments import shows_fields
 from clip_core.tokenization import vocabulary
-from clip_core.tokenization.rows import CallOptions, make_columns
+from clip_core.tokenization.rows import CallOptions
 from clip_core.tokenization.text import AddedTokenFinder
 from clip_core.tokenization.tokenizer import CLIPTokenizerBase
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Steps of transformers' tokenizer, which a subclass may override. Without overrides, texts skip these methods.
 _STEPS = ["tokenize", "prepare_for_tokenization", "_tokenize", "bpe", "convert_tokens_to_ids", "_convert_token_to_id"]
-_STEPS += ["_convert_id_to_token"]
+_STEPS += ["_convert_id_to_token", "prepare_for_model", "pad"]
 
 
 class CLIPTokenizer(CLIPTokenizerBase):
@@ -103,12 +103,21 @@ class CLIPTokenizer(CLIPTokenizerBase):
         keywords = {"split_special_tokens": True} if asked.split_special_tokens else {}
 
         def ids(text: Text) -> list[int]:
-            words = {} if isinstance(text, str) else {"is_split_into_words": True}
-            parts = [text] if isinstance(text, str) else text
+            parts, words = ([text], {}) if isinstance(text, str) else (text, {"is_split_into_words": True})
             tokens = [token for part in parts for token in self.tokenize(part, **words, **keywords)]
             return list(self.convert_tokens_to_ids(tokens))
 
-        return make_columns(self, [[ids(text) for text in pair if text is not None] for pair in pairs], asked), None
+        texts = [[ids(text) for text in pair if text is not None] for pair in pairs]
+        options = {name: getattr(asked, name) for name in asked.__dataclass_fields__} | {"return_tensors": None}
+        options |= {"padding": asked.padding or "do_not_pad", "truncation": asked.truncation or "do_not_truncate"}
+        if not asked.is_batch:
+            row = self.prepare_for_model(*texts[0], **options, prepend_batch_axis=True)
+            return {name: [column] for name, column in row.items()}, None
+        later = {"padding": "do_not_pad", "return_attention_mask": False}
+        later |= {"pad_to_multiple_of": None, "padding_side": None}  # the batch is padded at once
+        rows = [self.prepare_for_model(*text, **options | later) for text in texts]
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        return self.pad(columns, **{name: options[name] for name in (*later, "max_length")}).data, None
 
     def _encode_word(self, word: str) -> list[int]:
         symbols = vocabulary.to_symbols(word)

@@ -74,23 +74,19 @@ def prepare_for_model(
     Args:
         ids: the ids of a text.
         pair_ids: the ids of the second text of a pair.
-        prepend_batch_axis: make the columns two-dimensional, `(1, sequence)`.
+        prepend_batch_axis: make arrays two-dimensional, `(1, sequence)`.
         **options: as in `CLIPTokenizerBase.__call__`.
     """
     asked = CallOptions.settled(tokenizer, "prepare_for_model", options)
-    columns = make_columns(tokenizer, [[list(part) for part in (ids, pair_ids) if part is not None]], asked)
-    return BatchEncoding(
-        columns if prepend_batch_axis else first_row(columns, keep_length=False), tensor_type=asked.return_tensors
-    )
-
-
-def num_special_tokens_to_add(tokenizer: Any, pair: bool = False) -> int:
-    """Return the number of special tokens around a text.
-
-    Args:
-        pair: True for a pair of texts.
-    """
-    return len(tokenizer.build_inputs_with_special_tokens([], [] if pair else None))
+    (padding, asked.padding), columns = (asked.padding, None), asked.columns
+    asked.columns = (*filter("attention_mask".__ne__, columns),)  # `pad` adds it
+    row = first_row(make_columns(tokenizer, [[list(part) for part in (ids, pair_ids) if part is not None]], asked))
+    if padding is not None or "attention_mask" in columns:
+        multiple, side = asked.pad_to_multiple_of, asked.padding_side
+        row = tokenizer.pad(row, padding or "do_not_pad", asked.max_length, multiple, side, asked.return_attention_mask)
+    if asked.return_length:
+        row["length"] = len(row["input_ids"])
+    return BatchEncoding(row, None, asked.return_tensors, prepend_batch_axis)
 
 
 def pad(

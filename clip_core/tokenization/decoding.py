@@ -116,10 +116,10 @@ def special_places(table: Any, ids: list[int]) -> list[bool]:
         return [token_id in special for token_id in ids]
     pad_id, bos_id = table.ids[pad], table.ids.get(table.named["bos_token"])
     places = [token_id in special and token_id != pad_id for token_id in ids]
-    text_end = next((place for place in range(len(ids), 0, -1) if ids[place - 1] != pad_id), 0)
-    text_start = next((place for place, token_id in enumerate(ids) if token_id != pad_id), 0)
+    used = [place for place, token_id in enumerate(ids) if token_id != pad_id]
     # A text can start with the word; but if bos_token follows, it is padding on the left.
-    text_start = text_start if text_start < len(ids) and ids[text_start] == bos_id else 0
+    text_start = used[0] if used and ids[used[0]] == bos_id else 0
+    text_end = used[-1] + 1 if used else 0
     return [places[place] or place < text_start or place >= text_end for place in range(len(ids))]
 
 

@@ -54,10 +54,6 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
         # The library numbers added tokens after the vocabulary; tokens with other ids must be part of the vocabulary.
         return self._engine(self.table.ids)
 
-    def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """Return the number of special tokens around a text. Takes the arguments of `CLIPTokenizer`."""
-        return int(self.backend_tokenizer.num_special_tokens_to_add(pair))
-
     def update_reader(self) -> None:
         """Also discard the library's tokenizer, which is rebuilt when needed."""
         super().update_reader()
@@ -106,10 +102,10 @@ class CLIPTokenizerFast(CLIPTokenizerBase):
             samples, rows = {"overflow_to_sample_mapping": [one for one, _ in parts]}, [part for _, part in parts]
         if asked.padding is not None:
             target, pad_token = asked.target(rows), str(self.table.named["pad_token"])
-            pad_id = self.table.ids[pad_token]
+            pads = {"pad_token": pad_token, "pad_id": self.table.ids[pad_token], "pad_type_id": self.pad_token_type_id}
             for row in rows:
                 if len(row) < target:  # otherwise only the tokens cut off from it would be padded
-                    row.pad(target, direction=asked.padding_side, pad_id=pad_id, pad_token=pad_token)
+                    row.pad(target, direction=asked.padding_side, **pads)
         columns = {"input_ids": list(map(attrgetter("ids"), rows))}
         for name in asked.columns:
             columns[name] = list(map(_COLUMNS[name], rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clip_core.configuration.arguments import check_keys
@@ -51,9 +52,7 @@ def read(cls: type[Any], source: StrPath, options: HubOptions, keywords: dict[st
         refuse_loader_keywords(keywords, cls.__name__)
     keywords.pop("use_fast", None)  # selects the class in transformers' AutoTokenizer
 
-    def find(name: str) -> Path | None:
-        return find_file(source, name, exact=True, **options)
-
+    find = partial(find_file, source, exact=True, **options)
     files = _vocabulary_files(source, find, from_slow=keywords.pop("from_slow", False))
     files = files or {"vocab_file": require_file(source, [TOKENIZER_FILE, VOCAB_FILE, *OPENAI_FILES], **options)}
     try:
@@ -62,7 +61,8 @@ def read(cls: type[Any], source: StrPath, options: HubOptions, keywords: dict[st
         saved["chat_template"] = read_chat_templates(source, options, saved.get("chat_template"))
         return cls(**{**files, **saved, **keywords}, name_or_path=str(source))
     except (TypeError, ValueError, LookupError, OverflowError, AttributeError) as error:  # from an invalid argument
-        raise ValueError(f"{source}: {printable(error)}") from error
+        kind = AttributeError if isinstance(error, AttributeError) else ValueError  # as in transformers
+        raise kind(f"{source}: {printable(error)}") from error
 
 
 def save_pretrained(

@@ -61,7 +61,9 @@ class CallOptions:
     return_length: bool = False
     verbose: bool = True
     split_special_tokens: bool | None = None
-    columns = tuple[str, ...]()  # not a keyword: the names of the columns beside the ids, set once they are known
+    # No keywords, but set once they are known: the names of the columns beside the ids, and False for a single text.
+    columns = tuple[str, ...]()
+    is_batch = True
 
     @classmethod
     def settled(cls, tokenizer: Any, method: str, given: dict[str, Any]) -> CallOptions:
@@ -176,6 +178,17 @@ def build_inputs_with_special_tokens(tokenizer: Any, token_ids_0: list[int], tok
     return join(tokenizer.table, [texts])[0]
 
 
+def num_special_tokens_to_add(tokenizer: Any, pair: bool = False) -> int:
+    """Return the number of special tokens around a text.
+
+    Args:
+        pair: True for a pair of texts.
+    """
+    if tokenizer.is_fast:
+        return int(tokenizer.backend_tokenizer.num_special_tokens_to_add(pair))
+    return len(tokenizer.build_inputs_with_special_tokens([], [] if pair else None))
+
+
 def join(table: Any, rows: list[list[list[int]]]) -> list[list[int]]:
     """Return `build_inputs_with_special_tokens` for many rows; without a table, they get no special tokens."""
     bos, eos, joined = [], [], list[list[int]]()
@@ -236,8 +249,10 @@ def make_columns(tokenizer: Any, texts: list[list[list[int]]], asked: CallOption
         columns = {"overflowing_tokens": [], "num_truncated_tokens": []}
     joined: Any = partial(join, tokenizer.table if asked.add_special_tokens else None)
     special = {1: 2, 2: 4} if asked.add_special_tokens else {1: 0, 2: 0}
-    if asked.add_special_tokens and getattr(build, "__func__", None) is not build_inputs_with_special_tokens:
-        joined, special = partial(starmap, build), {count: len(build(*[[]] * count)) for count in {*map(len, texts)}}
+    own = getattr(build, "__func__", None), getattr(tokenizer.num_special_tokens_to_add, "__func__", None)
+    if asked.add_special_tokens and own != (build_inputs_with_special_tokens, num_special_tokens_to_add):
+        joined = partial(starmap, build)
+        special = {count: tokenizer.num_special_tokens_to_add(count > 1) for count in {*map(len, texts)}}
     kept = {} if asked.truncation is None else asked.kept(texts, special)
     for row in texts if columns else ():
         excess = 0 if limit is None else sum(map(len, row)) + special[len(row)] - limit

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tokenizers import AddedToken
 
-from clip_core.configuration.arguments import LARGEST, list_of
+from clip_core.configuration.arguments import LARGEST, check_surrogates, dict_of, list_of
 from clip_core.hub.printing import shortened
-from clip_core.processing.encoding import check_surrogates
 from clip_core.tokenization.vocabulary import END_OF_WORD
 
 if TYPE_CHECKING:
@@ -21,15 +20,6 @@ if TYPE_CHECKING:
 # Names whose tokens are missing from the vocabulary get new ids in this order.
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 ADDITIONAL = "additional_special_tokens"
-
-# Arguments of a tokenizer -> their types, unless they are None, and the types in words.
-_TYPES: dict[str, tuple[Any, str]] = {
-    ADDITIONAL: ((list, tuple), "a list of tokens"),
-    "added_tokens_decoder": (dict, "a dict of tokens by their ids"),
-    "extra_special_tokens": (dict, "a dict of tokens by their names"),
-    "model_input_names": ((list, tuple), "a list of names of columns"),
-    "model_max_length": ((int, float), "a number"),
-}
 
 FIELDS = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
 
@@ -53,18 +43,19 @@ def as_added_token(value: Any, *, special: bool = False, normalized: bool | None
     raise TypeError(f"a token must be a str or an AddedToken, not {shortened(repr(value))}")
 
 
-def check_types(arguments: Mapping[str, Any]) -> None:
+def check_types(arguments: dict[str, Any]) -> None:
     """Raise a TypeError if an argument of a tokenizer, or an entry of its files, has another type."""
-    for name, (kind, wanted) in _TYPES.items():
-        if not isinstance(arguments.get(name), (kind, type(None))):
-            raise TypeError(f"{name}={shortened(repr(arguments[name]))} is invalid; it must be {wanted}")
-    list_of(str, arguments.get("model_input_names"), "model_input_names")
-    tokens = [(name, arguments[name]) for name in NAMES if arguments.get(name) is not None]
-    tokens += [(ADDITIONAL, token) for token in arguments.get(ADDITIONAL) or ()]
-    tokens += [("added_tokens_decoder", token) for token in (arguments.get("added_tokens_decoder") or {}).values()]
-    for name, token in tokens:
+    tokens = {name: [arguments[name]] for name in NAMES if arguments.get(name) is not None}
+    try:
+        list_of(str, arguments.get("model_input_names"), "model_input_names")
+        tokens[ADDITIONAL] = list_of(object, arguments.get(ADDITIONAL), ADDITIONAL)
+        tokens["added_tokens_decoder"] = [*dict_of(arguments, "added_tokens_decoder").values()]
+        dict_of(arguments, "extra_special_tokens")
+    except ValueError as error:
+        raise TypeError(str(error)) from error
+    for name, several in tokens.items():
         try:
-            as_added_token(token)
+            [*map(as_added_token, several)]
         except TypeError as error:
             raise TypeError(f"{name}: {error}") from error
 

@@ -98,11 +98,6 @@ def openai_words(pieces: Iterable[Piece], signs: Mapping[str, int] | None = None
     return words
 
 
-def _is_word_character(text: str) -> bool:
-    """Return True if the text begins with a word character."""
-    return bool(_RUNS.pre_tokenize_str(f"a{text[:1]}")[0][0] != "a")
-
-
 class AddedTokenFinder:
     """A splitter of texts at added tokens: the text to find -> the id and the token.
 
@@ -131,7 +126,8 @@ class AddedTokenFinder:
                 start, end = match.span()
                 if split_special_tokens and token.special:
                     continue
-                if token.single_word and any(map(_is_word_character, (text[max(start - 1, 0) : start], text[end:]))):
+                around = (text[max(start - 1, 0) : start], text[end : end + 1]) if token.single_word else ()
+                if any(_RUNS.pre_tokenize_str(f"a{one}")[0][0] != "a" for one in around):  # a word character
                     continue
                 if token.lstrip:
                     start = max(position, len(text[:start].rstrip(_WHITE_SPACE)))

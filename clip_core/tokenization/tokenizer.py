@@ -103,7 +103,7 @@ class CLIPTokenizerBase:
     build_inputs_with_special_tokens = rows.build_inputs_with_special_tokens
     create_token_type_ids_from_sequences = rows.create_token_type_ids_from_sequences
     get_special_tokens_mask = rows.get_special_tokens_mask
-    num_special_tokens_to_add = calls.num_special_tokens_to_add
+    num_special_tokens_to_add = rows.num_special_tokens_to_add
     # The maximum number of tokens of a text, or of a pair, beside the special tokens.
     max_len_single_sentence = property(lambda self: self.model_max_length - self.num_special_tokens_to_add())
     max_len_sentences_pair = property(lambda self: self.model_max_length - self.num_special_tokens_to_add(pair=True))
@@ -232,12 +232,10 @@ class CLIPTokenizerBase:
         asked = CallOptions.settled(self, "__call__", options)
         uses_library = self.is_fast and self.clean == "hf"
         if asked.return_offsets_mapping and not uses_library:
-            raise NotImplementedError(
-                "return_offsets_mapping needs CLIPTokenizerFast with clean='hf': CLIPTokenizer does not track the "
-                "characters of a text, and OpenAI's steps rewrite it"
-            )
+            reason = "CLIPTokenizer does not track the characters of a text, and OpenAI's steps rewrite it"
+            raise NotImplementedError(f"return_offsets_mapping needs CLIPTokenizerFast with clean='hf': {reason}")
         repairs = self.clean == "openai"  # ftfy repairs halves of surrogate pairs
-        pairs, is_batch = as_pairs(text, text_pair, words=asked.is_split_into_words, allow_surrogates=repairs)
+        pairs, asked.is_batch = as_pairs(text, text_pair, words=asked.is_split_into_words, allow_surrogates=repairs)
         columns, encodings = self._library_columns(pairs, asked) if uses_library else self._columns(pairs, asked)
         if options.get("max_length") is None and asked.truncation is None:
             longest = max(map(len, columns["input_ids"]))
@@ -245,7 +243,7 @@ class CLIPTokenizerBase:
                 message = "a text has %d tokens, but the model takes at most %d; pass truncation=True to truncate it"
                 self.warn_once(message, asked.verbose, longest, self.model_max_length)
         makes_rows = asked.return_overflowing_tokens and encodings is not None
-        if not is_batch and asked.return_tensors is None and not makes_rows:
+        if not asked.is_batch and asked.return_tensors is None and not makes_rows:
             columns = first_row(columns, keep_length=self.is_fast)
         return BatchEncoding(columns, encodings, asked.return_tensors)
 
@@ -260,7 +258,7 @@ class CLIPTokenizerBase:
         """Return the ids of the added tokens, in the order of the ids."""
         return {token.content: token_id for token_id, token in self.added_tokens_decoder.items()}
 
-    vocab, added_tokens_encoder = property(get_vocab), property(get_added_vocab)
+    vocab, added_tokens_encoder = property(lambda self: self.get_vocab()), property(get_added_vocab)
     vocab_size = property(lambda self: len(self.table.vocab))  # without added tokens, unlike `len(tokenizer)`
     added_tokens_decoder = property(lambda self: dict(sorted(self.table.added.items())))
 

@@ -108,9 +108,8 @@ def read_vocabulary(
         first = int(lines[0].startswith(_MERGES_HEADER))
         merges = [_merge(line, merges_file, number) for number, line in enumerate(lines[first:], first + 1) if line]
         return _checked(Vocabulary(ids, merges), merges_file)
-    files = f"{VOCAB_FILE} and {MERGES_FILE} (vocab_file, merges_file), {TOKENIZER_FILE} (tokenizer_file)"
-    wanted = f"{files} or OpenAI's {OPENAI_FILES[0]} (vocab_file)"
-    raise ValueError(f"a tokenizer needs {wanted}; got {vocab_file=}, {merges_file=}")
+    wanted = f"{VOCAB_FILE} and {MERGES_FILE} (vocab_file, merges_file), {TOKENIZER_FILE} (tokenizer_file) or OpenAI's"
+    raise ValueError(f"a tokenizer needs {wanted} {OPENAI_FILES[0]} (vocab_file); got {vocab_file=}, {merges_file=}")
 
 
 def read_openai_file(path: StrPath) -> Vocabulary:

@@ -21,6 +21,11 @@ def call(tokenizer: Any, arguments: dict[str, Any]) -> dict[str, Any] | str:
         batch = tokenizer(**arguments)
     except BaseException as error:  # noqa: BLE001  a panic of the library is no Exception, and an answer too
         return f"{type(error).__name__}: {error}"
+    return as_lists(batch)
+
+
+def as_lists(batch: Any) -> dict[str, Any]:
+    """Return columns whose arrays are lists."""
     return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in batch.items()}
 
 
@@ -161,6 +166,7 @@ def behaviours_of(kind: Any, folder: str) -> dict[str, Any]:
         "verbose": (plain.verbose, kind.from_pretrained(folder, verbose=True).verbose),
         "warnings": plain.deprecation_warnings,
         "chat templates": chat_templates_of(named),
+        "rows": {one.__name__: results_of_rows(one.from_pretrained(folder)) for one in overriding_rows(kind)},
     }
     found["sided"] = (sided.padding_side, sided.truncation_side, list(sided.model_input_names))
     found["sided decoded"] = sided.batch_decode(sided(["the cat", "a"])["input_ids"], skip_special_tokens=True)
@@ -261,6 +267,52 @@ def overriding(kind: Any) -> list[Any]:
             return super()._tokenize(text)[:2]
 
     return [Prepared, Whole, Lettered, Backwards, Blind, Renamed, Both]
+
+
+def overriding_rows(kind: Any) -> list[Any]:
+    """Return subclasses that each override a method of the making of rows, or what it reads."""
+
+    class Padded(kind):
+        def pad(self, encoded_inputs, *args, **options):
+            names = sorted(encoded_inputs)
+            columns = super().pad(encoded_inputs, *args, **options)
+            columns["given"] = [names] * len(columns["input_ids"])
+            return columns
+
+    class Short(kind):
+        def prepare_for_model(self, ids, pair_ids=None, **options):
+            return super().prepare_for_model(ids[:2], pair_ids, **options)
+
+    class Counted(kind):
+        def num_special_tokens_to_add(self, pair=False):
+            return 5 if pair else 3
+
+    class Typed(kind):
+        pad_token_type_id = 9
+
+    class Larger(kind):
+        def get_vocab(self):
+            return {**super().get_vocab(), "more": 99_999}
+
+    return [kind, Padded, Short, Counted, Typed, Larger]
+
+
+def results_of_rows(tokenizer: Any) -> list[Any]:
+    """Return the results of the ways to make rows of texts and of ids."""
+    one, many, fixed = "the cat a a", ["the cat", "a", "a the cat"], {"padding": "max_length", "max_length": 8}
+    batches = [
+        *(tokenizer(one), tokenizer(many), tokenizer(many, padding=True), tokenizer(one, "cat", **fixed)),
+        tokenizer(many, return_token_type_ids=True, return_special_tokens_mask=True, truncation=True, **fixed),
+        tokenizer([("a", "the cat"), ("cat", "a a")], truncation="only_second", max_length=7),
+        tokenizer(many[:1], padding=True, return_tensors="np", return_length=True),
+        tokenizer.encode_plus(one, truncation=True, max_length=5, return_token_type_ids=True),
+        tokenizer.prepare_for_model([1, 2, 3], [4], **fixed),
+        tokenizer.prepare_for_model([1, 2, 3], return_tensors="np", prepend_batch_axis=True),
+        tokenizer.prepare_for_model([1, 2, 3], prepend_batch_axis=True),
+        tokenizer.pad({"input_ids": [[1], [2, 3]]}),
+    ]
+    vocabulary = (tokenizer.vocab if tokenizer.is_fast else tokenizer.get_vocab()).get("more")
+    return [[*map(as_lists, batches)], tokenizer.max_len_single_sentence, tokenizer.max_len_sentences_pair, vocabulary]
 
 
 def results_of_steps(kind: Any, folder: str) -> list[Any]:

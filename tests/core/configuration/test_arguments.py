@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_core.configuration.arguments import LARGEST, check_integers, is_integer, to_int
+from clip_core.configuration.arguments import LARGEST, check_integers, check_surrogates, is_integer, to_int
 from clip_core.data import PairLoader, open_pairs
 from clip_core.evaluation import metrics, zero_shot
 from clip_core.evaluation.images import embed_images
@@ -199,3 +199,9 @@ def test_a_single_image_is_not_several(image):
     for call in calls:
         with pytest.raises(TypeError, match=naming("images", type(image).__name__)):
             call()
+
+
+def test_half_a_surrogate_pair_is_named_with_its_place():
+    with pytest.raises(ValueError, match=naming(repr("ab\ud83d"), 2, "U+D83D", "errors='replace'")):
+        check_surrogates("\u00e9", "ab\ud83d", "c")
+    assert check_surrogates("\u00e9", "\U0001f600") is None

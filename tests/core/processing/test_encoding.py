@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from clip_core.processing.encoding import BatchEncoding, CharSpan, TokenSpan, as_pairs, check_surrogates
+from clip_core.processing.encoding import BatchEncoding, CharSpan, TokenSpan, as_pairs
 from clip_core.tokenization import CLIPTokenizer
 from clip_core.tokenization.fast import CLIPTokenizerFast
 from support.messages import naming
@@ -197,7 +197,9 @@ def test_half_a_surrogate_pair_is_refused_unless_cleaning_repairs_it():
     assert pairs("\ud800", surrogates=True) == ([("\ud800", None)], False)
 
 
-def test_half_a_surrogate_pair_is_named_with_its_place():
-    with pytest.raises(ValueError, match=naming(repr("ab\ud83d"), 2, "U+D83D", "errors='replace'")):
-        check_surrogates("\u00e9", "ab\ud83d", "c")
-    assert check_surrogates("\u00e9", "\U0001f600") is None
+def test_an_axis_of_the_batch_is_put_in_front_of_arrays_alone():
+    columns = {"input_ids": [1, 2], "length": 2}
+    assert BatchEncoding(columns, prepend_batch_axis=True).data == columns
+    batch = BatchEncoding(columns, None, "np", True)  # the fourth place, as in transformers
+    assert {name: value.tolist() for name, value in batch.items()} == {"input_ids": [[1, 2]], "length": [2]}
+    assert BatchEncoding(columns).convert_to_tensors("np", prepend_batch_axis=True).input_ids.shape == (1, 2)

@@ -283,9 +283,13 @@ def test_extra_special_tokens_come_back(make, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["add_special_tokens", "get_vocab"])
-def test_a_setting_named_like_a_method_is_refused(make, name):
+def test_a_setting_named_like_a_method_is_refused(make, name, tmp_path):
     with pytest.raises(AttributeError, match=naming(name)):
         make(**{name: True})
+    tokenizer = make()
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(AttributeError, match=naming(tmp_path, name)):
+        type(tokenizer).from_pretrained(tmp_path, **{name: True})
 
 
 def test_attributes_that_other_code_reads(make):
