@@ -34,18 +34,21 @@ def variants(
     images = {name: inputs[name][:FEW] for name in ("pixel_values",) if name in inputs}
     texts = {name: inputs[name] for name in ("input_ids", "attention_mask") if name in inputs}
     unmasked: dict[str, np.ndarray] = {}
-    few_texts: dict[str, np.ndarray] = {}
+    recast: dict[str, np.ndarray] = {}
+    interpolated: dict[str, Any] = {}
     if texts:
         ids, mask = (texts[name] for name in ("input_ids", "attention_mask"))
         # The main inputs' shapes and dtypes, so that JAX compiles nothing new.
         found[DIFFERENTIATED] = dict(inputs) | padded_otherwise(ids, mask)
         # Without the last text, which is long, `get_text_features` does not read to the end, unless there are position
-        # ids. The texts without a mask outnumber the images, so they have no loss.
+        # ids. These texts outnumber the images, so they have no loss.
         text: Any = getattr(config, "text_config", config)
         short = first_without_eos(ids[:-1], text) if missing_eos else ids[:-1]
-        found["positions"] = images | {"input_ids": short, "position_ids": np.arange(ids.shape[1])[None, ::-1].copy()}
+        found["positions"] = images | {"input_ids": short, "attention_mask": mask[:-1].astype(np.float32)}
+        found["positions"]["position_ids"] = position_ids(*short.shape)
         unmasked["input_ids"] = short[:FEW]
-        few_texts = {"input_ids": ids[:FEW], "attention_mask": with_holes(mask[:FEW])}
+        start = min(1, ids.shape[1] - 1)  # without its first token, the text is shorter than the position table
+        recast |= {"input_ids": ids[:1, start:], "attention_mask": with_holes(mask[:1, start:])}
     if class_name == "CLIPForImageClassification":
         if config.num_labels:
             found["labels"] = dict(inputs) | {"labels": labels(config, len(inputs["pixel_values"]))}
@@ -53,14 +56,23 @@ def variants(
             found["targets"] = images | {"labels": targets(len(images["pixel_values"]), config.num_labels)}
     if images:
         vision: Any = getattr(config, "vision_config", config)
-        pixels = resized(images["pixel_values"], vision.image_size, vision.patch_size)
-        found["size"] = {**unmasked, "pixel_values": pixels, "interpolate_pos_encoding": True}
-    found["dtypes"] = {name: array.astype(_DTYPES[name]) for name, array in {**images, **few_texts}.items()}
+        pixels, side = images["pixel_values"], vision.image_size // vision.patch_size
+        interpolated["interpolate_pos_encoding"] = True
+        # Both sides differ, and each alone, because a model has to interpolate if either does.
+        taller = resized(pixels, _HEIGHT, side + 1, vision.patch_size)
+        narrower, both = (resized(one, _WIDTH, max(side - 1, 1), vision.patch_size) for one in (pixels, taller))
+        found["size"] = {**unmasked, "pixel_values": both, **interpolated}
+        if texts:
+            found["positions"] |= {"pixel_values": taller, **interpolated}
+        recast["pixel_values"] = narrower
+    found["dtypes"] = {name: array.astype(_DTYPES[name]) for name, array in recast.items()} | interpolated
     return found
 
 
 # Dtypes that differ from the processor's.
 _DTYPES = {"pixel_values": np.float16, "input_ids": np.int32, "attention_mask": np.bool_}
+
+_HEIGHT, _WIDTH = 2, 3  # axes of `pixel_values`
 
 
 def first_without_eos(input_ids: np.ndarray, config: CLIPTextConfig) -> np.ndarray:
@@ -73,6 +85,12 @@ def first_without_eos(input_ids: np.ndarray, config: CLIPTextConfig) -> np.ndarr
     ids[0, ids[0] == eos] = ids[0].min()
     ids[0] = np.roll(ids[0], 1)
     return ids
+
+
+def position_ids(texts: int, seq: int) -> np.ndarray:
+    """Return position ids `(texts, seq)`, int64: descending, in each row from another position on."""
+    descending = np.arange(seq, dtype=np.int64)[::-1]
+    return np.stack([np.roll(descending, row) for row in range(texts)])
 
 
 def with_holes(attention_mask: np.ndarray) -> np.ndarray:
@@ -103,18 +121,16 @@ def padded_otherwise(input_ids: np.ndarray, attention_mask: np.ndarray) -> dict[
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def resized(pixel_values: np.ndarray, image_size: int, patch_size: int) -> np.ndarray:
-    """Tile and crop images so that they are taller than wide, with a partial patch at each border.
+def resized(pixel_values: np.ndarray, axis: int, patches: int, patch_size: int) -> np.ndarray:
+    """Crop or repeat images along an axis to a number of patches and half a patch.
 
     Args:
         pixel_values: `(batch, channels, height, width)`.
-        image_size: the height and width of the model's images.
+        axis: the axis of the height or the width.
+        patches: the number of whole patches along it.
         patch_size: the height and width of a patch.
     """
-    rows, columns = image_size // patch_size + 1, max(image_size // patch_size - 1, 1)
-    height, width = (count * patch_size + patch_size // 2 for count in (rows, columns))
-    repeats = [1, 1, *(-(-length // old) for length, old in zip((height, width), pixel_values.shape[2:], strict=True))]
-    return np.tile(pixel_values, repeats)[:, :, :height, :width].copy()
+    return np.take(pixel_values, np.arange(patches * patch_size + patch_size // 2), axis=axis, mode="wrap")
 
 
 def labels(config: Any, count: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import clip_torch.text
 import clip_torch.vision
 from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, pooled_positions
 from converters.verification.reference import IGNORED_LABEL, eos_positions
-from converters.verification.variants import first_without_eos, labels, padded_otherwise, resized, variants
+from converters.verification.variants import first_without_eos, labels, padded_otherwise, variants
 from converters.verification.verify import verify
 from support.checkpoints import save_checkpoint
 from support.configs import EOS_TOKEN_ID, SHALLOW, pixel_values, tiny_config, token_ids
@@ -83,7 +83,7 @@ def test_a_text_keeps_its_eos_if_a_checkpoint_rejects_one_without(tmp_path):
 def test_as_many_texts_as_images_or_not():
     found = variants("CLIPModel", tiny_config(), main_inputs("CLIPModel"))
     counts = {name: (len(own["input_ids"]), len(own["pixel_values"])) for name, own in found.items()}
-    assert counts == {"padding": (4, 4), "positions": (3, 2), "size": (2, 2), "dtypes": (2, 2)}
+    assert counts == {"padding": (4, 4), "positions": (3, 2), "size": (2, 2), "dtypes": (1, 2)}
 
 
 def test_features_of_few_texts_are_read_in_part_with_and_without_a_mask():
@@ -99,15 +99,30 @@ def test_features_of_few_texts_are_read_in_part_with_and_without_a_mask():
         assert mask is None or hides_what_is_read(mask, lengths)
 
 
-@pytest.mark.parametrize(("image_size", "patch_size"), [(30, 6), (33, 8), (8, 8), (24, 1)])
-def test_another_size_has_another_number_of_rows_and_columns(image_size, patch_size):
-    pixels = np.random.default_rng(0).standard_normal((2, 3, image_size, image_size)).astype(np.float32)
-    found = resized(pixels, image_size, patch_size)
-    (height, width), side = found.shape[2:], image_size // patch_size
-    assert height // patch_size == side + 1
-    assert width // patch_size == max(side - 1, 1)
-    assert (height % patch_size, width % patch_size) == (patch_size // 2, patch_size // 2)  # cut off by the model
-    np.testing.assert_array_equal(found[:, :, :image_size, :image_size], pixels[:, :, :height, :width])
+@pytest.mark.parametrize(("image_size", "patch_size"), [(30, 6), (32, 8), (8, 8), (24, 1)])
+def test_images_of_another_size_differ_in_both_sides_and_in_each_alone(image_size, patch_size):
+    config = tiny_config({}, {"image_size": image_size, "patch_size": patch_size})
+    pixels = np.random.default_rng(0).standard_normal((2, 2, image_size, image_size)).astype(np.float32)
+    found = variants("CLIPModel", config, {**main_inputs("CLIPModel"), "pixel_values": pixels})
+    side = image_size // patch_size
+    height = (side + 1) * patch_size + patch_size // 2  # the partial patches are cut off by the model
+    width = max(side - 1, 1) * patch_size + patch_size // 2
+    shapes = {"positions": (height, image_size), "size": (height, width), "dtypes": (image_size, width)}
+    assert {name: found[name]["pixel_values"].shape[2:] for name in shapes} == shapes
+    for name, shape in shapes.items():
+        assert found[name]["interpolate_pos_encoding"]
+        resized, (rows, columns) = found[name]["pixel_values"], np.minimum(shape, image_size)
+        same = pixels[:, :, :rows, :columns].astype(resized.dtype)
+        np.testing.assert_array_equal(resized[:, :, :rows, :columns], same)
+
+
+def test_each_text_has_its_own_positions_within_the_table():
+    found = variants("CLIPTextModel", tiny_config().text_config, main_inputs("CLIPTextModel"))["positions"]
+    ids, positions = found["input_ids"], found["position_ids"]
+    assert positions.shape == ids.shape
+    assert len({tuple(row) for row in positions}) == len(positions)
+    for row in positions:
+        np.testing.assert_array_equal(np.sort(row), np.arange(ids.shape[1]))
 
 
 @pytest.mark.parametrize(
@@ -130,6 +145,27 @@ def _transposed(interpolated):
     return lambda self, height, width: interpolated(self, width, height)
 
 
+def _transposed_at_the_model_s_height(interpolated):
+    def faulty(self, height, width):
+        return interpolated(self, *((width, height) if height == self.image_size else (height, width)))
+
+    return faulty
+
+
+def _by_first_row(forward):
+    def faulty(self, ids, positions=None, *rest):
+        return forward(self, ids, None if positions is None else positions[:1], *rest)
+
+    return faulty
+
+
+def _from_the_end(forward):
+    def faulty(self, ids, positions=None, *rest):
+        return forward(self, ids, self.position_ids[:, -ids.shape[1] :] if positions is None else positions, *rest)
+
+    return faulty
+
+
 def _without_positions(forward):
     return lambda self, ids, positions=None, *rest: forward(self, ids, None, *rest)
 
@@ -141,8 +177,15 @@ def _last_without_eos(eos_positions):
 VISION_EMBEDDINGS = clip_torch.vision.CLIPVisionEmbeddings
 # The class and the first stage that differs, of each fault.
 FAULTS = {
-    ("CLIPModel", "size: vision.embeddings"): (VISION_EMBEDDINGS, "interpolated_positions", _transposed),
+    ("CLIPModel", "positions: vision.embeddings"): (VISION_EMBEDDINGS, "interpolated_positions", _transposed),
+    ("CLIPModel", "dtypes: vision.embeddings"): (
+        VISION_EMBEDDINGS,
+        "interpolated_positions",
+        _transposed_at_the_model_s_height,
+    ),
     ("CLIPModel", "positions: text.embeddings"): (clip_torch.text.CLIPTextEmbeddings, "forward", _without_positions),
+    ("CLIPTextModel", "positions: text.embeddings"): (clip_torch.text.CLIPTextEmbeddings, "forward", _by_first_row),
+    ("CLIPTextModel", "dtypes: text.embeddings"): (clip_torch.text.CLIPTextEmbeddings, "forward", _from_the_end),
     ("CLIPModel", "positions: text.pooled"): (clip_torch.text.CLIPTextTransformer, "eos_positions", _last_without_eos),
     ("CLIPModel", "padding: text_features"): (clip_torch.text, "hides_what_is_read", lambda _: lambda *_: False),
     ("CLIPForImageClassification", "size: vision.embeddings"): (
