@@ -51,6 +51,7 @@ SLOW = (
     "models/test_text_features.py",
     "test_one_process.py",
     "models/test_backend.py",
+    "models/test_compile.py",
     "models_torch/test_compile.py",
     "training/test_flax_distributed.py",
     "training/test_torch_distributed.py",

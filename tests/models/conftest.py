@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ from support.configs import tiny_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +40,9 @@ def saved(built: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -
         return made[backend.name]
 
     return folder
+
+
+@pytest.fixture
+def folder(backend: Any, saved: Callable[..., Any], tmp_path: Path) -> Path:
+    """Return the folder of a saved CLIPModel that a test may change."""
+    return shutil.copytree(saved(backend), tmp_path / "model")

@@ -15,7 +15,15 @@ from support.attention_masks import BATCH, MASKS, SEQ
 from support.configs import SHALLOW, inputs_for, tiny_config, token_ids
 from support.entries import part_of
 from support.messages import naming
-from support.tolerances import FLOAT32, FLOAT32_OPERATION, FLOAT64, FLOAT64_OPERATION, GRADIENTS
+from support.tolerances import (
+    FLOAT32,
+    FLOAT32_OPERATION,
+    FLOAT64,
+    FLOAT64_OPERATION,
+    GRADIENTS,
+    MEAN_OF_DRAWS,
+    SPREAD_OF_DRAWS,
+)
 
 HEADS, HEAD_DIM = 3, 8
 
@@ -239,7 +247,8 @@ def test_dropout_acts_in_training_alone(backend, implementation):
     )
     first, second = (backend.forward(model, inputs)["pooler_output"] for _ in range(2))
     assert np.array_equal(first, second)
-    one, other = (backend.train(model, inputs, seed)["pooler_output"] for seed in (0, 1))
+    one, same, other = (backend.train(model, inputs, seed)["pooler_output"] for seed in (0, 0, 1))
+    assert np.array_equal(one, same)
     assert not np.allclose(one, other, **FLOAT32)
     assert not np.allclose(one, first, **FLOAT32)
 
@@ -253,3 +262,26 @@ def test_dropout_acts_in_both_towers(backend, class_name):
     states += [name for name in ("logits",) if class_name == "CLIPForImageClassification"]
     assert len(states) == (2 if class_name == "CLIPModel" else 1)
     assert all(not np.allclose(one[name], other[name], **FLOAT32) for name in states)
+
+
+def test_dropout_acts_in_features(backend):
+    dropout = {"attention_dropout": 0.5}
+    model, inputs = backend.build("CLIPModel", tiny_config(dropout, dropout)), inputs_for("CLIPModel")
+    pixels = {"pixel_values": inputs.pop("pixel_values")}
+    for method, given in (("get_text_features", inputs), ("get_image_features", pixels)):
+        one, other = (backend.train(model, given, seed, method)[""] for seed in (0, 1))
+        assert not np.allclose(one, other, **FLOAT32)
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_dropout_keeps_the_mean(backend, implementation):
+    attention, random = backend.module("attention"), np.random.default_rng(0)
+    attend = getattr(attention, f"{implementation}_attention")
+    layer = text_model(backend, attention_dropout=0.5, num_hidden_layers=1).text_model.encoder.layers[0].self_attn
+    arrays = *random.standard_normal((2, 2, SEQ, HEADS, HEAD_DIM)), np.ones((2, SEQ, HEADS, HEAD_DIM))
+    query, key, value = (backend.tensor(array, "float32") for array in arrays)
+    plan = backend.module("plan").AttentionPlan()
+    draws = [attend(query, key, value, plan, scale=0.3, dropout=backend.dropout(layer, seed)) for seed in range(100)]
+    attended = [np.asarray(one) for one, _ in draws]
+    assert np.mean(attended) == pytest.approx(1.0, abs=MEAN_OF_DRAWS)
+    assert np.std(attended) > SPREAD_OF_DRAWS

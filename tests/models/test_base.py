@@ -150,6 +150,18 @@ def test_gradient_checkpointing_gives_the_same_gradients(backend, class_name, at
         np.testing.assert_allclose(recomputed[name], array, rtol=GRADIENTS, atol=atol, err_msg=name)
 
 
+def test_gradient_checkpointing_runs_each_layer_twice_in_training(backend):
+    model = build(backend)
+    assert backend.runs_of_layers(model, IDS) == 3
+    model.gradient_checkpointing_enable()
+    assert backend.runs_of_layers(model, IDS) == 6
+    if backend.name != "flax":  # where gradients are asked for, and no model is in a mode
+        assert backend.runs_of_layers(model, IDS, training=False) == 3
+    model.gradient_checkpointing_disable()
+    assert not model.is_gradient_checkpointing
+    assert backend.runs_of_layers(model, IDS) == 3
+
+
 # Counts
 
 
@@ -159,6 +171,7 @@ def test_parameters_are_counted_with_embeddings_and_without(backend):
     tables = 99 * 40 + 19 * 40 + 26 * 36  # the patch convolution is not one
     assert model.num_parameters() == total
     assert model.num_parameters(exclude_embeddings=True) == total - tables
+    assert model.num_parameters(only_trainable=True) == total
 
 
 # Classes

@@ -1,4 +1,4 @@
-"""Classes that users derive: loaded from a plain CLIP, saved with parameters of their own, and loaded again."""
+"""Classes that users derive: loaded from a plain CLIP, saved with what they add, and loaded again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from converters.checkpoint import CheckpointError
 from converters.formats.safetensors import read
 from support.backends import BACKENDS
 from support.configs import inputs_for, tiny_config
-from support.derived import EXTRA, HeadConfig, derived_classes
+from support.derived import EXTRA, HeadConfig, derived_classes, regularized
 from support.messages import naming
 from support.tolerances import EMBEDDINGS, ROUNDING
 
@@ -177,6 +177,26 @@ def test_a_head_of_another_size_is_refused_or_starts_afresh(backend, head, folde
     with pytest.warns(UserWarning, match=naming("head.weight")):
         model = head.from_pretrained(tmp_path / "saved", classes=7, ignore_mismatched_sizes=True)
     assert backend.call(model, PIXELS).shape == (4, 7)
+
+
+def test_statistics_of_a_class_are_saved_and_the_state_of_its_dropout_is_not(backend, folder, tmp_path):
+    with pytest.warns(UserWarning, match=naming("Regularized", "norm.running_var", "head.weight")):
+        model = regularized(backend.name).from_pretrained(folder)
+    first, second = (backend.train(model, PIXELS, seed)[""] for seed in (0, 1))
+    assert not np.array_equal(first, second)
+    model.save_pretrained(tmp_path / "saved")
+    assert not [name for name in read(tmp_path / "saved" / "model.safetensors") if "drop" in name]
+    again, info = regularized(backend.name).from_pretrained(tmp_path / "saved", output_loading_info=True)
+    assert not any(info.values())
+    assert np.abs(read(tmp_path / "saved" / "model.safetensors")["norm.running_mean"].load()).max() > 0
+    assert np.array_equal(backend.call(again, PIXELS), backend.call(model, PIXELS))
+    backend.train(again, PIXELS, 0)  # dropout still works
+
+
+def test_an_empty_batch_is_embedded(backend, built):
+    model = built(backend)
+    assert backend.call(model.get_image_features, {"pixel_values": PIXELS["pixel_values"][:0]}).shape == (0, 24)
+    assert backend.call(model.get_text_features, {"input_ids": np.zeros((0, 5), np.int32)}).shape == (0, 24)
 
 
 # Handles

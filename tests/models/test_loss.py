@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from support.backends import BACKENDS
 from support.messages import naming
@@ -63,3 +66,11 @@ def test_regression_of_one_number_takes_labels_of_either_shape(backend, shape):
     labels = np.array([0.5, -1.0, 2.0, 0.0], np.float32)
     loss, _ = classification(backend, labels.reshape(shape), LOGITS[:, :1])
     assert loss == pytest.approx(np.square(LOGITS[:, 0] - labels).mean(), rel=LOSS)
+
+
+@pytest.mark.parametrize("label", [5, -1])
+def test_a_label_that_names_no_class_is_an_error_or_makes_the_loss_nan(backend, label):
+    """JAX cannot raise in a compiled function."""
+    refused = pytest.raises((IndexError, tf.errors.InvalidArgumentError), match=naming(label))
+    with nullcontext() if backend.name == "flax" else refused:
+        assert np.isnan(classification(backend, np.array([0, label, 1, 2]))[0])

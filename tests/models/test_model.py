@@ -1,13 +1,14 @@
-"""CLIPModel: shapes, forms of output, and options from the call or the config."""
+"""CLIPModel: shapes, forms of input and output, and options from the call or the config."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from support.configs import CLASSES, inputs_for, pixel_values, tiny_config
+from support.configs import CLASSES, SHALLOW, inputs_for, pixel_values, tiny_config
 from support.messages import naming
-from support.tolerances import DRAWN_WEIGHTS, EMBEDDINGS, FEW_DRAWN_WEIGHTS, ONE_LAYER
+from support.oracle import flatten
+from support.tolerances import DRAWN_WEIGHTS, EMBEDDINGS, FEW_DRAWN_WEIGHTS, FLOAT32_OPERATION, ONE_LAYER
 
 
 def test_logits_are_scaled_cosines_and_each_others_transpose(backend):
@@ -117,9 +118,47 @@ def test_fresh_weights_have_the_references_standard_deviations(backend):
     assert weights["logit_scale"] == np.float32(1.7)
 
 
+def test_two_seeds_give_two_models_and_one_the_same(backend):
+    one, same, other = (backend.weights(backend.build("CLIPModel", tiny_config(), seed=seed)) for seed in (0, 0, 1))
+    name = "visual_projection.weight"
+    assert np.array_equal(one[name], same[name])
+    assert not np.array_equal(one[name], other[name])
+    assert not np.array_equal(one[name], one["text_projection.weight"][:, :36])
+
+
 @pytest.mark.parametrize("count", [3, 5])
 def test_texts_and_pictures_that_make_no_pairs_are_refused_with_both_numbers(backend, count):
     model, inputs = backend.build("CLIPModel", tiny_config()), inputs_for("CLIPModel")
     inputs["pixel_values"] = pixel_values(count)
     with pytest.raises(ValueError, match=naming("return_loss=True", 4, count)):
         backend.forward(model, inputs, return_loss=True)
+
+
+def test_missing_inputs_are_named(backend, built):
+    inputs = inputs_for("CLIPModel")
+    with pytest.raises(ValueError, match=naming("pixel_values")):
+        backend.forward(built(backend), {"input_ids": inputs["input_ids"]})
+    with pytest.raises(ValueError, match=naming("input_ids")):
+        backend.forward(built(backend, "CLIPTextModel"), {"attention_mask": inputs["attention_mask"]})
+
+
+def test_inputs_by_position_and_as_tensors_mean_the_same(backend, built):
+    model, inputs = built(backend), inputs_for("CLIPModel")
+    expected = backend.forward(model, inputs)
+    tensors = [backend.tensor(inputs[name]) for name in ("input_ids", "pixel_values", "attention_mask")]
+    found = flatten(model(*tensors))
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, **FLOAT32_OPERATION, err_msg=name)
+
+
+def test_a_change_of_the_configuration_counts_at_the_next_call(backend):
+    model = backend.build("CLIPTextModel", tiny_config(**SHALLOW))
+    inputs = {"input_ids": np.array([[96, 98, 5, 97, 0]])}
+    before = backend.forward(model, inputs)
+    assert np.array_equal(before["pooler_output"], before["last_hidden_state"][:, 3])
+    model.config.eos_token_id = 2  # which stands for the largest id
+    model.config.output_hidden_states = True
+    after = backend.forward(model, inputs)
+    assert np.array_equal(after["pooler_output"], before["last_hidden_state"][:, 1])
+    assert after.keys() - before.keys() == {"hidden_states.0", "hidden_states.1"}

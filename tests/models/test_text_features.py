@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from clip_core.modeling import towers
+from support import text_features
 from support.configs import EOS_TOKEN_ID, SHALLOW, pixel_values, tiny_config
 from support.messages import naming
 from support.tolerances import EMBEDDINGS, HIDDEN_STATES, OTHER_INPUTS, SAME_EMBEDDINGS
@@ -180,43 +181,8 @@ def test_the_full_forward_keeps_the_shapes_of_the_reference(backend, model_of):
     assert outputs["text_model_output.last_hidden_state"].shape == (4, SEQ, 40)
 
 
-def torch_gradients(model, inputs):
-    import torch
-
-    model.zero_grad()
-    features = model.get_text_features(**{name: torch.from_numpy(array) for name, array in inputs.items()})
-    (features * torch.linspace(-1.0, 2.0, features.numel()).reshape(features.shape)).sum().backward()
-    return {name: p.grad.numpy().copy() for name, p in model.named_parameters() if p.grad is not None}
-
-
-def tf_gradients(model, inputs):
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        features = model.get_text_features(**inputs)
-        objective = tf.reduce_sum(features * tf.reshape(tf.linspace(-1.0, 2.0, tf.size(features)), features.shape))
-    variables = {
-        variable.path: variable.value for variable in model.trainable_variables if "vision" not in variable.path
-    }
-    gradients = tape.gradient(objective, list(variables.values()))
-    found = zip(variables, gradients, strict=True)
-    return {name: tf.convert_to_tensor(one).numpy() for name, one in found if one is not None}
-
-
-def flax_gradients(model, inputs):
-    import jax
-    import jax.numpy as jnp
-
-    def objective(params):
-        features = model.get_text_features(**inputs, params=params)
-        return (features.ravel() * jnp.linspace(-1.0, 2.0, features.size)).sum()
-
-    found = jax.tree_util.tree_leaves_with_path(jax.grad(objective)(model.params))
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in found}
-
-
 def test_gradients_are_those_of_the_whole_input(backend, model_of):
-    gradients = {"torch": torch_gradients, "tf": tf_gradients, "flax": flax_gradients}[backend.name]
+    gradients = text_features.GRADIENTS[backend.name]
     ids, mask = padded([3] * 20 + [14])
     inputs, model = {"input_ids": ids, "attention_mask": mask}, model_of(backend, num_hidden_layers=1)
     found, expected = gradients(model, inputs), gradients(model, {**inputs, "position_ids": ALL_PLACES})
@@ -292,34 +258,7 @@ def test_where_values_are_hidden_every_token_is_read(backend, model_of, lengths_
     model, (ids, mask) = model_of(backend), padded([4, 6])
     expected = backend.call(model.get_text_features, {"input_ids": ids, "attention_mask": mask})
     shapes = lengths_run(model)
-    hidden = {"torch": torch_hidden, "tf": tf_hidden, "flax": flax_hidden}[backend.name]
-    for features in hidden(model, ids, mask):
+    for features in text_features.HIDDEN[backend.name](model, ids, mask):
         assert np.abs(np.asarray(features) - expected).max() < EMBEDDINGS
     assert shapes
     assert all(shape[-1] == SEQ for shape in shapes)
-
-
-def torch_hidden(model, ids, mask):
-    import torch
-
-    ids, mask = torch.from_numpy(ids), torch.from_numpy(mask)
-    with torch.no_grad():
-        yield torch.compile(model.get_text_features, fullgraph=True, backend="eager")(ids, mask)
-        eager = {"attn_implementation": model.config.text_config.attn_implementation}
-        model.config.text_config.attn_implementation = "eager"  # the other has no rule for vmap
-        yield torch.vmap(lambda row, its: model.get_text_features(row[None], its[None])[0])(ids, mask)
-        vars(model.config.text_config).update(eager)
-
-
-def tf_hidden(model, ids, mask):
-    import tensorflow as tf
-
-    for options in ({}, {"jit_compile": True}):
-        yield tf.function(model.get_text_features, **options)(tf.constant(ids), tf.constant(mask))
-
-
-def flax_hidden(model, ids, mask):
-    import jax
-
-    yield jax.jit(model.get_text_features)(ids, mask)
-    yield jax.vmap(lambda row, its: model.get_text_features(row[None], its[None])[0])(ids, mask)

@@ -7,33 +7,16 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from clip_flax import FlaxCLIPModel, FlaxCLIPPreTrainedModel, FlaxCLIPTextModel, FlaxCLIPVisionModel
+from clip_flax import FlaxCLIPModel, FlaxCLIPTextModel, FlaxCLIPVisionModel
 from converters.checkpoint import CheckpointError
 from support.backends import FLAX
 from support.configs import inputs_for, tiny_config
+from support.derived import regularized
 from support.messages import naming
 
 BACKEND = FLAX
 
 PIXELS = inputs_for("CLIPVisionModel")["pixel_values"]
-
-
-class Regularized(FlaxCLIPPreTrainedModel):
-    """A head with statistics and random keys."""
-
-    base_model_prefix = "clip"
-
-    def __init__(self, config, **kwargs):
-        super().__init__(config, **kwargs)
-        rngs = nnx.Rngs(0)
-        self.clip = FlaxCLIPModel(config, **kwargs)
-        self.norm = nnx.BatchNorm(24, rngs=rngs)
-        self.drop = nnx.Dropout(0.5, rngs=rngs)
-        self.head = nnx.Linear(24, 3, rngs=rngs)
-
-    def __call__(self, pixel_values, train=False):
-        embeds = self.norm(self.clip.get_image_features(pixel_values), use_running_average=not train)
-        return self.head(self.drop(embeds, deterministic=not train))
 
 
 class Added(FlaxCLIPModel):
@@ -44,21 +27,9 @@ class Added(FlaxCLIPModel):
         self.head = nnx.Linear(24, 4, rngs=rngs)
 
 
-def test_statistics_are_saved_and_random_keys_are_not(plain, tmp_path):
-    with pytest.warns(UserWarning, match=naming("Regularized", "norm.running_var", "head.weight")):
-        model = Regularized.from_pretrained(plain[1])
-    model(PIXELS, train=True)
-    model.save_pretrained(tmp_path / "saved")
-    again, info = Regularized.from_pretrained(tmp_path / "saved", output_loading_info=True)
-    assert not any(info.values())
-    assert np.abs(again.norm.mean.get_value()).max() > 0
-    assert np.array_equal(again(PIXELS), model(PIXELS))
-    again(PIXELS, train=True)  # with keys of its own
-
-
 def test_nnx_transforms_a_model_of_a_class(plain):
     with pytest.warns(UserWarning, match=naming("Regularized")):
-        model = Regularized.from_pretrained(plain[1])
+        model = regularized("flax").from_pretrained(plain[1])
     outputs = nnx.jit(lambda model, pixels: model(pixels))(model, PIXELS)
     np.testing.assert_array_equal(outputs.shape, (4, 3))
     gradients = nnx.grad(lambda model: model(PIXELS).sum())(model)
@@ -84,7 +55,10 @@ def test_a_model_without_weights_has_the_key_and_the_shapes_to_draw_them_with(pl
     assert np.array_equal(features, plain[0].get_image_features(PIXELS))
     assert FlaxCLIPTextModel(tiny_config(), _do_init=False).input_shape == (1, 1)
     assert FlaxCLIPVisionModel(tiny_config(), (1, 2), 3, _do_init=False).input_shape == (1, 2)
-    assert np.array_equal(FlaxCLIPModel(tiny_config(), seed=5, _do_init=False).key, jax.random.PRNGKey(5))
+    for seed in (5, jax.random.PRNGKey(5)):
+        assert np.array_equal(FlaxCLIPModel(tiny_config(), seed=seed, _do_init=False).key, jax.random.PRNGKey(5))
+    by_key = FlaxCLIPModel(tiny_config(), seed=jax.random.key(0)).params
+    assert np.array_equal(by_key["visual_projection"]["kernel"], params["visual_projection"]["kernel"])
 
 
 def test_parameters_with_gaps_are_saved_and_the_gaps_start_afresh(plain, tmp_path):
@@ -105,8 +79,3 @@ def test_parameters_with_gaps_are_saved_and_the_gaps_start_afresh(plain, tmp_pat
     assert np.array_equal(again.get_image_features(PIXELS), model.get_image_features(PIXELS))
     with pytest.raises(ValueError, match=naming("params")):
         model.save_pretrained(tmp_path / "nothing", params={})
-
-
-def test_an_empty_batch_of_images_is_embedded(plain):
-    assert plain[0].get_image_features(PIXELS[:0]).shape == (0, 24)
-    assert plain[0].get_text_features(np.zeros((0, 5), np.int32)).shape == (0, 24)

@@ -1,4 +1,4 @@
-"""The forms of a model's inputs, as in transformers' TensorFlow classes, and errors."""
+"""The forms of a model's inputs, as in transformers' TensorFlow classes."""
 
 from __future__ import annotations
 
@@ -51,10 +51,3 @@ def test_an_input_given_twice_or_too_many_are_refused(model):
         model(inputs, input_ids=inputs["input_ids"])
     with pytest.raises(TypeError, match=naming(9, "input_ids", "attention_mask")):
         build("CLIPTextModel")([token_ids()[0]] * 9)
-
-
-def test_missing_inputs_are_named(model):
-    with pytest.raises(ValueError, match=naming("pixel_values")):
-        model(input_ids=token_ids()[0])
-    with pytest.raises(ValueError, match=naming("input_ids")):
-        build("CLIPTextModel")(attention_mask=token_ids()[1])

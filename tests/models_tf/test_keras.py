@@ -1,4 +1,4 @@
-"""A model under Keras and TensorFlow: graphs, XLA, fit, mixed precision, saving, exporting, several devices."""
+"""A model under Keras and TensorFlow: graphs, fit, mixed precision, saving, exporting, several devices."""
 
 from __future__ import annotations
 
@@ -24,18 +24,6 @@ build = partial(tf_models.build, **SHALLOW)
 
 def as_tensors(inputs):
     return {name: tf.constant(array) for name, array in inputs.items()}
-
-
-@pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
-@pytest.mark.parametrize("class_name", CLASSES)
-def test_every_class_runs_in_a_graph(class_name, jit):
-    model, inputs = build(class_name), as_tensors(inputs_for(class_name))
-    options = {"output_hidden_states": True}
-    compiled = tf.function(lambda given: model(given, **options), jit_compile=jit)
-    output = compiled(inputs)
-    expected = model(inputs, **options)
-    assert type(output) is type(expected)
-    assert_close(output, expected)
 
 
 def test_one_graph_serves_every_batch_and_length():

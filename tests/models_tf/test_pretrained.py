@@ -10,9 +10,7 @@ import tensorflow as tf
 
 import clip_tf
 from clip_tf.tensors import adopt
-from converters.checkpoint import open_checkpoint
 from support.configs import CLASSES, SHALLOW, inputs_for
-from support.entries import assert_same
 from support.tf_models import build
 from support.tolerances import EMBEDDINGS, FLOAT32
 
@@ -41,13 +39,6 @@ def test_the_computations_dtype_is_the_weights_or_that_of_a_mixed_policy(tmp_pat
 def test_every_layer_computes_in_the_models_dtype(labels):
     models = [build(class_name, dtype="float16", num_labels=labels, **SHALLOW) for class_name in CLASSES]
     assert {layer.dtype_policy.name for model in models for layer in model._flatten_layers()} == {"float16"}
-
-
-def test_weights_may_be_saved_in_place_of_the_models(tmp_path):
-    build().save_pretrained(tmp_path)
-    weights = dict(open_checkpoint(tmp_path))
-    build(seed=1).save_pretrained(tmp_path / "again", state_dict=weights)
-    assert_same(open_checkpoint(tmp_path / "again"), weights)
 
 
 def test_a_saved_model_is_written_where_transformers_puts_it(tmp_path):

@@ -57,10 +57,84 @@ class FlaxBackend:
     def forward(self, model: Any, inputs: dict[str, np.ndarray], **options: Any) -> dict[str, np.ndarray]:
         return flatten(model(**inputs, **options))
 
-    def train(self, model: Any, inputs: dict[str, np.ndarray], seed: int, **options: Any) -> dict[str, np.ndarray]:
+    def train(
+        self, model: Any, inputs: dict[str, np.ndarray], seed: int, method: str = "__call__", **options: Any
+    ) -> dict[str, np.ndarray]:
         import jax
 
-        return flatten(model(**inputs, **options, train=True, dropout_rng=jax.random.key(seed, impl="rbg")))
+        key = jax.random.key(seed, impl="rbg")
+        return flatten(getattr(model, method)(**inputs, **options, train=True, dropout_rng=key))
+
+    def dropout(self, layer: Any, seed: int) -> Any:
+        import jax
+
+        return layer._dropout(jax.random.key(seed))
+
+    def ways_to_run(self, model: Any, **options: Any) -> dict[str, Any]:
+        import jax
+
+        compiled = jax.jit(lambda params, inputs: model(**inputs, params=params, **options))
+        return {
+            "plain": lambda inputs: model(**inputs, **options),
+            "jit": lambda inputs: compiled(model.params, inputs),
+        }
+
+    def exported(self, model: Any, inputs: dict[str, np.ndarray]) -> Any:
+        import jax
+        import jax.numpy as jnp
+
+        (batch,) = jax.export.symbolic_shape("batch")
+        shapes = {
+            name: jax.ShapeDtypeStruct((batch, *array.shape[1:]), jnp.asarray(array).dtype)
+            for name, array in inputs.items()
+        }
+        function = jax.jit(lambda params, inputs: model(**inputs, params=params))
+        exported = jax.export.export(function)(model.params_shape_tree, shapes)
+        again = jax.export.deserialize(exported.serialize())
+        return lambda inputs: again.call(model.params, {name: jnp.asarray(array) for name, array in inputs.items()})
+
+    def gradients_by_sample(
+        self, model: Any, pixels: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        import jax
+        import jax.numpy as jnp
+
+        def loss(params: Any, image: Any) -> Any:
+            return jnp.square(model(image[None], params=params).pooler_output).sum()
+
+        by_image = jax.vmap(jax.grad(loss), in_axes=(None, 0))(model.params, pixels)
+        together = jax.grad(lambda params: sum(loss(params, image) for image in pixels))(model.params)
+        return flatten(jax.tree.map(lambda leaf: leaf.sum(0), by_image)), flatten(together)
+
+    def losses(self, model: Any, inputs: dict[str, np.ndarray], steps: int, rate: float) -> list[float]:
+        import jax
+        import optax
+
+        optimizer, params, found = optax.adam(rate), model.params, []
+        state = optimizer.init(params)
+
+        @jax.jit
+        def step(params: Any, state: Any) -> Any:
+            def loss(params: Any) -> Any:
+                return model(**inputs, params=params, return_loss=True).loss
+
+            value, gradients = jax.value_and_grad(loss)(params)
+            updates, state = optimizer.update(gradients, state)
+            return optax.apply_updates(params, updates), state, value
+
+        for _ in range(steps):
+            params, state, value = step(params, state)
+            found.append(float(value))
+        return found
+
+    def runs_of_layers(self, model: Any, inputs: dict[str, np.ndarray], *, training: bool = True) -> int:
+        """Count the activations of exact GELU, one of each layer, in the program that computes the gradients."""
+        import jax
+        import jax.numpy as jnp
+
+        assert training
+        gradients = jax.grad(lambda params: jnp.square(model(**inputs, params=params).pooler_output).sum())
+        return str(jax.make_jaxpr(gradients)(model.params)).count("erfc ")
 
     def gradients(
         self, model: Any, inputs: dict[str, np.ndarray], *, dropout_seed: int | None = None, **options: Any
@@ -116,6 +190,9 @@ class FlaxBackend:
 
     def state_dict(self, model: Any) -> Any:
         return self.weights(model)
+
+    def to_save(self, model: Any) -> dict[str, Any]:
+        return {"params": model.params}
 
     def assign(self, model: Any, name: str, array: Any) -> None:
         import numpy as np

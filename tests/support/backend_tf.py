@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from support.oracle import flatten
 
@@ -61,23 +62,66 @@ class TensorFlowBackend:
     def forward(self, model: Any, inputs: dict[str, np.ndarray], **options: Any) -> dict[str, np.ndarray]:
         return flatten(model(**inputs, **options))
 
-    def train(self, model: Any, inputs: dict[str, np.ndarray], seed: int, **options: Any) -> dict[str, np.ndarray]:
+    def train(
+        self, model: Any, inputs: dict[str, np.ndarray], seed: int, method: str = "__call__", **options: Any
+    ) -> dict[str, np.ndarray]:
+        _seed_dropout(model, seed)
+        return flatten(getattr(model, method)(**inputs, **options, training=True))
+
+    def dropout(self, layer: Any, seed: int) -> Any:
+        import tensorflow as tf
+
+        return layer._dropout(tf.constant([seed, 0], tf.int64))
+
+    def ways_to_run(self, model: Any, **options: Any) -> dict[str, Any]:
+        import tensorflow as tf
+
+        def run(*, jit: bool) -> Any:
+            compiled = tf.function(lambda given: model(given, **options), jit_compile=jit)
+            return lambda inputs: compiled({name: tf.constant(array) for name, array in inputs.items()})
+
+        plain = {"plain": lambda inputs: model(**inputs, **options)}
+        return plain | {"graph": run(jit=False), "XLA": run(jit=True)}
+
+    def gradients_by_sample(
+        self, model: Any, pixels: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        import tensorflow as tf
+
+        variables = [variable.value for variable in model.trainable_weights]
+
+        def gradients(images: Any) -> Any:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(tf.square(model(images).pooler_output))
+            return [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
+
+        images = tf.constant(pixels)
+        by_image = tf.vectorized_map(lambda image: gradients(image[None]), images)
+        return flatten([tf.reduce_sum(array, 0) for array in by_image]), flatten(gradients(images))
+
+    def losses(self, model: Any, inputs: dict[str, np.ndarray], steps: int, rate: float) -> list[float]:
         import keras
 
-        keras.utils.set_random_seed(seed)
-        return flatten(model(**inputs, **options, training=True))
+        model.compile(optimizer=keras.optimizers.Adam(rate))
+        batch = len(next(iter(inputs.values())))
+        return model.fit(inputs, batch_size=batch, epochs=steps, verbose=0).history["loss"]
+
+    def runs_of_layers(self, model: Any, inputs: dict[str, np.ndarray], *, training: bool = True) -> int:
+        attention = self.module("attention")
+        with mock.patch.object(attention, "attend", wraps=attention.attend) as attend:
+            self.gradients(model, inputs, dropout_seed=0 if training else None)
+        return attend.call_count
 
     def gradients(
         self, model: Any, inputs: dict[str, np.ndarray], *, dropout_seed: int | None = None, **options: Any
     ) -> dict[str, np.ndarray]:
-        import keras
         import tensorflow as tf
 
         from clip_core.modeling.parameters import parameter_table
         from clip_tf.tensors import parameters
 
         if dropout_seed is not None:
-            keras.utils.set_random_seed(dropout_seed)
+            _seed_dropout(model, dropout_seed)
             options["training"] = True
         found = parameters(model, parameter_table(model.config, type(model).__name__))
         with tf.GradientTape() as tape:
@@ -131,6 +175,9 @@ class TensorFlowBackend:
     def state_dict(self, model: Any) -> Any:
         return self.weights(model)
 
+    def to_save(self, model: Any) -> dict[str, Any]:
+        return {"state_dict": self.weights(model)}
+
     def assign(self, model: Any, name: str, array: Any) -> None:
         import numpy as np
 
@@ -143,6 +190,14 @@ class TensorFlowBackend:
 
         for variable in model.weights:
             variable.value.assign_add(tf.ones_like(variable))
+
+
+def _seed_dropout(model: Any, seed: int) -> None:
+    """Start the random numbers of a model's towers again, each from a seed of its own, and those of Keras' dropout."""
+    for number, layer in enumerate(model._flatten_layers()):
+        for generator in (getattr(layer, "seeds", None), getattr(layer, "seed_generator", None)):
+            if generator is not None:
+                generator.state.assign((seed, number))
 
 
 def _scalar(output: Any) -> Any:

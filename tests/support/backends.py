@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from support.backend_flax import FlaxBackend
 from support.backend_tf import TensorFlowBackend
@@ -80,14 +81,86 @@ class TorchBackend:
     def forward(self, model: Any, inputs: dict[str, np.ndarray], **options: Any) -> dict[str, np.ndarray]:
         return torch_outputs(model, inputs, options)
 
-    def train(self, model: Any, inputs: dict[str, np.ndarray], seed: int, **options: Any) -> dict[str, np.ndarray]:
-        """Return the outputs in training mode; `seed` is that of dropout."""
+    def train(
+        self, model: Any, inputs: dict[str, np.ndarray], seed: int, method: str = "__call__", **options: Any
+    ) -> dict[str, np.ndarray]:
+        """Return the outputs of a method in training mode; `seed` is that of dropout."""
         import torch
 
         torch.manual_seed(seed)
-        outputs = torch_outputs(model.train(), inputs, options)
+        outputs = torch_outputs(getattr(model.train(), method), inputs, options)
         model.eval()
         return outputs
+
+    def dropout(self, layer: Any, seed: int) -> Any:
+        """Return what attention functions take for dropout, as a layer of attention gives it to them in training."""
+        import torch
+
+        torch.manual_seed(seed)
+        return layer.dropout
+
+    def ways_to_run(self, model: Any, **options: Any) -> dict[str, Any]:
+        """Return functions of a dictionary of arrays that give the model's own outputs: "plain", and compiled ones."""
+        import torch
+
+        def run(function: Any) -> Any:
+            def outputs(inputs: dict[str, np.ndarray]) -> Any:
+                with torch.no_grad():
+                    return function(**self._tensors(inputs), **options)
+
+            return outputs
+
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+        return {"plain": run(model), "one graph": run(compiled)}
+
+    def exported(self, model: Any, inputs: dict[str, np.ndarray]) -> Any:
+        """Return a model as an exported function of a dictionary of arrays, of as many rows as these are or others."""
+        import torch
+
+        shapes = {name: {0: torch.export.Dim.DYNAMIC} for name in inputs}
+        program = torch.export.export(model, (), self._tensors(inputs), dynamic_shapes=shapes).module()
+        return lambda inputs: program(**self._tensors(inputs))
+
+    def gradients_by_sample(
+        self, model: Any, pixels: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return gradients of the squared pooled states of images: vectorized over images and summed, and at once."""
+        import torch
+
+        parameters = {name: tensor.detach() for name, tensor in model.named_parameters()}
+        images = torch.from_numpy(pixels)
+
+        def loss(weights: Any, image: Any) -> Any:
+            return torch.func.functional_call(model, weights, (image[None],)).pooler_output.square().sum()
+
+        by_image = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, images)
+        together = torch.func.grad(lambda weights: sum(loss(weights, image) for image in images))(parameters)
+        return flatten({name: array.sum(0) for name, array in by_image.items()}), flatten(together)
+
+    def losses(self, model: Any, inputs: dict[str, np.ndarray], steps: int, rate: float) -> list[float]:
+        """Return the losses of steps of the framework's own Adam."""
+        import torch
+
+        optimizer, tensors, found = torch.optim.Adam(model.parameters(), rate), self._tensors(inputs), []
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss = model(**tensors, return_loss=True).loss
+            loss.backward()
+            optimizer.step()
+            found.append(loss.item())
+        return found
+
+    def runs_of_layers(self, model: Any, inputs: dict[str, np.ndarray], *, training: bool = True) -> int:
+        """Count how often layers run for gradients, in the forward pass and the backward pass."""
+        attention = self.module("attention")
+        with mock.patch.object(attention, "attend", wraps=attention.attend) as attend:
+            self.gradients(model, inputs, dropout_seed=0 if training else None)
+        return attend.call_count
+
+    def _tensors(self, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
+        import torch
+
+        return {name: torch.from_numpy(array) for name, array in inputs.items()}
 
     def gradients(
         self, model: Any, inputs: dict[str, np.ndarray], *, dropout_seed: int | None = None, **options: Any
@@ -113,7 +186,7 @@ class TorchBackend:
         import torch
 
         with torch.no_grad():
-            return flatten(method(**{name: torch.from_numpy(array) for name, array in inputs.items()}, **options))[""]
+            return flatten(method(**self._tensors(inputs), **options))[""]
 
     def activation(self, name: str, values: np.ndarray) -> np.ndarray:
         """An activation by its name in a configuration, in float64."""
@@ -138,6 +211,10 @@ class TorchBackend:
     def state_dict(self, model: Any) -> Any:
         """Return the parameters as `from_pretrained(state_dict=...)` takes them."""
         return model.state_dict()
+
+    def to_save(self, model: Any) -> dict[str, Any]:
+        """Return the keyword of `save_pretrained` that gives it these parameters."""
+        return {"state_dict": model.state_dict()}
 
     def assign(self, model: Any, name: str, array: Any) -> None:
         """Set a parameter by canonical name."""
