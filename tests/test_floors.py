@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -151,10 +152,15 @@ def test_no_fragment_serves_one_neighbour_alone():
     assert fragments(import_graph()) == APART.keys()
 
 
-@pytest.mark.parametrize("package", sorted(PACKAGES))
-def test_no_file_is_too_long_to_read(package):
-    lines = {str(file): len(file.read_text().splitlines()) for file in (ROOT / package).rglob("*.py")}
-    assert {file: count for file, count in lines.items() if count > 320} == {}
+def lines_in(folder: str) -> dict[str, int]:
+    """Return the number of lines of each file of Python in a folder."""
+    files = (ROOT / folder).rglob("*.py")
+    return {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in files}
+
+
+@pytest.mark.parametrize("folder", sorted({*PACKAGES, "tests", "benchmarks", "examples"}))
+def test_no_file_is_too_long_to_read(folder):
+    assert {file: count for file, count in lines_in(folder).items() if count > 320} == {}
 
 
 @pytest.mark.parametrize(("package", "limit"), [("clip_torch", 1050), ("clip_tf", 1150), ("clip_flax", 1150)])
@@ -170,6 +176,26 @@ MIRRORS = [("core", "clip_core"), ("conversion", "converters")]
 def test_every_room_of_a_package_has_tests_in_a_room_of_its_name(tests, package):
     rooms = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
     assert {path.parent.name for path in (ROOT / "tests" / tests).glob("*/test_*.py")} == rooms
+
+
+# Tests of one backend; what several backends do alike is tested once, in tests/models.
+OWN = ("tests/models_torch", "tests/models_tf", "tests/models_flax")
+
+
+def tests_in(folder: str) -> set[str]:
+    trees = (ast.parse(file.read_text()) for file in (ROOT / folder).glob("test_*.py"))
+    return {node.name for tree in trees for node in tree.body if getattr(node, "name", "").startswith("test_")}
+
+
+def test_no_two_backends_have_a_test_of_the_same_name():
+    suites = [tests_in(folder) for folder in ("tests/models", *OWN)]
+    assert all(suites)
+    counts = Counter(name for suite in suites for name in suite)
+    assert [name for name, count in counts.items() if count > 1] == []
+
+
+def test_the_suites_of_single_backends_stay_small():
+    assert sum(sum(lines_in(folder).values()) for folder in OWN) <= 2900
 
 
 def is_named_after(tested: str, sources: set[str]) -> bool:

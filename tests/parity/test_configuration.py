@@ -9,7 +9,8 @@ import pytest
 import clip_core
 from clip_core.configuration import CLIPConfig, CLIPTextConfig
 from support.configs import TEXT, VISION
-from support.real_configs import FULL_CONFIGS, INHERITED, REAL_CONFIGS
+from support.inherited_fields import INHERITED
+from support.real_configs import FULL_CONFIGS, REAL_CONFIGS
 
 # Ours alone; and the version, which the reference writes of itself.
 NOT_COMPARED = {"missing_eos", "transformers_version"}

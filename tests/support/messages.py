@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def naming(*things: object) -> str:
@@ -34,3 +38,12 @@ def _alone(thing: object) -> str:
     if text[-1:].isdigit():
         after += r"(?!\.\d)"
     return before + re.escape(text) + after
+
+
+def refused_line(run: Callable[..., tuple[int, str, str]], *command: object) -> str:
+    """Run a command that is refused, and return its line without the program's name."""
+    code, out, err = run(*command)
+    assert (code, out) == (2, ""), err
+    assert err.count("\n") == 1, err
+    assert len(err) < 1000, err
+    return err.removeprefix("clip-zoo: ").rstrip("\n")

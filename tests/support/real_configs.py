@@ -8,115 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
-# Fields that transformers 4.1x and 4.2x wrote into each tower of every model.
-INHERITED: dict[str, Any] = {
-    "_name_or_path": "",
-    "add_cross_attention": False,
-    "architectures": None,
-    "bad_words_ids": None,
-    "chunk_size_feed_forward": 0,
-    "cross_attention_hidden_size": None,
-    "decoder_start_token_id": None,
-    "diversity_penalty": 0.0,
-    "do_sample": False,
-    "dropout": 0.0,
-    "early_stopping": False,
-    "encoder_no_repeat_ngram_size": 0,
-    "finetuning_task": None,
-    "forced_bos_token_id": None,
-    "forced_eos_token_id": None,
-    "id2label": {"0": "LABEL_0", "1": "LABEL_1"},
-    "is_decoder": False,
-    "is_encoder_decoder": False,
-    "label2id": {"LABEL_0": 0, "LABEL_1": 1},
-    "length_penalty": 1.0,
-    "max_length": 20,
-    "min_length": 0,
-    "no_repeat_ngram_size": 0,
-    "num_beam_groups": 1,
-    "num_beams": 1,
-    "num_return_sequences": 1,
-    "output_attentions": False,
-    "output_hidden_states": False,
-    "output_scores": False,
-    "prefix": None,
-    "problem_type": None,
-    "pruned_heads": {},
-    "remove_invalid_values": False,
-    "repetition_penalty": 1.0,
-    "return_dict": True,
-    "return_dict_in_generate": False,
-    "sep_token_id": None,
-    "task_specific_params": None,
-    "temperature": 1.0,
-    "tie_encoder_decoder": False,
-    "tie_word_embeddings": True,
-    "tokenizer_class": None,
-    "top_k": 50,
-    "top_p": 1.0,
-    "torch_dtype": None,
-    "torchscript": False,
-    "transformers_version": "4.16.0.dev0",
-    "use_bfloat16": False,
-}
-_OLD_TEXT: dict[str, Any] = {
-    **INHERITED,
-    "attention_dropout": 0.0,
-    "bos_token_id": 0,
-    "eos_token_id": 2,
-    "hidden_act": "quick_gelu",
-    "hidden_size": 512,
-    "initializer_factor": 1.0,
-    "initializer_range": 0.02,
-    "intermediate_size": 2048,
-    "layer_norm_eps": 1e-05,
-    "max_position_embeddings": 77,
-    "model_type": "clip_text_model",
-    "num_attention_heads": 8,
-    "num_hidden_layers": 12,
-    "pad_token_id": 1,
-    "projection_dim": 512,
-    "vocab_size": 49408,
-}
-_OLD_VISION: dict[str, Any] = {
-    **INHERITED,
-    "attention_dropout": 0.0,
-    "bos_token_id": None,
-    "eos_token_id": None,
-    "hidden_act": "quick_gelu",
-    "hidden_size": 768,
-    "image_size": 224,
-    "initializer_factor": 1.0,
-    "initializer_range": 0.02,
-    "intermediate_size": 3072,
-    "layer_norm_eps": 1e-05,
-    "model_type": "clip_vision_model",
-    "num_attention_heads": 12,
-    "num_channels": 3,
-    "num_hidden_layers": 12,
-    "pad_token_id": None,
-    "patch_size": 32,
-    "projection_dim": 512,
-}
-_TOP: dict[str, Any] = {
-    "architectures": ["CLIPModel"],
-    "initializer_factor": 1.0,
-    "logit_scale_init_value": 2.6592,
-    "model_type": "clip",
-    "projection_dim": 512,
-}
+from support.inherited_fields import OLD_TEXT, OLD_VISION, TOP
 
 
 def _legacy(text: dict[str, Any], vision: dict[str, Any], projection_dim: int) -> dict[str, Any]:
     """LAION's conversions: the differences in the legacy dicts, and everything in the new ones."""
     return {
-        **_TOP,
+        **TOP,
         "projection_dim": projection_dim,
-        "text_config": {**_OLD_TEXT, **text},
+        "text_config": {**OLD_TEXT, **text},
         "text_config_dict": text,
         "torch_dtype": "float32",
         "transformers_version": None,
-        "vision_config": {**_OLD_VISION, **vision},
+        "vision_config": {**OLD_VISION, **vision},
         "vision_config_dict": vision,
     }
 
@@ -138,19 +42,19 @@ _L_VISION = {
 
 FULL_CONFIGS: dict[str, dict[str, Any]] = {
     "openai B/32": {
-        **_TOP,
-        "text_config": _OLD_TEXT,
+        **TOP,
+        "text_config": OLD_TEXT,
         "text_config_dict": None,
         "transformers_version": None,
-        "vision_config": _OLD_VISION,
+        "vision_config": OLD_VISION,
         "vision_config_dict": None,
     },
     "openai L/14-336": {
-        **_TOP,
+        **TOP,
         "_name_or_path": "openai/clip-vit-large-patch14-336",
         "projection_dim": 768,
         "text_config": {
-            **_OLD_TEXT,
+            **OLD_TEXT,
             "hidden_size": 768,
             "intermediate_size": 3072,
             "num_attention_heads": 12,
@@ -165,7 +69,7 @@ FULL_CONFIGS: dict[str, dict[str, Any]] = {
         },
         "torch_dtype": "float32",
         "transformers_version": None,
-        "vision_config": {**_OLD_VISION, **_L_VISION, "image_size": 336, "projection_dim": 768},
+        "vision_config": {**OLD_VISION, **_L_VISION, "image_size": 336, "projection_dim": 768},
         "vision_config_dict": {**_L_VISION, "image_size": 336, "projection_dim": 768},
     },
     "laion H/14": _legacy(
@@ -193,7 +97,7 @@ FULL_CONFIGS: dict[str, dict[str, Any]] = {
         1024,
     ),
     "laion bigG/14": {
-        **_TOP,
+        **TOP,
         "projection_dim": 1280,
         "text_config": {
             "bos_token_id": 0,
@@ -220,7 +124,7 @@ FULL_CONFIGS: dict[str, dict[str, Any]] = {
         },
     },
     "laion L/14, projection at the top level alone": {
-        **_TOP,
+        **TOP,
         "projection_dim": 768,
         "text_config": {
             "hidden_act": "gelu",
@@ -233,19 +137,19 @@ FULL_CONFIGS: dict[str, dict[str, Any]] = {
     },
     "fashion-clip": {
         "_name_or_path": "openai/clip-vit-base-patch32",
-        **_TOP,
+        **TOP,
         "text_config": {"bos_token_id": 0, "dropout": 0.0, "eos_token_id": 2, "model_type": "clip_text_model"},
         "torch_dtype": "float32",
         "transformers_version": "4.29.2",
         "vision_config": {"dropout": 0.0, "model_type": "clip_vision_model"},
     },
     "XrayCLIP": {
-        **_TOP,
+        **TOP,
         "text_config": {"hidden_act": "gelu", "max_position_embeddings": 256, "model_type": "clip_text_model"},
         "vision_config": {"hidden_act": "gelu", "image_size": 512, "model_type": "clip_vision_model", "patch_size": 16},
     },
     "DFN5B-H-378": {
-        **_TOP,
+        **TOP,
         "projection_dim": 1024,
         "text_config": {**_H_TEXT, "hidden_act": "quick_gelu", "model_type": "clip_text_model"},
         "vision_config": {

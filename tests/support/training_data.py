@@ -76,3 +76,8 @@ def assert_same(left: Sequence[dict[str, Any]], right: Sequence[dict[str, Any]])
         for name in ("pixel_values", "input_ids", "attention_mask"):
             assert one[name].dtype == other[name].dtype
             assert np.array_equal(one[name], other[name])
+
+
+def rows_of(count: int) -> list[dict[str, Any]]:
+    """Return rows of images as bytes, with captions."""
+    return [{"image": picture_bytes(number), "text": f"cat {number}"} for number in range(count)]

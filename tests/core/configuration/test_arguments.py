@@ -205,3 +205,10 @@ def test_half_a_surrogate_pair_is_named_with_its_place():
     with pytest.raises(ValueError, match=naming(repr("ab\ud83d"), 2, "U+D83D", "errors='replace'")):
         check_surrogates("\u00e9", "ab\ud83d", "c")
     assert check_surrogates("\u00e9", "\U0001f600") is None
+
+
+def test_the_first_argument_that_is_too_small_is_named_with_the_least():
+    check_integers(batch_size=(1, 1), seed=(0, 0))
+    check_integers(optional=True, num_threads=(None, 1))
+    with pytest.raises(ValueError, match=naming("top_k=2", 3)):
+        check_integers(batch_size=(1, 1), top_k=(2, 3), seed=(-1, 0))

@@ -1,4 +1,4 @@
-"""Models other than CLIP are recognized by their tensors, and their loader is named; CLIP in any layout is accepted."""
+"""Models other than CLIP are recognized, and their loader is named; CLIP in any layout is accepted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from clip_core.configuration.foreign import TELLTALES, foreign_tensors
 from converters.checkpoint import CheckpointError, open_checkpoint
 from converters.formats import layouts
@@ -13,6 +14,8 @@ from converters.naming.names import to_file
 from support.configs import tiny_config
 from support.entries import random_entries
 from support.messages import mentions, naming
+
+ALL = [CLIPConfig, CLIPTextConfig, CLIPVisionConfig]
 
 # A tensor in the family's published files, and the family's name.
 FAMILIES = [
@@ -65,3 +68,57 @@ def test_opening_such_a_file_says_it_in_one_line(tmp_path):
     with pytest.raises(CheckpointError, match=naming(tmp_path, "ResNet", "visual.layer1.0.conv1.weight")) as caught:
         open_checkpoint(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+class TestForeignModels:
+    @pytest.mark.parametrize(
+        ("content", "named"),
+        [
+            ({"model_type": "siglip", "text_config": {"model_type": "siglip_text_model"}}, ["SigLIP", "SiglipModel"]),
+            ({"model_type": "siglip", "vision_config": {}}, ["SigLIP"]),
+            ({"model_type": "siglip2", "vision_config": {}}, ["SigLIP 2"]),
+            ({"model_type": "metaclip_2", "text_config": {}}, ["MetaCLIP 2", "MetaClip2Model"]),
+            ({"model_type": "chinese_clip", "text_config": {}}, ["Chinese CLIP"]),
+            ({"model_type": "blip"}, ["BLIP"]),
+            ({"model_type": "blip-2"}, ["BLIP-2"]),
+            ({"model_type": "align"}, ["ALIGN"]),
+            ({"model_type": "altclip"}, ["AltCLIP"]),
+            ({"model_type": "clipseg"}, ["CLIPSeg"]),
+            ({"model_type": "clap", "text_config": {}}, ["CLAP"]),
+            ({"model_type": "M-CLIP"}, ["M-CLIP"]),
+            ({"model_type": "clip", "architectures": ["LLM2CLIPModel"]}, ["LLM2CLIP"]),
+            ({"model_type": "clip", "architectures": ["EvaCLIPModel"], "vision_config": {}}, ["EVA-CLIP"]),
+            ({"model_type": "siglip_vision_model"}, ["SigLIP"]),
+            ({"model_type": "metaclip_2_vision_model_with_projection"}, ["MetaCLIP 2"]),
+        ],
+    )
+    @pytest.mark.parametrize("config_class", ALL)
+    def test_known_families_are_named(self, write, config_class, content, named):
+        with pytest.raises(ValueError, match=naming(*named, config_class)):
+            config_class.from_pretrained(write(content))
+
+    @pytest.mark.parametrize("config_class", ALL)
+    def test_other_models(self, write, config_class):
+        with pytest.raises(ValueError, match=naming("model_type='bert'", config_class)):
+            config_class.from_pretrained(write({"model_type": "bert", "hidden_size": 768}))
+
+    def test_a_tower_where_the_whole_is_wanted(self, write):
+        folder = write({"model_type": "clip_text_model"})
+        with pytest.raises(
+            ValueError, match=naming("model_type='clip_text_model'", "'clip'", CLIPConfig, CLIPTextConfig)
+        ):
+            CLIPConfig.from_pretrained(folder)
+        with pytest.raises(
+            ValueError, match=naming("model_type='clip_text_model'", "'clip_vision_model'", CLIPTextConfig)
+        ):
+            CLIPVisionConfig.from_pretrained(folder)
+
+    @pytest.mark.parametrize("content", [{}, {"architecture": "vit_base_patch16_224", "num_classes": 0}])
+    @pytest.mark.parametrize("config_class", ALL)
+    def test_configs_of_nothing_known(self, write, config_class, content):
+        with pytest.raises(ValueError, match=naming("config.json", "model_type", config_class)):
+            config_class.from_pretrained(write(content))
+
+    def test_without_model_type_the_fields_tell(self, write):
+        assert CLIPTextConfig.from_pretrained(write({"hidden_size": 640, "num_attention_heads": 10})).hidden_size == 640
+        assert CLIPConfig.from_pretrained(write({"text_config": {"num_hidden_layers": 2}})).projection_dim == 512
