@@ -204,3 +204,6 @@ ONE_DTYPE_BY_ANOTHER_KERNEL = 2
 
 # Seconds of processor time, which Linux counts in ticks of 10 ms for user and system each.
 PROCESSOR_TICKS = {"abs": 0.04}
+
+# A uniform color in a JPEG or WebP file, of 8 bits, absolute: it is kept in YCbCr, rounded there and back.
+LOSSY_COLOR = 3
