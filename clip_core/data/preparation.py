@@ -13,6 +13,7 @@ from PIL import Image
 
 from clip_core.configuration.arguments import check_integers
 from clip_core.data.pairs import Broken
+from clip_core.hub.pointers import LFS_ADVICE, is_lfs_pointer
 from clip_core.hub.printing import reason_of
 from clip_core.images.decoding import decode_image
 from clip_core.images.depth import is_deep, warn_of_clipping
@@ -252,6 +253,8 @@ def captions_of(pair: Pair) -> tuple[str, ...]:
     caption = caption.strip()
     if not caption:
         raise ValueError(f"the caption in {name} is empty")
+    if is_lfs_pointer(caption.encode()):
+        raise ValueError(f"the caption in {name} cannot be read: {LFS_ADVICE}")
     return (caption,)
 
 

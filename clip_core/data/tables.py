@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from clip_core.hub.pointers import check_not_lfs_pointer
 from clip_core.hub.printing import printable, reason_of, shortened
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def read_table(path: Path, image: str | None = None, caption: str | None = None)
     Raises:
         ValueError: if the table cannot be read or lacks a column; the message names the file and the line.
     """
+    check_not_lfs_pointer(path)
     rows: list[TableLine] = []
     try:
         for line, row in _json_lines(path) if path.suffix.lower() == ".jsonl" else _csv_lines(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clip_core.hub.pointers import check_not_lfs_pointer
 from clip_core.tasks.zero_shot import check_templates
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def read_templates(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: {'a folder; give a file' if path.is_dir() else 'no such file'}")
+    check_not_lfs_pointer(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:

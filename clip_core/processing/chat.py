@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from clip_core.hub import find_file, list_files
 from clip_core.hub.files import LARGEST_JSON, read_bytes
+from clip_core.hub.pointers import check_not_lfs_pointer
 from clip_core.hub.printing import shortened
 from clip_core.hub.targets import given_path
 
@@ -128,6 +129,8 @@ def read_chat_templates(source: str | os.PathLike[str], options: HubOptions, set
     """
     names = {"default": CHAT_FILE} | {PurePosixPath(one).stem: one for one in named_template_files(source, options)}
     paths = {name: find_file(source, file, exact=True, **options) for name, file in names.items()}
+    for path in filter(None, paths.values()):
+        check_not_lfs_pointer(path)
     templates = {name: read_bytes(path, LARGEST_JSON).decode() for name, path in paths.items() if path}
     if not templates:
         return _checked_setting(setting)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clip_core.hub.files import read_json, staged
+from clip_core.hub.pointers import check_not_lfs_pointer
 from clip_core.hub.targets import check_folder
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _read_text(path: Path) -> str:
+    check_not_lfs_pointer(path)
     try:
         return path.read_text(encoding="utf-8-sig")  # Windows editors write a byte order mark first
     except UnicodeDecodeError as error:

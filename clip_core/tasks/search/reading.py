@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from clip_core.hub.pointers import is_lfs_pointer
 from clip_core.hub.printing import reason_of
 from clip_core.images.decoding import decode_image
 from clip_core.tasks.search.rows import IndexedImage
@@ -123,7 +124,9 @@ def hash_of_file(path: Path) -> bytes:
 
 
 def read_caption(path: Path) -> str | None:
-    """Return the text of the file beside an image, of the same name with the ending .txt; None if there is none.
+    """Return the text of the file beside an image, of the same name with the ending .txt.
+
+    It is None if there is no such file, or only its Git LFS pointer.
 
     Args:
         path: the image.
@@ -135,6 +138,8 @@ def read_caption(path: Path) -> str | None:
         with beside.open(encoding="utf-8-sig", errors="replace") as file:
             text = file.read(_CAPTION_READ)
     except OSError:
+        return None
+    if is_lfs_pointer(text.encode()):
         return None
     return " ".join(text.split())[:_CAPTION] or None
 
