@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 import warnings
@@ -57,7 +58,7 @@ def _exit_code(arguments: list[str]) -> int:
     try:
         import clip_core.imports.shadowing  # noqa: F401  before the first import from `converters`
 
-        _check_not_blank(arguments)
+        _check_typed(arguments)
         tell_of_retries_once()
         code = app(arguments, exit_on_error=False, print_error=False)
     except MemoryError as error:
@@ -82,9 +83,12 @@ def _exit_code(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _check_not_blank(arguments: list[str]) -> None:
-    """Refuse empty values: usually a variable of the shell was not set."""
-    if all(word[word.find("=") + 1 :].strip() for word in arguments):
+def _check_typed(arguments: list[str]) -> None:
+    """Refuse empty values, usually of a variable that was not set, and URLs for paths on this machine.
+
+    A URL would become a folder of that name: `s3://photos` is also a path.
+    """
+    if all(word[word.find("=") + 1 :].strip() and "://" not in word for word in arguments):
         return  # without reading the options, which takes time
     from clip_core.commands.app import app
     from clip_core.commands.wording import Options
@@ -94,6 +98,8 @@ def _check_not_blank(arguments: list[str]) -> None:
         if not value.strip():
             advice = ", or leave the option out" if name.startswith("--") and name not in options.required else ""
             raise ValueError(f"{name} {value!r} is empty; give a value{advice}")
+        if name in options.local and re.match(r"[A-Za-z][\w+.-]*://", value):
+            raise ValueError(f"{name} {value} is a URL; give a path on this machine")
 
 
 def _failed_import(error: BaseException) -> str | None:

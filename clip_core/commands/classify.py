@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from clip_core.commands.options import SEVERAL, Dtype, Integer, images_of, texts_of
 from clip_core.commands.streams import is_lost, print_row
+from clip_core.commands.wording import LOCAL, as_typed
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub.printing import printable, valid_text
 from clip_core.tasks.labels import LabelFile, read_labels
@@ -39,14 +40,15 @@ class Answer:
 
 @dataclass
 class Answers:
-    """The answers so far, and the images that could not be read."""
+    """The images that were typed, the answers so far, and the images that could not be read."""
 
+    given: list[str] = field(default_factory=list)
     named: list[Answer] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
 
 def classify(
-    images: Annotated[list[str], Parameter(name="IMAGE", negative="")],
+    images: Annotated[list[str], Parameter(name="IMAGE", negative=""), LOCAL],
     /,
     *,
     labels: Annotated[list[str] | None, SEVERAL] = None,
@@ -96,7 +98,7 @@ def classify(
         raise ValueError("--model is empty; give a local folder or a hub id")
     truths = LabelFile() if labels_file is None else read_labels(labels_file)
     choices = _choices([*(labels or []), *truths.names])
-    answers = Answers()
+    answers = Answers(images)
     paths = _find(images, answers, json=json)
     if not paths:
         return BAD_INPUT
@@ -182,7 +184,7 @@ def _answer(
 
 def _report(image: str, reason: str, answers: Answers, *, json: bool) -> None:
     answers.errors.append(image)
-    print(f"clip-zoo: {printable(reason, _LONGEST)}", file=sys.stderr)
+    print(f"clip-zoo: {printable(as_typed(reason, 'IMAGE', answers.given), _LONGEST)}", file=sys.stderr)
     if json:
         print_row({"image": image, "error": reason})
 

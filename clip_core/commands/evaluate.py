@@ -89,13 +89,13 @@ class Labels:
         The classes, by default those in the data: a text file with one per line, a JSON list, or a JSON object from the
         data's labels, or the images' file names, to names.
     label_column
-        The column of labels in a table; for shards, the extension of their files, such as cls.
+        The column of labels in a table, by default label; for shards, the extension of their files, such as cls.
     image_column
         The column of images.
     """
 
     labels_file: Path | None = None
-    label_column: str = "label"
+    label_column: str | None = None
     image_column: str | None = None
 
     def read(self) -> LabelFile | None:

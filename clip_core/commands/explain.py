@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from clip_core.commands.classify import DEFAULT_MODEL
 from clip_core.commands.options import SEVERAL, Dtype, Integer, images_of, texts_of
 from clip_core.commands.streams import is_lost, print_row
+from clip_core.commands.wording import as_typed
 from clip_core.hub.targets import check_folder, check_page
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class _Output:
     def report(self, image: str, error: ValueError) -> None:
         """Print that an image cannot be read."""
         self.failed = True
-        print(f"clip-zoo: {error}", file=sys.stderr)
+        print(f"clip-zoo: {as_typed(str(error), 'IMAGE', [image])}", file=sys.stderr)
         if self.json:
             print_row({"image": image, "error": str(error)})
 

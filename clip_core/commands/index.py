@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from clip_core.commands.options import Dtype, Integer, images_of
 from clip_core.commands.streams import print_row
+from clip_core.commands.wording import LOCAL, as_typed
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub.printing import printable
 
@@ -23,7 +24,7 @@ BAD_INPUT = 2
 
 
 def index(
-    folders: Annotated[list[str] | None, Parameter(name="FOLDER", negative="")] = None,
+    folders: Annotated[list[str] | None, Parameter(name="FOLDER", negative=""), LOCAL] = None,
     /,
     *,
     out: Path,
@@ -82,7 +83,8 @@ def index(
     def broken(path: Path, error: ValueError) -> None:
         bar.update(1)
         with tqdm.external_write_mode(file=sys.stderr):
-            print(f"clip-zoo: {printable(error)}", file=sys.stderr)
+            told = as_typed(str(error), "FOLDER", folders or [])
+            print(f"clip-zoo: {printable(told)}", file=sys.stderr)
         if json:
             print_row({"image": str(path), "error": str(error)})
 

@@ -202,6 +202,8 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
+    except UnicodeError as error:  # from encoding the name for the resolver
+        raise ValueError(f"--host {host} is not the name or address of a machine") from error
     except OSError as error:
         reason = reason_of(error).partition(" (while")[0]  # Python adds the address
         is_hosts = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL

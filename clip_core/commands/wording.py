@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 from clip_core.hub.printing import reason_of, shortened
 
@@ -40,6 +40,7 @@ class Options:
             one may take several.
         names: all options of the command.
         required: the options that it needs.
+        local: the options and positional arguments that take a path on this machine.
     """
 
     option_of: dict[str, str] = field(default_factory=dict)
@@ -47,6 +48,7 @@ class Options:
     words: list[tuple[str, str]] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     required: set[str] = field(default_factory=set)
+    local: set[str] = field(default_factory=set)
 
     @classmethod
     def read(cls, app: App, arguments: list[str]) -> Options:
@@ -81,7 +83,18 @@ class Options:
             list(zip(names, words, strict=False)),
             {argument.names[0] for argument in options},
             {argument.names[0] for argument in options if argument.required},
+            {argument.names[0] for argument in known if _is_local(argument.field_info.annotation)},
         )
+
+    @property
+    def words_of_paths(self) -> list[tuple[str, str]]:
+        """The positional arguments that are not texts, and their values."""
+        return [(name, value) for name, value in self.words if "TEXT" not in name]
+
+    @property
+    def paths(self) -> list[tuple[str, str]]:
+        """The options and these arguments, and their values."""
+        return [*self.typed, *self.words_of_paths]
 
     def value_of(self, option: str) -> str | None:
         """Return the value typed for an option; None if it was not typed, or typed several times."""
@@ -122,9 +135,29 @@ def in_options(message: str, options: Options) -> str:
         if "_" in name:  # a single word is more likely to be English than an argument
             message = re.sub(rf"(?<![\w./'\"=-]){name}(?![\w/'\"=-]|\.\w)", option, message)
     message = _without_hints(message)
-    if any(re.search(rf"(?<!\S){option}(?![\w-])", message) for option, _ in options.typed):
-        return _without_echo(message, options.typed)
-    return _without_echo(_blaming(message, options.typed), options.typed)
+    is_named = any(re.search(rf"(?<!\S){option}(?![\w-])", message) for option, _ in options.typed)
+    starts = (f"{name} {shown}" for name, value in options.words for shown in (value, repr(value), str(Path(value))))
+    if is_named or message.startswith(tuple(starts)):
+        return _without_echo(message, options.paths)
+    # Options first: a message about a value of --subfolder starts with the folder that it belongs to.
+    blamed = _blaming(message, options.typed)
+    return _without_echo(_blaming(message, options.words_of_paths) if blamed == message else blamed, options.paths)
+
+
+def as_typed(message: str, name: str, values: Iterable[str]) -> str:
+    """Return a message about a file with the name of the positional argument that gave it; unchanged if none did.
+
+    Args:
+        message: the message, which starts with the path.
+        name: the name of the argument.
+        values: the values that were typed for it.
+    """
+    return _named_first(message, [(name, value) for value in values]) or message
+
+
+def _is_local(annotation: Any) -> bool:
+    """Return True for the annotation of a path on this machine."""
+    return annotation is Path or annotation == LOCAL or any(map(_is_local, get_args(annotation)))
 
 
 def _is_option(name: str) -> bool:
@@ -222,15 +255,9 @@ def _blaming(message: str, typed: list[tuple[str, str]]) -> str:
 
     A value quoted later may be one of the choices listed in the message.
     """
-    for option, value in typed:  # a path that the message has in its absolute form
-        whole = str(Path(value).expanduser().absolute())
-        if value and whole != value and message.startswith((f"{whole}:", f"{whole} ")):
-            return f"{option} {value}{message[len(whole) :]}"
-    # Messages show paths without a leading ./.
-    typed = typed + [(option, str(Path(value))) for option, value in typed if str(Path(value)) != value and value]
-    for _, value in typed:
-        if value and message.startswith((f"{value}:", f"{value} ")):
-            return f"{_all_of(value, typed)} {message}"
+    named = _named_first(message, typed)
+    if named is not None:
+        return named
     near = [(option, value) for option, value in typed if _is_near(message, value)]
     if near:
         option, value = max(near, key=lambda pair: len(pair[1]))  # of a folder and one inside it, the inner one
@@ -240,9 +267,24 @@ def _blaming(message: str, typed: list[tuple[str, str]]) -> str:
         is_first = first is not None and message.startswith(repr(value), first.start())
         if is_first or f" {option.strip('-').replace('-', ' ')} {value!r}" in message:
             return f"{_all_of(value, typed)} {value or repr(value)}: {message}"
-        if first is not None and first[2].endswith("...") and value.startswith(first[2][:-3]):
+        is_cut = first is not None and first[2].endswith("...")
+        if first is not None and is_cut and any(one.startswith(first[2][:-3]) for one in (value, *Path(value).parts)):
             return f"{option}: {message}"
     return message
+
+
+def _named_first(message: str, typed: list[tuple[str, str]]) -> str | None:
+    """Return a message that starts with a typed value after the option's name; None if it starts with none."""
+    for option, value in typed:  # a path that the message has in its absolute form
+        whole = str(Path(value).expanduser().absolute())
+        if value and whole != value and message.startswith((f"{whole}:", f"{whole} ")):
+            return f"{option} {value}{message[len(whole) :]}"
+    # Messages show paths without a leading ./.
+    typed = typed + [(option, str(Path(value))) for option, value in typed if str(Path(value)) != value and value]
+    for _, value in typed:
+        if value and message.startswith((f"{value}:", f"{value} ")):
+            return f"{_all_of(value, typed)} {message}"
+    return None
 
 
 def _all_of(value: str, typed: list[tuple[str, str]]) -> str:

@@ -73,7 +73,7 @@ class Classes(NamedTuple):
 def open_labelled(
     source: Any,
     *,
-    label_column: str = LABEL_COLUMN,
+    label_column: str | None = None,
     image_column: str | None = None,
     labels: LabelFile | None = None,
 ) -> Pairs:
@@ -82,8 +82,8 @@ def open_labelled(
     Args:
         source: a folder with a subfolder of images per class, at any depth; or anything that
             `clip_core.data.open_pairs` accepts or returns.
-        label_column: the column of labels: texts, or class indices if the data names its classes, as
-            `datasets.ClassLabel` does.
+        label_column: the column of labels, by default "label": texts, or class indices if the data names its classes,
+            as `datasets.ClassLabel` does.
         image_column: the column of images; see `open_pairs`.
         labels: a label file; its labels by file name take precedence over a folder's subfolders.
 
@@ -95,9 +95,9 @@ def open_labelled(
         TypeError: if the source is an object of another kind.
     """
     if isinstance(source, (str, Path)) and _holds_images(given_path(source).expanduser()):
-        check_no_columns(given_path(source), image_column=image_column)
+        check_no_columns(given_path(source), image_column=image_column, label_column=label_column)
         return _from_folder(given_path(source).expanduser(), (labels or LabelFile()).label_of)
-    return open_pairs(source, image_column=image_column, caption_column=label_column)
+    return open_pairs(source, image_column=image_column, caption_column=label_column or LABEL_COLUMN)
 
 
 def classes_of(labels: Sequence[str], given: LabelFile | None = None) -> Classes:

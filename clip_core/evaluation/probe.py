@@ -13,7 +13,7 @@ import numpy as np
 
 from clip_core.evaluation.classification import classification
 from clip_core.evaluation.images import embed_images
-from clip_core.evaluation.labelled import LABEL_COLUMN, classes_of, open_labelled, single_labels, stratified
+from clip_core.evaluation.labelled import classes_of, open_labelled, single_labels, stratified
 from clip_core.evaluation.logistic import cross_entropy, fit, optimizer
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def evaluate(
     *,
     test_share: float = 0.2,
     labels: LabelFile | None = None,
-    label_column: str = LABEL_COLUMN,
+    label_column: str | None = None,
     batch_size: int = 32,
     workers: int = 0,
     seed: int = 0,
@@ -92,7 +92,7 @@ def evaluate(
         test: the test data; by default a stratified part of `source` is held out.
         test_share: the fraction to hold out.
         labels: names of the labels in the data; see `clip_core.evaluation.labelled.classes_of`.
-        label_column: the column of labels.
+        label_column: the column of labels; see `open_labelled`.
         batch_size: images to encode at a time.
         workers: processes that decode images; 0 to use this process only.
         seed: seed of the splits.

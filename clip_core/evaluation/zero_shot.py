@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clip_core.configuration.arguments import several
 from clip_core.evaluation.classification import classification
 from clip_core.evaluation.images import embed_images
-from clip_core.evaluation.labelled import LABEL_COLUMN, choices, classes_of, open_labelled, single_labels
+from clip_core.evaluation.labelled import choices, classes_of, open_labelled, single_labels
 from clip_core.evaluation.texts import tell_apart
 from clip_core.tasks.labels import LabelFile
 from clip_core.tasks.zero_shot import check_templates
@@ -49,7 +49,7 @@ def evaluate(
     *,
     labels: Sequence[str] | LabelFile | None = None,
     templates: str | Sequence[str] = ("{}",),
-    label_column: str = LABEL_COLUMN,
+    label_column: str | None = None,
     max_length: int | None = None,
     batch_size: int = 32,
     workers: int = 0,
@@ -67,7 +67,7 @@ def evaluate(
         labels: the classes to choose from; by default those in the data. See
             `clip_core.evaluation.labelled.classes_of`.
         templates: one or several texts with a `{}` for the class name; the embeddings of several are averaged.
-        label_column: the column of labels.
+        label_column: the column of labels; see `open_labelled`.
         max_length: tokens per text; by default the tokenizer's own limit.
         batch_size: images to encode at a time.
         workers: processes that decode images; 0 to use this process only.

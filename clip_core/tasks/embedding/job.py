@@ -20,7 +20,7 @@ from clip_core.tasks.embedding.manifest import (
     read_manifest,
 )
 from clip_core.tasks.embedding.parts import EMBEDDINGS, FAILED
-from clip_core.tasks.embedding.places import Location, arrow
+from clip_core.tasks.embedding.places import Location, arrow, reached
 from clip_core.tasks.embedding.sources import open_source
 from clip_core.tasks.search.identity import stored_source
 
@@ -113,8 +113,9 @@ def embed(
         raise ValueError(f"embedding_dtype={embedding_dtype!r} is not one of {', '.join(_DTYPES)}")
     check_integers(rows_per_part=(rows_per_part, 1), batch_size=(batch_size, 1))
     check_integers(num_threads=(num_threads, 1), optional=True)
-    pictures = open_source(os.fspath(source), image=image_column, columns=columns, rows=rows_per_part)
-    pieces = pictures.pieces()
+    with reached(source):
+        pictures = open_source(os.fspath(source), image=image_column, columns=columns, rows=rows_per_part)
+        pieces = pictures.pieces()
     if not pieces:
         raise ValueError(f"{os.fspath(source)} contains no images")
     place = Location.open(out)

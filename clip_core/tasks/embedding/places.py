@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from clip_core.hub.files import scratch_folder, telling_of_a_full_disk
 from clip_core.hub.owning import owned
-from clip_core.hub.printing import printable
+from clip_core.hub.printing import printable, reason_of
 from clip_core.hub.targets import check_folder, given_path
 
 if TYPE_CHECKING:
@@ -37,6 +37,21 @@ def arrow() -> Any:
     except ImportError as error:
         raise ImportError("embedding to Parquet needs pyarrow; pip install 'clip-zoo[embed]'") from error
     return pa
+
+
+@contextmanager
+def reached(place: str | os.PathLike[str]) -> Iterator[None]:
+    """Name a place in the errors of the network in this block, which name neither file nor host.
+
+    Args:
+        place: the path or URL.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.strerror is None or error.filename is not None:
+            raise
+        raise OSError(f"{os.fspath(place)}: {reason_of(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -122,7 +137,8 @@ class Location:
             ValueError: if it is not a JSON object.
         """
         try:
-            content = json.loads(self.files.cat_file(self.path(name)))
+            with reached(self.shown(self.root)):
+                content = json.loads(self.files.cat_file(self.path(name)))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except ValueError as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from clip_core.cli import app
+from clip_core.commands.wording import _is_local
 from support.messages import mentions
 from support.search import save_image, stand_in
 
@@ -59,6 +61,7 @@ def refused(run):
         (("evaluate", "zero-shot", "--model", MODEL), "--data", "photos-{0..1}.tar"),
         (("evaluate", "zero-shot", "--model", MODEL, "--data", "photos"), "--image-column", "x"),
         (("evaluate", "retrieval", "--model", MODEL, "--data", "photos"), "--caption-column", "x"),
+        (("evaluate", "zero-shot", "--model", MODEL, "--data", "photos"), "--label-column", "x"),
         (("evaluate", "zero-shot", "--model", MODEL, "--data", "photos"), "--templates-file", PICTURES),
         (("serve", "--model", MODEL), "--image-host", "https://example.com/"),
         (("serve", "--model", MODEL), "--image-host", "example.com:80"),
@@ -82,6 +85,73 @@ def test_a_target_has_the_name_that_the_help_gives_it(refused, place):
             assert line.startswith(f"DST {target} "), line
     assert mentions(refused("convert", MODEL, "photos/red.png", "--to", "torch"), "DST photos/red.png")
     assert sorted(place.rglob("*")) == before
+
+
+BAD_PATHS = [
+    "no/such/thing",
+    "/no/such/thing",
+    "file.txt",
+    "file.txt/inside",
+    "empty",
+    "x" * 300,
+    f"photos/{'x' * 300}",
+]
+POSITIONAL = {
+    "SRC": [("inspect", ...), ("convert", ..., "out", "--to", "torch")],
+    "A": [("diff", ..., MODEL)],
+    "B": [("diff", MODEL, ...)],
+    "CHECKPOINT": [("verify", ...)],
+    "INDEX": [("search", ..., "red"), ("duplicates", ...)],
+    "FOLDER": [("index", ..., "--out", "i", "--model", MODEL)],
+    "IMAGE": [("classify", ..., "--labels", "a", "b", "--model", MODEL)],
+    "SOURCE": [("embed", ..., "--out", "o", "--model", MODEL)],
+}
+
+
+@pytest.mark.parametrize("name", POSITIONAL)
+def test_a_positional_argument_with_a_bad_path_has_the_name_of_the_help(refused, place, name):
+    (place / "bare").mkdir()
+    for words in POSITIONAL[name]:
+        for value in (*BAD_PATHS, os.fsdecode(b"caf\xe9")):
+            if (name, value) == ("FOLDER", "file.txt"):
+                continue  # a broken image, of which an index is told and continues
+            line = refused(*(value if word is ... else word for word in words))
+            assert line.startswith((f"{name} ", f"{name}: ")), line
+            assert line.count(value) <= 1, line
+
+
+def test_a_url_for_a_path_on_this_machine_is_refused_before_anything_runs(refused, place):
+    before = sorted(place.rglob("*"))
+    found = set()
+    for words in commands():
+        for one in app.parse_commands(words)[1][-1].assemble_argument_collection():
+            if _is_local(one.field_info.annotation):
+                found.add((" ".join(words), one.names[0]))
+                value = "s3://bucket/folder"
+                line = refused(*words, *([one.names[0], value] if one.index is None else [value] * (one.index + 1)))
+                assert mentions(line, value, "URL"), line
+                assert sorted(place.rglob("*")) == before
+    assert found >= {("convert", "DST"), ("index", "--out"), ("index", "FOLDER"), ("classify", "IMAGE")}
+    assert found >= {("search", "INDEX"), ("search", "--html"), ("search", "--image"), ("serve", "--index")}
+    assert found >= {("train", "--checkpoint-dir"), ("verify", "--report"), ("evaluate probe", "--labels-file")}
+    assert not found & {("embed", "SOURCE"), ("embed", "--out"), ("index", "--from"), ("convert", "SRC")}
+
+
+def test_a_subfolder_that_is_missing_is_named_by_its_option(refused):
+    for command in (("inspect", MODEL), (*CONVERT, "torch")):
+        assert refused(*command, "--subfolder", "nope").startswith("--subfolder nope"), command
+
+
+def test_a_file_beside_the_weights_is_not_taken_for_its_folder(refused, run):
+    for name in ("vocab.json", "tokenizer.json", "preprocessor_config.json", "merges.txt"):
+        for command, start in ((("inspect",), "SRC"), (("diff", MODEL), "B")):
+            assert refused(*command, MODEL / name).startswith(f"{start} {MODEL / name} "), name
+    assert run("inspect", MODEL / "config.json", "--no-hash")[0] == 0
+
+
+def test_a_name_of_a_host_that_no_resolver_takes_is_named(refused):
+    for host in ("x" * 300, os.fsdecode(b"caf\xe9")):
+        assert refused("serve", "--model", MODEL, "--port", "0", "--host", host).startswith("--host "), host
 
 
 LINKS = [
