@@ -124,16 +124,16 @@ def _next(batches: Iterator[Any], group: _Group, row: int) -> Any:
 def _values(batch: Any, group: _Group, row: int) -> list[dict[str, Any]]:
     try:
         rows: list[dict[str, Any]] = batch.to_pylist()
-    except (*_unreadable(), OverflowError) as error:  # a text that is not UTF-8, or a time beyond Python's
+    except _unreadable() as error:  # a text that is not UTF-8, or a time beyond Python's
         raise ValueError(f"{group.path} row {group.first_row + row}: cannot be read ({printable(error)})") from error
     return rows
 
 
 def _unreadable() -> tuple[type[Exception], ...]:
-    """Return the errors of pyarrow, most of which are also a ValueError or an OSError."""
+    """Return the errors of pyarrow, most of which are also a ValueError or an OSError, and of converting its values."""
     from pyarrow import ArrowException
 
-    return (OSError, ValueError, ArrowException)
+    return (OSError, ValueError, OverflowError, ArrowException)
 
 
 def _parquet() -> Any:
