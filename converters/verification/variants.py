@@ -44,8 +44,7 @@ def variants(
         # ids. These texts outnumber the images, so they have no loss.
         text: Any = getattr(config, "text_config", config)
         short = first_without_eos(ids[:-1], text) if missing_eos else ids[:-1]
-        found["positions"] = images | {"input_ids": short, "attention_mask": mask[:-1].astype(np.float32)}
-        found["positions"]["position_ids"] = position_ids(*short.shape)
+        found["positions"] = images | {"input_ids": short, "position_ids": position_ids(*short.shape)}
         unmasked["input_ids"] = short[:FEW]
         start = min(1, ids.shape[1] - 1)  # without its first token, the text is shorter than the position table
         recast |= {"input_ids": ids[:1, start:], "attention_mask": with_holes(mask[:1, start:])}
