@@ -196,6 +196,13 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
             refuse("train it")
         return super().train(mode)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Old checkpoints contain the position indices, which are constants.
+        for name in [name for name in state_dict if f".{name}".endswith(".embeddings.position_ids")]:
+            if name.startswith(prefix):
+                del state_dict[name]
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         if self._is_prepared:
             check_change(fn, self.dtype)

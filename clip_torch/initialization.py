@@ -44,15 +44,6 @@ def normal_vector(width: int, *, std: float) -> nn.Parameter:
     return nn.Parameter(vector if vector.is_meta else vector.normal_(std=std))
 
 
-class CLIPEmbeddings(nn.Module):
-    """A module with a table of position embeddings."""
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # Old checkpoints contain the position indices, which are constants.
-        state_dict.pop(f"{prefix}position_ids", None)
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-
 def positions(table: nn.Embedding) -> torch.Tensor:
     """Return the positions that a table embeds, `(1, positions)`; on the CPU for a table on the meta device."""
     device = "cpu" if table.weight.is_meta else table.weight.device

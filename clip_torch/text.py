@@ -12,7 +12,7 @@ from clip_core.modeling.inputs import check_eos, check_text_length, number_of_to
 from clip_core.modeling.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked, outputs_asked
 from clip_core.modeling.towers import TextTowerHandles
 from clip_core.modeling.trimming import hides_what_is_read, parts_to_read
-from clip_torch.initialization import CLIPEmbeddings, embedding, positions, projection
+from clip_torch.initialization import embedding, positions, projection
 from clip_torch.layers import CLIPEncoder
 from clip_torch.packing import Packing
 from clip_torch.plan import choose_implementation, text_plan
@@ -20,7 +20,7 @@ from clip_torch.pretrained import CLIPPreTrainedModel
 from clip_torch.tensors import known_values
 
 
-class CLIPTextEmbeddings(CLIPEmbeddings):
+class CLIPTextEmbeddings(nn.Module):
     """Token embeddings plus learned position embeddings."""
 
     def __init__(self, config: CLIPTextConfig) -> None:

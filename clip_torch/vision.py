@@ -19,22 +19,14 @@ from clip_core.modeling.outputs import (
     outputs_asked,
 )
 from clip_core.modeling.towers import TowerHandles, VisionEmbeddingsHandles
-from clip_torch.initialization import (
-    CLIPEmbeddings,
-    embedding,
-    linear,
-    normal_vector,
-    patch_convolution,
-    positions,
-    projection,
-)
+from clip_torch.initialization import embedding, linear, normal_vector, patch_convolution, positions, projection
 from clip_torch.layers import CLIPEncoder
 from clip_torch.loss import classification_loss
 from clip_torch.plan import AttentionPlan, choose_implementation
 from clip_torch.pretrained import CLIPPreTrainedModel
 
 
-class CLIPVisionEmbeddings(VisionEmbeddingsHandles, CLIPEmbeddings):
+class CLIPVisionEmbeddings(VisionEmbeddingsHandles, nn.Module):
     """A class token and patch embeddings, plus learned position embeddings."""
 
     def __init__(self, config: CLIPVisionConfig) -> None:
