@@ -182,13 +182,13 @@ def test_every_room_of_a_package_has_tests_in_a_room_of_its_name(tests, package)
 OWN = ("tests/models_torch", "tests/models_tf", "tests/models_flax")
 
 
-def tests_in(folder: str) -> set[str]:
+def _tests_in(folder: str) -> set[str]:
     trees = (ast.parse(file.read_text()) for file in (ROOT / folder).glob("test_*.py"))
     return {node.name for tree in trees for node in tree.body if getattr(node, "name", "").startswith("test_")}
 
 
 def test_no_two_backends_have_a_test_of_the_same_name():
-    suites = [tests_in(folder) for folder in ("tests/models", *OWN)]
+    suites = [_tests_in(folder) for folder in ("tests/models", *OWN)]
     assert all(suites)
     counts = Counter(name for suite in suites for name in suite)
     assert [name for name, count in counts.items() if count > 1] == []
