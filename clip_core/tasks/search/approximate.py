@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from clip_core.hub.files import telling_of_a_full_disk
 from clip_core.hub.printing import reason_of
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ class InvertedLists:
             faiss.downcast_InvertedLists(self.index.invlists).prefetch_nthread = 0
 
     def nearest(self, query: np.ndarray, count: int, allowed: np.ndarray | None = None) -> np.ndarray | None:
-        """Return the places of about the nearest vectors; None if most lists had to be read for them.
+        """Return the places of most of the nearest vectors; None if most lists had to be read for them.
 
         faiss searches for a single query in the calling thread.
 
@@ -211,10 +210,14 @@ def _trained(vectors: np.ndarray) -> Any:
 
 
 def _written(index: Any, path: Path) -> str:
-    """Write lists, wait until they are on the disk, and return the hash of the file."""
+    """Write lists, wait until they are on the disk, and return the hash of the file.
+
+    Raises:
+        OSError: if it cannot be written, such as on a full disk; the message says that the images are stored.
+    """
     faiss, digest = load_faiss(), hashlib.sha256()
     try:
-        with telling_of_a_full_disk(path), path.open("xb") as file:
+        with path.open("xb") as file:
 
             def write(content: bytes) -> None:
                 digest.update(content)
@@ -223,7 +226,10 @@ def _written(index: Any, path: Path) -> str:
             faiss.write_index(index, faiss.PyCallbackIOWriter(write))
             file.flush()
             os.fsync(file.fileno())
-    except BaseException:
+    except BaseException as error:
         path.unlink(missing_ok=True)
-        raise
+        if not isinstance(error, OSError):
+            raise
+        advice = "the images are stored; run `clip-zoo index` again to make their inverted lists, once there is space"
+        raise OSError(error.errno, f"{reason_of(error)}; {advice}", str(path)) from error
     return digest.hexdigest()

@@ -291,6 +291,42 @@ def test_an_interrupted_or_failed_write_leaves_no_file(store, folder, embeds, er
     assert compared(store, embeds[0])[0] == nearest(embeds, embeds[0], 10)
 
 
+def test_a_kill_at_any_step_leaves_lists_that_can_be_searched(store, folder, embeds, tmp_path):
+    new = unit(np.random.default_rng(5).standard_normal((60, DIM)))
+    store.add([row(COUNT + place) for place in range(60)], new)
+    write, remove, copies = approximate._written, SqliteStore._remove_old, []
+
+    def copied() -> None:
+        copies.append(tmp_path / f"copy-{len(copies)}")
+        shutil.copytree(folder, copies[-1])
+
+    def writing(index, path):
+        path.write_bytes(b"half")
+        copied()
+        path.unlink()
+        digest = write(index, path)
+        copied()
+        return digest
+
+    def removing(self):
+        copied()
+        remove(self)
+
+    with mock.patch.object(approximate, "_written", writing), mock.patch.object(SqliteStore, "_remove_old", removing):
+        store.compact()
+    assert [len(list(copy.glob("lists-*"))) for copy in copies] == [2, 2, 2]
+    for copy in copies:
+        other = SqliteStore(copy)
+        for query in (embeds[0], new[3]):
+            found, seen = compared(other, query)
+            assert found == nearest(np.concatenate([embeds, new]), query, 10)
+            assert seen <= 40 + 60
+        other.compact()
+        assert [path.name for path in copy.glob("lists-*")] == [file_of(other).name]
+        assert ListsFile.of(other.facts()).count == COUNT + 60
+        other.close()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems accept only names of valid text")
 def test_the_folder_may_have_any_name(tmp_path, folder, embeds):
     store = SqliteStore(folder.parent / "\udcff", create=True)
