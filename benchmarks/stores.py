@@ -54,9 +54,14 @@ def report(settings: Settings) -> Report:
     found = []
     for count in (2_000,) if settings.quick else COUNTS:
         found += measured(count, settings)
+    return composed(found, indexing(settings), quick=settings.quick)
+
+
+def composed(found: list[dict[str, Any]], row: Row, *, quick: bool) -> Report:
+    """Return the report of what the programs printed, and of the rate of indexing."""
     stores = [one for one in found if "build" in one]
-    row = indexing(settings)
-    written = Report("stores", "Stores of vectors", __doc__ or "", quick=settings.quick)
+    written = Report("stores", "Stores of vectors", __doc__ or "", quick=quick)
+    written.versions |= {name: number for one in found for name, number in one.get("versions", {}).items()}
     written.tables = [table(stores), Table(["images", *COLUMNS], [row.cells()])]
     written.measurements = [*stores, row.record()]
     written.goals = [*goals(stores), times_as_fast(row, RATE)]

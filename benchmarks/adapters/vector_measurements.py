@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
+from importlib.metadata import PackageNotFoundError, version
 from itertools import count as counting
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from clip_core.tasks.search import approximate
 
 ADDED = 100  # vectors in the update that is timed, and in each addition before a kill
 QUERIES = 50
+PACKAGES = ("faiss-cpu", "lancedb", "sqlite-vec", "usearch")
 FIRST = 1_000  # vectors before the additions that a kill interrupts
 
 
@@ -33,6 +35,7 @@ def measure(count: int, folder: Path, turns: int, kills: int, names: list[str]) 
     """Build every store, time its queries in turns, then an update and kills; print the results."""
     # Sizes below the usual threshold get lists too, so that both ways are compared.
     approximate.WORTH = min(approximate.WORTH, count)
+    print(json.dumps({"versions": dict(zip(PACKAGES, map(installed, PACKAGES), strict=True))}), flush=True)
     stores, found = {}, {}
     for name in names:
         try:
@@ -69,6 +72,14 @@ def measure(count: int, folder: Path, turns: int, kills: int, names: list[str]) 
         found[name] |= {"seconds": [one for one, _ in times[name]], "processor": [one for _, one in times[name]]}
         found[name] |= losses(name, folder / "killed", kills)
         print(json.dumps(found[name]), flush=True)
+
+
+def installed(package: str) -> str:
+    """Return the version of a package."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def losses(name: str, folder: Path, kills: int) -> dict[str, int]:
