@@ -20,23 +20,15 @@ from clip_core.tasks.search import approximate
 from clip_core.tasks.search import vectors as vectors_module
 from clip_core.tasks.search.approximate import ListsFile
 from clip_core.tasks.search.filters import parse_conditions
-from clip_core.tasks.search.rows import IndexedImage
 from clip_core.tasks.search.store import DATABASE, SqliteStore
 from support.messages import naming
+from support.search import nearest, numbers, row, unit
 from support.tolerances import ROUNDING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 COUNT, DIM = 3000, 24
-
-
-def row(number: int) -> IndexedImage:
-    return IndexedImage(b"/p/%05d.jpg" % number, number, 0, "2024-01-01T00:00:00", b"f", b"p", 1, 1)
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +64,6 @@ def store(made, folder):
     opened = SqliteStore(folder)
     yield opened
     opened.close()
-
-
-def numbers(found) -> list[int]:
-    return [one.row.size for one in found]
-
-
-def nearest(embeds: np.ndarray, query: np.ndarray, count: int, among=None) -> list[int]:
-    among = np.arange(len(embeds)) if among is None else np.asarray(among)
-    return among[np.argsort(-(embeds[among] @ query), kind="stable")][:count].tolist()
 
 
 def recall(store, embeds, queries, where=(), among=None) -> float:
