@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from clip_core.hub import find_file, list_files
-from clip_core.hub.targets import given_path
+from clip_core.hub import find_file
 from clip_core.images.files import PREPROCESSOR_NAME
-from clip_core.processing.chat import CHAT_FILE, CHAT_FOLDER
+from clip_core.processing.chat import CHAT_FILE, CHAT_FOLDER, named_template_files
 from converters.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -76,23 +74,11 @@ def tokenizer_files(
     if format_.companions.tokenizer == "none":
         return {}
     names = [name for name in TOKENIZER_FILES if not name.endswith("/")]
-    paths = {name: find_file(source, name, **options) for name in [*names, *_chat_templates(source, options)]}
+    paths = {name: find_file(source, name, **options) for name in [*names, *named_template_files(source, options)]}
     texts = {name: _text(path) for name, path in paths.items() if path is not None}
     if not texts and format_.companions.tokenizer == "needed":
         notes.append("the source has no tokenizer files, so none are written")
     return texts
-
-
-def _chat_templates(source: str | os.PathLike[str], options: HubOptions) -> list[str]:
-    """Return the names of the files of named chat templates."""
-    folder = given_path(source).expanduser() / (options.get("subfolder") or "")
-    if folder.is_dir():  # whose other subfolders may be large
-        return sorted(f"{CHAT_FOLDER}/{path.name}" for path in (folder / CHAT_FOLDER).glob("*.jinja"))
-    try:
-        names = list_files(source, **options)
-    except OSError:  # the hub does not answer, and there is no cached copy
-        return []
-    return [name for name in names if re.fullmatch(rf"{CHAT_FOLDER}/[^/]+\.jinja", name)]
 
 
 def _text(path: Path) -> str:
