@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Executor
 
 Item = TypeVar("Item")
@@ -70,6 +70,7 @@ class Batcher(Generic[Item, Result]):
         self._arrived = asyncio.Event()
         self._is_complete = asyncio.Event()  # as many wait as are expected
         self._expected = 1
+        self._coming = 0
         self._last_seconds = 0.0  # that a batch took
         self._task: asyncio.Task[None] | None = None
 
@@ -85,6 +86,21 @@ class Batcher(Generic[Item, Result]):
                 await self._task
         for waiting in self._waiting:
             waiting.result.cancel()
+
+    @contextmanager
+    def coming(self, count: int) -> Iterator[None]:
+        """Count inputs that are being read and will be submitted. An idle model waits for them as for others.
+
+        Args:
+            count: the number of inputs.
+        """
+        self._coming += count
+        try:
+            yield
+        finally:
+            self._coming -= count
+            if not self._coming:
+                self._is_complete.set()  # looks again at how long to wait
 
     async def submit(self, items: Sequence[Item]) -> list[Result]:
         """Return the results of inputs, in order. If the caller is cancelled, those not yet begun are left out.
@@ -127,7 +143,7 @@ class Batcher(Generic[Item, Result]):
         start = loop.time()
         latest = start + max(self._max_wait, self._last_seconds * _PATIENCE)
         while 0 < len(self._waiting) < self._expected:
-            quiet = max(start, self._waiting[-1].since) + self._max_wait
+            quiet = latest if self._coming else max(start, self._waiting[-1].since) + self._max_wait
             left = min(quiet, latest) - loop.time()
             if left <= 0:
                 return

@@ -146,7 +146,7 @@ class Engine:
         images = [one for one in inputs if isinstance(one, ImageInput)]
         with self.admitted(len(inputs)):
             tokens = await self._tokenized(texts, truncation)
-            pixels = await asyncio.gather(*(self._in_reader(self._pixels, one) for one in images)) if images else []
+            pixels = await self._read(images) if images else []
             if texts and images:
                 of_texts, of_images = await asyncio.gather(self._texts.submit(tokens), self._images.submit(pixels))
             else:  # without the tasks that `gather` makes
@@ -209,6 +209,10 @@ class Engine:
 
     def _in_reader(self, function: Callable[..., Result], *arguments: Any) -> asyncio.Future[Result]:
         return asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)
+
+    async def _read(self, images: list[ImageInput]) -> list[np.ndarray]:
+        with self._images.coming(len(images)):
+            return await asyncio.gather(*(self._in_reader(self._pixels, one) for one in images))
 
     async def _tokenized(self, texts: list[TextInput], truncation: bool) -> list[Tokens]:
         if sum(len(one.text) for one in texts) <= _INLINE:
