@@ -135,7 +135,7 @@ def check_server(_folder: Path) -> None:
     command = [sys.executable, "-P", "-W", "ignore", "-m", "clip_core.cli", "serve", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         address = re.search(r"http://\S+", server.stdout.readline())[0]
-        body = json.dumps({"input": LABELS[:1], "model": str(CHECKPOINT)}).encode()
+        body = json.dumps({"input": LABELS[:1], "model": CHECKPOINT.name}).encode()
         request = urllib.request.Request(f"{address}/v1/embeddings", body, {"Content-Type": "application/json"})  # noqa: S310
         with urllib.request.urlopen(request) as answer:  # noqa: S310  http
             (row,) = json.load(answer)["data"]
