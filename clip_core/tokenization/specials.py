@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tokenizers import AddedToken
 
-from clip_core.configuration.arguments import LARGEST, check_surrogates, dict_of, list_of
+from clip_core.configuration.arguments import LARGEST, check_surrogates, dict_of, list_of, to_int
 from clip_core.hub.printing import shortened
 from clip_core.tokenization.vocabulary import END_OF_WORD
 
@@ -51,6 +51,7 @@ def check_types(arguments: dict[str, Any]) -> None:
         tokens[ADDITIONAL] = list_of(object, arguments.get(ADDITIONAL), ADDITIONAL)
         tokens["added_tokens_decoder"] = [*dict_of(arguments, "added_tokens_decoder").values()]
         dict_of(arguments, "extra_special_tokens")
+        to_int("model_max_length", arguments.get("model_max_length") or 0)
     except ValueError as error:
         raise TypeError(str(error)) from error
     for name, several in tokens.items():

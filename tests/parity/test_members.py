@@ -75,6 +75,7 @@ def takes(thing, name, arguments):
     return [one for one in arguments if takes_all or one in parameters]
 
 
+@pytest.mark.filterwarnings("ignore:feature_extractor:FutureWarning")  # reads deprecated members, too
 @pytest.mark.parametrize("prefix", PACKAGES)
 def test_members_are_those_of_the_reference(oracle, folder, prefix):
     expected = oracle("oracle_members.members", prefix=prefix, folder=str(folder))

@@ -82,7 +82,10 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
     assert pool.map(count, [1000, 10]) == [4000, 40]
 assert "TOKENIZERS_PARALLELISM" not in os.environ
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    environment = {name: value for name, value in os.environ.items() if name != "TOKENIZERS_PARALLELISM"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True, env=environment
+    )
     assert done.stderr == done.stdout == ""
 
 
