@@ -18,16 +18,6 @@ from support.tolerances import HALF_PRECISION_PROBABILITIES, PROBABILITIES, ROUN
 TEMPLATE = "a picture of {}"
 
 
-@pytest.fixture
-def model(shared):
-    return shared / "emoji" / "checkpoint"
-
-
-@pytest.fixture
-def cat(shared):
-    return shared / "emoji" / "pictures" / "cat.png"
-
-
 def rows(out):
     return [json.loads(line) for line in out.splitlines()]
 

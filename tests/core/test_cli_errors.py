@@ -14,16 +14,6 @@ import pytest
 from support.messages import mentions
 
 
-@pytest.fixture
-def model(shared):
-    return shared / "emoji" / "checkpoint"
-
-
-@pytest.fixture
-def cat(shared):
-    return shared / "emoji" / "pictures" / "cat.png"
-
-
 def one_line(err):
     assert err.count("\n") == 1, err
     assert err.startswith("clip-zoo: ")

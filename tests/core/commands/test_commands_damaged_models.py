@@ -10,22 +10,15 @@ import pytest
 from support.checkpoints import save_checkpoint
 from support.configs import tiny_config
 from support.messages import mentions
-from support.training_data import make_processor, picture_bytes
+from support.training_data import picture_bytes
 
 TENSORFLOW = ("WARNING: All log messages", "I0000")  # its start-up, which an environment variable silences
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("original")
-    save_checkpoint(folder, tiny_config(text={"vocab_size": 600}, vision={"num_channels": 3}))
-    make_processor(folder, 30).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
-def model(original, tmp_path):
-    return shutil.copytree(original, tmp_path / "model")
+def model(model, tmp_path):
+    """A copy of the model, to damage."""
+    return shutil.copytree(model, tmp_path / "model")
 
 
 @pytest.fixture(scope="module")
