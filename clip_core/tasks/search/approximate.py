@@ -1,8 +1,8 @@
 """Approximate search of large indexes: inverted lists of 8-bit codes by faiss, in a file beside the vectors.
 
-The file is derived from the vectors, and never the truth: what it finds is compared again with the vectors themselves,
-and without it a search compares all of them. The database holds its name, its hash, and which vectors it covers. A new
-one has a new name, and takes effect by the transaction that stores these facts.
+The file is derived from the vectors and can always be made again. What it finds is compared with the vectors, and
+without it a search compares all of them. The database holds its name, its hash, and which vectors it covers. A new file
+has a new name, and takes effect in the transaction that stores these facts.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from clip_core.hub.printing import reason_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-WORTH = 200_000  # vectors from which lists pay
-_OUTSIDE = 10_000  # vectors outside the lists, which every search compares, from which they are added
+WORTH = 200_000  # vectors; a search of fewer is fast without lists
+_OUTSIDE = 10_000  # new vectors that every search compares, before they are added to the lists
 _ITERATIONS = 8  # of k-means; recall gains little from more
 _SAMPLES = 64  # vectors for each list that k-means sees
 _BLOCK = 65536  # vectors to add at a time
@@ -170,7 +170,7 @@ def updated(folder: Path, name: str, vectors: np.ndarray, earlier: ListsFile | N
         earlier: the facts about the lists so far; None if there are none, or if they are of another file of vectors.
 
     Returns:
-        The facts about the lists; those of before if they will do. None without faiss, after a warning.
+        The facts about the lists: the earlier ones if few vectors are new, or, after a warning, without faiss.
 
     Raises:
         OSError: if the file cannot be written.
