@@ -1,7 +1,8 @@
-"""Grey images of more than 8 bits per pixel: scaled to 8 bits if the file states the depth, clipped otherwise.
+"""Grey images of more than 8 bits per pixel, or with a sign: scaled to 8 bits if the file states the depth.
 
 Pillow's own conversion to RGB clips 16-bit values to 255, which turns the image white, and truncates floats between 0
-and 1 to 0, which turns it black. Images with deeper colours, such as 16-bit RGB PNGs, need no special treatment: Pillow
+and 1 to 0, which turns it black. It reads 8-bit values with a sign as if they had none, which turns black, just below
+zero, into white. Images with deeper colours, such as 16-bit RGB PNGs, need no special treatment: Pillow
 keeps the high byte of each value when it opens them.
 """
 
@@ -28,25 +29,31 @@ _WHITE_IS_ZERO, _SIGNED = 0, 2
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Return True for a grey image of more than 8 bits per pixel.
+    """Return True for a grey image of more than 8 bits per pixel, or of 8 bits with a sign.
 
     Args:
-        image: the image.
+        image: the image; only an image as opened knows that its file states a sign.
     """
-    return image.mode.startswith(_DEEP)
+    return image.mode.startswith(_DEEP) or (image.mode == "L" and _is_signed(getattr(image, "tag_v2", {})))
 
 
 def warn_of_clipping(image: Image.Image, stacklevel: int) -> None:
-    """Warn that an image of unknown depth will be clipped to 8 bits.
+    """Warn that an image of unknown depth will be clipped to 8 bits, or that its sign will be ignored.
 
     Args:
         image: an image for which `is_deep` is true.
         stacklevel: as in `warnings.warn`, counted from the caller of this function.
     """
+    if image.mode == "L":
+        fate = "an image whose file states a sign are read as 0..255, as in transformers, those below zero as 128..255"
+    else:
+        fate = (
+            f"an image of mode {image.mode!r} are clipped to 0..255, as in transformers, because the image does not "
+            "state their range"
+        )
     warnings.warn(
-        f"the values of an image of mode {image.mode!r} are clipped to 0..255, as in transformers, because the image "
-        "does not state their range; scale it to 8 bits and convert it to mode 'L' or 'RGB', or give the path of its "
-        "file, which states the depth",
+        f"the values of {fate}; scale it to 8 bits and convert it to mode 'L' or 'RGB', or give the path of its file, "
+        "which states the depth",
         stacklevel=stacklevel + 1,
     )
 
@@ -54,7 +61,8 @@ def warn_of_clipping(image: Image.Image, stacklevel: int) -> None:
 def scaling_to_bytes(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
     """Return a function that scales an image to 8 bits, according to the depth that its file states.
 
-    Integers keep their 8 highest bits, as Pillow keeps them for deep colours. Negative values become 0. If the file
+    Integers keep their 8 highest bits, as Pillow keeps them for deep colours. Negative values become 0. The 7 bits of
+    8-bit values with a sign are scaled to 0..255. If the file
     states 32 bits or no depth, values up to 255 count as 8 bits, and values up to 65535 as 16. Floats are scaled from
     0..1, unless they are whole numbers from 0 to 255, which are kept.
 
@@ -79,13 +87,20 @@ def scaling_to_bytes(image: Image.Image) -> Callable[[Image.Image], Image.Image]
 def _depth(image: Image.Image, tags: Any) -> tuple[int, bool]:
     """Return the number of bits per pixel, and True if the values are signed."""
     if _BITS_PER_SAMPLE in tags:
-        return tags[_BITS_PER_SAMPLE][0], tags.get(_SAMPLE_FORMAT, (0,))[0] == _SIGNED
+        return tags[_BITS_PER_SAMPLE][0], _is_signed(tags)
     is_short = image.mode.startswith("I;16") or image.format in _SIXTEEN_BITS
     return (16, False) if is_short else (32, True)
 
 
+def _is_signed(tags: Any) -> bool:
+    return _SIGNED in tags.get(_SAMPLE_FORMAT, ())
+
+
 def _high_byte(values: np.ndarray, bits: int, *, is_signed: bool) -> np.ndarray:
-    """Return the 8 highest bits of each value, not counting the sign, as uint8."""
+    """Return the 8 highest bits of each value, not counting the sign, as uint8; 7 bits are scaled to the full range."""
+    if bits == 8:  # with a sign, which Pillow reads as the highest bit
+        positive = np.maximum(values.view(np.int8), 0).astype(np.uint8)
+        return positive << 1 | positive >> 6
     if bits == 32 and not is_signed:
         values = values.view(np.uint32)  # Pillow has only signed integers
     highest = values.max()

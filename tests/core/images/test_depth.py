@@ -28,17 +28,18 @@ def file_of(values, format_="TIFF", **options) -> bytes:
     return buffer.getvalue()
 
 
-def tiff(values, bits, *, sample_format=1, photometric=1) -> bytes:
+def tiff(values, bits, *, sample_format=1, photometric=1, order="<") -> bytes:
     """An uncompressed grey TIFF, written by hand: Pillow writes few depths. `values` are its raw bytes."""
     height, width = LEVELS.shape
     tags = [
         *((256, width), (257, height), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1)),
         *((278, height), (279, len(values)), (339, sample_format)),
     ]
-    directory = struct.pack("<H", len(tags))
-    directory += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    directory = struct.pack(f"{order}H", len(tags))
+    directory += b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags)
     padding = b"\0" * (len(values) % 2)
-    return b"II*\0" + struct.pack("<I", 8 + len(values) + len(padding)) + values + padding + directory + b"\0" * 4
+    start = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}I", 8 + len(values) + len(padding))
+    return start + values + padding + directory + b"\0" * 4
 
 
 def packed_12_bits() -> bytes:
@@ -71,6 +72,9 @@ DEEP_FILES = {
     "TIFF of 16 bits, white at 0": tiff((65535 - SHORT).astype("<u2").tobytes(), 16, photometric=0),
     "TIFF of 12 bits": tiff(packed_12_bits(), 12),
     "TIFF of 16 bits with a sign": tiff((SHORT >> 1).astype("<i2").tobytes(), 16, sample_format=2),
+    "TIFF of 16 bits with a sign, big-endian": tiff(
+        (SHORT >> 1).astype(">i2").tobytes(), 16, sample_format=2, order=">"
+    ),
     "TIFF of 32 bits": tiff((SHORT.astype("<u4") << 16).tobytes(), 32),
     "TIFF of 32 bits with a sign": file_of(SHORT.astype(np.int32) << 15),
     "TIFF of 32 bits, with values of 16": file_of(SHORT.astype(np.int32)),
@@ -123,6 +127,27 @@ def test_floats_of_an_unknown_range_are_refused_by_name(tmp_path, values):
 def test_levels_below_zero_are_black():
     values = np.int32([[-5, 0, 2**31 - 1]])
     np.testing.assert_array_equal(np.asarray(decode_image(file_of(values), "x"))[0, :, 0], [0, 0, 255])
+
+
+def signed_bytes(order="<") -> bytes:
+    """A TIFF of the values -17 to 17 in 8 bits with a sign, and of the largest at its end."""
+    values = np.arange(-17, 18, dtype=np.int8)
+    values[-1] = 127
+    return tiff(values.tobytes(), 8, sample_format=2, order=order)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_eight_bits_with_a_sign_are_scaled_like_sixteen(order):
+    found = np.asarray(decode_image(signed_bytes(order), "x"))[..., 0].reshape(-1)
+    np.testing.assert_array_equal(found, [*[0] * 18, *range(2, 34, 2), 255])
+
+
+def test_an_opened_image_of_eight_bits_with_a_sign_is_named_in_a_warning():
+    picture = Image.open(io.BytesIO(signed_bytes()))
+    processor = CLIPImageProcessor(size=4, crop_size=4)
+    with pytest.warns(UserWarning, match=naming("sign", "8 bits")):
+        found = processor(picture).pixel_values
+    np.testing.assert_array_equal(found, processor(Image.fromarray(np.asarray(picture))).pixel_values)
 
 
 BARE = {"I;16": SHORT, "I": SHORT.astype(np.int32), "F": LEVELS.astype(np.float32)}
