@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from clip_core.processing.encoding import Pair, Text
     from clip_core.tokenization.vocabulary import StrPath
 
-
 # Steps of transformers' tokenizer, which a subclass may override. Without overrides, texts skip these methods.
 _STEPS = ["tokenize", "prepare_for_tokenization", "_tokenize", "bpe", "convert_tokens_to_ids", "_convert_token_to_id"]
 _STEPS += ["_convert_id_to_token", "prepare_for_model", "pad"]

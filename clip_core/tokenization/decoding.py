@@ -77,8 +77,7 @@ def decode(
 
 def decode_list(tokenizer: Any, token_ids: list[int], skip_special_tokens: bool = False, **options: Any) -> str:
     """Return the text of a list of ids. Takes the arguments of `decode`."""
-    tokens = tokenizer.convert_ids_to_tokens(token_ids, skip_special_tokens)
-    tokens = [token for token in tokens if token is not None]
+    tokens = [token for token in tokenizer.convert_ids_to_tokens(token_ids, skip_special_tokens) if token is not None]
     write = tokenizer.convert_tokens_to_string
     text: str = write(tokens)
     spaces, cleans = options.get("spaces_between_special_tokens"), options.get("clean_up_tokenization_spaces")

@@ -43,17 +43,19 @@ def as_added_token(value: Any, *, special: bool = False, normalized: bool | None
     raise TypeError(f"a token must be a str or an AddedToken, not {shortened(repr(value))}")
 
 
-def check_types(arguments: dict[str, Any]) -> None:
-    """Raise a TypeError if an argument of a tokenizer, or an entry of its files, has another type."""
+def check_types(arguments: dict[str, Any], settings: Iterable[str] = ()) -> None:
+    """Raise a TypeError if an argument of a tokenizer has another type, or an extra token is named like a setting."""
     tokens = {name: [arguments[name]] for name in NAMES if arguments.get(name) is not None}
     try:
         list_of(str, arguments.get("model_input_names"), "model_input_names")
         tokens[ADDITIONAL] = list_of(object, arguments.get(ADDITIONAL), ADDITIONAL)
         tokens["added_tokens_decoder"] = [*dict_of(arguments, "added_tokens_decoder").values()]
-        dict_of(arguments, "extra_special_tokens")
+        extra = dict_of(arguments, "extra_special_tokens")
         to_int("model_max_length", arguments.get("model_max_length") or 0)
     except ValueError as error:
         raise TypeError(str(error)) from error
+    if taken := extra.keys() & {*settings} - {*NAMES}:
+        raise TypeError(f"extra_special_tokens: {min(taken)!r} is a setting; give the token another name")
     for name, several in tokens.items():
         try:
             [*map(as_added_token, several)]

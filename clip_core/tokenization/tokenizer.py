@@ -148,7 +148,7 @@ class CLIPTokenizerBase:
         codecs.lookup_error(errors)
         given = {**locals(), **kwargs}
         given |= {name: getattr(self, name) for name in files.OF_THE_CLASS if given[name] is None}
-        specials.check_types(given)
+        specials.check_types(given, given.keys() - kwargs)
         self.init_kwargs = {name: value for name, value in given.items() if name not in _NOT_KEPT}
         tokenizer_file = kwargs.get("tokenizer_object", tokenizer_file)
         vocabulary = read_vocabulary(vocab_file, merges_file, tokenizer_file)

@@ -3,8 +3,9 @@
     python tests/fuzz/run.py [TARGET ...]
 
 FUZZ_SECONDS is the time for each target, and FUZZ_PROCESSES the number that run at once, by default one for each core.
-The exit code is 1 if there are findings, or a target could not run. New inputs and findings go to build/fuzz. Once a
-finding is fixed, move it to tests/fuzz/corpus, which the suite replays.
+FUZZ_SEED makes the inputs repeatable; by default they differ from run to run. The exit code is 1 if there are findings,
+or a target could not run. New inputs and findings go to build/fuzz. Once a finding is fixed, move it to
+tests/fuzz/corpus, which the suite replays.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def fuzz(name: str, seconds: int) -> None:
     found.mkdir(parents=True, exist_ok=True)
     folders = [str(found), str(HERE / "corpus" / name)]
     limits = [*_LIMITS, f"-max_total_time={seconds}", f"-artifact_prefix={found.parent}/{name}-"]
+    limits += [f"-seed={os.environ.get('FUZZ_SEED', '0')}"]  # 0 draws one
     atheris.Setup([sys.argv[0], *limits, *folders], TARGETS[name])
     atheris.Fuzz()
 

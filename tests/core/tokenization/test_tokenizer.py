@@ -209,6 +209,14 @@ def test_tokens_by_id_or_name_are_a_dict(make, name):
         make(**{name: ["<x>"]})
 
 
+@pytest.mark.parametrize("name", ["self", "kwargs", "errors", "clean", "name_or_path"])
+def test_an_extra_token_is_not_named_like_a_setting(make, name):
+    with pytest.raises(TypeError, match=naming("extra_special_tokens", name)):
+        make(extra_special_tokens={name: {"content": "<x>"}})
+    given = make(extra_special_tokens={"image_token": "<a>"}, image_token="<b>")  # noqa: S106  a token
+    assert given.special_tokens_map.items() >= {("image_token", "<b>")}
+
+
 def test_a_string_is_not_a_list_of_tokens_or_ids(make):
     tokenizer = make()
     with pytest.raises(TypeError, match=naming("additional_special_tokens='the</w>'", "list")):
