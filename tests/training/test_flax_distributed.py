@@ -16,7 +16,9 @@ from support.training import assert_trained_alike, save_batches
 PROGRAM = """
 import os, sys
 start, out, count, accum = sys.argv[1:]
-os.environ["XLA_FLAGS"] = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"
+os.environ["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={count}"
+# XLA ends the process if a device waits for the others for 40 s, as eight do on two busy cores.
+os.environ["XLA_FLAGS"] += " --xla_cpu_collective_call_terminate_timeout_seconds=600"
 import jax
 import numpy as np
 from clip_core.training.loop import cut
