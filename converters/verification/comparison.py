@@ -12,7 +12,9 @@ from clip_core.modeling.stages import LEARNING_RATE
 from converters.inspection.values import change_between
 from converters.verification.runs import is_explanation, is_gradient, is_update, layer_of
 from converters.verification.tolerances import (
+    ABSOLUTE,
     LARGEST,
+    LOGIT,
     PRECISIONS,
     STEP,
     TEMPERATURE,
@@ -79,6 +81,8 @@ def compare(a: StoredRun, b: StoredRun) -> Iterator[Comparison]:
 
 def _compare_stage(stage: str, a: StoredRun, b: StoredRun) -> Comparison:
     group, scale = group_of(stage), scale_of(stage)
+    if group == "loss" and (a.classifier_norm or b.classifier_norm):
+        scale = LOGIT
     tolerance = TOLERANCES[group].of(max(a.precision, b.precision, key=PRECISIONS.index))
     absolute, fault = _difference(stage, a, b)
     size = _size(stage, scale, a, b)
@@ -109,8 +113,12 @@ def _size(stage: str, scale: str, a: StoredRun, b: StoredRun) -> float:
         return max(a.temperature, b.temperature)
     if scale == STEP:
         return max(LEARNING_RATE, *(roundoff(run.precision) * run.largest.get(stage, 0.0) for run in (a, b)))
-    if scale != LARGEST:
+    if scale == ABSOLUTE:
         return 1.0
     if is_gradient(stage):
         return max(run.largest_gradient(layer_of(stage)) for run in (a, b))
-    return max(run.largest[stage] for run in (a, b) if stage in run)
+    largest = max(run.largest[stage] for run in (a, b) if stage in run)
+    if scale == LARGEST:
+        return largest
+    least = 1.0 if group_of(stage) == "loss" else 0.0  # the loss has rounding of its own, whatever the logits
+    return max(largest, least, a.size_of_logits(stage), b.size_of_logits(stage))

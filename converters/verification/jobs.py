@@ -32,13 +32,19 @@ _BAD_REQUESTS = (ImportError, OSError, ValueError)
 
 
 class Subject(NamedTuple):
-    """A checkpoint and everything needed to run it. `label` is the prefix of a run's name, before the framework."""
+    """A checkpoint and everything needed to run it.
+
+    Attributes:
+        label: the prefix of a run's name, before the framework.
+        temperature: see `StoredRun`, like `classifier_norm`.
+    """
 
     source: str | os.PathLike[str]
     label: str
     class_name: str
     config: AnyConfig
     temperature: float
+    classifier_norm: float
     inputs: Inputs
 
 
@@ -143,7 +149,15 @@ def _run(framework: _Framework, subject: Subject, job: Job, *, prepared: bool) -
     precision = "float64" if job.framework == REFERENCE else job.dtype
     own_folder = Path(tempfile.mkdtemp(dir=job.folder))
     name = run_name(subject.label, job.framework, prepared=prepared)
-    run = StoredRun(name, precision, {**inputs, **stages}, own_folder, subject.temperature, without_gradients=prepared)
+    run = StoredRun(
+        name,
+        precision,
+        {**inputs, **stages},
+        own_folder,
+        subject.temperature,
+        classifier_norm=subject.classifier_norm,
+        without_gradients=prepared,
+    )
     del stages
     gc.collect()  # models contain reference cycles
     return run

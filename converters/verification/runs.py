@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clip_core.hub.files import telling_of_a_full_disk
+from clip_core.modeling.stages import without_variant
 from converters.inspection.values import largest_value
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _PREPARED = " prepared"
 _LAYER = re.compile(r".*\.layers\.\d+(?=\.)")
+_STATES = re.compile(r"vision\.layers\.\d+")
 
 
 class StoredRun:
@@ -29,6 +31,7 @@ class StoredRun:
         arrays: the arrays by stage, in order of computation.
         folder: an empty folder to store them in.
         temperature: exp(logit_scale) of the checkpoint; 1 if it has none.
+        classifier_norm: the largest Euclidean norm of a row of a classifier's weight; 0 if the checkpoint has none.
         without_gradients: True if the run was not supposed to compute gradients, so missing ones are not a fault.
 
     Attributes:
@@ -45,9 +48,11 @@ class StoredRun:
         folder: Path,
         temperature: float = 1.0,
         *,
+        classifier_norm: float = 0.0,
         without_gradients: bool = False,
     ) -> None:
-        self.name, self.precision, self.temperature = name, precision, temperature
+        self.name, self.precision = name, precision
+        self.temperature, self.classifier_norm = temperature, classifier_norm
         self.without_gradients = without_gradients
         self.largest: dict[str, float] = {}
         self._files: dict[str, Path] = {}
@@ -75,6 +80,23 @@ class StoredRun:
         """
         found = (size for stage, size in self.largest.items() if is_gradient(stage) and layer_of(stage) == layer)
         return max(found, default=0.0)
+
+    def size_of_logits(self, stage: str) -> float:
+        """Return the size of a classifier's logits if the terms of their sums do not cancel; 0 if there are none.
+
+        A logit is the product of a row of weights and the mean state `(hidden,)` of an image's patches. The product of
+        their norms, divided by the square root of `hidden`, is the root mean square of the logit over all directions of
+        the state.
+
+        Args:
+            stage: the logits or the loss, of any variant.
+        """
+        variant = stage.removesuffix(without_variant(stage))
+        layers = [name for name in self.stages if _STATES.fullmatch(name.removeprefix(variant))]
+        if not self.classifier_norm or not layers:
+            return 0.0
+        means = self[layers[-1]][:, 1:].mean(axis=1, dtype=np.float64)  # (batch, hidden), without the class token
+        return self.classifier_norm * float(np.sqrt((means**2).mean(axis=-1)).max(initial=0.0))
 
 
 def run_name(label: str, framework: str, *, prepared: bool) -> str:

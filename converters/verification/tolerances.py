@@ -21,6 +21,9 @@ PRECISIONS: tuple[Precision, ...] = ("float64", "float32", "float16", "bfloat16"
 ABSOLUTE = "absolute"  # no division
 LARGEST = "largest value"  # of the tensor; for a gradient, of all gradients in its layer
 TEMPERATURE = "temperature"  # exp(logit_scale), which scales the errors of cosines
+# The size of a classifier's logits whose terms do not cancel. Their errors are those of the states, times the weights,
+# and do not shrink if the sum happens to be near zero, as the single logit of a regression may be for every image.
+LOGIT = "logit without cancellation"
 # The largest possible change in Adam's first step, apart from weight decay; or one rounding of the tensor's largest
 # value if that is more, as in half precision.
 STEP = "learning rate"
@@ -31,7 +34,7 @@ class Tolerance:
     """The tolerances of a group of stages.
 
     Attributes:
-        scale: the size by which a difference is divided: ABSOLUTE, LARGEST, TEMPERATURE or STEP.
+        scale: the size by which a difference is divided: ABSOLUTE, LARGEST, TEMPERATURE, LOGIT or STEP.
         float32: the tolerance between runs in float32; `float16` and `bfloat16` state it for those dtypes.
         float64: the tolerance between two runs of the reference, which differ only in their inputs.
     """
@@ -63,11 +66,12 @@ TOLERANCES: dict[str, Tolerance] = {
     # Probabilities; the largest is near 1.
     "attentions": _STATES,
     "pooled": _STATES,
-    # Projections before normalization, and a classifier's logits.
+    # Projections before normalization, and a classifier's logits, whose scale is LOGIT.
     "projected": _STATES,
     # Unit-norm embeddings: 1e-5 is promised to users of all three frameworks; 2e-7 is typical.
     "unit-norm embeddings": Tolerance(ABSOLUTE, float32=1e-5, float16=2e-3, bfloat16=1e-2),
     # Cosines times the temperature, and a mean of log-sums of them: their errors are at most twice those of embeddings.
+    # A classifier's loss has those of its logits, so its scale is LOGIT; or the loss, if it squares larger residuals.
     "logits": Tolerance(TEMPERATURE, float32=1e-5, float16=4e-3, bfloat16=2e-2),
     "loss": Tolerance(TEMPERATURE, float32=1e-5, float16=4e-3, bfloat16=2e-2),
     # Heatmaps from 0 to 1, and shares of tokens that sum to 1: differences of small gradients, enlarged to that range.
@@ -114,6 +118,8 @@ def group_of(stage: str) -> str:
 
 def scale_of(stage: str) -> str:
     """Return the size by which differences of a stage are divided."""
+    if without_variant(stage) == "logits":
+        return LOGIT
     # The temperature's logarithm affects the loss like the logits.
     return TEMPERATURE if stage == "gradient.logit_scale" else TOLERANCES[group_of(stage)].scale
 

@@ -12,7 +12,7 @@ from converters.verification.reference import IGNORED_LABEL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clip_core.configuration import CLIPTextConfig
+    from clip_core.configuration import CLIPTextConfig, CLIPVisionConfig
     from clip_core.modeling.parameters import AnyConfig
 
 FEW = 2  # images and texts in most variants
@@ -30,46 +30,66 @@ def variants(
             three.
         missing_eos: True if a text may lack an EOS token.
     """
-    found: dict[str, dict[str, Any]] = {}
-    images = {name: inputs[name][:FEW] for name in ("pixel_values",) if name in inputs}
-    texts = {name: inputs[name] for name in ("input_ids", "attention_mask") if name in inputs}
-    unmasked: dict[str, np.ndarray] = {}
-    recast: dict[str, np.ndarray] = {}
-    interpolated: dict[str, Any] = {}
-    if texts:
-        ids, mask = (texts[name] for name in ("input_ids", "attention_mask"))
-        # The main inputs' shapes and dtypes, so that JAX compiles nothing new.
-        found[DIFFERENTIATED] = dict(inputs) | padded_otherwise(ids, mask)
-        # Without the last text, which is long, `get_text_features` does not read to the end, unless there are position
-        # ids. These texts outnumber the images, so they have no loss.
+    texts, images = {}, {}
+    if "input_ids" in inputs:
         text: Any = getattr(config, "text_config", config)
-        short = first_without_eos(ids[:-1], text) if missing_eos else ids[:-1]
-        found["positions"] = images | {"input_ids": short, "position_ids": position_ids(*short.shape)}
-        unmasked["input_ids"] = short[:FEW]
-        start = min(1, ids.shape[1] - 1)  # without its first token, the text is shorter than the position table
-        recast |= {"input_ids": ids[:1, start:], "attention_mask": with_holes(mask[:1, start:])}
+        texts = _of_texts(text, inputs["input_ids"], inputs["attention_mask"], missing_eos=missing_eos)
+    if "pixel_values" in inputs:
+        images = _of_images(getattr(config, "vision_config", config), inputs["pixel_values"][:FEW])
+    if texts and images:  # one call for both towers
+        found = {
+            DIFFERENTIATED: {**inputs, **texts[DIFFERENTIATED]},
+            "positions": texts["positions"] | images["height"],
+            "size": texts["unmasked"] | images["size"],
+            "dtypes": texts["dtypes"] | images["dtypes"],
+        }
+    else:
+        found = texts or images
     if class_name == "CLIPForImageClassification":
+        pixels = inputs["pixel_values"]
         if config.num_labels:
-            found["labels"] = dict(inputs) | {"labels": labels(config, len(inputs["pixel_values"]))}
+            found["labels"] = {"pixel_values": pixels, "labels": labels(config, len(pixels))}
         if config.num_labels > 1 and config.problem_type is None:  # the dtype of the labels selects the loss
-            found["targets"] = images | {"labels": targets(len(images["pixel_values"]), config.num_labels)}
-    if images:
-        vision: Any = getattr(config, "vision_config", config)
-        pixels, side = images["pixel_values"], vision.image_size // vision.patch_size
-        interpolated["interpolate_pos_encoding"] = True
-        # Both sides differ, and each alone, because a model has to interpolate if either does.
-        taller = resized(pixels, _HEIGHT, side + 1, vision.patch_size)
-        narrower, both = (resized(one, _WIDTH, max(side - 1, 1), vision.patch_size) for one in (pixels, taller))
-        found["size"] = {**unmasked, "pixel_values": both, **interpolated}
-        if texts:
-            found["positions"] |= {"pixel_values": taller, **interpolated}
-        recast["pixel_values"] = narrower
-    found["dtypes"] = {name: array.astype(_DTYPES[name]) for name, array in recast.items()} | interpolated
+            found["targets"] = {"pixel_values": pixels[:FEW], "labels": targets(FEW, config.num_labels)}
     return found
 
 
-# Dtypes that differ from the processor's.
-_DTYPES = {"pixel_values": np.float16, "input_ids": np.int32, "attention_mask": np.bool_}
+def _of_texts(
+    config: CLIPTextConfig, ids: np.ndarray, mask: np.ndarray, *, missing_eos: bool
+) -> dict[str, dict[str, Any]]:
+    # Without the last text, which is long, `get_text_features` does not read to the end, unless there are position ids.
+    # These texts outnumber the images, so they have no loss.
+    short = first_without_eos(ids[:-1], config) if missing_eos else ids[:-1]
+    start = min(1, ids.shape[1] - 1)  # without its first token, the text is shorter than the position table
+    padded = padded_otherwise(ids, mask)
+    return {
+        # The main inputs' shapes, and a dtype that JAX makes of theirs, so that it compiles nothing new.
+        DIFFERENTIATED: padded | {"attention_mask": padded["attention_mask"].astype(np.int32)},
+        "positions": {
+            "input_ids": short,
+            "attention_mask": with_holes(mask[:-1]).astype(np.float32),
+            "position_ids": position_ids(*short.shape),
+        },
+        "unmasked": {"input_ids": short[:FEW]},
+        "dtypes": {
+            "input_ids": ids[:1, start:].astype(np.int32),
+            "attention_mask": with_holes(mask[:1, start:]).astype(np.bool_),
+        },
+    }
+
+
+def _of_images(config: CLIPVisionConfig, pixels: np.ndarray) -> dict[str, dict[str, Any]]:
+    side, patch_size = config.image_size // config.patch_size, config.patch_size
+    # Both sides differ, and each alone, because a model has to interpolate if either does.
+    taller = resized(pixels, _HEIGHT, side + 1, patch_size)
+    narrower, both = (resized(one, _WIDTH, max(side - 1, 1), patch_size) for one in (pixels, taller))
+    interpolated = {"interpolate_pos_encoding": True}
+    return {
+        "height": {"pixel_values": taller, **interpolated},
+        "size": {"pixel_values": both.astype(np.float64), **interpolated},
+        "dtypes": {"pixel_values": narrower.astype(np.float16), **interpolated},
+    }
+
 
 _HEIGHT, _WIDTH = 2, 3  # axes of `pixel_values`
 

@@ -183,6 +183,7 @@ def subjects_of(sources: Sequence[str | os.PathLike[str]], options: HubOptions) 
             class_name=description.class_name,
             config=description.config,
             temperature=_temperature(checkpoint),
+            classifier_norm=_classifier_norm(checkpoint),
             # A checkpoint falls back on the other's preprocessing.
             inputs=inputs_for(
                 description.class_name, description.config, [stated[place], *stated], descriptions[0].config
@@ -194,6 +195,13 @@ def subjects_of(sources: Sequence[str | os.PathLike[str]], options: HubOptions) 
 
 def _temperature(checkpoint: Checkpoint) -> float:
     return float(np.exp(checkpoint["logit_scale"].astype(np.float64))) if "logit_scale" in checkpoint else 1.0
+
+
+def _classifier_norm(checkpoint: Checkpoint) -> float:
+    name = "classifier.weight"  # (labels, hidden)
+    if name not in checkpoint:
+        return 0.0
+    return float(np.linalg.norm(checkpoint[name].astype(np.float64), axis=-1).max(initial=0.0))
 
 
 def _differing_fields(subjects: Sequence[Subject]) -> dict[str, tuple[Any, Any]]:

@@ -26,11 +26,11 @@ Q_BIAS, K_BIAS, OTHER_LAYER = (
 def run(tmp_path):
     """Make a run out of stages."""
 
-    def make(name, precision="float32", temperature=1.0, **stages):
+    def make(name, precision="float32", temperature=1.0, classifier_norm=0.0, **stages):
         folder = tmp_path / name
         folder.mkdir()
         arrays = {stage.replace("__", "."): np.asarray(array) for stage, array in stages.items()}
-        return StoredRun(name, precision, arrays, folder, temperature)
+        return StoredRun(name, precision, arrays, folder, temperature, classifier_norm=classifier_norm)
 
     return make
 
@@ -55,6 +55,37 @@ def test_embeddings_are_measured_absolutely_and_logits_by_the_temperature(run):
     b = run("b", temperature=50.0, text_embeds=[0.25], loss=3.0)
     embeds, loss = compare(a, b)
     assert (embeds.relative, loss.relative) == (0.25, 1 / 50)
+
+
+def test_logits_near_zero_are_measured_by_the_states_and_weights_that_make_them(run):
+    states = np.full((2, 3, 4), [[[9.0]], [[7.0]]])
+    states[:, 1:] = [[[0.5]], [[2.0]]]  # the patches, whose mean the classifier takes; not the class token
+    a, b = (
+        run(name, classifier_norm=3.0, vision__layers__0=5 * states, vision__layers__1=states, logits=[logit])
+        for name, logit in (("a", 1e-9), ("b", 1.2e-7))
+    )
+    found = {comparison.stage: comparison for comparison in compare(a, b)}["logits"]
+    assert found.relative == pytest.approx(1.19e-7 / (3 * 2.0), rel=FLOAT64_ROUNDING)
+    larger = run("c", classifier_norm=3.0, vision__layers__1=states, logits=[8.0])
+    found = {comparison.stage: comparison for comparison in compare(larger, b)}["logits"]
+    assert found.relative == pytest.approx(1.0, rel=1e-7)
+
+
+def test_each_variant_s_logits_are_measured_by_its_own_states(run):
+    stages = {"vision.layers.0": np.ones((1, 2, 4)), "logits": [0.0]}
+    stages |= {"size: vision.layers.0": np.full((1, 2, 4), 10.0), "size: logits": [0.0]}
+    a = run("a", classifier_norm=2.0, **stages)
+    b = run("b", classifier_norm=2.0, **stages | {"logits": [1.0], "size: logits": [1.0]})
+    found = {comparison.stage: comparison.relative for comparison in compare(a, b)}
+    assert (found["logits"], found["size: logits"]) == (1 / 2, 1 / 20)
+
+
+@pytest.mark.parametrize(("state", "loss", "size"), [(1e-3, 0.5, 1.0), (6.0, 0.5, 12.0), (6.0, 50.0, 50.0)])
+def test_a_classifier_s_loss_is_measured_by_its_logits_or_by_itself(run, state, loss, size):
+    stages = {"vision.layers.0": np.full((1, 2, 4), state), "logits": [state]}
+    a, b = (run(name, classifier_norm=2.0, **stages, loss=value) for name, value in (("a", loss), ("b", loss - 0.25)))
+    found = {comparison.stage: comparison for comparison in compare(a, b)}["loss"]
+    assert found.relative == pytest.approx(0.25 / size, rel=FLOAT64_ROUNDING)
 
 
 def test_a_gradient_is_measured_by_its_layer_and_by_no_other(run):

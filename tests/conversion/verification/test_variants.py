@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import clip_torch.plan
 import clip_torch.text
@@ -30,9 +31,9 @@ def main_inputs(class_name):
     ("class_name", "names"),
     [
         ("CLIPModel", EVERY),
-        ("CLIPTextModel", ["padding", "positions", "dtypes"]),
-        ("CLIPVisionModelWithProjection", ["size", "dtypes"]),
-        ("CLIPForImageClassification", ["labels", "targets", "size", "dtypes"]),
+        ("CLIPTextModel", ["padding", "positions", "unmasked", "dtypes"]),
+        ("CLIPVisionModelWithProjection", ["height", "size", "dtypes"]),
+        ("CLIPForImageClassification", ["height", "size", "dtypes", "labels", "targets"]),
     ],
 )
 def test_a_class_gets_the_variants_of_what_it_takes(class_name, names):
@@ -60,6 +61,24 @@ def test_rows_are_padded_left_with_holes_and_whole():
         "input_ids": (ids.shape, ids.dtype),
         "attention_mask": (mask.shape, mask.dtype),
     }
+
+
+@pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPTextModelWithProjection"])
+def test_masks_come_in_several_dtypes_and_texts_without_one(class_name):
+    inputs = main_inputs(class_name)
+    found = variants(class_name, part_of(tiny_config(), class_name), inputs)
+    masks = [own["attention_mask"] for own in (inputs, *found.values()) if "attention_mask" in own]
+    assert {mask.dtype for mask in masks} == {np.dtype(name) for name in ("int64", "int32", "float32", "bool")}
+    assert all(mask.min() == 0 for mask in masks)
+    assert len(masks) == len(found)  # all but one have a mask
+
+
+@pytest.mark.parametrize("class_name", ["CLIPModel", "CLIPVisionModel"])
+def test_images_come_in_several_dtypes(class_name):
+    inputs = main_inputs(class_name)
+    found = variants(class_name, part_of(tiny_config(), class_name), inputs)
+    dtypes = {own["pixel_values"].dtype for own in (inputs, *found.values())}
+    assert dtypes == {np.dtype(name) for name in ("float16", "float32", "float64")}
 
 
 @pytest.mark.parametrize("eos_token_id", [EOS_TOKEN_ID, 2])  # 2 pools at the largest id
@@ -99,15 +118,25 @@ def test_features_of_few_texts_are_read_in_part_with_and_without_a_mask():
         assert mask is None or hides_what_is_read(mask, lengths)
 
 
-@pytest.mark.parametrize(("image_size", "patch_size"), [(30, 6), (32, 8), (8, 8), (24, 1)])
-def test_images_of_another_size_differ_in_both_sides_and_in_each_alone(image_size, patch_size):
+@pytest.mark.parametrize(
+    ("image_size", "patch_size", "class_name"),
+    [
+        (30, 6, "CLIPModel"),
+        (32, 8, "CLIPVisionModel"),
+        (8, 8, "CLIPVisionModelWithProjection"),
+        (24, 1, "CLIPForImageClassification"),
+    ],
+)
+def test_images_of_another_size_differ_in_both_sides_and_in_each_alone(image_size, patch_size, class_name):
     config = tiny_config({}, {"image_size": image_size, "patch_size": patch_size})
     pixels = np.random.default_rng(0).standard_normal((2, 2, image_size, image_size)).astype(np.float32)
-    found = variants("CLIPModel", config, {**main_inputs("CLIPModel"), "pixel_values": pixels})
+    inputs = {**main_inputs(class_name), "pixel_values": pixels}
+    found = variants(class_name, part_of(config, class_name), inputs)
     side = image_size // patch_size
     height = (side + 1) * patch_size + patch_size // 2  # the partial patches are cut off by the model
     width = max(side - 1, 1) * patch_size + patch_size // 2
-    shapes = {"positions": (height, image_size), "size": (height, width), "dtypes": (image_size, width)}
+    taller = "positions" if class_name == "CLIPModel" else "height"
+    shapes = {taller: (height, image_size), "size": (height, width), "dtypes": (image_size, width)}
     assert {name: found[name]["pixel_values"].shape[2:] for name in shapes} == shapes
     for name, shape in shapes.items():
         assert found[name]["interpolate_pos_encoding"]
@@ -152,6 +181,23 @@ def _transposed_at_the_model_s_height(interpolated):
     return faulty
 
 
+def _transposed_at_the_model_s_width(interpolated):
+    def faulty(self, height, width):
+        return interpolated(self, *((width, height) if width == self.image_size else (height, width)))
+
+    return faulty
+
+
+def _without_masks_of(dtype):
+    def wrapped(text_plan):
+        def faulty(implementation, mask, states):
+            return text_plan(implementation, None if mask is not None and mask.dtype == dtype else mask, states)
+
+        return faulty
+
+    return wrapped
+
+
 def _by_first_row(forward):
     def faulty(self, ids, positions=None, *rest):
         return forward(self, ids, None if positions is None else positions[:1], *rest)
@@ -188,10 +234,21 @@ FAULTS = {
     ("CLIPTextModel", "dtypes: text.embeddings"): (clip_torch.text.CLIPTextEmbeddings, "forward", _from_the_end),
     ("CLIPModel", "positions: text.pooled"): (clip_torch.text.CLIPTextTransformer, "eos_positions", _last_without_eos),
     ("CLIPModel", "padding: text_features"): (clip_torch.text, "hides_what_is_read", lambda _: lambda *_: False),
-    ("CLIPForImageClassification", "size: vision.embeddings"): (
+    ("CLIPForImageClassification", "height: vision.embeddings"): (
         VISION_EMBEDDINGS,
         "interpolated_positions",
-        _transposed,
+        _transposed_at_the_model_s_width,
+    ),
+    ("CLIPModel", "padding: text.layers.0.attention"): (clip_torch.text, "text_plan", _without_masks_of(torch.int32)),
+    ("CLIPTextModel", "positions: text.layers.0.attention"): (
+        clip_torch.text,
+        "text_plan",
+        _without_masks_of(torch.float32),
+    ),
+    ("CLIPTextModel", "unmasked: text.layers.0.attention"): (
+        clip_torch.plan,
+        "_causal_plan",
+        lambda _: lambda implementation, states: clip_torch.plan.AttentionPlan(implementation),
     ),
 }
 
