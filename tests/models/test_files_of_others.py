@@ -15,10 +15,10 @@ from safetensors.numpy import save_file
 from clip_core import CLIPProcessor
 from clip_core.tokenization.fast import CLIPTokenizerFast
 from converters.checkpoint import CheckpointError
-from converters.formats import format_named
+from converters.formats import format_named, target_names
 from converters.naming.names import to_file
-from support.checkpoints import ODD_STEPS, openai_config, save_checkpoint
-from support.configs import tiny_config
+from support.checkpoints import ODD_STEPS, openai_config, save_as, save_checkpoint
+from support.configs import SHALLOW, tiny_config
 from support.entries import entry, part_of, random_arrays
 from support.messages import naming
 
@@ -32,16 +32,20 @@ def assert_has(backend, model, arrays):
         np.testing.assert_array_equal(np.asarray(found[name]), array, err_msg=name)
 
 
-@pytest.mark.parametrize("format_name", ["safetensors", "torch", "tf", "flax"])
+@pytest.mark.parametrize("format_name", target_names())
 def test_a_temperature_is_a_scalar_or_a_vector_of_one_element(backend, tmp_path, format_name):
-    arrays = save_checkpoint(tmp_path, tiny_config())
-    (tmp_path / "model.safetensors").unlink()
-    format_ = format_named(format_name)
+    arrays = save_as(tmp_path, format_name, openai_config(SHALLOW["text"], SHALLOW["vision"]))
+    format_, folder = format_named(format_name), tmp_path / format_name
+    if format_name == "open_clip":
+        path = folder / "open_clip_config.json"
+        content = json.loads(path.read_text())
+        content["model_cfg"]["nonscalar_logit_scale"] = True
+        path.write_text(json.dumps(content))
     for shape in ((1,), ()):
         in_file = to_file({name: entry(array) for name, array in arrays.items()}, format_.layout)
         in_file["logit_scale"] = entry(arrays["logit_scale"].reshape(shape))
-        format_.write(tmp_path / format_.file, in_file)
-        model = backend.load("CLIPModel", tmp_path)
+        format_.write(folder / format_.file, in_file)
+        model = backend.load("CLIPModel", folder)
         assert np.shape(backend.weights(model)["logit_scale"]) == ()
         assert_has(backend, model, arrays)
 
