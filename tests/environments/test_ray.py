@@ -153,9 +153,30 @@ def test_errors_of_workers_are_those_of_this_process(images, model, tmp_path, tm
     assert not (tmp_path / "new").exists()
 
 
+def command_line(images, out, model, rows):
+    words = ["embed", images, "--out", str(out), "--engine", "ray", "--workers", "1", "--model", model, "--json"]
+    return [sys.executable, "-m", "clip_core.cli", *words, "--rows-per-part", str(rows)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_command_and_keeps_what_is_written(images, model, expected, tmp_path, number):
+    command = command_line(images, tmp_path, model, rows=8)
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True
+    )
+    json.loads(running.stdout.readline())  # a part is written
+    running.send_signal(number)
+    _, err = running.communicate(timeout=120)
+    assert running.returncode == 128 + number
+    assert "Traceback" not in err
+    summary = embed(images, tmp_path, model=model, backend="torch", rows_per_part=8)
+    assert 0 < summary.earlier < 25
+    assert summary.earlier + summary.parts == 25
+    np.testing.assert_allclose(vectors(read(str(tmp_path))), vectors(expected), rtol=0, atol=ROUNDING)
+
+
 def test_the_command_prints_parts_and_a_summary(images, model, tmp_path):
-    words = ["embed", images, "--out", str(tmp_path / "out"), "--engine", "ray", "--workers", "1", "--model", model]
-    command = [sys.executable, "-m", "clip_core.cli", *words, "--rows-per-part", "100", "--json"]
+    command = command_line(images, tmp_path / "out", model, rows=100)
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stderr
     assert "clip-zoo:" not in done.stderr

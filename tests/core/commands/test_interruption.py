@@ -13,7 +13,7 @@ import pytest
 
 from clip_core.commands.interruption import _Interruption, run_interruptibly
 from clip_core.images.inputs import load_image
-from clip_core.tasks.embedding.dataset import EmbeddedDataset
+from clip_core.tasks.embedding import EmbeddedDataset, embed
 from clip_core.tasks.embedding.manifest import MANIFEST
 from clip_core.tasks.search import ImageIndex
 from clip_core.tasks.search.store import DATABASE
@@ -154,6 +154,7 @@ def files(tmp_path_factory):
         write_folder(folder / "labelled" / label, 4)
     with ImageIndex(folder / "index", model=folder / "model", backend="torch", create=True) as index:
         index.add([folder / "pairs"])
+    embed(folder / "pairs", folder / "dataset", model=folder / "model", backend="torch", rows_per_part=2)
     return folder
 
 
@@ -189,6 +190,7 @@ COMMANDS = {
     "evaluate probe": (["evaluate", "probe", "--data", "labelled", "--test-share", "0.5", *MODEL], 3),
     "verify": (["verify", "model", "--backend", "reference", "torch", "--report", "drawn/report.html"], 3),
     "index": (["index", "pairs", "labelled", "--out", "indexed", "--batch-size", "2", *MODEL], 6),
+    "index from a dataset": (["index", "--from", "dataset", "--out", "indexed", "--batch-size", "2"], 6),
     "embed": (["embed", "pairs", "--out", "embedded", "--rows-per-part", "2", *MODEL], 6),
     "search": (["search", "index", "a cat", "--html", "drawn/page.html", "--backend", "torch"], 3),
     "duplicates": (["duplicates", "index"], 3),
