@@ -42,6 +42,7 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
     _checkpoint_conversion_mapping = can_record_outputs = MappingProxyType[str, Any]({})
     _tp_size = tp_size = _can_record_outputs = _keep_in_fp32_modules_strict = None
     _can_compile_fullgraph = use_kernels = False
+    supports_tp_plan = supports_pp_plan = True
     _package = __name__.partition(".")[0]
     framework = "pt"
 
@@ -195,13 +196,6 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
         if mode and self._is_prepared:
             refuse("train it")
         return super().train(mode)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # Old checkpoints contain the position indices, which are constants.
-        for name in [name for name in state_dict if f".{name}".endswith(".embeddings.position_ids")]:
-            if name.startswith(prefix):
-                del state_dict[name]
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         if self._is_prepared:

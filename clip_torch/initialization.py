@@ -44,10 +44,19 @@ def normal_vector(width: int, *, std: float) -> nn.Parameter:
     return nn.Parameter(vector if vector.is_meta else vector.normal_(std=std))
 
 
-def positions(table: nn.Embedding) -> torch.Tensor:
-    """Return the positions that a table embeds, `(1, positions)`; on the CPU for a table on the meta device."""
+def add_positions(embeddings: nn.Module, table: nn.Embedding) -> None:
+    """Give a module the positions that a table embeds, `(1, positions)`, as the unsaved buffer `position_ids`.
+
+    They are on the CPU for a table on the meta device. `load_state_dict` ignores those of old checkpoints.
+    """
     device = "cpu" if table.weight.is_meta else table.weight.device
-    return torch.arange(table.num_embeddings, device=device)[None]
+    positions = torch.arange(table.num_embeddings, device=device)[None]
+    embeddings.register_buffer("position_ids", positions, persistent=False)
+    embeddings.register_load_state_dict_pre_hook(_drop_positions)
+
+
+def _drop_positions(_module: Any, state_dict: dict[str, Any], prefix: str, *_details: Any) -> None:
+    state_dict.pop(f"{prefix}position_ids", None)
 
 
 class _Undrawn:

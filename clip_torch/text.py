@@ -12,7 +12,7 @@ from clip_core.modeling.inputs import check_eos, check_text_length, number_of_to
 from clip_core.modeling.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked, outputs_asked
 from clip_core.modeling.towers import TextTowerHandles
 from clip_core.modeling.trimming import hides_what_is_read, parts_to_read
-from clip_torch.initialization import embedding, positions, projection
+from clip_torch.initialization import add_positions, embedding, projection
 from clip_torch.layers import CLIPEncoder
 from clip_torch.packing import Packing
 from clip_torch.plan import choose_implementation, text_plan
@@ -28,7 +28,7 @@ class CLIPTextEmbeddings(nn.Module):
         std = 0.02 * config.initializer_factor  # not initializer_range: as in the reference
         self.token_embedding = embedding(config.vocab_size, config.hidden_size, std=std)
         self.position_embedding = embedding(config.max_position_embeddings, config.hidden_size, std=std)
-        self.register_buffer("position_ids", positions(self.position_embedding), persistent=False)
+        add_positions(self, self.position_embedding)
 
     def forward(
         self,

@@ -19,7 +19,7 @@ from clip_core.modeling.outputs import (
     outputs_asked,
 )
 from clip_core.modeling.towers import TowerHandles, VisionEmbeddingsHandles
-from clip_torch.initialization import embedding, linear, normal_vector, patch_convolution, positions, projection
+from clip_torch.initialization import add_positions, embedding, linear, normal_vector, patch_convolution, projection
 from clip_torch.layers import CLIPEncoder
 from clip_torch.loss import classification_loss
 from clip_torch.plan import AttentionPlan, choose_implementation
@@ -42,7 +42,7 @@ class CLIPVisionEmbeddings(VisionEmbeddingsHandles, nn.Module):
         self.class_embedding = normal_vector(width, std=width**-0.5 * factor)
         self.patch_embedding = patch_convolution(config.num_channels, width, config.patch_size, std=std)
         self.position_embedding = embedding(self.num_positions, width, std=std)
-        self.register_buffer("position_ids", positions(self.position_embedding), persistent=False)
+        add_positions(self, self.position_embedding)
 
     def forward(self, pixel_values: Tensor, interpolate_pos_encoding: bool = False) -> Tensor:
         """Embed images `(batch, channels, height, width)`: `(batch, 1 + patches, hidden)`."""

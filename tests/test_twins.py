@@ -84,7 +84,6 @@ ONLY_SOMEWHERE = {
         "PyTorch has one that ignores labels": {"cross_entropy"},
     },
     "base": {
-        "PyTorch loads a state dict by names, some of them of old files": {"CLIPBaseModel._load_from_state_dict"},
         "a PyTorch model has a dtype, a device and a mode": {
             *("CLIPBaseModel.dtype", "CLIPBaseModel.device", "CLIPBaseModel.train", "CLIPBaseModel._apply"),
         },

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import math
+from functools import wraps
 from operator import index
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from clip_core.hub.printing import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 # No count is larger, nor a seed that every framework takes; Python's own functions fail far from the call beyond 2**63.
 LARGEST = 2**32 - 1
@@ -160,21 +161,32 @@ def dict_of(content: dict[str, Any], name: str) -> dict[str, Any]:
     return value or {}
 
 
-def shows_fields(options: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def shows_fields(options: type, order: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that shows keywords which a method takes as `**options` in the method's signature.
 
     Args:
         options: a dataclass; its fields are the keywords.
+        order: the keywords that the method also takes by position, after its own positional arguments.
     """
     fields = inspect.signature(options).parameters
 
     def with_fields(method: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(method)
-        parameters = {name: one for name, one in signature.parameters.items() if one.kind is not one.VAR_KEYWORD}
-        for name, one in fields.items():
-            parameters.setdefault(name, one.replace(kind=one.KEYWORD_ONLY))
-        method.__signature__ = signature.replace(parameters=[*parameters.values()])  # type: ignore[attr-defined]
-        return method
+        own = {name: one for name, one in signature.parameters.items() if one.kind is not one.VAR_KEYWORD}
+        known = {name: one.replace(kind=one.KEYWORD_ONLY) for name, one in fields.items()} | own
+        first = [name for name, one in own.items() if one.kind is one.POSITIONAL_OR_KEYWORD]
+
+        @wraps(method)
+        def call(*values: Any, **keywords: Any) -> Any:
+            if len(values) > len(first) + len(order):
+                raise TypeError(f"{method.__name__}() takes {len(first) + len(order)} arguments, not {len(values)}")
+            return method(*values[: len(first)], **keywords, **dict(zip(order, values[len(first) :], strict=False)))
+
+        call = call if order else method
+        positional = [known.pop(name) for name in (*first, *order)]
+        positional = [one.replace(kind=one.POSITIONAL_OR_KEYWORD) for one in positional]
+        call.__signature__ = signature.replace(parameters=[*positional, *known.values()])  # type: ignore[attr-defined]
+        return call
 
     return with_fields
 

@@ -20,6 +20,12 @@ class TowerHandles:
         config: Any
         encoder: Any
 
+    @property
+    def embed_dim(self) -> int:
+        """The width of the tower, stored in the configuration."""
+        width: int = self.config.hidden_size
+        return width
+
     def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
         """Remove attention heads permanently, and record them in the configuration.
 

@@ -14,27 +14,19 @@ if TYPE_CHECKING:
     from clip_core.tokenization.rows import Side
 
 
-@shows_fields(CallOptions)
-def encode(
-    tokenizer: Any,
-    text: Any,
-    text_pair: Any = None,
-    add_special_tokens: bool = True,
-    padding: Any = False,
-    truncation: Any = None,
-    max_length: int | None = None,
-    stride: int = 0,
-    padding_side: Side | None = None,
-    return_tensors: TensorType | None = None,
-    **options: Any,
-) -> Any:
+# The keywords in the order in which transformers' methods take them by position.
+_ORDER = (*CallOptions.__dataclass_fields__,)
+_OF_ENCODE = (*_ORDER[:5], "padding_side", "return_tensors")
+_OF_IDS = (*(name for name in _ORDER[:-1] if name != "is_split_into_words"), "prepend_batch_axis")
+
+
+@shows_fields(CallOptions, _OF_ENCODE)
+def encode(tokenizer: Any, text: Any, text_pair: Any = None, **options: Any) -> Any:
     """Return the ids of one text, as a list or an array. Takes the arguments of `CLIPTokenizerBase.__call__`."""
-    options |= {"add_special_tokens": add_special_tokens, "padding": padding, "truncation": truncation}
-    options |= {"max_length": max_length, "stride": stride, "padding_side": padding_side}
-    return tokenizer.encode_plus(text, text_pair, return_tensors=return_tensors, **options)["input_ids"]
+    return tokenizer.encode_plus(text, text_pair, **options)["input_ids"]
 
 
-@shows_fields(CallOptions)
+@shows_fields(CallOptions, _ORDER)
 def encode_plus(tokenizer: Any, text: Any, text_pair: Any = None, **options: Any) -> Any:
     """Call the tokenizer with one text. Takes the arguments of `CLIPTokenizerBase.__call__` and returns the same.
 
@@ -46,7 +38,7 @@ def encode_plus(tokenizer: Any, text: Any, text_pair: Any = None, **options: Any
     return tokenizer(text, text_pair, **options)
 
 
-@shows_fields(CallOptions)
+@shows_fields(CallOptions, _ORDER)
 def batch_encode_plus(tokenizer: Any, batch_text_or_text_pairs: Any, **options: Any) -> Any:
     """Call the tokenizer with a batch. Takes the arguments of `CLIPTokenizerBase.__call__` and returns the same.
 
@@ -65,7 +57,7 @@ def tokenize(tokenizer: Any, text: str, pair: Any = None, add_special_tokens: bo
     return tokenizer.convert_ids_to_tokens(ids)
 
 
-@shows_fields(CallOptions)
+@shows_fields(CallOptions, _OF_IDS)
 def prepare_for_model(
     tokenizer: Any, ids: Any, pair_ids: Any = None, *, prepend_batch_axis: bool = False, **options: Any
 ) -> BatchEncoding:

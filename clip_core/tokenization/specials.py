@@ -166,11 +166,11 @@ def add_tokens(tokenizer: Any, new_tokens: Any, special_tokens: bool = False) ->
     Returns:
         The number of tokens added to the vocabulary.
     """
-    size, is_one = len(tokenizer), isinstance(new_tokens, str) or hasattr(new_tokens, "content")
+    size, is_one = len(tokenizer.table.ids), isinstance(new_tokens, str) or hasattr(new_tokens, "content")
     for value in [new_tokens] if is_one else new_tokens:
         tokenizer.table.place(as_added_token(value, special=special_tokens))
     tokenizer.update_reader()
-    return len(tokenizer) - size
+    return len(tokenizer.table.ids) - size
 
 
 class SpecialTokenError(ValueError, AssertionError):
@@ -193,7 +193,7 @@ def add_special_tokens(
     Raises:
         ValueError: a name is unknown, or its value is not a token.
     """
-    size, table = len(tokenizer), tokenizer.table
+    table, size = tokenizer.table, len(tokenizer.table.ids)
     for name, value in special_tokens_dict.items():
         if name == ADDITIONAL and isinstance(value, (list, tuple)):
             tokenizer.add_tokens(value, special_tokens=True)
@@ -207,4 +207,4 @@ def add_special_tokens(
         else:
             raise SpecialTokenError(f"{name!r}: {value!r} is invalid; give one of {', '.join([*NAMES, ADDITIONAL])}")
     tokenizer.update_reader()
-    return len(tokenizer) - size
+    return len(table.ids) - size

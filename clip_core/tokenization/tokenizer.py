@@ -248,7 +248,7 @@ class CLIPTokenizerBase:
         return BatchEncoding(columns, encodings, asked.return_tensors)
 
     def __len__(self) -> int:
-        return len(self.table.ids)
+        return len(self.table.ids if self.is_fast else self.get_vocab())
 
     def get_vocab(self) -> dict[str, int]:
         """Return all tokens, including added ones, and their ids."""

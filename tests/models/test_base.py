@@ -242,6 +242,7 @@ def test_the_widths_of_a_full_model_are_attributes(backend):
     model = build(backend, "CLIPModel")
     config = model.config
     assert (model.projection_dim, model.text_embed_dim, model.vision_embed_dim) == (config.projection_dim, 40, 36)
+    assert (model.text_model.embed_dim, model.vision_model.embed_dim) == (40, 36)
     model.projection_dim = 5
     assert model.projection_dim == 5
     assert model.config.projection_dim != 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -87,6 +88,17 @@ def test_old_position_ids_in_a_state_dict_are_ignored(wrapped):
     assert given.keys() == (expected | old).keys()  # the caller's own
     with pytest.raises(RuntimeError, match=naming("position_ids")):
         outer.load_state_dict({**expected, f"{prefix}position_ids": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("tower", ["text_model", "vision_model"])
+def test_old_position_ids_in_a_state_dict_of_a_tower_are_ignored(tower):
+    """Programs for Stable Diffusion load the tower without its head, and the embeddings alone."""
+    model = copy.deepcopy(getattr(build(), tower))
+    embeddings = model.embeddings
+    assert model.load_state_dict({**model.state_dict(), "embeddings.position_ids": torch.arange(9)[None]}) == ([], [])
+    assert embeddings.load_state_dict({**embeddings.state_dict(), "position_ids": torch.arange(9)[None]}) == ([], [])
+    with pytest.raises(RuntimeError, match=naming("position_ids")):
+        model.load_state_dict({**model.state_dict(), "position_ids": torch.zeros(1)})
 
 
 def test_a_model_made_on_the_meta_device_runs_once_its_weights_are_assigned():

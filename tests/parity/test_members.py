@@ -27,7 +27,7 @@ MISSING = {
         *("active_adapters", "add_adapter", "delete_adapter", "disable_adapters", "enable_adapters", "load_adapter"),
         *("get_adapter_state_dict", "set_adapter", "add_model_tags", "get_position_embeddings", "get_init_context"),
         *("resize_position_embeddings", "kernelize", "dequantize", "to_bettertransformer", "reverse_bettertransformer"),
-        *("get_compiled_call", "supports_tp_plan", "supports_pp_plan", "get_decoder", "set_decoder", "loss_function"),
+        *("get_compiled_call", "get_decoder", "set_decoder", "loss_function"),
         *("set_output_embeddings", "tie_embeddings_and_encoder_decoder", "add_memory_hooks", "initialize_weights"),
         *("reset_memory_hooks_state", "retrieve_modules_from_names", "is_backend_compatible"),
         *("get_correct_attn_implementation", "warn_if_padding_and_no_attention_mask"),

@@ -56,8 +56,8 @@ def overriding_rows(kind: Any) -> list[Any]:
             return columns
 
     class Short(kind):
-        def prepare_for_model(self, ids, pair_ids=None, **options):
-            return super().prepare_for_model(ids[:2], pair_ids, **options)
+        def prepare_for_model(self, ids, pair_ids=None, *settings, **options):
+            return super().prepare_for_model(ids[:2], pair_ids, *settings, **options)
 
     class Counted(kind):
         def num_special_tokens_to_add(self, pair=False):
@@ -82,13 +82,17 @@ def results_of_rows(tokenizer: Any) -> list[Any]:
         tokenizer([("a", "the cat"), ("cat", "a a")], truncation="only_second", max_length=7),
         tokenizer(many[:1], padding=True, return_tensors="np", return_length=True),
         tokenizer.encode_plus(one, truncation=True, max_length=5, return_token_type_ids=True),
+        tokenizer.encode_plus(one, "cat", True, "max_length", True, 8, 0, False, 4, "left", "np", True, True),
+        tokenizer.batch_encode_plus(many, False, False, True, 2, 0, False, None, None, None, False, True),
         tokenizer.prepare_for_model([1, 2, 3], [4], **fixed),
+        tokenizer.prepare_for_model([1, 2, 3], None, True, "max_length", True, 4, 0, None, "left", "np", False, True),
         tokenizer.prepare_for_model([1, 2, 3], return_tensors="np", prepend_batch_axis=True),
         tokenizer.prepare_for_model([1, 2, 3], prepend_batch_axis=True),
         tokenizer.pad({"input_ids": [[1], [2, 3]]}),
     ]
     vocabulary = (tokenizer.vocab if tokenizer.is_fast else tokenizer.get_vocab()).get("more")
-    return [[*map(as_lists, batches)], tokenizer.max_len_single_sentence, tokenizer.max_len_sentences_pair, vocabulary]
+    sizes = [tokenizer.max_len_single_sentence, tokenizer.max_len_sentences_pair, len(tokenizer), vocabulary]
+    return [[*map(as_lists, batches)], *sizes]
 
 
 def results_of_steps(kind: Any, folder: str) -> list[Any]:

@@ -67,6 +67,22 @@ def test_ids_can_be_made_ready_too(tokenizer):
     assert batch.length.tolist() == [6]
 
 
+def test_settings_may_be_given_by_position(tokenizer):
+    """In the order of transformers' methods, of which that for ids has no `is_split_into_words`."""
+    expected = tokenizer("the cat", padding="max_length", max_length=6, padding_side="left", return_tensors="np")
+    options = [True, "max_length", True, 6, 0, None, "left", "np"]
+    row = tokenizer.prepare_for_model([THE, CAT], None, *options)
+    same = tokenizer.encode_plus("the cat", None, *options[:5], False, *options[5:])
+    batch = tokenizer.batch_encode_plus(["the cat"], *options[:5], False, *options[5:])
+    for name in ("input_ids", "attention_mask"):
+        assert row[name].tolist() == expected[name][0].tolist()
+        assert same[name].tolist() == batch[name].tolist() == expected[name].tolist()
+    with pytest.raises(TypeError, match=naming("padding")):
+        tokenizer.encode_plus("the", None, True, False, padding=True)
+    with pytest.raises(TypeError, match=naming("encode", 10, 11)):
+        tokenizer.encode(*["the"] * 10)
+
+
 def test_special_tokens_around_ids(tokenizer):
     assert tokenizer.build_inputs_with_special_tokens([1, 2]) == [BOS, 1, 2, EOS]
     assert tokenizer.build_inputs_with_special_tokens([1], [2]) == [BOS, 1, EOS, EOS, 2, EOS]
