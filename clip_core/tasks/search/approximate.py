@@ -7,6 +7,7 @@ has a new name, and takes effect in the transaction that stores these facts.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -213,7 +214,7 @@ def _written(index: Any, path: Path) -> str:
     """Write lists, wait until they are on the disk, and return the hash of the file.
 
     Raises:
-        OSError: if it cannot be written, such as on a full disk; the message says that the images are stored.
+        OSError: if it cannot be written; the message says that the images are stored, and how to make the lists.
     """
     faiss, digest = load_faiss(), hashlib.sha256()
     try:
@@ -230,6 +231,8 @@ def _written(index: Any, path: Path) -> str:
         path.unlink(missing_ok=True)
         if not isinstance(error, OSError):
             raise
-        advice = "the images are stored; run `clip-zoo index` again to make their inverted lists, once there is space"
+        advice = "the images are stored; run `clip-zoo index` again to make their inverted lists"
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            advice = f"{advice}, once there is space"
         raise OSError(error.errno, f"{reason_of(error)}; {advice}", str(path)) from error
     return digest.hexdigest()

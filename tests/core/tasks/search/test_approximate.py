@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import shutil
 import sqlite3
 import sys
 import warnings
+from errno import EDQUOT, EIO, ENOSPC
 from typing import TYPE_CHECKING
 from unittest import mock
 
@@ -21,7 +21,7 @@ from clip_core.tasks.search import vectors as vectors_module
 from clip_core.tasks.search.approximate import ListsFile
 from clip_core.tasks.search.filters import parse_conditions
 from clip_core.tasks.search.store import DATABASE, SqliteStore
-from support.messages import naming
+from support.messages import mentions, naming
 from support.search import nearest, numbers, row, unit
 from support.tolerances import ROUNDING
 
@@ -254,7 +254,7 @@ def test_lists_and_files_of_earlier_versions_and_of_interrupted_runs_are_removed
     assert sorted(path.name for path in folder.iterdir()) == sorted([DATABASE, "vectors-0.f32", file_of(store).name])
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [*(OSError(one, "full") for one in (ENOSPC, EDQUOT, EIO)), KeyboardInterrupt()])
 def test_an_interrupted_or_failed_write_leaves_no_file(store, folder, embeds, error):
     path = file_of(store)
     store.add([row(COUNT + place) for place in range(60)], unit(np.random.default_rng(5).standard_normal((60, DIM))))
@@ -267,9 +267,10 @@ def test_an_interrupted_or_failed_write_leaves_no_file(store, folder, embeds, er
     with (
         mock.patch.object(faiss, "PyCallbackIOWriter", lambda write: write),
         mock.patch.object(faiss, "write_index", fail),
-        pytest.raises(type(error)),
+        pytest.raises(type(error)) as told,
     ):
         store.compact()
+    assert mentions(str(told.value), "space") == (getattr(error, "errno", None) in {ENOSPC, EDQUOT})
     assert [one.name for one in folder.glob("lists-*")] == [path.name]
     assert compared(store, embeds[0])[0] == nearest(embeds, embeds[0], 10)
 
