@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clip_core.configuration.arguments import is_integer
-from clip_core.hub.files import pattern_of, staged
+from clip_core.hub.files import json_text, pattern_of, staged
 from converters.formats.format import with_variant
 from converters.naming.names import to_file
 from converters.progress import progress
@@ -107,7 +106,7 @@ def save_weights(
                 format_.index_name(key): name for name, shard in zip(names, shards, strict=True) for key in shard
             }
             index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-            (staging / index_name).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            (staging / index_name).write_text(json_text(index), encoding="utf-8")
         for name, text in (texts or {}).items():
             (staging / name).parent.mkdir(exist_ok=True)
             (staging / name).write_text(text, encoding="utf-8")

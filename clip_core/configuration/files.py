@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,7 +10,7 @@ from clip_core.configuration.arguments import check_keys
 from clip_core.configuration.fields import ConfigFields
 from clip_core.configuration.foreign import foreign_family
 from clip_core.hub import require_file, split_hub_options
-from clip_core.hub.files import read_json_object, write_text
+from clip_core.hub.files import json_text, read_json_object, write_text
 from clip_core.hub.printing import shortened
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.hub.readable import Readable
@@ -255,7 +254,7 @@ class BaseConfig(ConfigFields, Pushable, Readable):
         Args:
             use_diff: write `to_diff_dict` rather than `to_dict`.
         """
-        return json.dumps(self.to_diff_dict() if use_diff else self.to_dict(), indent=2, sort_keys=True) + "\n"
+        return json_text(self.to_diff_dict() if use_diff else self.to_dict())
 
     def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:
         """Write `to_json_string` to a file, atomically.

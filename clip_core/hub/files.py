@@ -20,7 +20,7 @@ from clip_core.hub.switching import flush_to_disk, switch, temporary_folder
 from clip_core.hub.targets import check_no_dangling_link, given_path
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -175,6 +175,19 @@ def write_texts(
             (staging / (prefix + name)).parent.mkdir(exist_ok=True)
             (staging / (prefix + name)).write_text(text, encoding="utf-8")
     return tuple(str(Path(folder) / (prefix + name)) for name in texts)
+
+
+def json_text(
+    content: Mapping[str, Any], *, ascii_only: bool = True, default: Callable[[Any], Any] | None = None
+) -> str:
+    """Return the content of a JSON file: its keys in order, indented.
+
+    Args:
+        content: the object.
+        ascii_only: escape all other characters.
+        default: converts values that JSON lacks.
+    """
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=ascii_only, default=default) + "\n"
 
 
 def read_json(path: str | os.PathLike[str], largest: int = LARGEST_JSON) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +12,7 @@ import numpy as np
 from clip_core.configuration.arguments import check_keys
 from clip_core.configuration.files import CONFIG_NAME
 from clip_core.hub import find_file, require_file, split_hub_options
-from clip_core.hub.files import read_json, read_json_object, write_text
+from clip_core.hub.files import json_text, read_json, read_json_object, write_text
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.hub.readable import Readable
 from clip_core.hub.targets import given_path
@@ -128,7 +127,7 @@ class BaseImageProcessor(Pushable, Readable):
         content = self.to_dict()
         if name := content.pop("_processor_class", None):
             content["processor_class"] = name
-        return json.dumps(content, indent=2, sort_keys=True, default=_as_json) + "\n"
+        return json_text(content, default=_as_json)
 
     def to_json_file(self, json_file_path: str | os.PathLike[str]) -> None:
         """Write `to_json_string` to a file, atomically.

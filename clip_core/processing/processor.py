@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack
 
-from clip_core.hub.files import pattern_of, staged, write_text
+from clip_core.hub.files import json_text, pattern_of, staged, write_text
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.hub.readable import Readable
 from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME
@@ -259,7 +259,7 @@ class CLIPProcessor(ProcessorHandles, Pushable, Readable):
         content = self.to_dict()
         if not legacy_serialization:
             content["image_processor"] = json.loads(self.image_processor.to_json_string())  # arrays as lists
-        return json.dumps(content, indent=2, sort_keys=True) + "\n"
+        return json_text(content)
 
     def to_json_file(self, json_file_path: str | os.PathLike[str], legacy_serialization: bool = True) -> None:
         """Write `to_json_string` to a file, atomically.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clip_core.configuration.arguments import check_keys
 from clip_core.hub import find_file, require_file
-from clip_core.hub.files import read_json_object, write_texts
+from clip_core.hub.files import json_text, read_json_object, write_texts
 from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.printing import printable
 from clip_core.hub.pushable import upload_saved
@@ -96,16 +95,16 @@ def save_pretrained(
     if legacy_format is False and not tokenizer.is_fast:
         raise ValueError("legacy_format=False: CLIPTokenizer writes no tokenizer.json; use CLIPTokenizerFast")
     table = tokenizer.table
-    templates = tokenizer.chat_template
+    templates, as_json = tokenizer.chat_template, partial(json_text, ascii_only=False)
     config = _config(tokenizer) | ({} if save_jinja_files else template_setting(templates))
     # Older readers pass a token's dict unchanged to a class without the field `special`.
     as_dicts = {token.content: as_dict(token, FIELDS[:-1]) for token in table.added.values()}
     special = table.special_tokens_map(lambda token: as_dicts.get(token, token))
-    contents = {CONFIG_FILE: _json(config), SPECIAL_TOKENS_FILE: _json(special)}
+    contents = {CONFIG_FILE: as_json(config), SPECIAL_TOKENS_FILE: as_json(special)}
     contents |= template_contents(templates) if save_jinja_files else {}
     if legacy_format is not False:
         added = {token: key for token, key in tokenizer.added_tokens_encoder.items() if token not in table.vocab}
-        contents |= {ADDED_TOKENS_FILE: _json(added)} if added else {}
+        contents |= {ADDED_TOKENS_FILE: as_json(added)} if added else {}
         contents |= vocabulary_contents(table.vocab, table.merges)
     if legacy_format is not True and tokenizer.is_fast:
         contents[TOKENIZER_FILE] = tokenizer.backend_tokenizer.to_str(pretty=True)
@@ -173,7 +172,3 @@ def _saved_arguments(find: Find, given: dict[str, Any]) -> dict[str, Any]:
         added = read_object(ADDED_TOKENS_FILE).items()
         arguments["added_tokens_decoder"] = {key: as_added_token(one, special=one in names) for one, key in added}
     return arguments
-
-
-def _json(content: dict[str, Any]) -> str:
-    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
