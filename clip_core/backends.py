@@ -197,6 +197,7 @@ class Backend:
         versions: returns the versions of the framework's packages, and its hardware.
         prepares: returns True if `trace` can run models of a dtype, such as "float32", in a form prepared for inference
             on this machine.
+        check: raises a ValueError for a `device` or a `parallel` that `train` would refuse, before data are read.
     """
 
     load: Loader
@@ -205,11 +206,16 @@ class Backend:
     return_tensors: str
     versions: Callable[[], dict[str, str]]
     prepares: Callable[[str], bool] = field(default_factory=lambda: _never)
+    check: Callable[[str | None, str | None], None] = field(default_factory=lambda: _accept)
 
 
 def _never(dtype: str) -> bool:  # noqa: ARG001
     """Return False: no models have a form prepared for inference."""
     return False
+
+
+def _accept(device: str | None, parallel: str | None) -> None:
+    """Accept any device and any way of sharing a model; `train` checks them."""
 
 
 def backend_names() -> list[str]:

@@ -17,7 +17,7 @@ from clip_flax.arrays import framework
 from clip_flax.model import CLIPModel, unit_norm
 from clip_flax.tensors import devices_named, flatten
 from clip_flax.trace import trace
-from clip_flax.training import make_trainer
+from clip_flax.training import check_options, make_trainer
 
 if TYPE_CHECKING:
     import os
@@ -119,4 +119,4 @@ def _float32(tensor: Array) -> np.ndarray:
     return np.asarray(tensor.astype(jnp.float32))
 
 
-backend = Backend(load, trace, make_trainer, framework.name, versions)
+backend = Backend(load, trace, make_trainer, framework.name, versions, check=check_options)

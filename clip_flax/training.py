@@ -40,6 +40,21 @@ if TYPE_CHECKING:
     Leaves = dict[tuple[str, ...], Array]  # parameters by path
 
 
+def check_options(device: str | None, parallel: str | None) -> None:
+    """Check a device and a way of sharing a model; see `clip_core.backends.Backend`.
+
+    Raises:
+        ValueError: there is no such device; or `parallel` is given, but there is no choice here.
+    """
+    if parallel is not None:
+        raise ValueError(
+            f"parallel={parallel!r} exists only in torch; omit it: Flax splits a batch over all devices by itself "
+            "(jax.sharding)"
+        )
+    if device is not None:
+        devices_named(device)
+
+
 def make_trainer(
     source: str | os.PathLike[str],
     settings: TrainSettings,
@@ -51,13 +66,9 @@ def make_trainer(
     """Create a trainer; see `clip_core.backends.TrainerFactory`.
 
     Raises:
-        ValueError: `parallel` is given, but there is no choice here.
+        ValueError: `check_options` refuses an argument.
     """
-    if parallel is not None:
-        raise ValueError(
-            f"parallel={parallel!r} exists only in torch; omit it: Flax splits a batch over all devices by itself "
-            "(jax.sharding)"
-        )
+    check_options(device, parallel)
     dtype = jnp.bfloat16 if settings.precision == "bf16" else jnp.float32
     devices = devices_named(device)
     with jax.default_device(devices[0]):

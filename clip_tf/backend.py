@@ -17,7 +17,7 @@ from clip_tf.arrays import framework
 from clip_tf.model import CLIPModel, unit_norm
 from clip_tf.tensors import on_device, parameters
 from clip_tf.trace import trace
-from clip_tf.training import make_trainer
+from clip_tf.training import check_options, make_trainer
 
 if TYPE_CHECKING:
     import os
@@ -125,4 +125,4 @@ def _float32(tensor: tf.Tensor) -> np.ndarray:
     return array
 
 
-backend = Backend(load, trace, make_trainer, framework.name, versions)
+backend = Backend(load, trace, make_trainer, framework.name, versions, check=check_options)

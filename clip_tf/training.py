@@ -27,6 +27,21 @@ if TYPE_CHECKING:
     from converters.tensors import TensorEntry
 
 
+def check_options(device: str | None, parallel: str | None) -> None:
+    """Check a device and a way of sharing a model; see `clip_core.backends.Backend`.
+
+    Raises:
+        ValueError: there is no such device; or `parallel` is given, but there is no choice here.
+    """
+    if parallel is not None:
+        raise ValueError(
+            f"parallel={parallel!r} exists only in torch; omit it: TensorFlow splits a batch over all GPUs by itself "
+            "(tf.distribute.MirroredStrategy)"
+        )
+    if device is not None:
+        on_device(device)
+
+
 def make_trainer(
     source: str | os.PathLike[str],
     settings: TrainSettings,
@@ -38,13 +53,9 @@ def make_trainer(
     """Create a trainer; see `clip_core.backends.TrainerFactory`.
 
     Raises:
-        ValueError: `parallel` is given, but there is no choice here.
+        ValueError: `check_options` refuses an argument.
     """
-    if parallel is not None:
-        raise ValueError(
-            f"parallel={parallel!r} exists only in torch; omit it: TensorFlow splits a batch over all GPUs by itself "
-            "(tf.distribute.MirroredStrategy)"
-        )
+    check_options(device, parallel)
     keras.utils.set_random_seed(settings.seed)
     policy = keras.dtype_policies.get("mixed_bfloat16" if settings.precision == "bf16" else "float32")
     several = device is None and len(tf.config.list_logical_devices("GPU")) > 1

@@ -16,7 +16,7 @@ from clip_torch.arrays import framework, to_numpy
 from clip_torch.inference import prepares, unpacked_parameters
 from clip_torch.model import CLIPModel, unit_norm
 from clip_torch.trace import trace
-from clip_torch.training import make_trainer
+from clip_torch.training import check_options, make_trainer
 
 if TYPE_CHECKING:
     import os
@@ -118,4 +118,4 @@ def _float32(tensor: Tensor) -> np.ndarray:
     return array
 
 
-backend = Backend(load, trace, make_trainer, framework.name, versions, prepares)
+backend = Backend(load, trace, make_trainer, framework.name, versions, prepares, check=check_options)

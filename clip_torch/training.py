@@ -40,6 +40,18 @@ if TYPE_CHECKING:
     from converters.tensors import TensorEntry
 
 
+def check_options(device: str | None, parallel: str | None) -> None:
+    """Check a device and a way of sharing a model; see `clip_core.backends.Backend`.
+
+    Raises:
+        ValueError: there is no such device; or `parallel` is neither "ddp", the default for several processes, nor
+            "fsdp"; or it is "fsdp" with only one process.
+    """
+    check_parallel(parallel)
+    if device is not None:
+        check_device(device)
+
+
 def make_trainer(
     source: str | os.PathLike[str],
     settings: TrainSettings,
@@ -51,10 +63,9 @@ def make_trainer(
     """Create a trainer; see `clip_core.backends.TrainerFactory`.
 
     Raises:
-        ValueError: `parallel` is neither "ddp", the default for several processes, nor "fsdp"; or it is "fsdp" with
-            only one process.
+        ValueError: `check_options` refuses an argument.
     """
-    check_parallel(parallel)
+    check_options(device, parallel)
     place = check_device(device or local_device())
     join_processes(place)
     torch.manual_seed(settings.seed)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import SEVERAL, Dtype, Integer, images_of, texts_of
+from clip_core.commands.options import SEVERAL, Dtype, Integer, check_backend, images_of, texts_of
 from clip_core.commands.streams import is_lost, print_row
 from clip_core.commands.wording import LOCAL, as_typed
 from clip_core.configuration.arguments import check_integers
@@ -96,6 +96,7 @@ def classify(
     check_integers(batch_size=(batch_size, 1), top_k=(top_k, 1))
     if not model.strip():
         raise ValueError("--model is empty; give a local folder or a hub id")
+    check_backend(backend, device)
     truths = LabelFile() if labels_file is None else read_labels(labels_file)
     choices = _choices([*(labels or []), *truths.names])
     answers = Answers(images)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import DTYPE, INTEGER, SEVERAL, Dtype, Integer, images_of
+from clip_core.commands.options import DTYPE, INTEGER, SEVERAL, Dtype, Integer, check_backend, images_of
 from clip_core.commands.streams import print_row
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub.printing import printable
@@ -76,6 +76,8 @@ def embed(
         Print one JSON object per line: each part once it is written, and a summary.
     """
     check_integers(rows_per_part=(rows_per_part, 1), batch_size=(batch_size, 1))
+    if engine == "local":  # the workers of others run on other machines
+        check_backend(backend, device)
     from tqdm import tqdm
 
     from clip_core.tasks.embedding import embed as embed_source

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import SEVERAL, Dtype, Integer, images_of, texts_of
+from clip_core.commands.options import SEVERAL, Dtype, Integer, check_backend, images_of, texts_of
 from clip_core.configuration.arguments import MOST_WORKERS, check_integers
 from clip_core.hub.printing import printable
 
@@ -62,6 +62,7 @@ class ModelOptions:
         check_integers(most=MOST_WORKERS, workers=(self.workers, 0))
         if not self.model.strip():
             raise ValueError("--model is empty; give a local folder or a hub id")
+        check_backend(self.backend, self.device)
 
     def classifier(self) -> ZeroShotClassifier:
         """Load the model and its processor."""

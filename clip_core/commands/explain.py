@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from clip_core.commands.classify import DEFAULT_MODEL
-from clip_core.commands.options import SEVERAL, Dtype, Integer, images_of, texts_of
+from clip_core.commands.options import SEVERAL, Dtype, Integer, check_backend, images_of, texts_of
 from clip_core.commands.streams import is_lost, print_row
 from clip_core.commands.wording import as_typed
 from clip_core.hub.targets import check_folder, check_page
@@ -75,6 +75,7 @@ def explain(
     """
     named, texts = _images_and_texts(words, texts or [])
     output = _Output(method, output_dir, html, json)
+    check_backend(backend, device)
     paths = _find(named, output)
     if not paths:
         return BAD_INPUT

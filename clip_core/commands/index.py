@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import Dtype, Integer, images_of
+from clip_core.commands.options import Dtype, Integer, check_backend, images_of
 from clip_core.commands.streams import print_row
 from clip_core.commands.wording import LOCAL, as_typed
 from clip_core.configuration.arguments import check_integers
@@ -70,6 +70,7 @@ def index(
     if dataset is not None and any(given.values()):
         option = next(name for name, value in given.items() if value)
         raise ValueError(f"{option} does not go with --from, which uses the embeddings of the dataset as they are")
+    check_backend(backend, device)
     from tqdm import tqdm
 
     from clip_core.tasks.search import ImageIndex
@@ -112,23 +113,33 @@ def index(
 
 @contextmanager
 def _removed_if_empty(folder: Path) -> Iterator[None]:
-    """Remove a new index if the block fails before anything is in it."""
+    """Remove a new index, and the folders created for it, if no image is in it after the block."""
     from clip_core.tasks.search.store import DATABASE
 
     is_new = not (folder / DATABASE).exists()
-    existed = folder.exists()
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         yield
-    except (OSError, ValueError, ImportError):
+    finally:
+        with suppress(OSError, ValueError):  # as of an index that could not be created
+            if is_new and _is_empty(folder):
+                for path in (folder / DATABASE, *folder.glob("vectors-*")):
+                    path.unlink(missing_ok=True)
         with suppress(OSError):
-            if is_new and not any(folder.glob("vectors-*")):
-                (folder / DATABASE).unlink()
-                if not existed:
-                    folder.rmdir()
-        raise
+            for one in missing:
+                one.rmdir()  # fails if anything is in it
+
+
+def _is_empty(index: Path) -> bool:
+    from clip_core.tasks.search import ImageIndex
+
+    with ImageIndex(index) as images:
+        return len(images) == 0
 
 
 def _report(changes: IndexChanges, total: int, folder: Path, *, json: bool) -> None:
+    from clip_core.tasks.search.store import DATABASE
+
     counts = {
         "added": changes.added,
         "changed": changes.changed,
@@ -142,4 +153,6 @@ def _report(changes: IndexChanges, total: int, folder: Path, *, json: bool) -> N
     told = [f"{count} {name}" for name, count in counts.items() if count]
     if list(filter(counts.get, counts)) == ["unchanged"]:
         told.append("nothing to do")
+    if not (folder / DATABASE).exists():
+        told.append("no index made")
     print(f"{folder}: {total} images ({', '.join(told)})")

@@ -54,6 +54,27 @@ DTYPE = Parameter(converter=_dtype)
 Dtype = Annotated[str | None, Parameter(converter=_model_dtype)]
 
 
+def check_backend(backend: str | None, device: str | None, parallel: str | None = None) -> None:
+    """Check the options of a framework before data are read, which may take long.
+
+    The framework is imported only for an option that was typed.
+
+    Args:
+        backend: the value of `--backend`.
+        device: the value of `--device`.
+        parallel: the value of `--parallel`.
+
+    Raises:
+        ValueError: if there is no such backend, or it lacks the device or the way of sharing a model.
+        ImportError: if its framework cannot be imported.
+    """
+    from clip_core.backends import load_backend
+    from clip_core.processing.frameworks import default_backend
+
+    if any(value is not None for value in (backend, device, parallel)):
+        load_backend(backend or default_backend()).check(device, parallel)
+
+
 def note_ignored_revision(source: str, revision: str | None) -> None:
     """Print that a local source has no revisions; `from_pretrained` ignores the argument silently, as in transformers.
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import INTEGER, LONG_DTYPES, SEVERAL, Integer, check_vocabulary, images_of
+from clip_core.commands.options import (
+    INTEGER,
+    LONG_DTYPES,
+    SEVERAL,
+    Integer,
+    check_backend,
+    check_vocabulary,
+    images_of,
+)
 from clip_core.configuration.arguments import MOST_WORKERS, check_integers
 
 if TYPE_CHECKING:
@@ -130,7 +138,7 @@ def train(
     from clip_core.processing import CLIPProcessor
     from clip_core.processing.frameworks import default_backend
     from clip_core.training.checkpoints import RunFolder, check_config
-    from clip_core.training.logs import open_log
+    from clip_core.training.logs import check_installed, open_log
     from clip_core.training.loop import Run
     from clip_core.training.settings import TrainSettings
 
@@ -153,6 +161,8 @@ def train(
         gradient_checkpointing=gradient_checkpointing,
         seed=seed,
     )
+    check_backend(backend, device, parallel)
+    check_installed(log or [])
     folder = RunFolder(checkpoint_dir, keep)
     last = _last(folder, resume=resume)
     config = CLIPConfig.from_pretrained(model)
@@ -160,6 +170,7 @@ def train(
         check_config(last, config)
     its_processor = _processor(processor, model) if last is None else CLIPProcessor.from_pretrained(last.folder)
     option, source = ("--model", model) if processor is None else ("--processor", processor)
+    check_vocabulary(its_processor.tokenizer, config, f"{option} {source}")
     pairs = open_pairs(data[0] if len(data) == 1 else data, unpaired=unpaired)
     trainer = load_backend(backend or default_backend()).train(
         model if last is None else last.folder, settings, device=device, parallel=parallel
@@ -174,7 +185,6 @@ def train(
         num_workers=workers,
         max_broken=max_broken,
     )
-    check_vocabulary(its_processor.tokenizer, config, f"{option} {source}")
     with ExitStack() as open_things:
         if trainer.process_index == 0:
             open_things.enter_context(folder.owned(last))

@@ -13,9 +13,10 @@ from clip_core.hub.files import write_text
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 KINDS = ("jsonl", "tensorboard", "wandb")
+_PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb"}  # tensorboardX needs no framework
 
 
 class Log(Protocol):
@@ -28,6 +29,20 @@ class Log(Protocol):
     def close(self) -> None:
         """Close the log."""
         ...
+
+
+def check_installed(kinds: Iterable[str]) -> None:
+    """Check that the packages of logs are installed.
+
+    Args:
+        kinds: some of KINDS.
+
+    Raises:
+        ImportError: if a package is not installed.
+    """
+    for kind in kinds:
+        if kind in _PACKAGES:
+            _package(kind)
 
 
 def open_log(kind: str, folder: str | os.PathLike[str], *, resumed_at: int, settings: Mapping[str, Any]) -> Log:
@@ -88,10 +103,10 @@ class JsonLinesLog:
 
 
 class TensorBoardLog:
-    """TensorBoard event files, written with tensorboardX, which needs no framework."""
+    """TensorBoard event files, written with tensorboardX."""
 
     def __init__(self, folder: Path, resumed_at: int) -> None:
-        writer = _import("tensorboardX", "tensorboard").SummaryWriter
+        writer = _package("tensorboard").SummaryWriter
         self._writer = writer(
             str(folder),
             purge_step=resumed_at + 1 if resumed_at else None,
@@ -116,7 +131,7 @@ class WandbLog:
     """
 
     def __init__(self, folder: str | os.PathLike[str], resumed_at: int, settings: Mapping[str, Any]) -> None:
-        wandb = _import("wandb", "wandb")
+        wandb = _package("wandb")
         kept = Path(folder) / "wandb-id.txt"
         if not resumed_at or not kept.exists():  # the folder's name is not unique enough for an id
             write_text(kept, uuid4().hex)
@@ -137,9 +152,11 @@ class WandbLog:
         self._run.finish()
 
 
-def _import(package: str, kind: str) -> Any:
+def _package(kind: str) -> Any:
+    """Import the package of a log."""
     from importlib import import_module
 
+    package = _PACKAGES[kind]
     try:
         return import_module(package)
     except ImportError as error:

@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from unittest import mock
 
 import pytest
 
+from clip_core.tasks.search import updating
 from support.messages import mentions
 from support.search import OTHER, save_image, stand_in
 
@@ -58,6 +60,35 @@ def test_broken_images_are_named_and_the_rest_is_indexed(run, photos):
     rows = [json.loads(line) for line in out.splitlines()]
     assert [set(row) for row in rows if row.get("image", "").endswith("broken.jpg")] == [{"image", "error"}]
     assert rows[-1]["added"] == 2
+
+
+def test_a_new_index_without_an_image_is_not_kept(run, photos):
+    for image in photos.iterdir():
+        image.write_bytes(b"broken")
+    code, out, err = run("index", "photos", "--out", "new/i", "--model", "colours")
+    assert code == 2
+    assert mentions(out, "0 images", "2 broken")
+    assert err.count("\n") == 2
+    assert not (photos.parent / "new").exists()
+    (photos.parent / "empty").mkdir()
+    assert run("index", "photos", "--out", "empty", "--model", "colours")[:2] == (2, out.replace("new/i", "empty"))
+    assert list((photos.parent / "empty").iterdir()) == []
+
+
+def test_an_interrupted_new_index_without_an_image_is_not_kept(run, photos):
+    with mock.patch.object(updating, "encode_image_batches", side_effect=KeyboardInterrupt):
+        assert run("index", "photos", "--out", "i", "--model", "colours")[0] == 130
+    assert not (photos.parent / "i").exists()
+
+
+def test_an_earlier_index_is_kept_when_its_last_image_breaks(run, photos):
+    run("index", "photos", "--out", "i", "--model", "colours")
+    for image in photos.iterdir():
+        image.write_bytes(b"broken")
+    code, out, _ = run("index", "photos", "--out", "i")
+    assert code == 2
+    assert mentions(out, "0 images", "2 removed", "2 broken")
+    assert (photos.parent / "i").is_dir()
 
 
 @pytest.mark.parametrize(

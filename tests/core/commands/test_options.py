@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clip_core.cli import app
-from support.messages import refused_line
+from support.messages import mentions, refused_line
 
 TRAIN = [
     ("--epochs", 0),
@@ -116,6 +116,33 @@ def test_a_value_of_two_lines_is_told_in_one(run, model, data, option):
     )
     assert option in line
     assert r"a\nb" in line
+
+
+READING = {
+    "classify": ["nowhere.png", "--labels", "cat"],
+    "explain": ["nowhere.png", "a cat"],
+    "index": ["nowhere", "--out", "made"],
+    "embed": ["nowhere", "--out", "made"],
+    "train": ["--data", "nowhere", "--model", "nowhere", "--checkpoint-dir", "made"],
+    "evaluate zero-shot": ["--data", "nowhere"],
+    "evaluate retrieval": ["--data", "nowhere"],
+    "evaluate probe": ["--data", "nowhere"],
+}
+
+
+@pytest.mark.parametrize("command", READING)
+def test_options_of_a_framework_are_checked_before_anything_is_read(run, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    wrong = [("torch", "--backend", "mxnet")]
+    wrong += [(name, "--device", device) for name in ("torch", "tf", "flax") for device in ("abacus", "cuda:7")]
+    wrong += [(name, "--parallel", "ddp") for name in ("tf", "flax") if command == "train"]
+    for backend, option, value in wrong:
+        given = {"--backend": backend, option: value}
+        typed = [word for pair in given.items() for word in pair]
+        line = refused_line(run, *command.split(), *READING[command], *typed)
+        assert mentions(line, option, value)
+        assert "nowhere" not in line
+    assert list(tmp_path.iterdir()) == []
 
 
 WORDS = (["classify"], ["train"], *(["evaluate", task] for task in TASKS), ["convert"], ["inspect"], ["verify"])

@@ -16,7 +16,7 @@ from support.training_data import make_processor, picture_bytes, write_folder
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     make_processor(folder).save_pretrained(folder)
-    tiny_config(vision={"num_channels": 3}).save_pretrained(folder)
+    tiny_config({"vocab_size": 600}, {"num_channels": 3}).save_pretrained(folder)
     return folder
 
 
@@ -77,8 +77,8 @@ def test_settings_that_cannot_be_right_are_told(train, tmp_path, options, told):
 
 def test_a_run_is_not_resumed_with_another_config(train, model, tmp_path):
     run = RunFolder(tmp_path / "run")
-    run.write(2, {"settings": {}, "loader": {}}, tiny_config(vision={"num_channels": 3}).save_pretrained)
-    tiny_config(vision={"num_channels": 3, "num_hidden_layers": 4}).to_json_file(model / "other.json")
+    run.write(2, {"settings": {}, "loader": {}}, tiny_config({"vocab_size": 600}, {"num_channels": 3}).save_pretrained)
+    tiny_config({"vocab_size": 600}, {"num_channels": 3, "num_hidden_layers": 4}).to_json_file(model / "other.json")
     code, error = train(write_folder(tmp_path / "data", 4), "--resume", config="other.json")
     assert code == 2
     assert mentions(error, "step-00000002", "vision_config.num_hidden_layers", 2, 4)
@@ -123,7 +123,7 @@ def test_every_bad_value_is_one_line_that_names_its_option(train, tmp_path, monk
 
 def test_a_processor_that_no_file_beside_the_configuration_states_is_asked_for(train, model, tmp_path):
     (tmp_path / "alone").mkdir()
-    config = tiny_config(vision={"num_channels": 3})
+    config = tiny_config({"vocab_size": 600}, {"num_channels": 3})
     config.save_pretrained(tmp_path / "alone")
     code, error = train(write_folder(tmp_path / "data", 4), config=tmp_path / "alone" / "config.json")
     assert (code, error.count("\n")) == (2, 1)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from clip_core.training.logs import open_log
+from clip_core.training.logs import check_installed, open_log
 from support.limits import largest_file
 from support.messages import naming
 
@@ -46,6 +46,8 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, kind, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=naming(f"pip install {package}")):
         open_log(kind, tmp_path, resumed_at=0, settings={})
+    with pytest.raises(ImportError, match=naming(f"pip install {package}")):
+        check_installed(["jsonl", kind])
 
 
 def test_a_line_that_finds_the_disk_full_is_an_error_that_names_the_file(tmp_path):
