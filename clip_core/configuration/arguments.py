@@ -182,11 +182,11 @@ def shows_fields(options: type, order: Sequence[str] = ()) -> Callable[[Callable
                 raise TypeError(f"{method.__name__}() takes {len(first) + len(order)} arguments, not {len(values)}")
             return method(*values[: len(first)], **keywords, **dict(zip(order, values[len(first) :], strict=False)))
 
-        call = call if order else method
+        shown: Callable[..., Any] = call if order else method
         positional = [known.pop(name) for name in (*first, *order)]
         positional = [one.replace(kind=one.POSITIONAL_OR_KEYWORD) for one in positional]
-        call.__signature__ = signature.replace(parameters=[*positional, *known.values()])  # type: ignore[attr-defined]
-        return call
+        shown.__signature__ = signature.replace(parameters=[*positional, *known.values()])  # type: ignore[attr-defined]
+        return shown
 
     return with_fields
 

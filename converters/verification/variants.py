@@ -35,7 +35,8 @@ def variants(
         text: Any = getattr(config, "text_config", config)
         texts = _of_texts(text, inputs["input_ids"], inputs["attention_mask"], missing_eos=missing_eos)
     if "pixel_values" in inputs:
-        images = _of_images(getattr(config, "vision_config", config), inputs["pixel_values"][:FEW])
+        vision: Any = getattr(config, "vision_config", config)
+        images = _of_images(vision, inputs["pixel_values"][:FEW])
     if texts and images:  # one call for both towers
         found = {
             DIFFERENTIATED: {**inputs, **texts[DIFFERENTIATED]},
