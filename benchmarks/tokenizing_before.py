@@ -1,4 +1,4 @@
-"""Texts to ids beside an earlier revision of this repository: `python benchmarks/tokenizing_before.py [REVISION]`.
+"""Texts to ids, compared with an earlier revision: `python benchmarks/tokenizing_before.py [REVISION]`.
 
 Both revisions take turns in one process, once their ids are equal. For that, the earlier `clip_core` is taken out of
 git, without a checkout, and gets a name of its own. The default revision is the last one before the tokenizers became

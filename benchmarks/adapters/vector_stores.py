@@ -119,7 +119,7 @@ class NumpyMap:
 
 
 class SqliteVec:
-    """sqlite-vec, an extension that compares all vectors, in apsw's SQLite: that of many Pythons loads no extension."""
+    """sqlite-vec, an extension that compares all vectors, in apsw: Python's own SQLite often cannot load extensions."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -240,7 +240,7 @@ class Usearch:
 
 
 class Faiss:
-    """faiss alone: inverted lists of 8-bit codes in memory; an update is permanent once all is written again.
+    """faiss alone: inverted lists of 8-bit codes in memory; an update is permanent once the whole file is rewritten.
 
     Args:
         folder: its folder.

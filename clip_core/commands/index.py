@@ -121,7 +121,7 @@ def _removed_if_empty(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError, ValueError):  # as of an index that could not be created
+        with suppress(OSError, ValueError):  # such as for an index that could not be created
             if is_new and _is_empty(folder):
                 for path in (folder / DATABASE, *folder.glob("vectors-*")):
                     path.unlink(missing_ok=True)

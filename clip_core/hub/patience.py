@@ -1,4 +1,4 @@
-"""Retries of requests that the hub limits, by status 429 and the header Retry-After. Internal."""
+"""Retries of requests that the hub refused with status 429, after the time in its header Retry-After. Internal."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def updated(folder: Path, name: str, vectors: np.ndarray, earlier: ListsFile | N
         is_close = len(vectors) - earlier.count <= _OUTSIDE
         try:
             lists = InvertedLists(folder, earlier, vectors.shape[1], in_memory=not is_close)
-        except (OSError, ValueError):  # missing or damaged: made anew
+        except (OSError, ValueError):  # missing or damaged: rebuilt
             lists = None
         if lists is not None and is_close:
             return earlier

@@ -248,7 +248,7 @@ class SqliteStore:
     def _remove_old(self) -> None:
         """Remove the files that the database does not name: rewritten ones, those of interrupted runs, and older kinds.
 
-        Former versions sorted the vectors by lists of their own, in a file `vectors-*.npz`.
+        Earlier versions kept lists of their own in a file `vectors-*.npz`.
         """
         facts = self._some_facts()
         file = ListsFile.of(facts)

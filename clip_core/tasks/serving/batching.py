@@ -100,7 +100,7 @@ class Batcher(Generic[Item, Result]):
         finally:
             self._coming -= count
             if not self._coming:
-                self._is_complete.set()  # looks again at how long to wait
+                self._is_complete.set()  # recomputes how long to wait
 
     async def submit(self, items: Sequence[Item]) -> list[Result]:
         """Return the results of inputs, in order. If the caller is cancelled, those not yet begun are left out.
