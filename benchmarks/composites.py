@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,11 +32,13 @@ class Composite:
         image: the picture, in the size that the model sees.
         texts: a text for each thing, which does not fit the other.
         masks: the pixels of each thing, `(height, width)`, bool.
+        alone: the picture with each thing alone; empty if the things were chosen beforehand.
     """
 
     image: Image.Image
     texts: list[str]
     masks: list[np.ndarray]
+    alone: list[Image.Image] = field(default_factory=list)
 
 
 def shapes(count: int, *, large: bool, seed: int) -> list[Composite]:
@@ -58,8 +60,9 @@ def shapes(count: int, *, large: bool, seed: int) -> list[Composite]:
             continue
         if large:
             left, right = (replace(scene, size="large") for scene in (left, right))
-        image, masks = drawing.draw_pair((left, right), random, _SIZE)
-        found.append(Composite(image, [captions.name(one.colour, one.shape) for one in (left, right)], masks))
+        image, alone, masks = drawing.draw_pair((left, right), random, _SIZE)
+        texts = [captions.name(one.colour, one.shape) for one in (left, right)]
+        found.append(Composite(image, texts, masks, alone))
     return found
 
 

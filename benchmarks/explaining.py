@@ -7,8 +7,9 @@
   relevant first, averaged over the steps; lower is better. Insertion: the same while they appear; higher is better.
 
 The baselines do not depend on the text: a heatmap that falls off from the centre, and the attention of the class token
-in the last layer. The demo model has 16 patches and the model of emoji has 64; both have four layers. Emoji are those
-that the model names rightly alone; they are left out if their folder is not beside the project's.
+in the last layer. The demo model has 16 patches and the model of emoji has 64; both have four layers. Both things are
+known: the model gives each its right name, among all texts, in the same picture without the other thing (shapes), or in
+the drawing itself (emoji). Emoji are left out if their folder is not beside the project's.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ MEASURES = ("pointing game", "centre", "inside", "deletion", "insertion")
 POINTING = 0.9
 RECOMMENDED = "chefer, all layers"
 _STEPS = 8  # of deletion and insertion
-_SHAPES, _EMOJI, _FEW = 100, 60, 2
+# The standard error of a share near 0.9 is 0.01 for a thousand texts; it would be 0.02 for two hundred.
+_SHAPES, _EMOJI, _FEW = 500, 60, 4
 
 
 def report(settings: Settings) -> Report:
@@ -43,14 +45,14 @@ def report(settings: Settings) -> Report:
     shapes, emoji = (_FEW, _FEW) if settings.quick else (_SHAPES, _EMOJI)
     demo = Judge(str(composites.DEMO / "checkpoint"), composites.shape_texts())
     kinds = {
-        "Two large shapes": (demo, composites.shapes(shapes, large=True, seed=0)),
-        "Two shapes, small or large": (demo, composites.shapes(shapes, large=False, seed=1)),
+        "Two large shapes": (demo, demo.known(composites.shapes(shapes, large=True, seed=0))),
+        "Two shapes, small or large": (demo, demo.known(composites.shapes(shapes, large=False, seed=1))),
     }
     written = Report("explaining", "Explanations", __doc__ or "", quick=settings.quick)
     if composites.EMOJI.exists():
         texts = composites.emoji_texts()
         judge = Judge(str(composites.EMOJI / "checkpoint"), list(texts.values()))
-        files = judge.known(texts)
+        files = judge.known_emoji(texts)
         kinds[f"Two of {len(files)} emoji"] = (judge, composites.emoji(emoji, files, seed=2))
     else:
         written.notes.append(f"Emoji were left out: there is no folder {composites.EMOJI.name} beside the project's.")
@@ -86,14 +88,21 @@ class Judge:
         self.patch_size = self.encoder.config.vision_config.patch_size
         self._embeds = self.encoder.encode_texts(*tokenize_texts(self.explainer.processor, texts))
 
-    def known(self, texts: dict[str, str]) -> list[str]:
-        """Return the files of emoji whose text is the most probable one for the picture alone."""
-        found = []
-        for file, text in texts.items():
-            probabilities = self.probabilities(self._pixels(composites.EMOJI / "pictures" / file))
-            if self.texts[int(probabilities[0].argmax())] == text:
-                found.append(file)
-        return found
+    def known(self, pictures: Sequence[Composite]) -> list[Composite]:
+        """Return the pictures of two things that the model names rightly if each is alone."""
+        return [
+            picture
+            for picture in pictures
+            if all(self._names(image, text) for image, text in zip(picture.alone, picture.texts, strict=True))
+        ]
+
+    def known_emoji(self, texts: dict[str, str]) -> list[str]:
+        """Return the files of emoji that the model names rightly."""
+        return [file for file, text in texts.items() if self._names(composites.EMOJI / "pictures" / file, text)]
+
+    def _names(self, image: Any, text: str) -> bool:
+        """Return True if a text is the most probable one for an image."""
+        return self.texts[int(self.probabilities(self._pixels(image))[0].argmax())] == text
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """Return the probability of each text `(pictures, texts)` for pixel values."""

@@ -36,12 +36,12 @@ def draw(scene: Scene, random: np.random.Generator, size: int = SIZE) -> Image.I
     radius = random.uniform(*_RADII[scene.size][scene.number]) * side
     for x, y in _places(scene, radius / side, random):
         SHAPES[scene.shape](pen, x * side, y * side, radius, random.uniform(-0.25, 0.25), colour)
-    return _finished(image, random, size)
+    return _finished(image, _noise(random, size))
 
 
 def draw_pair(
     scenes: tuple[Scene, Scene], random: np.random.Generator, size: int = SIZE
-) -> tuple[Image.Image, list[np.ndarray]]:
+) -> tuple[Image.Image, list[Image.Image], list[np.ndarray]]:
     """Draw one shape of each of two scenes side by side, on the first one's ground.
 
     Args:
@@ -50,28 +50,32 @@ def draw_pair(
         size: the width and height in pixels.
 
     Returns:
-        The image, and for each shape the pixels that it covers: `(size, size)`, bool.
+        The image; the same image with each shape alone; and the pixels that each shape covers: `(size, size)`, bool.
     """
     side = size * _FINE
     image = Image.new("RGB", (side, side), _near(GROUNDS[scenes[0].ground], random, 6))
     _texture(image, scenes[0], random)
-    masks = []
-    for scene, position in zip(scenes, ("left", "right"), strict=True):
+    alone, masks = [image.copy(), image.copy()], []
+    for scene, position, single in zip(scenes, ("left", "right"), alone, strict=True):
         radius = random.uniform(*_RADII[scene.size]["two"]) * side
         x = (_CENTRES[position][0] + random.uniform(-0.03, 0.03)) * side
         y = random.uniform(1.05 * radius, side - 1.05 * radius)
         angle, colour = random.uniform(-0.25, 0.25), _near(COLOURS[scene.colour], random, 14)
-        SHAPES[scene.shape](ImageDraw.Draw(image), x, y, radius, angle, colour)
         covered = Image.new("L", image.size)
-        SHAPES[scene.shape](ImageDraw.Draw(covered), x, y, radius, angle, 255)
+        for drawn, ink in ((image, colour), (single, colour), (covered, 255)):
+            SHAPES[scene.shape](ImageDraw.Draw(drawn), x, y, radius, angle, ink)
         masks.append(np.asarray(covered.resize((size, size), Image.Resampling.BOX)) > 127)
-    return _finished(image, random, size), masks
+    noise = _noise(random, size)
+    return _finished(image, noise), [_finished(single, noise) for single in alone], masks
 
 
-def _finished(image: Image.Image, random: np.random.Generator, size: int) -> Image.Image:
-    """Return a drawing in its final size, with a little noise."""
-    small = image.resize((size, size), Image.Resampling.BOX)
-    noise = random.normal(0, 3, (size, size, 1))
+def _noise(random: np.random.Generator, size: int) -> np.ndarray:
+    return random.normal(0, 3, (size, size, 1))
+
+
+def _finished(image: Image.Image, noise: np.ndarray) -> Image.Image:
+    """Return a drawing in the size of the noise `(size, size, 1)`, with the noise added."""
+    small = image.resize(noise.shape[:2], Image.Resampling.BOX)
     return Image.fromarray(np.clip(np.asarray(small) + noise, 0, 255).astype(np.uint8))
 
 

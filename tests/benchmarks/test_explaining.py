@@ -59,6 +59,25 @@ def test_deletion_and_insertion_follow_the_order_of_the_patches():
         np.testing.assert_allclose(found, expected, **FLOAT64_OPERATION)
 
 
+def test_pictures_are_known_if_both_things_are_named_rightly_alone():
+    class Namer:
+        """Names a picture by its brightness."""
+
+        texts = ("dark", "bright")
+        known, _names = Judge.known, Judge._names
+
+        def _pixels(self, image):
+            return np.asarray(image)
+
+        def probabilities(self, pixels):
+            return np.eye(2)[[int(pixels.mean() > 128)]]
+
+    dark, bright = (Image.new("L", (4, 4), level) for level in (10, 240))
+    both = composites.Composite(dark, ["dark", "bright"], [], [dark, bright])
+    swapped = composites.Composite(dark, ["dark", "bright"], [], [dark, dark])
+    assert Namer().known([swapped, both]) == [both]
+
+
 def test_the_row_reports_every_heatmap_and_says_what_it_left_out(monkeypatch, tmp_path):
     monkeypatch.setattr(composites, "EMOJI", tmp_path / "emoji")
     found = explaining.report(Settings(tmp_path, quick=True))

@@ -124,7 +124,7 @@ def test_a_pair_is_drawn_side_by_side_with_the_pixels_of_each():
     left, right = (
         scenes.Scene(colour, "square", "large", "one", "centre", "white", "plain") for colour in ("blue", "red")
     )
-    image, masks = drawing.draw_pair((left, right), np.random.default_rng(0))
+    image, alone, masks = drawing.draw_pair((left, right), np.random.default_rng(0))
     pixels = np.asarray(image).astype(int)
     assert image.size == (64, 64)
     for scene, mask in zip((left, right), masks, strict=True):
@@ -133,3 +133,7 @@ def test_a_pair_is_drawn_side_by_side_with_the_pixels_of_each():
     assert not (masks[0] & masks[1]).any()
     assert np.abs(np.median(pixels[~masks[0] & ~masks[1]], axis=0) - scenes.GROUNDS["white"]).max() <= VARIED_GROUND
     assert masks[0].nonzero()[1].mean() < 32 < masks[1].nonzero()[1].mean()
+    for single, own, other in zip(alone, masks, reversed(masks), strict=True):
+        shown = np.asarray(single).astype(int)
+        assert (shown == pixels)[own].all()  # the same shape, with the same noise
+        assert np.abs(np.median(shown[other], axis=0) - scenes.GROUNDS["white"]).max() <= VARIED_GROUND
