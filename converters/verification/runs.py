@@ -116,7 +116,7 @@ def is_gradient(stage: str) -> bool:
 
 def is_explanation(stage: str) -> bool:
     """Return True if a stage is an explanation, which is made of gradients by attention."""
-    return stage.startswith("explanation.")
+    return stage.startswith(("explanation.", "differences."))
 
 
 def is_update(stage: str) -> bool:

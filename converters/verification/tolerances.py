@@ -56,6 +56,10 @@ _EXACT = Tolerance(ABSOLUTE, 0.0, 0.0, 0.0, 0.0)
 # Twelve layers of B/32 stay below 2e-6 of the largest value in fp32. fp16 has 10 bits of fraction (5e-4 per rounding)
 # and bf16 has 7 (4e-3 per rounding); these errors add up over the layers.
 _STATES = Tolerance(LARGEST, float32=1e-5, float16=1e-2, bfloat16=8e-2)
+# Heatmaps from 0 to 1, and shares of tokens that sum to 1: differences of small gradients, enlarged to that range.
+# 6e-6 was measured on the trained model, and 2e-6 on B/32. Half precision rounds probabilities, states and
+# gradients alike: 5e-3 was measured in fp16, and 5e-2 in bf16.
+_HEATMAPS = Tolerance(ABSOLUTE, float32=1e-5, float16=2e-2, bfloat16=2e-1)
 
 # The groups of the table, in order of computation.
 TOLERANCES: dict[str, Tolerance] = {
@@ -74,10 +78,9 @@ TOLERANCES: dict[str, Tolerance] = {
     # A classifier's loss has those of its logits, so its scale is LOGIT; or the loss, if it squares larger residuals.
     "logits": Tolerance(TEMPERATURE, float32=1e-5, float16=4e-3, bfloat16=2e-2),
     "loss": Tolerance(TEMPERATURE, float32=1e-5, float16=4e-3, bfloat16=2e-2),
-    # Heatmaps from 0 to 1, and shares of tokens that sum to 1: differences of small gradients, enlarged to that range.
-    # 6e-6 was measured on the trained model, and 2e-6 on B/32. Half precision rounds probabilities, states and
-    # gradients alike: 5e-3 was measured in fp16, and 5e-2 in bf16.
-    "explanations": Tolerance(ABSOLUTE, float32=1e-5, float16=2e-2, bfloat16=2e-1),
+    "explanations": _HEATMAPS,
+    # The error of a difference is 1e-9 of a logit.
+    "finite differences": _HEATMAPS,
     # Gradients pass through the layers twice, and start as differences of probabilities. 2e-5 was measured.
     "gradients": Tolerance(LARGEST, float32=1e-4, float16=5e-2, bfloat16=4e-1),
     # 5e-4 was measured. Leaving out weight decay changes a parameter by 2e-4 of its value, which is 20 times the
@@ -100,7 +103,12 @@ _TOP_LEVEL = {
     "loss": "loss",
     "chunked_loss": "loss",
 }
-_KINDS = {"explanation": "explanations", "gradient": "gradients", "updated": "updated parameters"}
+_KINDS = {
+    "explanation": "explanations",
+    "differences": "finite differences",
+    "gradient": "gradients",
+    "updated": "updated parameters",
+}
 
 
 def group_of(stage: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converters.verification.explanation import Scores
+from converters.verification.scores import Scores
 from support.configs import pixel_values, tiny_config, token_ids
 from support.tolerances import GRADIENTS
 

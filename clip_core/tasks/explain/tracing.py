@@ -33,6 +33,15 @@ def explanation_stage(method: str, tower: str, layer: int) -> str:
     return f"explanation.{method}.{tower}.layers.{layer}"
 
 
+def by_differences(stage: str) -> str:
+    """Return the name of an explanation that the reference makes from finite differences.
+
+    Args:
+        stage: the name of the explanation; see `explanation_stage`.
+    """
+    return f"differences.{stage.removeprefix('explanation.')}"
+
+
 def explanation_stages(
     config: CLIPConfig,
     inputs: Mapping[str, np.ndarray],
@@ -52,7 +61,8 @@ def explanation_stages(
     Returns:
         By the names of `explanation_stage`: for the vision tower the heatmaps from 0 to 1, `(images, texts, rows,
         columns)`, and for the text tower the share of each token in the relevance of all tokens between the first one
-        and the pooled one, `(images, texts, seq)`.
+        and the pooled one, `(images, texts, seq)`. Then, by the names of `by_differences`, those of the first image and
+        the text in the middle again, for a comparison with finite differences.
     """
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
     rows = np.arange(len(ids))
@@ -73,7 +83,9 @@ def explanation_stages(
             of_tokens = relevance.chefer(by_logits.text[layer:])[rows, eos]
             of_image[explanation_stage("chefer", "text", layer)] = _shares_of_tokens(of_tokens, eos)
         found.append(of_image)
-    return {stage: np.stack([of_image[stage] for of_image in found]) for stage in found[0]}
+    stacked = {stage: np.stack([of_image[stage] for of_image in found]) for stage in found[0]}
+    middle = len(ids) // 2  # not the first: it may have a single word, whose share is 1 whatever the gradients are
+    return stacked | {by_differences(stage): array[:1, [middle]] for stage, array in stacked.items()}
 
 
 def _shares_of_tokens(of_tokens: np.ndarray, eos: Iterable[Any]) -> np.ndarray:

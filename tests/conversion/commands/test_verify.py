@@ -39,7 +39,8 @@ def test_the_table_has_a_row_for_each_group_and_ends_in_the_verdict(run, model):
     assert lines[0].endswith(", float32")
     assert lines[1:3] == ["pixel_values: drawn", "input_ids: drawn"]
     groups = ["pixels", "token ids", "embeddings", "hidden states", "attentions", "pooled", "projected"]
-    groups += ["unit-norm embeddings", "logits", "loss", "explanations", "gradients", "updated parameters"]
+    groups += ["unit-norm embeddings", "logits", "loss", "explanations", "finite differences"]
+    groups += ["gradients", "updated parameters"]
     rows = [line for line in lines if line.endswith("pass")]
     assert [next(group for group in groups if row.startswith(group)) for row in rows] == groups
     assert lines[-1].endswith("stages agree.")

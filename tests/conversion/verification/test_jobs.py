@@ -67,7 +67,7 @@ def test_a_model_prepared_for_inference_has_a_run_of_its_own_without_gradients(m
     stages = {run: {one.stage for one in result.comparisons if one.pair == ("reference", run)} for run in result.runs}
     assert any(stage.startswith("gradient.") for stage in stages["torch"])
     for run in prepared:
-        differentiated = ("gradient.", "explanation.")
+        differentiated = ("gradient.", "explanation.", "differences.")
         assert stages[run] == {stage for stage in stages["torch"] if not stage.startswith(differentiated)}
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from clip_core.tasks.explain import relevance
 from clip_core.tasks.explain.gradients import LogitGradients
+from converters.verification import differences
 from converters.verification import verify as proof
-from converters.verification.explanation import Scores, explanations
+from converters.verification.explanation import explanations
+from converters.verification.scores import Scores
 from support.checkpoints import save_checkpoint
 from support.configs import pixel_values, tiny_config, token_ids
 from support.entries import random_arrays
@@ -48,12 +50,21 @@ def test_every_start_layer_of_every_method_agrees(checkpoint):
     rows = [row for row in result.to_dict()["comparisons"] if row["group"] == "explanations"]
     assert len(rows) == 6 * len(expected)
     assert all(row["scale"] == "absolute" and 0 < row["absolute"] < row["tolerance"] for row in rows)
+    by_differences = [row for row in result.to_dict()["comparisons"] if row["group"] == "finite differences"]
+    assert [row["stage"] for row in by_differences[::6]] == [
+        stage.replace("explanation", "differences") for stage in expected
+    ]
+    with_reference = [row for row in by_differences if "reference" in row["pair"]]
+    assert len(with_reference) == 3 * len(expected)
+    for method in ("chefer.vision", "legrad.vision", "chefer.text"):  # rounded, so not the frameworks' own
+        assert max(row["absolute"] for row in with_reference if method in row["stage"]) > 0
 
 
 @pytest.mark.usefixtures("without_variants")
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
-def test_a_trained_model_agrees_in_half_precision(dtype):
+def test_a_trained_model_agrees_in_half_precision(dtype, monkeypatch):
     """Not an untrained one, whose heatmap is nearly uniform: scaled to 0 and 1, it shows little but rounding."""
+    monkeypatch.setattr(differences, "AFFORDABLE", 0)  # all entries of this model would take most of the test's time
     result = verify(TRAINED, backends=["reference", *FRAMEWORKS], dtype=dtype)
     rows = [row for row in result.to_dict()["comparisons"] if row["group"] == "explanations"]
     assert len(rows) == 6 * len({row["stage"] for row in rows})  # each pair
@@ -115,6 +126,16 @@ def test_the_map_of_another_text_is_found(checkpoint, monkeypatch):
     assert result.first_drift == "explanation.legrad.vision.layers.1"
 
 
+@pytest.mark.usefixtures("without_variants")
+def test_a_wrong_gradient_is_found_though_the_reference_has_it_too(checkpoint, monkeypatch):
+    import clip_torch.trace
+
+    for owner in (clip_torch.trace, Scores):
+        monkeypatch.setattr(owner, "logit_gradients", without_a_head(owner.logit_gradients, "image", 0))
+    result = verify(checkpoint, backends=["reference", "torch"])
+    assert result.first_drift == "differences.chefer.vision.layers.0"
+
+
 def signed(layers):
     """`relevance.chefer` without its positive part."""
     whole = np.eye(layers[0].probabilities.shape[-1])
@@ -134,7 +155,7 @@ def test_the_definition_reads_the_last_layer_as_the_paper_says():
     config = tiny_config()
     arrays, pixels, (ids, mask) = random_arrays(config), pixel_values(3), token_ids(2, 8)
     found = explanations(arrays, config, pixels, ids, mask)
-    assert {len(array) for array in found.values()} == {2}  # images
+    assert {len(array) for stage, array in found.items() if stage.startswith("explanation.")} == {2}  # images
     scores = Scores(arrays, config, pixels[1:2], ids, mask)
     layer = scores.logit_gradients(first_image_layer=1, first_text_layer=2)
     image, text = (
