@@ -25,13 +25,14 @@ OTHERS |= {
     "no such thing",
     "numpy.dtype size changed",
     "the disk is gone",
+    "out of device memory",
     "no space left",
     "No space left",
     "File too large",
 }
 
 # Commands that a message suggests.
-OTHERS |= {"hf auth login", "git lfs pull", "pip install flash-attn"}
+OTHERS |= {"hf auth login", "git lfs pull", "pip install flash-attn", "clip-zoo evaluate probe --help"}
 
 # Output of the examples, code, and the name of a warning.
 OTHERS |= {"does not fit"}
@@ -75,6 +76,36 @@ def looked_for(tree: ast.Module) -> list[str]:
             sought += node.args
     texts = [part for text in sought for part in ast.walk(text) if isinstance(part, ast.Constant)]
     return [part.value for part in texts if isinstance(part.value, str)]
+
+
+def names_sought(function: ast.FunctionDef) -> set[str]:
+    """The names of variables whose text a test looks for in another text."""
+    compared = [node for node in ast.walk(function) if isinstance(node, ast.Compare)]
+    sought = [node.left for node in compared if isinstance(node.ops[0], (ast.In, ast.NotIn))]
+    for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+        sought += [keyword.value for keyword in call.keywords if keyword.arg == "match"]
+        if ast.unparse(call.func).rpartition(".")[2] in {*ENDS, "naming", "mentions"}:
+            sought += call.args[ast.unparse(call.func) == "mentions" :]
+    return {node.id for one in sought for node in ast.walk(one) if isinstance(node, ast.Name)}
+
+
+def parameters_sought(tree: ast.Module) -> list[str]:
+    """The literal text of a test's parameters that the test looks for in another text."""
+    tables = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
+    found = []
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        for decorator in (one for one in function.decorator_list if "parametrize" in ast.unparse(one)):
+            assert isinstance(decorator, ast.Call)
+            names, cases = decorator.args
+            names = re.findall(r"\w+", ast.unparse(names))
+            places = [place for place, name in enumerate(names) if name in names_sought(function)]
+            for case in getattr(tables.get(ast.unparse(cases), cases), "elts", ()):
+                parts = [case] if len(names) == 1 else getattr(case, "args", None) or getattr(case, "elts", ())
+                texts = [node for place in places for part in parts[place : place + 1] for node in ast.walk(part)]
+                found += [
+                    node.value for node in texts if isinstance(node, ast.Constant) and isinstance(node.value, str)
+                ]
+    return found
 
 
 def numbers_in(node: ast.AST | None, kinds: tuple[type, ...] = (int, float)) -> list[float]:
@@ -153,7 +184,8 @@ def test_names_and_values_are_found_in_any_order_and_by_themselves():
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(TESTS)))
 def test_no_test_demands_the_wording_of_a_message(file):
-    found = [text for call in calls_in(file) for text in demanded(call)] + looked_for(ast.parse(file.read_text()))
+    tree = ast.parse(file.read_text())
+    found = [text for call in calls_in(file) for text in demanded(call)] + looked_for(tree) + parameters_sought(tree)
     found = [text for text in found if PROSE.search(text)]
     assert [text for text in found if text not in OTHERS] == []
 
@@ -167,6 +199,27 @@ def test_prose_that_is_looked_for_is_found():
     """
     found = [text for text in looked_for(ast.parse(textwrap.dedent(written))) if PROSE.search(text)]
     assert found == ["three words here", " three words there", "three words more"]
+
+
+def test_prose_among_parameters_is_found():
+    written = """
+    CASES = [("three words unused", "three words here")]
+    @pytest.mark.parametrize(("given", "told"), CASES)
+    def test_a(given, told):
+        assert mentions(error, told)
+    @pytest.mark.parametrize("told", ["three words there", pytest.param("three words more", id="a")])
+    def test_b(told):
+        assert f"{told}!" in run()
+    @pytest.mark.parametrize("told", ["three words given"])
+    def test_c(told):
+        assert run(told) == 2
+    """
+    found = parameters_sought(ast.parse(textwrap.dedent(written)))
+    assert [text for text in found if PROSE.search(text)] == [
+        "three words here",
+        "three words there",
+        "three words more",
+    ]
 
 
 def test_a_number_in_place_of_a_tolerance_is_found():

@@ -37,10 +37,10 @@ def train(run, model, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("files", "told"),
     [
-        (["a.png", "b.png", "b.txt"], "images without a caption: 1 (a.png)"),
-        (["a.png", "a.txt", "c.txt", "d.txt"], "captions without an image: 2 (c.txt, d.txt)"),
-        (["a.png", "b.txt"], "images without a caption: 1 (a.png); captions without an image: 1 (b.txt)"),
-        ([], "data contains no image-caption pairs"),
+        (["a.png", "b.png", "b.txt"], ["images", "1 (a.png)"]),
+        (["a.png", "a.txt", "c.txt", "d.txt"], ["captions", "2 (c.txt, d.txt)"]),
+        (["a.png", "b.txt"], ["images", "1 (a.png)", "captions", "1 (b.txt)"]),
+        ([], ["data", "image-caption"]),
     ],
 )
 def test_data_that_make_no_pairs_are_told(train, tmp_path, files, told):
@@ -50,7 +50,7 @@ def test_data_that_make_no_pairs_are_told(train, tmp_path, files, told):
         (data / name).write_bytes(picture_bytes(0) if name.endswith(".png") else b"cat")
     code, error = train(data)
     assert code == 2
-    assert told in error
+    assert mentions(error, *told)
 
 
 def test_what_has_no_counterpart_is_left_out_if_so_asked(train, tmp_path):

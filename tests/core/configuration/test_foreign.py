@@ -24,9 +24,9 @@ FAMILIES = [
     ("visual.head.mlp.fc1.weight", "timm"),  # BiomedCLIP
     ("visual.blocks.0.attn.q_bias", "EVA-CLIP"),
     ("text_decoder.resblocks.0.attn.in_proj_weight", "CoCa or BLIP"),
-    ("visual.attn_pool.query", "pools by attention"),
-    ("text.transformer.embeddings.word_embeddings.weight", "text tower from transformers"),
-    ("text.transformer.shared.weight", "text tower from transformers"),
+    ("visual.attn_pool.query", "attention"),
+    ("text.transformer.embeddings.word_embeddings.weight", "from transformers"),
+    ("text.transformer.shared.weight", "from transformers"),
     ("image_encoder.model.patch_embed.0.rbr_conv.0.conv.weight", "MobileCLIP"),
     ("visual.transformer.resblocks.0.ls_1.gamma", "layer scale"),
     ("text.cls_emb", "class token"),
