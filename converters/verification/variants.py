@@ -41,7 +41,7 @@ def variants(
         found = {
             DIFFERENTIATED: {**inputs, **texts[DIFFERENTIATED]},
             "positions": texts["positions"] | images["height"],
-            "size": texts["unmasked"] | images["size"],
+            "size": {"input_ids": texts["unmasked"]["input_ids"][:FEW], **images["size"]},
             "dtypes": texts["dtypes"] | images["dtypes"],
         }
     else:
@@ -71,7 +71,7 @@ def _of_texts(
             "attention_mask": with_holes(mask[:-1]).astype(np.float32),
             "position_ids": position_ids(*short.shape),
         },
-        "unmasked": {"input_ids": short[:FEW]},
+        "unmasked": {"input_ids": short},
         "dtypes": {
             "input_ids": ids[:1, start:].astype(np.int32),
             "attention_mask": with_holes(mask[:1, start:]).astype(np.bool_),

@@ -59,6 +59,16 @@ def test_we_read_what_open_clip_writes(backend, oracle, tmp_path, case, safe, cu
     assert_embeddings(backend, tmp_path, INPUTS, expected)
 
 
+@pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "bin"])
+def test_a_temperature_that_open_clip_keeps_in_a_vector_is_read(backend, oracle, tmp_path, safe):
+    model_cfg = {**MODELS["gelu"], "nonscalar_logit_scale": True}
+    state, expected = oracle("oracle_open_clip.save", folder=str(tmp_path), model_cfg=model_cfg, safe=safe, **INPUTS)
+    assert state["logit_scale"].shape == (1,)
+    temperature = open_checkpoint(tmp_path)["logit_scale"]
+    assert (temperature.shape, temperature) == ((), state["logit_scale"][0])
+    assert_embeddings(backend, tmp_path, INPUTS, expected)
+
+
 @pytest.mark.parametrize("case", MODELS)
 def test_its_configuration_comes_back_from_ours(oracle, tmp_path, case):
     squash = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
