@@ -1,4 +1,7 @@
-"""Models of users' subclasses: their parameters, and the initialization of those that a checkpoint lacks."""
+"""Models of users' subclasses: their parameters, and the initialization of those that a checkpoint lacks.
+
+And the parts of a model that users replace by their own, or whose `forward` they override.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clip_core.modeling.drawing import without_drawing
+from clip_torch.packing import is_own
+from clip_torch.plan import AttentionPlan, causal_bias
 from converters.naming.derived import Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from torch import Tensor, nn
+
+    Masks = tuple[Tensor | None, Tensor | None]
 
 
 def build_derived(
@@ -57,3 +64,34 @@ def _tied(model: nn.Module) -> list[list[str]]:
     for name, parameter in model.named_parameters(remove_duplicate=False):
         groups.setdefault(id(parameter), []).append(name)
     return [names for names in groups.values() if len(names) > 1]
+
+
+def plan_or_masks(
+    part: Any, masks: Masks, plan: AttentionPlan | None, hidden_states: Tensor
+) -> tuple[Masks, dict[str, Any]]:
+    """Return the masks of a layer or its attention, and its keyword `plan`.
+
+    A user's own part takes no plan. Like a part of transformers, it gets the masks instead: the bias of padding and of
+    causality together `(batch, 1, seq, seq)`, and with FlashAttention a padding mask `(batch, seq)`.
+    """
+    if is_own(part):
+        return masks, {"plan": plan}
+    if plan is None:
+        return masks, {}
+    padding, bias = None, plan.bias
+    if plan.unpadding is not None:
+        packing = plan.unpadding.packing
+        padding = packing.padded(hidden_states.new_ones(1, len(packing.indices)))
+    if plan.is_causal and bias is None:
+        bias = causal_bias(hidden_states.shape[1], hidden_states)
+    return (padding, None if bias is None else bias.expand(len(hidden_states), -1, -1, -1)), {}
+
+
+def call_attention(
+    attention: Any, hidden_states: Tensor, masks: Masks, plan: AttentionPlan | None, *, output_attentions: bool
+) -> tuple[Tensor, Any]:
+    """Return what a layer's attention returns, also a user's own, which gets its arguments by name."""
+    (padding, causal), options = plan_or_masks(attention, masks, plan, hidden_states)
+    options |= {"attention_mask": padding, "causal_attention_mask": causal, "output_attentions": output_attentions}
+    attended, attention_weights = attention(hidden_states=hidden_states, **options)
+    return attended, attention_weights if output_attentions else None

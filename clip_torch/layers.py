@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from clip_core.modeling.outputs import BaseModelOutput, outputs_asked
 from clip_torch.attention import CLIPAttention
+from clip_torch.derived import call_attention, plan_or_masks
 from clip_torch.initialization import linear
 from clip_torch.plan import AttentionPlan, given_plan
 
@@ -73,9 +74,8 @@ class CLIPMLP(nn.Module):
         self.config = config
         self.activation_fn = Activation(config.hidden_act)
         self.fc1 = linear(width, config.intermediate_size, std=(2 * width) ** -0.5 * factor)
-        self.fc2 = linear(
-            config.intermediate_size, width, std=width**-0.5 * (2 * config.num_hidden_layers) ** -0.5 * factor
-        )
+        out_std = width**-0.5 * (2 * config.num_hidden_layers) ** -0.5 * factor
+        self.fc2 = linear(config.intermediate_size, width, std=out_std)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Map `(batch, seq, hidden)` to the same shape."""
@@ -106,8 +106,8 @@ class CLIPEncoderLayer(nn.Module):
         Returns:
             The states, and with `output_attentions` the attention weights.
         """
-        states, masks = self.layer_norm1(hidden_states), (attention_mask, causal_attention_mask)
-        attended, attention_weights = self.self_attn(states, *masks, output_attentions=output_attentions, plan=plan)
+        arguments = (self.layer_norm1(hidden_states), (attention_mask, causal_attention_mask), plan)
+        attended, attention_weights = call_attention(self.self_attn, *arguments, output_attentions=output_attentions)
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.mlp(self.layer_norm2(hidden_states))
         return (hidden_states,) if attention_weights is None else (hidden_states, attention_weights)
@@ -146,11 +146,11 @@ class CLIPEncoder(nn.Module):
         all_hidden_states = [hidden_states]
         all_attentions = []
         for layer in self.layers:
-            arguments = (hidden_states, None, None, output_attentions, plan)
+            masks, options = plan_or_masks(layer, (None, None), plan, hidden_states)
+            call = partial(layer, output_attentions=output_attentions, **options)
             if self.gradient_checkpointing and self.training:
-                hidden_states, *attention_weights = self._gradient_checkpointing_func(layer, *arguments)
-            else:
-                hidden_states, *attention_weights = layer(*arguments)
+                call = partial(self._gradient_checkpointing_func, call)
+            hidden_states, *attention_weights = call(hidden_states, *masks)
             if output_hidden_states:
                 all_hidden_states.append(hidden_states)
             all_attentions += attention_weights

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PACKAGE = f"{__name__.partition('.')[0]}."
 
 
 class Packing(NamedTuple):
@@ -53,3 +58,22 @@ def unpadding_of(attended: Tensor) -> Unpadding | None:
         return None
     cumulative_lengths = F.pad(lengths.cumsum(dim=0, dtype=torch.int32), (1, 0))
     return Unpadding(Packing.of(attended), cumulative_lengths, longest)
+
+
+def is_own(part: Any) -> bool:
+    """Return True for a part of this package whose `forward` is its own."""
+    return str(part.forward.__module__).startswith(_PACKAGE)
+
+
+def takes_packed(layers: Iterable[Any]) -> bool:
+    """Return True if layers may get packed states: all are this package's, and no hook sees what they get."""
+    parts = [*layers]
+    inner = [layer._modules.get(name) for layer in parts for name in ("self_attn", "mlp")]  # noqa: SLF001
+    if not all(map(is_own, [*parts, *filter(None, inner)])):
+        return False
+    while parts:  # twice as fast as `modules()`, which matters for one short text
+        part = parts.pop()
+        if part._forward_hooks or part._forward_pre_hooks or part._backward_hooks:  # noqa: SLF001  no public name
+            return False
+        parts += filter(None, part._modules.values())  # noqa: SLF001
+    return True

@@ -14,7 +14,7 @@ from clip_core.modeling.towers import TextTowerHandles
 from clip_core.modeling.trimming import hides_what_is_read, parts_to_read
 from clip_torch.initialization import add_positions, embedding, projection
 from clip_torch.layers import CLIPEncoder
-from clip_torch.packing import Packing
+from clip_torch.packing import Packing, takes_packed
 from clip_torch.plan import choose_implementation, text_plan
 from clip_torch.pretrained import CLIPPreTrainedModel
 from clip_torch.tensors import known_values
@@ -96,11 +96,11 @@ class CLIPTextTransformer(TextTowerHandles, nn.Module):
     ) -> Tensor:
         """Return only the pooled output, `(batch, hidden)`, without reading tokens that cannot change it.
 
-        Eager calls on the CPU without `position_ids` do so; other calls read every token. See
-        `clip_core.modeling.trimming`.
+        Eager calls on the CPU do so without `position_ids`, hooks and layers of a user's own; other calls read every
+        token. See `clip_core.modeling.trimming`.
         """
         lengths = None
-        if position_ids is None:
+        if position_ids is None and takes_packed(self.encoder.layers):
             lengths = self.lengths_to_read(input_ids, attention_mask, training=self.training)
         if lengths is None:
             return self(input_ids, attention_mask, position_ids).pooler_output

@@ -36,6 +36,13 @@ def test_a_prepared_model_gives_the_same_outputs(class_name, batch):
     assert_prepared_is_same(build(class_name), tensors(class_name, batch))
 
 
+def test_features_of_texts_come_as_before():
+    model, inputs = build(), tensors("CLIPTextModel")
+    with torch.inference_mode():
+        expected = model.get_text_features(**inputs)
+        torch.testing.assert_close(model.prepare_for_inference().get_text_features(**inputs), expected, **FLOAT32)
+
+
 @pytest.mark.parametrize("hidden_act", ACTIVATION_FUNCTIONS)
 def test_every_activation_is_the_same_fused_or_not(hidden_act):
     model = build("CLIPVisionModel", vision={"hidden_act": hidden_act})

@@ -58,3 +58,13 @@ def test_positions_are_buffers_that_are_not_saved(folder, expected):
     assert sorted(name for name, _ in model.named_buffers()) == names
     assert {buffer.device.type for buffer in model.buffers()} == {"cpu"}
     assert sorted(model.state_dict()) == expected[2]
+
+
+def test_layers_and_attention_of_a_users_own_are_called_as_in_transformers(oracle, folder):
+    import clip_torch
+
+    found = pieces.of_own_parts(clip_torch, str(folder))
+    expected = oracle("pieces.reference_of_own_parts", folder=str(folder))
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, **FLOAT32, err_msg=name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,6 +72,76 @@ def attributes(model: Any) -> dict[str, Any]:
     found |= {f"vision embeddings.{field}": getattr(embeddings, field) for field in of_embeddings}
     found["vision embeddings.config"] = embeddings.config is model.vision_model.config
     return found
+
+
+def attend(
+    self: Any,
+    hidden_states: Any,
+    attention_mask: Any = None,
+    causal_attention_mask: Any = None,
+    output_attentions=False,
+) -> tuple[Any, Any]:
+    """Compute attention from the masks that transformers' attention gets; a `forward` as many programs define it."""
+    batch, seq, _ = hidden_states.shape
+    projections = (self.q_proj, self.k_proj, self.v_proj)
+    shape = (batch, seq, self.num_heads, self.head_dim)
+    query, key, value = (layer(hidden_states).view(shape).transpose(1, 2) for layer in projections)
+    scores = query @ key.transpose(-1, -2) * self.scale
+    for mask in (attention_mask, causal_attention_mask):
+        if mask is not None:
+            assert mask.shape == (batch, 1, seq, seq)
+            scores = scores + mask
+    return self.out_proj((scores.softmax(-1) @ value).transpose(1, 2).reshape(batch, seq, -1)), scores
+
+
+def of_own_parts(library: Any, folder: str) -> dict[str, np.ndarray]:
+    """Return outputs of PyTorch models whose attention has another `forward`, or whose layers are a user's own."""
+    import torch
+
+    class Scaled(torch.nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, states, mask, causal_mask, output_attentions=False):
+            states, *rest = self.layer(states, mask, causal_mask, output_attentions=output_attentions)
+            return (1.1 * states, *rest)
+
+    def patch(layers):
+        for layer in layers:
+            layer.self_attn.forward = MethodType(attend, layer.self_attn)
+
+    def wrap(layers):
+        layers[0] = Scaled(layers[0])
+
+    random, found = np.random.default_rng(1), {}
+    padding = torch.from_numpy(np.arange(SEQ)[None] < np.array([[SEQ], [4], [5]])).long()
+    for change, implementation in product((patch, wrap), ("eager", "sdpa")):
+        model = library.CLIPModel.from_pretrained(folder, attn_implementation=implementation)
+        for tower in (model.text_model, model.vision_model):
+            change(tower.encoder.layers)
+        size = (BATCH, model.config.vision_config.num_channels, *2 * (model.config.vision_config.image_size,))
+        texts = {"input_ids": torch.from_numpy(random.integers(1, 90, (BATCH, SEQ))), "attention_mask": padding}
+        seen: list[Any] = []
+        model.text_model.encoder.layers[-1].mlp.register_forward_hook(lambda *call, seen=seen: seen.append(call[2]))
+        features = model.eval().get_text_features(**texts)
+        model.train()
+        model.gradient_checkpointing_enable()
+        pixels = torch.from_numpy(random.standard_normal(size, np.float32))
+        output = model(**texts, pixel_values=pixels, return_loss=True)
+        output.loss.backward()
+        of_call = {"features": features, "hook": seen[0], "loss": output.loss, "texts": output.text_embeds}
+        of_call["gradient"] = model.text_projection.weight.grad
+        name = f"{change.__name__}, {implementation}"
+        found |= {f"{name}, {one}": tensor.detach().numpy() for one, tensor in of_call.items()}
+    return found
+
+
+def reference_of_own_parts(folder: str) -> dict[str, np.ndarray]:
+    """Return `of_own_parts` of transformers."""
+    import transformers
+
+    return of_own_parts(transformers, folder)
 
 
 def reference(folder: str) -> tuple[dict[str, np.ndarray], dict[str, Any], list[str]]:
