@@ -16,12 +16,15 @@ _ENGLISH = {" .": ".", " ?": "?", " !": "!", " ,": ",", " ' ": "'"}
 _ENGLISH |= {" n't": "n't", " 'm": "'m", " 's": "'s", " 've": "'ve", " 're": "'re"}
 
 
-def convert_tokens_to_ids(tokenizer: Any, tokens: str | Iterable[str]) -> Any:
+def convert_tokens_to_ids(tokenizer: Any, tokens: str | Iterable[str] | None) -> Any:
     """Return the id of a token, or a list of the ids of several tokens.
 
     Args:
-        tokens: the tokens; those outside the vocabulary get the id of `unk_token`.
+        tokens: the tokens; those outside the vocabulary get the id of `unk_token`. None, such as a special token that
+            is not set, gives None.
     """
+    if tokens is None:
+        return None
     ids, added, id_of = tokenizer.table.ids, tokenizer.table.added, tokenizer._convert_token_to_id  # noqa: SLF001
     found = (ids[token] if ids.get(token) in added else id_of(token) for token in tokens)
     return tokenizer.convert_tokens_to_ids([tokens])[0] if isinstance(tokens, str) else [*found]

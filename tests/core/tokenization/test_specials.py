@@ -38,6 +38,7 @@ def test_the_vocabulary(tokenizer):
     assert tokenizer.get_vocab() == IDS
     assert tokenizer.convert_tokens_to_ids("cat</w>") == IDS["cat</w>"]
     assert tokenizer.convert_tokens_to_ids(["cat</w>", "nothing"]) == [IDS["cat</w>"], EOS]
+    assert tokenizer.convert_tokens_to_ids(tokenizer.mask_token) is None
     assert (
         tokenizer.get_added_vocab() == tokenizer.added_tokens_encoder == {"<|startoftext|>": BOS, "<|endoftext|>": EOS}
     )
