@@ -34,7 +34,7 @@ def _seen_of(class_name):
     """The groups of stages that a class has."""
     unseen = set()
     if class_name != "CLIPModel":
-        unseen |= {"unit-norm embeddings", "logits", "loss", "explanations"}
+        unseen |= {"unit-norm embeddings", "logits", "loss", "explanations", "finite differences"}
         unseen.add("token ids" if "Text" not in class_name else "pixels")
     if class_name == "CLIPForImageClassification":
         unseen.remove("loss")  # of given labels
