@@ -22,7 +22,7 @@ from clip_core.hub.targets import check_no_dangling_link, given_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-_FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a quota and the largest size of a file are limits too
 
 LARGEST_JSON = 2**23  # bytes; CLIP's tokenizer.json has 2 MB
 
@@ -44,7 +44,7 @@ def telling_of_a_full_disk(path: Path) -> Iterator[None]:
         found = re.search(r"errno = (\d+)", str(error))
         is_cut = re.fullmatch(r"\d+ requested and \d+ written", str(error)) is not None
         number = error.errno or (int(found[1]) if found else errno.ENOSPC if is_cut else 0)
-        if number not in _FULL_DISK:
+        if number not in FULL_DISK:
             raise
         raise OSError(
             number, f"{os.strerror(number)}; free some space, or choose another disk. Nothing was changed", str(path)
@@ -70,7 +70,7 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
         try:
             yield Path(path)
         except OSError as error:
-            if error.errno not in _FULL_DISK or not str(error.filename).startswith(path):
+            if error.errno not in FULL_DISK or not str(error.filename).startswith(path):
                 raise
             advice = "free some space, or set TMPDIR to a folder on another disk"
             raise OSError(error.errno, f"{os.strerror(error.errno)}; {advice}", str(Path(path).parent)) from error

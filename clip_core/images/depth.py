@@ -1,9 +1,9 @@
 """Grey images of more than 8 bits per pixel, or with a sign: scaled to 8 bits if the file states the depth.
 
 Pillow's own conversion to RGB clips 16-bit values to 255, which turns the image white, and truncates floats between 0
-and 1 to 0, which turns it black. It reads 8-bit values with a sign as if they had none, which turns black, just below
-zero, into white. Images with deeper colours, such as 16-bit RGB PNGs, need no special treatment: Pillow
-keeps the high byte of each value when it opens them.
+and 1 to 0, which turns it black. It reads 8-bit values with a sign as if they had none, so that values just below zero
+turn white. Images with deeper colours, such as 16-bit RGB PNGs, need no special treatment: Pillow keeps the high byte
+of each value when it opens them.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def scaling_to_bytes(image: Image.Image) -> Callable[[Image.Image], Image.Image]
     """Return a function that scales an image to 8 bits, according to the depth that its file states.
 
     Integers keep their 8 highest bits, as Pillow keeps them for deep colours. Negative values become 0. The 7 bits of
-    8-bit values with a sign are scaled to 0..255. If the file
-    states 32 bits or no depth, values up to 255 count as 8 bits, and values up to 65535 as 16. Floats are scaled from
-    0..1, unless they are whole numbers from 0 to 255, which are kept.
+    8-bit values with a sign are scaled to 0..255. If the file states 32 bits or no depth, values up to 255 count as 8
+    bits, and values up to 65535 as 16. Floats are scaled from 0..1, unless they are whole numbers from 0 to 255, which
+    are kept.
 
     Args:
         image: the image as opened; transposed copies no longer know what the file states.

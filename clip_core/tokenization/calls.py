@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from clip_core.processing.batch import TensorType
     from clip_core.tokenization.rows import Side
 
-
 # The keywords in the order in which transformers' methods take them by position.
 _ORDER = (*CallOptions.__dataclass_fields__,)
 _OF_ENCODE = (*_ORDER[:5], "padding_side", "return_tensors")

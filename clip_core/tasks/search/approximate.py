@@ -7,7 +7,6 @@ has a new name, and takes effect in the transaction that stores these facts.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from clip_core.hub.files import FULL_DISK
 from clip_core.hub.printing import reason_of
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def _written(index: Any, path: Path) -> str:
         if not isinstance(error, OSError):
             raise
         advice = "the images are stored; run `clip-zoo index` again to make their inverted lists"
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno in FULL_DISK:
             advice = f"{advice}, once there is space"
         raise OSError(error.errno, f"{reason_of(error)}; {advice}", str(path)) from error
     return digest.hexdigest()

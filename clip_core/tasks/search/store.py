@@ -246,13 +246,9 @@ class SqliteStore:
                 self._set(lists=asdict(file))
 
     def _remove_old(self) -> None:
-        """Remove the files that the database does not name: rewritten ones, those of interrupted runs, and older kinds.
-
-        Earlier versions kept lists of their own in a file `vectors-*.npz`.
-        """
+        """Remove the files that the database does not name: rewritten ones, and those of interrupted runs."""
         facts = self._some_facts()
         file = ListsFile.of(facts)
-        self._set(listed=0)  # of these versions, so that they do not look for the file
         for path in [*self.folder.glob("vectors-*"), *self.folder.glob("lists-*")]:
             if path.name not in {facts["vectors"], file and file.name}:
                 with suppress(OSError):  # Windows keeps files that another process has open
