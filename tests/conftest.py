@@ -132,7 +132,7 @@ def run_program() -> Callable[..., str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that takes `backend` runs once for each."""
+    """Run a test that takes `backend` once for each."""
     if "backend" in metafunc.fixturenames:
         from support.backends import BACKENDS
 

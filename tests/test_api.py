@@ -31,7 +31,7 @@ def is_package(name):
 
 
 def declared_in(name):
-    """The names in a file's `__all__`, read without importing it."""
+    """Return the names in a file's `__all__`, read without importing it."""
     for node in ast.parse(FILES[name].read_text()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return list(ast.literal_eval(node.value))
@@ -69,7 +69,7 @@ def test_what_is_not_declared_says_that_it_is_internal(name):
 
 
 def sections_missing(thing):
-    """The sections that the docstring of a function or class lacks."""
+    """Return the sections that the docstring of a function or class lacks."""
     said = inspect.getdoc(thing) or ""
     if not said:
         return ["a docstring"]
@@ -91,13 +91,13 @@ def sections_missing(thing):
 
 
 def entries(said, section):
-    """The names that a section of a docstring describes; None without the section."""
+    """Return the names that a section of a docstring describes; None without the section."""
     found = re.search(rf"^{section}:\n((?:    .*\n|\n)*)", said + "\n", re.MULTILINE)
     return found and re.findall(r"^    \*{0,2}(\w+):", found[1], re.MULTILINE)
 
 
 def entries_at_fault(thing, said):
-    """The arguments that the docstring's `Args` leaves out, and the entries there that are no argument."""
+    """Return the arguments that the docstring's `Args` leaves out, and the entries there that are no argument."""
     described = entries(said, "Args")
     if described is None or (inspect.isclass(thing) and "__init__" not in vars(thing)):
         return []
@@ -110,8 +110,10 @@ def entries_at_fault(thing, said):
 
 
 def arguments(thing):
-    """The arguments that a caller gives; those of an exception, and of a class that inherits its own, are documented
-    where they are declared."""
+    """Return the arguments that a caller gives.
+
+    Those of an exception, and of a class that inherits its own, are documented where they are declared.
+    """
     if inspect.isclass(thing) and (issubclass(thing, Exception) or "__init__" not in vars(thing)):
         return []
     return [name for name in inspect.signature(thing).parameters if name not in {"self", "cls", "args", "kwargs"}]
@@ -127,8 +129,10 @@ def test_every_declared_function_and_class_documents_its_arguments(module, name)
 
 
 def public_methods(cls):
-    """The public methods of a class that are ours, by the class that defines each. An override is documented by the
-    method that it overrides, ours or the framework's."""
+    """Return the public methods of a class that are ours, by the class that defines each.
+
+    An override is documented by the method that it overrides, ours or the framework's.
+    """
     for position, owner in enumerate(cls.__mro__):
         if owner.__module__.partition(".")[0] not in PACKAGES:
             continue
@@ -203,7 +207,7 @@ def is_declared(dotted):
 
 
 def mentioned(text):
-    """Names of ours: imported in code, in backticks, or dotted anywhere, as in `python -m`."""
+    """Return our names: imported in code, in backticks, or dotted anywhere, as in `python -m`."""
     for module, names in re.findall(rf"from ({OURS}[\w.]*) import \(?([\w,\s]+?)(?=[^\w,\s]|\n\w|\Z)", text):
         listed = [name.split(" as ")[0].strip() for name in names.split(",")]
         yield from (f"{module}.{name}" for name in listed if name.isidentifier())

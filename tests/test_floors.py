@@ -28,7 +28,7 @@ UNUSED = {"tokenizers", "regex", "ftfy"}
 
 
 def modules_after(code: str) -> set[str]:
-    """The top-level names in sys.modules of a fresh interpreter that ran `code`."""
+    """Return the top-level names in sys.modules of a fresh interpreter that ran `code`."""
     program = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     return set(run.stdout.splitlines()[-1].split())
@@ -42,7 +42,7 @@ def test_importing_all_of_a_package_loads_nothing_of_the_floors_above_or_beside(
 
 
 def loaded_by_itself(package: str) -> set[str]:
-    """The other frameworks that a package's framework imports by itself: TensorFlow looks for JAX."""
+    """Return the other frameworks that a package's own framework imports; TensorFlow looks for JAX."""
     return modules_after("import keras") if package == "clip_tf" else set()
 
 
@@ -92,7 +92,7 @@ print(early)
 
 
 def module_level_imports(tree: ast.Module) -> set[str]:
-    """Packages imported when the module is: not inside functions, and not for type checkers alone."""
+    """Return the packages that a module imports at its top, not inside functions or for type checkers alone."""
     found: set[str] = set()
     pending: list[ast.stmt] = list(tree.body)
     while pending:

@@ -57,7 +57,7 @@ def calls_in(file: Path) -> list[ast.Call]:
 
 
 def demanded(call: ast.Call) -> list[str]:
-    """The literal text that a call demands of a message."""
+    """Return the literal text that a call demands of a message."""
     patterns: list[ast.expr] = [keyword.value for keyword in call.keywords if keyword.arg == "match"]
     if isinstance(call.func, ast.Name) and call.func.id in {"naming", "mentions"}:
         patterns += call.args[call.func.id == "mentions" :]  # whose first is the message
@@ -66,7 +66,7 @@ def demanded(call: ast.Call) -> list[str]:
 
 
 def looked_for(tree: ast.Module) -> list[str]:
-    """The literal text that an assertion looks for in another text."""
+    """Return the literal text that an assertion looks for in another text."""
     asserted = [node for one in ast.walk(tree) if isinstance(one, ast.Assert) for node in ast.walk(one.test)]
     sought: list[ast.expr] = []
     for node in asserted:
@@ -79,7 +79,7 @@ def looked_for(tree: ast.Module) -> list[str]:
 
 
 def names_sought(function: ast.FunctionDef) -> set[str]:
-    """The names of variables whose text a test looks for in another text."""
+    """Return the names of variables whose text a test looks for in another text."""
     compared = [node for node in ast.walk(function) if isinstance(node, ast.Compare)]
     sought = [node.left for node in compared if isinstance(node.ops[0], (ast.In, ast.NotIn))]
     for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
@@ -90,7 +90,7 @@ def names_sought(function: ast.FunctionDef) -> set[str]:
 
 
 def parameters_sought(tree: ast.Module) -> list[str]:
-    """The literal text of a test's parameters that the test looks for in another text."""
+    """Return the literal text of a test's parameters that the test looks for in another text."""
     tables = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
     found = []
     for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
@@ -109,7 +109,7 @@ def parameters_sought(tree: ast.Module) -> list[str]:
 
 
 def numbers_in(node: ast.AST | None, kinds: tuple[type, ...] = (int, float)) -> list[float]:
-    """Numbers of an expression other than 0, which asks for equality, and those that count places in a sequence."""
+    """Return the numbers of an expression, except 0, which asks for equality, and places in a sequence."""
     if node is None or isinstance(node, ast.Subscript):
         return []
     if isinstance(node, ast.Constant):
@@ -141,7 +141,7 @@ def defaults(arguments: ast.arguments) -> list[tuple[str, ast.expr | None]]:
 
 
 def literal_tolerances(tree: ast.Module) -> list[str]:
-    """Tolerances that are numbers: keywords of calls, defaults of parameters, and limits of differences.
+    """Return the tolerances that are numbers: keywords of calls, defaults of parameters, and limits of differences.
 
     A constant of the same file counts as its number.
     """
@@ -160,7 +160,7 @@ def literal_tolerances(tree: ast.Module) -> list[str]:
 
 
 def default_tolerances(tree: ast.Module) -> list[str]:
-    """Comparisons that leave the tolerance to the library; ours, which have one from the table, are not of a module."""
+    """Return comparisons that leave the tolerance to the library; ours take one from the table."""
     imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
     foreign = {name.name for node in imported if not node.module.startswith("support") for name in node.names}
     found = []

@@ -219,7 +219,7 @@ FRAMEWORKS = {"torch", "tensorflow", "tf", "keras", "jax", "jaxlib", "flax", "pt
 
 
 def names_in(file):
-    """Identifiers and whole string literals in a file's code; docstrings are prose."""
+    """Return the identifiers and whole string literals in a file's code; docstrings are prose."""
     tree = ast.parse(file.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):

@@ -40,7 +40,7 @@ class Table:
         return np.array([self.log_probs[two] for two in state]), state
 
     def score(self, ids, exponent):
-        """The definition: the log probability of a sequence and its end, by the length penalty."""
+        """Return, by its definition, the log probability of a sequence and its end, by the length penalty."""
         padded = [-1, -1, *ids, words.END]
         total = sum(
             self.log_probs[tuple(padded[place : place + 2])][padded[place + 2]] for place in range(len(ids) + 1)

@@ -33,7 +33,7 @@ _TEXTS = (
 
 
 def seeds() -> dict[str, list[bytes]]:
-    """The seeds of each target."""
+    """Return the seeds of each target."""
     found: dict[str, list[bytes]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in ("safetensors", "torch", "tf", "flax"):

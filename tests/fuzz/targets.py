@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 @cache
 def folder(name: str) -> Path:
-    """A folder of this process."""
+    """Return a folder of this process."""
     made = Path(tempfile.mkdtemp(prefix=f"clip-zoo-{name}-"))
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made
 
 
 def edited(valid: Any, edits: bytes) -> Any:
-    """A JSON value with a change for each four bytes: place, kind, and two that choose what is put there."""
+    """Return a JSON value with a change for each four bytes: place, kind, and two that choose what is put there."""
     tree = copy.deepcopy(valid)
     for at in range(0, min(len(edits), 32) - 3, 4):
         place, kind, high, low = edits[at : at + 4]
@@ -78,7 +78,7 @@ def _weights(name: str) -> Callable[[bytes], None]:
 
 
 def index(data: bytes) -> None:
-    """An index of shards."""
+    """Read an index of shards."""
     place = folder("index")
     if not (place / "a.safetensors").exists():
         (place / "a.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
@@ -88,7 +88,7 @@ def index(data: bytes) -> None:
 
 
 def config(data: bytes) -> None:
-    """A config.json."""
+    """Read a config.json."""
     valid = tiny_config().to_dict() | {
         "id2label": {"0": "a"},
         "label2id": {"a": 0},
@@ -100,7 +100,7 @@ def config(data: bytes) -> None:
 
 
 def preprocessor(data: bytes) -> None:
-    """A preprocessor_config.json."""
+    """Read a preprocessor_config.json."""
     valid = json.loads(CLIPImageProcessor(size={"height": 8, "width": 8}, crop_size=6).to_json_string())
     path = folder("preprocessor") / "preprocessor_config.json"
     path.write_bytes(_json(valid, data))
@@ -114,7 +114,7 @@ def preprocessor(data: bytes) -> None:
 
 
 def image(data: bytes) -> None:
-    """An image file."""
+    """Read an image file."""
     read_or_refused(lambda content: np.asarray(decode_image(content, "cat.jpg", max_pixels=2**20)), data)
 
 
@@ -129,7 +129,7 @@ _SETTINGS = {
 
 
 def tokenizer_files(data: bytes) -> None:
-    """A file of a tokenizer; the first byte chooses which."""
+    """Read a file of a tokenizer; the first byte chooses which."""
     name = ("tokenizer_config.json", "tokenizer.json", "vocab.json", "merges.txt", "bpe_simple_vocab_16e6.txt")[
         data[0] % 5 if data else 0
     ]
@@ -155,7 +155,7 @@ def _tokenizers() -> tuple[CLIPTokenizer, CLIPTokenizerFast]:
 
 
 def text(data: bytes) -> None:
-    """A text: both tokenizers give equal ids, whose decoded text is the normalized one.
+    """Read a text: both tokenizers give equal ids, whose decoded text is the normalized one.
 
     Bytes that are not UTF-8 become replacement characters or, with an odd first byte, lone surrogates.
     """

@@ -27,7 +27,7 @@ def states(head_dim, dtype):
 
 
 def attend(function, implementation, mask, head_dim, dtype):
-    """The output and the gradients by query, key and value, at the attended tokens."""
+    """Return the output and the gradients by query, key and value, at the attended tokens."""
     query, key, value = states(head_dim, dtype)
     like = torch.zeros(BATCH, SEQ, 1, dtype=dtype, device=DEVICE)
     prepared = AttentionPlan(implementation) if mask is None else text_plan(implementation, mask, like)

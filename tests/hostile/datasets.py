@@ -22,7 +22,7 @@ ESCAPE = "\x1b[2J"
 
 
 def shard(*files: tuple[str, bytes], sizes: str = "") -> Callable[[Path], Path]:
-    """A tar shard with a picture and more files, and the sizes that are stated beside it."""
+    """Return a tar shard with a picture and more files, and the sizes that are stated beside it."""
 
     def make(folder: Path) -> Path:
         if sizes:
@@ -38,7 +38,7 @@ def shard(*files: tuple[str, bytes], sizes: str = "") -> Callable[[Path], Path]:
 
 
 def sparse(folder: Path) -> Path:
-    """A shard of 10 KB with a picture of 700 MB, no part of which is stored."""
+    """Write a shard of 10 KB with a picture of 700 MB, no part of which is stored."""
     sizes = {"GNU.sparse.name": "b.png", "GNU.sparse.realsize": str(700 * 2**20)}
     parts = b"0\n".ljust(512, b"\0")
     with tarfile.open(folder / "x.tar", "w", format=tarfile.PAX_FORMAT) as tar:
@@ -50,7 +50,7 @@ def sparse(folder: Path) -> Path:
 
 
 def table(name: str, content: bytes) -> Callable[[Path], Path]:
-    """A table beside a picture."""
+    """Return a table beside a picture."""
 
     def make(folder: Path) -> Path:
         (folder / "a.png").write_bytes(picture_bytes(1))
@@ -61,7 +61,7 @@ def table(name: str, content: bytes) -> Callable[[Path], Path]:
 
 
 def beside(write: Callable[[Path], object]) -> Callable[[Path], Path]:
-    """A folder of a picture with its caption, which a function writes."""
+    """Return a folder of a picture with its caption, which a function writes."""
 
     def make(folder: Path) -> Path:
         (folder / "pairs").mkdir()
@@ -73,7 +73,7 @@ def beside(write: Callable[[Path], object]) -> Callable[[Path], Path]:
 
 
 def never_written(path: Path) -> None:
-    """A file of 16 GB that takes no room."""
+    """Write a file of 16 GB that takes no room."""
     with path.open("wb") as file:
         file.truncate(16 * 2**30)
 
@@ -84,7 +84,7 @@ def large_picture(folder: Path) -> Path:
 
 
 def columns(**values: Any) -> Callable[[Path], Path]:
-    """A Parquet file."""
+    """Return a Parquet file."""
 
     def make(folder: Path) -> Path:
         parquet.write_table(pa.table(values), folder / "x.parquet")
@@ -94,7 +94,7 @@ def columns(**values: Any) -> Callable[[Path], Path]:
 
 
 def row(file_name: bytes) -> Callable[[Path], Path]:
-    """A table of one row, whose file name is JSON."""
+    """Return a table of one row, whose file name is JSON."""
     return table("x.jsonl", b'{"file_name": ' + file_name + b', "text": "a"}')
 
 

@@ -17,7 +17,7 @@ NAME = "logit_scale"
 
 
 def safetensors(header: Any, values: bytes = b"\0" * 4, *, hole: int = 0) -> Callable[[Path], Path]:
-    """A maker of a file with a header, given as a value for JSON or as bytes, and a hole before its end."""
+    """Return a maker of a file with a header, given as a value for JSON or as bytes, and a hole before its end."""
     encoded = header if isinstance(header, bytes) else json.dumps(header).encode()
 
     def make(folder: Path) -> Path:
@@ -68,7 +68,7 @@ def index(weight_map: Any, *, text: bytes | None = None) -> Callable[[Path], Pat
 
 
 def linked_shard(folder: Path) -> Path:
-    """A shard that is a link out of the folder."""
+    """Write a shard that is a link out of the folder."""
     (folder / "model").mkdir()
     safetensors(tensor())(folder).rename(folder / "secret.safetensors")
     (folder / "model" / "a.safetensors").symlink_to(folder / "secret.safetensors")
@@ -77,7 +77,7 @@ def linked_shard(folder: Path) -> Path:
 
 
 def linked_index(folder: Path) -> Path:
-    """An index that is a link out of the folder."""
+    """Write an index that is a link out of the folder."""
     index({NAME: "model-00001-of-00001.safetensors"})(folder)
     (folder / "model").mkdir()
     (folder / "model" / "model.safetensors.index.json").symlink_to(folder / "model.safetensors.index.json")

@@ -15,7 +15,7 @@ NAME = "clip/logit_scale:0"
 
 
 def hdf5(write: Callable[[Any, Path], None]) -> Callable[[Path], Path]:
-    """A maker of a file, into which `write` puts what is hostile."""
+    """Return a maker of a file, into which `write` puts what is hostile."""
 
     def make(folder: Path) -> Path:
         import h5py

@@ -39,7 +39,7 @@ showpage
 
 
 def png(width: int, height: int, *, rows: bytes = b"") -> bytes:
-    """A PNG of one channel that states a size, with any rows."""
+    """Return a PNG of one channel that states a size, with any rows."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -53,7 +53,7 @@ def photo(**options: Any) -> bytes:
 
 
 def large_batch(folder: Path) -> Path:
-    """32 images of 2.5 million pixels: 330 MB if all were decoded at once."""
+    """Write 32 images of 2.5 million pixels, which take 330 MB if all are decoded at once."""
     content = encoded(Image.new("L", (1600, 1600)), "PNG")
     for number in range(32):
         (folder / f"{number}.png").write_bytes(content)

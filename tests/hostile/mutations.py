@@ -56,7 +56,7 @@ KEYS += [
 
 
 def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths of all values in a tree, up to 20 of each list or dict."""
+    """Return the paths of all values in a tree, up to 20 of each list or dict."""
     items: list[tuple[Any, Any]] = []
     if isinstance(tree, dict):
         items = list(tree.items())
@@ -67,7 +67,7 @@ def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @st.composite
 def trees(draw: st.DrawFn, valid: Any) -> Any:
-    """A JSON value with one to three changes."""
+    """Return a JSON value with one to three changes."""
     tree = copy.deepcopy(valid)
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(places(tree)))
@@ -93,7 +93,7 @@ def trees(draw: st.DrawFn, valid: Any) -> Any:
 
 @st.composite
 def contents(draw: st.DrawFn, valid: bytes) -> bytes:
-    """The bytes of a file with one to four changes."""
+    """Return the bytes of a file with one to four changes."""
     content = bytearray(valid)
     for _ in range(draw(st.integers(1, 4))):
         place = draw(st.integers(0, max(0, len(content) - 1)))

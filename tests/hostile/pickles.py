@@ -50,13 +50,13 @@ def tensor(shape: bytes | tuple = (2, 3), stride: bytes | tuple = (3, 1), offset
 
 
 def state_dict(*extra: bytes, weight: bytes | None = None) -> bytes:
-    """A state dict of one tensor, with more opcodes after it."""
+    """Return a state dict of one tensor, with more opcodes after it."""
     items = text("logit_scale") + (tensor((), ()) if weight is None else weight) + pickle.SETITEM
     return pickle.PROTO + b"\x02" + pickle.EMPTY_DICT + items + b"".join(extra) + pickle.STOP
 
 
 def item(value: bytes, key: str = "a") -> bytes:
-    """Opcodes that put a value into the state dict."""
+    """Return opcodes that put a value into the state dict."""
     return text(key) + value + pickle.SETITEM
 
 
@@ -110,7 +110,7 @@ def broken_deflate(folder: Path) -> Path:
 
 
 def huge_directory(folder: Path) -> Path:
-    """An archive with a million members."""
+    """Write an archive with a million members."""
     path = archive(state_dict())(folder)
     content = path.read_bytes()
     directory, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
@@ -127,7 +127,7 @@ def huge_directory(folder: Path) -> Path:
 
 
 def nested_tuples(levels: int, width: int = 3) -> bytes:
-    """A tuple of the same tuple, and so on: width to the power of levels, when printed."""
+    """Return a tuple of the same tuple, and so on: width to the power of levels, when printed."""
     keep = pickle.BINPUT + b"\x00" + pickle.POP
     content = text("x") + keep
     for _ in range(levels):
@@ -136,7 +136,7 @@ def nested_tuples(levels: int, width: int = 3) -> bytes:
 
 
 def shared_modules(levels: int) -> bytes:
-    """A TorchScript module that holds another twice, and so on."""
+    """Return a TorchScript module that holds another twice, and so on."""
     content = named("__torch__", "M") + pickle.EMPTY_TUPLE + pickle.NEWOBJ + pickle.EMPTY_DICT + item(tensor(), "w")
     content += pickle.BUILD + pickle.BINPUT + b"\x00"
     for _ in range(levels):
@@ -147,7 +147,7 @@ def shared_modules(levels: int) -> bytes:
 
 
 def many_wide_tensors() -> bytes:
-    """Tensors that share one storage of 2 MB, 25,000 times."""
+    """Return tensors that share one storage of 2 MB, 25,000 times."""
     content = pickle.PROTO + b"\x02" + pickle.EMPTY_DICT + storage(count=500_000) + pickle.BINPUT + b"\x00" + pickle.POP
     one = tensor((500_000,), (1,), of=pickle.BINGET + b"\x00")
     return content + b"".join(item(one, f"weight.{index}") for index in range(10_000)) + pickle.STOP

@@ -20,7 +20,7 @@ CONFIG: dict[str, Any] = {"model_type": "clip", "text_config": {}, "vision_confi
 
 
 def config(content: Any = None, *, text: Any = None, vision: Any = None, **more: Any) -> Callable[[Path], Path]:
-    """A maker of a config.json, given as bytes or by what differs from a valid one."""
+    """Return a maker of a config.json, given as bytes or by what differs from a valid one."""
     whole = {**CONFIG, "text_config": text or {}, "vision_config": vision or {}, **more}
     encoded = content if isinstance(content, bytes) else json.dumps(whole if content is None else content).encode()
 
@@ -40,7 +40,7 @@ def with_weights(make: Callable[[Path], Path]) -> Callable[[Path], Path]:
 
 
 def tokenizer_json() -> dict[str, Any]:
-    """A valid tokenizer.json."""
+    """Return a valid tokenizer.json."""
     from clip_core.tokenization.vocabulary import NORMALIZER, WORD_PATTERN
 
     split = {"type": "Split", "behavior": "Removed", "invert": True, "pattern": {"Regex": WORD_PATTERN}}
@@ -54,7 +54,7 @@ def tokenizer_json() -> dict[str, Any]:
 
 
 def fast(model: dict[str, Any] | None = None, **more: Any) -> Callable[[Path], Path]:
-    """A maker of a tokenizer.json, by what differs from a valid one."""
+    """Return a maker of a tokenizer.json, by what differs from a valid one."""
 
     def make(folder: Path) -> Path:
         content = tokenizer_json() | more
@@ -66,7 +66,7 @@ def fast(model: dict[str, Any] | None = None, **more: Any) -> Callable[[Path], P
 
 
 def slow(**more: Any) -> Callable[[Path], Path]:
-    """A maker of a vocabulary, and a tokenizer_config.json with some entries."""
+    """Return a maker of a vocabulary, and a tokenizer_config.json with some entries."""
 
     def make(folder: Path) -> Path:
         write_vocabulary(folder)
@@ -100,7 +100,7 @@ def open_clip(content: Any) -> Callable[[Path], Path]:
 
 
 def sparse(folder: Path) -> Path:
-    """A config.json of 16 GB that was never written."""
+    """Write a config.json of 16 GB that takes no room."""
     with (folder / "config.json").open("wb") as out:
         out.truncate(2**34)
     return folder

@@ -20,7 +20,7 @@ _PATIENCE = 60.0  # seconds of wall time for one file, on a busy machine
 
 
 def answers(files: list[Hostile], folder: Path) -> list[dict[str, Any]]:
-    """The measurements of one process for each file; the rest is missing if it crashed or hung."""
+    """Return the measurements of one process for each file; the rest is missing if it crashed or hung."""
     program = [sys.executable, str(Path(__file__).parent / "reading.py")]
     found = []
     process = subprocess.Popen(
@@ -47,7 +47,7 @@ def answers(files: list[Hostile], folder: Path) -> list[dict[str, Any]]:
 
 
 def faults(file: Hostile, answer: dict[str, Any]) -> list[str]:
-    """Faults of the answer to a file, in words."""
+    """Return the faults of the answer to a file, in words."""
     if "crash" in answer:
         return ["the process crashed or hung"]
     message = answer["message"]

@@ -32,7 +32,7 @@ SHARDS = {"one file": "1GB", "shards": "8KB", "other shards": "5KB"}
 
 
 def model(number):
-    """Two models of equal shapes: only values and the activation tell them apart."""
+    """Return two models of equal shapes: only values and the activation tell them apart."""
     arrays = {name: array + number for name, array in random_arrays(CONFIGS[number]).items()}
     return SimpleNamespace(config=CONFIGS[number]), {name: entry(array) for name, array in arrays.items()}
 
@@ -53,7 +53,7 @@ def read_model(folder):
 
 
 def read_as_others_do(folder):
-    """The same by fixed names, without our readers; None if the folder has no model for them."""
+    """Return the same as read by fixed names, without our readers; None if the folder has no model for them."""
     from safetensors.numpy import load_file
 
     if not (folder / "config.json").exists():
@@ -168,7 +168,7 @@ def test_a_training_checkpoint_after_another(tmp_path, kill):
 
 
 def processors(folder):
-    """Two processors that differ in every file."""
+    """Return two processors that differ in every file."""
     paths = write_vocabulary(folder)
     other = folder / "other"
     other.mkdir()

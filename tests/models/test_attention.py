@@ -33,7 +33,7 @@ def text_model(backend, dtype="float32", implementation=None, **text):
 
 
 def assert_close(backend, found, expected):
-    """Two results of a model in the dtype that `backend.precise` names agree."""
+    """Check that two results of a model agree in the dtype that `backend.precise` names."""
     np.testing.assert_allclose(found, expected, **(FLOAT64 if backend.precise == "float64" else FLOAT32))
 
 

@@ -28,7 +28,7 @@ def test_gradients_are_those_of_the_definition(backend, text):
 
 
 def assert_close(found, expected):
-    """The arrays of layers agree, relative to the largest of each."""
+    """Check that the arrays of layers agree, relative to the largest of each."""
     assert len(found) == len(expected) == 2
     for layer, other in zip(found, expected, strict=True):
         for array, wanted in zip(layer, other, strict=True):

@@ -26,7 +26,7 @@ POSITIONS = "text_model.embeddings.position_embedding.weight"
 
 
 def assert_has(backend, model, arrays):
-    """The model has these weights, by canonical name, in float32."""
+    """Check that a model has these weights, by canonical name, in float32."""
     found = backend.weights(model)
     for name, array in arrays.items():
         np.testing.assert_array_equal(np.asarray(found[name]), array, err_msg=name)
@@ -145,7 +145,7 @@ def test_a_git_lfs_pointer_in_place_of_the_weights_is_named(backend, tmp_path, f
 
 
 def save_as_transformers_5(folder, class_name, vocabulary):
-    """A folder by hand, as transformers 5.24 writes it: a single tower without its name, one file for the processor."""
+    """Return a folder as transformers 5.24 writes it: a single tower without its name, one file for the processor."""
     config = tiny_config()
     arrays = random_arrays(config, class_name)
     tower = {"CLIPTextModel": "text_model.", "CLIPVisionModel": "vision_model."}.get(class_name, "")

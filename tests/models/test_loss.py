@@ -20,7 +20,7 @@ def log_softmax(rows):
 
 
 def classification(backend, labels, logits=LOGITS, problem_type=None):
-    """The loss of a classifier, and its gradient by the logits."""
+    """Return the loss of a classifier, and its gradient by the logits."""
     loss = backend.module("loss").classification_loss
     return backend.value_and_gradient(lambda tensor: loss(tensor, backend.tensor(labels), problem_type), logits)
 

@@ -14,7 +14,7 @@ def build(backend, **text):
 
 
 def pooled_at(outputs):
-    """The position of each row whose last hidden state was pooled."""
+    """Return the position of each row whose last hidden state was pooled."""
     distance = np.abs(outputs["last_hidden_state"] - outputs["pooler_output"][:, None]).max(axis=-1)
     return distance.argmin(axis=-1).tolist()
 

@@ -33,13 +33,13 @@ def model_of():
 
 
 def embeds(backend, model, **inputs):
-    """Text features of unit norm."""
+    """Return text features of unit norm."""
     features = backend.call(model.get_text_features, inputs)
     return features / np.linalg.norm(features, axis=-1, keepdims=True)
 
 
 def padded(lengths, *, pad=0, seq=SEQ):
-    """Ids and mask `(batch, seq)` of texts of these lengths, each ending in EOS."""
+    """Return ids and mask `(batch, seq)` of texts of these lengths, each ending in EOS."""
     random = np.random.default_rng(len(lengths))
     ids, mask = np.full((len(lengths), seq), pad), np.zeros((len(lengths), seq), np.int64)
     for row, length in enumerate(lengths):
@@ -49,14 +49,14 @@ def padded(lengths, *, pad=0, seq=SEQ):
 
 
 def holes():
-    """Tokens in the midst of texts are not attended to."""
+    """Return a batch in which tokens in the midst of texts are not attended to."""
     ids, mask = padded([7, 6, 5, 7])
     mask[0, 2:4], mask[1, 0], mask[3, 6] = 0, 0, 0
     return ids, mask
 
 
 def attended_behind_eos():
-    """In one row, only tokens after EOS are attended to."""
+    """Return a batch with a row in which only tokens after EOS are attended to."""
     ids, mask = padded([5, 6, 5, 7])
     mask[2] = np.arange(SEQ) > 8
     return ids, mask
@@ -68,7 +68,7 @@ def left_padded():
 
 
 def without_eos():
-    """No EOS: pooled at the first token, which in one of the rows is not attended to."""
+    """Return a batch without EOS, pooled at the first token, which one of the rows does not attend to."""
     ids, mask = padded([6, 6, 4, 3])
     ids[ids == EOS_TOKEN_ID] = 5
     mask[1, 0] = 0
@@ -76,7 +76,7 @@ def without_eos():
 
 
 def empty():
-    """One row is all padding."""
+    """Return a batch with a row that is all padding."""
     ids, mask = padded([6, 4, 8, 3])
     mask[1] = 0
     return ids, mask
@@ -199,7 +199,7 @@ def test_gradients_are_those_of_the_whole_input(backend, model_of):
 
 
 def encoder_of(backend, model):
-    """The model as the tasks use it."""
+    """Return the model as the tasks use it."""
     return import_module(f"clip_{backend.name}.backend").ModelEncoder(model)
 
 

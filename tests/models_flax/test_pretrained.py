@@ -26,7 +26,7 @@ def model():
 
 
 def assert_equal(one, other):
-    """Two models, or their parameters, are the same to the bit."""
+    """Check that two models, or their parameters, are the same to the bit."""
     one, other = (canonical_entries(getattr(some, "params", some)) for some in (one, other))
     assert_same(one, other)
 

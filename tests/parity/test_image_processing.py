@@ -55,7 +55,7 @@ AT_THE_CALL_ONLY = {"data_format"}
 
 
 def assert_same(reference, images, arguments=(), **options):
-    """Our result equals the reference's; if that is an error, so is ours. The reference is told a picture's layout."""
+    """Check that our result equals the reference's, or that both are errors. The reference is told the layout."""
     first = images[0] if isinstance(images, list) and images else images
     told = {"input_data_format": "channels_last"} if isinstance(first, (Image.Image, str)) else {}
     expected = reference("preprocess", images=images, arguments=dict(arguments), options=told | options)
@@ -76,7 +76,7 @@ def assert_same(reference, images, arguments=(), **options):
 
 
 def random_picture(rng, mode, height, width):
-    """A Pillow image of any mode, with noise."""
+    """Return a Pillow image of any mode, with noise."""
     rgba = Image.fromarray(rng.integers(0, 256, (height, width, 4), dtype=np.uint8))
     if mode.startswith("P "):
         picture = rgba.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE)
@@ -95,7 +95,7 @@ def random_picture(rng, mode, height, width):
 
 
 def random_images(rng):
-    """One to three images of one kind, and the layout of their arrays."""
+    """Draw one to three images of one kind, and the layout of their arrays."""
     edges = (1, 2, 3, 4, 5, 16, 17, 29, 30, 31, 32, 33, 47, 64, 65)
     shapes = [tuple(int(edge) for edge in rng.choice(edges, 2)) for _ in range(rng.integers(1, 4))]
     if rng.random() < 0.5:

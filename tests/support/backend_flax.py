@@ -216,7 +216,7 @@ def _canonical(params: Any) -> dict[str, np.ndarray]:
 
 
 def _scalar(output: Any) -> Any:
-    """As `support.oracle.scalar`."""
+    """Return the same as `support.oracle.scalar`."""
     import jax
     import jax.numpy as jnp
 

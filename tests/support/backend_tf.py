@@ -201,7 +201,7 @@ def _seed_dropout(model: Any, seed: int) -> None:
 
 
 def _scalar(output: Any) -> Any:
-    """As `support.oracle.scalar`."""
+    """Return the same as `support.oracle.scalar`."""
     import tensorflow as tf
 
     tensors = [value for value in output.values() if tf.is_tensor(value)]

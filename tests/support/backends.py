@@ -189,7 +189,7 @@ class TorchBackend:
             return flatten(method(**self._tensors(inputs), **options))[""]
 
     def activation(self, name: str, values: np.ndarray) -> np.ndarray:
-        """An activation by its name in a configuration, in float64."""
+        """Return an activation by its name in a configuration, in float64."""
         import torch
 
         from clip_torch.layers import ACTIVATION_FUNCTIONS
@@ -197,7 +197,7 @@ class TorchBackend:
         return ACTIVATION_FUNCTIONS[name](torch.from_numpy(values)).numpy()
 
     def weights(self, model: Any) -> dict[str, np.ndarray]:
-        """The parameters by canonical name."""
+        """Return the parameters by canonical name."""
         return {name: tensor.float().numpy() for name, tensor in model.state_dict().items()}
 
     def dtypes(self, model: Any) -> dict[str, str]:
@@ -232,7 +232,7 @@ class TorchBackend:
 
 
 def assert_same_weights(backend: Any, one: Any, other: Any) -> None:
-    """Two models of a backend have the same parameters in the same order, to the bit."""
+    """Check that two models of a backend have the same parameters in the same order, to the bit."""
     assert list(backend.weights(one)) == list(backend.weights(other))
     assert backend.dtypes(one) == backend.dtypes(other)
     assert_same(backend.weights(one), backend.weights(other))

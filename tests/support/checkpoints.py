@@ -38,12 +38,12 @@ OPENAI_STEPS: dict[str, Any] = {"size": {"shortest_edge": 30}, "crop_size": 30}
 
 
 def odd_config(**top: Any) -> CLIPConfig:
-    """The tiny odd configuration with images of three channels, as open_clip's code requires."""
+    """Return the tiny odd configuration with images of three channels, as open_clip's code requires."""
     return tiny_config({}, {"num_channels": 3}, **top)
 
 
 def openai_config(text: dict[str, Any] | None = None, vision: dict[str, Any] | None = None) -> CLIPConfig:
-    """A tiny configuration that OpenAI's code can run: heads of 64, MLPs of four widths, quick_gelu, epsilon 1e-5."""
+    """Return a tiny configuration for OpenAI's code: heads of 64, MLPs of four widths, quick_gelu, epsilon 1e-5."""
     same = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
     ids = {"bos_token_id": None, "eos_token_id": 2, "pad_token_id": 0}
     return tiny_config(
@@ -88,14 +88,14 @@ def save_checkpoint(
 
 
 def save_as(folder: Path, to: str, config: CLIPConfig, **options: Any) -> dict[str, np.ndarray]:
-    """The same in any format."""
+    """Save the same in any format."""
     arrays = save_checkpoint(folder / "source", config, **options)
     convert(folder / "source", folder / to, to)
     return arrays
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder, to see that nothing changed."""
+    """Return the content of every file of a folder, to see that nothing changed."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -109,5 +109,5 @@ def with_values(folder: Path, **changes: np.ndarray) -> None:
 
 
 def pairs(formats: tuple[str, ...]) -> list[Any]:
-    """Every format to every format, including itself, as cases of a test."""
+    """Return the conversions of every format to every format, including itself, as cases of a test."""
     return [pytest.param(one, other, id=f"{one} to {other}") for one in formats for other in formats]

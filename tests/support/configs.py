@@ -54,7 +54,7 @@ SHALLOW: dict[str, Any] = {"text": {"num_hidden_layers": 1}, "vision": {"num_hid
 
 
 def tiny_config(text: dict[str, Any] | None = None, vision: dict[str, Any] | None = None, **top: Any) -> CLIPConfig:
-    """A CLIPConfig of tiny odd towers; the arguments change fields of each."""
+    """Return a CLIPConfig of tiny odd towers; the arguments change fields of each."""
     return CLIPConfig(
         **{
             "text_config": {**TEXT, **(text or {})},
@@ -67,12 +67,12 @@ def tiny_config(text: dict[str, Any] | None = None, vision: dict[str, Any] | Non
 
 
 def pixel_values(batch: int = 3, size: int = 30, channels: int = 2, seed: int = 0) -> np.ndarray:
-    """Images `(batch, channels, size, size)`, float32."""
+    """Return images `(batch, channels, size, size)`, float32."""
     return np.random.default_rng(seed).standard_normal((batch, channels, size, size)).astype(np.float32)
 
 
 def token_ids(batch: int = 4, seq: int = 11, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and mask `(batch, seq)`, int64, of texts of different lengths that end in EOS and are padded with 0."""
+    """Return ids and mask `(batch, seq)`, int64, of texts of several lengths that end in EOS, padded with 0."""
     random = np.random.default_rng(seed)
     ids = np.zeros((batch, seq), np.int64)
     mask = np.zeros((batch, seq), np.int64)

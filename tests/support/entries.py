@@ -21,13 +21,13 @@ def entry(array: np.ndarray) -> TensorEntry:
 
 
 def part_of(config: CLIPConfig, class_name: str) -> Any:
-    """The part of a full configuration that a class takes."""
+    """Return the part of a full configuration that a class takes."""
     key = MODEL_CLASSES[class_name].base_config_key
     return getattr(config, key) if key else config
 
 
 def random_arrays(config: CLIPConfig, class_name: str = "CLIPModel", dtype: Any = np.float32) -> dict[str, np.ndarray]:
-    """A value for every parameter of a class, by canonical name; no two tensors are alike."""
+    """Return a value for every parameter of a class, by canonical name; no two tensors are alike."""
     random = np.random.default_rng(0)
     table = parameter_table(part_of(config, class_name), class_name)
     return {name: (random.standard_normal(shape) / 8).astype(dtype) for name, shape in table.items()}
@@ -45,7 +45,7 @@ def total(arrays: Mapping[str, np.ndarray]) -> float:
 
 
 def assert_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
-    """Names, dtypes, shapes and bits are the same."""
+    """Check that names, dtypes, shapes and bits are the same."""
     assert one.keys() == other.keys()
     for name in one:
         first, second = (
@@ -56,7 +56,7 @@ def assert_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
 
 
 def assert_identical(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
-    """Two outputs have the same names in the same order, and equal values."""
+    """Check that two outputs have the same names in the same order, and equal values."""
     assert list(found) == list(expected)
     for name, array in expected.items():
         assert np.array_equal(found[name], array), name

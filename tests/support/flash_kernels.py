@@ -87,7 +87,7 @@ def _flash_attn_varlen_func(
 def _sdpa_flash(
     query: Tensor, key: Tensor, value: Tensor, *, dropout_p: float, is_causal: bool, scale: float
 ) -> Tensor:
-    """As `aten::_scaled_dot_product_flash_attention`, of `(batch, heads, seq, head_dim)`."""
+    """Compute the same as `aten::_scaled_dot_product_flash_attention`, of `(batch, heads, seq, head_dim)`."""
     assert dropout_p == 0
     assert query.shape[-1] % 8 == 0
     query, key, value = (states.transpose(1, 2) for states in (query, key, value))

@@ -96,7 +96,7 @@ class HubClient:
         )
 
     def __call__(self, function: str, *args: Any, **kwargs: Any) -> Any:
-        """The call's result in JSON's types; an exception comes back as `HubClientError`."""
+        """Return the call's result in JSON's types; an exception comes back as `HubClientError`."""
         self._process.stdin.write(json.dumps([function, args, kwargs]) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
@@ -246,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
         return [unquote(part) for part in path.strip("/").split("/")]
 
     def _files(self, repo_id: str, revision: str) -> dict[str, bytes] | None:
-        """The files, or None where an error was answered."""
+        """Return the files, or None where an error was answered."""
         may_see = repo_id not in self.hub.private or self.headers.get("Authorization") == f"Bearer {TOKEN}"
         if repo_id not in self.hub.repositories or not may_see:
             self._answer(401, b"", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"})
@@ -287,7 +287,7 @@ def _commit(repo_id: str, revision: str) -> str:
 
 
 def _serve_calls() -> None:
-    """The client's side: one call a line, `[function, args, kwargs]`; one answer a line."""
+    """Run the client's side: one call a line, `[function, args, kwargs]`; one answer a line."""
     from clip_core import configuration, hub
 
     slept: list[float] = []

@@ -16,7 +16,7 @@ def modules_of(package: str) -> list[str]:
 
 
 def import_graph() -> dict[str, set[str]]:
-    """Every module of the five packages to those that it imports, inside functions and for type checkers too."""
+    """Return the modules that each module of the five packages imports, inside functions and for type checkers too."""
     modules = {module for package in PACKAGES for module in modules_of(package)}
     return {module: imports_of(module, modules) - {module} for module in modules}
 
@@ -43,7 +43,7 @@ def imports_of(module: str, modules: set[str]) -> set[str]:
 
 
 def circle_in(graph: dict[str, set[str]]) -> list[str]:
-    """A path of imports that leads back to where it began, if there is one."""
+    """Return a path of imports that leads back to where it began, if there is one."""
     done: set[str] = set()
 
     def search(module: str, path: list[str]) -> list[str]:

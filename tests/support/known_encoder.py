@@ -56,5 +56,5 @@ class KnownEncoder:
 def known_classifier(
     processor: CLIPProcessor, images: Mapping[int, Sequence[float]], texts: Mapping[str, Sequence[float]]
 ) -> ZeroShotClassifier:
-    """A classifier around a `KnownEncoder`."""
+    """Return a classifier around a `KnownEncoder`."""
     return ZeroShotClassifier(KnownEncoder(processor, images, texts), processor)

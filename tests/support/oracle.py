@@ -43,7 +43,7 @@ class Oracle:
 
 
 def flatten(output: Any, prefix: str = "") -> dict[str, np.ndarray]:
-    """A model's output, of any framework and library, as arrays by dotted name."""
+    """Return a model's output, of any framework and library, as arrays by dotted name."""
     if output is None:
         return {}
     if hasattr(output, "items") or isinstance(output, (tuple, list)):
@@ -65,7 +65,7 @@ def torch_forward(
     dtype: str = "float32",
     gradients: bool = False,
 ) -> dict[str, np.ndarray]:
-    """The outputs of a forward pass; with `gradients`, those of its loss, or else of `scalar`, too."""
+    """Return the outputs of a forward pass; with `gradients`, those of its loss, or else of `scalar`, too."""
     import transformers
 
     options_of_loading = {"attn_implementation": attn_implementation, "dtype": dtype}
@@ -76,7 +76,7 @@ def torch_forward(
 def torch_outputs(
     model: Any, inputs: dict[str, np.ndarray], options: dict[str, Any], *, gradients: bool = False
 ) -> dict[str, np.ndarray]:
-    """The same for a model at hand, ours or the reference's."""
+    """Return the same for a given model, ours or the reference's."""
     import torch
 
     tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
@@ -91,7 +91,7 @@ def torch_outputs(
 
 
 def scalar(output: Any) -> Any:
-    """A number that depends on all of an output's tensors, to take gradients of.
+    """Return a number that depends on all of an output's tensors, to take gradients of.
 
     A weighted sum: one of squares would hardly change with what feeds a layer norm, and its gradients would be noise.
     """
@@ -107,7 +107,7 @@ def scalar(output: Any) -> Any:
 
 
 def torch_features(folder: str, method: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    """`get_text_features` or `get_image_features`."""
+    """Return `get_text_features` or `get_image_features`."""
     import torch
     import transformers
 
@@ -136,7 +136,7 @@ def save_reference(folder: str, model_class: str, *, seed: int = 0, dtype: str =
 
 
 def classify(folder: str, images: list[str], texts: list[str]) -> np.ndarray:
-    """Probabilities `(images, texts)` as the reference's documentation computes them."""
+    """Return probabilities `(images, texts)` as the reference's documentation computes them."""
     import torch
     from PIL import Image
     from transformers import CLIPModel, CLIPProcessor
@@ -149,7 +149,7 @@ def classify(folder: str, images: list[str], texts: list[str]) -> np.ndarray:
 
 
 def output_fields(class_name: str) -> list[str]:
-    """The fields of one of the reference's output classes, in order."""
+    """Return the fields of one of the reference's output classes, in order."""
     import dataclasses
 
     from transformers import modeling_outputs
@@ -162,7 +162,7 @@ def output_fields(class_name: str) -> list[str]:
 def config_fields(
     config_class: str, content: dict[str, Any] | None = None, folder: str | None = None, **options: Any
 ) -> dict[str, Any]:
-    """`to_dict` of one of the reference's configurations, made of fields, or read from a folder."""
+    """Return `to_dict` of one of the reference's configurations, made of fields, or read from a folder."""
     import transformers
 
     cls = getattr(transformers, config_class)
@@ -171,7 +171,7 @@ def config_fields(
 
 
 def config_attributes(config_class: str) -> tuple[dict[str, Any], list[str]]:
-    """The public attributes of one of the reference's configurations with plain values, and what iteration gives."""
+    """Return the public attributes of a configuration of the reference with plain values, and what iteration gives."""
     import transformers
 
     config = getattr(transformers, config_class)()
@@ -189,7 +189,7 @@ def save_config(config_class: str, content: dict[str, Any], folder: str) -> None
 
 
 def parameter_shapes(model_class: str, folder: str) -> list[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of the `state_dict` of a model built from a config.json, in order; nothing is allocated."""
+    """Return names and shapes of the `state_dict` of a config.json's model, in order; nothing is allocated."""
     import torch
     import transformers
     from transformers.modeling_utils import no_init_weights

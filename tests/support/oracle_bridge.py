@@ -16,7 +16,7 @@ _BATCH, _SEQ = 3, 7
 
 
 def facts() -> dict[str, Any]:
-    """Everything that the tests ask, as plain values."""
+    """Return everything that the tests ask, as plain values."""
     import transformers
 
     return {
@@ -65,7 +65,7 @@ def _distance(one: Any, other: Any, inputs: dict[str, Any]) -> float:
 
 
 def model(name: str) -> dict[str, Any]:
-    """A model sent over and back."""
+    """Return a model sent over and back."""
     import transformers
     from torch import nn
 
@@ -94,7 +94,7 @@ def model(name: str) -> dict[str, Any]:
 
 
 def _shared(one: Any, other: Any) -> int:
-    """The number of parameters that are the same object in both."""
+    """Return the number of parameters that are the same object in both."""
     return sum(a is b for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
@@ -108,7 +108,7 @@ def _fields(config: Any) -> dict[str, Any]:
 
 
 def states() -> dict[str, Any]:
-    """Modes, dtype, attention and gradient checkpointing of a model that has an odd one of each, there and back."""
+    """Return modes, dtype, attention and checkpointing of a model with an odd one of each, there and back."""
     import torch
 
     import clip_torch
@@ -138,7 +138,7 @@ def states() -> dict[str, Any]:
 
 
 def training() -> dict[str, Any]:
-    """A training step on either side changes the other alike."""
+    """Return how far a training step of theirs moves our weights, and how outputs differ after steps on each side."""
     import torch
 
     import clip_torch
@@ -156,7 +156,7 @@ def training() -> dict[str, Any]:
 
 
 def configurations() -> dict[str, Any]:
-    """Configurations sent over and back, and whether transformers takes ours then."""
+    """Return the configurations sent over and back, and whether transformers takes ours then."""
     import transformers
 
     import clip_torch
@@ -177,7 +177,7 @@ def configurations() -> dict[str, Any]:
 
 
 def tokenizers() -> dict[str, Any]:
-    """Ids of both tokenizers on either side, with an added token."""
+    """Return the ids of both tokenizers on either side, with an added token."""
     import transformers
 
     import clip_torch
@@ -206,7 +206,7 @@ def tokenizers() -> dict[str, Any]:
 
 
 def images() -> dict[str, Any]:
-    """Pixels of the image processor, alone and in a processor."""
+    """Return the pixels of the image processor, alone and in a processor."""
     import numpy as np
     import transformers
 
@@ -232,7 +232,7 @@ def images() -> dict[str, Any]:
 
 
 def refused() -> dict[str, list[str]]:
-    """The errors of what cannot be sent over: type and message."""
+    """Return the errors of what cannot be sent over: type and message."""
     import torch
 
     import clip_torch
@@ -265,7 +265,7 @@ def refused() -> dict[str, list[str]]:
 
 
 def overrides() -> dict[str, list[str]]:
-    """The warnings about methods that subclasses override, in either direction."""
+    """Return the warnings about methods that subclasses override, in either direction."""
     import torch
     import transformers
 

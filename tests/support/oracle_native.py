@@ -8,7 +8,7 @@ import numpy as np
 
 
 def _class(library: str, class_name: str) -> Any:
-    """A class of the reference; `library` is the prefix of its name."""
+    """Return a class of the reference; `library` is the prefix of its name."""
     import torch  # noqa: F401  before TensorFlow, which crashes otherwise
     import transformers
     from transformers import CLIPModel  # noqa: F401
@@ -17,7 +17,7 @@ def _class(library: str, class_name: str) -> Any:
 
 
 def _shapes(library: str, config: Any) -> dict[str, Any]:
-    """The arguments with which Flax's classes initialize at a size other than 224."""
+    """Return the arguments with which Flax's classes initialize at a size other than 224."""
     vision = getattr(config, "vision_config", config)
     if library != "Flax" or not hasattr(vision, "image_size"):
         return {}
@@ -33,7 +33,7 @@ def save_native(source: str, folder: str, library: str, class_name: str, **optio
 
 
 def load_native(folder: str, library: str, class_name: str) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The weights of a folder as the reference's class loads them, by their names there, and what it misses."""
+    """Return the weights of a folder as the reference's class loads them, by their names there, and what it misses."""
     cls = _class(library, class_name)
     config = cls.config_class.from_pretrained(folder)
     if library == "TF":
@@ -49,7 +49,7 @@ def load_native(folder: str, library: str, class_name: str) -> tuple[dict[str, n
 
 
 def chunked_msgpack(path: str, tensors: dict[str, np.ndarray], largest: int) -> None:
-    """Flax's own writing of a nested dict, with arrays of more than `largest` bytes in pieces."""
+    """Write a nested dict as Flax does, with arrays of more than `largest` bytes in pieces."""
     from flax import serialization
     from flax.traverse_util import unflatten_dict
 
@@ -75,7 +75,7 @@ def restored_msgpack(path: str) -> dict[str, np.ndarray]:
 def forward_native(
     folder: str, library: str, class_name: str, inputs: dict[str, np.ndarray], **options: Any
 ) -> dict[str, np.ndarray]:
-    """The outputs of the reference's class on a folder that holds its framework's file."""
+    """Return the outputs of the reference's class on a folder that holds its framework's file."""
     from support.oracle import flatten
 
     cls = _class(library, class_name)
@@ -85,7 +85,7 @@ def forward_native(
 
 
 def call_signature(library: str, class_name: str) -> list[tuple[str, str | None]]:
-    """The arguments of a class's call, and their defaults as text."""
+    """Return the arguments of a class's call, and their defaults as text."""
     import inspect
 
     cls = _class(library, class_name)

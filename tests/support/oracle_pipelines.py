@@ -23,7 +23,7 @@ def pipeline_scores(task: str, library: str, model_class: str, folder: str, inpu
 
 
 def traced_outputs(model_class: str) -> dict[str, Any]:
-    """The first output of one of our models and of its symbolic trace, for padded texts and images."""
+    """Return the first output of one of our models and of its symbolic trace, for padded texts and images."""
     import torch
     from transformers.utils import fx
 
@@ -39,7 +39,7 @@ def traced_outputs(model_class: str) -> dict[str, Any]:
 
 
 def configurations_of_ours(folder: str, model_class: str, given_class: str) -> list[dict[str, Any]]:
-    """The configurations of two of our models, made and loaded with one of the reference's."""
+    """Return the configurations of two of our models, made and loaded with one of the reference's."""
     import transformers
 
     import clip_torch

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def preprocess(images: Any, arguments: dict[str, Any], options: dict[str, Any]) -> list[np.ndarray] | np.ndarray | str:
-    """The pixel values that a processor of these arguments makes with these options, or the error that it raises."""
+    """Return the pixel values that a processor of these arguments makes with these options, or its error."""
     from transformers import CLIPImageProcessor
 
     try:
@@ -20,7 +20,7 @@ def preprocess(images: Any, arguments: dict[str, Any], options: dict[str, Any]) 
 
 
 def image_step(name: str, arguments: dict[str, Any]) -> np.ndarray:
-    """One of the processor's steps by itself."""
+    """Return the result of one of the processor's steps."""
     from transformers import CLIPImageProcessor
 
     return np.array(getattr(CLIPImageProcessor(), name)(**arguments))
@@ -41,7 +41,7 @@ def loaded_image_processor(folder: str, options: dict[str, Any], class_name: str
 
 
 def save_processor(source: str, folder: str, **options: Any) -> list[str]:
-    """The reference reads a checkpoint's processor and saves it elsewhere; the names of the files."""
+    """Read a checkpoint's processor with the reference, save it elsewhere, and return the names of the files."""
     from transformers import CLIPProcessor
 
     CLIPProcessor.from_pretrained(source).save_pretrained(folder, **options)

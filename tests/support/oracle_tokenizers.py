@@ -9,7 +9,7 @@ from support.tokenizer_subclasses import as_lists, overriding, overriding_rows, 
 
 
 def make(folder: str, options: dict[str, Any], added: list[Any], *, fast: bool = True) -> Any:
-    """A tokenizer of the reference; added tokens are strings, or dicts of the fields of an AddedToken."""
+    """Return a tokenizer of the reference; added tokens are strings, or dicts of the fields of an AddedToken."""
     from transformers import AddedToken, CLIPTokenizer, CLIPTokenizerFast
 
     tokenizer = (CLIPTokenizerFast if fast else CLIPTokenizer).from_pretrained(folder, **options)
@@ -18,7 +18,7 @@ def make(folder: str, options: dict[str, Any], added: list[Any], *, fast: bool =
 
 
 def call(tokenizer: Any, arguments: dict[str, Any]) -> dict[str, Any] | str:
-    """The columns of a call in lists, in order, or the error that it raises."""
+    """Return the columns of a call in lists, in order, or the error that it raises."""
     try:
         batch = tokenizer(**arguments)
     except BaseException as error:  # noqa: BLE001  a panic of the library is no Exception, and an answer too
@@ -33,13 +33,13 @@ def tokenizer_calls(
     added: list[Any] | None = None,
     **kind: Any,
 ) -> list[Any]:
-    """`call` for each of several arguments."""
+    """Return `call` for each of several arguments."""
     tokenizer = make(folder, options or {}, added or [], **kind)
     return [call(tokenizer, arguments) for arguments in calls]
 
 
 def decoded(folder: str, rows: list[list[int]], added: list[Any] | None = None, **options: Any) -> list[str]:
-    """The texts of rows of ids."""
+    """Return the texts of rows of ids."""
     return make(folder, {}, added or []).batch_decode(rows, **options)
 
 
@@ -72,7 +72,7 @@ def described(folder: str, options: dict[str, Any] | None = None, *, fast: bool 
 
 
 def description(tokenizer: Any) -> dict[str, Any]:
-    """A tokenizer's state, ours or the reference's."""
+    """Return a tokenizer's state, ours or the reference's."""
     fields = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
     return {
         "special_tokens_map": tokenizer.special_tokens_map,
@@ -103,13 +103,13 @@ def save_tokenizer(
     fast: bool = True,
     legacy_format: bool | None = None,
 ) -> list[str]:
-    """The reference reads a tokenizer and saves it elsewhere; the names of the files."""
+    """Read a tokenizer with the reference, save it elsewhere, and return the names of the files."""
     make(source, options or {}, added or [], fast=fast).save_pretrained(folder, legacy_format=legacy_format)
     return sorted(path.name for path in Path(folder).iterdir())
 
 
 def behaviours(folder: str, *, fast: bool) -> dict[str, Any]:
-    """`behaviours_of` the reference's class."""
+    """Return `behaviours_of` the reference's class."""
     from transformers import CLIPTokenizer, CLIPTokenizerFast
 
     return behaviours_of(CLIPTokenizerFast if fast else CLIPTokenizer, folder)

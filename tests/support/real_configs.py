@@ -12,7 +12,7 @@ from support.inherited_fields import OLD_TEXT, OLD_VISION, TOP
 
 
 def _legacy(text: dict[str, Any], vision: dict[str, Any], projection_dim: int) -> dict[str, Any]:
-    """LAION's conversions: the differences in the legacy dicts, and everything in the new ones."""
+    """Return a configuration of LAION's conversions: legacy dicts with differences, and new ones with everything."""
     return {
         **TOP,
         "projection_dim": projection_dim,

@@ -93,22 +93,22 @@ def main(folder: str, images: str) -> None:
 
 
 def row(number: int) -> IndexedImage:
-    """A stored image without a file; its size is its number."""
+    """Return a stored image without a file; its size is its number."""
     return IndexedImage(b"/p/%05d.jpg" % number, number, 0, "2024-01-01T00:00:00", b"f", b"p", 1, 1)
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    """The rows, each of unit norm."""
+    """Return rows scaled to unit norm."""
     return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
 
 
 def numbers(found) -> list[int]:
-    """The numbers of the images that were found."""
+    """Return the numbers of the images that were found."""
     return [one.row.size for one in found]
 
 
 def nearest(embeds: np.ndarray, query: np.ndarray, count: int, among=None) -> list[int]:
-    """The numbers of the nearest embeddings by an exact search, nearest first."""
+    """Return the numbers of the nearest embeddings by an exact search, nearest first."""
     among = np.arange(len(embeds)) if among is None else np.asarray(among)
     return among[np.argsort(-(embeds[among] @ query), kind="stable")][:count].tolist()
 

@@ -63,7 +63,7 @@ class Client:
         self.port = port
 
     def send(self, method, path, body=None, headers=None):
-        """The status, the headers and the body; a body that is no bytes is sent as JSON."""
+        """Return the status, the headers and the body; a body that is no bytes is sent as JSON."""
         content = body if isinstance(body, bytes | type(None)) else json.dumps(body).encode()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
@@ -74,12 +74,12 @@ class Client:
             connection.close()
 
     def post(self, path, body, **headers):
-        """The status and the fields of the answer."""
+        """Return the status and the fields of the answer."""
         status, _, content = self.send("POST", path, body, {name.title(): value for name, value in headers.items()})
         return status, json.loads(content)
 
     def refusal(self, path, body, **headers):
-        """The status, the field and the code of a refused request, which is answered in one sentence."""
+        """Return the status, the field and the code of a refused request, which is answered in one sentence."""
         status, answer = self.post(path, body, **headers)
         assert "\n" not in answer["error"]["message"]
         return status, answer["error"]["param"], answer["error"]["code"]
@@ -87,7 +87,7 @@ class Client:
 
 @contextmanager
 def served(encoder, processor=None, *, index=None, **settings):
-    """A client of a server, which stops with the block; with an index, `encoder` is None."""
+    """Yield a client of a server, which stops with the block; with an index, `encoder` is None."""
     classifier = index.model if index else ZeroShotClassifier(encoder, processor or encoder)
     app = create_app(classifier, ServerSettings(**settings), index=index)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="critical", lifespan="on"))

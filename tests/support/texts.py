@@ -126,7 +126,7 @@ _BLOCKS = [(0x20, 0x7F), (0, 0x250), (0x300, 0x370), (0x370, 0x3000), (0x3000, 0
 
 
 def corpus(lines: int = 3000, *, extra: tuple[str, ...] = (), seed: int = 0) -> list[str]:
-    """Lines of mixed text; the first ones are a single piece, one is empty, and two are very long.
+    """Return lines of mixed text; the first ones are a single piece, one is empty, and two are very long.
 
     Args:
         lines: how many.

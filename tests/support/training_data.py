@@ -38,7 +38,7 @@ def picture(number: int, size: tuple[int, int] = (12, 10)) -> Image.Image:
 
 
 def picture_bytes(number: int) -> bytes:
-    """The same as a PNG file."""
+    """Return the same as a PNG file."""
     content = BytesIO()
     picture(number).save(content, "png")
     return content.getvalue()
@@ -54,7 +54,7 @@ def write_folder(folder: Path, count: int) -> Path:
 
 
 def taken(loader: PairLoader, batches: int | None = None) -> list[dict[str, Any]]:
-    """The next batches, each with the keys of its samples."""
+    """Return the next batches, each with the keys of its samples."""
     found: list[dict[str, Any]] = []
     for batch in loader:
         found.append({**batch, "samples": loader.samples})
@@ -64,12 +64,12 @@ def taken(loader: PairLoader, batches: int | None = None) -> list[dict[str, Any]
 
 
 def keys(batches: Sequence[dict[str, Any]]) -> list[str]:
-    """The samples of batches, in order, by the stems of their names."""
+    """Return the samples of batches, in order, by the stems of their names."""
     return [Path(key.split()[-1]).stem for batch in batches for key in batch["samples"]]
 
 
 def assert_same(left: Sequence[dict[str, Any]], right: Sequence[dict[str, Any]]) -> None:
-    """Both are the same batches, to the last bit."""
+    """Check that both are the same batches, to the last bit."""
     assert len(left) == len(right)
     for one, other in zip(left, right, strict=True):
         assert one["samples"] == other["samples"]

@@ -48,7 +48,7 @@ def write_openai_file(path: Path) -> Path:
 
 
 def openai_package() -> Path:
-    """The folder of OpenAI's code and vocabulary in the package clip-anytorch."""
+    """Return the folder of OpenAI's code and vocabulary in the package clip-anytorch."""
     spec = importlib.util.find_spec("clip")
     folder = Path(spec.origin).parent if spec is not None and spec.origin else None
     if folder is None or not (folder / "simple_tokenizer.py").is_file():

@@ -93,7 +93,7 @@ def write_data(folder):
 
 
 def stop_early(run):
-    """A run as if it had been interrupted after its first checkpoint."""
+    """Make a run look as if it had been interrupted after its first checkpoint."""
     for step in (4, 6):
         shutil.rmtree(run / f"step-{step:08d}")
 

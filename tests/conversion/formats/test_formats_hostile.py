@@ -21,7 +21,7 @@ FORMATS = ("safetensors", "torch", "tf", "flax")
 
 
 def whole(folder, name):
-    """A file of a format, and its bytes."""
+    """Return a file of a format, and its bytes."""
     format_ = format_named(name)
     config = tiny_config({"num_hidden_layers": 1}, {"num_hidden_layers": 1})
     path = folder / format_.file
@@ -60,7 +60,7 @@ def test_a_byte_changed_anywhere_gives_other_values_or_one_kind_of_error(tmp_pat
 
 
 def pickled(*, shape=(2, 3), stride=(3, 1), offset=0, count=6, storage="FloatStorage", extra=b""):
-    """A file of one tensor, as PyTorch writes it, with the given header values."""
+    """Return a file of one tensor, as PyTorch writes it, with the given header values."""
 
     def number(value):
         return pickle.BININT + int(value).to_bytes(4, "little", signed=True)

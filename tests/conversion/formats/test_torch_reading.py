@@ -89,7 +89,7 @@ class Kind(enum.Enum):
 
 
 def harmless():
-    """Values that training scripts save beside the weights."""
+    """Return values that training scripts save beside the weights."""
     return {
         "numpy scalar": np.float64(0.5),
         "numpy array": np.arange(3),

@@ -21,7 +21,7 @@ from support.messages import naming
 
 
 def checkpoint(**arrays):
-    """A checkpoint of a few tensors; `logit_scale` and the projections are names that it may have."""
+    """Return a checkpoint of a few tensors; `logit_scale` and the projections are names that it may have."""
     return Checkpoint({f"{name}.weight": entry(np.asarray(array)) for name, array in arrays.items()}, "state dict")
 
 

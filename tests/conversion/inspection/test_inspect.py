@@ -49,7 +49,7 @@ def plain(text=None, vision=None, **top):
 
 
 def save(folder, config=None, class_name="CLIPModel", to="safetensors", change=None, arrays=None, **preprocessing):
-    """A checkpoint; `change` works on the content of its config.json, and `arrays` on its weights."""
+    """Return a checkpoint; `change` works on the content of its config.json, and `arrays` on its weights."""
     config = part_of(config or plain(), class_name)
     weights = {name: np.array(array) for name, array in random_arrays(_full(config), class_name).items()}
     (arrays or (lambda _: None))(weights)
@@ -65,7 +65,7 @@ def save(folder, config=None, class_name="CLIPModel", to="safetensors", change=N
 
 
 def _full(config):
-    """A full configuration around a tower's, for the weights of the tower alone."""
+    """Return a full configuration around a tower's, for the weights of the tower alone."""
     key = config.base_config_key
     return tiny_config(**{key.removesuffix("_config"): config.to_dict()}) if key else config
 

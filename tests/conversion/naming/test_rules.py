@@ -39,7 +39,7 @@ CONFIGS = st.builds(
 
 
 def has_place(layout, class_name):
-    """OpenAI's models have no classifier."""
+    """Return False for the classifier in OpenAI's layout, which has none."""
     return layout is not OPENAI or class_name != "CLIPForImageClassification"
 
 

@@ -144,7 +144,7 @@ def test_a_field_of_config_json_that_cannot_be_is_named(tmp_path, field, value):
 
 
 def save_openai(folder, *, numbers=(), config=None):
-    """A state dict in OpenAI's layout, with numbers such as those of its own files."""
+    """Save a state dict in OpenAI's layout, with numbers such as those of its own files."""
     tensors = {
         name: torch.from_numpy(np.array(e.load()))
         for name, e in to_file(random_entries(config or openai_config()), OPENAI).items()

@@ -47,7 +47,7 @@ VIT_G_14 = {
 
 
 def changed(model_cfg=None, **changes):
-    """A model_cfg with fields changed, `text__width` for one of a tower."""
+    """Return a model_cfg with fields changed, `text__width` for one of a tower."""
     model_cfg = model_cfg or VIT_B_32
     result = {**model_cfg, "text_cfg": {**model_cfg["text_cfg"]}, "vision_cfg": {**model_cfg["vision_cfg"]}}
     for name, value in changes.items():

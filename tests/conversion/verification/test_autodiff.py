@@ -59,7 +59,7 @@ def _differences(function, arrays, which, slope):
 
 
 def _assert_derived(function, *arrays):
-    """All arguments at once, and each alone beside plain arrays."""
+    """Check all arguments at once, and each alone beside plain arrays."""
     result = function(*map(Tracked, arrays))
     slope = np.random.default_rng(9).standard_normal(result.shape)
     np.testing.assert_array_equal(result.value, np.asarray(function(*arrays), np.float64))

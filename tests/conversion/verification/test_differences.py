@@ -26,7 +26,7 @@ def derivatives(scores):
 
 
 def without_derivatives(by_logit, by_layer):
-    """The same attention, with NaN for each gradient."""
+    """Return the same attention, with NaN for each gradient."""
     emptied = [
         [layer._replace(gradients=np.full_like(layer.gradients, np.nan)) for layer in layers]
         for layers in (by_logit.image, by_logit.text, by_layer)

@@ -66,7 +66,7 @@ def test_gradients_and_updates_are_pytorchs(case, tmp_path):
 
 
 def _stepped(model):
-    """The parameters after a step of PyTorch's own AdamW."""
+    """Return the parameters after a step of PyTorch's own AdamW."""
     for name, parameter in model.named_parameters():
         decay = stages.WEIGHT_DECAY if stages.decays(name) else 0.0
         betas = (stages.BETA_1, stages.BETA_2)

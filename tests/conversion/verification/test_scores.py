@@ -23,7 +23,7 @@ def scores(request):
 
 
 def slopes(score, shape):
-    """The derivative of each text's score by each entry of a probe, by central differences; rows do not mix."""
+    """Return the derivative of each text's score by each entry of a probe, by central differences; rows do not mix."""
     found = np.zeros(shape)
     for place in np.ndindex(*shape[1:]):
         probe = np.zeros(shape)

@@ -46,7 +46,7 @@ def checkpoint(tmp_path):
 
 
 def edited(source, weights=None, config=None):
-    """A copy of a checkpoint with changed weights or config.json."""
+    """Return a copy of a checkpoint with changed weights or config.json."""
     folder = source.parent / "edited"
     shutil.copytree(source, folder)
     if weights is not None:

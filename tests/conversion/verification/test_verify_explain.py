@@ -82,7 +82,7 @@ def test_they_come_only_if_asked_for_and_for_models_with_both_towers(checkpoint,
 
 
 def without_a_head(right, tower, layer):
-    """The gradients of logits without those of one head of a layer."""
+    """Return the gradients of logits without those of one head of a layer."""
 
     def wrong(*args, **keywords):
         found = right(*args, **keywords)._asdict()
@@ -112,7 +112,7 @@ def test_a_head_left_out_is_found_in_its_framework_and_layer(checkpoint, monkeyp
 
 
 def of_another_text(model, pixel_values, text_embeds, *, right, **first):
-    """The gradients by layer, of the text before each."""
+    """Return the gradients by layer, of the text before each."""
     return right(model, pixel_values, np.roll(text_embeds, 1, axis=0), **first)
 
 
@@ -137,7 +137,7 @@ def test_a_wrong_gradient_is_found_though_the_reference_has_it_too(checkpoint, m
 
 
 def signed(layers):
-    """`relevance.chefer` without its positive part."""
+    """Return `relevance.chefer` without its positive part."""
     whole = np.eye(layers[0].probabilities.shape[-1])
     for probabilities, gradients in layers:
         whole = whole + (gradients * probabilities).mean(axis=1) @ whole

@@ -31,7 +31,7 @@ CASES = [
 
 
 def _seen_of(class_name):
-    """The groups of stages that a class has."""
+    """Return the groups of stages that a class has."""
     unseen = set()
     if class_name != "CLIPModel":
         unseen |= {"unit-norm embeddings", "logits", "loss", "explanations", "finite differences"}

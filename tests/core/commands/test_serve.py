@@ -59,7 +59,7 @@ def address_of(process):
 
 
 def fetch(address, **headers):
-    """The status of an answer. Connections are queued from the start, and answered once the model is loaded."""
+    """Return the status of an answer. Connections are queued from the start, and answered once the model is loaded."""
     request = urllib.request.Request(address, headers=headers)  # noqa: S310  http alone
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310

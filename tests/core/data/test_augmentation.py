@@ -15,7 +15,7 @@ NEAREST = Image.Resampling.NEAREST
 
 
 def gradient(width, height):
-    """An image whose red encodes the column and whose green encodes the row."""
+    """Return an image whose red encodes the column and whose green encodes the row."""
     columns, rows = np.meshgrid(np.arange(width), np.arange(height))
     return Image.fromarray(np.stack([columns, rows, 0 * rows], -1).astype(np.uint8))
 

@@ -19,7 +19,7 @@ from support.training_data import LENGTH, assert_same, keys, make_processor, row
 
 
 def stream_of(count):
-    """Rows that can only be iterated over."""
+    """Return rows that can only be iterated over."""
 
     class Stream:
         def __iter__(self):

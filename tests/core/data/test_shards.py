@@ -118,7 +118,7 @@ def test_a_shard_that_is_cut_off_anywhere_is_told_with_the_place(shards, tmp_pat
 
 
 def assert_reading_stops(path):
-    """If a sizes.json states a shard's size, truncation is found while reading."""
+    """Check that a truncated shard is refused while it is read, when a sizes.json states its number of pairs."""
     (path.parent / "sizes.json").write_text(json.dumps({path.name: 5}))
     with pytest.raises(ValueError, match=naming(path)):
         list(ShardPairs([path]).read(0, 0, 5))

@@ -17,7 +17,7 @@ from support.training_data import make_processor, picture
 
 
 def clusters(count, noise, seed=0, classes=4, features=6):
-    """Points around a centre for each class."""
+    """Return points around a centre for each class."""
     random = np.random.default_rng(seed)
     centres = np.random.default_rng(7).standard_normal((classes, features))
     truths = np.arange(count) % classes
@@ -25,7 +25,7 @@ def clusters(count, noise, seed=0, classes=4, features=6):
 
 
 def objective(weights, features, truths, strength):
-    """The objective, one row at a time."""
+    """Return the objective, computed one row at a time."""
     total = 0.5 * strength * (weights[:-1] ** 2).sum()
     for row, truth in zip(features, truths, strict=True):
         scores = row @ weights[:-1] + weights[-1]

@@ -22,14 +22,14 @@ SHORT = LEVELS.astype(np.uint16) * 257  # 16 bits of the same brightness
 
 
 def file_of(values, format_="TIFF", **options) -> bytes:
-    """An image file of an array."""
+    """Write an image file of an array."""
     buffer = io.BytesIO()
     Image.fromarray(values).save(buffer, format_, **options)
     return buffer.getvalue()
 
 
 def tiff(values, bits, *, sample_format=1, photometric=1, order="<") -> bytes:
-    """An uncompressed grey TIFF, written by hand: Pillow writes few depths. `values` are its raw bytes."""
+    """Write an uncompressed grey TIFF byte by byte, because Pillow writes few depths. `values` are its raw bytes."""
     height, width = LEVELS.shape
     tags = [
         *((256, width), (257, height), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1)),
@@ -43,7 +43,7 @@ def tiff(values, bits, *, sample_format=1, photometric=1, order="<") -> bytes:
 
 
 def packed_12_bits() -> bytes:
-    """The levels as 12 bits each, two in three bytes; every row starts on a byte."""
+    """Return the levels as 12 bits each, two in three bytes; every row starts on a byte."""
     rows = []
     for row in LEVELS.astype(int):
         bits = "".join(f"{level << 4 | level >> 4:012b}" for level in row)
@@ -53,7 +53,7 @@ def packed_12_bits() -> bytes:
 
 
 def rgb_16_bits() -> bytes:
-    """A PNG of three channels of 16 bits, which Pillow does not write."""
+    """Write a PNG of three channels of 16 bits, which Pillow does not write."""
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -130,7 +130,7 @@ def test_levels_below_zero_are_black():
 
 
 def signed_bytes(order="<") -> bytes:
-    """A TIFF of the values -17 to 17 in 8 bits with a sign, and of the largest at its end."""
+    """Return a TIFF of the values -17 to 17 in 8 bits with a sign, and of the largest at its end."""
     values = np.arange(-17, 18, dtype=np.int8)
     values[-1] = 127
     return tiff(values.tobytes(), 8, sample_format=2, order=order)

@@ -20,7 +20,7 @@ from support.messages import naming
 
 
 def flat_images(images):
-    """Each image with its name, opened if it is a file or a URL, as the pipeline takes them."""
+    """Return each image with its name, opened if it is a file or a URL, as the pipeline takes them."""
     return (opened(*source) for source in flat_sources(images))
 
 

@@ -45,7 +45,7 @@ def ours(image, shape, rows=None, columns=None):
 
 @st.composite
 def parts(draw):
-    """Sizes before and after, and a part of the latter."""
+    """Return sizes before and after, and a part of the latter."""
     shape = draw(st.tuples(*[st.integers(1, 130)] * 2))
     new_shape = draw(st.tuples(*[st.integers(1, 70)] * 2))
     starts = [draw(st.integers(0, length - 1)) for length in new_shape]

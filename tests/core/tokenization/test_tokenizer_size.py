@@ -25,7 +25,7 @@ def processor(request, tmp_path_factory):
 
 
 def entered(call):
-    """The files of our own functions that a call enters, comprehensions counted as functions, once it is warm.
+    """Return the files of our own functions that a call enters, comprehensions counted as functions, once it is warm.
 
     The tokenizer in Python then has the words of the texts in its cache; their merges are not counted.
     """

@@ -29,7 +29,7 @@ def processor(tmp_path_factory):
 
 
 def loaders(processor, count, rows=ROWS, batch_size=4):
-    """The loaders of all processes, which take four pairs together."""
+    """Return the loaders of all processes, which take four pairs together."""
     share = batch_size // count
     return [
         PairLoader(rows, processor, batch_size=share, process_index=index, process_count=count)
@@ -38,7 +38,7 @@ def loaders(processor, count, rows=ROWS, batch_size=4):
 
 
 def stopped(processor, count, batches, rows=ROWS):
-    """The state that a run of several processes wrote after some batches."""
+    """Return the state that a run of several processes wrote after some batches."""
     states = []
     for loader in loaders(processor, count, rows):
         taken(loader, batches)

@@ -17,7 +17,7 @@ ROWS = [
 
 
 def meeting(*texts: str) -> str:
-    """The last letters before ".jpg" of the rows that meet all conditions."""
+    """Return the last letters before ".jpg" of the rows that meet all conditions."""
     database = sqlite3.connect(":memory:")
     database.execute("CREATE TABLE images (path BLOB, size INTEGER, taken TEXT)")
     database.executemany("INSERT INTO images VALUES (?, ?, ?)", [(os.fsencode(path), *rest) for path, *rest in ROWS])

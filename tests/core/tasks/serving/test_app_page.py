@@ -117,7 +117,7 @@ def test_a_refusal_of_the_server_is_shown(page):
 
 
 def hits(page):
-    """The names of the hits, once they are shown with their thumbnails."""
+    """Return the names of the hits, once they are shown with their thumbnails."""
     page.wait_for_function(
         "() => { const found = [...document.querySelectorAll('#hits img')];"
         " return found.length && found.every((image) => image.naturalWidth > 0); }"
