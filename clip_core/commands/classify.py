@@ -14,6 +14,7 @@ from clip_core.commands.options import SEVERAL, Dtype, Integer, check_backend, i
 from clip_core.commands.streams import is_lost, print_row
 from clip_core.commands.wording import LOCAL, as_typed
 from clip_core.configuration.arguments import check_integers
+from clip_core.hub.options import DEFAULT_MODEL
 from clip_core.hub.printing import printable, valid_text
 from clip_core.tasks.labels import LabelFile, read_labels
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from clip_core.tasks.zero_shot import ZeroShotClassifier
 
-DEFAULT_MODEL = "openai/clip-vit-base-patch32"
 BAD_INPUT = 2
 
 

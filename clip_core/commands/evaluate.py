@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from clip_core.commands.options import SEVERAL, Dtype, Integer, check_backend, images_of, texts_of
 from clip_core.configuration.arguments import MOST_WORKERS, check_integers
+from clip_core.hub.options import DEFAULT_MODEL
 from clip_core.hub.printing import printable
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from clip_core.tasks.labels import LabelFile
     from clip_core.tasks.zero_shot import ZeroShotClassifier
 
-DEFAULT_MODEL = "openai/clip-vit-base-patch32"
 BAD_INPUT = 2
 
 _SHOWN = 5

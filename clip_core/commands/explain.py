@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from clip_core.commands.classify import DEFAULT_MODEL
 from clip_core.commands.options import SEVERAL, Dtype, Integer, check_backend, images_of, texts_of
 from clip_core.commands.streams import is_lost, print_row
 from clip_core.commands.wording import as_typed
+from clip_core.hub.options import DEFAULT_MODEL
 from clip_core.hub.targets import check_folder, check_page
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.classify import DEFAULT_MODEL
 from clip_core.commands.options import Dtype, Integer  # noqa: TC001  cyclopts reads the annotations
 from clip_core.configuration.arguments import check_integers
+from clip_core.hub.options import DEFAULT_MODEL
 from clip_core.hub.printing import reason_of
 
 if TYPE_CHECKING:

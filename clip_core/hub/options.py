@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+DEFAULT_MODEL = "openai/clip-vit-base-patch32"  # of the commands and tasks
+
 
 class HubOptions(TypedDict, total=False):
     """The options that locate a file on the hub. For a local source, only `subfolder` has an effect.

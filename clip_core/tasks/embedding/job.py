@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub import split_hub_options
+from clip_core.hub.options import DEFAULT_MODEL
 from clip_core.processing.frameworks import default_backend
 from clip_core.tasks.embedding.embedder import ModelSettings
 from clip_core.tasks.embedding.engines import LocalEngine, RayEngine
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from clip_core.tasks.embedding.engines import Runner
     from clip_core.tasks.embedding.parts import PartResult
 
-DEFAULT_MODEL = "openai/clip-vit-base-patch32"
 _ENGINES = ("local", "ray")
 _DTYPES = ("float32", "float16")  # of stored embeddings
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from clip_core.configuration.arguments import check_integers
+from clip_core.hub.options import DEFAULT_MODEL
 from clip_core.processing.frameworks import default_backend
 from clip_core.tasks.search.duplicates import THRESHOLD, DuplicateGroup, find_duplicates
 from clip_core.tasks.search.filters import folder_range, parse_conditions, stored_path
@@ -21,8 +22,6 @@ from clip_core.tasks.zero_shot import ZeroShotClassifier, softmax
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-DEFAULT_MODEL = "openai/clip-vit-base-patch32"
 
 
 class ImageIndex:
