@@ -141,7 +141,8 @@ def in_options(message: str, options: Options) -> str:
         return _without_echo(message, options.paths)
     # Options first: a message about a value of --subfolder starts with the folder that it belongs to.
     blamed = _blaming(message, options.typed)
-    return _without_echo(_blaming(message, options.words_of_paths) if blamed == message else blamed, options.paths)
+    blamed = _blaming(message, options.words_of_paths) if blamed == message else blamed
+    return _without_echo(_blaming_folder(message, options) if blamed == message else blamed, options.paths)
 
 
 def as_typed(message: str, name: str, values: Iterable[str]) -> str:
@@ -270,6 +271,16 @@ def _blaming(message: str, typed: list[tuple[str, str]]) -> str:
         is_cut = first is not None and first[2].endswith("...")
         if first is not None and is_cut and any(one.startswith(first[2][:-3]) for one in (value, *Path(value).parts)):
             return f"{option}: {message}"
+    return message
+
+
+def _blaming_folder(message: str, options: Options) -> str:
+    """Name the path that was typed where a message starts with a folder above it, such as one that cannot be made."""
+    folder = Path(message.partition(": ")[0]).absolute()
+    for name, value in options.paths:
+        is_path = name in options.local or Path(value).is_absolute()
+        if is_path and folder in Path(value).expanduser().absolute().parents:
+            return f"{name} {value}: {message}"
     return message
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from clip_core.backends import load_backend
 from clip_core.cli import app
 from support.messages import mentions, refused_line
 
@@ -133,6 +134,9 @@ READING = {
 @pytest.mark.parametrize("command", READING)
 def test_options_of_a_framework_are_checked_before_anything_is_read(run, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
+    for name in ("torch", "tf", "flax"):
+        load_backend(name)
+    run("formats")  # takes what a framework prints when it is imported
     wrong = [("torch", "--backend", "mxnet")]
     wrong += [(name, "--device", device) for name in ("torch", "tf", "flax") for device in ("abacus", "cuda:7")]
     wrong += [(name, "--parallel", "ddp") for name in ("tf", "flax") if command == "train"]

@@ -249,3 +249,16 @@ def test_a_name_that_is_too_long_is_shown_once_and_cut(run, model, command, monk
     assert mentions(err, "--out"), err
     assert err.count("n" * 80) == 1, err
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc, in which nobody can create a folder")
+@pytest.mark.parametrize(
+    ("command", "option"), [(["index"], "--out"), (["embed"], "--out"), (["explain", "a cat"], "--html")]
+)
+def test_a_folder_that_cannot_be_created_is_told_with_the_option(run, model, tmp_path, command, option):
+    (tmp_path / "a.png").write_bytes(picture_bytes(0))
+    target = "/proc/new/target.html"
+    code, _, err = run(*command, tmp_path / "a.png", option, target, "--model", model, "--backend", "torch")
+    assert code == 2
+    assert mentions(err, option, target, "/proc/new")
+    assert err.count(option) == 1
