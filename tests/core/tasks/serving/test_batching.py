@@ -102,7 +102,8 @@ def test_callers_that_do_not_come_back_are_waited_for_once():
     asyncio.run(main())
 
 
-def test_an_idle_model_waits_for_inputs_that_are_being_read():
+@pytest.mark.parametrize("is_read", [True, False])
+def test_an_idle_model_waits_for_an_input_while_it_is_read(is_read):
     async def main():
         batches = []
         async with doubling(batches, max_wait=0) as batcher:
@@ -112,24 +113,10 @@ def test_an_idle_model_waits_for_inputs_that_are_being_read():
                 first = asyncio.ensure_future(batcher.submit([1]))
                 await asyncio.sleep(0.05)
                 assert not first.done()
-            assert await batcher.submit([2]) == [4]
-            assert await first == [2]
-        assert batches == [2, 2]
-
-    asyncio.run(main())
-
-
-def test_inputs_that_could_not_be_read_are_waited_for_no_longer():
-    async def main():
-        batches = []
-        async with doubling(batches, max_wait=0) as batcher:
-            await batcher.submit([0, 0])
-            batcher._last_seconds = 400
-            with batcher.coming(1):
-                first = asyncio.ensure_future(batcher.submit([1]))
-                await asyncio.sleep(0.05)
+            if is_read:
+                assert await batcher.submit([2]) == [4]
             assert await asyncio.wait_for(first, 20) == [2]
-        assert batches == [2, 1]
+        assert batches == ([2, 2] if is_read else [2, 1])
 
     asyncio.run(main())
 
