@@ -1,6 +1,6 @@
-"""Models of users' subclasses: their parameters, and the initialization of those that a checkpoint lacks.
+"""Models of users' subclasses, and parts of a model that users replace or whose `forward` they override.
 
-And the parts of a model that users replace by their own, or whose `forward` they override.
+For a subclass: its parameters, and the initialization of those that a checkpoint lacks. For a part: the masks it gets.
 """
 
 from __future__ import annotations
