@@ -3,18 +3,20 @@
 An entry point names a `Backend`: functions that load a model and run it. Packages exchange only numpy arrays. A file
 `arrays.py` beside the entry point's module declares the framework's own arrays to the processors, as a
 `clip_core.processing.Framework`.
+
+A package that is on the path without being installed, as in a copied folder or a frozen program, has no entry points;
+it declares its backend when it is imported.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
-    from importlib.metadata import EntryPoint
 
     import numpy as np
 
@@ -30,6 +32,7 @@ __all__ = [
     "Tracer",
     "TrainerFactory",
     "backend_names",
+    "declare_backend",
     "load_backend",
 ]
 
@@ -218,14 +221,43 @@ def _accept(device: str | None, parallel: str | None) -> None:
     """Accept any device and any way of sharing a model; `train` checks them."""
 
 
+_declared: dict[str, EntryPoint] = {}
+_at_declaration: dict[Callable[[], None], None] = {}  # each once, in order
+
+
+def declare_backend(name: str, value: str) -> None:
+    """Make a backend known whose package may be imported without being installed.
+
+    An installed backend of the same name takes precedence.
+
+    Args:
+        name: the backend's name.
+        value: what its entry point would name: the module and the `Backend`, such as "clip_torch.backend:backend".
+    """
+    _declared[name] = EntryPoint(name, value, GROUP)
+    for call in _at_declaration:
+        call()
+
+
+def at_declaration(call: Callable[[], None]) -> None:
+    """Have a function called whenever a backend is declared, such as one that forgets what was read of the backends."""
+    _at_declaration[call] = None
+
+
+def known_backends() -> list[EntryPoint]:
+    """Return the entry points of all backends, installed or declared, by name."""
+    points = _declared | {point.name: point for point in entry_points(group=GROUP)}
+    return [points[name] for name in sorted(points)]
+
+
 def backend_names() -> list[str]:
-    """Return the names of the installed backends."""
-    return sorted({point.name for point in entry_points(group=GROUP)})
+    """Return the names of the installed backends, and of those that imported packages have declared."""
+    return [point.name for point in known_backends()]
 
 
 def backend_packages() -> dict[str, str]:
-    """Return the top-level package of each installed backend, by the backend's name."""
-    return {point.name: point.module.partition(".")[0] for point in entry_points(group=GROUP)}
+    """Return the top-level package of each of these backends, by the backend's name."""
+    return {point.name: point.module.partition(".")[0] for point in known_backends()}
 
 
 def own_packages() -> set[str]:
@@ -252,15 +284,15 @@ def load_backend(name: str) -> Backend:
         NotInstalledError: if its framework is not installed.
         BrokenLibraryError: if it is installed but fails to import.
     """
-    found = [point for point in entry_points(group=GROUP) if point.name == name]
-    if not found:
+    found = next((point for point in known_backends() if point.name == name), None)
+    if found is None:
         raise ValueError(
             f"the backend {name!r} is not installed; installed are: {', '.join(backend_names()) or 'none'}"
         )
     try:
-        backend: Backend = found[0].load()
+        backend: Backend = found.load()
     except ModuleNotFoundError as error:
-        raise NotInstalledError.of(f"the backend {name!r}", _requirement(found[0]), error) from error
+        raise NotInstalledError.of(f"the backend {name!r}", _requirement(found), error) from error
     except Exception as error:
         if isinstance(error, ImportError) and error.name == backend_packages()[name]:
             raise  # the package itself refuses an unsuitable setting

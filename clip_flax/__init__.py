@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import clip_core
 import clip_core.imports.shadowing  # before the first import from `converters`
-from clip_core.backends import NotInstalledError
+from clip_core.backends import NotInstalledError, declare_backend
 from clip_core.configuration import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from clip_core.imports.lazy import missing_name
 from clip_core.modeling.outputs import OUTPUT_CLASSES
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
         CLIPTokenizer,
         CLIPTokenizerFast,
     )
+
+# A copy that is not installed has no entry point.
+declare_backend("flax", "clip_flax.backend:backend")
 
 # jax.jit and jax.export flatten and unflatten outputs, so they must know the fields.
 for _output_class in OUTPUT_CLASSES:

@@ -89,15 +89,20 @@ def default_backend() -> str:
     return name
 
 
+def forget() -> None:
+    """Read the declarations again at the next use."""
+    for cached in (by_name, by_package, _declarations):
+        cached.cache_clear()
+
+
 @cache
 def _declarations() -> tuple[dict[str, Framework], dict[str, str]]:
     """Return the declarations, and the errors of those that fail: one broken plug-in must not stop the others."""
-    from importlib.metadata import entry_points  # slow to import, and not needed for numpy
+    from clip_core.backends import at_declaration, known_backends  # slow to import, and not needed for numpy
 
-    from clip_core.backends import GROUP
-
+    at_declaration(forget)
     found, failed = {}, {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+    for point in known_backends():
         try:
             framework = _declared(point.module)
         except Exception as error:  # noqa: BLE001  a plug-in's code can raise anything

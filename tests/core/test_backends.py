@@ -18,6 +18,7 @@ def installed(monkeypatch):
         EntryPoint("broken", "a_framework_that_is_missing:backend", backends.GROUP),
     ]
     monkeypatch.setattr(backends, "entry_points", lambda group: [p for p in points if p.group == group])
+    monkeypatch.setattr(backends, "_declared", {})
 
 
 def test_our_own_is_installed():
@@ -27,6 +28,14 @@ def test_our_own_is_installed():
 
 def test_a_plug_in_is_found(installed):
     assert backends.backend_names() == ["broken", "fourth"]
+    assert backends.load_backend("fourth") is dict
+
+
+def test_one_that_a_package_declares_is_found_and_an_installed_one_takes_precedence(installed):
+    backends.declare_backend("fifth", "builtins:list")
+    backends.declare_backend("fourth", "builtins:set")
+    assert backends.backend_names() == ["broken", "fifth", "fourth"]
+    assert backends.load_backend("fifth") is list
     assert backends.load_backend("fourth") is dict
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
+from clip_core import BatchFeature, backends
 from clip_core.backends import load_backend
 from clip_core.modeling import stages
 from clip_core.modeling.parameters import MODEL_CLASSES, parameter_table
+from clip_core.processing import frameworks
+from support.backends import assert_same_weights
 from support.configs import SHALLOW, inputs_for, pixel_values, tiny_config, token_ids
 from support.entries import part_of
 from support.messages import naming
@@ -44,6 +49,21 @@ def test_it_tells_its_versions_and_its_tensors(backend):
     found = load_backend(backend.name)
     assert found.return_tensors == tensors
     assert found.versions()[package] == __import__(package).__version__
+
+
+def test_a_copy_that_is_not_installed_is_known_once_imported(backend, built, tmp_path, monkeypatch):
+    tensors = load_backend(backend.name).return_tensors
+    monkeypatch.setattr(backends, "entry_points", lambda group: [])
+    frameworks.forget()
+    try:
+        assert load_backend(backend.name).return_tensors == tensors
+        batch = BatchFeature({"pixel_values": pixel_values(2)}, tensor_type=tensors)
+        assert type(batch["pixel_values"]) is type(backend.tensor(pixel_values(2)))
+        built(backend).save_pretrained(tmp_path)
+        assert json.loads((tmp_path / "config.json").read_text())["architectures"] == ["CLIPModel"]
+        assert_same_weights(backend, backend.load("CLIPModel", tmp_path), built(backend))
+    finally:
+        frameworks.forget()
 
 
 @pytest.mark.parametrize("class_name", MODEL_CLASSES)
