@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from clip_core.hub.pointers import LFS_ADVICE, is_lfs_pointer
 from clip_core.hub.printing import reason_of
-from clip_core.images.depth import is_deep, scaling_to_bytes
+from clip_core.images.depth import WrongColorsError, is_deep, load_pixels, scaling_to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +35,11 @@ def open_image(path: Path) -> Image.Image:
     Raises:
         ImageFileError: if the file is missing, damaged or not an image.
     """
-    with decoding_errors_named(str(path), path), Image.open(path, formats=_formats()) as image:
-        image.load()
+    # Not opened by its path: Pillow would map an uncompressed TIFF into memory with height and width already swapped if
+    # its orientation is a quarter turn, which scrambles the image.
+    with decoding_errors_named(str(path), path), path.open("rb") as file:
+        image = Image.open(file, formats=_formats())
+        load_pixels(image)
         return image
 
 
@@ -73,6 +76,8 @@ def decoding_errors_named(name: str, content: Path | bytes = b"") -> Iterator[No
         raise ImageFileError(
             f"{name}: too large. {error} If you trust the file, raise PIL.Image.MAX_IMAGE_PIXELS"
         ) from error
+    except WrongColorsError as error:
+        raise ImageFileError(f"{name}: {error}") from error
     except OSError as error:
         # Pillow's own have no number.
         reason = f"damaged image ({error})" if error.errno is None else reason_of(error)
@@ -103,7 +108,7 @@ def _decoded(content: bytes, name: str, max_pixels: int | None = None) -> Image.
         size = f"{image.width} x {image.height} pixels"
         raise ImageFileError(f"{name}: too large, {size}; at most {max_pixels:,} pixels are allowed")
     with decoding_errors_named(name, content):
-        image.load()
+        load_pixels(image)
     return image
 
 

@@ -2,8 +2,8 @@
 
 Pillow's own conversion to RGB clips 16-bit values to 255, which turns the image white, and truncates floats between 0
 and 1 to 0, which turns it black. It reads 8-bit values with a sign as if they had none, so that values just below zero
-turn white. Images with deeper colours, such as 16-bit RGB PNGs, need no special treatment: Pillow keeps the high byte
-of each value when it opens them.
+turn white. Of images with deeper colours, such as 16-bit RGB PNGs, Pillow keeps the high byte of each value. It has two
+faults there: `load_pixels` corrects one of them and reports the other.
 """
 
 from __future__ import annotations
@@ -24,8 +24,61 @@ _DEEP = ("I", "F")
 _SIXTEEN_BITS = frozenset({"PNG", "PPM"})
 
 # TIFF tags.
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
-_WHITE_IS_ZERO, _SIGNED = 0, 2
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 262, 284, 339
+_WHITE_IS_ZERO, _SEPARATE, _SIGNED = 0, 2, 2
+
+# How a JPEG 2000 codestream starts: SOC, SIZ, 36 bytes, the number of channels in 2, and 3 bytes for each channel, of
+# which the first is its number of bits less one, with the sign as highest bit.
+_CODESTREAM, _CHANNELS = b"\xff\x4f\xff\x51", 40
+
+
+class WrongColorsError(ValueError):
+    """An image of which Pillow decodes some colours wrongly."""
+
+
+def load_pixels(image: Image.Image) -> None:
+    """Load the pixels of an opened image, as its own `load` does, and correct two faults of Pillow in deep colours.
+
+    Pillow reads an uncompressed 16-bit TIFF with separate planes as if it had 8 bits: every value appears twice, and
+    the right half is lost. The brightest colours of a JPEG 2000 of more than 8 bits are rounded to 256 and stored as 0,
+    so that white turns black.
+
+    Raises:
+        WrongColorsError: if a JPEG 2000 has colours of more than 8 bits, and one of their values is 0 and so may be the
+            brightest.
+    """
+    tags: Any = getattr(image, "tag_v2", {})
+    if tags.get(_PLANES) == _SEPARATE and set(tags.get(_BITS_PER_SAMPLE, ())) == {16}:
+        order = "B" if tags.prefix == b"MM" else "L"
+        tiles: Any = image.tile  # type: ignore[attr-defined]
+        for place, (codec, area, start, args) in enumerate(tiles):
+            if codec == "raw":
+                tile = (codec, area, start, (f"{args[0]};16{order}", *args[1:]))
+                tiles[place] = getattr(type(tiles[place]), "_make", tuple)(tile)  # a plain tuple in older releases
+    may_wrap = image.format == "JPEG2000" and not is_deep(image) and _bits_of_jpeg2000(image) > 8
+    image.load()
+    if may_wrap:
+        colors = image.getbands()[: 1 if image.mode == "LA" else 3]
+        if any(image.getchannel(color).getextrema()[0] == 0 for color in colors):
+            raise WrongColorsError(
+                "a JPEG 2000 with colours of more than 8 bits, of which Pillow turns the brightest black; convert it "
+                "to PNG or to 8 bits"
+            )
+
+
+def _bits_of_jpeg2000(image: Image.Image) -> int:
+    """Return the largest number of bits of a channel in an opened file; 0 if it has no codestream."""
+    file: Any = image.fp  # type: ignore[attr-defined]
+    place = file.tell()
+    file.seek(0)
+    content = file.read()
+    file.seek(place)
+    start = content.find(_CODESTREAM)
+    if start < 0:
+        return 0
+    count = int.from_bytes(content[start + _CHANNELS : start + _CHANNELS + 2], "big")
+    depths = content[start + _CHANNELS + 2 : start + _CHANNELS + 2 + 3 * count : 3]
+    return max(((depth & 0x7F) + 1 for depth in depths), default=0)
 
 
 def is_deep(image: Image.Image) -> bool:

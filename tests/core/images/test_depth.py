@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import warnings
@@ -65,6 +66,22 @@ def rgb_16_bits() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+def planes_of_16_bits(order):
+    """Write an uncompressed TIFF of three channels of 16 bits, each stored by itself."""
+    height, width = LEVELS.shape
+    plane = SHORT.astype(f"{order}u2").tobytes()
+    # The bits of each channel, the place of each plane and its size stand after the planes.
+    values = 8 + 3 * len(plane)
+    tags = [
+        *((256, 1, width), (257, 1, height), (258, 3, values), (259, 1, 1), (262, 1, 2), (273, 3, values + 12)),
+        *((277, 1, 3), (278, 1, height), (279, 3, values + 24), (284, 1, 2)),
+    ]
+    start = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}I", values + 36)
+    lists = struct.pack(f"{order}9I", *[16] * 3, *(8 + channel * len(plane) for channel in range(3)), *[len(plane)] * 3)
+    directory = b"".join(struct.pack(f"{order}HHII", tag, 4, count, value) for tag, count, value in tags)
+    return start + 3 * plane + lists + struct.pack(f"{order}H", len(tags)) + directory + b"\0" * 4
+
+
 DEEP_FILES = {
     "PNG of 16 bits": file_of(SHORT, "PNG"),
     "TIFF of 16 bits": file_of(SHORT),
@@ -89,6 +106,8 @@ DEEP_FILES = {
     "TIFF of floats up to 255": file_of(LEVELS.astype(np.float32)),
     "PFM of floats up to 1": b"Pf\n7 5\n-1.0\n" + (LEVELS[::-1].astype("<f4") / 255).tobytes(),
     "PNG of 16-bit colours": rgb_16_bits(),
+    "TIFF of 16-bit planes": planes_of_16_bits("<"),
+    "TIFF of 16-bit planes, big-endian": planes_of_16_bits(">"),
 }
 
 
@@ -99,17 +118,44 @@ def test_a_deep_file_has_the_levels_of_its_version_of_8_bits(name):
     np.testing.assert_array_equal(np.asarray(picture), np.repeat(LEVELS[..., np.newaxis], 3, axis=2))
 
 
-def test_a_deep_file_is_turned_as_its_version_of_8_bits_is(tmp_path):
+TURNED = {  # by EXIF orientation, the image as it is to be shown
+    1: LEVELS,
+    2: LEVELS[:, ::-1],
+    3: LEVELS[::-1, ::-1],
+    4: LEVELS[::-1],
+    5: LEVELS.T,
+    6: np.rot90(LEVELS, -1),
+    7: LEVELS[::-1, ::-1].T,
+    8: np.rot90(LEVELS),
+}
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+def test_a_file_of_any_depth_is_turned_upright(tmp_path, orientation):
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn it right to see it
-    for ending, options in (("png", {"exif": exif}), ("tiff", {"tiffinfo": {0x0112: 6}})):
-        found = []
-        for values in (SHORT, LEVELS):
-            Image.fromarray(values).save(tmp_path / f"turned.{ending}", **options)
-            found.append(np.asarray(load_image(tmp_path / f"turned.{ending}"))[..., 0])
-        np.testing.assert_array_equal(*found)
-        if ending == "png":
-            np.testing.assert_array_equal(found[0], np.rot90(LEVELS, -1))
+    exif[0x0112] = orientation
+    for ending, options in (("png", {"exif": exif}), ("tiff", {"tiffinfo": {0x0112: orientation}})):
+        path = tmp_path / f"turned.{ending}"
+        for values in (SHORT, LEVELS, *([LEVELS.astype(np.float32)] if ending == "tiff" else [])):
+            Image.fromarray(values).save(path, **options)
+            for found in (load_image(path), load_image(str(path)), decode_image(path.read_bytes(), "x")):
+                np.testing.assert_array_equal(np.asarray(found)[..., 0], TURNED[orientation])
+
+
+# JPEG 2000 files of 16-bit colours, which Pillow does not write: one of (0, 1, 2) and white, and one of
+# (300, 4000, 65407) and (4000, 30000, 60000), of which no value becomes 0.
+START = "/0//UQAvAAAAAAACAAAAAQAAAAAAAAAAAAAAAgAAAAEAAAAAAAAAAAADDwEBDwEBDwEB/1IADAAAAAEBAAQEAAH/XAAEQID/kAAKAAAAAAA"
+JPEG2000_WITH_ZEROS = base64.b64decode(START + "cAAH/k8/8MAgJlcAAIQPAACEH/9k=")
+JPEG2000 = base64.b64decode(START + "pAAH/k8f+DAoGoOvpL9/4kCgDD3Koec/8MBQMCcxnpP/Z")
+
+
+def test_white_of_deep_colours_is_never_black(tmp_path):
+    found = np.asarray(decode_image(JPEG2000, "x"))
+    np.testing.assert_array_equal(found, [[[1, 16, 255], [16, 117, 234]]])
+    (tmp_path / "x.jp2").write_bytes(JPEG2000_WITH_ZEROS)
+    for read in (lambda: load_image(tmp_path / "x.jp2"), lambda: decode_image(JPEG2000_WITH_ZEROS, "x.jp2")):
+        with pytest.raises(ImageFileError, match=naming("x.jp2", "JPEG 2000", "8 bits", "PNG")):
+            read()
 
 
 def test_a_mask_of_floats_is_black_and_white():
