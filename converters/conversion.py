@@ -141,6 +141,7 @@ def convert(
     format_ = _target_format(to, max_shard_size)
     given = given_path(target).expanduser()
     folder = given.absolute()
+    check_folder("target", given)  # before the source is downloaded
     settle(folder)
     watched = WatchedFiles(source, options.get("subfolder"))
     checkpoint = open_checkpoint(source, **options)
@@ -161,7 +162,6 @@ def convert(
     is_own = is_folder_of(source, options, folder)  # adds a second format to a folder
     if not overwrite and is_own:
         texts = {name: text for name, text in texts.items() if not (folder / name).exists()}
-    check_folder("target", given)
     with owned(folder, f"a conversion to {to}"), ExitStack() as open_folder:
         other = check_target(folder, format_, texts, result.notes, overwrite=overwrite)
         check_free_space(folder, result.bytes)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import SEVERAL, Dtype, Integer, check_backend, images_of, texts_of
+from clip_core.commands.options import SEVERAL, Dtype, Integer, Page, check_backend, images_of, texts_of
 from clip_core.commands.streams import is_lost, print_row
 from clip_core.commands.wording import as_typed
 from clip_core.hub.options import DEFAULT_MODEL
@@ -36,7 +36,7 @@ def explain(
     device: str | None = None,
     dtype: Dtype = None,
     output_dir: Path | None = None,
-    html: Path | None = None,
+    html: Page = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Explain the logits of images with texts: a heatmap for each text, and the relevance of each word.
@@ -120,8 +120,8 @@ class _Output:
     def __init__(self, method: str, folder: Path | None, html: Path | None, json: bool) -> None:
         if html is not None:
             check_page("html", html)
-        if folder is not None:
-            check_folder("output_dir", folder)
+        if folder is not None or not (html or json):
+            check_folder("output_dir", folder or Path())
         self.method, self.folder, self.html, self.json = method, folder, html, json
         self.failed = False
         self._shown: list[tuple[str, ExplainedImage]] = []

@@ -32,6 +32,14 @@ def _dtype(_: type, tokens: Sequence[Token]) -> str:
     return LONG_DTYPES.get(tokens[0].value, tokens[0].value)
 
 
+def _page(_: type, tokens: Sequence[Token]) -> Path:
+    """Convert what was typed for a file to write; a Path by itself drops the slash that a folder was typed with."""
+    typed = tokens[0].value
+    if typed.endswith(("/", os.sep)):
+        raise ValueError("is a folder; give a file")
+    return Path(typed)
+
+
 def _at_least_one(_: type, values: Sequence[object] | None) -> None:
     if values is not None and not values:
         raise ValueError("has no value")
@@ -50,6 +58,7 @@ LONG_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}  # by t
 INTEGER = Parameter(converter=_integer)
 SEVERAL = Parameter(consume_multiple=True, negative="", validator=_at_least_one)
 Integer = Annotated[int, INTEGER]
+Page = Annotated[Path | None, Parameter(converter=_page)]
 DTYPE = Parameter(converter=_dtype)
 Dtype = Annotated[str | None, Parameter(converter=_model_dtype)]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import SEVERAL, Dtype, Integer, texts_of
+from clip_core.commands.options import SEVERAL, Dtype, Integer, Page, texts_of
 from clip_core.commands.streams import print_row
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub.printing import path_from_here, valid_text
@@ -33,7 +33,7 @@ def search(
     device: str | None = None,
     dtype: Dtype = None,
     json: Annotated[bool, Parameter(negative="")] = False,
-    html: Path | None = None,
+    html: Page = None,
     open: Annotated[bool, Parameter(negative="")] = False,  # noqa: A002  the option's name
 ) -> int:
     """Search an index of images by text and by image. The query is the sum of all texts and images, minus --not.

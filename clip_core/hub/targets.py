@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from clip_core.hub.printing import reason_of
+from clip_core.hub.switching import temporary_folder
+
 _PAGES = {".html", ".htm"}
 
 
@@ -29,7 +32,7 @@ def check_folder(name: str, folder: Path) -> None:
     Raises:
         NotADirectoryError: if the folder or one of its parents is a file.
         FileNotFoundError: if it leads through a link to something that does not exist.
-        PermissionError: if it, or the folder to create it in, is not writable.
+        OSError: if nothing can be created in it, or in the folder to create it in; usually a PermissionError.
     """
     given = f"{name}={str(folder)!r}"
     if folder.exists() and not folder.is_dir():
@@ -52,7 +55,7 @@ def check_page(name: str, page: Path) -> None:
         FileExistsError: if it is a file that is not called `*.html`.
         NotADirectoryError: if one of its parents is a file.
         FileNotFoundError: if it leads through a link to something that does not exist.
-        PermissionError: if its folder is not writable.
+        OSError: if nothing can be created in its folder; usually a PermissionError.
     """
     given = f"{name}={str(page)!r}"
     if page.is_dir():
@@ -64,11 +67,18 @@ def check_page(name: str, page: Path) -> None:
 
 
 def _check_writable(given: str, folder: Path) -> None:
+    """Check that something can be created in a folder, or in the innermost of its parents that exists.
+
+    By doing it: root passes the system's check of permissions even in /proc and on a read-only disk.
+    """
     there = next((place for place in (folder, *folder.parents) if place.exists()), Path())
     if not there.is_dir():
         raise NotADirectoryError(f"{given} leads through {there}, which is a file; give another path")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise PermissionError(f"{given} cannot be written: permission denied in {there}; give another path")
+    try:
+        with temporary_folder(there):
+            pass
+    except OSError as error:
+        raise type(error)(f"{given} cannot be written: {reason_of(error)} in {there}; give another path") from error
 
 
 def check_no_dangling_link(path: Path, given: str | None = None) -> None:

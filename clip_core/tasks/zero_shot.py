@@ -74,6 +74,7 @@ class ZeroShotClassifier:
             FileNotFoundError: if there is no such model.
             ValueError: if the backend is unknown, or the checkpoint does not fit.
         """
+        LabelCache(label_cache)  # refuses a folder that cannot be written, before the model is loaded
         hub = split_hub_options(options)
         processor = CLIPProcessor.from_pretrained(source, **hub)
         encoder = load_backend(backend or default_backend()).load(source, device=device, dtype=dtype, **hub, **options)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json as json_module
-from pathlib import Path  # noqa: TC003  cyclopts reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import DTYPE, SEVERAL
+from clip_core.commands.options import DTYPE, SEVERAL, Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +30,7 @@ def verify(
     grad: Annotated[bool, Parameter(negative="")] = False,
     train_step: Annotated[bool, Parameter(negative="")] = False,
     explain: Annotated[bool, Parameter(negative="")] = False,
-    report: Path | None = None,
+    report: Page = None,
     all_stages: Annotated[bool, Parameter(name="--all", negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:

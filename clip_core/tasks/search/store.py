@@ -68,8 +68,9 @@ class SqliteStore:
         self.path = self.folder / DATABASE
         if not create and not self.path.is_file():
             raise FileNotFoundError(f"{self.folder} is not an index; make one with `clip-zoo index FOLDER --out INDEX`")
-        check_folder("out", self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if create:
+            check_folder("out", self.folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
         if not self.path.exists() and any(self.folder.iterdir()):
             raise FileExistsError(f"{self.folder} contains other files; give a new folder for the index")
         self._mapped: tuple[str, int, np.ndarray] | None = None

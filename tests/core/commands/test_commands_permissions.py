@@ -118,6 +118,26 @@ def test_every_command_says_that_permission_is_denied(place):
     assert not (place / "out").exists()
 
 
+def test_an_index_that_may_only_be_read_can_be_searched(place):
+    (place / "index/index.sqlite").chmod(0o444)
+    (place / "index").chmod(0o555)
+    known = "from support.search import stand_in; stand_in().__enter__()\n"
+    program = [*(AS_OTHERS if os.geteuid() == 0 else []), sys.executable, "-c", known + PROGRAM]
+    commands = [["search", "index", "red"], ["duplicates", "index"], ["index", "photos", "--out", "index"]]
+    done = subprocess.run(
+        program,
+        input=json.dumps(commands),
+        env=environment(HF_HUB_OFFLINE="1", HOME=str(place)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    codes, lines = zip(*(json.loads(line) for line in done.stdout.splitlines()), strict=True)
+    assert codes == (0, 0, 2), lines
+    assert mentions(lines[-1], "--out index", "permission denied")
+    (place / "index").chmod(0o700)
+
+
 @pytest.mark.parametrize("closed", [True, False])
 def test_images_in_a_subfolder_that_may_not_be_read_stay_in_the_index(place, monkeypatch, closed):
     monkeypatch.undo()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -273,11 +274,15 @@ PAGES = {
 @pytest.mark.parametrize("command", PAGES.values(), ids=PAGES)
 def test_a_page_that_cannot_be_written_is_refused_before_anything_runs(refused, place, command, monkeypatch):
     before = sorted(place.rglob("*"))
-    for target in ("photos", "file.txt", "file.txt/page.html"):
+    for target in ("photos", "new/", "file.txt", "file.txt/page.html"):
         line = refused(*command, target)
         assert line.startswith(f"{command[-1]} {target}"), line
         assert not mentions(line, "nowhere"), line
-    monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere
+
+    def deny(**_: object) -> None:  # root may write anywhere
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkdtemp", deny)
     assert mentions(refused(*command, "photos/page.html"), "permission denied", "photos/page.html")
     assert sorted(place.rglob("*")) == before
     assert Path("file.txt").read_text() == "x\n"

@@ -16,6 +16,7 @@ from clip_core.commands.options import images_of
 from clip_core.commands.wording import Options, in_options
 from clip_core.modeling.inputs import check_pixel_shape
 from support.messages import mentions, naming, refused_line
+from support.search import save_image
 from support.training_data import picture_bytes
 
 
@@ -251,14 +252,38 @@ def test_a_name_that_is_too_long_is_shown_once_and_cut(run, model, command, monk
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
+NO_MODEL = ("--model", "./nowhere")
+OUTPUTS = {
+    "index": ("index", "photos", *NO_MODEL, "--out"),
+    "embed": ("embed", "photos", *NO_MODEL, "--out"),
+    "train": ("train", "--data", "photos", *NO_MODEL, "--checkpoint-dir"),
+    "convert": ("convert", "./nowhere", "--to", "torch"),
+    "classify": ("classify", "photos", "--labels", "a", *NO_MODEL, "--label-cache"),
+    "explain": ("explain", "photos", "a cat", *NO_MODEL, "--output-dir"),
+    "explain-page": ("explain", "photos", "a cat", *NO_MODEL, "--html"),
+    "search": ("search", "nowhere", "a cat", "--html"),
+    "verify": ("verify", "./nowhere", "--report"),
+}
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc, in which nobody can create a folder")
-@pytest.mark.parametrize(
-    ("command", "option"), [(["index"], "--out"), (["embed"], "--out"), (["explain", "a cat"], "--html")]
-)
-def test_a_folder_that_cannot_be_created_is_told_with_the_option(run, model, tmp_path, command, option):
-    (tmp_path / "a.png").write_bytes(picture_bytes(0))
-    target = "/proc/new/target.html"
-    code, _, err = run(*command, tmp_path / "a.png", option, target, "--model", model, "--backend", "torch")
-    assert code == 2
-    assert mentions(err, option, target, "/proc/new")
-    assert err.count(option) == 1
+@pytest.mark.parametrize("command", OUTPUTS.values(), ids=OUTPUTS)
+def test_where_nothing_can_be_created_the_option_is_named_before_a_model_is_loaded(
+    run, tmp_path, monkeypatch, command
+):
+    monkeypatch.chdir(tmp_path)
+    save_image(tmp_path / "photos/a.png", (255, 0, 0))
+    option = "DST" if command[0] == "convert" else command[-1]
+    for target in ("/proc/new/target.html", "/proc/self/target.html"):
+        line = refused_line(run, *command, target)
+        assert line.startswith(f"{option} {target} "), line
+        assert mentions(line, str(Path(target).parents[1 if "new" in target else 0]))
+    assert [path.name for path in tmp_path.rglob("*")] == ["photos", "a.png"]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc, in which nobody can create a file")
+def test_a_current_folder_that_cannot_be_written_is_refused_before_a_model_is_loaded(run, tmp_path, monkeypatch):
+    save_image(tmp_path / "a.png", (255, 0, 0))
+    monkeypatch.chdir("/proc")
+    assert mentions(refused_line(run, "explain", tmp_path / "a.png", "a cat", *NO_MODEL), "--output-dir")
+    assert not mentions(refused_line(run, "explain", tmp_path / "a.png", "a cat", *NO_MODEL, "--json"), "--output-dir")
