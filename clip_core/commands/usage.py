@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from difflib import get_close_matches
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -33,14 +33,34 @@ class _Line:
     Attributes:
         command: the command, such as "clip-zoo evaluate probe".
         app: the same, as cyclopts has it.
-        arguments: the command line.
-        advice: the end of a message: the likely option or command, or where to look.
+        arguments: the words after the command.
+        advice: the end of a message: the likely command, or where to look.
     """
 
     command: str
     app: App
     arguments: list[str]
     advice: str
+
+    @property
+    def options(self) -> list[str]:
+        """All options of the command, and their other names."""
+        arguments = self.app.assemble_argument_collection() if self.app.default_command else ()
+        names = (name for argument in arguments for name in argument.names if name.startswith("-"))
+        return [*names, *self.app.help_flags, *self.app.version_flags]
+
+    def advice_on(self, typed: str) -> str:
+        """Return the end of a message about an option: the one that was probably meant, or where to look."""
+        known = {name.strip("-"): name for name in self.options if name.startswith("--")}
+        word = typed.strip("-").replace("_", "-").lower()
+        near = get_close_matches(word, known, n=1, cutoff=_ALIKE) if len(word) > 1 else []
+        return f"did you mean {known[near[0]]}?" if near else self.advice
+
+    def unknown(self) -> str | None:
+        """Return the first word that can only be an option, and is not one of this command."""
+        words = self.arguments[: self.arguments.index("--")] if "--" in self.arguments else self.arguments
+        names = (word.partition("=")[0] for word in words if re.match(r"--?[A-Za-z]", word))
+        return next((name for name in names if name.replace("_", "-") not in self.options), None)
 
 
 def usage_error(error: CycloptsError, app: App, arguments: list[str]) -> str:
@@ -51,16 +71,12 @@ def usage_error(error: CycloptsError, app: App, arguments: list[str]) -> str:
         app: the program.
         arguments: the command line.
     """
-    names, apps, _ = app.parse_commands(arguments)
-    command = " ".join((app.name[0], *names))
-    near = re.search(r'"?(\S+?)"?\. Did you mean "?([\w-]+)', _summary(error))
-    advice = f"did you mean {near[2]}?" if near and _is_alike(near[1], near[2]) else f"see `{command} --help`"
-    return _message(error, _Line(command, apps[-1], arguments, advice))
-
-
-def _is_alike(typed: str, known: str) -> bool:
-    """Return True if a name can be a misspelling of another; cyclopts would take --to for --json."""
-    return SequenceMatcher(None, typed.strip("-"), known.strip("-")).ratio() >= _ALIKE
+    names, apps, rest = app.parse_commands(arguments)
+    command = " ".join((app.name[0], *(name for name in names if not name.startswith("-"))))
+    near = re.search(r'Unknown command "?(\S+?)"?\. Did you mean "?([\w-]+)', _summary(error))
+    is_alike = near is not None and bool(get_close_matches(near[1], [near[2]], cutoff=_ALIKE))
+    advice = f"did you mean {near[2]}?" if near and is_alike else f"see `{command} --help`"
+    return _message(error, _Line(command, apps[-1], list(rest), advice))
 
 
 def _summary(error: CycloptsError) -> str:
@@ -75,13 +91,16 @@ def _message(error: CycloptsError, _: _Line) -> str:
 @_message.register
 def _unknown_command(error: UnknownCommandError, line: _Line) -> str:
     typed = (error.unused_tokens or ["?"])[0]
-    kind = f"an option of `{line.command}`" if typed.startswith("-") else "a command"
-    return f"{typed} is not {kind}; {line.advice}"
+    return _no_option(typed, line) if typed.startswith("-") else f"{typed} is not a command; {line.advice}"
 
 
 @_message.register
 def _unknown_option(error: UnknownOptionError, line: _Line) -> str:
-    return f"{error.token.keyword or error.token.value} is not an option of `{line.command}`; {line.advice}"
+    return _no_option(error.token.keyword or error.token.value, line)
+
+
+def _no_option(typed: str, line: _Line) -> str:
+    return f"{typed} is not an option of `{line.command}`; {line.advice_on(typed)}"
 
 
 @_message.register
@@ -119,7 +138,9 @@ def _missing(error: MissingArgumentError, line: _Line) -> str:
     name = error.argument.names[0]
     places = [place for place, word in enumerate(line.arguments) if word.partition("=")[0] == name]
     if not places:
-        return f"{name} is missing; {line.advice}"
+        # Cyclopts looks for what is missing before it looks for misspelled options, of which this may be one.
+        unknown = line.unknown()
+        return f"{name} is missing; {line.advice}" if unknown is None else _no_option(unknown, line)
     following = "".join(line.arguments[places[0] + 1 : places[0] + 2])
     if following.startswith("-") and not following.startswith("--"):
         return f"{name} has no value, because {following} starts with a dash; type {name}={following} to give it"
