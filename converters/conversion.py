@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clip_core.configuration.arguments import check_one_of
 from clip_core.hub.changes import WatchedFiles
 from clip_core.hub.files import new_folder, pattern_of
 from clip_core.hub.owning import owned
@@ -139,6 +140,7 @@ def convert(
         OSError: the target cannot be written, or the disk is full.
     """
     format_ = _target_format(to, max_shard_size)
+    check_one_of(dtype=(dtype, (None, *DTYPES)))
     given = given_path(target).expanduser()
     folder = given.absolute()
     check_folder("target", given)  # before the source is downloaded
@@ -214,8 +216,6 @@ def _shard_size(format_: Format, max_shard_size: int | str | None, total: int) -
 def _with_dtype(checkpoint: Checkpoint, dtype: str | None) -> dict[str, TensorEntry]:
     if dtype is None:
         return dict(checkpoint.entries)
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype={dtype!r} is not a dtype for weights; give one of {', '.join(DTYPES)}")
     return {name: _cast(name, tensor, DTYPES[dtype]) for name, tensor in checkpoint.entries.items()}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import DTYPE, INTEGER, SEVERAL, Dtype, Integer, check_backend, images_of
+from clip_core.commands.options import INTEGER, SEVERAL, Dtype, Integer, check_backend, dtype_option, images_of
 from clip_core.commands.streams import print_row
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub.printing import printable
@@ -31,7 +31,7 @@ def embed(
     dtype: Dtype = None,
     image_column: str | None = None,
     columns: Annotated[list[str] | None, SEVERAL] = None,
-    embedding_dtype: Annotated[str, DTYPE] = "float32",
+    embedding_dtype: Annotated[str, dtype_option("float32", "float16")] = "float32",
     rows_per_part: Integer = 4096,
     batch_size: Integer = 32,
     num_threads: Annotated[int | None, INTEGER] = None,

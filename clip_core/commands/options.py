@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from clip_core.configuration.arguments import not_one_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -27,11 +29,6 @@ def _integer(_: type, tokens: Sequence[Token]) -> int:
         raise ValueError("is not an integer") from error
 
 
-def _dtype(_: type, tokens: Sequence[Token]) -> str:
-    """Return the name that all libraries know for a short name of a dtype."""
-    return LONG_DTYPES.get(tokens[0].value, tokens[0].value)
-
-
 def _page(_: type, tokens: Sequence[Token]) -> Path:
     """Convert what was typed for a file to write; a Path by itself drops the slash that a folder was typed with."""
     typed = tokens[0].value
@@ -45,12 +42,20 @@ def _at_least_one(_: type, values: Sequence[object] | None) -> None:
         raise ValueError("has no value")
 
 
-def _model_dtype(type_: type, tokens: Sequence[Token]) -> str:
-    """Return the long name of a dtype that models of all backends compute in; refuse others, such as float64."""
-    name = _dtype(type_, tokens)
-    if name not in {*LONG_DTYPES.values(), "auto"}:
-        raise ValueError("is not a dtype of models; give float32, float16, bfloat16 or auto")
-    return name
+def dtype_option(*names: str) -> Parameter:
+    """Return the parameter of an option that takes dtypes.
+
+    Args:
+        names: the long names of the dtypes, and other words that the option takes; short names are taken, too.
+    """
+
+    def convert(_: type, tokens: Sequence[Token]) -> str:
+        name = LONG_DTYPES.get(tokens[0].value, tokens[0].value)
+        if name not in names:
+            raise ValueError(not_one_of(names))
+        return name
+
+    return Parameter(converter=convert)
 
 
 LONG_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}  # by their short names, which all options take
@@ -59,8 +64,8 @@ INTEGER = Parameter(converter=_integer)
 SEVERAL = Parameter(consume_multiple=True, negative="", validator=_at_least_one)
 Integer = Annotated[int, INTEGER]
 Page = Annotated[Path | None, Parameter(converter=_page)]
-DTYPE = Parameter(converter=_dtype)
-Dtype = Annotated[str | None, Parameter(converter=_model_dtype)]
+MODEL_DTYPES = tuple(LONG_DTYPES.values())  # in which models of all backends compute
+Dtype = Annotated[str | None, dtype_option(*MODEL_DTYPES, "auto")]
 
 
 def check_backend(backend: str | None, device: str | None, parallel: str | None = None) -> None:

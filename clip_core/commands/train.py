@@ -10,11 +10,11 @@ from cyclopts import Parameter
 
 from clip_core.commands.options import (
     INTEGER,
-    LONG_DTYPES,
     SEVERAL,
     Integer,
     check_backend,
     check_vocabulary,
+    dtype_option,
     images_of,
 )
 from clip_core.configuration.arguments import MOST_WORKERS, check_integers
@@ -32,13 +32,12 @@ if TYPE_CHECKING:
     from clip_core.training.step import Trainer
 
 
-def _precision(_: type, tokens: Sequence[Token]) -> str:
-    """Return the short name of a dtype, as settings have it."""
-    typed = tokens[0].value
-    names = {LONG_DTYPES[name]: name for name in ("fp32", "bf16")}
-    if names.get(typed, typed) not in names.values():
-        raise ValueError(f"is not one of {', '.join((*names, *names.values()))}")
-    return names.get(typed, typed)
+_PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}  # as settings have them
+
+
+def _precision(type_: type, tokens: Sequence[Token]) -> str:
+    """Return the short name of a dtype."""
+    return _PRECISIONS[dtype_option(*_PRECISIONS).converter(type_, tokens)]
 
 
 def train(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from clip_core.commands.options import LONG_DTYPES
 from clip_core.hub.printing import reason_of, shortened
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def _assignment(option: str, options: Options) -> Callable[[re.Match[str]], str]
             value = " ".join(options.values_of(option)) or value
         elif value[0] in "'\"":
             value = value[1:-1]
-            value = next((typed for typed in options.values_of(option) if _is_same_path(typed, value)), value)
+            value = next((typed for typed in options.values_of(option) if _is_same(typed, value)), value)
         else:
             value = next((typed for typed in options.values_of(option) if _number(typed) == _number(value)), value)
         return f"{option} {value or repr(value)}"
@@ -205,9 +206,11 @@ def _assignment(option: str, options: Options) -> Callable[[re.Match[str]], str]
     return replaced
 
 
-def _is_same_path(typed: str, value: str) -> bool:
-    """Return True if a message has the absolute form of a path that was typed."""
-    return Path(value).is_absolute() and str(Path(typed).expanduser().absolute()) == value
+def _is_same(typed: str, value: str) -> bool:
+    """Return True if a message has the long name of a dtype, or the absolute form of a path, that was typed."""
+    if Path(value).is_absolute():
+        return str(Path(typed).expanduser().absolute()) == value
+    return LONG_DTYPES.get(typed) == value
 
 
 def _number(text: str) -> float | None:

@@ -41,6 +41,29 @@ def check_integers(*, optional: bool = False, most: float = LARGEST, **arguments
             raise ValueError(f"{name}={value!r}: give an integer of at most {most}")
 
 
+def check_one_of(**arguments: tuple[Any, Iterable[str]]) -> None:
+    """Check that arguments are among their choices.
+
+    Args:
+        **arguments: the value and the choices, by the argument's name.
+
+    Raises:
+        ValueError: if one is not; the message names the argument, its value and the choices.
+    """
+    for name, (value, choices) in arguments.items():
+        if value not in choices:
+            raise ValueError(f"{name}={shortened(repr(value))} {not_one_of(choices)}")
+
+
+def not_one_of(choices: Iterable[str]) -> str:
+    """Return the end of a message about a value that is not among the choices; all messages have this wording.
+
+    Args:
+        choices: the choices.
+    """
+    return f"is not one of {', '.join(choices)}"
+
+
 def is_integer(value: Any) -> TypeGuard[int]:
     """Return True for an integer, of Python or numpy, that is not True or False.
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from clip_core.configuration.arguments import check_one_of
 from clip_core.hub.printing import shortened
 
 # Valid values of `hidden_act`. Every backend implements all of them, as transformers computes them.
@@ -34,7 +35,7 @@ def dtype_name(dtype: Any) -> str | None:
         return None
     name = spelled(dtype)
     if name not in DTYPES:
-        raise ValueError(f"dtype={shortened(repr(dtype))} is unknown; choose from {', '.join(DTYPES)}")
+        check_one_of(dtype=(dtype, DTYPES))
     return name
 
 

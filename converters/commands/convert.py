@@ -9,8 +9,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import DTYPE, check_subfolder, note_ignored_revision
+from clip_core.commands.options import check_subfolder, dtype_option, note_ignored_revision
 from clip_core.commands.wording import LOCAL
+from clip_core.configuration.checks import DTYPES
 
 
 def _help_of_to() -> str:
@@ -27,7 +28,7 @@ def convert(
     /,
     *,
     to: Annotated[str, Parameter(help=_help_of_to())],
-    dtype: Annotated[str | None, DTYPE] = None,
+    dtype: Annotated[str | None, dtype_option(*DTYPES)] = None,
     max_shard_size: str | None = None,
     subfolder: str | None = None,
     revision: str | None = None,

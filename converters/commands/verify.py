@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import DTYPE, SEVERAL, Page
+from clip_core.commands.options import MODEL_DTYPES, SEVERAL, Page, dtype_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,7 @@ def verify(
     *,
     against: str | None = None,
     backend: Annotated[list[str] | None, SEVERAL] = None,
-    dtype: Annotated[str, DTYPE] = "float32",
+    dtype: Annotated[str, dtype_option(*MODEL_DTYPES)] = "float32",
     grad: Annotated[bool, Parameter(negative="")] = False,
     train_step: Annotated[bool, Parameter(negative="")] = False,
     explain: Annotated[bool, Parameter(negative="")] = False,

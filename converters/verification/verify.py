@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from clip_core.backends import BrokenLibraryError, NotInstalledError, backend_names
-from clip_core.configuration.arguments import check_texts
+from clip_core.configuration.arguments import check_one_of, check_texts
 from clip_core.data.pool import WorkerFailedError
 from clip_core.hub.files import scratch_folder
 from converters.checkpoint import open_checkpoint
@@ -87,7 +87,7 @@ def verify(
     """
     check_texts(backends=backends)
     if dtype not in DTYPES:
-        raise ValueError(f"dtype={dtype!r} is unknown; give one of {', '.join(DTYPES)}")
+        check_one_of(dtype=(dtype, dict.fromkeys(DTYPES.values())))
     _check_names(backends, against)
     subjects = subjects_of([source] if against is None else [source, against], options)
     keywords: dict[str, Any] = {"gradients": gradients or train_step, "train_step": train_step, **options}

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from clip_core.configuration.arguments import check_integers
+from clip_core.configuration.arguments import check_integers, check_one_of
 from clip_core.hub import split_hub_options
 from clip_core.hub.options import DEFAULT_MODEL
 from clip_core.processing.frameworks import default_backend
@@ -109,8 +109,7 @@ def embed(
     """
     arrow()
     runner = _engine(engine, workers)
-    if embedding_dtype not in _DTYPES:
-        raise ValueError(f"embedding_dtype={embedding_dtype!r} is not one of {', '.join(_DTYPES)}")
+    check_one_of(embedding_dtype=(embedding_dtype, _DTYPES))
     check_integers(rows_per_part=(rows_per_part, 1), batch_size=(batch_size, 1))
     check_integers(num_threads=(num_threads, 1), optional=True)
     with reached(source):
@@ -168,8 +167,7 @@ def stored_place(source: str | os.PathLike[str]) -> str:
 
 
 def _engine(name: str, workers: int | None) -> Runner:
-    if name not in _ENGINES:
-        raise ValueError(f"engine={name!r} is not one of {', '.join(_ENGINES)}")
+    check_one_of(engine=(name, _ENGINES))
     check_integers(workers=(workers, 1), optional=True)
     if name == "ray":
         return RayEngine(workers)

@@ -197,3 +197,45 @@ def test_a_report_in_the_way_of_a_folder(refused, model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     refused(("verify", model), "--report", folder)
     assert list(folder.iterdir()) == []
+
+
+COMMANDS = [[name] for name in app if not name.startswith("-") and name != "evaluate"]
+COMMANDS += [["evaluate", name] for name in TASKS]
+
+
+def options_of_dtypes():
+    for words in COMMANDS:
+        known = app.parse_commands(words)[1][-1].assemble_argument_collection()
+        required = [
+            word for one in known if one.required for word in ([one.names[0]] if one.index is None else []) + ["1"]
+        ]
+        yield from ((*words, *required, one.names[0]) for one in known if one.names[0] in {"--dtype", "--precision"})
+
+
+def test_every_command_takes_the_same_names_of_dtypes():
+    found = {}
+    for words in options_of_dtypes():
+        for name in ("fp16", "float16", "bf16", "bfloat16", "fp32", "float32"):
+            if words[-1] == "--precision" and "16" in name and "b" not in name:
+                continue
+            _, bound, _ = app.parse_args([*words, name], exit_on_error=False, print_error=False)
+            given = bound.arguments.get("model_options", None)
+            value = bound.arguments.get("dtype", bound.arguments.get("precision")) if given is None else given.dtype
+            found.setdefault(words[-1], {}).setdefault(name, set()).add(value)
+    long = {"fp16": {"float16"}, "bf16": {"bfloat16"}, "fp32": {"float32"}}
+    short = {"bf16": {"bf16"}, "fp32": {"fp32"}, "bfloat16": {"bf16"}, "float32": {"fp32"}}
+    assert found == {
+        "--dtype": long | {name: {name} for name in ("float16", "bfloat16", "float32")},
+        "--precision": short,
+    }
+    assert len(list(options_of_dtypes())) == 12
+
+
+def test_every_command_refuses_a_dtype_in_the_same_words(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = [refused_line(run, *words, "int3") for words in options_of_dtypes()]
+    for words, line in zip(options_of_dtypes(), lines, strict=True):
+        assert mentions(line, f"{words[-1]} int3", "float32", "bfloat16"), line
+    assert len({line.partition(" int3 ")[2].partition("float32")[0] for line in lines}) == 1
+    line = refused_line(run, "embed", "a", "--out", "b", "--embedding-dtype", "bf16")
+    assert mentions(line, "--embedding-dtype bf16", "float32", "float16"), line

@@ -286,31 +286,3 @@ def test_a_page_that_cannot_be_written_is_refused_before_anything_runs(refused, 
     assert mentions(refused(*command, "photos/page.html"), "permission denied", "photos/page.html")
     assert sorted(place.rglob("*")) == before
     assert Path("file.txt").read_text() == "x\n"
-
-
-def options_of_dtypes():
-    for words in commands():
-        known = app.parse_commands(words)[1][-1].assemble_argument_collection()
-        required = [
-            word for one in known if one.required for word in ([one.names[0]] if one.index is None else []) + ["1"]
-        ]
-        yield from ((*words, *required, one.names[0]) for one in known if one.names[0] in {"--dtype", "--precision"})
-
-
-def test_every_command_takes_the_same_names_of_dtypes():
-    found = {}
-    for words in options_of_dtypes():
-        for name in ("fp16", "float16", "bf16", "bfloat16", "fp32", "float32"):
-            if words[-1] == "--precision" and "16" in name and "b" not in name:
-                continue
-            _, bound, _ = app.parse_args([*words, name], exit_on_error=False, print_error=False)
-            given = bound.arguments.get("model_options", None)
-            value = bound.arguments.get("dtype", bound.arguments.get("precision")) if given is None else given.dtype
-            found.setdefault(words[-1], {}).setdefault(name, set()).add(value)
-    long = {"fp16": {"float16"}, "bf16": {"bfloat16"}, "fp32": {"float32"}}
-    short = {"bf16": {"bf16"}, "fp32": {"fp32"}, "bfloat16": {"bf16"}, "float32": {"fp32"}}
-    assert found == {
-        "--dtype": long | {name: {name} for name in ("float16", "bfloat16", "float32")},
-        "--precision": short,
-    }
-    assert len(list(options_of_dtypes())) == 12

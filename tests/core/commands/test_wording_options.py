@@ -268,9 +268,7 @@ OUTPUTS = {
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc, in which nobody can create a folder")
 @pytest.mark.parametrize("command", OUTPUTS.values(), ids=OUTPUTS)
-def test_where_nothing_can_be_created_the_option_is_named_before_a_model_is_loaded(
-    run, tmp_path, monkeypatch, command
-):
+def test_where_nothing_can_be_created_the_option_is_named_before_a_model_is_loaded(run, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     save_image(tmp_path / "photos/a.png", (255, 0, 0))
     option = "DST" if command[0] == "convert" else command[-1]
