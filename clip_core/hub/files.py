@@ -253,16 +253,17 @@ def read_lines(path: str | os.PathLike[str], kind: str) -> list[str]:
         raise ValueError(f"{path} is not a {kind}: {printable(error)}") from error
 
 
-def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_json_object(path: str | os.PathLike[str], largest: int = LARGEST_JSON) -> dict[str, Any]:
     """Read a JSON file that has to hold an object; errors name the file.
 
     Args:
         path: the file.
+        largest: its largest size in bytes.
 
     Raises:
         ValueError: if the file is not JSON in UTF-8, or holds something else.
     """
-    content = read_json(path)
+    content = read_json(path, largest)
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a JSON object")  # noqa: TRY004  the file is at fault
     return content

@@ -104,12 +104,17 @@ def read_vocabulary(
     if vocab_file is not None and Path(vocab_file).suffix in {".gz", ".txt"}:
         return read_openai_file(vocab_file)
     if vocab_file is not None and merges_file is not None:
-        ids, lines = _checked_ids(read_json(vocab_file), vocab_file), read_lines(merges_file, MERGES_FILE)
-        first = int(lines[0].startswith(_MERGES_HEADER))
-        merges = [_merge(line, merges_file, number) for number, line in enumerate(lines[first:], first + 1) if line]
-        return _checked(Vocabulary(ids, merges), merges_file)
+        ids = _checked_ids(read_json(vocab_file), vocab_file)
+        return _checked(Vocabulary(ids, read_merges(merges_file)), merges_file)
     wanted = f"{VOCAB_FILE} and {MERGES_FILE} (vocab_file, merges_file), {TOKENIZER_FILE} (tokenizer_file) or OpenAI's"
     raise ValueError(f"a tokenizer needs {wanted} {OPENAI_FILES[0]} (vocab_file); got {vocab_file=}, {merges_file=}")
+
+
+def read_merges(path: StrPath) -> list[tuple[str, str]]:
+    """Read the pairs of a merges.txt, the first of which has the highest rank."""
+    lines = read_lines(path, MERGES_FILE)
+    first = int(lines[0].startswith(_MERGES_HEADER))
+    return [_merge(line, path, number) for number, line in enumerate(lines[first:], first + 1) if line]
 
 
 def read_openai_file(path: StrPath) -> Vocabulary:

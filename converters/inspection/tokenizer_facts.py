@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clip_core.hub import find_file
-from clip_core.hub.files import read_json
+from clip_core.hub.files import read_json_object
+from clip_core.tokenization.vocabulary import MERGES_FILE, TOKENIZER_FILE, VOCAB_FILE, read_merges
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from pathlib import Path
     from typing import Unpack
 
     from clip_core.hub import HubOptions
 
 _UNLIMITED = 10**9  # transformers writes 1e30 for a tokenizer without a limit
+
+_JSON_FILES = (TOKENIZER_FILE, VOCAB_FILE, "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
 @dataclass
@@ -39,19 +42,20 @@ class TokenizerFacts:
 
 def tokenizer_facts(source: str | os.PathLike[str], **options: Unpack[HubOptions]) -> TokenizerFacts | None:
     """Return the facts about a source's tokenizer; None if it has none."""
-    names = ("tokenizer.json", "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json")
-    found = {name: _read_json(source, name, **options) for name in names}
+    found = {name: _read_json(find_file(source, name, **options)) for name in _JSON_FILES}
+    if (merges := find_file(source, MERGES_FILE, **options)) is not None:
+        read_merges(merges)  # refuses a file that is not whole, as `clip-zoo convert` does
     try:
-        return _facts(found, lambda: _read_json(source, "vocab.json", **options))
+        return _facts(found)
     except (AttributeError, KeyError, TypeError) as error:  # the JSON has another structure
         raise ValueError(
             f"{source}: its tokenizer files do not have the structure of a CLIP tokenizer's: {error}"
         ) from error
 
 
-def _facts(found: dict[str, dict[str, Any]], read_vocabulary: Callable[[], dict[str, int]]) -> TokenizerFacts | None:
-    whole, settings = found["tokenizer.json"], found["tokenizer_config.json"]
-    vocabulary: dict[str, int] = dict(whole.get("model", {}).get("vocab", {}) or read_vocabulary())
+def _facts(found: dict[str, dict[str, Any]]) -> TokenizerFacts | None:
+    whole, settings = found[TOKENIZER_FILE], found["tokenizer_config.json"]
+    vocabulary: dict[str, int] = dict(whole.get("model", {}).get("vocab", {}) or found[VOCAB_FILE])
     if not vocabulary:
         return None
     ids = {token["content"]: token["id"] for token in whole.get("added_tokens", ())} | found["added_tokens.json"]
@@ -69,12 +73,8 @@ def _facts(found: dict[str, dict[str, Any]], read_vocabulary: Callable[[], dict[
     )
 
 
-def _read_json(source: str | os.PathLike[str], name: str, **options: Unpack[HubOptions]) -> dict[str, Any]:
-    path = find_file(source, name, **options)
-    content = {} if path is None else read_json(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is not a JSON object")  # noqa: TRY004  the file is at fault
-    return content
+def _read_json(path: Path | None) -> dict[str, Any]:
+    return {} if path is None else read_json_object(path)
 
 
 def _text(token: Any) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clip_core.hub import find_file
+from clip_core.hub.files import read_json_object
 from clip_core.images.files import PREPROCESSOR_NAME
 from clip_core.processing.chat import CHAT_FILE, CHAT_FOLDER, named_template_files
+from clip_core.tokenization.vocabulary import MERGES_FILE, read_merges
 from converters.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ TOKENIZER_FILES = (
     CHAT_FILE,
     f"{CHAT_FOLDER}/",
 )
+
+_LARGEST = 2**26  # bytes; the tokenizer.json of multilingual models has 17 MB
 
 
 def all_files() -> tuple[str, ...]:
@@ -69,20 +73,27 @@ def tokenizer_files(
         notes: receives a line if the target needs a tokenizer and the source has none.
 
     Raises:
-        ValueError: a file is not in UTF-8.
+        ValueError: a file is truncated or of another kind. A tokenizer's file is copied as it is, and would fail only
+            when the converted checkpoint is used.
     """
     if format_.companions.tokenizer == "none":
         return {}
     names = [name for name in TOKENIZER_FILES if not name.endswith("/")]
     paths = {name: find_file(source, name, **options) for name in [*names, *named_template_files(source, options)]}
-    texts = {name: _text(path) for name, path in paths.items() if path is not None}
+    texts = {name: _checked_text(name, path) for name, path in paths.items() if path is not None}
     if not texts and format_.companions.tokenizer == "needed":
         notes.append("the source has no tokenizer files, so none are written")
     return texts
 
 
-def _text(path: Path) -> str:
+def _checked_text(name: str, path: Path) -> str:
+    """Return the content of a tokenizer's file if it is whole; the tokenizer may be of any kind."""
     try:
-        return path.read_bytes().decode()
+        text = path.read_bytes().decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not in UTF-8: {error}") from error
+    if name == MERGES_FILE:
+        read_merges(path)
+    elif name.endswith(".json"):
+        read_json_object(path, _LARGEST)
+    return text

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from hostile.settings import tokenizer_json
 
 from clip_core import CLIPTokenizer
+from clip_core.hub.files import LARGEST_JSON
 from converters.checkpoint import open_checkpoint
 from converters.conversion import convert
 from converters.formats import target_names
+from converters.inspection.inspect import inspect
 from converters.sidecars.description import FROM_SHAPES, describe
+from converters.sidecars.files import TOKENIZER_FILES
 from support.checkpoints import (
     ANY_CONFIG,
     ODD_STEPS,
@@ -75,6 +81,36 @@ def test_the_tokenizer_goes_along_to_where_it_is_read(tmp_path):
         assert {"vocab.json", "merges.txt"} <= there or to == "openai"
         for name in {"vocab.json", "merges.txt"} & there:
             assert (tmp_path / to / name).read_bytes() == (tmp_path / "source" / name).read_bytes()
+
+
+DAMAGED = {name: ('{"a": ', "<html>404</html>", "[1, 2]", "") for name in TOKENIZER_FILES if name.endswith(".json")}
+DAMAGED["merges.txt"] = ("#version: 0.2\na b\nc", "<html>404</html>", "Entry not found")
+DAMAGED["preprocessor_config.json"] = ('{"size": ', "<html>404</html>", "[1, 2]", "")
+
+
+@pytest.mark.parametrize(("name", "contents"), DAMAGED.items(), ids=DAMAGED)
+def test_a_damaged_file_beside_the_weights_is_refused_before_anything_is_written(tmp_path, name, contents):
+    source, out = tmp_path / "source", tmp_path / "out"
+    save_checkpoint(source, openai_config(), steps=OPENAI_STEPS)
+    write_vocabulary(source)
+    (source / "tokenizer.json").write_text(json.dumps(tokenizer_json()))
+    for content in contents:
+        (source / name).write_text(content)
+        with pytest.raises(ValueError, match=naming(source / name)):
+            convert(source, out, "safetensors")
+        with pytest.raises(ValueError, match=naming(source / name)):
+            inspect(source, values=False)
+    assert not out.exists()
+
+
+def test_a_tokenizer_of_another_kind_goes_along(tmp_path):
+    save_checkpoint(tmp_path / "source", openai_config(), steps=OPENAI_STEPS)
+    pieces = [[f"piece-{number}", -float(number)] for number in range(250_000)]  # as in XLM-R
+    content = json.dumps({"model": {"type": "Unigram", "vocab": pieces}}, indent=2)
+    assert len(content) > LARGEST_JSON
+    (tmp_path / "source" / "tokenizer.json").write_text(content)
+    convert(tmp_path / "source", tmp_path / "out", "safetensors")
+    assert (tmp_path / "out" / "tokenizer.json").read_text() == content
 
 
 def test_named_chat_templates_go_along(tmp_path):
