@@ -68,7 +68,7 @@ def _of_texts(
         DIFFERENTIATED: padded | {"attention_mask": padded["attention_mask"].astype(np.int32)},
         "positions": {
             "input_ids": short,
-            "attention_mask": with_holes(mask[:-1]).astype(np.float32),
+            "attention_mask": with_holes(mask[:-1]).astype(np.float32) / 2,  # everything but zero is attended to
             "position_ids": position_ids(*short.shape),
         },
         "unmasked": {"input_ids": short},
@@ -80,16 +80,31 @@ def _of_texts(
 
 
 def _of_images(config: CLIPVisionConfig, pixels: np.ndarray) -> dict[str, dict[str, Any]]:
-    side, patch_size = config.image_size // config.patch_size, config.patch_size
-    # Both sides differ, and each alone, because a model has to interpolate if either does.
-    taller = resized(pixels, _HEIGHT, side + 1, patch_size)
-    narrower, both = (resized(one, _WIDTH, max(side - 1, 1), patch_size) for one in (pixels, taller))
+    side, patch = config.image_size // config.patch_size, config.patch_size
+    # Both sides differ, and each alone, because a model has to interpolate if either does; also if the number of
+    # patches is that of its own size. Half a patch beyond the whole ones is cut off.
+    taller = resized(pixels, _HEIGHT, (side + 1) * patch + patch // 2)
+    narrower = resized(pixels, _WIDTH, max(side - 1, 1) * patch + patch // 2)
+    rows, columns = other_grid(side)
+    both = resized(resized(pixels, _HEIGHT, rows * patch), _WIDTH, columns * patch)
     interpolated = {"interpolate_pos_encoding": True}
     return {
         "height": {"pixel_values": taller, **interpolated},
         "size": {"pixel_values": both.astype(np.float64), **interpolated},
         "dtypes": {"pixel_values": narrower.astype(np.float16), **interpolated},
     }
+
+
+def other_grid(side: int) -> tuple[int, int]:
+    """Return the rows and columns of as many patches as a square has, but not a square; (2, 1) for a single patch.
+
+    Args:
+        side: the number of patches along each side of the square.
+    """
+    if side == 1:
+        return 2, 1
+    columns = max(count for count in range(1, side) if side**2 % count == 0)
+    return side**2 // columns, columns
 
 
 _HEIGHT, _WIDTH = 2, 3  # axes of `pixel_values`
@@ -141,16 +156,15 @@ def padded_otherwise(input_ids: np.ndarray, attention_mask: np.ndarray) -> dict[
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def resized(pixel_values: np.ndarray, axis: int, patches: int, patch_size: int) -> np.ndarray:
-    """Crop or repeat images along an axis to a number of patches and half a patch.
+def resized(pixel_values: np.ndarray, axis: int, length: int) -> np.ndarray:
+    """Crop or repeat images along an axis to another length.
 
     Args:
         pixel_values: `(batch, channels, height, width)`.
         axis: the axis of the height or the width.
-        patches: the number of whole patches along it.
-        patch_size: the height and width of a patch.
+        length: the new height or width.
     """
-    return np.take(pixel_values, np.arange(patches * patch_size + patch_size // 2), axis=axis, mode="wrap")
+    return np.take(pixel_values, np.arange(length), axis=axis, mode="wrap")
 
 
 def labels(config: Any, count: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The checkpoints on which mutants run: small and odd ones that together use every feature of the models.
 
-Random weights hide small errors, so those of some checkpoints are changed: see `_with_sensitive_activations` and
-`_with_distant_class_token`.
+Random weights hide small errors, so those of some checkpoints are changed: see `_with_sensitive_activations`,
+`_with_distant_class_token` and `_HOT`.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ _CHECKPOINTS: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any
         {"num_labels": 3},
     ),
     "regression": ("CLIPForImageClassification", {}, {}, {"num_labels": 1}),
+    "regressions": ("CLIPForImageClassification", {}, {}, {"num_labels": 2, "problem_type": "regression"}),
     "labels": (
         "CLIPForImageClassification",
         {},
@@ -70,6 +71,8 @@ WITH_GRADIENTS = ("both", "openai")
 IN_HALF_PRECISION = ("half", "half classes")
 # These have the weights of `_with_distant_class_token`.
 _DISTANT = ("vision",)
+# The temperature of this one is above 100, the limit that training keeps.
+_HOT, _LOGIT_SCALE = "eager", 5.0
 
 
 def write_all(folder: Path) -> dict[str, Path]:
@@ -87,6 +90,8 @@ def write_all(folder: Path) -> dict[str, Path]:
                 changes |= _with_sensitive_activations(arrays, f"{tower}_model.encoder.layers.0.mlp", part.hidden_act)
         if name in _DISTANT:
             changes |= _with_distant_class_token(arrays)
+        if name == _HOT:
+            changes["logit_scale"] = np.array(_LOGIT_SCALE, np.float32)
         with_values(folder / name, **changes)
     return {name: folder / name for name in _CHECKPOINTS}
 
@@ -94,13 +99,14 @@ def write_all(folder: Path) -> dict[str, Path]:
 def _with_sensitive_activations(arrays: dict[str, np.ndarray], mlp: str, activation: str) -> dict[str, np.ndarray]:
     """Return an MLP's weights that show small errors of its activation function; none if there is no such MLP.
 
-    The inputs of the function range from -4 to 4, as in trained models, where those of random weights are near 0. The
-    weights that follow are large, but the usual outputs of the function cancel in each of their sums. An error of 8e-6,
-    such as that of 0.0447 in the place of 0.044715 in "gelu_new", then exceeds the tolerance.
+    The inputs of the function range from -4 to 4, as in trained models, where those of random weights are near 0; those
+    of relu range up to 7, beyond the limit of relu6. The weights that follow are large, but the usual outputs of the
+    function cancel in each of their sums. An error of 8e-6, such as that of 0.0447 in the place of 0.044715 in
+    "gelu_new", then exceeds the tolerance.
     """
     if f"{mlp}.fc1.bias" not in arrays:
         return {}
-    inputs = np.linspace(-4, 4, len(arrays[f"{mlp}.fc1.bias"]))
+    inputs = np.linspace(-4, 7 if activation == "relu" else 4, len(arrays[f"{mlp}.fc1.bias"]))
     usual = ACTIVATIONS[activation](inputs)
     weights = arrays[f"{mlp}.fc2.weight"].astype(np.float64)  # (hidden, intermediate)
     weights -= np.outer(weights @ usual, usual) / (usual @ usual)

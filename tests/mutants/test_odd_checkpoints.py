@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from mutants.worker import job_of
 from converters.verification import reference
 from converters.verification.comparison import compare
 from converters.verification.jobs import REFERENCE, run_job
+from support.checkpoints import with_values
 
 # Each activation with a constant that is slightly off, or an error of that size, and a checkpoint that uses it.
 FAULTY = {
@@ -76,3 +78,22 @@ def test_ids_beyond_16_bits_with_a_sign_are_used_by_both_rules_of_pooling(checkp
         found = {comparison.stage: comparison.passed for comparison in compare(right, wrong)}
         assert not found["text.embeddings"]
         assert not found["text.pooled"]
+
+
+def test_a_limit_of_the_temperature_exceeds_the_tolerance(checkpoints, tmp_path):
+    right = run(checkpoints["eager"], tmp_path / "right")
+    limited = shutil.copytree(checkpoints["eager"], tmp_path / "limited")
+    with_values(limited, logit_scale=np.array(math.log(100), np.float32))
+    compared = compare(right, run(limited, tmp_path / "wrong"))
+    assert {comparison.stage for comparison in compared if not comparison.passed} >= {"logits_per_text", "loss"}
+
+
+@pytest.mark.parametrize("name", ["regression", "regressions"])
+def test_an_absolute_error_instead_of_a_squared_one_exceeds_the_tolerance(name, checkpoints, tmp_path, monkeypatch):
+    def absolute(logits, labels, problem_type):
+        return np.abs(logits.reshape(labels.shape) - labels).mean()
+
+    right = run(checkpoints[name], tmp_path / "right")
+    monkeypatch.setattr(reference, "_classification_loss", absolute)
+    compared = compare(right, run(checkpoints[name], tmp_path / "wrong"))
+    assert {comparison.stage for comparison in compared if not comparison.passed} == {"labels: loss"}

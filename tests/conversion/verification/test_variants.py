@@ -11,7 +11,7 @@ import clip_torch.text
 import clip_torch.vision
 from clip_core.modeling.trimming import hides_what_is_read, lengths_to_read, pooled_positions
 from converters.verification.reference import IGNORED_LABEL, eos_positions
-from converters.verification.variants import first_without_eos, labels, padded_otherwise, variants
+from converters.verification.variants import first_without_eos, labels, other_grid, padded_otherwise, variants
 from converters.verification.verify import verify
 from support.checkpoints import save_checkpoint
 from support.configs import EOS_TOKEN_ID, SHALLOW, pixel_values, tiny_config, token_ids
@@ -70,6 +70,7 @@ def test_masks_come_in_several_dtypes_and_texts_without_one(class_name):
     masks = [own["attention_mask"] for own in (inputs, *found.values()) if "attention_mask" in own]
     assert {mask.dtype for mask in masks} == {np.dtype(name) for name in ("int64", "int32", "float32", "bool")}
     assert all(mask.min() == 0 for mask in masks)
+    assert {mask.max() for mask in masks} == {1, 0.5}
     assert len(masks) == len(found)  # all but one have a mask
 
 
@@ -136,13 +137,22 @@ def test_images_of_another_size_differ_in_both_sides_and_in_each_alone(image_siz
     height = (side + 1) * patch_size + patch_size // 2  # the partial patches are cut off by the model
     width = max(side - 1, 1) * patch_size + patch_size // 2
     taller = "positions" if class_name == "CLIPModel" else "height"
-    shapes = {taller: (height, image_size), "size": (height, width), "dtypes": (image_size, width)}
+    rows, columns = other_grid(side)
+    grid = rows * patch_size, columns * patch_size
+    shapes = {taller: (height, image_size), "size": grid, "dtypes": (image_size, width)}
     assert {name: found[name]["pixel_values"].shape[2:] for name in shapes} == shapes
     for name, shape in shapes.items():
         assert found[name]["interpolate_pos_encoding"]
         resized, (rows, columns) = found[name]["pixel_values"], np.minimum(shape, image_size)
         same = pixels[:, :, :rows, :columns].astype(resized.dtype)
         np.testing.assert_array_equal(resized[:, :, :rows, :columns], same)
+
+
+@pytest.mark.parametrize(
+    ("side", "grid"), [(1, (2, 1)), (2, (4, 1)), (5, (25, 1)), (7, (49, 1)), (16, (32, 8)), (24, (32, 18))]
+)
+def test_another_grid_has_as_many_patches_as_the_square(side, grid):
+    assert other_grid(side) == grid
 
 
 def test_each_text_has_its_own_positions_within_the_table():
@@ -188,6 +198,19 @@ def _transposed_at_the_model_s_width(interpolated):
     return faulty
 
 
+def _uninterpolated_for_as_many_patches(interpolated):
+    def faulty(self, height, width):
+        count = (height // self.patch_size) * (width // self.patch_size)
+        table = self.position_embedding.weight[None]
+        return table if count == self.num_patches else interpolated(self, height, width)
+
+    return faulty
+
+
+def _of_ones_only(text_plan):
+    return lambda implementation, mask, states: text_plan(implementation, None if mask is None else mask == 1, states)
+
+
 def _without_masks_of(dtype):
     def wrapped(text_plan):
         def faulty(implementation, mask, states):
@@ -229,6 +252,12 @@ FAULTS = {
         "interpolated_positions",
         _transposed_at_the_model_s_height,
     ),
+    ("CLIPModel", "size: vision.embeddings"): (
+        VISION_EMBEDDINGS,
+        "interpolated_positions",
+        _uninterpolated_for_as_many_patches,
+    ),
+    ("CLIPModel", "positions: text.layers.0.attention"): (clip_torch.text, "text_plan", _of_ones_only),
     ("CLIPModel", "positions: text.embeddings"): (clip_torch.text.CLIPTextEmbeddings, "forward", _without_positions),
     ("CLIPTextModel", "positions: text.embeddings"): (clip_torch.text.CLIPTextEmbeddings, "forward", _by_first_row),
     ("CLIPTextModel", "dtypes: text.embeddings"): (clip_torch.text.CLIPTextEmbeddings, "forward", _from_the_end),
