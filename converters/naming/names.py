@@ -221,14 +221,16 @@ def _canonical_pairs(names: Iterable[str]) -> list[tuple[str, str]]:
 
 def _canonical_name(name: str, towers: dict[str, str]) -> str:
     segments = name.split(".")
+    # A root comes first, because a larger model may hold CLIP under the name of a tower's part, such as `encoder`.
     for place, segment in enumerate(segments):
         if segment in ROOTS:
             # A model that holds a tower under the tower's own name repeats that name.
             is_repeated = segments[place + 1 : place + 2] == [segment]
             return ".".join(segments[place + is_repeated :])
-        if segment in _TOWER_SEGMENTS:
-            prefix = ".".join(segments[:place])
-            return ".".join([towers[prefix], *segments[place:]]) if prefix in towers else name
+    for place, segment in enumerate(segments):
+        prefix = ".".join(segments[:place])
+        if segment in _TOWER_SEGMENTS and prefix in towers:
+            return ".".join([towers[prefix], *segments[place:]])
     return name
 
 

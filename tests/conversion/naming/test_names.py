@@ -138,14 +138,16 @@ def table(class_name: str) -> list[str]:
     return list(parameter_table(config, class_name))
 
 
-@pytest.mark.parametrize("prefix", ["", "clip.", "model.", "module.", "_orig_mod.", "module._orig_mod.clip."])
+@pytest.mark.parametrize(
+    "prefix", ["", "clip.", "model.", "module.", "_orig_mod.", "module._orig_mod.clip.", "encoder."]
+)
 @pytest.mark.parametrize("class_name", MODEL_CLASSES)
 def test_prefixes_fall_away(class_name, prefix):
     names = table(class_name)
     assert canonical_names(prefix + name for name in names) == {name: prefix + name for name in names}
 
 
-@pytest.mark.parametrize("prefix", ["", "model.", "module._orig_mod."])
+@pytest.mark.parametrize("prefix", ["", "model.", "module._orig_mod.", "encoder."])
 @pytest.mark.parametrize(
     ("class_name", "tower"), [("CLIPTextModel", "text_model"), ("CLIPVisionModel", "vision_model")]
 )
