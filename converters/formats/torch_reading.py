@@ -102,7 +102,7 @@ def _described(value: Any) -> str:
     names = [name for item in inner if (name := _full_name(item))]
     if names:
         return f"{names[0]}, which is not a tensor; it was not loaded because that could run code"
-    return f"a {type(value).__name__.lstrip('_')}"
+    return "a single tensor" if isinstance(value, StoredTensor) else f"a {type(value).__name__}"
 
 
 class _Directory:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from converters.checkpoint import CheckpointError
-from converters.naming.matching import LoadReport, fit_error
+from converters.naming.matching import LoadReport, check_floats, fit_error
 from converters.naming.names import ROOTS, canonical_names
 from converters.naming.transforms import as_scalar
 
@@ -93,6 +93,7 @@ def fit_derived(
     )
     if faults.sections():
         raise fit_error(faults, checkpoint, model_class.__name__)
+    check_floats({name: entry for name, entry in entries.items() if _root(name, prefix) in _CLIPS_OWN}, checkpoint)
     return report, fresh + [name for name, *_ in report.mismatched], entries
 
 

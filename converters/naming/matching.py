@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from clip_core.modeling.parameters import AnyConfig
+    from converters.tensors import TensorEntry
 
 ADVICE = (
     "\nIf this is intended, pass strict=False to initialize missing parameters and ignore unexpected tensors, "
@@ -123,7 +124,26 @@ def check_fit(
     )
     if faults.sections():
         raise fit_error(faults, checkpoint, class_name, advice)
+    check_floats({name: checkpoint.entries[name] for name in report.matched}, checkpoint)
     return report, report.missing + [name for name, *_ in report.mismatched]
+
+
+def check_floats(entries: Mapping[str, TensorEntry], checkpoint: Checkpoint) -> None:
+    """Check that weights are floating-point numbers. Integers are quantized weights, and other tensors scale them.
+
+    Args:
+        entries: the weights by name; none is read.
+        checkpoint: the checkpoint that contains them.
+
+    Raises:
+        CheckpointError: some are integers.
+    """
+    integers = [f"{name}: {entry.dtype}" for name, entry in entries.items() if entry.dtype.kind in "iub"]
+    if integers:
+        raise CheckpointError(
+            f"{checkpoint.source} has {_in_one_line('parameters of integers', integers)}; expected floating-point "
+            "weights. If it is quantized, save it dequantized with the library that quantized it"
+        )
 
 
 def match(table: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint) -> LoadReport:

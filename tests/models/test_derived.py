@@ -13,6 +13,7 @@ from clip_core.modeling.parameters import MODEL_CLASSES, number_of_parameters, p
 from converters.checkpoint import CheckpointError
 from converters.formats.safetensors import read
 from support.backends import BACKENDS
+from support.checkpoints import with_values
 from support.configs import inputs_for, tiny_config
 from support.derived import EXTRA, HeadConfig, derived_classes, regularized
 from support.messages import naming
@@ -168,6 +169,13 @@ def test_what_a_class_does_not_have_is_named_and_not_used(backend, head, mine, f
         warnings.simplefilter("error")
         _, info = Silent.from_pretrained(tmp_path / "saved", config=config, output_loading_info=True)
     assert info["unexpected_keys"] == []
+
+
+def test_integers_are_refused_as_weights_of_clip(backend, mine, folder):
+    with_values(folder, visual_projection__weight=np.ones((24, 36), np.int8))
+    for load in (mine.from_pretrained, lambda path: backend.load("CLIPModel", path)):
+        with pytest.raises(CheckpointError, match=naming("visual_projection.weight", "int8")):
+            load(folder)
 
 
 def test_a_head_of_another_size_is_refused_or_starts_afresh(backend, head, folder, tmp_path):

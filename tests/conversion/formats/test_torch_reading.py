@@ -203,6 +203,12 @@ def test_a_whole_model_in_a_pickle_is_refused_by_its_class(tmp_path):
         read(tmp_path / "model.bin")
 
 
+def test_a_single_tensor_is_refused_as_one(tmp_path):
+    torch.save(torch.zeros(3), tmp_path / "model.bin")
+    with pytest.raises(ValueError, match="a single tensor"):
+        read(tmp_path / "model.bin")
+
+
 def test_torch_is_not_needed(tmp_path):
     torch.save({"weight": torch.arange(3.0)}, tmp_path / "model.bin")
     program = (

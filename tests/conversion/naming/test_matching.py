@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -15,8 +16,8 @@ from support.configs import tiny_config
 from support.messages import mentions, naming
 
 
-def checkpoint(shapes):
-    dtype = np.dtype(np.float32)
+def checkpoint(shapes, dtype=np.float32):
+    dtype = np.dtype(dtype)
     entries = {
         name: TensorEntry(shape, dtype, lambda shape=shape: np.zeros(shape, dtype)) for name, shape in shapes.items()
     }
@@ -127,3 +128,16 @@ def test_a_projection_that_no_file_states_has_its_weights_size(shapes):
     config.projection_dim, config.projection_dim_stated = 512, True
     with pytest.raises(CheckpointError, match=naming("text_projection.weight", (24, 40), (512, 40))):
         check_fit(checkpoint(shapes), config, "CLIPTextModelWithProjection")
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "bool"])
+def test_integers_are_not_weights(shapes, dtype):
+    with pytest.raises(CheckpointError, match=naming("some/model", len(shapes), "logit_scale", dtype)) as caught:
+        check_fit(checkpoint(shapes, dtype), tiny_config(), "CLIPModel", strict=False)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64", "float8_e4m3fn"])
+def test_floats_of_every_size_are_weights(shapes, dtype):
+    report, _ = check_fit(checkpoint(shapes, getattr(ml_dtypes, dtype, dtype)), tiny_config(), "CLIPModel")
+    assert list(report.matched) == list(shapes)
