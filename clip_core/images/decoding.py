@@ -129,6 +129,7 @@ def upright(image: Image.Image, name: str) -> Image.Image:
         with decoding_errors_named(name):
             ImageOps.exif_transpose(image, in_place=True)
         image = scaled(image) if scaled else image
+        image.info.pop("transparency", None)  # Pillow would drop it with a warning
         return image if image.mode == "RGB" else image.convert("RGB")
     except ImageFileError:
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -102,12 +103,14 @@ def test_a_file_of_every_mode_has_its_colors_in_rgb(tmp_path, mode):
     assert np.abs(np.subtract(found, expected)).max() <= CONVERTED_COLOR * (mode in {"YCbCr", "LAB"}), found
 
 
-@pytest.mark.parametrize("transparency", [0, bytes([0, 255])])
+@pytest.mark.parametrize("transparency", [0, bytes([0, 255]), bytes([7, 100])])
 def test_transparency_of_a_palette_is_dropped(tmp_path, transparency):
     picture = Image.new("P", (6, 5), 0)
     picture.putpalette([*RED, 0, 0, 255])
     picture.save(tmp_path / "x.png", transparency=transparency)
-    assert load_image(tmp_path / "x.png").getpixel((0, 0)) == RED
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_image(tmp_path / "x.png").getpixel((0, 0)) == RED
 
 
 def test_a_huge_picture_is_refused_by_its_size(tmp_path, monkeypatch):
