@@ -97,12 +97,16 @@ def drawn(deviation, tolerance=DRAWN_WEIGHTS):
 
 def test_fresh_weights_have_the_references_standard_deviations(backend):
     text = {"hidden_size": 200, "intermediate_size": 300, "vocab_size": 999, "num_attention_heads": 5}
-    vision = {"hidden_size": 180, "intermediate_size": 300, "patch_size": 10}
-    config = tiny_config(text, vision, projection_dim=170, initializer_factor=1.5)
+    text |= {"initializer_range": 0.07, "max_position_embeddings": 40}  # the range has no effect on texts
+    vision = {"hidden_size": 180, "intermediate_size": 300, "patch_size": 5}
+    config = tiny_config(text, vision, projection_dim=170)
+    config.initializer_factor = 2.5  # of the projections; as in the reference, an argument of this name has no effect
     weights = backend.weights(backend.build("CLIPModel", config))
     for tower, width, layers in (("text_model", 200, 3), ("vision_model", 180, 2)):
         expected = {
-            "self_attn.q_proj": width**-0.5 * (2 * layers) ** -0.5,
+            **dict.fromkeys(
+                ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), width**-0.5 * (2 * layers) ** -0.5
+            ),
             "self_attn.out_proj": width**-0.5,
             "mlp.fc1": (2 * width) ** -0.5,
             "mlp.fc2": width**-0.5 * (2 * layers) ** -0.5,
@@ -111,10 +115,12 @@ def test_fresh_weights_have_the_references_standard_deviations(backend):
             assert weights[f"{tower}.encoder.layers.1.{name}.weight"].std() == drawn(1.5 * std)
             assert not weights[f"{tower}.encoder.layers.1.{name}.bias"].any()
     assert weights["text_model.embeddings.token_embedding.weight"].std() == drawn(1.5 * 0.02)
+    assert weights["text_model.embeddings.position_embedding.weight"].std() == drawn(1.5 * 0.02)
     assert weights["vision_model.embeddings.patch_embedding.weight"].std() == drawn(1.5 * 0.05)
+    assert weights["vision_model.embeddings.position_embedding.weight"].std() == drawn(1.5 * 0.05)
     assert weights["vision_model.embeddings.class_embedding"].std() == drawn(1.5 * 180**-0.5, FEW_DRAWN_WEIGHTS)
-    assert weights["visual_projection.weight"].std() == drawn(config.initializer_factor * 180**-0.5)
-    assert weights["text_projection.weight"].std() == drawn(config.initializer_factor * 200**-0.5)
+    assert weights["visual_projection.weight"].std() == drawn(2.5 * 180**-0.5)
+    assert weights["text_projection.weight"].std() == drawn(2.5 * 200**-0.5)
     assert weights["logit_scale"] == np.float32(1.7)
 
 
