@@ -133,7 +133,7 @@ def _decides_no_number(node: ast.AST) -> bool:
         return node.arg in _NO_NUMBERS
     if isinstance(node, ast.Call):  # checks and warnings, and casts of types
         name = ast.unparse(node.func).rpartition(".")[2]
-        return name.startswith(("check_", "warn", "_check", "_warn", "TypeVar")) or name == "register_buffer"
+        return name.startswith(("check_", "warn", "_check", "_warn", "TypeVar")) or name == "add_positions"
     return False
 
 
