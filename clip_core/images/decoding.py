@@ -126,8 +126,9 @@ def upright(image: Image.Image, name: str) -> Image.Image:
     """
     try:
         scaled = scaling_to_bytes(image) if is_deep(image) else None  # before it loses the tags of its file
-        with decoding_errors_named(name):
-            ImageOps.exif_transpose(image, in_place=True)
+        if image.format != "TIFF":  # Pillow rotates those itself, and before 10.1 still states their orientation
+            with decoding_errors_named(name):
+                ImageOps.exif_transpose(image, in_place=True)
         image = scaled(image) if scaled else image
         image.info.pop("transparency", None)  # Pillow would drop it with a warning
         return image if image.mode == "RGB" else image.convert("RGB")

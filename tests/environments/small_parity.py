@@ -18,11 +18,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from clip_core import CLIPProcessor, CLIPTokenizer, CLIPTokenizerFast, ZeroShotClassifier
 from clip_core.cli import main
 from clip_core.images.decoding import open_image
-from clip_core.images.inputs import find_images
+from clip_core.images.inputs import find_images, load_image
 from clip_core.training.logs import open_log
 from converters import convert, diff
 
@@ -54,6 +55,17 @@ def check_inputs(stored: dict[str, list[list[float]]]) -> None:
     image = open_image(find_images(str(SHAPES / "pictures"))[0])
     pixels = CLIPProcessor.from_pretrained(CHECKPOINT)(images=image, return_tensors="np")["pixel_values"]
     np.testing.assert_allclose(pixels.mean(axis=(0, 2, 3)), stored["pixels"], atol=STORED_PIXELS)
+
+
+def check_rotation(folder: Path) -> None:
+    """Rotate images by a quarter turn, once in every format and release of Pillow."""
+    levels = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    for name in ("rotated.png", "rotated.tiff"):
+        image = Image.fromarray(levels)
+        exif = image.getexif()
+        exif[0x0112] = 6
+        image.save(folder / name, exif=exif)
+        np.testing.assert_array_equal(np.asarray(load_image(folder / name))[..., 0], np.rot90(levels, -1))
 
 
 def probabilities(folder: Path, backend: str) -> np.ndarray:
@@ -188,6 +200,7 @@ def check(extras: list[str]) -> None:
     stored = json.loads(STORED.read_text(encoding="utf-8"))
     check_inputs(stored)
     with tempfile.TemporaryDirectory() as scratch:
+        check_rotation(Path(scratch))
         folders = check_formats(Path(scratch))
         for extra in extras:
             if extra in CHECKS:
