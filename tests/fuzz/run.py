@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 BUILD = ROOT / "build" / "fuzz"
 NAMES = ("safetensors", "torch", "tf", "flax", "index", "config", "preprocessor", "image", "tokenizer_files", "text")
+NAMES += ("shard", "parquet", "table")
 _MEMORY = Path("/dev/shm")  # noqa: S108  targets write files thousands of times a second
 _SHOWN = 3000  # characters of the log of a finding, which ends in the input
 _LIMITS = ("-timeout=30", "-rss_limit_mb=3000", "-max_len=8192", "-print_final_stats=1")

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import tarfile
 import tempfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from hostile.images import photo
 from hostile.settings import tokenizer_json
+from pyarrow import parquet
 
 from clip_core import CLIPImageProcessor
+from clip_core.tasks.embedding.parts import part_schema
 from converters.formats import format_named
 from converters.naming.names import to_file
 from support.entries import entry
+from support.training_data import picture_bytes
 
 CORPUS = Path(__file__).parent / "corpus"
 _ARRAYS = {
@@ -55,12 +61,51 @@ def seeds() -> dict[str, list[bytes]]:
     found["tokenizer_files"] = [bytes([place]) + content for place, content in enumerate(files)]
     found["tokenizer_files"] += [bytes([place]) + edit for place in (0, 1) for edit in edits]
     found["text"] = [first + text.encode() for first in (b"\0", b"\1") for text in _TEXTS]
+    found |= _datasets()
     return found
 
 
-def _pictures() -> list[bytes]:
-    import io
+def _datasets() -> dict[str, list[bytes]]:
+    """Return shards, Parquet files and tables, and a part of a dataset of embeddings."""
+    files = {"a.png": picture_bytes(1), "a.txt": b"a cat", "b.png": picture_bytes(2), "b.json": b'{"text": ["a", "b"]}'}
+    found: dict[str, list[bytes]] = {"shard": [], "parquet": []}
+    for mode in ("w", "w:gz", "w:xz"):
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode=mode) as tar:
+            for name, content in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+        found["shard"].append(stream.getvalue()[:-4096] if mode == "w" else stream.getvalue())  # not all of its zeros
+    images = [{"bytes": picture_bytes(number), "path": "a"} for number in range(3)]
+    tables = [
+        pa.table({"image": images, "text": [["a"], ["b", "c"], ["d"]], "label": pa.array([1, 2, None], pa.int8())}),
+        pa.table({"image": ["a.png", "../b.png"], "text": pa.array(["a", "b"]).dictionary_encode()}),
+        _part(),
+    ]
+    for one in tables:
+        stream = io.BytesIO()
+        parquet.write_table(one, stream)
+        found["parquet"].append(stream.getvalue())
+    texts = [
+        b'{"file_name": "a.png", "text": "a"}\n',
+        b'file_name,text\na.png,"a, b"\n',
+        b"file_name\ttext\na.png\ta\n",
+        b"a cat\na dog\n",
+        b'{"a.png": "a cat"}',
+        b"a photo of a {}\n",
+    ]
+    found["table"] = [bytes([place]) + content for place, content in enumerate(texts)]
+    return found
 
+
+def _part() -> pa.Table:
+    schema = part_schema(pa.schema([]), 2, "float32")
+    values = ["a", [0.6, 0.8], "a.png", 4, 0, "2024-06-30T12:00:00", bytes(32), bytes(32), 1, 1]
+    return pa.table([pa.array([value], field.type) for value, field in zip(values, schema, strict=True)], schema=schema)
+
+
+def _pictures() -> list[bytes]:
     from PIL import Image
 
     written = []

@@ -6,16 +6,14 @@ its content, or, if they start with an "E", edits of a valid one; few random byt
 
 from __future__ import annotations
 
-import atexit
 import copy
 import json
-import shutil
-import tempfile
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from fuzz.datasets import parquet, shard, table
+from fuzz.folders import folder
 from hostile.mutations import JUNK, KEYS, places, read_or_refused
 from hostile.settings import tokenizer_json
 
@@ -30,14 +28,7 @@ from support.vocabulary import BOS, EOS, write_openai_file, write_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-@cache
-def folder(name: str) -> Path:
-    """Return a folder of this process."""
-    made = Path(tempfile.mkdtemp(prefix=f"clip-zoo-{name}-"))
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
-    return made
+    from pathlib import Path
 
 
 def edited(valid: Any, edits: bytes) -> Any:
@@ -176,7 +167,8 @@ def text(data: bytes) -> None:
         assert tokenizer.decode(ids, skip_special_tokens=True) == normalized, given
 
 
+_READERS = (index, config, preprocessor, image, tokenizer_files, text, shard, parquet, table)
 TARGETS: dict[str, Callable[[bytes], None]] = {
     **{name: _weights(name) for name in ("safetensors", "torch", "tf", "flax")},
-    **{target.__name__: target for target in (index, config, preprocessor, image, tokenizer_files, text)},
+    **{target.__name__: target for target in _READERS},
 }

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 from fuzz import run
+from fuzz.folders import folder
 from fuzz.run import NAMES
-from fuzz.targets import TARGETS, edited, folder, text
+from fuzz.targets import TARGETS, edited, text
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -39,6 +40,8 @@ def test_a_fault_would_be_found(monkeypatch):
     monkeypatch.setattr("fuzz.targets.CLIPConfig.from_pretrained", lambda _: {}["config"])
     monkeypatch.setattr("fuzz.targets.CLIPImageProcessor.from_pretrained", lambda _: {}["processor"])
     monkeypatch.setattr("fuzz.targets.CLIPTokenizer.from_pretrained", lambda _: {}["tokenizer"])
+    for reader in ("pairs", "read_labels", "read_templates"):
+        monkeypatch.setattr(f"fuzz.datasets.{reader}", lambda path: {}[path])
     for name, target in TARGETS.items():
         seed = min((CORPUS / name).iterdir(), key=lambda path: path.stat().st_size).read_bytes()
         with pytest.raises((KeyError, ZeroDivisionError, AssertionError)):

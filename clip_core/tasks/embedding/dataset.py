@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clip_core.hub.printing import printable
 from clip_core.tasks.embedding.manifest import read_manifest
-from clip_core.tasks.embedding.parts import EMBEDDINGS, RESERVED
+from clip_core.tasks.embedding.parts import EMBEDDINGS, RESERVED, part_schema
 from clip_core.tasks.embedding.places import Location, arrow
 from clip_core.tasks.search.rows import IndexedImage
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _CAPTIONS = ("caption", "text", "txt")  # columns of captions, in order of preference
 _ROWS = 1024
+_NORM_TOLERANCE = 1e-2  # allows for rounding in half precision
 
 
 class EmbeddedDataset:
@@ -64,36 +66,50 @@ class EmbeddedDataset:
         return [f"{EMBEDDINGS}/{name}" for name in self._place.names(EMBEDDINGS) if name.endswith(".parquet")]
 
     def _count(self, name: str) -> int:
-        from pyarrow import parquet
-
-        with self._place.files.open(self._place.path(name), "rb") as file:
-            return int(parquet.ParquetFile(file).metadata.num_rows)
+        with self._opened(name) as part:
+            return int(part.metadata.num_rows)
 
     def _read(self, name: str) -> Iterator[tuple[list[IndexedImage], np.ndarray]]:
+        with self._opened(name) as part:
+            captions = [name for name in _CAPTIONS if name in part.schema_arrow.names][:1]
+            for batch in part.iter_batches(_ROWS, columns=[*RESERVED, *captions]):
+                yield _rows_of(batch, captions, self.facts["dim"])
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[Any]:
+        """Open a part; errors of reading it name the file, and say what to do."""
         from pyarrow import parquet
 
         try:
             with self._place.files.open(self._place.path(name), "rb") as file:
-                part = parquet.ParquetFile(file)
-                captions = [name for name in _CAPTIONS if name in part.schema_arrow.names][:1]
-                for batch in part.iter_batches(_ROWS, columns=[*RESERVED, *captions]):
-                    yield _rows_of(batch, captions)
-        except (OSError, ValueError, KeyError, arrow().ArrowException) as error:
+                yield parquet.ParquetFile(file)
+        except (OSError, ValueError, KeyError, OverflowError, arrow().ArrowException) as error:
             where = self._place.shown(self._place.path(name))
-            raise ValueError(
-                f"{where} is damaged ({printable(error)}); delete it, and run `clip-zoo embed` again"
-            ) from error
+            told = printable(error.args[0] if isinstance(error, KeyError) else error)
+            raise ValueError(f"{where} is damaged ({told}); delete it, and run `clip-zoo embed` again") from error
 
 
-def _rows_of(batch: Any, captions: list[str]) -> tuple[list[IndexedImage], np.ndarray]:
+def _rows_of(batch: Any, captions: list[str], dim: int) -> tuple[list[IndexedImage], np.ndarray]:
+    """Return the images in a batch, and their embeddings.
+
+    Raises:
+        ValueError: if a column does not hold what `embed` writes, or an embedding is not of unit norm.
+    """
     pa = arrow()
-    column = {name: batch.column(name) for name in batch.schema.names}
-    texts = column[captions[0]].to_pylist() if captions else [None] * len(batch)
+    column = {}
+    for field in part_schema(pa.schema([]), dim, "float32"):
+        column[field.name] = batch.column(field.name).cast(field.type)
+        if column[field.name].null_count and not field.nullable:
+            raise ValueError(f"column {field.name!r} lacks a value")
+    texts = batch.column(captions[0]).to_pylist() if captions else [None] * len(batch)
     facts = [column[name].to_pylist() for name in ("path", "size")]
     facts.append([value or 0 for value in column["modified"].cast(pa.int64()).to_pylist()])
     facts.append([value or "" for value in column["taken"].to_pylist()])
     facts += [column[name].to_pylist() for name in ("sha256", "pixels_sha256", "width", "height")]
     texts = [text if isinstance(text, str) else None for text in texts]
     rows = [IndexedImage(os.fsencode(path), *values) for path, *values in zip(*facts, texts, strict=True)]
-    embeds = column["embedding"].flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(rows), -1)
-    return rows, embeds / np.linalg.norm(embeds, axis=1, keepdims=True)
+    embeds = column["embedding"].flatten().to_numpy(zero_copy_only=False).reshape(len(rows), dim)
+    norms = np.linalg.norm(embeds, axis=1, keepdims=True)
+    if not (np.abs(norms - 1) < _NORM_TOLERANCE).all():
+        raise ValueError("an embedding is not of unit norm")
+    return rows, embeds / norms

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clip_core.hub.files import scratch_folder, telling_of_a_full_disk
+from clip_core.hub.files import LARGEST_JSON, TooLargeError, scratch_folder, telling_of_a_full_disk
 from clip_core.hub.owning import owned
 from clip_core.hub.printing import printable, reason_of
 from clip_core.hub.targets import check_folder, given_path
@@ -136,15 +136,20 @@ class Location:
         Raises:
             ValueError: if it is not a JSON object.
         """
+        where = self.shown(self.path(name))
         try:
             with reached(self.shown(self.root)):
-                content = json.loads(self.files.cat_file(self.path(name)))
+                text = self.files.cat_file(self.path(name), start=0, end=LARGEST_JSON + 1)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except ValueError as error:
-            raise ValueError(f"{self.shown(self.path(name))} is not valid JSON: {error}") from error
+        if len(text) > LARGEST_JSON:
+            raise TooLargeError(f"{where} is larger than {LARGEST_JSON} bytes, unlike any file of its kind")
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{where} is not valid JSON: {printable(error)}") from error
         if not isinstance(content, dict):
-            raise ValueError(f"{self.shown(self.path(name))} is not a JSON object")  # noqa: TRY004  the file is at fault
+            raise ValueError(f"{where} is not a JSON object")  # noqa: TRY004  the file is at fault
         return content
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import json
+
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from clip_core.tasks.embedding import EmbeddedDataset, embed
 from clip_core.tasks.search import ImageIndex, OtherModelError
@@ -75,3 +79,73 @@ def test_another_model_and_a_missing_or_damaged_dataset_are_refused(tmp_path):
     part.write_bytes(part.read_bytes()[:200])
     with pytest.raises(ValueError, match=naming(part)):
         list(EmbeddedDataset(tmp_path / "dataset").batches())
+    with pytest.raises(ValueError, match=naming(part)):
+        len(EmbeddedDataset(tmp_path / "dataset"))
+
+
+NONE = pa.nulls(1, pa.string())
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("path", NONE),
+        ("path", pa.array([[1]])),
+        ("size", pa.array(["large"])),
+        ("sha256", pa.array([b"short"])),
+        ("embedding", pa.array(["red"])),
+        ("embedding", pa.array([[0.0, 0.0, 0.0]], pa.list_(pa.float32(), 3))),
+        ("embedding", pa.array([[1.0, 0.0]], pa.list_(pa.float32(), 2))),
+        ("embedding", pa.array([[float("nan"), 0.0, 0.0]], pa.list_(pa.float32(), 3))),
+        ("embedding", pa.array([[1.0, None, 0.0]], pa.list_(pa.float32(), 3))),
+        ("id", None),
+    ],
+)
+def test_a_part_that_embed_did_not_write_is_refused_by_name(tmp_path, name, values):
+    embed(write_images(str(tmp_path / "images"), [1]), tmp_path / "dataset", model="colours")
+    (part,) = (tmp_path / "dataset/embeddings").iterdir()
+    table = parquet.read_table(part)
+    place = table.schema.get_field_index(name)
+    table = table.drop([name]) if values is None else table.set_column(place, name, values)
+    parquet.write_table(table, part)
+    with pytest.raises(ValueError, match=naming(part)):
+        list(EmbeddedDataset(tmp_path / "dataset").batches())
+
+
+def test_a_part_that_another_library_rewrote_is_read(tmp_path):
+    embed(write_images(str(tmp_path / "images"), [1]), tmp_path / "dataset", model="colours")
+    ((rows, embeds),) = EmbeddedDataset(tmp_path / "dataset").batches()
+    (part,) = (tmp_path / "dataset/embeddings").iterdir()
+    table = parquet.read_table(part)
+    place = table.schema.get_field_index("embedding")
+    table = table.set_column(place, "embedding", pa.array(table["embedding"].to_pylist(), pa.list_(pa.float32())))
+    parquet.write_table(table, part, store_schema=False)
+    ((again, same),) = EmbeddedDataset(tmp_path / "dataset").batches()
+    assert (again, same.tolist()) == (rows, embeds.tolist())
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("{", "JSON"),
+        ("[" * 100_000, "JSON"),
+        ("[]", "JSON"),
+        ('{"format": 1}', "source"),
+        ('{"format": 7}', 7),
+        (lambda facts: facts | {"dim": "3"}, "dim"),
+        (lambda facts: facts | {"dim": 2}, "fingerprint"),
+        (lambda facts: facts | {"fingerprint": [["a", 1.0, 2.0]]}, "fingerprint"),
+        (lambda facts: facts | {"preprocessing": []}, "preprocessing"),
+        (lambda facts: {name: value for name, value in facts.items() if name != "model"}, "model"),
+    ],
+)
+def test_a_damaged_manifest_is_refused_by_name(tmp_path, content, named):
+    folder = write_images(str(tmp_path / "images"), [1])
+    embed(folder, tmp_path / "dataset", model="colours")
+    manifest = tmp_path / "dataset/clip-zoo.json"
+    text = content if isinstance(content, str) else json.dumps(content(json.loads(manifest.read_text())))
+    manifest.write_text(text)
+    for use in (EmbeddedDataset, lambda dataset: embed(folder, dataset, model="colours")):
+        with pytest.raises(ValueError, match=naming(manifest, named)) as refused:
+            use(tmp_path / "dataset")
+        assert len(str(refused.value)) < 500
