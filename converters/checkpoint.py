@@ -12,7 +12,7 @@ from clip_core.hub.files import read_json
 from clip_core.hub.pointers import LFS_ADVICE, is_lfs_pointer
 from clip_core.hub.printing import printable
 from clip_core.hub.switching import settle
-from clip_core.hub.targets import given_path
+from clip_core.hub.targets import expanded, given_path
 from converters.formats import FORMATS, layouts
 from converters.formats.format import with_variant
 from converters.naming.names import bare_name, layout_of, to_canonical
@@ -163,7 +163,7 @@ def open_checkpoint(
         CheckpointError: a file is damaged, an index names a missing tensor or file, or the model is not CLIP.
         ChangedError: another program writes to the files.
     """
-    path = given_path(source).expanduser()
+    path = expanded(given_path(source))
     settle(path)
     watched = WatchedFiles(path, options.get("subfolder"))
     if path.is_file() and path.name not in _config_names():
@@ -195,7 +195,7 @@ def formats_in(
 
 def _nested(source: str | os.PathLike[str], names: set[str]) -> str:
     """Return a hint for a local folder whose weights are in a subfolder, as sentence-transformers saves them."""
-    folder = given_path(source).expanduser()
+    folder = expanded(given_path(source))
     found = sorted({path.parent.name for path in folder.glob("*/*") if path.name in names}) if folder.is_dir() else []
     if not found:
         return ""

@@ -13,7 +13,7 @@ from clip_core.hub.changes import WatchedFiles
 from clip_core.hub.files import new_folder, pattern_of
 from clip_core.hub.owning import owned
 from clip_core.hub.switching import settle
-from clip_core.hub.targets import check_folder, given_path
+from clip_core.hub.targets import check_folder, expanded, given_path
 from converters.checkpoint import CheckpointError, open_checkpoint
 from converters.formats import FORMATS, format_named, target_names
 from converters.naming.matching import check_fit
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def is_folder_of(source: str | os.PathLike[str], options: HubOptions, folder: Path) -> bool:
     """Return True if the target is the source's own folder, which already contains the files beside the weights."""
     place, rest = beside(source, options)
-    own = given_path(place).expanduser() / (rest.get("subfolder") or "")
+    own = expanded(given_path(place)) / (rest.get("subfolder") or "")
     return own.is_dir() and folder.is_dir() and own.samefile(folder)
 
 
@@ -141,7 +141,7 @@ def convert(
     """
     format_ = _target_format(to, max_shard_size)
     check_one_of(dtype=(dtype, (None, *DTYPES)))
-    given = given_path(target).expanduser()
+    given = expanded(given_path(target))
     folder = given.absolute()
     check_folder("target", given)  # before the source is downloaded
     settle(folder)

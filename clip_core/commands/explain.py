@@ -13,7 +13,7 @@ from clip_core.commands.options import SEVERAL, Dtype, Integer, Page, check_back
 from clip_core.commands.streams import is_lost, print_row
 from clip_core.commands.wording import as_typed
 from clip_core.hub.options import DEFAULT_MODEL
-from clip_core.hub.targets import check_folder, check_page
+from clip_core.hub.targets import check_folder, check_page, expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,7 +175,7 @@ def _images_and_texts(words: list[str], texts: list[str]) -> tuple[list[str], li
 
 
 def _names_images(word: str, suffixes: set[str]) -> bool:
-    path = Path(word).expanduser()
+    path = expanded(word)
     if path.suffix.lower() in suffixes or _exists(path):
         return True
     return glob.has_magic(word) and next(glob.iglob(word, recursive=True), None) is not None  # noqa: PTH207  absolute

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from clip_core.configuration.arguments import not_one_of
+from clip_core.hub.targets import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,7 +97,7 @@ def note_ignored_revision(source: str, revision: str | None) -> None:
         source: the checkpoint.
         revision: the value of `--revision`.
     """
-    if revision is not None and Path(source).expanduser().exists():
+    if revision is not None and expanded(source).exists():
         print(f"note: --revision {revision} is ignored: {source} is local, and not on the hub", file=sys.stderr)
 
 
@@ -110,7 +111,7 @@ def check_subfolder(source: str, subfolder: str | None) -> None:
     Raises:
         ValueError: if the checkpoint is a file.
     """
-    if subfolder is not None and os.path.isfile(Path(source).expanduser()):  # noqa: PTH113  no error for a long name
+    if subfolder is not None and os.path.isfile(expanded(source)):  # noqa: PTH113  no error for a long name
         raise ValueError(f"--subfolder {subfolder}: {source} is a file; give its folder, or leave the option out")
 
 

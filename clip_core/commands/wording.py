@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from clip_core.commands.options import LONG_DTYPES
 from clip_core.hub.printing import reason_of, shortened
+from clip_core.hub.targets import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -209,7 +210,7 @@ def _assignment(option: str, options: Options) -> Callable[[re.Match[str]], str]
 def _is_same(typed: str, value: str) -> bool:
     """Return True if a message has the long name of a dtype, or the absolute form of a path, that was typed."""
     if Path(value).is_absolute():
-        return str(Path(typed).expanduser().absolute()) == value
+        return str(expanded(typed).absolute()) == value
     return LONG_DTYPES.get(typed) == value
 
 
@@ -282,7 +283,7 @@ def _blaming_folder(message: str, options: Options) -> str:
     folder = Path(message.partition(": ")[0]).absolute()
     for name, value in options.paths:
         is_path = name in options.local or Path(value).is_absolute()
-        if is_path and folder in Path(value).expanduser().absolute().parents:
+        if is_path and folder in expanded(value).absolute().parents:
             return f"{name} {value}: {message}"
     return message
 
@@ -290,7 +291,7 @@ def _blaming_folder(message: str, options: Options) -> str:
 def _named_first(message: str, typed: list[tuple[str, str]]) -> str | None:
     """Return a message that starts with a typed value after the option's name; None if it starts with none."""
     for option, value in typed:  # a path that the message has in its absolute form
-        whole = str(Path(value).expanduser().absolute())
+        whole = str(expanded(value).absolute())
         if value and whole != value and message.startswith((f"{whole}:", f"{whole} ")):
             return f"{option} {value}{message[len(whole) :]}"
     # Messages show paths without a leading ./.

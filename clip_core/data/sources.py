@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,8 @@ from clip_core.data.parquet import PARQUET_ENDINGS, ParquetPairs
 from clip_core.data.rows import RowPairs, RowStream
 from clip_core.data.shards import SHARD_ENDINGS, ShardPairs
 from clip_core.data.tables import TABLE_ENDINGS
-from clip_core.hub.targets import given_path
+from clip_core.hub.printing import shortened
+from clip_core.hub.targets import expanded, given_path
 
 if TYPE_CHECKING:
     from clip_core.data.folder import Unpaired
@@ -26,6 +28,8 @@ _KNOWN = (
     "give a folder of images with captions, a .jsonl, .csv or .tsv table, .tar shards, .parquet files, "
     "or a data set with named columns"
 )
+_NUMBERS = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
+_MOST_NAMES = 1_000_000  # that braces may stand for
 
 
 def open_pairs(
@@ -150,7 +154,7 @@ def _found(sources: list[str | Path] | tuple[str | Path, ...]) -> list[Path]:
     for source in sources:
         if "://" in str(source) or str(source).startswith("pipe:"):
             raise ValueError(f"{source}: only local files can be read; download it first")
-        for name in expand_braces(str(given_path(source).expanduser())):
+        for name in expand_braces(str(expanded(given_path(source)))):
             # An existing file wins even if its name looks like a pattern.
             matches = [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))  # noqa: PTH207
             if not matches:
@@ -164,14 +168,22 @@ def expand_braces(pattern: str) -> list[str]:
 
     Args:
         pattern: a path or URL.
+
+    Raises:
+        ValueError: if it stands for more than a million names.
     """
     pieces = re.split(r"\{([^{}]*)\}", pattern)
+    ranges = [_NUMBERS.fullmatch(piece) if place % 2 else None for place, piece in enumerate(pieces)]
+    counts = [int(found[2]) - int(found[1]) + 1 for found in ranges if found]
+    counts += [piece.count(",") + 1 for piece in pieces[1::2]]
+    if math.prod(max(count, 1) for count in counts) > _MOST_NAMES:
+        raise ValueError(f"{shortened(pattern)}: its braces stand for more than {_MOST_NAMES:,} names; give fewer")
     choices = [_choices(piece) if place % 2 else [piece] for place, piece in enumerate(pieces)]
     return ["".join(parts) for parts in itertools.product(*choices)]
 
 
 def _choices(inner: str) -> list[str]:
-    bounds = re.fullmatch(r"(\d+)\.\.(\d+)", inner)
+    bounds = _NUMBERS.fullmatch(inner)
     if bounds is None:
         return inner.split(",") if "," in inner else [f"{{{inner}}}"]
     first, last = bounds.groups()

@@ -13,7 +13,7 @@ from clip_core.data.folder import FolderPairs, table_in
 from clip_core.data.parquet import PARQUET_ENDINGS
 from clip_core.data.shards import SHARD_ENDINGS
 from clip_core.data.sources import check_no_columns
-from clip_core.hub.targets import given_path
+from clip_core.hub.targets import expanded, given_path
 from clip_core.images.inputs import find_images
 from clip_core.tasks.labels import LabelFile
 
@@ -94,9 +94,9 @@ def open_labelled(
         ValueError: if an image in the folder has no label, or the source cannot be read.
         TypeError: if the source is an object of another kind.
     """
-    if isinstance(source, (str, Path)) and _holds_images(given_path(source).expanduser()):
+    if isinstance(source, (str, Path)) and _holds_images(expanded(given_path(source))):
         check_no_columns(given_path(source), image_column=image_column, label_column=label_column)
-        return _from_folder(given_path(source).expanduser(), (labels or LabelFile()).label_of)
+        return _from_folder(expanded(given_path(source)), (labels or LabelFile()).label_of)
     return open_pairs(source, image_column=image_column, caption_column=label_column or LABEL_COLUMN)
 
 

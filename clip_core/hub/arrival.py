@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from clip_core.hub.patience import patiently
 from clip_core.hub.printing import shortened
+from clip_core.hub.targets import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +66,7 @@ def download(repo_id: str, name: str, **options: Any) -> Path:
     from huggingface_hub.file_download import repo_folder_name
 
     _install()
-    cache = Path(options.get("cache_dir") or constants.HF_HUB_CACHE).expanduser()
+    cache = expanded(options.get("cache_dir") or constants.HF_HUB_CACHE)
     announced: list[_Announced] = []
     token = _download.set((cache / repo_folder_name(repo_id=repo_id, repo_type="model") / "blobs", announced))
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from clip_core.hub.printing import printable
+from clip_core.hub.targets import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,7 +69,7 @@ class WatchedFiles:
     """
 
     def __init__(self, source: str | os.PathLike[str], subfolder: str | None = None) -> None:
-        path = Path(source).expanduser()
+        path = expanded(source)
         is_folder = os.path.isdir(path)  # noqa: PTH112  no error for a name that is too long
         folder = path / (subfolder or "") if is_folder else path.parent
         self._stamps: dict[str, Stamp | None] = {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from clip_core.hub.printing import printable, shortened
 from clip_core.hub.repository import files_in_repository, first_in_repository
 from clip_core.hub.switching import settle
-from clip_core.hub.targets import check_no_dangling_link, given_path
+from clip_core.hub.targets import check_no_dangling_link, expanded, given_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +83,7 @@ def list_files(source: str | os.PathLike[str], **options: Unpack[HubOptions]) ->
         ValueError: as in `find_file`.
     """
     subfolder = _subfolder(options)
-    path = given_path(source).expanduser()
+    path = expanded(given_path(source))
     settle(path / subfolder)
     if path.is_file():
         path = path.parent
@@ -136,7 +136,7 @@ def _search(
 ) -> tuple[Path | None, str]:
     """Return the file, or None and, if the hub could not be contacted, the reason."""
     subfolder = _subfolder(options)
-    path = given_path(source).expanduser()
+    path = expanded(given_path(source))
     settle(path / subfolder)
     if path.is_file():
         given = path.name in names or (not exact and len(names) == 1 and path.suffix == Path(names[0]).suffix)
@@ -180,7 +180,7 @@ def _check_inside(path: Path, folder: Path) -> None:
 def _hub_id(source: str | os.PathLike[str]) -> str:
     """Return the source as a hub id, if it can be one."""
     text = os.fspath(source)
-    path = Path(text).expanduser()
+    path = expanded(text)
     check_no_dangling_link(path)
     if os.path.exists(path):  # noqa: PTH110  no error for a long name
         raise FileNotFoundError(f"{text!r} is neither a file nor a folder; give a folder, a file, or a hub id")
@@ -191,7 +191,7 @@ def _hub_id(source: str | os.PathLike[str]) -> str:
 
 def _place(source: str | os.PathLike[str], options: HubOptions) -> str:
     """Describe the source for messages."""
-    path = given_path(source).expanduser()
+    path = expanded(given_path(source))
     if path.is_file():
         return f"{source}: its folder"
     subfolder, revision = _subfolder(options), options.get("revision")
@@ -202,7 +202,7 @@ def _place(source: str | os.PathLike[str], options: HubOptions) -> str:
 
 def _what_is_there(source: str | os.PathLike[str], options: HubOptions) -> str:
     """Return the end of a message: a list of the source's files and folders, as far as they are known."""
-    path = given_path(source).expanduser()
+    path = expanded(given_path(source))
     folder = path.parent if path.is_file() else path / _subfolder(options)
     try:
         if folder.is_dir():  # without its subfolders, which may be large

@@ -1,4 +1,4 @@
-"""Checks of the paths that users give to write to. Internal."""
+"""The paths that users give, and checks of those to write to. Internal."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ def given_path(value: str | os.PathLike[str]) -> Path:
     if os.fspath(value) == "":
         raise ValueError("the path is empty; give a folder, a file or a hub id ('.' is the current folder)")
     return Path(value)
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with the home folder in place of `~`; that of an unknown user is left as it is, as shells do.
+
+    Args:
+        path: the path.
+    """
+    return Path(os.path.expanduser(path))  # noqa: PTH111  which raises a RuntimeError for an unknown user
 
 
 def check_folder(name: str, folder: Path) -> None:

@@ -15,7 +15,7 @@ from clip_core.hub import find_file, require_file, split_hub_options
 from clip_core.hub.files import json_text, read_json, read_json_object, write_text
 from clip_core.hub.pushable import Pushable, upload_saved
 from clip_core.hub.readable import Readable
-from clip_core.hub.targets import given_path
+from clip_core.hub.targets import expanded, given_path
 from clip_core.images.settings import ARGUMENTS
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def read_image_processor(source: str | os.PathLike[str], **options: Unpack[HubOp
     # Looked up by one name only, a local file matches regardless of its own name. A model's files name its folder.
     name = Path(source).name
     is_json = name.endswith(".json") and name != CONFIG_NAME and not name.endswith(".index.json")
-    is_json = is_json and Path(source).expanduser().is_file()
+    is_json = is_json and expanded(source).is_file()
     path = (find_file(source, PREPROCESSOR_NAME) if is_json else None) or require_file(source, names, **options)
     content = read_json(path)
     if isinstance(content, dict) and (path.name == PROCESSOR_NAME or "image_processor" in content):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from clip_core.hub.printing import SHOWN_CHARACTERS, reason_of, shortened
+from clip_core.hub.targets import expanded
 from clip_core.images.decoding import ImageFileError, decode_image, image_endings, open_image, upright
 from clip_core.processing.batch import framework_of, to_numpy
 from clip_core.processing.frameworks import by_package
@@ -35,7 +36,7 @@ def find_images(pattern: str) -> list[Path]:
     if not pattern.strip():
         raise ImageFileError("an image path is empty; give a file, a folder or a glob")
     try:
-        return _found(Path(pattern).expanduser(), pattern)
+        return _found(expanded(pattern), pattern)
     except OSError as error:
         raise ImageFileError(f"{pattern}: {reason_of(error)}") from error
 

@@ -15,7 +15,7 @@ from clip_core.hub import find_file, list_files
 from clip_core.hub.files import LARGEST_JSON, read_bytes
 from clip_core.hub.pointers import check_not_lfs_pointer
 from clip_core.hub.printing import shortened
-from clip_core.hub.targets import given_path
+from clip_core.hub.targets import expanded, given_path
 
 if TYPE_CHECKING:
     import os
@@ -144,7 +144,7 @@ def named_template_files(source: str | os.PathLike[str], options: HubOptions) ->
         source: the folder, file or hub id.
         options: the hub options.
     """
-    path = given_path(source).expanduser()
+    path = expanded(given_path(source))
     if path.exists():  # other folders in it may be large, so they are not listed
         folder = (path.parent if path.is_file() else path) / (options.get("subfolder") or "")
         return sorted(f"{CHAT_FOLDER}/{file.name}" for file in (folder / CHAT_FOLDER).glob("*.jinja"))

@@ -11,7 +11,7 @@ from clip_core.hub.files import json_text, read_json_object, write_texts
 from clip_core.hub.options import refuse_loader_keywords
 from clip_core.hub.printing import printable
 from clip_core.hub.pushable import upload_saved
-from clip_core.hub.targets import given_path
+from clip_core.hub.targets import expanded, given_path
 from clip_core.processing.chat import CHAT_FILE, CHAT_FOLDER, read_chat_templates, template_contents, template_setting
 from clip_core.tokenization.specials import ADDITIONAL, FIELDS, NAMES, as_added_token, as_dict, check_types
 from clip_core.tokenization.vocabulary import MERGES_FILE, OPENAI_FILES, TOKENIZER_FILE, VOCAB_FILE, vocabulary_contents
@@ -137,7 +137,7 @@ def _config(tokenizer: Any) -> dict[str, Any]:
 
 def _vocabulary_files(source: StrPath, find: Find, *, from_slow: bool) -> dict[str, Path]:
     """Return the arguments that name the vocabulary's files; empty if there is at most OpenAI's own file."""
-    path = given_path(source).expanduser()
+    path = expanded(given_path(source))
     if path.is_file() and path.suffix in {".gz", ".txt"} and path.name != MERGES_FILE:
         return {"vocab_file": path}
     names_it = path.is_file() and path.name.endswith(TOKENIZER_FILE)

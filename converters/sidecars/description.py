@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clip_core.configuration.files import CONFIG_NAME, read_config
 from clip_core.hub import find_file, split_hub_options
 from clip_core.hub.files import read_json
-from clip_core.hub.targets import given_path
+from clip_core.hub.targets import expanded, given_path
 from clip_core.images.files import PREPROCESSOR_NAME, PROCESSOR_NAME, read_image_processor
 from clip_core.modeling.parameters import MODEL_CLASSES, plain_class_name
 from converters.checkpoint import CheckpointError, open_checkpoint
@@ -63,7 +63,7 @@ def describe(checkpoint: Checkpoint, source: str | os.PathLike[str], **options: 
 
 def beside(source: str | os.PathLike[str], options: HubOptions) -> tuple[str | os.PathLike[str], HubOptions]:
     """Return the source and options for the files beside a checkpoint; the source of a weight file is its folder."""
-    path = given_path(source).expanduser()
+    path = expanded(given_path(source))
     if not path.is_file():
         return source, options
     return path.parent, {**options, "subfolder": None}
@@ -80,7 +80,7 @@ def config_from_pretrained(
     fields = dict(kwargs)
     options = split_hub_options(fields)
     if Path(source).name.endswith(".index.json"):  # the index of the weights, not a configuration
-        source, kwargs["subfolder"] = given_path(source).expanduser().parent, None
+        source, kwargs["subfolder"] = expanded(given_path(source)).parent, None
     config = None if find_file(source, CONFIG_NAME, **options) else _config_elsewhere(source, **options)
     if config is None:
         return config_class.from_pretrained(source, return_unused_kwargs=True, **kwargs)  # type: ignore[no-any-return]

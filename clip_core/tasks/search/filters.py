@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clip_core.hub.targets import expanded
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
 _CONDITION = re.compile(r"\s*([a-z]+)\s*(<=|>=|!=|=|<|>)\s*(.*\S)\s*", re.DOTALL)
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_BEYOND = 2**62  # bytes: more than any file has, and an integer of SQLite
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 # The forms of a date, each with the length of its text; a shorter date stands for the whole period.
 _DATES = {"%Y": 4, "%Y-%m": 7, "%Y-%m-%d": 10, "%Y-%m-%dT%H:%M": 16, "%Y-%m-%dT%H:%M:%S": 19}
@@ -108,7 +111,7 @@ def stored_path(path: str | os.PathLike[str]) -> bytes:
     Args:
         path: the path.
     """
-    return os.fsencode(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  also removes "..", which resolve() would follow
+    return os.fsencode(os.path.abspath(expanded(path)))  # noqa: PTH100  also removes "..", which resolve() would follow
 
 
 def _date(text: str, operator: str, value: str) -> Condition:
@@ -138,7 +141,7 @@ def _size(text: str, operator: str, value: str) -> Condition:
     match = _SIZE.fullmatch(value.lower())
     if match is None or match[2] not in _UNITS:
         raise ValueError(f"{text}: expected a size such as 500kB, 2MB or 1.5GB, found {value}")
-    return Condition(f"size {operator} ?", (int(float(match[1]) * _UNITS[match[2]]),))
+    return Condition(f"size {operator} ?", (int(min(float(match[1]) * _UNITS[match[2]], _BEYOND)),))
 
 
 _FIELDS = {"folder": _folder, "date": _date, "size": _size}

@@ -86,6 +86,10 @@ def test_braces_are_written_out_as_shells_do():
     assert expand_braces("a{08..10}{x,y}.tar") == [f"a{n}{c}.tar" for n in ("08", "09", "10") for c in "xy"]
     assert expand_braces("{9..11}") == ["9", "10", "11"]
     assert expand_braces("a{b}c") == ["a{b}c"]
+    assert expand_braces("{9..1}") == []
+    for pattern in ("x-{0..99999999999}.tar", "{0..99}" * 6, "{a,b}" * 40):
+        with pytest.raises(ValueError, match=naming("1,000,000")):
+            expand_braces(pattern)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,9 @@ def meeting(*texts: str) -> str:
         ("size=2MB", "c"),
         ("size>1.5MB", "cd"),
         ("size>1GiB", ""),
+        ("size<99999999999GB", "abcd"),  # more than SQLite's integers
+        (f"size>={'9' * 400}", ""),  # more than a float
+        ("folder=~nobody-of-this-name", ""),
     ],
 )
 def test_a_condition_selects_rows(text, expected):
