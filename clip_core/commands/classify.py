@@ -164,13 +164,17 @@ def _answer(
 ) -> list[Answer]:
     """Return the answers for the readable images of a batch; report the others."""
     from clip_core.tasks.images import encode_image_batches
+    from clip_core.tasks.texts import NotFiniteError
     from clip_core.tasks.zero_shot import softmax
 
     def report(place: int, error: ValueError) -> None:
         prefix = f"images[{place}]: "
         if not str(error).startswith(prefix):
             raise error  # not about the file
-        _report(str(batch[place]), str(error).removeprefix(prefix), answers, json=json)
+        reason = str(error).removeprefix(prefix)
+        if isinstance(error, NotFiniteError):  # those of reading name the file
+            reason = f"{batch[place]}: {reason}"
+        _report(str(batch[place]), reason, answers, json=json)
 
     # By their paths, so that only the images in preparation are in memory.
     encoded = encode_image_batches(

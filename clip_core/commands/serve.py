@@ -101,6 +101,8 @@ def serve(
         import uvicorn
     except ModuleNotFoundError as error:
         raise ImportError(f"serving needs {error.name}: pip install 'clip-zoo[serve]'") from error
+    from PIL import Image
+
     from clip_core.tasks.search import ImageIndex
     from clip_core.tasks.serving.app import create_app
     from clip_core.tasks.serving.settings import ServerSettings
@@ -133,6 +135,9 @@ def serve(
         else:
             images = stack.enter_context(ImageIndex(index, model=source, backend=backend, device=device, dtype=dtype))
             classifier = images.model
+        # Before requests: a model whose embeddings are not finite is refused in one line.
+        classifier.encode_texts(["warm up"])
+        classifier.encode_images([Image.new("RGB", (8, 8))])
         _note(listener, settings)
         config = uvicorn.Config(
             create_app(classifier, settings, index=images),

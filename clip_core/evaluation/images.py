@@ -13,6 +13,7 @@ from clip_core.configuration.arguments import MOST_WORKERS, check_integers
 from clip_core.data import Broken, IndexedPairs, Pair, PairLoader, StreamedPairs
 from clip_core.data.preparation import captions_of
 from clip_core.hub.printing import printable
+from clip_core.tasks.texts import check_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -93,24 +94,6 @@ def embed_images(
     if not keys:
         raise ValueError(f"none of the {len(pairs)} samples can be used{_listed(broken)}")
     return EmbeddedImages(np.concatenate(embeds), [texts[key] for key in keys], fingerprints, broken)
-
-
-def check_finite(embeds: np.ndarray, names: Sequence[str]) -> None:
-    """Check that embeddings are finite; NaN would lose every comparison without an error.
-
-    Args:
-        embeds: `(rows, projection)`.
-        names: names of the rows, for the message.
-
-    Raises:
-        ValueError: if one is not finite.
-    """
-    bad = np.flatnonzero(~np.isfinite(embeds).all(-1))
-    if bad.size:
-        raise ValueError(
-            f"the model's embedding of {names[bad[0]]!r} is not finite ({bad.size} of {len(names)} in its batch); "
-            "try float32, or check the weights"
-        )
 
 
 class _Notes:

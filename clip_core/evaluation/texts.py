@@ -9,8 +9,7 @@ import numpy as np
 
 from clip_core.configuration.arguments import check_integers, check_texts
 from clip_core.data.preparation import text_length
-from clip_core.evaluation.images import check_finite
-from clip_core.tasks.texts import encode_by_length
+from clip_core.tasks.texts import check_finite, encode_by_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,6 +15,7 @@ from PIL import Image
 
 from clip_core.configuration.arguments import check_integers
 from clip_core.images.pipeline import usable_threads
+from clip_core.tasks.texts import NotFiniteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -56,14 +57,15 @@ def encode_images(
             are in memory.
         batch_size: images the model takes at a time.
         num_threads: threads that read and preprocess images; None for one per processor, up to 8.
-        on_error: called with the index of an unreadable image and the error; the image is then omitted. By default, the
-            first such image raises an error.
+        on_error: called with the index and the error of an image that is unreadable, or whose embedding is not finite;
+            the image is then omitted. By default, the first such image raises an error.
 
     Returns:
         Embeddings of unit norm `(images, projection)`, float32.
 
     Raises:
-        ValueError: if there are no images, or one cannot be read or processed; the message names its index and path.
+        ValueError: if there are no images, or one cannot be read or processed, or its embedding is not finite; the
+            message names its index, and its path if it could not be read.
     """
     batches = encode_image_batches(
         encoder, processor, images, batch_size=batch_size, num_threads=num_threads, on_error=on_error
@@ -91,7 +93,7 @@ def encode_image_batches(
         images: paths, URLs, PIL images or arrays.
         batch_size: images the model takes at a time.
         num_threads: threads that read and preprocess.
-        on_error: called with the index and the error of an unreadable image.
+        on_error: called with the index and the error of an unreadable image, or one whose embedding is not finite.
 
     Yields:
         Batches of embeddings, with the indices of their images.
@@ -136,10 +138,23 @@ def _encoded(
             else:
                 on_error(place, outcome)
             if len(batch) == batch_size:
-                yield _encode(encoder, batch)
+                yield from _finite(_encode(encoder, batch), on_error)
                 batch = {}
     if batch:
-        yield _encode(encoder, batch)
+        yield from _finite(_encode(encoder, batch), on_error)
+
+
+def _finite(batch: EncodedBatch, on_error: Callable[[int, ValueError], object] | None) -> Iterator[EncodedBatch]:
+    """Yield the embeddings that are finite, if any."""
+    is_finite = np.isfinite(batch.embeds).all(axis=-1)
+    for row in np.flatnonzero(~is_finite):
+        place = batch.places[row]
+        error = NotFiniteError(f"images[{place}]: its embedding")
+        if on_error is None:
+            raise error
+        on_error(place, error)
+    if is_finite.any():
+        yield EncodedBatch([batch.places[row] for row in np.flatnonzero(is_finite)], batch.embeds[is_finite])
 
 
 def _encode(encoder: Encoder, batch: dict[int, np.ndarray]) -> EncodedBatch:

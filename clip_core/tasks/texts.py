@@ -12,13 +12,24 @@ from clip_core.hub.printing import shortened
 from clip_core.modeling.trimming import rounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from clip_core.backends import Encoder
 
 BATCH_SIZE = 256
 # Batches that are sorted by length together: enough for nearly uniform lengths within a batch, few enough for memory.
 _BATCHES_IN_WINDOW = 16
+
+
+class NotFiniteError(ValueError):
+    """An error about an embedding with NaN or infinity, which would lose every comparison without an error.
+
+    Args:
+        what: the embedding.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is not finite; try float32, or check the weights")
 
 
 def encode_texts(
@@ -37,7 +48,7 @@ def encode_texts(
         Embeddings of unit norm `(texts, projection)`, float32.
 
     Raises:
-        ValueError: if there are no texts, or one is too long for the model.
+        ValueError: if there are no texts, one is too long for the model, or an embedding is not finite.
         TypeError: if `texts` is a single string.
 
     Example:
@@ -93,7 +104,9 @@ def _encoded_windows(
     for window in _windows(texts, batch_size * _BATCHES_IN_WINDOW):
         places = {text: place for place, text in enumerate(dict.fromkeys(window))}
         ids, mask = tokenize_texts(processor, list(places), truncation=truncation)
-        yield encode_by_length(encoder, ids, mask, batch_size=batch_size)[[places[text] for text in window]]
+        embeds = encode_by_length(encoder, ids, mask, batch_size=batch_size)
+        check_finite(embeds, list(places))
+        yield embeds[[places[text] for text in window]]
 
 
 def token_batches(processor: Any, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -175,6 +188,21 @@ def encode_by_length(
     in_order = np.empty_like(embeds)
     in_order[order] = embeds
     return in_order
+
+
+def check_finite(embeds: np.ndarray, names: Sequence[str]) -> None:
+    """Check that embeddings are finite.
+
+    Args:
+        embeds: `(rows, projection)`.
+        names: names of the rows, for the message.
+
+    Raises:
+        NotFiniteError: if one is not.
+    """
+    bad = np.flatnonzero(~np.isfinite(embeds).all(-1))
+    if bad.size:
+        raise NotFiniteError(f"the model's embedding of {shortened(names[bad[0]])!r}")
 
 
 def _windows(texts: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -18,6 +18,7 @@ from clip_core.tasks.embedding.parts import PartResult, PartWriter
 from clip_core.tasks.images import encode_image_batches
 from clip_core.tasks.search.identity import check_model
 from clip_core.tasks.search.reading import row_of_image
+from clip_core.tasks.texts import NotFiniteError
 from clip_core.tasks.zero_shot import ZeroShotClassifier
 
 if TYPE_CHECKING:
@@ -120,7 +121,10 @@ class Embedder:
                     raise _PieceError(str(error)) from error
 
             def skip(place: int, error: ValueError) -> None:
-                part.fail(waiting.pop(place), printable(str(error).removeprefix(f"images[{place}]: ")))
+                picture, reason = waiting.pop(place), str(error).removeprefix(f"images[{place}]: ")
+                if isinstance(error, NotFiniteError):  # those of reading name the file
+                    reason = f"{picture.path}: {reason}"
+                part.fail(picture, printable(reason))
 
             try:
                 for batch in encode_image_batches(

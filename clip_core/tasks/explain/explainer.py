@@ -15,7 +15,7 @@ from clip_core.modeling.trimming import pooled_positions
 from clip_core.processing import CLIPProcessor
 from clip_core.processing.frameworks import default_backend
 from clip_core.tasks.explain import relevance
-from clip_core.tasks.texts import tokenize_texts
+from clip_core.tasks.texts import check_finite, tokenize_texts
 
 if TYPE_CHECKING:
     import os
@@ -166,7 +166,7 @@ class Explainer:
 
         Raises:
             ValueError: if there are no texts, the method is unknown, or there is no such layer; or if the image cannot
-                be read, or a text is too long for the model.
+                be read, a text is too long for the model, or an embedding is not finite.
             TypeError: if `texts` is a single text.
         """
         texts = several("texts", texts)
@@ -182,8 +182,10 @@ class Explainer:
         }
         pixels = self.processor(images=[image], return_tensors="np")["pixel_values"]
         ids, mask = tokenize_texts(self.processor, texts)
-        text_embeds = self.encoder.encode_texts(ids, mask)
-        logits = self.encoder.logits_per_image(self.encoder.encode_images(pixels), text_embeds)[0]
+        text_embeds, image_embeds = self.encoder.encode_texts(ids, mask), self.encoder.encode_images(pixels)
+        check_finite(text_embeds, texts)
+        check_finite(image_embeds, ["the image"])
+        logits = self.encoder.logits_per_image(image_embeds, text_embeds)[0]
         explanations = []
         for begin in range(0, len(texts), _TEXTS_AT_ONCE):
             part = slice(begin, begin + _TEXTS_AT_ONCE)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from clip_core.backends import load_backend
+from clip_core.hub.targets import expanded
+from clip_core.tasks.texts import NotFiniteError
 
 if TYPE_CHECKING:
     from clip_core.tasks.zero_shot import ZeroShotClassifier
@@ -56,7 +57,7 @@ def stored_source(source: str) -> str:
     Args:
         source: its folder or hub id.
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     return str(path.resolve()) if path.exists() else source
 
 
@@ -65,10 +66,16 @@ def model_fingerprint(model: ZeroShotClassifier) -> np.ndarray:
 
     Args:
         model: the model.
+
+    Raises:
+        NotFiniteError: if one is not finite.
     """
     random = np.random.default_rng(0)
     images = [Image.fromarray(random.integers(0, 256, (*shape, 3), np.uint8)) for shape in _SHAPES]
-    rows: np.ndarray = np.concatenate([model.encode_texts(_TEXTS, truncation=True), model.encode_images(images)])
+    try:
+        rows: np.ndarray = np.concatenate([model.encode_texts(_TEXTS, truncation=True), model.encode_images(images)])
+    except NotFiniteError as error:  # of inputs that the user did not give
+        raise NotFiniteError("an embedding by the model") from error
     return rows
 
 

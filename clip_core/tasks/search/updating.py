@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clip_core.hub.targets import expanded
 from clip_core.images.inputs import find_images
 from clip_core.tasks.images import encode_image_batches
 from clip_core.tasks.search.filters import folder_range, stored_path
 from clip_core.tasks.search.identity import check_facts
 from clip_core.tasks.search.reading import FileReader, hash_of_file, read_caption
+from clip_core.tasks.texts import NotFiniteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,7 +84,7 @@ def make_plan(store: SqliteStore, sources: Sequence[str | os.PathLike[str]], *, 
     """
     plan, seen = UpdatePlan(), set()
     for source in sources:
-        path = Path(source).expanduser()
+        path = expanded(source)
         found = [Path(os.fsdecode(stored_path(image))) for image in find_images(os.fspath(source))]
         is_folder = path.is_dir()
         known = {row.path: row for row in store.rows(*folder_range(path))} if is_folder else {}
@@ -160,6 +162,8 @@ def apply_plan(
 
     def skip(place: int, error: ValueError) -> None:
         message = str(error).removeprefix(f"images[{place}]: ")
+        if isinstance(error, NotFiniteError):  # those of reading name the file
+            message = f"{paths[place]}: {message}"
         changes.broken[paths[place]] = message
         if on_error is not None:
             on_error(paths[place], ValueError(message))

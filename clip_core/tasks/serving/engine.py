@@ -20,7 +20,7 @@ from clip_core.tasks.serving.batching import Batcher
 from clip_core.tasks.serving.inputs import ImageInput, TextInput
 from clip_core.tasks.serving.remote import read_url
 from clip_core.tasks.serving.settings import RequestError
-from clip_core.tasks.texts import encode_by_length, tokenize_texts
+from clip_core.tasks.texts import NotFiniteError, encode_by_length, tokenize_texts
 from clip_core.tasks.zero_shot import softmax
 
 if TYPE_CHECKING:
@@ -140,7 +140,8 @@ class Engine:
             Embeddings of unit norm `(inputs, projection)`, float32, in order; and the number of tokens.
 
         Raises:
-            RequestError: an input cannot be read, a text is too long, or too many inputs are in progress.
+            RequestError: an input cannot be read, a text is too long, too many inputs are in progress, or an embedding
+                is not finite.
         """
         texts = [one for one in inputs if isinstance(one, TextInput)]
         images = [one for one in inputs if isinstance(one, ImageInput)]
@@ -154,7 +155,10 @@ class Engine:
         rest = {TextInput: iter(of_texts), ImageInput: iter(of_images)}
         self._metrics.inputs.labels("text").inc(len(texts))
         self._metrics.inputs.labels("image").inc(len(images))
-        return np.stack([next(rest[type(one)]) for one in inputs]), int(sum(one.mask.sum() for one in tokens))
+        embeds = np.stack([next(rest[type(one)]) for one in inputs])
+        if not np.isfinite(embeds).all():
+            raise _not_finite()
+        return embeds, int(sum(one.mask.sum() for one in tokens))
 
     async def classify(
         self, images: Sequence[TextInput | ImageInput], labels: list[str], templates: list[str]
@@ -263,6 +267,8 @@ class Engine:
     def _probabilities(self, image_embeds: np.ndarray, labels: list[str], templates: list[str]) -> np.ndarray:
         try:
             label_embeds = self.classifier.embed_labels(labels, templates)
+        except NotFiniteError as error:
+            raise _not_finite() from error
         except ValueError as error:
             raise RequestError(400, str(error), "labels") from error
         return softmax(self.classifier.encoder.logits_per_image(image_embeds, label_embeds))
@@ -271,7 +277,10 @@ class Engine:
         self, image: Image.Image, texts: list[str], method: str, start_layer: int | None
     ) -> list[dict[str, Any]]:
         explainer = Explainer(self.classifier.encoder, self.classifier.processor)  # type: ignore[arg-type]  # checked by its method
-        explained = explainer(image, texts, method=method, start_layer=start_layer)
+        try:
+            explained = explainer(image, texts, method=method, start_layer=start_layer)
+        except NotFiniteError as error:
+            raise _not_finite() from error
         return [
             {
                 "index": place,
@@ -283,6 +292,10 @@ class Engine:
             }
             for place, one in enumerate(explained.explanations)
         ]
+
+
+def _not_finite() -> RequestError:
+    return RequestError(500, "the model returned numbers that are not finite", code="not_finite")
 
 
 def _as_uri(image: Image.Image) -> str:

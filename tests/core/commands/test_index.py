@@ -5,11 +5,12 @@ import shutil
 import sys
 from unittest import mock
 
+import numpy as np
 import pytest
 
 from clip_core.tasks.search import updating
-from support.messages import mentions
-from support.search import OTHER, save_image, stand_in
+from support.messages import mentions, refused_line
+from support.search import OTHER, Colours, save_image, stand_in
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +50,24 @@ def test_a_name_does_not_control_the_terminal(run, photos):
     assert code == 2
     assert "\\x1b[2J.jpg" in err
     assert "\x1b" not in out + err
+
+
+def test_an_image_whose_embedding_is_not_finite_is_named_and_a_model_without_finite_ones_refused(run, photos):
+    save_image(photos / "black.png", (0, 0, 0))
+    encode = Colours.encode_images
+
+    def overflow(self, pixels):
+        return np.where(pixels.max(axis=(1, 2, 3))[:, None] == 0, np.float32(np.nan), encode(self, pixels))
+
+    with mock.patch.object(Colours, "encode_images", overflow):
+        code, out, err = run("index", "photos", "--out", "i", "--model", "colours")
+    assert (code, err.count("\n")) == (2, 1)
+    assert mentions(err, photos / "black.png")
+    assert out.startswith("i: 2 images")
+    with mock.patch.object(Colours, "encode_images", lambda self, pixels: encode(self, pixels) * np.nan):
+        assert not mentions(refused_line(run, "index", "photos", "--out", "j", "--model", "colours"), "images[0]")
+        assert "colours" not in refused_line(run, "search", "i", "red")  # it is not another model
+    assert not (photos.parent / "j").exists()
 
 
 def test_broken_images_are_named_and_the_rest_is_indexed(run, photos):

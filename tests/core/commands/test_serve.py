@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from clip_core.tasks.search import ImageIndex
-from support.messages import mentions
+from support.messages import mentions, refused_line
 from support.programs import environment
 
 ROOT = Path(__file__).parents[3]
@@ -124,6 +124,12 @@ def test_a_bad_option_is_named_in_one_line(run, options, named):
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert mentions(err, named)
+
+
+def test_a_model_whose_embeddings_are_not_finite_is_refused_before_requests(run, monkeypatch):
+    monkeypatch.setattr("clip_torch.backend.ModelEncoder.encode_texts", lambda *_: np.full((1, 4), np.nan, np.float32))
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
+    refused_line(run, "serve", "--model", SHAPES / "checkpoint", "--backend", "torch", "--port", 0)
 
 
 def test_an_address_in_use_is_told_before_the_model_is_loaded(run):

@@ -11,6 +11,7 @@ from PIL import Image
 from clip_core.images.processor import CLIPImageProcessor
 from clip_core.processing import CLIPProcessor
 from clip_core.tasks.images import encode_image_batches, encode_images
+from clip_core.tasks.texts import NotFiniteError
 from clip_core.tasks.zero_shot import ZeroShotClassifier
 from support.messages import mentions, naming
 
@@ -24,6 +25,14 @@ class Means:
     def encode_images(self, pixel_values):
         self.batches.append(pixel_values.shape)
         return pixel_values.mean(axis=(2, 3))
+
+
+class Overflowing(Means):
+    """Embeddings are not finite for images that are dark."""
+
+    def encode_images(self, pixel_values):
+        means = super().encode_images(pixel_values)
+        return np.where(means.mean(axis=1, keepdims=True) < 0, np.float32(np.nan), means)
 
 
 @pytest.fixture
@@ -171,3 +180,14 @@ def test_the_classifier_encodes_images_by_the_same_way(encoder, processor, image
     found = ZeroShotClassifier(encoder, processor).encode_images(iter(images), batch_size=3)
     np.testing.assert_array_equal(found, expected_of(processor, images))
     assert [size for size, *_ in encoder.batches] == [3, 3, 1]
+
+
+def test_an_embedding_that_is_not_finite_is_an_error_or_left_out(processor):
+    pictures = [np.full((9, 8, 3), level, np.uint8) for level in (250, 0, 240, 230, 0, 0)]
+    encoder, errors = Overflowing(), {}
+    with pytest.raises(NotFiniteError, match=naming("images[1]")):
+        encode_images(encoder, processor, pictures, batch_size=2)
+    found = list(encode_image_batches(encoder, processor, pictures, batch_size=2, on_error=errors.__setitem__))
+    assert [batch.places for batch in found] == [[0], [2, 3]]
+    assert np.isfinite(np.concatenate([batch.embeds for batch in found])).all()
+    assert {place: type(error) for place, error in errors.items()} == dict.fromkeys((1, 4, 5), NotFiniteError)

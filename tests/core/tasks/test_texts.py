@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clip_core.processing.batch import BatchFeature
-from clip_core.tasks.texts import encode_by_length, encode_text_batches, encode_texts, tokenize_texts
+from clip_core.tasks.texts import NotFiniteError, encode_by_length, encode_text_batches, encode_texts, tokenize_texts
 from support.messages import naming
 from support.training_data import make_processor
 
@@ -139,3 +139,11 @@ def test_a_real_tokenizer_fills_up_at_the_right_whatever_its_side(tmp_path):
     assert ids.shape == mask.shape == (2, 8)
     assert mask[1].tolist() == sorted(mask[1].tolist(), reverse=True)
     assert mask[0].sum() > mask[1].sum()
+
+
+def test_an_embedding_that_is_not_finite_is_an_error(words):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words, "encode_texts", lambda ids, _: np.where(ids[:, :2] == ord("b"), np.nan, 1.0))
+        assert encode_texts(words, words, ["a a", "c c"]).tolist() == [[1, 1]] * 2
+        with pytest.raises(NotFiniteError, match=naming("'b b'")):
+            encode_texts(words, words, ["a a", "b b", "c c"])

@@ -120,6 +120,10 @@ def test_what_cannot_be_explained_is_refused(explainer):
         explainer(picture(), ["cat"], start_layer=2)
     with pytest.raises(ValueError, match=naming("start_layer_text=-4", -3, 2)):
         explainer(picture(), ["cat"], start_layer_text=-4)
+    overflowing = Known(explainer.encoder.config)
+    overflowing.encode_texts = lambda ids, _: np.full((len(ids), 2), np.nan, np.float32)
+    with pytest.raises(ValueError, match=naming("'cat'")):
+        Explainer(overflowing, explainer.processor)(picture(), ["cat"])
     with pytest.raises(ValueError, match=naming("object", "ExplainableEncoder")):
         Explainer(object(), explainer.processor)
 

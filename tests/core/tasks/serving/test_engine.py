@@ -1,4 +1,4 @@
-"""Explanations over HTTP: the numbers of `Explainer` in every framework, and refusals with the field at fault."""
+"""Explanations over HTTP: the numbers of `Explainer` in every framework, and refusals; and answers not finite."""
 
 from __future__ import annotations
 
@@ -87,3 +87,20 @@ def test_an_image_of_many_pixels_is_refused(torch_client):
 def test_a_model_without_gradients_says_so():
     with served(Colours()) as client:
         assert client.refusal("/explain", {"image": URI, "texts": ["a"]})[0] == 501
+
+
+def test_answers_that_are_not_finite_are_errors_of_the_server():
+    class Overflowing(Colours):
+        def encode_texts(self, input_ids, attention_mask):
+            return np.where(input_ids[:, :1] == 25, np.float32(np.nan), super().encode_texts(input_ids, attention_mask))
+
+    dark = BytesIO()
+    Image.new("RGB", (6, 5), (1, 0, 0)).save(dark, "PNG")
+    uri = f"data:image/png;base64,{base64.b64encode(dark.getvalue()).decode()}"
+    with served(Overflowing()) as client:
+        for path, body in (
+            ("/v1/embeddings", {"input": ["a", "z"]}),
+            ("/classify", {"images": [uri], "labels": ["a", "z"]}),
+        ):
+            status, answer = client.post(path, body)
+            assert (status, answer["error"]["code"]) == (500, "not_finite")
