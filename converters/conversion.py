@@ -140,7 +140,8 @@ def convert(
         OSError: the target cannot be written, or the disk is full.
     """
     format_ = _target_format(to, max_shard_size)
-    check_one_of(dtype=(dtype, (None, *DTYPES)))
+    if dtype is not None:
+        check_one_of(dtype=(dtype, DTYPES))
     given = expanded(given_path(target))
     folder = given.absolute()
     check_folder("target", given)  # before the source is downloaded

@@ -14,7 +14,7 @@ from clip_core.configuration.arguments import not_one_of
 from clip_core.hub.targets import expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from cyclopts import Token
 
@@ -49,14 +49,23 @@ def dtype_option(*names: str) -> Parameter:
     Args:
         names: the long names of the dtypes, and other words that the option takes; short names are taken, too.
     """
+    return Parameter(converter=lambda _, tokens: long_dtype(tokens[0].value, names))
 
-    def convert(_: type, tokens: Sequence[Token]) -> str:
-        name = LONG_DTYPES.get(tokens[0].value, tokens[0].value)
-        if name not in names:
-            raise ValueError(not_one_of(names))
-        return name
 
-    return Parameter(converter=convert)
+def long_dtype(typed: str, names: Collection[str]) -> str:
+    """Return the long name of a dtype.
+
+    Args:
+        typed: the long or the short name.
+        names: the long names that the option takes.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    name = LONG_DTYPES.get(typed, typed)
+    if name not in names:
+        raise ValueError(not_one_of(names))
+    return name
 
 
 LONG_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}  # by their short names, which all options take

@@ -14,8 +14,8 @@ from clip_core.commands.options import (
     Integer,
     check_backend,
     check_vocabulary,
-    dtype_option,
     images_of,
+    long_dtype,
 )
 from clip_core.configuration.arguments import MOST_WORKERS, check_integers
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 _PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}  # as settings have them
 
 
-def _precision(type_: type, tokens: Sequence[Token]) -> str:
+def _precision(_: type, tokens: Sequence[Token]) -> str:
     """Return the short name of a dtype."""
-    return _PRECISIONS[dtype_option(*_PRECISIONS).converter(type_, tokens)]
+    return _PRECISIONS[long_dtype(tokens[0].value, _PRECISIONS)]
 
 
 def train(

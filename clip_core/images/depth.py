@@ -27,7 +27,7 @@ _SIXTEEN_BITS = frozenset({"PNG", "PPM"})
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 262, 284, 339
 _WHITE_IS_ZERO, _SEPARATE, _SIGNED = 0, 2, 2
 
-# How a JPEG 2000 codestream starts: SOC, SIZ, 36 bytes, the number of channels in 2, and 3 bytes for each channel, of
+# A JPEG 2000 codestream starts with SOC, SIZ, 36 bytes, the number of channels in 2, and 3 bytes for each channel, of
 # which the first is its number of bits less one, with the sign as highest bit.
 _CODESTREAM, _CHANNELS = b"\xff\x4f\xff\x51", 40
 
