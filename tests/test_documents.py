@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,14 @@ def test_the_readme_begins_with_one_command_and_one_snippet():
     assert [language for language, _ in found] == ["python", ""]
     assert re.findall(r"^\$ .*", found[1][1], re.MULTILINE) == ["$ make demo"]
     assert "](docs/converting.md)" in first
+
+
+def test_the_readme_tells_what_each_extra_is_for():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    install = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Install\n")[2].partition("\n## ")[0]
+    rows = "".join(line for line in install.splitlines() if line.startswith("|"))
+    told = {extra for names in re.findall(r"\[([\w,]+)\]", rows) for extra in names.split(",")}
+    assert told == extras.keys() - {"demo", "plots", "test"}  # which `make` installs
 
 
 def test_speed_takes_eight_lines_three_sentences_and_one_plot_in_the_readme():
