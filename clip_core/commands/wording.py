@@ -109,13 +109,15 @@ class Options:
 
 
 def message_of(error: Exception) -> str:
-    """Return an error's message; for one of the operating system, the file and the reason without the number.
+    """Return an error's message, or its summary in one line if it has one.
+
+    For an error of the operating system, return the file and the reason without the number.
 
     Args:
         error: any error but one of usage.
     """
     if not isinstance(error, OSError) or error.strerror is None or not isinstance(error.errno, int):
-        return str(error)
+        return str(getattr(error, "summary", error))
     if error.errno == errno.ENAMETOOLONG and error.filename is not None:
         longest = max(Path(os.fsdecode(error.filename)).parts, key=len)
         return f"'{shortened(longest)}' is too long for a file name; give a shorter one"

@@ -184,13 +184,18 @@ def test_an_option_is_blamed_only_for_its_own_value():
 )
 def test_a_checkpoint_that_contradicts_its_configuration_is_told_in_one_line(run, tmp_path, monkeypatch, command):
     shutil.copytree(CHECKPOINT, tmp_path / "model")
-    content = json.loads((tmp_path / "model" / "config.json").read_text())
-    content["text_config"]["hidden_size"] = 192
-    (tmp_path / "model" / "config.json").write_text(json.dumps(content))
     monkeypatch.chdir(tmp_path)
-    code, out, err = run(*(tmp_path / "model" if word == "MODEL" else word for word in command))
-    assert (code, out) == (2, "")
-    assert mentions(one_line(err), tmp_path / "model", "text_config.hidden_size", 192, 96, "more")
+    known = json.loads((CHECKPOINT / "config.json").read_text())
+    for field, value in {"hidden_size": 192, "max_position_embeddings": 12, "num_hidden_layers": 9}.items():
+        content = known | {"text_config": known["text_config"] | {field: value}}
+        (tmp_path / "model" / "config.json").write_text(json.dumps(content))
+        code, out, err = run(*(tmp_path / "model" if word == "MODEL" else word for word in command))
+        assert (code, out) == (2, "")
+        found = known["text_config"][field]
+        assert mentions(one_line(err), tmp_path / "model", f"text_config.{field}", value, found)
+        assert mentions(err, "more") is (field != "max_position_embeddings")  # of the tensors
+        assert len(err.replace(str(tmp_path), "")) < 600, err
+        assert "  " not in err
 
 
 @pytest.mark.parametrize("error", ["ValueError", "OSError", "ImportError"])
