@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from clip_core.modeling.drawing import without_drawing
-from clip_torch.packing import is_own
+from clip_torch.packing import is_own, takes_packed
 from clip_torch.plan import AttentionPlan, causal_bias
 from converters.naming.derived import Parameters
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     Masks = tuple[Tensor | None, Tensor | None]
+
+
+_OPTIONS = ("output_attentions", "output_hidden_states")
+_TEXT_ARGUMENTS = ("input_ids", "attention_mask", "position_ids", *_OPTIONS)
+_VISION_ARGUMENTS = ("pixel_values", *_OPTIONS, "interpolate_pos_encoding")
 
 
 def build_derived(
@@ -69,7 +74,7 @@ def _tied(model: nn.Module) -> list[list[str]]:
 def plan_or_masks(
     part: Any, masks: Masks, plan: AttentionPlan | None, hidden_states: Tensor
 ) -> tuple[Masks, dict[str, Any]]:
-    """Return the masks of a layer or its attention, and its keyword `plan`.
+    """Return the masks of an encoder, a layer or its attention, and its keyword `plan`.
 
     A user's own part takes no plan. Like a part of transformers, it gets the masks instead: the bias of padding and of
     causality together `(batch, 1, seq, seq)`, and with FlashAttention a padding mask `(batch, seq)`.
@@ -85,6 +90,35 @@ def plan_or_masks(
     if plan.is_causal and bias is None:
         bias = causal_bias(hidden_states.shape[1], hidden_states)
     return (padding, None if bias is None else bias.expand(len(hidden_states), -1, -1, -1)), {}
+
+
+def encoder_options(encoder: Any, plan: AttentionPlan, hidden_states: Tensor | None = None) -> dict[str, Any]:
+    """Return the plan for an encoder; or for a user's own, the masks of texts with `hidden_states`, by name."""
+    if is_own(encoder):
+        return {"plan": plan}
+    if hidden_states is None:
+        return {}
+    masks, _ = plan_or_masks(encoder, (None, None), plan, hidden_states)
+    return dict(zip(("attention_mask", "causal_attention_mask"), masks, strict=True))
+
+
+def call_text(tower: Any, *values: Any) -> Any:
+    """Call a text tower, which may be a user's own, by the names of the arguments of `CLIPTextTransformer`."""
+    return tower(**dict(zip(_TEXT_ARGUMENTS, values, strict=False)))
+
+
+def call_vision(tower: Any, *values: Any) -> Any:
+    """Call a vision tower, which may be a user's own, by the names of the arguments of `CLIPVisionTransformer`."""
+    return tower(**dict(zip(_VISION_ARGUMENTS, values, strict=False)))
+
+
+def pooled_output(tower: Any, input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None) -> Tensor:
+    """Return the pooled output `(batch, hidden)` of a text tower, by its quickest way if nothing can notice that."""
+    if position_ids is None and takes_packed(tower):
+        pooled: Tensor = tower.pooled(input_ids, attention_mask)
+    else:
+        pooled = call_text(tower, input_ids, attention_mask, position_ids).pooler_output
+    return pooled
 
 
 def call_attention(

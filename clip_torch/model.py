@@ -11,6 +11,7 @@ from clip_core.configuration import CLIPConfig
 from clip_core.modeling.handles import FullModelHandles
 from clip_core.modeling.inputs import warn_of_ignored
 from clip_core.modeling.outputs import CLIPOutput, as_asked, outputs_asked
+from clip_torch.derived import call_text, call_vision, pooled_output
 from clip_torch.initialization import projection
 from clip_torch.loss import clip_loss
 from clip_torch.pretrained import CLIPPreTrainedModel
@@ -58,7 +59,8 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
             `(batch, projection)`, not normalized.
         """
         warn_of_ignored("get_text_features", ignored)
-        return cast("Tensor", self.text_projection(self.text_model.pooled(input_ids, attention_mask, position_ids)))
+        pooled = pooled_output(self.text_model, input_ids, attention_mask, position_ids)
+        return cast("Tensor", self.text_projection(pooled))
 
     def get_image_features(
         self, pixel_values: Tensor, interpolate_pos_encoding: bool = False, **ignored: Any
@@ -74,7 +76,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
             `(batch, projection)`, not normalized.
         """
         warn_of_ignored("get_image_features", ignored)
-        outputs = self.vision_model(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
+        outputs = self.vision_model(pixel_values=pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         return cast("Tensor", self.visual_projection(outputs.pooler_output))
 
     def forward(
@@ -106,11 +108,9 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
             `logits_per_image` `(images, texts)`, `logits_per_text` `(texts, images)`, the embeddings of unit norm,
             and the outputs of both towers.
         """
-        output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
-        vision_outputs = self.vision_model(
-            pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding
-        )
-        text_outputs = self.text_model(input_ids, attention_mask, position_ids, output_attentions, output_hidden_states)
+        requested = outputs_asked(self.config, output_attentions, output_hidden_states)
+        vision_outputs = call_vision(self.vision_model, pixel_values, *requested, interpolate_pos_encoding)
+        text_outputs = call_text(self.text_model, input_ids, attention_mask, position_ids, *requested)
         image_embeds = unit_norm(self.visual_projection(vision_outputs.pooler_output))
         text_embeds = unit_norm(self.text_projection(text_outputs.pooler_output))
         logits_per_text = text_embeds @ image_embeds.t() * self.logit_scale.exp()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from torch.nn.modules.module import _has_any_global_hook
 
 _PACKAGE = f"{__name__.partition('.')[0]}."
+_KNOWN_PACKAGES = (_PACKAGE, "torch.")
 
 
 class Packing(NamedTuple):
@@ -65,15 +64,20 @@ def is_own(part: Any) -> bool:
     return str(part.forward.__module__).startswith(_PACKAGE)
 
 
-def takes_packed(layers: Iterable[Any]) -> bool:
-    """Return True if layers may get packed states: all are this package's, and no hook sees what they get."""
-    parts = [*layers]
-    inner = [layer._modules.get(name) for layer in parts for name in ("self_attn", "mlp")]  # noqa: SLF001
-    if not all(map(is_own, [*parts, *filter(None, inner)])):
+def takes_packed(tower: Any) -> bool:
+    """Return True if a tower may read packed texts: its parts are this package's or PyTorch's, and no hook sees them.
+
+    Any other part may depend on the shape of the batch, and may be meant to see every token.
+    """
+    if _has_any_global_hook():
         return False
+    parts = [tower]
     while parts:  # twice as fast as `modules()`, which matters for one short text
         part = parts.pop()
-        if part._forward_hooks or part._forward_pre_hooks or part._backward_hooks:  # noqa: SLF001  no public name
+        forward = part.forward
+        if not str(forward.__module__).startswith(_KNOWN_PACKAGES) or hasattr(forward, "__wrapped__"):
+            return False
+        if part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks:  # noqa: SLF001  no public names
             return False
         parts += filter(None, part._modules.values())  # noqa: SLF001
     return True

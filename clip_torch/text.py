@@ -12,9 +12,10 @@ from clip_core.modeling.inputs import check_eos, check_text_length, number_of_to
 from clip_core.modeling.outputs import BaseModelOutputWithPooling, CLIPTextModelOutput, as_asked, outputs_asked
 from clip_core.modeling.towers import TextTowerHandles
 from clip_core.modeling.trimming import hides_what_is_read, parts_to_read
+from clip_torch.derived import call_text, encoder_options
 from clip_torch.initialization import add_positions, embedding, projection
 from clip_torch.layers import CLIPEncoder
-from clip_torch.packing import Packing, takes_packed
+from clip_torch.packing import Packing
 from clip_torch.plan import choose_implementation, text_plan
 from clip_torch.pretrained import CLIPPreTrainedModel
 from clip_torch.tensors import known_values
@@ -78,32 +79,28 @@ class CLIPTextTransformer(TextTowerHandles, nn.Module):
         output_attentions, output_hidden_states = outputs_asked(config, output_attentions, output_hidden_states)
 
         input_ids = input_ids.reshape(-1, input_ids.shape[-1])
-        hidden_states = self.embeddings(input_ids, position_ids)
+        hidden_states = self.embeddings(input_ids=input_ids, position_ids=position_ids)
         implementation = choose_implementation(config, output_attentions=output_attentions)
         encoded = self.encoder(
-            hidden_states,
+            inputs_embeds=hidden_states,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
-            plan=text_plan(implementation, attention_mask, hidden_states),
+            **encoder_options(self.encoder, text_plan(implementation, attention_mask, hidden_states), hidden_states),
         )
         last_hidden_state = self.final_layer_norm(encoded.last_hidden_state)
         rows = torch.arange(input_ids.shape[0], device=last_hidden_state.device)
         pooled = last_hidden_state[rows, self.eos_positions(input_ids).to(last_hidden_state.device)]
         return BaseModelOutputWithPooling.of(encoded, last_hidden_state=last_hidden_state, pooler_output=pooled)
 
-    def pooled(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
-    ) -> Tensor:
+    def pooled(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Return only the pooled output, `(batch, hidden)`, without reading tokens that cannot change it.
 
-        Eager calls on the CPU do so without `position_ids`, hooks and layers of a user's own; other calls read every
-        token. See `clip_core.modeling.trimming`.
+        Eager calls on the CPU do so; other calls read every token. See `clip_core.modeling.trimming`. The tower must
+        take packed texts.
         """
-        lengths = None
-        if position_ids is None and takes_packed(self.encoder.layers):
-            lengths = self.lengths_to_read(input_ids, attention_mask, training=self.training)
+        lengths = self.lengths_to_read(input_ids, attention_mask, training=self.training)
         if lengths is None:
-            return self(input_ids, attention_mask, position_ids).pooler_output
+            return self(input_ids, attention_mask).pooler_output
         if attention_mask is not None and not hides_what_is_read(attention_mask.bool().numpy(), lengths):
             attention_mask = None
         order, pooled = [], []
@@ -182,7 +179,8 @@ class _TextModel(CLIPPreTrainedModel):
             ValueError: the text is longer than the position table, or the mask and the ids differ in shape.
             IndexError: an id is outside the vocabulary.
         """
-        outputs = self.text_model(input_ids, attention_mask, position_ids, output_attentions, output_hidden_states)
+        requested = output_attentions, output_hidden_states
+        outputs = call_text(self.text_model, input_ids, attention_mask, position_ids, *requested)
         return as_asked(self._head(outputs), self.config, return_dict)
 
 

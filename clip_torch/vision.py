@@ -19,6 +19,7 @@ from clip_core.modeling.outputs import (
     outputs_asked,
 )
 from clip_core.modeling.towers import TowerHandles, VisionEmbeddingsHandles
+from clip_torch.derived import call_vision, encoder_options
 from clip_torch.initialization import add_positions, embedding, linear, normal_vector, patch_convolution, projection
 from clip_torch.layers import CLIPEncoder
 from clip_torch.loss import classification_loss
@@ -100,10 +101,10 @@ class CLIPVisionTransformer(TowerHandles, nn.Module):
         hidden_states = self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         implementation = choose_implementation(config, output_attentions=output_attentions)
         encoded = self.encoder(
-            self.pre_layrnorm(hidden_states),
+            inputs_embeds=self.pre_layrnorm(hidden_states),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
-            plan=AttentionPlan(implementation),  # every patch sees every patch
+            **encoder_options(self.encoder, AttentionPlan(implementation)),  # every patch sees every patch
         )
         pooled = self.post_layernorm(encoded.last_hidden_state[:, 0])
         return BaseModelOutputWithPooling.of(encoded, pooler_output=pooled)
@@ -145,7 +146,8 @@ class _VisionModel(CLIPPreTrainedModel):
         Raises:
             ValueError: the images' shape does not fit the model.
         """
-        outputs = self.vision_model(pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding)
+        requested = output_attentions, output_hidden_states
+        outputs = call_vision(self.vision_model, pixel_values, *requested, interpolate_pos_encoding)
         return as_asked(self._head(outputs), self.config, return_dict)
 
 
@@ -221,8 +223,8 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
         Returns:
             `logits` `(batch, num_labels)`, and `loss` if there are labels.
         """
-        output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
-        outputs = self.vision_model(pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding)
+        requested = outputs_asked(self.config, output_attentions, output_hidden_states)
+        outputs = call_vision(self.vision_model, pixel_values, *requested, interpolate_pos_encoding)
         logits = self.classifier(outputs.last_hidden_state[:, 1:].mean(dim=1))
         loss = None if labels is None else classification_loss(logits, labels, self.config.problem_type)
         return as_asked(ImageClassifierOutput.of(outputs, loss=loss, logits=logits), self.config, return_dict)

@@ -38,9 +38,7 @@ def test_a_part_called_alone_returns_what_transformers_part_does(backend, folder
     model = backend.load("CLIPModel", folder, attn_implementation=implementation)
     with without_gradients(backend):
         found = pieces.outputs(model, backend.tensor)
-    assert found.keys() == expected[0].keys()
-    for name, array in expected[0].items():
-        np.testing.assert_allclose(found[name], array, **FLOAT32, err_msg=name)
+    assert_close(found, expected[0])
 
 
 def test_parts_have_the_attributes_of_transformers_parts(backend, folder, expected):
@@ -64,7 +62,18 @@ def test_layers_and_attention_of_a_users_own_are_called_as_in_transformers(oracl
     import clip_torch
 
     found = pieces.of_own_parts(clip_torch, str(folder))
-    expected = oracle("pieces.reference_of_own_parts", folder=str(folder))
+    assert_close(found, oracle("pieces.reference_of_own_parts", folder=str(folder)))
+
+
+def test_towers_and_parts_that_a_user_replaces_patches_or_hooks_run_as_in_transformers(oracle, folder):
+    import clip_torch
+    from support import replaced_parts
+
+    found = replaced_parts.outputs(clip_torch, str(folder))
+    assert_close(found, oracle("replaced_parts.reference", folder=str(folder)))
+
+
+def assert_close(found, expected):
     assert found.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_allclose(found[name], array, **FLOAT32, err_msg=name)
