@@ -281,6 +281,10 @@ def as_pairs(text: Any, text_pair: Any, *, words: bool, allow_surrogates: bool) 
     return pairs, is_batch
 
 
+class TextTypeError(TypeError, ValueError):
+    """A text that is not a str; a `ValueError` too, as in transformers."""
+
+
 def _check_texts(pairs: list[Pair], *, is_batch: bool, words: bool, allow_surrogates: bool) -> None:
     unusual: list[str] = []
     for place, (first, second) in enumerate(pairs):
@@ -293,7 +297,7 @@ def _check_texts(pairs: list[Pair], *, is_batch: bool, words: bool, allow_surrog
                     where = f"text {place} of the batch" if is_batch else "the text"
                     where = f"the second text of {where}" if which else where
                     wanted = "a list of str (is_split_into_words=True)" if words else "a str"
-                    raise TypeError(f"{where} is {shown(word)}, not {wanted}")
+                    raise TextTypeError(f"{where} is {shown(word)}, not {wanted}")
                 unusual.append(word)
     if not unusual:
         return

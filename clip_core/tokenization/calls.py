@@ -34,7 +34,7 @@ def encode_plus(tokenizer: Any, text: Any, text_pair: Any = None, **options: Any
     """
     if not isinstance(text, str) and not options.get("is_split_into_words"):
         raise TypeError(f"expected one text, not a {type(text).__name__}; for a batch, call the tokenizer itself")
-    return tokenizer(text, text_pair, **options)
+    return tokenizer._encode(text, text_pair, **options)  # noqa: SLF001  of the class that this is a method of
 
 
 @shows_fields(CallOptions, _ORDER)
@@ -46,13 +46,14 @@ def batch_encode_plus(tokenizer: Any, batch_text_or_text_pairs: Any, **options: 
     """
     if not isinstance(batch_text_or_text_pairs, (list, tuple)):
         raise TypeError(f"expected a list of texts, not a {type(batch_text_or_text_pairs).__name__}")
-    return tokenizer(batch_text_or_text_pairs, **options)
+    return tokenizer._encode(batch_text_or_text_pairs, **options)  # noqa: SLF001  as above
 
 
 @shows_fields(CallOptions)
 def tokenize(tokenizer: Any, text: str, pair: Any = None, add_special_tokens: bool = False, **options: Any) -> Any:
     """Return the tokens of a text, without special tokens. Takes the arguments of `CLIPTokenizerBase.__call__`."""
-    ids = tokenizer.encode(text, pair, add_special_tokens, **{"verbose": False, **options})
+    options = {"add_special_tokens": add_special_tokens, "verbose": False, **options}
+    ids = tokenizer._encode(text, pair, **options)["input_ids"]  # noqa: SLF001  as above
     return tokenizer.convert_ids_to_tokens(ids)
 
 

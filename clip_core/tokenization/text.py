@@ -133,7 +133,8 @@ class AddedTokenFinder:
                     start = max(position, len(text[:start].rstrip(_WHITE_SPACE)))
                 if token.rstrip:
                     end = len(text) - len(text[end:].lstrip(_WHITE_SPACE))
-                found += [text[position:start], token_id] if position < start else [token_id]
+                # Nothing is left of a token of white space that the token before took.
+                found += [text[position:start]] * (position < start) + [token_id] * (start < end)
                 position = end
             if position < len(text):
                 found.append(text[position:])

@@ -247,6 +247,8 @@ class CLIPTokenizerBase:
             columns = first_row(columns, keep_length=self.is_fast)
         return BatchEncoding(columns, encodings, asked.return_tensors)
 
+    _encode = __call__  # for `encode` and the like: a subclass may override both, to the same effect
+
     def __len__(self) -> int:
         return len(self.table.ids if self.is_fast else self.get_vocab())
 

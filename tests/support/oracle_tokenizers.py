@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from support.tokenizer_subclasses import as_lists, overriding, overriding_rows, results_of_rows, results_of_steps
+from support.tokenizer_subclasses import (
+    as_lists,
+    overriding,
+    overriding_rows,
+    results_of_calls,
+    results_of_rows,
+    results_of_steps,
+    with_placeholders,
+)
 
 
 def make(folder: str, options: dict[str, Any], added: list[Any], *, fast: bool = True) -> Any:
@@ -164,6 +172,7 @@ def behaviours_of(kind: Any, folder: str) -> dict[str, Any]:
         "warnings": plain.deprecation_warnings,
         "chat templates": chat_templates_of(named),
         "rows": {one.__name__: results_of_rows(one.from_pretrained(folder)) for one in overriding_rows(kind)},
+        "calls": results_of_calls(with_placeholders(kind).from_pretrained(folder)),
     }
     found["sided"] = (sided.padding_side, sided.truncation_side, list(sided.model_input_names))
     found["sided decoded"] = sided.batch_decode(sided(["the cat", "a"])["input_ids"], skip_special_tokens=True)

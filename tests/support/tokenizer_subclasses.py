@@ -73,6 +73,33 @@ def overriding_rows(kind: Any) -> list[Any]:
     return [kind, Padded, Short, Counted, Typed, Larger]
 
 
+def with_placeholders(kind: Any) -> Any:
+    """Return a subclass that replaces a word of its texts by two, in calls and in `encode`."""
+
+    def replaced(text: Any) -> Any:
+        return text.replace("cat", "cat cat") if isinstance(text, str) else [*map(replaced, text)]
+
+    class Replacing(kind):
+        def __call__(self, text, *args, **options):
+            return super().__call__(replaced(text), *args, **options)
+
+        def encode(self, text, *args, **options):
+            return super().encode(replaced(text), *args, **options)
+
+    return Replacing
+
+
+def results_of_calls(tokenizer: Any) -> list[Any]:
+    """Return the results of the ways to call a tokenizer with one text, a batch and pairs."""
+    one, many = "the cat a", ["the cat", "a"]
+    batches = [
+        *(tokenizer(one), tokenizer(one, "cat"), tokenizer(many, padding=True), tokenizer(many, ["a", "cat"])),
+        *(tokenizer([("cat", "a")]), tokenizer(many, is_split_into_words=True)),
+        *(tokenizer.encode_plus(one), tokenizer.encode_plus(one, "cat"), tokenizer.batch_encode_plus(many)),
+    ]
+    return [[*map(as_lists, batches)], tokenizer.encode(one), tokenizer.encode(one, "cat"), tokenizer.tokenize(one)]
+
+
 def results_of_rows(tokenizer: Any) -> list[Any]:
     """Return the results of the ways to make rows of texts and of ids."""
     one, many, fixed = "the cat a a", ["the cat", "a", "a the cat"], {"padding": "max_length", "max_length": 8}

@@ -184,6 +184,12 @@ def test_what_is_no_text_is_shown(text, text_pair, words, named):
         pairs(text, text_pair, words=words)
 
 
+@pytest.mark.parametrize("text", [5, None, ["a", 5], b"a"])
+def test_what_is_no_text_is_a_value_error_as_in_transformers(text):
+    with pytest.raises(ValueError, match=naming(str)):
+        pairs(text)
+
+
 def test_batches_are_not_empty_and_of_one_length():
     with pytest.raises(ValueError, match=naming("batch", "empty")):
         pairs([])

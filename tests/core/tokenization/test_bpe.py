@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clip_core.tokenization import AddedToken, CLIPTokenizer
@@ -137,6 +137,7 @@ def test_any_text_has_the_same_ids_in_both_with_openais_vocabulary(openai_pairs,
     st.lists(TOKENS, max_size=4),
     st.lists(st.text(st.sampled_from("aAbBé\u0301<> İi!"), max_size=12), min_size=1, max_size=5),
 )
+@example(tokens=[AddedToken(" ", lstrip=True, rstrip=True, normalized=False)], texts=["  ", "a   a"])
 def test_any_added_tokens_are_found_alike(files, tokens, texts):
     for clean in ("hf", "openai"):
         slow, fast = (cls(**files, clean=clean) for cls in (CLIPTokenizer, CLIPTokenizerFast))
