@@ -96,7 +96,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
         )
         params_dtype, stated = (
             None if wanted is None else check_dtype(wanted)
-            for wanted in (found.dtype(param_dtype, None), found.dtype(torch_dtype, None))
+            for wanted in (found.dtype(param_dtype, found.kept_dtype), found.dtype(torch_dtype, None))
         )
         built = found.model
         if built is not None and not _do_init:

@@ -92,6 +92,11 @@ class FoundCheckpoint:
         """
         return _dtype(self.config, self.checkpoint, dtype, default)
 
+    @property
+    def kept_dtype(self) -> str | None:
+        """The dtype to load in if the stored ones should be kept: None, or "float32" if some are floats of 8 bits."""
+        return "float32" if any(found.itemsize == 1 for found in _floating(self.checkpoint)) else None
+
     def note_dtype(self, dtype: Any) -> None:
         """Set the dtype of the loaded weights in the configuration and in those of its towers.
 
@@ -196,8 +201,12 @@ def _dtype(config: Any, checkpoint: Checkpoint, dtype: Any, default: Any) -> Any
         return dtype
     if config.dtype is not None:
         return config.dtype
-    floating = [found for name in checkpoint if (found := checkpoint.dtype(name)).kind not in "biu"]
-    return max(floating, key=lambda found: found.itemsize).name
+    widest = max(_floating(checkpoint), key=lambda found: found.itemsize)
+    return widest.name if widest.itemsize > 1 else "float32"  # floats of 8 bits are stored, but not computed in
+
+
+def _floating(checkpoint: Checkpoint) -> list[Any]:
+    return [found for name in checkpoint if (found := checkpoint.dtype(name)).kind not in "biu"]
 
 
 def _warn(class_name: str, fate: str, fresh: list[str], ignored: list[str]) -> None:

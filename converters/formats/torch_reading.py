@@ -13,6 +13,10 @@ from io import BytesIO
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
+import ml_dtypes
+import numpy as np
+
+from clip_core.hub.printing import shortened
 from converters.formats.mapped import MappedFile
 from converters.formats.pickle_walk import LARGEST_PICKLE, Made, Name, PickleWalk
 from converters.formats.torch_storages import Storage, StoredTensor
@@ -27,6 +31,12 @@ if TYPE_CHECKING:
 
 # The first pickle in a file from before PyTorch 1.6.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+
+# The storages of the pickle, and the dtypes of tensors in an untyped one, by full name.
+_STORAGES = {f"torch.{name}": dtype for name, dtype in STORAGE_DTYPES.items()}
+_STORAGES["torch.storage.UntypedStorage"] = np.dtype(np.uint8)
+_UNTYPED = {f"torch.{kind}": np.dtype(kind) for kind in ("uint16", "uint32", "uint64")}
+_UNTYPED |= {f"torch.{kind}": np.dtype(getattr(ml_dtypes, kind)) for kind in ("float8_e4m3fn", "float8_e5m2")}
 
 # The keys under which training scripts save a state dict, and how deep one may be nested.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -223,7 +233,7 @@ def _walk(on_storage: Callable[[Storage], None] | None = None) -> PickleWalk:
         kind, found, key = reference[:3] if type(reference) is tuple and len(reference) > 2 else (None,) * 3
         if kind == "module" and isinstance(found, Name):  # before PyTorch 1.6: a class with its source code
             return found
-        dtype = STORAGE_DTYPES.get(found.name) if isinstance(found, Name) and found.module == "torch" else None
+        dtype = _STORAGES.get(found.full_name) if isinstance(found, Name) else None
         if kind != "storage" or dtype is None or on_storage is None or type(key) is not str:
             raise ValueError("it refers to an object that is not a storage")
         if key not in storages:
@@ -248,6 +258,7 @@ def _walk(on_storage: Callable[[Storage], None] | None = None) -> PickleWalk:
     makers: dict[tuple[str, str], Callable[..., Any]] = {
         ("collections", "OrderedDict"): _ordered_dict,
         ("torch._utils", "_rebuild_tensor_v2"): lambda *stated: StoredTensor(*stated[:4]),
+        ("torch._utils", "_rebuild_tensor_v3"): _of_dtype,
         ("torch._utils", "_rebuild_parameter"): _first,
         ("torch._utils", "_rebuild_parameter_with_state"): _first,
         ("torch._tensor", "_rebuild_from_type_v2"): with_attributes,
@@ -259,6 +270,14 @@ def _walk(on_storage: Callable[[Storage], None] | None = None) -> PickleWalk:
 
 def _ordered_dict(pairs: Any = (), *_: Any) -> dict[str, Any]:
     return {key: value for key, value in pairs if type(key) is str}
+
+
+def _of_dtype(storage: Any, offset: Any, shape: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, *_: Any) -> Any:
+    """Return a tensor of a dtype that has no storage of its own, such as float8."""
+    name = dtype.full_name if isinstance(dtype, Name) else str(dtype)
+    if name not in _UNTYPED:
+        raise ValueError(f"it contains a tensor of an unsupported dtype ({shortened(name)}); save it in another")
+    return StoredTensor(storage, offset, shape, stride, _UNTYPED[name])
 
 
 def _first(value: Any, *_: Any) -> Any:

@@ -30,12 +30,17 @@ class Storage:
 
 @dataclass(eq=False, slots=True)
 class StoredTensor:
-    """A tensor as the pickle states it, unchecked."""
+    """A tensor as the pickle states it, unchecked.
+
+    Attributes:
+        dtype: the dtype, if the storage has none of its own; otherwise None.
+    """
 
     storage: Any
     offset: Any
     shape: Any
     stride: Any
+    dtype: np.dtype | None = None
 
     def entry(self, name: str) -> TensorEntry:
         """Return the entry of the tensor, after checking that all values are in its storage.
@@ -50,7 +55,8 @@ class StoredTensor:
             raise ValueError(f"{name} has an impossible shape, stride or offset; they must be integers of 0 or more")
         if storage.file is None:
             raise ValueError(f"the storage of {name} is missing from the file")
-        width = storage.dtype.itemsize
+        dtype = self.dtype or storage.dtype
+        width = dtype.itemsize
         last = sum((length - 1) * step for length, step in zip(shape, stride, strict=True))
         start, count = offset * width, 0 if 0 in shape else last + 1
         there, needed = storage.size // width, math.prod(shape)
@@ -61,13 +67,13 @@ class StoredTensor:
         file, strides = storage.file, tuple(step * width for step in stride)
 
         def load() -> np.ndarray:
-            values = file.part(storage.start + start, storage.start + start + count * width).view(storage.dtype)
-            return np.lib.stride_tricks.as_strided(values, shape, strides)
+            values = file.part(storage.start + start, storage.start + start + count * width).view(dtype)
+            return np.ndarray(shape, dtype, values, strides=strides)  # as_strided does not know float8
 
         def fill(array: np.ndarray) -> None:
             file.read_into(array, storage.start + start)
 
-        return TensorEntry(shape, storage.dtype, load, fill if _in_order(shape, stride) else None)
+        return TensorEntry(shape, dtype, load, fill if _in_order(shape, stride) else None)
 
 
 def _is_size(number: Any) -> bool:

@@ -7,6 +7,7 @@ import json
 import ml_dtypes
 import numpy as np
 import pytest
+import torch
 
 from clip_core.hub.changes import ChangedError
 from converters.checkpoint import open_checkpoint
@@ -50,6 +51,27 @@ def test_auto_dtype_is_that_of_the_weights_where_the_configuration_states_none(b
     (tmp_path / "config.json").write_text(json.dumps(config))
     loaded = backend.load("CLIPModel", tmp_path, **{backend.dtype_keywords[0]: "auto"})
     assert set(backend.dtypes(loaded).values()) == {"float16"}
+
+
+@pytest.mark.parametrize("asked", [None, "auto", "float16"])
+def test_floats_of_8_bits_are_loaded_in_a_dtype_that_layers_compute_in(backend, tmp_path, asked):
+    stored = ml_dtypes.float8_e4m3fn
+    model = backend.build("CLIPVisionModel", tiny_config().vision_config)
+    model.save_pretrained(tmp_path)
+    rounded = {name: array.astype(stored) for name, array in backend.weights(model).items()}
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(
+        {name: torch.from_numpy(array.view(np.uint8)).view(torch.float8_e4m3fn) for name, array in rounded.items()},
+        tmp_path / "pytorch_model.bin",
+    )
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["dtype"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    loaded = backend.load("CLIPVisionModel", tmp_path, **{backend.dtype_keywords[0]: asked})
+    expected = "float16" if asked == "float16" else "float32"
+    assert set(backend.dtypes(loaded).values()) == {expected}
+    for name, array in backend.weights(loaded).items():
+        np.testing.assert_array_equal(array, rounded[name].astype(expected))
 
 
 @pytest.mark.parametrize("dtype", ["int8", "float17", "integer", 3])
