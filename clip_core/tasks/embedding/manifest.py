@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from clip_core.hub.printing import shortened
 from clip_core.tasks.embedding.parts import EMBEDDINGS
 from clip_core.tasks.embedding.places import RUNNING
+from clip_core.tasks.search.identity import MODEL_FACTS, check_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,11 +17,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "clip-zoo.json"
 _FORMAT = 1
-# What every manifest has; the rest are settings, which are compared.
-_TYPES: dict[str, type] = {
-    "source": str, "kind": str, "embedding_dtype": str, "dim": int,
-    "model": str, "backend": str, "dtype": str, "versions": dict, "preprocessing": dict, "fingerprint": list,
-}  # fmt: skip
+_TYPES = {"source": str, "kind": str, "embedding_dtype": str, "dim": int, **MODEL_FACTS}  # the rest are settings
 _OPTIONS = ("image_column", "columns", "rows_per_part", "embedding_dtype")
 
 
@@ -39,21 +36,11 @@ def read_manifest(place: Location) -> dict[str, Any] | None:
         found = shortened(repr(facts.get("format")))
         raise ValueError(f"{where}: expected a dataset of format {_FORMAT}, found {found}")
     if facts is not None:
-        _check(facts, place.shown(place.path(MANIFEST)))
+        where, advice = place.shown(place.path(MANIFEST)), "embed into a new folder"
+        check_types(facts, _TYPES, where, advice)
+        if any(len(row) != facts["dim"] for row in facts["fingerprint"]):
+            raise ValueError(f"{where} is damaged (its dim is not the width of its fingerprint); {advice}")
     return facts
-
-
-def _check(facts: dict[str, Any], where: str) -> None:
-    """Check that a manifest states what it has to, so that a damaged one is noticed before any work."""
-    advice = "it is damaged; embed into a new folder"
-    for name, kind in _TYPES.items():
-        if type(facts.get(name)) is not kind:
-            found = shortened(repr(facts.get(name)))
-            raise ValueError(f"{where}: expected {name} of type {kind.__name__}, found {found}; {advice}")
-    dim = facts["dim"]
-    is_matrix = dim > 0 and all(isinstance(row, list) and len(row) == dim for row in facts["fingerprint"])
-    if not is_matrix or not all(type(value) is float for row in facts["fingerprint"] for value in row):
-        raise ValueError(f"{where}: expected a fingerprint of rows of {shortened(dim)} numbers; {advice}")
 
 
 def check_no_others(place: Location) -> None:

@@ -63,6 +63,8 @@ class ListsFile:
         if not isinstance(found, dict) or found.keys() != cls.__dataclass_fields__.keys():
             return None
         file = cls(**found)
+        if not type(file.count) is type(file.trained) is int:
+            return None
         return file if file.vectors == facts["vectors"] and _NAME.fullmatch(str(file.name)) else None
 
 

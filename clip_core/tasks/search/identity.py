@@ -14,10 +14,13 @@ import numpy as np
 from PIL import Image
 
 from clip_core.backends import load_backend
+from clip_core.hub.printing import shortened
 from clip_core.hub.targets import expanded
 from clip_core.tasks.texts import NotFiniteError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from clip_core.tasks.zero_shot import ZeroShotClassifier
 
 _TEXTS = ["a photo", "two red bicycles by the sea", "12 %"]
@@ -25,6 +28,12 @@ _SHAPES = [(61, 97), (240, 180)]  # heights and widths of the images
 # Distances of unit-norm embeddings: rounding, and TF32 in a convolution; half precision rounds far more.
 _SAME = 5e-3
 _SAME_IN_HALF = 1e-1
+
+
+# The facts of `describe_model`, as JSON returns them.
+MODEL_FACTS: dict[str, type] = {
+    "model": str, "backend": str, "dtype": str, "versions": dict, "preprocessing": dict, "fingerprint": list,
+}  # fmt: skip
 
 
 class OtherModelError(ValueError):
@@ -124,6 +133,28 @@ def check_facts(found: dict[str, Any], expected: dict[str, Any], told: str, kind
     limit = _SAME if {found["dtype"], expected["dtype"]} == {"float32"} else _SAME_IN_HALF
     if rows.shape != others.shape or not (np.linalg.norm(rows - others, axis=1) < limit).all():
         raise OtherModelError(f"{told}: the weights or the tokenizer differ; use that model, or make a new {kind}")
+
+
+def check_types(facts: dict[str, Any], types: Mapping[str, type], where: str, advice: str) -> None:
+    """Check facts that were read from a file of an index or a dataset, so that a damaged one is noticed at once.
+
+    Args:
+        facts: the facts.
+        types: the type that each of them has to have; all of them have to be there.
+        where: the file, for the message.
+        advice: what to do if it is damaged.
+
+    Raises:
+        ValueError: if one is missing or has another type; the message names the file and the fact.
+    """
+    for name, kind in types.items():
+        if type(facts.get(name)) is not kind:
+            found = shortened(repr(facts.get(name)))
+            raise ValueError(f"{where} is damaged (its {name} is {found}, not of type {kind.__name__}); {advice}")
+    rows = facts["fingerprint"] if "fingerprint" in types else []
+    widths = {len(row) if isinstance(row, list) else 0 for row in rows}
+    if len(widths) > 1 or 0 in widths or not all(type(value) is float for row in rows for value in row):
+        raise ValueError(f"{where} is damaged (its fingerprint is not rows of numbers); {advice}")
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+import json
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from clip_core.hub.printing import printable
+from clip_core.tasks.search.identity import MODEL_FACTS, check_types
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     import numpy as np
 
     from clip_core.tasks.search.filters import Condition
+
+AGAIN = "delete the folder and index again"
+FIRST_VECTORS = "vectors-0.f32"  # the name of the first file of vectors
+_VECTORS = re.compile(r"vectors-[0-9]{1,18}\.f32")
+_TYPES = {"dim": int, "end": int, "vectors": str, **MODEL_FACTS}  # of facts
 
 
 class IndexedImage(NamedTuple):
@@ -88,3 +99,27 @@ class Store(Protocol):
     def compact(self) -> None:
         """Reclaim the space of deleted rows, and prepare large stores for approximate search."""
         ...
+
+
+def parsed_facts(found: Iterable[tuple[str, str]], path: Path) -> dict[str, Any]:
+    """Return the facts about a store and its model, checked; no name of a file may lead out of its folder.
+
+    Args:
+        found: their names, and their values as JSON.
+        path: the database, for messages.
+
+    Raises:
+        ValueError: if the database is damaged.
+    """
+    try:
+        facts = {name: json.loads(value) for name, value in found}
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({printable(error)}); {AGAIN}") from error
+    check_types(facts, {name: _TYPES[name] for name in facts.keys() & _TYPES.keys()}, str(path), AGAIN)
+    if (
+        facts.get("dim", 1) < 1
+        or facts.get("end", 0) < 0
+        or not _VECTORS.fullmatch(facts.get("vectors", FIRST_VECTORS))
+    ):
+        raise ValueError(f"{path} is damaged (it names no vectors of its own); {AGAIN}")
+    return facts

@@ -21,7 +21,7 @@ from clip_core.hub.targets import check_folder
 from clip_core.tasks.search import approximate
 from clip_core.tasks.search.approximate import InvertedLists, ListsFile
 from clip_core.tasks.search.filters import meeting
-from clip_core.tasks.search.rows import Found, IndexedImage
+from clip_core.tasks.search.rows import AGAIN, FIRST_VECTORS, Found, IndexedImage, parsed_facts
 from clip_core.tasks.search.vectors import candidates, largest, open_vectors, write_vectors
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class SqliteStore:
     def facts(self) -> dict[str, Any]:
         """Return what was stored by `set_facts`, by name."""
         with self._errors_named():
-            return {name: json.loads(value) for name, value in self._database.execute("SELECT * FROM facts")}
+            return parsed_facts(self._database.execute("SELECT * FROM facts"), self.path)
 
     def set_facts(self, **values: Any) -> None:
         """Store values that JSON can write, by name.
@@ -145,7 +145,7 @@ class SqliteStore:
             facts = self._some_facts()
             if facts.setdefault("dim", vectors.shape[1]) != vectors.shape[1]:
                 raise ValueError(f"{self.folder} has vectors of {facts['dim']} values, not {vectors.shape[1]}")
-            name, start = facts.get("vectors", "vectors-0.f32"), facts.get("end", 0)
+            name, start = facts.get("vectors", FIRST_VECTORS), facts.get("end", 0)
             write_vectors(self.folder / name, start, vectors)
             self._database.executemany(
                 "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -273,7 +273,7 @@ class SqliteStore:
     def _some_facts(self) -> dict[str, Any]:
         """Return the facts about the files; those about the model take longer to read."""
         found = self._database.execute("SELECT * FROM facts WHERE name IN ('dim', 'end', 'lists', 'vectors')")
-        return {name: json.loads(value) for name, value in found}
+        return parsed_facts(found, self.path)
 
     def _at(self, places: np.ndarray) -> dict[int, IndexedImage]:
         found = {}
@@ -308,6 +308,8 @@ class SqliteStore:
         except sqlite3.OperationalError as error:  # such as a full disk, a locked or a read-only file
             if self.path.exists() and not os.access(self.path, os.R_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path)) from error
+            if "no such table" in str(error):
+                raise ValueError(f"{self.path} is damaged ({error}); {AGAIN}") from error
             raise OSError(f"{self.path}: {error}") from error
         except sqlite3.Error as error:
-            raise ValueError(f"{self.path} is damaged ({error}); delete the folder and index again") from error
+            raise ValueError(f"{self.path} is damaged ({error}); {AGAIN}") from error

@@ -147,9 +147,42 @@ def test_damage_is_reported_by_file(store, tmp_path):
     file.write_bytes(file.read_bytes()[:40])
     with pytest.raises(ValueError, match=naming(str(file))):
         SqliteStore(tmp_path / "index").search(vectors(1)[0], 1)
-    (tmp_path / "index" / DATABASE).write_bytes(b"no database, but text of some length " * 99)
-    with pytest.raises(ValueError, match=naming(DATABASE)):
-        SqliteStore(tmp_path / "index")
+    for content in (b"no database, but text of some length " * 99, b""):
+        (tmp_path / "index" / DATABASE).write_bytes(content)
+        with pytest.raises(ValueError, match=naming(DATABASE)):
+            SqliteStore(tmp_path / "index")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dim", '"x"'),
+        ("dim", "0"),
+        ("end", "1e9"),
+        ("end", "-1"),
+        ("vectors", '"../../secret.f32"'),
+        ("vectors", "3"),
+        ("preprocessing", "{"),
+        ("preprocessing", "[" * 100_000),
+        ("fingerprint", "[1]"),
+        ("fingerprint", "[[1.0], []]"),
+        ("model", "3"),
+    ],
+)
+def test_a_damaged_fact_is_reported_and_no_file_outside_is_opened(store, tmp_path, name, value):
+    (tmp_path.parent / "secret.f32").write_bytes(bytes(1000))
+    store.add([row(1)], vectors(1))
+    with sqlite3.connect(tmp_path / "index" / DATABASE) as database:
+        database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+    database.close()
+    uses = [store.facts]
+    if name in {"dim", "end", "vectors"}:
+        uses += [lambda: store.search(vectors(1)[0], 1), lambda: store.add([row(2)], vectors(1)), store.compact]
+    for use in uses:
+        with pytest.raises(ValueError, match=naming(tmp_path / "index" / DATABASE)) as refused:
+            use()
+        assert len(str(refused.value)) < 1000
+    assert (tmp_path.parent / "secret.f32").read_bytes() == bytes(1000)
 
 
 def test_only_an_index_or_an_empty_folder_is_opened(tmp_path):
