@@ -66,12 +66,12 @@ def explain(
     dtype
         The dtype of the weights: float32, float16, bfloat16 or auto; by default float32.
     output_dir
-        The folder to write the PNG files to; by default the current one.
+        The folder to write the PNG files to; by default the current one. With --html or --json, PNG files are
+        written only if it is given.
     html
-        Write all explanations to this one HTML file instead of PNG files. Missing folders are created, and an earlier
-        page is replaced.
+        Write all explanations to this one HTML file. Missing folders are created, and an earlier page is replaced.
     json
-        Print one JSON object per line, with all numbers; PNG files are then written only with --output-dir.
+        Print one JSON object per line, with all numbers.
     """
     named, texts = _images_and_texts(words, texts or [])
     output = _Output(method, output_dir, html, json)
@@ -131,7 +131,7 @@ class _Output:
         written = None
         if self.html is not None:
             self._shown.append((str(path), explained))
-        elif not self.json or self.folder is not None:
+        if self.folder is not None or not (self.html or self.json):
             written = _write_png(explained, path, self.folder or Path())
         if self.json:
             print_row(_row(path, explained, self.method, written))

@@ -60,6 +60,13 @@ def test_html_is_one_file_that_replaces_an_earlier_one(run, here):
     assert "a ring" not in page
 
 
+def test_html_beside_a_folder_for_drawings_writes_both(run, here):
+    code, out, _ = run("explain", HEARTS, "a ring", *MODEL, "--html", "report.html", "--output-dir", "drawn")
+    assert code == 0
+    assert mentions(out, "report.html", "four-red-hearts-explained.png")
+    assert sorted(path.name for path in here.rglob("*.*")) == ["four-red-hearts-explained.png", "report.html"]
+
+
 def test_one_unreadable_image_does_not_stop_the_others(run, here):
     (here / "broken.png").write_bytes(b"no image")
     code, out, err = run("explain", "broken.png", HEARTS, "a heart", *MODEL, "--json")
