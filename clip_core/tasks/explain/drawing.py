@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
+import unicodedata
+import warnings
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +24,23 @@ PANEL = 320  # the width of a panel, in pixels
 _GAP, _BAR = 16, 18
 _INK, _GROUND = (30, 30, 30), (255, 255, 255)
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)  # the inks of words
+_TEXT = 15  # the height of a line's letters, in pixels
+
+# Fonts of Linux, macOS and Windows, for words with characters that Pillow's own font lacks: it has little beyond ASCII.
+_SYSTEM_FONTS = (
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "Arial.ttf",
+    "Arial Unicode.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "NotoSansArabic-Regular.ttf",
+    "NotoSansDevanagari-Regular.ttf",
+    "NotoSansThai-Regular.ttf",
+    "msgothic.ttc",
+    "malgun.ttf",
+    "simsun.ttc",
+)
+_UNASSIGNED = "\U0010ffff"  # no font has it, so it is drawn as the sign for a missing character
 
 
 def colours(values: np.ndarray) -> np.ndarray:
@@ -98,7 +117,7 @@ def draw_explanation(explained: ExplainedImage) -> Image.Image:
         if number:
             captions[number - 1].draw(pen, left, size[1] + 2 * _GAP)
         else:
-            pen.text((left, size[1] + 2 * _GAP), "the image as the model sees it", fill=_INK, font=font(15))
+            pen.text((left, size[1] + 2 * _GAP), "the image as the model sees it", fill=_INK, font=font(_TEXT))
     _draw_bar(whole, _GAP + len(panels) * (PANEL + _GAP), size[1])
     return whole
 
@@ -108,26 +127,28 @@ class _Caption:
 
     Args:
         title: the first line.
-        lines: the words of each further line, with their colours.
+        lines: the words of each further line, with their fonts and colours.
     """
 
     LINE = 24
 
-    def __init__(self, title: str, lines: list[list[tuple[str, tuple[int, ...], tuple[int, ...]]]]) -> None:
+    def __init__(self, title: str, lines: list[list[tuple[str, Font, tuple[int, ...], tuple[int, ...]]]]) -> None:
         self.title, self.lines = title, lines
 
     @classmethod
     def of(cls, explanation: Explanation) -> _Caption:
         """Break the words of a text into lines as wide as a panel."""
-        lines: list[list[tuple[str, tuple[int, ...], tuple[int, ...]]]] = [[]]
+        lines: list[list[tuple[str, Font, tuple[int, ...], tuple[int, ...]]]] = [[]]
         used = 0.0
         for word, (ground, ink) in zip(explanation.words, word_colours(explanation.words), strict=True):
-            label = _fitting(f"{word.text} {word.share:.0%}")
-            width = font(15).getlength(label) + 14
+            label = f"{word.text} {word.share:.0%}"
+            letters = font_for(label, _TEXT)
+            label = _fitting(label, letters)
+            width = letters.getlength(label) + 14
             if lines[-1] and used + width > PANEL:
                 lines.append([])
                 used = 0
-            lines[-1].append((label, ground, ink))
+            lines[-1].append((label, letters, ground, ink))
             used += width
         return cls(f"logit {explanation.logit:.2f}", lines)
 
@@ -138,13 +159,13 @@ class _Caption:
 
     def draw(self, pen: ImageDraw.ImageDraw, left: float, top: float) -> None:
         """Draw the caption with its upper left corner at a point."""
-        pen.text((left, top), self.title, fill=_INK, font=font(15))
+        pen.text((left, top), self.title, fill=_INK, font=font(_TEXT))
         for number, line in enumerate(self.lines, start=1):
             x, y = left, top + number * self.LINE
-            for label, ground, ink in line:
-                width = font(15).getlength(label) + 8
+            for label, letters, ground, ink in line:
+                width = letters.getlength(label) + 8
                 pen.rectangle((x, y, x + width, y + self.LINE - 5), fill=ground)
-                pen.text((x + 4, y + 1), label, fill=ink, font=font(15))
+                pen.text((x + 4, y + 1), label, fill=ink, font=letters)
                 x += width + 6
 
 
@@ -160,9 +181,55 @@ def font(size: int) -> Font:
         return ImageFont.load_default()
 
 
-def _fitting(label: str) -> str:
-    """Shorten a word that is wider than a panel."""
-    while font(15).getlength(label) > PANEL - 14:
+def font_for(label: str, size: int) -> Font:
+    """Return Pillow's own font, or the first of the system's that has all characters of a label.
+
+    Warns if there is none; the font that has the most of them then shows a box for each of the others.
+
+    Args:
+        label: the text to draw.
+        size: the height in pixels.
+    """
+    best = font(size)
+    fewest = _missing(best, label)
+    for name in _SYSTEM_FONTS:
+        if not fewest:
+            break
+        other = _system_font(name, size)
+        missing = fewest if other is None else _missing(other, label)
+        if other is not None and len(missing) < len(fewest):
+            best, fewest = other, missing
+    if fewest:
+        warnings.warn(
+            f"no font was found for {''.join(sorted(fewest))!r} in the drawing; install one, such as Noto Sans, or "
+            "write an HTML page",
+            stacklevel=2,
+        )
+    return best
+
+
+@cache
+def _system_font(name: str, size: int) -> Font | None:
+    try:
+        return ImageFont.truetype(name, size)
+    except (ImportError, OSError):  # no FreeType, or no such font
+        return None
+
+
+def _missing(letters: Font, label: str) -> set[str]:
+    """Return the visible characters of a label that a font lacks."""
+    visible = {sign for sign in label if not sign.isspace() and unicodedata.category(sign) != "Cf"}
+    if not isinstance(letters, ImageFont.FreeTypeFont):
+        return {sign for sign in visible if not sign.isascii()}
+    box = bytes(letters.getmask(_UNASSIGNED))
+    return {sign for sign in visible if not sign.isascii() and bytes(letters.getmask(sign)) == box}
+
+
+def _fitting(label: str, letters: Font) -> str:
+    """Shorten a word that is wider than a panel, and replace what a font that does not scale cannot draw."""
+    if not isinstance(letters, ImageFont.FreeTypeFont):
+        label = label.encode("ascii", "replace").decode()
+    while letters.getlength(label) > PANEL - 14:
         label = f"{label[: len(label) * 3 // 4]}..."
     return label
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
-from clip_core.tasks.explain import ExplainedImage, Explanation, Word, draw_explanation
-from clip_core.tasks.explain.drawing import PANEL, colours, contrast, font, overlay, word_colours
+from clip_core.tasks.explain import ExplainedImage, Explanation, Word, draw_explanation, drawing
+from clip_core.tasks.explain.drawing import PANEL, colours, contrast, font, font_for, overlay, word_colours
 
 
 @pytest.fixture
@@ -69,3 +73,52 @@ def test_a_font_that_does_not_scale_will_do(monkeypatch):
 
     monkeypatch.setattr("PIL.ImageFont.load_default", old)
     assert font(15) is whole
+
+
+@pytest.fixture
+def fonts(tmp_path, monkeypatch):
+    """Let Pillow find only the fonts in a folder, which is returned."""
+    matplotlib = pytest.importorskip("matplotlib", reason="its package has a font of many scripts")
+    folder = tmp_path / "share/fonts"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "none"))
+    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "share"))
+    drawing._system_font.cache_clear()
+    yield folder, Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
+    drawing._system_font.cache_clear()
+
+
+def explained_word(word):
+    explanation = Explanation(word, 1.0, np.eye(2), [Word(word, 1.0)])
+    return ExplainedImage(Image.new("RGB", (10, 10)), 5, [explanation])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, Pillow looks for fonts in folders of the system's")
+class TestWordsInOtherScripts:
+    @pytest.mark.parametrize(("one", "other"), [("größte", "grüßte"), ("кошка", "мышка"), ("κύμα", "κόμη")])
+    def test_they_are_drawn_in_a_font_that_has_them(self, fonts, one, other):
+        folder, dejavu = fonts
+        shutil.copy(dejavu, folder)
+        drawn = [np.asarray(draw_explanation(explained_word(word))) for word in (one, other)]
+        assert drawn[0].shape == drawn[1].shape
+        assert (drawn[0] != drawn[1]).any()  # boxes would all look the same
+        assert font_for(one, 15).getname()[0] == "DejaVu Sans"
+
+    def test_other_words_keep_their_font(self, fonts):
+        folder, dejavu = fonts
+        shutil.copy(dejavu, folder)
+        assert font_for("a cat, 5%", 15).getname() == font(15).getname()
+
+    @pytest.mark.parametrize("installed", [False, True])
+    def test_characters_without_a_font_are_named_in_a_warning(self, fonts, installed):
+        folder, dejavu = fonts
+        if installed:
+            shutil.copy(dejavu, folder)
+        with pytest.warns(UserWarning, match="猫") as caught:
+            draw_explanation(explained_word("кошка猫"))
+        assert ("к" in str(caught[0].message)) is not installed
+
+    def test_a_font_that_does_not_scale_draws_what_it_can(self, fonts, monkeypatch):
+        monkeypatch.setattr("PIL.ImageFont.load_default", lambda *_: ImageFont.load_default_imagefont())
+        with pytest.warns(UserWarning, match="к"):
+            assert draw_explanation(explained_word("кошка")).width > PANEL
