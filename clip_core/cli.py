@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import traceback
@@ -38,6 +39,8 @@ def main(arguments: list[str] | None = None) -> None:
         return f"clip-zoo: {_naming_the_option(str(message), typed)}\n"  # without its code location
 
     warnings.formatwarning = one_line
+    if logging.lastResort is not None:  # prints the warnings that libraries log
+        logging.lastResort.setFormatter(_OneLine(typed))
     sys.exit(
         run_interruptibly(
             lambda: run_program(lambda: _exit_code(typed), "clip-zoo"),
@@ -45,6 +48,24 @@ def main(arguments: list[str] | None = None) -> None:
             on_signal=watched.stop,
         )
     )
+
+
+class _OneLine(logging.Formatter):
+    """The format of what libraries log: like a warning; a traceback stays whole.
+
+    Args:
+        typed: the command line.
+    """
+
+    def __init__(self, typed: list[str]) -> None:
+        super().__init__()
+        self._typed = typed
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record."""
+        if record.exc_info:
+            return super().format(record)
+        return f"clip-zoo: {_naming_the_option(record.getMessage(), self._typed)}"
 
 
 def _exit_code(arguments: list[str]) -> int:

@@ -78,6 +78,7 @@ def open_folder(folder: Path, unpaired: Unpaired = "error") -> FolderPairs:
         [str(image.relative_to(folder)) for image in images if image.with_suffix("") not in captions],
         [str(path.relative_to(folder)) for stem, path in captions.items() if stem not in stems],
         unpaired,
+        kept=len(pairs),
     )
     return FolderPairs(pairs)
 
@@ -107,7 +108,9 @@ def open_table(
         else:
             missing.append(f"{name} (line {line})")
     without = images - {table.parent / row.file_name for row in rows}
-    _check_paired(table, sorted(str(image.relative_to(table.parent)) for image in without), missing, unpaired)
+    _check_paired(
+        table, sorted(str(image.relative_to(table.parent)) for image in without), missing, unpaired, kept=len(pairs)
+    )
     return FolderPairs(pairs)
 
 
@@ -118,8 +121,11 @@ def _images(folder: Path) -> list[Path]:
         return []
 
 
-def _check_paired(where: Path, images: list[str], captions: list[str], unpaired: Unpaired) -> None:
-    """Report all files without a counterpart: their counts, and the first names of each kind."""
+def _check_paired(where: Path, images: list[str], captions: list[str], unpaired: Unpaired, *, kept: int) -> None:
+    """Report all files without a counterpart: their counts, and the first names of each kind.
+
+    Nothing is logged if no pair is kept, which is an error of the caller.
+    """
     faults = [
         f"{kind}: {len(names)} ({', '.join(map(shortened, names[:_SHOWN]))}{', ...' * (len(names) > _SHOWN)})"
         for kind, names in (("images without a caption", images), ("captions without an image", captions))
@@ -130,4 +136,5 @@ def _check_paired(where: Path, images: list[str], captions: list[str], unpaired:
     message = f"{where}: {'; '.join(faults)}"
     if unpaired == "error":
         raise ValueError(f"{message}. Add the missing files, or pass unpaired='skip' to skip them")
-    _logger.warning("%s; left out", message)
+    if kept:
+        _logger.warning("%s; left out", message)

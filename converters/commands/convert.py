@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_module
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -57,7 +58,11 @@ def convert(
         Print a JSON object instead of text.
     """
     from converters.conversion import convert as convert_checkpoint
+    from converters.formats import FORMATS
 
+    endings = tuple(suffix for format_ in FORMATS for suffix in format_.suffixes)
+    if target.endswith(endings) and not Path(target).exists():
+        raise ValueError(f"DST {target} is named like a weight file; give a folder, in which files have standard names")
     check_subfolder(source, subfolder)
     note_ignored_revision(source, revision)
     result = convert_checkpoint(

@@ -112,12 +112,12 @@ def embed(
     check_one_of(embedding_dtype=(embedding_dtype, _DTYPES))
     check_integers(rows_per_part=(rows_per_part, 1), batch_size=(batch_size, 1))
     check_integers(num_threads=(num_threads, 1), optional=True)
+    place = Location.open(out)
     with reached(source):
         pictures = open_source(os.fspath(source), image=image_column, columns=columns, rows=rows_per_part)
         pieces = pictures.pieces()
     if not pieces:
         raise ValueError(f"{os.fspath(source)} contains no images")
-    place = Location.open(out)
     name = stored_place(source)
     with place.owned("an embedding"):
         facts = read_manifest(place)

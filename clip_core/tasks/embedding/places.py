@@ -86,6 +86,8 @@ class Location:
             files, root = url_to_fs(text)
         except ValueError as error:
             raise ValueError(f"{text}: {error}; give a path, or a URL of another protocol") from error
+        except ImportError as error:  # fsspec names the package, but not the URL
+            raise ImportError(f"{text}: {error}") from error
         return cls(files, root.rstrip("/") or "/")
 
     @property

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 import cyclopts
 import pytest
 
-from support.messages import mentions
+from support.messages import mentions, refused_line
+from support.training_data import picture_bytes
 
 TRAIN = ("train", "--data", "a", "--model", "b", "--checkpoint-dir", "c")
 CONVERT = ("convert", "a", "b", "--to", "torch")
@@ -66,6 +69,35 @@ def test_the_first_word_is_what_was_typed(run, typed, start, named):
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert err.startswith(f"clip-zoo: {start}"), err
     assert mentions(err, *named), err
+
+
+@pytest.mark.parametrize(
+    ("typed", "start", "named"),
+    [
+        (("convert", "a", "b.safetensors", "--to", "safetensors"), "DST b.safetensors ", ["weight"]),
+        (("embed", "adl://a/b", "--out", "c"), "SOURCE adl://a/b: ", ["adlfs"]),
+        (("embed", "a", "--out", "adl://a/b"), "--out adl://a/b: ", ["adlfs"]),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_read(run, tmp_path, monkeypatch, typed, start, named):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.png").write_bytes(picture_bytes(0))
+    line = refused_line(run, *typed)
+    assert line.startswith(start), line
+    assert mentions(line, *named), line
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_what_a_library_logs_is_told_like_a_warning(run, monkeypatch):
+    def log(*_: object, **__: object) -> None:
+        logging.getLogger("some.library").warning("dtype='x' is\nodd")
+
+    monkeypatch.setattr(cyclopts.App, "__call__", log)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    code, _, err = run("verify", "a", "--dtype", "x")
+    assert (code, err.count("\n")) == (0, 1)
+    assert err.startswith("clip-zoo: ")
+    assert mentions(err, "--dtype x", "odd")
 
 
 @pytest.mark.parametrize(

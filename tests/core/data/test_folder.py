@@ -50,6 +50,11 @@ def test_what_has_no_counterpart_can_be_left_out(tmp_path, caplog):
     pairs = open_folder(tmp_path, unpaired="skip")
     assert [Path(pairs[place].key).name for place in range(len(pairs))] == ["000.png", "002.png"]
     assert mentions(caplog.text, 1, "001.png")
+    caplog.clear()
+    (tmp_path / "000.txt").unlink()
+    (tmp_path / "002.txt").unlink()
+    assert len(open_folder(tmp_path, unpaired="skip")) == 0
+    assert caplog.text == ""  # the caller reports that nothing is left
 
 
 def test_a_table_names_pictures_relative_to_itself(tmp_path):
