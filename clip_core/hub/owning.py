@@ -52,8 +52,9 @@ def owned(folder: Path, task: str) -> Iterator[None]:
         with _naming(folder):
             descriptor = _lock(path, folder)
         try:
-            os.truncate(descriptor, 0)
-            os.write(descriptor, f"{task} (process {os.getpid()} on {socket.gethostname()})".encode()[:_LONGEST])
+            with _naming(folder):  # such as on a full disk
+                os.truncate(descriptor, 0)
+                os.write(descriptor, f"{task} (process {os.getpid()} on {socket.gethostname()})".encode()[:_LONGEST])
             yield
         finally:
             path.unlink(missing_ok=True)  # before the lock is released, so that no other owner's file is deleted

@@ -11,6 +11,7 @@ import pytest
 
 from clip_core.hub.owning import owned
 from support.imports import ROOT
+from support.limits import largest_file
 from support.messages import naming
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there are no locks of files on Windows")
@@ -24,6 +25,13 @@ def folder(request, tmp_path):
 
 def names(folder):
     return sorted(path.name for path in folder.rglob("*"))
+
+
+def test_a_full_disk_is_told_with_the_folder_and_leaves_nothing(folder, tmp_path):
+    before = names(tmp_path)
+    with pytest.raises(OSError, match=naming(folder)), largest_file(0), owned(folder, "a conversion"):
+        pass
+    assert names(tmp_path) == before
 
 
 def test_a_second_owner_is_refused_and_told_who_the_first_is(folder, tmp_path):
