@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from clip_core.hub.printing import shortened
 from clip_core.tasks.embedding.parts import EMBEDDINGS
 from clip_core.tasks.embedding.places import RUNNING
-from clip_core.tasks.search.identity import MODEL_FACTS, check_types
+from clip_core.tasks.search.identity import MODEL_FACTS, check_types_of_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ def read_manifest(place: Location) -> dict[str, Any] | None:
         raise ValueError(f"{where}: expected a dataset of format {_FORMAT}, found {found}")
     if facts is not None:
         where, advice = place.shown(place.path(MANIFEST)), "embed into a new folder"
-        check_types(facts, _TYPES, where, advice)
+        check_types_of_facts(facts, _TYPES, where, advice)
         if any(len(row) != facts["dim"] for row in facts["fingerprint"]):
             raise ValueError(f"{where} is damaged (its dim is not the width of its fingerprint); {advice}")
     return facts

@@ -135,7 +135,7 @@ def check_facts(found: dict[str, Any], expected: dict[str, Any], told: str, kind
         raise OtherModelError(f"{told}: the weights or the tokenizer differ; use that model, or make a new {kind}")
 
 
-def check_types(facts: dict[str, Any], types: Mapping[str, type], where: str, advice: str) -> None:
+def check_types_of_facts(facts: dict[str, Any], types: Mapping[str, type], where: str, advice: str) -> None:
     """Check facts that were read from a file of an index or a dataset, so that a damaged one is noticed at once.
 
     Args:

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from clip_core.hub.printing import printable
-from clip_core.tasks.search.identity import MODEL_FACTS, check_types
+from clip_core.tasks.search.identity import MODEL_FACTS, check_types_of_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -115,7 +115,7 @@ def parsed_facts(found: Iterable[tuple[str, str]], path: Path) -> dict[str, Any]
         facts = {name: json.loads(value) for name, value in found}
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({printable(error)}); {AGAIN}") from error
-    check_types(facts, {name: _TYPES[name] for name in facts.keys() & _TYPES.keys()}, str(path), AGAIN)
+    check_types_of_facts(facts, {name: _TYPES[name] for name in facts.keys() & _TYPES.keys()}, str(path), AGAIN)
     if (
         facts.get("dim", 1) < 1
         or facts.get("end", 0) < 0
