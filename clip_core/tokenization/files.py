@@ -32,12 +32,13 @@ ALL_FILES: tuple[str, ...] = (CONFIG_FILE, SPECIAL_TOKENS_FILE, ADDED_TOKENS_FIL
 ALL_FILES += (TOKENIZER_FILE, CHAT_FILE, f"{CHAT_FOLDER}/")
 
 # Entries of a tokenizer_config.json that describe its file or program, not the tokenizer.
-_NOT_ARGUMENTS = {"auto_map", "name_or_path", "slow_tokenizer_class", "tokenizer_class", "use_fast"}
-_NOT_ARGUMENTS |= {"special_tokens_map_file", "tokenizer_file", "tokenizer_object", "vocab_file", "merges_file"}
+_NOT_ARGUMENTS = {"auto_map", "name_or_path", "slow_tokenizer_class", "tokenizer_class", "use_fast", "merges_file"}
+_NOT_ARGUMENTS |= {"special_tokens_map_file", "tokenizer_file", "tokenizer_object", "vocab_file"}
 _NOT_WRITTEN = {*_NOT_ARGUMENTS, "chat_template"}  # stored in a file of its own
 
 # Settings that are written only if they differ from their default.
-_DEFAULTS: dict[str, Any] = {"split_special_tokens": False, "clean": "hf", "extra_special_tokens": {}}
+_EXTRA, _NAMED_BY_5 = "extra_special_tokens", "model_specific_special_tokens"
+_DEFAULTS: dict[str, Any] = {"split_special_tokens": False, "clean": "hf", _EXTRA: {}}
 OF_THE_CLASS = ("padding_side", "truncation_side", "model_input_names")  # their default is the class's attribute
 
 
@@ -155,6 +156,9 @@ def _saved_arguments(find: Find, given: dict[str, Any]) -> dict[str, Any]:
     def read_object(name: str) -> dict[str, Any]:
         path = find(name)
         content = {} if path is None else read_json_object(path)
+        if isinstance(content.get(_EXTRA), list):  # transformers 5 calls the tokens without a name so
+            content[ADDITIONAL] = content.pop(_EXTRA)
+        content |= {_EXTRA: content.pop(_NAMED_BY_5)} if _NAMED_BY_5 in content else {}
         try:
             check_types(content)
         except TypeError as error:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 # Names whose tokens are missing from the vocabulary get new ids in this order.
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 ADDITIONAL = "additional_special_tokens"
-
 FIELDS = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
 
 

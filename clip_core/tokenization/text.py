@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 Clean = Literal["hf", "openai"]
 
 _SIGNS = (START_OF_TEXT, END_OF_TEXT)
-
 _SPACES = r"\s+"
 # Characters with the property White_Space, unchanged since Unicode 6.3.
 _WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
