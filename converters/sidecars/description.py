@@ -15,7 +15,7 @@ from clip_core.modeling.parameters import MODEL_CLASSES, plain_class_name
 from converters.checkpoint import CheckpointError, open_checkpoint
 from converters.formats import FORMATS, companions_of
 from converters.sidecars.companions import TRANSFORMERS_FILES, Companions, Description
-from converters.sidecars.openai import config_from_shapes
+from converters.sidecars.openai import HEAD_WIDTH, config_from_shapes
 
 if TYPE_CHECKING:
     import os
@@ -45,15 +45,21 @@ def describe(checkpoint: Checkpoint, source: str | os.PathLike[str], **options: 
         **options: hub options; see `clip_core.hub.HubOptions`.
 
     Raises:
-        FileNotFoundError: there is no configuration, and the weights do not imply one.
+        FileNotFoundError: there is no configuration, and the weights do not imply one; the message names a file given.
         ValueError: a file is damaged, or describes another architecture.
     """
+    given = source
     source, options = beside(source, options)
     path, companions = _stated(source, companions_of(checkpoint.layout), options)
     if path is not None and companions.config is not None:
         return _from_file(path, companions, companions.config, checkpoint)
     if path is None and (config := _config_of_shapes(checkpoint)) is not None:
         return _from_shapes(config, checkpoint, source, options)
+    if path is None and source is not given:
+        raise FileNotFoundError(
+            f"{given} has no {CONFIG_NAME} beside it, and its weights do not imply one: OpenAI's CLIP has widths that "
+            f"are multiples of {HEAD_WIDTH}; copy its {CONFIG_NAME} into {source}"
+        )
     content = read_config(source, **options)
     architectures = content.get("architectures")
     class_name = class_of(checkpoint, architectures if isinstance(architectures, list) else ())
@@ -154,9 +160,9 @@ def _config_of_shapes(checkpoint: Checkpoint) -> CLIPConfig | None:
     if not any(name.endswith("input_resolution") for name in checkpoint.constants):  # OpenAI's files contain it
         files = dict.fromkeys(format_.companions.config_name for format_ in FORMATS)
         warnings.warn(
-            f"{checkpoint.source} is assumed to be OpenAI's, with quick_gelu and heads of width 64, because no file "
-            "states this; if open_clip trained it, as it did the text encoders of Stable Diffusion 2 and XL, put its "
-            f"{' or '.join(filter(None, files))} beside it, or pass hidden_act='gelu' to the class of a tower",
+            f"{checkpoint.source} is assumed to be OpenAI's, with quick_gelu and heads of width {HEAD_WIDTH}, because "
+            "no file states this; if open_clip trained it, as it did the text encoders of Stable Diffusion 2 and XL, "
+            f"put its {' or '.join(filter(None, files))} beside it, or pass hidden_act='gelu' to the class of a tower",
             stacklevel=4,
         )
     return config

@@ -221,6 +221,8 @@ def test_where_nothing_tells_config_json_is_asked_for(tmp_path):
         config_from_pretrained(CLIPConfig, tmp_path)
     with pytest.raises(FileNotFoundError, match=naming(tmp_path, "config.json")):
         described(tmp_path)
+    with pytest.raises(FileNotFoundError, match=naming(tmp_path / "model.safetensors", "config.json", 64)):
+        described(tmp_path / "model.safetensors")
 
 
 def test_an_index_is_not_a_configuration(tmp_path):
