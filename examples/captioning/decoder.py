@@ -100,7 +100,8 @@ class Decoder:
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
             settings = Settings(**json.loads(metadata["settings"]))
             vocabulary = Vocabulary(tuple(json.loads(metadata["words"])))
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            _check(settings, vocabulary, weights)
+        except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path} is damaged, or was not written by train_decoder.py ({error})") from error
         return cls(settings, vocabulary, weights)
 
@@ -180,6 +181,32 @@ class Decoder:
         centred = tensor - tensor.mean(-1, keepdims=True)
         scale = np.sqrt((centred**2).mean(-1, keepdims=True) + EPSILON)
         return centred / scale * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
+
+
+def _check(settings: Settings, vocabulary: Vocabulary, weights: Mapping[str, np.ndarray]) -> None:
+    """Raise a ValueError if the settings are of wrong types, or the words or the weights do not fit them."""
+    for name in ("projection", "longest", "hidden", "layers", "heads", "prefix"):
+        value = getattr(settings, name)
+        if type(value) is not int or value < 1:
+            raise ValueError(f"{name} is {value!r}; expected a positive integer")
+    if settings.hidden % settings.heads:
+        raise ValueError(f"hidden {settings.hidden} is not a multiple of heads {settings.heads}")
+    if not isinstance(settings.probe, str) or not all(isinstance(word, str) for word in vocabulary.words):
+        raise ValueError("probe and words have to be strings")
+    hidden, prefix = settings.hidden, settings.prefix * settings.hidden
+    expected = {
+        "probe": (settings.projection,),
+        "words.weight": (len(vocabulary), hidden),
+        "positions.weight": (settings.prefix + settings.longest - 1, hidden),
+        "prefix.weight": (prefix, settings.projection),
+        "prefix.bias": (prefix,),
+    }
+    blocks = {name.split(".")[1] for name in weights if name.startswith("blocks.")}
+    if len(blocks) != settings.layers:
+        raise ValueError(f"layers is {settings.layers}, but there are {len(blocks)} blocks")
+    for name, shape in expected.items():
+        if weights[name].shape != shape:
+            raise ValueError(f"{name} has the shape {weights[name].shape}; expected {shape}")
 
 
 def _gelu(tensor: np.ndarray) -> np.ndarray:

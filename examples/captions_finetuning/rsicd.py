@@ -42,8 +42,10 @@ def read_entries(path: Path) -> Iterator[tuple[str, str, list[str]]]:
     try:
         images = json.loads(path.read_text(encoding="utf-8"))["images"]
         places = list(enumerate(images))
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f'{path} is not JSON in RSICD\'s format, {{"images": [...]}} ({error!r})') from error
+    if not places:
+        raise ValueError(f"{path} contains no images")
     for place, image in places:
         where = f"{path}: images[{place}]"
         try:
@@ -51,7 +53,7 @@ def read_entries(path: Path) -> Iterator[tuple[str, str, list[str]]]:
             texts = [sentence["raw"].strip() for sentence in image["sentences"]]
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"{where} has no filename, split, or sentences with a raw text ({error!r})") from error
-        if split not in TABLES:
+        if not isinstance(split, str) or split not in TABLES:
             raise ValueError(f"{where} has the split {split!r}; expected one of {', '.join(TABLES)}")
         if not isinstance(name, str) or not name or not any(texts):
             raise ValueError(f"{where} has no file name, or no sentence that is not empty")

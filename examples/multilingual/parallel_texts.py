@@ -95,7 +95,7 @@ def read_rows(path: Path) -> list[Row]:
     try:
         rows = [Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
         languages = [list(row.texts) for row in rows]
-    except (UnicodeDecodeError, json.JSONDecodeError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is not a table of images with texts by language ({error!r})") from error
     for number, some in enumerate(languages, 1):
         if some != languages[0]:

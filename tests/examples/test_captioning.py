@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
-from support.messages import naming
+from support.messages import mentions, naming
 from support.tolerances import FLOAT32, LITTLE_ABOVE_CHANCE, MEAN_COSINE
 
 sys.path.append(str(Path(__file__).parents[2] / "examples" / "captioning"))
@@ -23,6 +27,7 @@ import grammar
 import train_decoder
 import words
 
+TRAINED = Path(decoder.__file__).parent / "decoder"
 TEXTS = [
     "a red star",
     "two blue rings on the left",
@@ -144,3 +149,34 @@ def test_a_guided_search_that_is_wide_enough_finds_the_best_phrase_of_the_gramma
     assert len(known.encoded) == len(set(known.encoded))
     first = [max(small.slots[0], key=lambda text: known.embeds[text] @ image) for image in images]
     assert [text[0] for text in search(images, beams=1)] == first
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"longest": None}, ["longest", "None"]),
+        ({"longest": 10**9}, ["positions.weight", 20]),
+        ({"hidden": "96"}, ["hidden", "'96'"]),
+        ({"hidden": 48}, ["words.weight", 48]),
+        ({"layers": 3}, ["layers", 3, 2]),
+        ({"heads": 5}, ["heads", 5, 96]),
+        ({"prefix": True}, ["prefix", "True"]),
+        ({"projection": 64}, ["probe", 64, 96]),
+        ({"probe": ["a"]}, ["probe"]),
+    ],
+)
+def test_settings_that_do_not_fit_the_weights_are_refused(tmp_path, changed, named):
+    ours = decoder.Decoder.load(TRAINED)
+    decoder.Decoder(replace(ours.settings, **changed), ours.vocabulary, ours.weights).save(tmp_path / "changed")
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  the message is compared below
+        decoder.Decoder.load(tmp_path / "changed")
+    assert mentions(str(caught.value), "changed", *named)
+
+
+@pytest.mark.parametrize("words", ["[" * 100_000, "[1, 2]", '["a"]'])
+def test_words_that_do_not_fit_the_weights_are_refused(tmp_path, words):
+    ours = decoder.Decoder.load(TRAINED)
+    metadata = {"settings": json.dumps(asdict(ours.settings)), "words": words}
+    save_file(ours.weights, tmp_path / decoder.FILE, metadata=metadata)
+    with pytest.raises(ValueError, match=re.escape(decoder.FILE)):
+        decoder.Decoder.load(tmp_path)

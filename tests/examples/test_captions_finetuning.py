@@ -108,9 +108,12 @@ def changed(**fields):
     [
         ("not JSON", ["animals.json"]),
         ("[]", ["animals.json"]),
+        ("[" * 100_000, ["animals.json"]),
+        ('{"images": []}', ["animals.json", "images"]),
         ('{"annotations": []}', ["animals.json", "images"]),
         ('{"images": [{"file_name": "fox.png"}]}', ["animals.json", "images[0]", "filename"]),
         (changed(split="dev"), ["animals.json", "images[0]", "'dev'", "train", "val", "test"]),
+        (changed(split=["train"]), ["animals.json", "images[0]", "['train']", "train"]),
         (changed(sentences=[]), ["animals.json", "images[0]"]),
         (changed(sentences=["a fox"]), ["animals.json", "images[0]", "raw"]),
         (changed(filename="wolf.png"), ["animals.json", "wolf.png", "pictures", 1]),

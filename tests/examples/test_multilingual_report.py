@@ -31,6 +31,7 @@ TEACHER = ROOT / "examples" / "shapes" / "checkpoint"
     ("lines", "named"),
     [
         (["no JSON"], []),
+        (["[" * 100_000], []),
         (['{"file_name": "a.png"}'], []),
         (['{"file_name": "a.png", "held_out": true, "texts": "a dog"}'], []),
         (['{"file_name": "a.png", "held_out": true, "texts": {"en": "a dog"}}'], [1]),
