@@ -113,7 +113,7 @@ class CLIPAttention(CLIPModule):
         self.num_heads = config.num_attention_heads - len(config.pruned_heads.get(layer_index, ()))
         self.scale = self.head_dim**-0.5
         self.dropout = config.attention_dropout
-        self.is_causal = False  # as in the reference; the masks decide
+        self.is_causal = False  # as in transformers; the masks decide
 
         in_std = width**-0.5 * (2 * config.num_hidden_layers) ** -0.5 * config.initializer_factor
         out_std = width**-0.5 * config.initializer_factor

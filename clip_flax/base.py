@@ -27,7 +27,7 @@ class CLIPBaseModel(ModelHandles, FunctionalModel):
 
     Args:
         config: the model's configuration. A class with one tower also takes a CLIPConfig and uses that tower's part.
-        input_shape: accepted as in the reference, and ignored.
+        input_shape: accepted as in transformers, and ignored.
         seed: seed of the random weights: a number or a key.
         dtype: dtype of the computation. Random weights are always float32.
         _do_init: False for a model without weights, to which each call passes `params`.

@@ -28,7 +28,7 @@ class FunctionalModel(CLIPModule):
 
     Args:
         config: the configuration.
-        input_shape: accepted as in the reference, and ignored.
+        input_shape: accepted as in transformers, and ignored.
         seed: seed of the random weights, which the model classes draw.
         dtype: dtype of the computation.
         _do_init: False for a model without weights.
@@ -148,7 +148,7 @@ class FunctionalModel(CLIPModule):
 
         Args:
             rng: the key to draw from.
-            input_shape: accepted as in the reference, and ignored.
+            input_shape: accepted as in transformers, and ignored.
             params: parameters to keep; only the missing ones are drawn.
 
         Returns:

@@ -57,7 +57,7 @@ class CLIPPreTrainedModel(PushableModel, CLIPBaseModel):
                 checkpoint, as in transformers 4.57.
             torch_dtype: a dtype to state in the configuration. As in transformers 4.57, it changes neither the
                 computation nor the parameters.
-            input_shape: accepted as in the reference, and ignored.
+            input_shape: accepted as in transformers, and ignored.
             seed: seed of newly initialized weights: a number or a key.
             _do_init: False returns `(model, params)`: a model without weights, and the parameters to pass to each call.
                 Parameters that the checkpoint lacks are then left to `init_weights`, with a warning.

@@ -32,7 +32,7 @@ class CLIPTextEmbeddings(CLIPEmbeddings):
     def __init__(self, config: CLIPTextConfig, *, rngs: nnx.Rngs | None, dtype: DTypeLike) -> None:
         super().__init__(config)
         width = self.embed_dim
-        std = 0.02 * config.initializer_factor  # not initializer_range: as in the reference
+        std = 0.02 * config.initializer_factor  # not initializer_range: as in transformers
         self.token_embedding = embedding(config.vocab_size, width, std=std, rngs=rngs, dtype=dtype)
         self.position_embedding = embedding(config.max_position_embeddings, width, std=std, rngs=rngs, dtype=dtype)
 
@@ -111,7 +111,7 @@ class CLIPTextTransformer(TextTowerHandles, CLIPModule):
     def eos_positions(self, input_ids: Array) -> Array:
         """Return the position of the pooled token in each row of ids `(batch, seq)`: `(batch,)`.
 
-        It is the first EOS token. A row without EOS is pooled at position 0, as in the reference, unless `check_ids`
+        It is the first EOS token. A row without EOS is pooled at position 0, as in transformers, unless `check_ids`
         raises an error because `config.missing_eos` is "error". The legacy `eos_token_id` 2 pools at the largest id.
         """
         if self.config.pools_at_largest_id:

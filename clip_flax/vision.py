@@ -76,7 +76,7 @@ class CLIPVisionEmbeddings(VisionEmbeddingsHandles, CLIPEmbeddings):
     def interpolated_positions(self, height: int, width: int) -> Array:
         """Interpolate the position embeddings to another image size, bicubically: `(1, 1 + patches, hidden)`.
 
-        After DINO (facebookresearch/dino, vision_transformer.py), as in the reference: the grid is resized to the
+        After DINO (facebookresearch/dino, vision_transformer.py), as in transformers: the grid is resized to the
         number of whole patches, with half-pixel centres, and the class token's embedding is kept.
         """
         (table,) = self.position_embedding(self.position_ids)
@@ -96,7 +96,7 @@ class CLIPVisionTransformer(TowerHandles, CLIPModule):
         super().__init__(config)
         width, epsilon = config.hidden_size, config.layer_norm_eps
         self.embeddings = CLIPVisionEmbeddings(config, rngs=rngs, dtype=dtype)
-        self.pre_layrnorm = layer_norm(width, epsilon=epsilon, rngs=rngs, dtype=dtype)  # spelled as in the reference
+        self.pre_layrnorm = layer_norm(width, epsilon=epsilon, rngs=rngs, dtype=dtype)  # spelled as in transformers
         self.encoder = CLIPEncoder(config, rngs=rngs, dtype=dtype)
         self.post_layernorm = layer_norm(width, epsilon=epsilon, rngs=rngs, dtype=dtype)
 
@@ -253,7 +253,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
 
         `labels` are `(batch,)` class indices for a cross-entropy loss, `(batch, num_labels)` floats for a multi-label
         loss, or regression targets. `config.problem_type` selects the loss; if it is None, the number and dtype of
-        the labels do, as in the reference.
+        the labels do, as in transformers.
 
         Returns:
             `logits` `(batch, num_labels)`, and `loss` if there are labels.

@@ -64,9 +64,9 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
             input_ids: `(batch, seq)` token ids; or a dict, list or tuple of all inputs.
             attention_mask: `(batch, seq)`, 1 for tokens to attend to and 0 for padding.
             position_ids: `(batch or 1, seq)`, the position of each token.
-            output_attentions: accepted as in the reference, without effect.
-            output_hidden_states: accepted as in the reference, without effect.
-            return_dict: accepted as in the reference, without effect.
+            output_attentions: accepted as in transformers, without effect.
+            output_hidden_states: accepted as in transformers, without effect.
+            return_dict: accepted as in transformers, without effect.
             training: apply dropout, and recompute layers if gradient checkpointing is on.
             **ignored: other entries of a processor's output, dropped with a warning.
 
@@ -92,9 +92,9 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
 
         Args:
             pixel_values: `(batch, channels, height, width)`, normalized; or a dict, list or tuple of all inputs.
-            output_attentions: accepted as in the reference, without effect.
-            output_hidden_states: accepted as in the reference, without effect.
-            return_dict: accepted as in the reference, without effect.
+            output_attentions: accepted as in transformers, without effect.
+            output_hidden_states: accepted as in transformers, without effect.
+            return_dict: accepted as in transformers, without effect.
             training: apply dropout, and recompute layers if gradient checkpointing is on.
             interpolate_pos_encoding: accept images of another size by interpolating the position embeddings.
             **ignored: other entries of a processor's output, dropped with a warning.

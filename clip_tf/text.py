@@ -25,7 +25,7 @@ class CLIPTextEmbeddings(CLIPEmbeddings):
     def __init__(self, config: CLIPTextConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         width, dtype = config.hidden_size, self.dtype_policy
-        std = 0.02 * config.initializer_factor  # not initializer_range: as in the reference
+        std = 0.02 * config.initializer_factor  # not initializer_range: as in transformers
         self.token_embedding = embedding(config.vocab_size, width, std=std, name="token_embedding", dtype=dtype)
         self.position_embedding = embedding(
             config.max_position_embeddings, width, std=std, name="position_embedding", dtype=dtype
@@ -133,7 +133,7 @@ class CLIPTextTransformer(TextTowerHandles, CLIPLayer):
     def eos_positions(self, input_ids: tf.Tensor) -> tf.Tensor:
         """Return the position of the pooled token in each row of ids `(batch, seq)`: `(batch,)`.
 
-        It is the first EOS token. A row without EOS is pooled at position 0, as in the reference, or raises an error in
+        It is the first EOS token. A row without EOS is pooled at position 0, as in transformers, or raises an error in
         eager calls if `config.missing_eos` is "error". The legacy `eos_token_id` 2 pools at the largest id.
         """
         if self.config.pools_at_largest_id:

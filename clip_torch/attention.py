@@ -42,7 +42,7 @@ def eager_attention(
     scores = torch.matmul(query, key.transpose(-1, -2)) * scale  # (batch, heads, seq, seq)
     if plan.bias is not None:
         scores = scores + plan.bias
-    # Softmax in fp32 at least, as in the reference; fp64 is kept, as its lowest number is -inf in fp32.
+    # Softmax in fp32 at least, as in transformers; fp64 is kept, as its lowest number is -inf in fp32.
     attention_weights = scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
     if plan.probe is not None:
         attention_weights = attention_weights + plan.probe
@@ -111,7 +111,7 @@ class CLIPAttention(nn.Module):
         self.num_heads = config.num_attention_heads - len(config.pruned_heads.get(layer_index, ()))
         self.scale = self.head_dim**-0.5
         self.dropout = config.attention_dropout
-        self.is_causal = False  # as in the reference; the masks decide
+        self.is_causal = False  # as in transformers; the masks decide
 
         in_std = width**-0.5 * (2 * config.num_hidden_layers) ** -0.5 * config.initializer_factor
         out_std = width**-0.5 * config.initializer_factor

@@ -106,7 +106,7 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
     # Initialization
 
     def post_init(self) -> None:
-        """Initialize the modules that a subclass adds. As in the reference, its `__init__` calls this last."""
+        """Initialize the modules that a subclass adds. As in transformers, its `__init__` calls this last."""
         if self.is_derived() and is_drawing():
             self.init_weights()
 

@@ -88,7 +88,7 @@ def is_drawn(module: nn.Module) -> bool:
 
 
 def draw(module: Any) -> None:
-    """Draw the weights of a layer like the reference.
+    """Draw the weights of a layer like transformers.
 
     Layers of this module are normal with their own standard deviation, the scales of layer norms are one, and biases
     are zero. The weights of other linear layers stay as PyTorch initialized them.

@@ -53,7 +53,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
             input_ids: `(batch, seq)` token ids.
             attention_mask: `(batch, seq)`, 1 for tokens to attend to and 0 for padding.
             position_ids: `(batch or 1, seq)`, the position of each token.
-            **ignored: other entries of a processor's output, dropped with a warning as in the reference.
+            **ignored: other entries of a processor's output, dropped with a warning as in transformers.
 
         Returns:
             `(batch, projection)`, not normalized.
@@ -70,7 +70,7 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
         Args:
             pixel_values: `(batch, channels, height, width)`, normalized.
             interpolate_pos_encoding: accept images of another size by interpolating the position embeddings.
-            **ignored: other entries of a processor's output, dropped with a warning as in the reference.
+            **ignored: other entries of a processor's output, dropped with a warning as in transformers.
 
         Returns:
             `(batch, projection)`, not normalized.
@@ -127,5 +127,5 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
 
 
 def unit_norm(embeds: Tensor) -> Tensor:
-    """Divide rows `(batch, projection)` by their Euclidean norm, in their own dtype as in the reference."""
+    """Divide rows `(batch, projection)` by their Euclidean norm, in their own dtype as in transformers."""
     return embeds / embeds.pow(2).sum(dim=-1, keepdim=True).sqrt()

@@ -26,7 +26,7 @@ class CLIPTextEmbeddings(nn.Module):
 
     def __init__(self, config: CLIPTextConfig) -> None:
         super().__init__()
-        std = 0.02 * config.initializer_factor  # not initializer_range: as in the reference
+        std = 0.02 * config.initializer_factor  # not initializer_range: as in transformers
         self.token_embedding = embedding(config.vocab_size, config.hidden_size, std=std)
         self.position_embedding = embedding(config.max_position_embeddings, config.hidden_size, std=std)
         add_positions(self, self.position_embedding)
@@ -129,7 +129,7 @@ class CLIPTextTransformer(TextTowerHandles, nn.Module):
     def eos_positions(self, input_ids: Tensor) -> Tensor:
         """Return the position of the pooled token in each row of ids `(batch, seq)`: `(batch,)`.
 
-        It is the first EOS token. A row without EOS is pooled at position 0, as in the reference, or raises an error if
+        It is the first EOS token. A row without EOS is pooled at position 0, as in transformers, or raises an error if
         `config.missing_eos` is "error". The legacy `eos_token_id` 2 pools at the largest id.
         """
         if self.config.pools_at_largest_id:

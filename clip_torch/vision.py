@@ -64,7 +64,7 @@ class CLIPVisionEmbeddings(VisionEmbeddingsHandles, nn.Module):
     def interpolated_positions(self, height: int, width: int) -> Tensor:
         """Interpolate the position embeddings to another image size, bicubically: `(1, 1 + patches, hidden)`.
 
-        After DINO (facebookresearch/dino, vision_transformer.py), as in the reference: the grid is resized to the
+        After DINO (facebookresearch/dino, vision_transformer.py), as in transformers: the grid is resized to the
         number of whole patches, with half-pixel centres, and the class token's embedding is kept.
         """
         table = self.position_embedding.weight
@@ -82,7 +82,7 @@ class CLIPVisionTransformer(TowerHandles, nn.Module):
         super().__init__()
         self.config = config
         self.embeddings = CLIPVisionEmbeddings(config)
-        self.pre_layrnorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)  # spelled as in the reference
+        self.pre_layrnorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)  # spelled as in transformers
         self.encoder = CLIPEncoder(config)
         self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
@@ -218,7 +218,7 @@ class CLIPForImageClassification(CLIPPreTrainedModel):
 
         `labels` are `(batch,)` class indices for a cross-entropy loss, `(batch, num_labels)` floats for a multi-label
         loss, or regression targets. `config.problem_type` selects the loss; if it is None, the number and dtype of
-        the labels do, as in the reference.
+        the labels do, as in transformers.
 
         Returns:
             `logits` `(batch, num_labels)`, and `loss` if there are labels.

@@ -5,12 +5,12 @@ each of these two masks, as transformers 4.57.6 does in PyTorch: the lowest fini
 key. A key that both masks exclude gets -inf.
 
 Queries that see no key. Every token up to such a query is padding, as at the start of a left-padded text and in a row
-of nothing but padding. The reference adds the lowest value to all scores of such a query. The sum rounds to that value,
-so the query attends uniformly to the keys masked only once, including its own. Fused kernels compute the gradient of
-such scores wrongly, by a factor of up to the number of keys. Every backend therefore gives these queries scores of
-zero, and a bias of zero for the keys masked only once. The outputs equal the reference's, no row of scores is all -inf,
-and no gradient reaches the query or the keys, because these scores are constant. The queries are zeroed rather than the
-scores, because fused kernels compute the scores internally.
+of nothing but padding. In transformers, the lowest value is added to all scores of such a query. The sum rounds to that
+value, so the query attends uniformly to the keys masked only once, including its own. Fused kernels compute the
+gradient of such scores wrongly, by a factor of up to the number of keys. Every backend therefore gives these queries
+scores of zero, and a bias of zero for the keys masked only once. The outputs equal those of transformers, no row of
+scores is all -inf, and no gradient reaches the query or the keys, because these scores are constant. The queries are
+zeroed rather than the scores, because fused kernels compute the scores internally.
 """
 
 from __future__ import annotations

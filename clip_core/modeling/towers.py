@@ -51,7 +51,7 @@ class VisionEmbeddingsHandles:
         """Return the position embeddings for an image size, `(1, 1 + patches, hidden)`; transformers' name.
 
         Args:
-            embeddings: accepted as in the reference, and ignored.
+            embeddings: accepted as in transformers, and ignored.
             height: height of the images in pixels.
             width: width of the images in pixels.
         """
