@@ -20,6 +20,7 @@ sys.path.append(str(Path(__file__).parents[1] / "captioning"))
 
 from command import Parser, answered, run
 
+from clip_core.configuration.arguments import check_surrogates
 from clip_core.hub.files import staged
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ def read_entries(path: Path) -> Iterator[tuple[str, str, list[str]]]:
             raise ValueError(f"{where} has the split {split!r}; expected one of {', '.join(TABLES)}")
         if not isinstance(name, str) or not name or not any(texts):
             raise ValueError(f"{where} has no file name, or no sentence that is not empty")
+        try:
+            check_surrogates(name, *texts)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
         yield name, TABLES[split], [text for text in texts if text]
 
 

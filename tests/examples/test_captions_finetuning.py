@@ -116,6 +116,7 @@ def changed(**fields):
         (changed(split=["train"]), ["animals.json", "images[0]", "['train']", "train"]),
         (changed(sentences=[]), ["animals.json", "images[0]"]),
         (changed(sentences=["a fox"]), ["animals.json", "images[0]", "raw"]),
+        (changed(sentences=[{"raw": "a \ud800"}]), ["animals.json", "images[0]"]),
         (changed(filename="wolf.png"), ["animals.json", "wolf.png", "pictures", 1]),
     ],
 )
