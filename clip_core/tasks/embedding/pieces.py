@@ -273,7 +273,8 @@ def _kind(path: str, source: str) -> tuple[str, ...]:
     """Return the endings of a file's kind; empty for an image."""
     endings = _endings_of(path)
     if not endings and not _is_image(path):
-        raise ValueError(f"{source} is not a source of images; give a folder of images, .tar shards or .parquet files")
+        told = f"{source} matches {path.rpartition('/')[2]}, which" if glob.has_magic(source) else source
+        raise ValueError(f"{told} is not a source of images; give a folder of images, .tar shards or .parquet files")
     return endings
 
 

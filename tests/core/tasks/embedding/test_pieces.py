@@ -42,6 +42,13 @@ def test_a_source_without_images_is_named(tmp_path, monkeypatch, source):
         find_files(source)
 
 
+def test_a_file_that_a_pattern_matches_and_that_holds_no_images_is_named(tmp_path):
+    for name in ("one.png", "labels.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=naming(tmp_path / "*", "labels.json")):
+        find_files(str(tmp_path / "*"))
+
+
 def test_an_unknown_protocol_is_named():
     with pytest.raises(ValueError, match=naming("odd://bucket/x")):
         find_files("odd://bucket/x")
