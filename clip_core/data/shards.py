@@ -209,7 +209,9 @@ def _members(tar: tarfile.TarFile, path: Path | str) -> Iterator[tarfile.TarInfo
                 yield member
         is_whole = _ends_well(tar)
     except _UNREADABLE as error:
-        raise ValueError(f"{path}: truncated or damaged after {last} ({error}); download it again") from error
+        raise ValueError(
+            f"{path}: truncated or damaged after {last} ({printable(error)}); download it again"
+        ) from error
     if not is_whole:
         raise ValueError(f"{path}: truncated or damaged after {last}; download it again")
 
@@ -232,7 +234,7 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path | str) ->
         content = b"" if file is None else file.read()
     except _UNREADABLE as error:
         raise ValueError(
-            f"{path}: truncated or damaged in {printable(member.name)} ({error}); download it again"
+            f"{path}: truncated or damaged in {printable(member.name)} ({printable(error)}); download it again"
         ) from error
     if len(content) < member.size:
         raise ValueError(f"{path}: truncated in {printable(member.name)}; download it again")

@@ -170,4 +170,4 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     )
                 yield reader.line_num, dict(zip(header, cells, strict=True))
         except csv.Error as error:
-            raise ValueError(f"{path} line {reader.line_num}: not valid CSV ({error})") from error
+            raise ValueError(f"{path} line {reader.line_num}: not valid CSV ({printable(error)})") from error

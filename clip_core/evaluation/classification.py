@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clip_core.evaluation.metrics import ranks, recall_at, row_blocks
+from clip_core.hub.printing import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,7 +71,7 @@ def classification(score: Callable[[slice], np.ndarray], truths: np.ndarray, nam
         ValueError: if there are fewer than two classes.
     """
     if len(names) < 2:
-        raise ValueError(f"{names[0]!r} is the only class; evaluation needs at least two")
+        raise ValueError(f"{shortened(repr(names[0]))} is the only class; evaluation needs at least two")
     found = np.empty(len(truths), np.int64)
     rivals = np.empty(len(truths), np.int64)
     for rows in row_blocks(len(truths), len(names)):

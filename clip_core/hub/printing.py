@@ -26,13 +26,13 @@ def printable(value: object, most: int = LONGEST_REASON) -> str:
 
     Args:
         value: the text, path or error.
-        most: the number of characters to keep.
+        most: the number of characters to keep, those of escapes included.
     """
     text = str(value)
-    text = text if len(text) <= most else f"{text[:most]}..."
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    shown = text[:most]
+    if not shown.isprintable():
+        shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in shown)
+    return f"{shown[:most]}..." if len(text) > most or len(shown) > most else shown
 
 
 def path_from_here(path: str | os.PathLike[str]) -> str:

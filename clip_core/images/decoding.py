@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from clip_core.hub.pointers import LFS_ADVICE, is_lfs_pointer
-from clip_core.hub.printing import reason_of
+from clip_core.hub.printing import printable, reason_of
 from clip_core.images.depth import WrongColorsError, is_deep, load_pixels, scaling_to_bytes
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def decoding_errors_named(name: str, content: Path | bytes = b"") -> Iterator[No
         raise ImageFileError(f"{name}: {error}") from error
     except OSError as error:
         # Pillow's own have no number.
-        reason = f"damaged image ({error})" if error.errno is None else reason_of(error)
+        reason = f"damaged image ({printable(error)})" if error.errno is None else reason_of(error)
         raise ImageFileError(f"{name}: {reason}") from error
     except Exception as error:  # Pillow's decoders may raise anything on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -202,7 +202,8 @@ def check_finite(embeds: np.ndarray, names: Sequence[str]) -> None:
     """
     bad = np.flatnonzero(~np.isfinite(embeds).all(-1))
     if bad.size:
-        raise NotFiniteError(f"the model's embedding of {shortened(names[bad[0]])!r}")
+        first, share = shortened(names[bad[0]]), f"{bad.size} of {len(names)} in its batch"
+        raise NotFiniteError(f"the model's embedding of {first!r} ({share})")
 
 
 def _windows(texts: Iterable[str], size: int) -> Iterator[list[str]]:

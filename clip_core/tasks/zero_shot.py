@@ -9,6 +9,7 @@ import numpy as np
 from clip_core.backends import load_backend
 from clip_core.configuration.arguments import several
 from clip_core.hub import split_hub_options
+from clip_core.hub.printing import shortened
 from clip_core.processing import CLIPProcessor
 from clip_core.processing.frameworks import default_backend
 from clip_core.tasks.images import check_several_images, encode_image_batches, encode_images
@@ -212,7 +213,7 @@ def check_templates(templates: str | Sequence[str]) -> Sequence[str]:
         raise ValueError("templates is empty; give '{}' to use the label itself")
     for template in templates:
         if template.count("{}") != 1:
-            raise ValueError(f"the template {template!r} must contain exactly one {{}} for the label")
+            raise ValueError(f"the template {shortened(repr(template))} must contain exactly one {{}} for the label")
     return templates
 
 

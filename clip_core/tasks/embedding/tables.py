@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from clip_core.data.pairs import LARGEST
 from clip_core.data.tables import IMAGE_COLUMNS, image_column
-from clip_core.hub.printing import printable
+from clip_core.hub.printing import printable, shortened
 from clip_core.tasks.embedding.parts import RESERVED
 from clip_core.tasks.embedding.pieces import Picture, Piece, Source, reading_errors_named, too_large
 from clip_core.tasks.embedding.places import arrow
@@ -56,11 +56,12 @@ class TableSource(Source):
         kept = [name for name in schema.names if is_path or name != self._image] if columns is None else list(columns)
         missing = [name for name in kept if name not in schema.names]
         if missing:
-            raise ValueError(f"{where}: columns={missing!r} are not there; the columns are {schema.names}")
+            raise ValueError(f"{where}: columns={missing!r} are not there; the columns are {printable(schema.names)}")
         renamed = [f"source_{name}" if name in RESERVED else name for name in kept]
         if len(set(renamed)) < len(renamed):
             raise ValueError(
-                f"{where}: two columns would be kept as {_repeated(renamed)!r}; choose others by columns=..."
+                f"{where}: two columns would be kept as {shortened(repr(_repeated(renamed)))}; choose others by "
+                "columns=..."
             )
         self._columns = kept
         self._schema = arrow().schema(
@@ -148,7 +149,9 @@ class TableSource(Source):
         with self._opened(path) as file:
             missing = [name for name in (self._image, *self._columns) if name not in file.schema_arrow.names]
             if missing:
-                raise ValueError(f"{self.place.shown(path)}: there is no column {missing[0]!r}, as in the first file")
+                raise ValueError(
+                    f"{self.place.shown(path)}: there is no column {shortened(repr(missing[0]))}, as in the first file"
+                )
             sizes = [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
             ends = list(accumulate(sizes))
             groups = [
@@ -171,8 +174,8 @@ class TableSource(Source):
             kind = batch.schema.field(name).type
             if kind != field.type:
                 raise ValueError(
-                    f"{self.place.shown(path)}: column {name!r} holds {kind}, and in the first file {field.type}; "
-                    "choose others by columns=..."
+                    f"{self.place.shown(path)}: column {shortened(repr(name))} holds {kind}, and in the first "
+                    f"file {field.type}; choose others by columns=..."
                 )
         return batch
 

@@ -14,6 +14,7 @@ def test_a_long_value_is_shown_by_its_beginning():
     assert shortened(whole) == whole
     assert shortened(whole + "y") == f"{whole}..."
     assert shortened(Path("a/b.png")) == "a/b.png"
+    assert shortened("\0" * 30) == ("\\x00" * 30)[:SHOWN_CHARACTERS] + "..."  # escapes count, too
 
 
 def test_a_long_reason_is_cut():
