@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import sqlite3
+import threading
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -75,8 +76,8 @@ class SqliteStore:
             raise FileExistsError(f"{self.folder} contains other files; give a new folder for the index")
         self._mapped: tuple[str, int, np.ndarray] | None = None
         self._opened: tuple[ListsFile | None, InvertedLists | None] | None = None
+        self._lock = threading.RLock()  # threads may share a store; transactions of one connection cannot overlap
         with self._errors_named():
-            # Threads may share an index, one at a time.
             self._database = sqlite3.connect(self.path, timeout=_SECONDS, isolation_level=None, check_same_thread=False)
             self._database.executescript("PRAGMA synchronous = FULL;" + _TABLES if create else "SELECT 1 FROM images;")
 
@@ -292,7 +293,7 @@ class SqliteStore:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
         """Run a block as one transaction: "BEGIN" to read, "BEGIN IMMEDIATE" to write."""
-        with self._errors_named():
+        with self._lock, self._errors_named():
             self._database.execute(begin)
             try:
                 yield

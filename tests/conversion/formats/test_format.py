@@ -236,7 +236,7 @@ def test_no_condition_names_a_format_or_a_backend():
     files = [file for package in ("clip_core", "converters") for file in (ROOT / package).rglob("*.py")]
     compared = [found for file in files for found in conditions(file)]
     assert len(compared) > 500
-    assert {found for found in compared if found[1] in NAMED} == NOT_FORMATS | {("torch_reading.py", "torch")}
+    assert {found for found in compared if found[1] in NAMED} == NOT_FORMATS
 
 
 def test_an_unknown_name_is_refused():

@@ -222,21 +222,22 @@ def _without_masks_of(dtype):
 
 
 def _by_first_row(forward):
-    def faulty(self, ids, positions=None, *rest):
-        return forward(self, ids, None if positions is None else positions[:1], *rest)
+    def faulty(self, input_ids, position_ids=None):
+        return forward(self, input_ids, None if position_ids is None else position_ids[:1])
 
     return faulty
 
 
 def _from_the_end(forward):
-    def faulty(self, ids, positions=None, *rest):
-        return forward(self, ids, self.position_ids[:, -ids.shape[1] :] if positions is None else positions, *rest)
+    def faulty(self, input_ids, position_ids=None):
+        from_the_end = self.position_ids[:, -input_ids.shape[1] :]
+        return forward(self, input_ids, from_the_end if position_ids is None else position_ids)
 
     return faulty
 
 
 def _without_positions(forward):
-    return lambda self, ids, positions=None, *rest: forward(self, ids, None, *rest)
+    return lambda self, input_ids, position_ids=None: forward(self, input_ids)
 
 
 def _last_without_eos(eos_positions):

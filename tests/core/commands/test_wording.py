@@ -240,10 +240,13 @@ def test_an_unexpected_word_is_named_with_what_the_command_takes(refused, words)
     known = app.parse_commands(words)[1][-1].assemble_argument_collection()
     positional = [argument.names[0] for argument in known if argument.index is not None]
     options = [argument for argument in known if argument.names[0].startswith("--")]
+
     # Of the others, one that takes no more than its own value, or no value at all, is the last before the words.
-    last = min(
-        options, key=lambda argument: (argument.token_count() not in {(1, False), (0, False)}, argument.required)
-    )
+    def unsuited(argument):
+        is_checked = argument.parameter.converter is not None  # it would refuse its value first
+        return argument.token_count() not in {(1, False), (0, False)}, argument.required, is_checked
+
+    last = min(options, key=unsuited)
     given = [word for one in options if one.required for word in (one.names[0], "1")]
     given += [last.names[0], *["1"] * last.token_count()[0]]
     line = refused(*words, *("a" for _ in positional), *given, "one", "two")

@@ -128,27 +128,6 @@ def test_another_pipeline_is_refused_unless_left_aside(saved, cls):
     assert cls.from_pretrained(saved, from_slow=True)("dogs")["input_ids"] == [BOS, IDS["<|endoftext|>"] + 3, EOS]
 
 
-@pytest.mark.parametrize("layout", ["list", "names"])
-def test_special_tokens_as_transformers_5_names_them(saved, cls, layout):
-    before = cls.from_pretrained(saved)
-    content = json.loads((saved / "tokenizer_config.json").read_text())
-    if layout == "list":
-        content["extra_special_tokens"] = content.pop("additional_special_tokens")
-    else:
-        content |= {"model_specific_special_tokens": {"object_token": "<A>"}, "object_token": "<A>"}
-    (saved / "tokenizer_config.json").write_text(json.dumps(content))
-    tokenizer = cls.from_pretrained(saved)
-    assert tokenizer.additional_special_tokens == ["<A>"]
-    assert tokenizer.extra_special_tokens == ({} if layout == "list" else {"object_token": "<A>"})
-    assert tokenizer("dogs<A>")["input_ids"] == before("dogs<A>")["input_ids"]
-    tokenizer.save_pretrained(saved)
-    assert cls.from_pretrained(saved).special_tokens_map == tokenizer.special_tokens_map
-    if layout == "list":
-        content["extra_special_tokens"] = []
-        (saved / "tokenizer_config.json").write_text(json.dumps(content))
-        assert cls.from_pretrained(saved).additional_special_tokens == []
-
-
 def test_settings_of_older_files_that_mean_nothing_here(saved, cls):
     path = saved / "tokenizer_config.json"
     config = json.loads(path.read_text())

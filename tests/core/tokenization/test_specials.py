@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import tokenizers
 
@@ -281,3 +283,24 @@ def test_anything_else_is_no_token(value):
 def test_half_a_surrogate_pair_makes_no_added_token():
     with pytest.raises(ValueError, match=naming("surrogate", 0, "U+DC00")):
         as_added_token("\udc00")
+
+
+@pytest.mark.parametrize("layout", ["list", "names"])
+def test_files_of_transformers_5_name_them_otherwise(make, tmp_path, layout):
+    before = make(additional_special_tokens=["<A>"])
+    before.save_pretrained(tmp_path)
+    file = tmp_path / "tokenizer_config.json"
+    content = json.loads(file.read_text())
+    if layout == "list":
+        content["extra_special_tokens"] = content.pop("additional_special_tokens")
+    else:
+        content |= {"model_specific_special_tokens": {"object_token": "<A>"}, "object_token": "<A>"}
+    file.write_text(json.dumps(content))
+    tokenizer = type(before).from_pretrained(tmp_path)
+    assert tokenizer.additional_special_tokens == ["<A>"]
+    assert tokenizer.extra_special_tokens == ({} if layout == "list" else {"object_token": "<A>"})
+    assert ids(tokenizer, "cat<A>") == ids(before, "cat<A>")
+    tokenizer.save_pretrained(tmp_path)
+    assert type(before).from_pretrained(tmp_path).special_tokens_map == tokenizer.special_tokens_map
+    file.write_text(json.dumps(content | {"additional_special_tokens": None, "extra_special_tokens": []}))
+    assert type(before).from_pretrained(tmp_path).additional_special_tokens == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -134,6 +135,15 @@ def test_a_second_writer_waits_for_the_first(store, tmp_path):
         writer.add([row(number)], embeds[number : number + 1])
     assert [numbers(store.search(embed, 1)) for embed in embeds] == [[0], [1], [2], [3]]
     other.close()
+
+
+def test_threads_that_search_at_once_get_the_same(store):
+    embeds = vectors(2000)
+    store.add([row(number) for number in range(2000)], embeds)
+    expected = [numbers(store.search(one, 5)) for one in embeds[:40]]
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(lambda one: numbers(store.search(one, 5)), np.tile(embeds[:40], (5, 1)))
+        assert list(found) == expected * 5
 
 
 def test_facts_are_kept(store):
