@@ -36,8 +36,8 @@ _NOT_ARGUMENTS = {"auto_map", "name_or_path", "slow_tokenizer_class", "tokenizer
 _NOT_ARGUMENTS |= {"special_tokens_map_file", "tokenizer_file", "tokenizer_object", "vocab_file"}
 _NOT_WRITTEN = {*_NOT_ARGUMENTS, "chat_template"}  # stored in a file of its own
 
-# Settings that are written only if they differ from their default.
 _EXTRA, _NAMED_BY_5 = "extra_special_tokens", "model_specific_special_tokens"
+# Settings that are written only if they differ from their default.
 _DEFAULTS: dict[str, Any] = {"split_special_tokens": False, "clean": "hf", _EXTRA: {}}
 OF_THE_CLASS = ("padding_side", "truncation_side", "model_input_names")  # their default is the class's attribute
 
@@ -156,7 +156,7 @@ def _saved_arguments(find: Find, given: dict[str, Any]) -> dict[str, Any]:
     def read_object(name: str) -> dict[str, Any]:
         path = find(name)
         content = {} if path is None else read_json_object(path)
-        if isinstance(content.get(_EXTRA), list):  # transformers 5 calls the tokens without a name so
+        if isinstance(content.get(_EXTRA), list):  # transformers 5's key for tokens without a name
             content[ADDITIONAL] = content.pop(_EXTRA)
         content |= {_EXTRA: content.pop(_NAMED_BY_5)} if _NAMED_BY_5 in content else {}
         try:

@@ -84,7 +84,7 @@ def model_fingerprint(model: ZeroShotClassifier) -> np.ndarray:
     try:
         rows: np.ndarray = np.concatenate([model.encode_texts(_TEXTS, truncation=True), model.encode_images(images)])
     except NotFiniteError as error:  # of inputs that the user did not give
-        raise NotFiniteError("an embedding by the model") from error
+        raise NotFiniteError("the model's embedding of a test input") from error
     return rows
 
 

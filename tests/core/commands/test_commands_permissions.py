@@ -95,9 +95,9 @@ WRITING = [
 ]
 
 
-def test_every_command_says_that_permission_is_denied(place):
-    commands = [*READING, *WRITING]
-    program = [*(AS_OTHERS if os.geteuid() == 0 else []), sys.executable, "-c", PROGRAM]
+def told_by(commands, place, before=""):
+    """Return the exit code and the message of each command, run by a user without rights, after some code."""
+    program = [*(AS_OTHERS if os.geteuid() == 0 else []), sys.executable, "-c", before + PROGRAM]
     done = subprocess.run(
         program,
         input=json.dumps(commands),
@@ -106,7 +106,12 @@ def test_every_command_says_that_permission_is_denied(place):
         text=True,
         check=True,
     )
-    told = [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_every_command_says_that_permission_is_denied(place):
+    commands = [*READING, *WRITING]
+    told = told_by(commands, place)
     assert len(told) == len(commands)
     for words, (code, line) in zip(commands, told, strict=True):
         named = [word for word in words if word.split("/")[0] in {path.name for path in place.iterdir()} - {"photos"}]
@@ -121,18 +126,9 @@ def test_every_command_says_that_permission_is_denied(place):
 def test_an_index_that_may_only_be_read_can_be_searched(place):
     (place / "index/index.sqlite").chmod(0o444)
     (place / "index").chmod(0o555)
-    known = "from support.search import stand_in; stand_in().__enter__()\n"
-    program = [*(AS_OTHERS if os.geteuid() == 0 else []), sys.executable, "-c", known + PROGRAM]
     commands = [["search", "index", "red"], ["duplicates", "index"], ["index", "photos", "--out", "index"]]
-    done = subprocess.run(
-        program,
-        input=json.dumps(commands),
-        env=environment(HF_HUB_OFFLINE="1", HOME=str(place)),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    codes, lines = zip(*(json.loads(line) for line in done.stdout.splitlines()), strict=True)
+    known = "from support.search import stand_in; stand_in().__enter__()\n"
+    codes, lines = zip(*told_by(commands, place, known), strict=True)
     assert codes == (0, 0, 2), lines
     assert mentions(lines[-1], "--out index", "permission denied")
     (place / "index").chmod(0o700)
