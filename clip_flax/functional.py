@@ -230,7 +230,8 @@ class FunctionalModel(CLIPModule):
 
     def _check_ids(self, input_ids: np.ndarray) -> None:
         tower: Any = getattr(self, "text_model", None)
-        tower.check_ids(input_ids)
+        if hasattr(tower, "check_ids"):  # a user's own tower may lack it
+            tower.check_ids(input_ids)
 
     def _tower_configs(self) -> list[Any]:
         return [getattr(self.config, key) for key in self.config.sub_configs] or [self.config]

@@ -71,7 +71,8 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
             `(batch, projection)`, not normalized.
         """
         warn_of_ignored("get_text_features", ignored)
-        if position_ids is None:
+        # A tower with a `__call__` of a user's own may read all tokens.
+        if position_ids is None and type(self.text_model).__call__ is CLIPTextTransformer.__call__:
             input_ids, attention_mask = as_array(input_ids), as_array(attention_mask)
             input_ids, attention_mask = self.text_model.trimmed(input_ids, attention_mask, train=train)
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids}
@@ -185,11 +186,19 @@ class CLIPModel(FullModelHandles, CLIPPreTrainedModel):
         """Run the model uncompiled on its own parameters. Takes the arguments of `__call__` and returns the same."""
         output_attentions, output_hidden_states = outputs_asked(self.config, output_attentions, output_hidden_states)
         vision_rng, text_rng = (None, None) if dropout_rng is None else jax.random.split(dropout_rng)
+        options = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         vision_outputs = self.vision_model(
-            pixel_values, output_attentions, output_hidden_states, interpolate_pos_encoding, vision_rng
+            pixel_values=pixel_values,
+            interpolate_pos_encoding=interpolate_pos_encoding,
+            dropout_rng=vision_rng,
+            **options,
         )
         text_outputs = self.text_model(
-            input_ids, attention_mask, position_ids, output_attentions, output_hidden_states, text_rng
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            dropout_rng=text_rng,
+            **options,
         )
         # In the parameters' dtype: float32 parameters are compared in float32, whatever the dtype of the towers.
         logit_scale = self.logit_scale.get_value()

@@ -36,6 +36,26 @@ def test_nnx_transforms_a_model_of_a_class(plain):
     assert np.abs(gradients["clip"]["visual_projection"]["kernel"].get_value()).max() > 0
 
 
+class Spread(nnx.Module):
+    """A text tower of a user's own that pools at the mean of all tokens, padding included."""
+
+    def __init__(self, tower):
+        self.tower = tower
+
+    def __call__(self, input_ids, **options):
+        outputs = self.tower(input_ids, **options)
+        return outputs.replace(pooler_output=outputs.last_hidden_state.mean(axis=1))
+
+
+def test_a_text_tower_of_a_users_own_reads_every_token(plain):
+    model, ids = plain[0], inputs_for("CLIPTextModel")["input_ids"]
+    expected = model.text_projection(model.text_model(ids).last_hidden_state.mean(axis=1))
+    model.text_model = Spread(model.text_model)
+    features, whole = model.get_text_features(ids), model(ids, PIXELS).text_embeds
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+    np.testing.assert_allclose(whole, expected / np.linalg.norm(expected, axis=-1, keepdims=True), atol=1e-5)
+
+
 def test_parameters_of_a_class_are_kept_apart(plain, tmp_path):
     with pytest.warns(UserWarning, match=naming("Added", "head.weight")):
         Added.from_pretrained(plain[1]).save_pretrained(tmp_path / "saved")
