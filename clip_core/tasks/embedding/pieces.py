@@ -20,6 +20,7 @@ from clip_core.hub.printing import printable, reason_of
 from clip_core.images.decoding import image_endings
 from clip_core.images.inputs import find_images
 from clip_core.tasks.embedding.places import Location, arrow
+from clip_core.tasks.search.reading import time_of_change
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -145,7 +146,7 @@ class Source(ABC):
         path = picture.file or ""
         if self.place.is_local:
             with Path(path).open("rb") as file:
-                changed = os.fstat(file.fileno()).st_mtime_ns
+                changed = time_of_change(os.fstat(file.fileno()))
                 content = file.read(LARGEST + 1)
         else:
             content = self.place.files.cat_file(path, start=0, end=LARGEST + 1)

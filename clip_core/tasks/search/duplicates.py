@@ -79,37 +79,43 @@ def _same(members: Sequence[int], keys: Sequence[Hashable]) -> tuple[list[list[i
 def _similar(
     vectors: np.ndarray, places: np.ndarray, threshold: float, on_progress: Callable[[int], object] | None
 ) -> list[tuple[list[int], float]]:
-    """Return the connected components above the threshold, each with its lowest similarity above it."""
-    parents = list(range(len(places)))
-    links: list[tuple[int, float]] = []
+    """Return the connected components above the threshold, each with its lowest similarity above it.
+
+    Pairs are not kept: of 20,000 frames of one scene they would take more memory than most machines have.
+    """
+    parents = np.arange(len(places))  # of each image, an earlier one in its component, or itself
+    lowest = np.ones(len(places), np.float32)  # similarity of each image to another, above the threshold
     for start in range(0, len(places), _BLOCK):
         block = vectors[places[start : start + _BLOCK]]
         for other in range(start, len(places), _BLOCK):
             scores = block @ vectors[places[other : other + _BLOCK]].T
-            for first, second in np.argwhere(scores >= threshold):
-                left, right = start + int(first), other + int(second)
-                if left < right:
-                    links.append((left, float(scores[first, second])))
-                    parents[_root(parents, left)] = _root(parents, right)
+            are_similar = scores >= threshold
+            if other == start:  # each pair once, and no image with itself
+                are_similar = np.triu(are_similar, 1)
+            lefts = np.flatnonzero(are_similar.any(axis=1))
+            for left in lefts:
+                rights = np.flatnonzero(are_similar[left])
+                _join(parents, np.append(other + rights, start + left))
+                lowest[start + left] = min(lowest[start + left], scores[left, rights].min())
         if on_progress is not None:
             on_progress(len(block))
-    lowest: dict[int, float] = {}
-    for member, score in links:
-        root = _root(parents, member)
-        lowest[root] = min(lowest.get(root, 1.0), score)
-    members: dict[int, list[int]] = {root: [] for root in lowest}
-    for member in range(len(places)):
-        if (root := _root(parents, member)) in members:
-            members[root].append(member)
-    return [(group, lowest[root]) for root, group in members.items()]
+    members: dict[int, list[int]] = {}
+    for member, root in enumerate(_roots(parents, np.arange(len(places)))):
+        members.setdefault(int(root), []).append(member)
+    return [(group, float(lowest[group].min())) for group in members.values() if len(group) > 1]
 
 
-def _root(parents: list[int], member: int) -> int:
-    """Return the representative of a member's component, and shorten the way to it."""
-    while parents[member] != member:
-        parents[member] = parents[parents[member]]
-        member = parents[member]
-    return member
+def _join(parents: np.ndarray, members: np.ndarray) -> None:
+    """Join the components of some members."""
+    roots = _roots(parents, members)
+    parents[roots] = parents[members] = roots.min()
+
+
+def _roots(parents: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """Return the representative of each member's component, its earliest one."""
+    while not np.array_equal(above := parents[members], members):
+        members = above
+    return members
 
 
 def _paths(rows: Sequence[IndexedImage], group: Sequence[int]) -> list[Path]:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clip_core.hub.printing import shortened
 from clip_core.hub.targets import expanded
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-_CONDITION = re.compile(r"\s*([a-z]+)\s*(<=|>=|!=|=|<|>)\s*(.*\S)\s*", re.DOTALL)
+_CONDITION = re.compile(r"([a-z]+)\s*(<=|>=|!=|=|<|>)\s*(\S.*)", re.DOTALL)  # of a text without spaces at its ends
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _BEYOND = 2**62  # bytes: more than any file has, and an integer of SQLite
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
@@ -59,13 +60,15 @@ def parse_conditions(texts: Sequence[str]) -> list[Condition]:
 
 
 def _parsed(text: str) -> Condition:
-    match = _CONDITION.fullmatch(text)
+    match = _CONDITION.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is not a condition; write one such as {_EXAMPLES}")
+        raise ValueError(f"{shortened(repr(text))} is not a condition; write one such as {_EXAMPLES}")
     field, operator, value = match.groups()
     if field not in _FIELDS:
-        raise ValueError(f"{text}: expected one of {', '.join(_FIELDS)} before {operator}, found {field}")
-    return _FIELDS[field](text, operator, value)
+        raise ValueError(
+            f"{shortened(text)}: expected one of {', '.join(_FIELDS)} before {operator}, found {shortened(field)}"
+        )
+    return _FIELDS[field](shortened(text), operator, value)
 
 
 def meeting(database: sqlite3.Connection, where: Sequence[Condition], count: int) -> np.ndarray:
@@ -116,7 +119,7 @@ def stored_path(path: str | os.PathLike[str]) -> bytes:
 
 def _date(text: str, operator: str, value: str) -> Condition:
     if not any(len(value) == length and _is_date(value, form) for form, length in _DATES.items()):
-        raise ValueError(f"{text}: expected a date such as 2024, 2024-06 or 2024-06-30, found {value}")
+        raise ValueError(f"{text}: expected a date such as 2024, 2024-06 or 2024-06-30, found {shortened(value)}")
     first, beyond = value, value + _AFTER
     bounds: dict[str, tuple[str, tuple[str, ...]]] = {
         "<": ("(taken > '' AND taken < ?)", (first,)),  # an image in a shard may have no date
@@ -140,7 +143,7 @@ def _is_date(value: str, form: str) -> bool:
 def _size(text: str, operator: str, value: str) -> Condition:
     match = _SIZE.fullmatch(value.lower())
     if match is None or match[2] not in _UNITS:
-        raise ValueError(f"{text}: expected a size such as 500kB, 2MB or 1.5GB, found {value}")
+        raise ValueError(f"{text}: expected a size such as 500kB, 2MB or 1.5GB, found {shortened(value)}")
     return Condition(f"size {operator} ?", (int(min(float(match[1]) * _UNITS[match[2]], _BEYOND)),))
 
 

@@ -25,6 +25,7 @@ _EXIF, _TAKEN = 0x8769, 0x9003  # the tags of EXIF: its own table, and DateTimeO
 _CAPTION, _CAPTION_READ = 10_000, 100_000  # characters kept, and read
 _STRIP = 2**20  # pixels
 _LARGEST = 2**28  # bytes of an image file
+_LATEST = 2**63 - 1  # nanoseconds; integers of SQLite and times of Parquet have 64 bits
 
 
 class FileReader:
@@ -62,7 +63,7 @@ class FileReader:
         image = decode_image(content, str(path))
         batch = self.processor(images=[image], **options)
         caption = read_caption(path) if self.captions else None
-        row = row_of_image(os.fsencode(path), content, image, status.st_mtime_ns, caption)
+        row = row_of_image(os.fsencode(path), content, image, time_of_change(status), caption)
         with self._lock:
             self._rows[path] = row
         return batch
@@ -111,6 +112,15 @@ def _hash_of_pixels(image: Image.Image) -> bytes:
     for top in range(0, image.height, rows):
         found.update(image.crop((0, top, image.width, min(top + rows, image.height))).tobytes())
     return found.digest()
+
+
+def time_of_change(status: os.stat_result) -> int:
+    """Return the modification time of a file in nanoseconds, or the nearest that has 64 bits (1677 to 2262).
+
+    Args:
+        status: the status of the file.
+    """
+    return min(max(status.st_mtime_ns, -_LATEST), _LATEST)
 
 
 def hash_of_file(path: Path) -> bytes:

@@ -15,7 +15,7 @@ from clip_core.images.inputs import find_images
 from clip_core.tasks.images import encode_image_batches
 from clip_core.tasks.search.filters import folder_range, stored_path
 from clip_core.tasks.search.identity import check_facts
-from clip_core.tasks.search.reading import FileReader, hash_of_file, read_caption
+from clip_core.tasks.search.reading import FileReader, hash_of_file, read_caption, time_of_change
 from clip_core.tasks.texts import NotFiniteError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _sort(plan: UpdatePlan, path: Path, row: IndexedImage | None, *, captions: b
     try:
         status = path.stat()
         is_same = status.st_size == row.size
-        if is_same and status.st_mtime_ns != row.changed:
+        if is_same and time_of_change(status) != row.changed:
             is_same = hash_of_file(path) == row.file
     except OSError:  # it is read again later, and reported then
         is_same = False
@@ -125,7 +125,7 @@ def _sort(plan: UpdatePlan, path: Path, row: IndexedImage | None, *, captions: b
         plan.changed.append(path)
         return
     caption = read_caption(path) if captions else row.caption
-    now = row._replace(changed=status.st_mtime_ns, caption=caption)
+    now = row._replace(changed=time_of_change(status), caption=caption)
     if now == row:
         plan.unchanged += 1
     else:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from PIL import Image
 
 from clip_core.tasks.search import ImageIndex
 from clip_core.tasks.search import duplicates as duplicates_module
-from support.search import save_image, stand_in
+from support.search import save_image, stand_in, unit
+from support.tolerances import ROUNDING
 
 
 @pytest.fixture
@@ -49,3 +51,41 @@ def test_similarity_is_that_of_neighbours(tmp_path):
     ((members, similarity),) = groups
     assert members == [0, 1, 2]
     assert 0.98 < similarity < np.cos(np.radians(9))
+
+
+@pytest.mark.parametrize("block", [1, 3, 16, 2048])
+def test_groups_are_connected_components_of_any_blocks(block, monkeypatch):
+    monkeypatch.setattr(duplicates_module, "_BLOCK", block)
+    random = np.random.default_rng(5)
+    vectors = unit(random.normal(size=(40, 3)))
+    places = random.permutation(40)[:33]
+    scores = vectors[places] @ vectors[places].T
+    expected = []
+    left = set(range(33))
+    while left:
+        group, edge = set(), {min(left)}
+        while edge:
+            group |= edge
+            edge = {other for one in edge for other in left - group if scores[one, other] >= 0.93}
+        left -= group
+        if len(group) > 1:
+            pairs = [scores[one, two] for one in group for two in group if one < two and scores[one, two] >= 0.93]
+            expected.append((sorted(group), min(pairs)))
+    assert 3 < len(expected) < 12
+    found = duplicates_module._similar(vectors, places, 0.93, None)
+    assert [group for group, _ in found] == [group for group, _ in expected]
+    np.testing.assert_allclose([low for _, low in found], [low for _, low in expected], rtol=0, atol=ROUNDING)
+
+
+def test_the_memory_does_not_grow_with_the_number_of_pairs(monkeypatch):
+    monkeypatch.setattr(duplicates_module, "_BLOCK", 256)
+    vectors = np.tile(np.float32([0.6, 0.8]), (1200, 1))
+    tracemalloc.start()
+    try:
+        ((members, similarity),) = duplicates_module._similar(vectors, np.arange(1200), 0.9, None)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert members == list(range(1200))
+    assert abs(similarity - 1) < ROUNDING
+    assert peak < 16e6  # 720,000 pairs as Python objects take five times as much

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 
 import pytest
 
@@ -66,6 +67,34 @@ def test_all_conditions_hold():
 def test_anything_else_is_quoted(text):
     with pytest.raises(ValueError, match=naming(text)):
         parse_conditions([text])
+
+
+MANY = 200_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "size<" + " " * MANY,
+        "folder=" + "\n" * MANY,
+        " " * MANY + "size",
+        "size" + " " * MANY + "?",
+        "size<" + "1" + " " * MANY + "?",
+        "size<" + "9" * MANY + "?",
+        "a" * MANY,
+        "a" * MANY + "=1",
+        "date=" + "2" * MANY,
+        "?" * MANY,
+    ],
+    ids=range(10),
+)
+def test_a_long_text_is_refused_at_once_in_a_short_line(text):
+    start = time.process_time()
+    with pytest.raises(ValueError, match="condition|expected") as refusal:
+        parse_conditions([text])
+    assert time.process_time() - start < 1  # in time that grows with the square of its length, minutes
+    assert len(str(refusal.value)) < 400
+    assert "\n" not in str(refusal.value)
 
 
 def test_a_value_is_never_sql():

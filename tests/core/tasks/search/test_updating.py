@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -91,6 +92,24 @@ def test_a_file_with_another_time_alone_is_not_encoded_again(index, folder):
     os.utime(path, ns=(7, 7))
     assert counts(index.add([folder])) == (0, 1, 0, 3, 0)
     assert index.model.processor.read == read + 2
+
+
+@pytest.mark.parametrize("far", [2**63 + 5, -(2**63) - 5])
+def test_a_time_of_more_than_64_bits_is_stored_as_the_nearest(index, folder, far, monkeypatch):
+    real = Path.stat
+
+    def stat(path, **options):
+        status = real(path, **options)
+        if path.name != "red.png":
+            return status
+        return SimpleNamespace(st_size=status.st_size, st_mtime_ns=far, st_mode=status.st_mode)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert counts(index.add([folder])) == (3, 0, 0, 0, 0)
+    read = index.model.processor.read
+    assert counts(index.add([folder])) == (0, 0, 0, 3, 0)
+    assert index.model.processor.read == read
+    assert index.search(["red"], top_k=1)[0].taken == ("2262-04-11T23:47:16" if far > 0 else "1677-09-21T00:12:43")
 
 
 def test_files_outside_the_given_folders_stay(index, folder, tmp_path):
