@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from clip_core.data.pairs import Broken, Pair, StreamedPairs, make_pair
 from clip_core.data.tables import IMAGE_COLUMNS, caption_column, class_names, image_column, named
@@ -13,11 +15,11 @@ from clip_core.hub.printing import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 PARQUET_ENDINGS = (".parquet",)
 
 _ROWS = 256  # held in memory at a time
+_ROWS_OF_A_BYTE, _MORE_ROWS = 64, 2**20  # a group of pyarrow has at most 2**20 rows, in few bytes if all are equal
 
 
 class _Group(NamedTuple):
@@ -76,6 +78,35 @@ class ParquetPairs(StreamedPairs):
                 row += batch.num_rows
 
 
+def open_parquet(source: Path | IO[bytes]) -> Any:
+    """Open a Parquet file, and check the numbers of rows that it states.
+
+    pyarrow believes them: at a negative number its C++ code ends the process if none of the columns to read exists, and
+    a large one takes as much time and memory as it likes.
+
+    Args:
+        source: a path or an open file.
+
+    Returns:
+        A `pyarrow.parquet.ParquetFile`.
+
+    Raises:
+        ImportError: if pyarrow is not installed.
+        ValueError: if the numbers are impossible.
+        OSError: if it is not a Parquet file. pyarrow may also raise an `ArrowException`.
+    """
+    size = source.stat().st_size if isinstance(source, Path) else source.seek(0, os.SEEK_END)
+    file = _parquet().ParquetFile(source)
+    rows = [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
+    stated, most = file.metadata.num_rows, _ROWS_OF_A_BYTE * size + _MORE_ROWS
+    if min(rows, default=0) >= 0 and sum(rows) == stated <= most:
+        return file
+    file.close()
+    if stated > most:
+        raise ValueError(f"it states {stated:,} rows; {size:,} bytes hold at most {most:,}")
+    raise ValueError(f"it states {stated:,} rows, but its row groups state {printable(rows)}")
+
+
 def _groups(path: Path, image: str | None, caption: str | None) -> Iterator[_Group]:
     with _opened(path) as file:
         there = file.schema_arrow.names
@@ -100,9 +131,8 @@ def _class_names(metadata: dict[bytes, bytes], column: str) -> list[str]:
 
 
 def _opened(path: Path) -> Any:
-    parquet = _parquet()
     try:
-        return parquet.ParquetFile(path)
+        return open_parquet(path)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file") from error
     except PermissionError as error:

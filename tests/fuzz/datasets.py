@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 from fuzz.folders import folder
+from hostile.datasets import MANIFEST_FACTS
 from hostile.mutations import read_or_refused
-from hostile.reading import pairs
+from hostile.reading import dataset, pairs
 
 from clip_core.evaluation.labelled import choices, open_labelled
 from clip_core.evaluation.templates import read_templates
-from clip_core.tasks.embedding.dataset import EmbeddedDataset
-from clip_core.tasks.embedding.manifest import MANIFEST, new_manifest
+from clip_core.tasks.embedding.manifest import MANIFEST
 from clip_core.tasks.embedding.parts import EMBEDDINGS, PartWriter
 from clip_core.tasks.embedding.places import Location
 from clip_core.tasks.embedding.sources import open_source
@@ -29,8 +29,6 @@ pa.array([0.5]).to_numpy()  # imports pandas, which may take longer than the fuz
 
 ROW = IndexedImage(b"a", 1, 1, "", bytes(32), bytes(32), 1, 1)
 _DIM = 2
-_MODEL = {"model": "a", "backend": "torch", "dtype": "float32", "versions": {}, "preprocessing": {}}
-MANIFEST_FACTS = new_manifest("a", {"kind": "images"}, _MODEL | {"fingerprint": [[0.6, 0.8]]}, "float32")
 
 
 def shard(data: bytes) -> None:
@@ -51,7 +49,7 @@ def parquet(data: bytes) -> None:
     (place / EMBEDDINGS).mkdir(exist_ok=True)
     (place / MANIFEST).write_text(json.dumps(MANIFEST_FACTS))
     (place / EMBEDDINGS / "x.parquet").write_bytes(data)
-    read_or_refused(_dataset, place)
+    read_or_refused(dataset, place)
 
 
 def table(data: bytes) -> None:
@@ -79,10 +77,3 @@ def _embed(path: Path) -> None:
                     part.add([(picture, ROW)], np.zeros((1, _DIM), np.float32))
                 else:
                     part.fail(picture, picture.error)
-
-
-def _dataset(place: Path) -> None:
-    dataset = EmbeddedDataset(place)
-    len(dataset)
-    for rows, embeds in dataset.batches():
-        assert len(rows) == len(embeds)

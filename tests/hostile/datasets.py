@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import struct
 import tarfile
@@ -12,6 +13,8 @@ import pyarrow as pa
 from hostile.catalogue import Hostile
 from pyarrow import parquet
 
+from clip_core.tasks.embedding.manifest import MANIFEST, new_manifest
+from clip_core.tasks.embedding.parts import EMBEDDINGS
 from support.training_data import picture_bytes
 
 if TYPE_CHECKING:
@@ -93,10 +96,47 @@ def columns(**values: Any) -> Callable[[Path], Path]:
     return make
 
 
+def stating(rows: int, *, is_part: bool = False) -> Callable[[Path], Path]:
+    """Return a Parquet file of 77 rows that states another number; possibly as a part of a dataset of embeddings.
+
+    A negative number is stated of the row group alone.
+    """
+
+    def make(folder: Path) -> Path:
+        path = columns(image=PIXELS * _TRUE_ROWS, text=["a"] * _TRUE_ROWS)(folder)
+        content = path.read_bytes()
+        start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+        kept, true, footer = content[start:-8].partition(_varint(_TRUE_ROWS))
+        footer = kept + (true if rows < 0 else _varint(rows)) + footer.replace(true, _varint(rows))
+        path.write_bytes(content[:start] + footer + struct.pack("<I", len(footer)) + b"PAR1")
+        if not is_part:
+            return path
+        (folder / EMBEDDINGS).mkdir()
+        path.rename(folder / EMBEDDINGS / path.name)
+        (folder / MANIFEST).write_text(json.dumps(MANIFEST_FACTS))
+        return folder
+
+    return make
+
+
+def _varint(number: int) -> bytes:
+    """Return a number as Thrift writes it: zigzag, seven bits to a byte."""
+    left = number << 1 if number >= 0 else (-number << 1) - 1
+    groups = []
+    while left >= 0x80:
+        groups.append(left & 0x7F | 0x80)
+        left >>= 7
+    return bytes([*groups, left])
+
+
 def row(file_name: bytes) -> Callable[[Path], Path]:
     """Return a table of one row, whose file name is JSON."""
     return table("x.jsonl", b'{"file_name": ' + file_name + b', "text": "a"}')
 
+
+_MODEL = {"model": "a", "backend": "torch", "dtype": "float32", "versions": {}, "preprocessing": {}}
+MANIFEST_FACTS = new_manifest("a", {"kind": "images"}, _MODEL | {"fingerprint": [[0.6, 0.8]]}, "float32")
+_TRUE_ROWS = 77
 
 PIXELS = [picture_bytes(1)]
 NOT_UTF8 = pa.Array.from_buffers(
@@ -132,4 +172,9 @@ FILES = [
     Hostile("a Parquet caption that is not UTF-8", columns(image=PIXELS, text=NOT_UTF8), **_ERROR),
     Hostile("a Parquet caption of a time that Python lacks", columns(image=PIXELS, text=LATE), **_ERROR),
     Hostile("a Parquet column with escapes", columns(**{ESCAPE: ["a"], "b": ["a"]}), **_ERROR),
+    *[
+        Hostile(f"a Parquet file of {rows} rows, {read}", stating(rows, is_part=read == "dataset"), "ValueError", read)
+        for rows in (-2443, 2**31, 2**62)
+        for read in ("pairs", "source", "dataset")
+    ],
 ]

@@ -96,7 +96,27 @@ def indexed(path: Path) -> None:
     FileReader(CLIPImageProcessor())(images=[path], return_tensors="np")
 
 
-_ALL = (checkpoint, inspect, classify, config, tokenizer, processor, image, pairs, indexed)
+def source(path: Path) -> None:
+    """Read all images of a source to embed."""
+    from clip_core.tasks.embedding.sources import open_source
+
+    found = open_source(str(path), image=None, columns=None, rows=1000)
+    for piece in found.pieces():
+        for picture in found.pictures(piece):
+            assert picture.name
+
+
+def dataset(path: Path) -> None:
+    """Read all rows of a dataset of embeddings."""
+    from clip_core.tasks.embedding.dataset import EmbeddedDataset
+
+    found = EmbeddedDataset(path)
+    len(found)
+    for rows, embeds in found.batches():
+        assert len(rows) == len(embeds)
+
+
+_ALL = (checkpoint, inspect, classify, config, tokenizer, processor, image, pairs, indexed, source, dataset)
 READERS = {reader.__name__: reader for reader in _ALL}
 
 
@@ -183,7 +203,9 @@ def warm_up() -> None:
     import safetensors  # noqa: F401
     from PIL import Image
 
-    import clip_core.data  # noqa: F401
+    import clip_core.data
+    import clip_core.tasks.embedding.dataset
+    import clip_core.tasks.embedding.sources  # noqa: F401
 
     Image.init()
     with contextlib.suppress(CommandError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clip_core.data.parquet import open_parquet
 from clip_core.hub.printing import printable
 from clip_core.tasks.embedding.manifest import read_manifest
 from clip_core.tasks.embedding.parts import EMBEDDINGS, RESERVED, part_schema
@@ -78,11 +79,9 @@ class EmbeddedDataset:
     @contextmanager
     def _opened(self, name: str) -> Iterator[Any]:
         """Open a part; errors of reading it name the file, and say what to do."""
-        from pyarrow import parquet
-
         try:
             with self._place.files.open(self._place.path(name), "rb") as file:
-                yield parquet.ParquetFile(file)
+                yield open_parquet(file)
         except (OSError, ValueError, KeyError, OverflowError, arrow().ArrowException) as error:
             where = self._place.shown(self._place.path(name))
             told = printable(error.args[0] if isinstance(error, KeyError) else error)

@@ -10,6 +10,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from clip_core.data.pairs import LARGEST
+from clip_core.data.parquet import open_parquet
 from clip_core.data.tables import IMAGE_COLUMNS, image_column
 from clip_core.hub.printing import printable, shortened
 from clip_core.tasks.embedding.parts import RESERVED
@@ -158,8 +159,7 @@ class TableSource(Source):
                 n for n, (size, end) in enumerate(zip(sizes, ends, strict=True)) if end > start and end - size < stop
             ]
             if not groups:
-                found = ends[-1] if ends else 0
-                raise ValueError(f"{self.place.shown(path)}: its groups have {found} rows, fewer than it states")
+                raise ValueError(f"{self.place.shown(path)}: the file changed while it was read")
             row = ends[groups[0]] - sizes[groups[0]]
             columns = list(dict.fromkeys([self._image, *self._columns]))
             for batch in file.iter_batches(_AT_ONCE, row_groups=groups, columns=columns):
@@ -185,11 +185,9 @@ class TableSource(Source):
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[Any]:
-        from pyarrow import parquet
-
         shown = self.place.shown(path)
         with reading_errors_named(shown), self.place.files.open(path, "rb") as content:
-            yield parquet.ParquetFile(content)
+            yield open_parquet(content)
 
 
 def _is_bytes(kind: Any) -> bool:
