@@ -30,7 +30,7 @@ def explain(
     texts: Annotated[list[str] | None, SEVERAL] = None,
     method: str = "chefer",
     start_layer: Integer | None = None,
-    start_layer_text: Integer = -1,
+    start_layer_text: Integer | None = None,
     model: str = DEFAULT_MODEL,
     backend: str | None = None,
     device: str | None = None,
@@ -47,16 +47,16 @@ def explain(
     ----------
     words
         Image files, folders (searched recursively) and globs, and texts. A word is a text unless it is an
-        existing file or ends like an image file.
+        existing file or folder, or ends like an image file.
     texts
         More texts, even if they look like paths of images.
     method
         chefer (Chefer et al. 2021) or legrad (Bousselham et al. 2024).
     start_layer
         The first layer of the vision tower that the method reads; negative numbers count from the end. By default -1
-        for chefer and -2 for legrad. For models of few layers, 0 is better.
+        for chefer and -2 for legrad in towers of twelve layers and more, and 0 in shorter ones.
     start_layer_text
-        The same for the text tower.
+        The same for the text tower, which chefer explains with either method.
     model
         A local folder or a hub id.
     backend
@@ -169,8 +169,11 @@ def _images_and_texts(words: list[str], texts: list[str]) -> tuple[list[str], li
     texts = [*(word for word in words if word not in images), *texts]
     if not images:
         raise ValueError(f"none of {', '.join(map(repr, words))} is an image; give a file, a folder or a glob")
-    if not texts or not all(text.strip() for text in texts):
-        raise ValueError("there are no texts, or one is empty; give at least one TEXT after the images, or --texts")
+    if not texts:
+        raise ValueError(
+            f"there are no texts: {', '.join(map(repr, images))} are images, folders or globs; give a text after them, "
+            "or with --texts if it is also the name of a file"
+        )
     return images, texts
 
 

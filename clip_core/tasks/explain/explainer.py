@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
     from clip_core.tasks.explain.gradients import ExplainableEncoder
 
-# The first layer by default: the last one in Chefer et al.'s notebook for CLIP, the last two of the vision tower in
-# LeGrad's code. Counted from the end, as everywhere.
+# The first layer by default in towers of twelve layers and more, counted from the end: the last one in Chefer et al.'s
+# notebook for CLIP, the last two of the vision tower in LeGrad's code. The papers read all layers, and so do shorter
+# towers: see "The start layer" in docs/explaining.md.
 FIRST_LAYERS = {"chefer": -1, "legrad": -2}
 METHODS = tuple(FIRST_LAYERS)
+_DEEP = 12
 
 _TEXTS_AT_ONCE = 8  # the attention of each is in memory
 
@@ -148,7 +150,7 @@ class Explainer:
         *,
         method: str = "chefer",
         start_layer: int | None = None,
-        start_layer_text: int = -1,
+        start_layer_text: int | None = None,
     ) -> ExplainedImage:
         """Explain the logit of an image with each text.
 
@@ -157,9 +159,9 @@ class Explainer:
             texts: the texts.
             method: "chefer" or "legrad".
             start_layer: the first layer of the vision tower that the method reads; negative numbers count from the
-                end. By default -1 for `chefer` and -2 for `legrad`, as the authors choose for twelve layers and more;
-                0, all layers, is better for models of few layers.
-            start_layer_text: the same for the text tower.
+                end. By default -1 for `chefer` and -2 for `legrad`, as the authors choose for towers of twelve layers
+                and more, and 0, all layers, for shorter ones.
+            start_layer_text: the same for the text tower, which `chefer` explains with either method.
 
         Returns:
             The image as the model sees it, and an explanation for each text.
@@ -175,10 +177,10 @@ class Explainer:
         if method not in METHODS:
             raise ValueError(f"method={method!r} is unknown; give one of {', '.join(METHODS)}")
         config = self.encoder.config
-        start = FIRST_LAYERS[method] if start_layer is None else start_layer
+        vision, text = config.vision_config.num_hidden_layers, config.text_config.num_hidden_layers
         first = {
-            "first_image_layer": _layer("start_layer", start, config.vision_config.num_hidden_layers),
-            "first_text_layer": _layer("start_layer_text", start_layer_text, config.text_config.num_hidden_layers),
+            "first_image_layer": _first_layer("start_layer", start_layer, method, vision),
+            "first_text_layer": _first_layer("start_layer_text", start_layer_text, "chefer", text),
         }
         pixels = self.processor(images=[image], return_tensors="np")["pixel_values"]
         ids, mask = tokenize_texts(self.processor, texts)
@@ -230,8 +232,10 @@ class Explainer:
         return Image.fromarray(np.clip(pixels.transpose(1, 2, 0), 0, 255).astype(np.uint8))
 
 
-def _layer(name: str, layer: int, count: int) -> int:
-    """Return the number of a layer counted from 0."""
+def _first_layer(name: str, layer: int | None, method: str, count: int) -> int:
+    """Return the number of a tower's first layer that a method reads, counted from 0; None gives the default."""
+    if layer is None:
+        layer = FIRST_LAYERS[method] if count >= _DEEP else 0
     if not -count <= layer < count:
         raise ValueError(f"{name}={layer} is outside the tower of {count} layers; give {-count} to {count - 1}")
     return layer % count

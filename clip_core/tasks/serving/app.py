@@ -248,8 +248,6 @@ class _Server:
     async def models(self, _: Request) -> Response:
         """Answer with the one model served, in the form of OpenAI's API."""
         model = {"id": self.settings.model_name, "object": "model", "created": 0, "owned_by": "clip-zoo"}
-        if self.engine.vision_layers:  # not in OpenAI's API; the page chooses the start layer by it
-            model["vision_layers"] = self.engine.vision_layers
         return JSONResponse({"object": "list", "data": [model]})
 
     async def metrics_text(self, _: Request) -> Response:

@@ -170,9 +170,7 @@ at("search-form").addEventListener("submit", (event) => { event.preventDefault()
 const explain = async (text) => {
   say("Explaining ...");
   try {
-    const [model] = (await ask("v1/models")).data;
-    const start_layer = model.vision_layers < 12 ? 0 : null; // as docs/explaining.md recommends
-    const [found] = (await ask("explain", { image: picture, texts: [text], start_layer })).data;
+    const [found] = (await ask("explain", { image: picture, texts: [text] })).data;
     at("overlay").src = found.overlay;
     at("overlay").alt = `the regions behind ${text}`;
     at("words").textContent = `${text}: ${found.words.map(({ word, share }) => `${word} ${(100 * share).toFixed(0)} %`).join(", ")}`;

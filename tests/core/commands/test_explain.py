@@ -80,7 +80,8 @@ def test_one_unreadable_image_does_not_stop_the_others(run, here):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ((HEARTS,), ["texts"]),
+        ((HEARTS,), ["texts", HEARTS.name, "--texts"]),
+        ((HEARTS, "."), ["texts", "'.'", "--texts"]),
         ((HEARTS, " "), ["IMAGE-OR-TEXT ' '"]),
         (("a heart", "a ring"), ["'a heart'", "'a ring'"]),
         (("gone.png", "a heart"), ["gone.png"]),

@@ -22,7 +22,7 @@ CHECKPOINT = Path(__file__).parents[4] / "examples/shapes/checkpoint"
 
 
 class Known:
-    """An encoder of two vision and three text layers with random attention, the same in every call."""
+    """An encoder with random attention, the same in every call."""
 
     def __init__(self, config):
         self.config, self.calls = config, []
@@ -44,13 +44,14 @@ class Known:
     def logit_gradients(self, pixel_values, input_ids, attention_mask, *, first_image_layer, first_text_layer):
         self.calls.append((len(input_ids), first_image_layer, first_text_layer))
         texts, seq = input_ids.shape
+        image, text = self.config.vision_config.num_hidden_layers, self.config.text_config.num_hidden_layers
         return LogitGradients(
-            self.layers(texts, first_image_layer, 2, 10), self.layers(texts, first_text_layer, 3, seq)
+            self.layers(texts, first_image_layer, image, 10), self.layers(texts, first_text_layer, text, seq)
         )
 
     def layer_gradients(self, pixel_values, text_embeds, *, first_layer):
         self.calls.append(("layers", len(text_embeds), first_layer))
-        return self.layers(len(text_embeds), first_layer, 2, 10)
+        return self.layers(len(text_embeds), first_layer, self.config.vision_config.num_hidden_layers, 10)
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_each_text_has_a_map_from_zero_to_one_and_shares_of_words(explainer):
 
 
 def test_a_word_has_the_relevance_of_all_its_tokens_in_the_row_of_eos(explainer):
-    (one,) = explainer(picture(), ["eel the"]).explanations
+    (one,) = explainer(picture(), ["eel the"], start_layer_text=2).explanations
     ids = explainer.processor.tokenizer("eel the")["input_ids"]
     seq = -(-len(ids) // 8) * 8
     row = relevance.chefer(explainer.encoder.layers(1, 2, 3, seq))[0, len(ids) - 1]
@@ -91,13 +92,22 @@ def test_a_word_has_the_relevance_of_all_its_tokens_in_the_row_of_eos(explainer)
 
 
 def test_layers_count_from_either_end_and_texts_run_in_parts(explainer):
-    explainer(picture(), ["cat"] * 9)
+    explainer(picture(), ["cat"] * 9, start_layer=-1, start_layer_text=-2)
     explainer(picture(), ["cat"], start_layer=-2, start_layer_text=1)
+    explainer(picture(), ["cat"], method="legrad", start_layer=1, start_layer_text=2)
+    assert explainer.encoder.calls == [(8, 1, 1), (1, 1, 1), (1, 0, 1), (1, 1, 2), ("layers", 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("image_layers", "text_layers", "chefer", "legrad"),
+    [(11, 11, (0, 0), (0, 0)), (12, 11, (11, 0), (10, 0)), (11, 12, (0, 11), (0, 11)), (24, 12, (23, 11), (22, 11))],
+)
+def test_the_authors_start_layers_are_for_twelve_layers_and_more(explainer, image_layers, text_layers, chefer, legrad):
+    config = explainer.encoder.config
+    config.vision_config.num_hidden_layers, config.text_config.num_hidden_layers = image_layers, text_layers
+    explainer(picture(), ["cat"])
     explainer(picture(), ["cat"], method="legrad")
-    explainer(picture(), ["cat"], method="legrad", start_layer=1)
-    texts = [call for call in explainer.encoder.calls if call[0] != "layers"]
-    assert texts == [(8, 1, 2), (1, 1, 2), (1, 0, 1), (1, 0, 2), (1, 1, 2)]
-    assert [call for call in explainer.encoder.calls if call[0] == "layers"] == [("layers", 1, 0), ("layers", 1, 1)]
+    assert explainer.encoder.calls == [(1, *chefer), (1, *legrad), ("layers", 1, legrad[0])]
 
 
 def test_the_image_is_the_one_that_the_model_sees(explainer):
@@ -133,10 +143,12 @@ def test_the_demo_model_looks_at_the_shape_that_is_named():
     image = Image.new("RGB", (64, 64), (250, 250, 248))
     image.paste((214, 39, 40), (4, 20, 28, 44))
     image.paste((36, 84, 200), (36, 20, 60, 44))
-    explained = explainer(image, ["a red square", "a blue square"], start_layer=0)
+    explained = explainer(image, ["a red square", "a blue square"])
     red, blue = (one.heatmap for one in explained.explanations)
     assert red[:, :2].sum() > red[:, 2:].sum()
     assert blue[:, 2:].sum() > blue[:, :2].sum()
+    for one in explained.explanations:
+        assert max(one.words, key=lambda word: word.share).text == "square"
 
 
 def test_the_documents_example_runs(tmp_path, monkeypatch):
