@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -103,3 +104,22 @@ def served(encoder, processor=None, *, index=None, **settings):
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+def value(client, name):
+    """Return the value of a metric, by the beginning of its line."""
+    text = client.send("GET", "/metrics")[2].decode()
+    return float(next(line for line in text.splitlines() if line.startswith(name)).split()[-1])
+
+
+def in_progress(client):
+    """Return the number of inputs in progress."""
+    return value(client, "clip_inputs_in_progress")
+
+
+def wait_for(condition):
+    """Wait until a condition holds, for at most 20 seconds."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)

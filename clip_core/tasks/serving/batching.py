@@ -41,7 +41,7 @@ class Batcher(Generic[Item, Result]):
     """Runs a function on batches of inputs from any number of callers.
 
     Args:
-        run: returns one result for each input of a batch; runs in the executor.
+        run: returns for each input of a batch a result, or an error for its caller alone; runs in the executor.
         most: inputs in a batch.
         enough: inputs that are never kept waiting for others, because a larger batch would save little.
         max_wait: seconds without a new input after which an idle model waits no longer. It waits for this long, or for
@@ -52,7 +52,7 @@ class Batcher(Generic[Item, Result]):
 
     def __init__(
         self,
-        run: Callable[[list[Item]], Sequence[Result]],
+        run: Callable[[list[Item]], Sequence[Result | Exception]],
         *,
         most: int,
         enough: int,
@@ -109,7 +109,7 @@ class Batcher(Generic[Item, Result]):
             items: the inputs; they may be spread over several batches.
 
         Raises:
-            Exception: the error of `run` for one of them.
+            Exception: the error that `run` returned or raised for one of them.
         """
         if not items:
             return []
@@ -174,5 +174,23 @@ class Batcher(Generic[Item, Result]):
                 await self._answer(loop, [waiting])
             return
         for waiting, result in zip(batch, results, strict=True):
-            if not waiting.result.done():
+            if waiting.result.done():
+                continue
+            if isinstance(result, Exception):
+                waiting.result.set_exception(result)
+            else:
                 waiting.result.set_result(result)
+
+
+def padded(batch: list[Item], most: int, encoder: object) -> list[Item]:
+    """Repeat the first input up to a power of two, if the framework compiles a program for each number of rows.
+
+    Args:
+        batch: the inputs; at least one.
+        most: inputs in the largest batch.
+        encoder: the model.
+    """
+    if not getattr(encoder, "compiles_each_shape", False):
+        return batch
+    rows = min(most, 1 << (len(batch) - 1).bit_length())
+    return [*batch, *batch[:1] * (rows - len(batch))]

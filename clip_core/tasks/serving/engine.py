@@ -7,7 +7,7 @@ import base64
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -16,11 +16,12 @@ from clip_core.images.decoding import ImageFileError, decode_image
 from clip_core.images.pipeline import usable_threads
 from clip_core.tasks.explain.drawing import overlay
 from clip_core.tasks.explain.explainer import Explainer
-from clip_core.tasks.serving.batching import Batcher
+from clip_core.tasks.serving.batching import Batcher, padded
 from clip_core.tasks.serving.inputs import ImageInput, TextInput
 from clip_core.tasks.serving.remote import read_url
 from clip_core.tasks.serving.settings import RequestError
-from clip_core.tasks.texts import NotFiniteError, encode_by_length, tokenize_texts
+from clip_core.tasks.serving.text_batches import EncodedText, TextEncoder, Tokens, Untokenized
+from clip_core.tasks.texts import NotFiniteError
 from clip_core.tasks.zero_shot import softmax
 
 if TYPE_CHECKING:
@@ -31,24 +32,11 @@ if TYPE_CHECKING:
     from clip_core.tasks.zero_shot import ZeroShotClassifier
 
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _TEXTS_FOR_AN_IMAGE = 8  # in a batch: a short text takes that much less time
 _ENOUGH = 8  # with ViT-B/32 on a CPU, 32 texts at once take 5% more time for each than 256, and 8 texts 35% more
 _INLINE = 2048  # characters; fewer take less time to tokenize than to hand to a thread
-
-
-class Tokens(NamedTuple):
-    """A tokenized text.
-
-    Attributes:
-        ids: `(seq,)`.
-        mask: `(seq,)`; 1 for tokens.
-    """
-
-    ids: np.ndarray
-    mask: np.ndarray
 
 
 class Engine:
@@ -72,6 +60,8 @@ class Engine:
         self._readers = ThreadPoolExecutor(usable_threads(), "clip-serve-read")
         self._model = ThreadPoolExecutor(1, "clip-serve-model")  # a model runs one batch at a time
         waiting = settings.max_wait / 1000
+        most = settings.batch_size * _TEXTS_FOR_AN_IMAGE
+        self._text_encoder = TextEncoder(classifier, most)
         self._images: Batcher[np.ndarray, np.ndarray] = Batcher(
             self._encode_images,
             most=settings.batch_size,
@@ -80,10 +70,10 @@ class Engine:
             executor=self._model,
             on_batch=metrics.batches.labels("image").observe,
         )
-        self._texts: Batcher[Tokens, np.ndarray] = Batcher(
-            self._encode_texts,
-            most=settings.batch_size * _TEXTS_FOR_AN_IMAGE,
-            enough=max(1, settings.batch_size * _TEXTS_FOR_AN_IMAGE // _ENOUGH),
+        self._texts: Batcher[Tokens | Untokenized, EncodedText] = Batcher(
+            self._text_encoder.encode,
+            most=most,
+            enough=max(1, most // _ENOUGH),
             max_wait=waiting,
             executor=self._model,
             on_batch=metrics.batches.labels("text").observe,
@@ -146,19 +136,22 @@ class Engine:
         texts = [one for one in inputs if isinstance(one, TextInput)]
         images = [one for one in inputs if isinstance(one, ImageInput)]
         with self.admitted(len(inputs)):
-            tokens = await self._tokenized(texts, truncation)
+            if len(inputs) == len(texts) == 1 and len(texts[0].text) <= _INLINE:
+                tokens: Sequence[Tokens | Untokenized] = [Untokenized(texts[0], truncation)]
+            else:
+                tokens = await self._tokenized(texts, truncation)
             pixels = await self._read(images) if images else []
             if texts and images:
                 of_texts, of_images = await asyncio.gather(self._texts.submit(tokens), self._images.submit(pixels))
             else:  # without the tasks that `gather` makes
                 of_texts, of_images = await self._texts.submit(tokens), await self._images.submit(pixels)
-        rest = {TextInput: iter(of_texts), ImageInput: iter(of_images)}
+        rest = {TextInput: (one.embed for one in of_texts), ImageInput: iter(of_images)}
         self._metrics.inputs.labels("text").inc(len(texts))
         self._metrics.inputs.labels("image").inc(len(images))
         embeds = np.stack([next(rest[type(one)]) for one in inputs])
         if not np.isfinite(embeds).all():
             raise _not_finite()
-        return embeds, int(sum(one.mask.sum() for one in tokens))
+        return embeds, sum(one.tokens for one in of_texts)
 
     async def classify(
         self, images: Sequence[TextInput | ImageInput], labels: list[str], templates: list[str]
@@ -220,18 +213,8 @@ class Engine:
 
     async def _tokenized(self, texts: list[TextInput], truncation: bool) -> list[Tokens]:
         if sum(len(one.text) for one in texts) <= _INLINE:
-            return self._tokens(texts, truncation) if texts else []
-        return await self._in_reader(self._tokens, texts, truncation)
-
-    def _tokens(self, texts: list[TextInput], truncation: bool) -> list[Tokens]:
-        try:
-            ids, mask = tokenize_texts(self.classifier.processor, [one.text for one in texts], truncation=truncation)
-        except ValueError as error:
-            if len(texts) > 1:  # one by one, to name the field of the first at fault
-                return [tokens for one in texts for tokens in self._tokens([one], truncation)]
-            place = texts[0].place
-            raise RequestError(400, f"{place}: {error}", place, "text_too_long") from error
-        return [Tokens(*row) for row in zip(ids, mask, strict=True)]
+            return self._text_encoder.tokenize(texts, truncation) if texts else []
+        return await self._in_reader(self._text_encoder.tokenize, texts, truncation)
 
     def _decoded(self, image: ImageInput) -> Image.Image:
         content = image.content
@@ -252,17 +235,8 @@ class Engine:
         return image_pixels
 
     def _encode_images(self, pixels: list[np.ndarray]) -> list[np.ndarray]:
-        rows = _padded(pixels, self.settings.batch_size, self.classifier.encoder)
+        rows = padded(pixels, self.settings.batch_size, self.classifier.encoder)
         return list(self.classifier.encoder.encode_images(np.stack(rows))[: len(pixels)])
-
-    def _encode_texts(self, tokens: list[Tokens]) -> list[np.ndarray]:
-        rows = _padded(tokens, self.settings.batch_size * _TEXTS_FOR_AN_IMAGE, self.classifier.encoder)
-        longest = max(len(one.ids) for one in rows)
-        ids = np.full((len(rows), longest), self.classifier.processor.tokenizer.pad_token_id)
-        mask = np.zeros_like(ids)
-        for row, one in enumerate(rows):
-            ids[row, : len(one.ids)], mask[row, : len(one.mask)] = one
-        return list(encode_by_length(self.classifier.encoder, ids, mask, batch_size=len(rows))[: len(tokens)])
 
     def _probabilities(self, image_embeds: np.ndarray, labels: list[str], templates: list[str]) -> np.ndarray:
         try:
@@ -302,11 +276,3 @@ def _as_uri(image: Image.Image) -> str:
     file = BytesIO()
     image.save(file, "PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def _padded(batch: list[Item], most: int, encoder: object) -> list[Item]:
-    """Repeat the first input up to a power of two, if the framework compiles a program for each number of rows."""
-    if not getattr(encoder, "compiles_each_shape", False):
-        return batch
-    rows = min(most, 1 << (len(batch) - 1).bit_length())
-    return [*batch, *batch[:1] * (rows - len(batch))]

@@ -6,8 +6,6 @@ import base64
 import json
 import re
 import socket
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +17,7 @@ from PIL import Image
 from clip_core.backends import load_backend
 from clip_core.processing import CLIPProcessor
 from clip_core.tasks import ZeroShotClassifier, encode_images, encode_texts
-from support.served import ALPHABET, Colours, served
+from support.served import ALPHABET, Colours, in_progress, served, value, wait_for
 from support.tolerances import ROUNDING
 
 SHAPES = Path(__file__).parents[4] / "examples" / "shapes"
@@ -292,19 +290,3 @@ def test_a_trained_model_gives_what_the_tasks_give(backend):
     np.testing.assert_allclose(
         [row["labels"][0]["probability"] for row in labelled["data"]], probabilities, rtol=0, atol=ROUNDING
     )
-
-
-def value(client, name):
-    text = client.send("GET", "/metrics")[2].decode()
-    return float(next(line for line in text.splitlines() if line.startswith(name)).split()[-1])
-
-
-def in_progress(client):
-    return value(client, "clip_inputs_in_progress")
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)

@@ -149,6 +149,24 @@ def test_an_error_reaches_the_caller_of_its_input_alone():
     asyncio.run(main())
 
 
+def test_an_error_that_is_returned_runs_nothing_again():
+    def invert(items):
+        return [1 / item if item else ZeroDivisionError() for item in items]
+
+    async def main():
+        batches = []
+        async with doubling(batches, most=3, max_wait=30, run=invert) as batcher:
+            await batcher.submit([1, 1, 1])
+            found = await asyncio.gather(*(batcher.submit([item]) for item in (2, 0, 4)), return_exceptions=True)
+            with pytest.raises(ZeroDivisionError):
+                await batcher.submit([1, 0, 0])
+        assert found[::2] == [[0.5], [0.25]]
+        assert isinstance(found[1], ZeroDivisionError)
+        assert batches == [3, 3, 3]
+
+    asyncio.run(main())
+
+
 def test_stopping_cancels_inputs_that_wait():
     async def main():
         async with doubling([], max_wait=30) as batcher:
