@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clip_core.configuration.arguments import is_integer
 from clip_core.hub.printing import shortened
+from clip_core.tasks.search.filters import parse_conditions
 from clip_core.tasks.serving.settings import RequestError
 
 if TYPE_CHECKING:
@@ -153,6 +154,44 @@ def strings_of(fields: dict[str, Any], name: str, settings: ServerSettings) -> l
     for place, text in enumerate(texts):
         _check_text(text, f"{name}[{place}]")
     return texts
+
+
+def texts_of(fields: dict[str, Any], name: str, settings: ServerSettings) -> list[TextInput | ImageInput]:
+    """Return the texts of a field; none if it is absent, null or an empty list.
+
+    Args:
+        fields: the fields of the request.
+        name: the field.
+        settings: the limits.
+
+    Raises:
+        RequestError: it is too long or holds anything but texts.
+    """
+    if fields.get(name) in (None, []):
+        return []
+    return [TextInput(text, f"{name}[{place}]") for place, text in enumerate(strings_of(fields, name, settings))]
+
+
+def conditions_of(fields: dict[str, Any], name: str, settings: ServerSettings) -> list[str]:
+    """Return the conditions of a search; none if the field is absent, null or an empty list.
+
+    Args:
+        fields: the fields of the request.
+        name: the field.
+        settings: the limits.
+
+    Raises:
+        RequestError: one is not a condition, or as in `texts_of`.
+    """
+    if fields.get(name) in (None, []):
+        return []
+    conditions = strings_of(fields, name, settings)
+    for place, condition in enumerate(conditions):
+        try:
+            parse_conditions([condition])
+        except ValueError as error:
+            raise RequestError(400, f"{name}[{place}]: {error}", f"{name}[{place}]") from error
+    return conditions
 
 
 def inputs_of(

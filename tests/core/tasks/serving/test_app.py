@@ -17,6 +17,7 @@ from PIL import Image
 from clip_core.backends import load_backend
 from clip_core.processing import CLIPProcessor
 from clip_core.tasks import ZeroShotClassifier, encode_images, encode_texts
+from clip_core.tasks.serving import app
 from support.served import ALPHABET, Colours, in_progress, served, value, wait_for
 from support.tolerances import ROUNDING
 
@@ -70,6 +71,18 @@ def test_base64_holds_the_same_numbers(client):
     _, answer = client.post("/v1/embeddings", {"input": ["z"], "encoding_format": "base64"})
     found = np.frombuffer(base64.b64decode(answer["data"][0]["embedding"]), "<f4")
     assert found.tolist() == one_hot(25)
+
+
+@pytest.mark.parametrize("writer", [app._as_json, app._printed])
+def test_numbers_have_the_digits_that_identify_them(monkeypatch, writer):
+    monkeypatch.setattr(app, "_as_json", writer)
+    bits = np.random.default_rng(0).integers(0, 1 << 32, 4000, np.uint32)
+    numbers = np.append(bits.view(np.float32), np.float32([0, 1, -1, 0.1, 1e-45, 1e-7, 123456789, 1e16]))
+    numbers = numbers[np.isfinite(numbers)]
+    numbers = np.stack([numbers, -numbers])
+    rows = json.loads(b"[%b]" % app._written(numbers, "float"))
+    assert [row["index"] for row in rows] == [0, 1]
+    np.testing.assert_array_equal(np.float32([row["embedding"] for row in rows]), numbers)
 
 
 @pytest.mark.parametrize(
