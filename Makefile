@@ -79,7 +79,8 @@ test-lowest: | $(VENV)/bin/python
 
 ## test-clients: scripts of other libraries (PEFT, diffusers, Keras, optax and so on), run on ours and on transformers
 test-clients: $(VENV)-clients/installed
-	PYTHONPATH=tests HF_HUB_OFFLINE=1 TF_CPP_MIN_LOG_LEVEL=3 XLA_FLAGS=--xla_force_host_platform_device_count=2 \
+	PYTHONPATH=tests HF_HUB_OFFLINE=1 TF_CPP_MIN_LOG_LEVEL=3 NPROC=8 \
+		XLA_FLAGS=--xla_force_host_platform_device_count=2 \
 		$(VENV)-clients/bin/python -m pytest tests/clients $(PYTEST_ARGS)
 
 ## test-training-clients: those of them that the environment of the suite has, PEFT, Trainer and accelerate

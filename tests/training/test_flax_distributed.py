@@ -17,8 +17,8 @@ PROGRAM = """
 import os, sys
 start, out, count, accum = sys.argv[1:]
 os.environ["XLA_FLAGS"] += f" --xla_force_host_platform_device_count={count}"
-# XLA ends the process if a device waits for the others for 40 s, as eight do on two busy cores.
-os.environ["XLA_FLAGS"] += " --xla_cpu_collective_call_terminate_timeout_seconds=600"
+# XLA's threads: with as many as devices, they may all wait for one another, until XLA ends the process.
+os.environ["NPROC"] = str(4 * int(count))
 import jax
 import numpy as np
 from clip_core.training.loop import cut
