@@ -57,6 +57,7 @@ class Engine:
         self.width = 0
         self._metrics = metrics
         self._admitted = 0
+        metrics.queue.set_function(lambda: self._admitted)
         self._readers = ThreadPoolExecutor(usable_threads(), "clip-serve-read")
         self._model = ThreadPoolExecutor(1, "clip-serve-model")  # a model runs one batch at a time
         waiting = settings.max_wait / 1000
@@ -68,7 +69,7 @@ class Engine:
             enough=max(1, settings.batch_size // _ENOUGH),
             max_wait=waiting,
             executor=self._model,
-            on_batch=metrics.batches.labels("image").observe,
+            on_batch=metrics.batches("image").observe,
         )
         self._texts: Batcher[Tokens | Untokenized, EncodedText] = Batcher(
             self._text_encoder.encode,
@@ -76,7 +77,7 @@ class Engine:
             enough=max(1, most // _ENOUGH),
             max_wait=waiting,
             executor=self._model,
-            on_batch=metrics.batches.labels("text").observe,
+            on_batch=metrics.batches("text").observe,
         )
 
     async def start(self) -> None:
@@ -110,12 +111,10 @@ class Engine:
             self._metrics.refused.inc()
             raise RequestError(429, "too many inputs are in progress; try again in a second", code="queue_full")
         self._admitted += count
-        self._metrics.queue.set(self._admitted)
         try:
             yield
         finally:
             self._admitted -= count
-            self._metrics.queue.set(self._admitted)
 
     async def embed(
         self, inputs: Sequence[TextInput | ImageInput], *, truncation: bool = False
@@ -146,9 +145,9 @@ class Engine:
             else:  # without the tasks that `gather` makes
                 of_texts, of_images = await self._texts.submit(tokens), await self._images.submit(pixels)
         rest = {TextInput: (one.embed for one in of_texts), ImageInput: iter(of_images)}
-        self._metrics.inputs.labels("text").inc(len(texts))
-        self._metrics.inputs.labels("image").inc(len(images))
-        embeds = np.stack([next(rest[type(one)]) for one in inputs])
+        self._metrics.inputs("text").inc(len(texts))
+        self._metrics.inputs("image").inc(len(images))
+        embeds = np.array([next(rest[type(one)]) for one in inputs])
         if not np.isfinite(embeds).all():
             raise _not_finite()
         return embeds, sum(one.tokens for one in of_texts)

@@ -70,8 +70,8 @@ class Guard:
             except Exception:  # noqa: BLE001  the log has it, and the caller an answer
                 _log.exception("%s failed", request.url.path)
                 response = await request_error(request, RequestError(500, "the server failed; its log says why"))
-            self.metrics.requests.labels(name, response.status_code).inc()
-            self.metrics.seconds.labels(name).observe(time.perf_counter() - start)
+            self.metrics.requests(name, response.status_code).inc()
+            self.metrics.seconds(name).observe(time.perf_counter() - start)
             return response
 
         return checked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -14,10 +15,10 @@ class Metrics:
     """Counters of one server.
 
     Attributes:
-        requests: answered requests, by route and status.
-        seconds: durations of requests, by route.
-        batches: sizes of the batches that the model encoded, by kind of input.
-        inputs: encoded inputs, by kind.
+        requests: counters of answered requests, called with a route and a status.
+        seconds: histograms of the durations of requests, called with a route.
+        batches: histograms of the sizes of the batches that the model encoded, called with a kind of input.
+        inputs: counters of encoded inputs, called with their kind.
         queue: inputs in progress.
         refused: requests that were refused because the queue was full.
     """
@@ -25,10 +26,15 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         on: dict[str, Any] = {"registry": self._registry}
-        self.requests = Counter("clip_requests_total", "Answered requests.", ["route", "status"], **on)
-        self.seconds = Histogram("clip_request_seconds", "Durations of requests.", ["route"], buckets=_SECONDS, **on)
-        self.batches = Histogram("clip_batch_size", "Inputs in a batch.", ["kind"], buckets=_SIZES, **on)
-        self.inputs = Counter("clip_inputs_total", "Encoded inputs.", ["kind"], **on)
+        requests = Counter("clip_requests_total", "Answered requests.", ["route", "status"], **on)
+        seconds = Histogram("clip_request_seconds", "Durations of requests.", ["route"], buckets=_SECONDS, **on)
+        batches = Histogram("clip_batch_size", "Inputs in a batch.", ["kind"], buckets=_SIZES, **on)
+        inputs = Counter("clip_inputs_total", "Encoded inputs.", ["kind"], **on)
+        # Looking up a child by its labels takes longer than counting.
+        self.requests = cache(requests.labels)
+        self.seconds = cache(seconds.labels)
+        self.batches = cache(batches.labels)
+        self.inputs = cache(inputs.labels)
         self.queue = Gauge("clip_inputs_in_progress", "Inputs in progress.", **on)
         self.refused = Counter("clip_refused_total", "Requests refused because the queue was full.", **on)
 
