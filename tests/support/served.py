@@ -83,6 +83,7 @@ class Client:
         """Return the status, the field and the code of a refused request, which is answered in one sentence."""
         status, answer = self.post(path, body, **headers)
         assert "\n" not in answer["error"]["message"]
+        assert len(answer["error"]["message"]) < 500
         return status, answer["error"]["param"], answer["error"]["code"]
 
 

@@ -24,6 +24,7 @@ from clip_core.tasks.serving.guard import Guard, http_error, request_error
 from clip_core.tasks.serving.inputs import (
     boolean_of,
     check_fields,
+    choice_of,
     conditions_of,
     inputs_of,
     integer_of,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 _LABELS = 5  # in an answer, by default
 _HITS = 10  # in an answer, by default
+_HITS_OF_PAGE = 24
 _ROWS = 32  # embeddings; fewer take less time to write than to hand to a thread
 _HASH = re.compile("[0-9a-f]{64}")
 _PAGE = {"": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
@@ -139,9 +141,7 @@ class _Server:
         known = {"input", "model", "encoding_format", "dimensions", "user", "truncation"}
         check_fields(fields, known)
         self._check_model(fields)
-        layout = fields.get("encoding_format") or "float"
-        if layout not in ("float", "base64"):
-            raise RequestError(400, f"encoding_format is {layout!r}; choose float or base64", "encoding_format")
+        layout = choice_of(fields, "encoding_format", ("float", "base64"))
         truncation = boolean_of(fields, "truncation")
         if integer_of(fields, "dimensions", self.engine.width) != self.engine.width:
             message = f"this model has embeddings of {self.engine.width} dimensions, which cannot be changed"
@@ -193,9 +193,9 @@ class _Server:
         added = [*texts_of(fields, "texts", self.settings), *self._images(fields)]
         without = texts_of(fields, "without", self.settings)
         where = conditions_of(fields, "where", self.settings)
-        count = integer_of(fields, "top_k", _HITS)
-        options = {name: boolean_of(fields, name) for name in ("probabilities", "exact")}
         most = self.settings.max_inputs
+        count = integer_of(fields, "top_k", min(_HITS, most))
+        options = {name: boolean_of(fields, name) for name in ("probabilities", "exact")}
         if count > most:
             raise RequestError(400, f"top_k is {count}; at most {most} hits are allowed", "top_k")
         if not 0 < len(added) + len(without) <= most:
@@ -231,9 +231,7 @@ class _Server:
         fields = await self.guard.fields(request)
         check_fields(fields, {"image", "texts", "method", "start_layer", "model"})
         self._check_model(fields)
-        method = METHODS[0] if fields.get("method") is None else fields["method"]
-        if method not in METHODS:
-            raise RequestError(400, f"method is {method!r}; choose {' or '.join(METHODS)}", "method")
+        method = choice_of(fields, "method", METHODS)
         layers = self.engine.vision_layers
         start_layer = start_layer_of(fields, "start_layer", layers) if layers else None
         texts = strings_of(fields, "texts", self.settings)
@@ -264,7 +262,8 @@ class _Server:
         name = request.url.path.removeprefix("/")
         content = files("clip_core.tasks.serving").joinpath(name or "page.html").read_bytes()
         if self._finder is not None:
-            content = content.replace(b"<body>", b"<body data-index>")  # shows the tab of the search
+            hits = min(_HITS_OF_PAGE, self.settings.max_inputs)
+            content = content.replace(b"<body>", b'<body data-hits="%d">' % hits)  # shows the tab of the search
         return Response(content, media_type=_PAGE[name], headers=_HEADERS)
 
     def _list(self, data: list[dict[str, Any]], **more: Any) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import re
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from clip_core.tasks.serving.settings import ServerSettings
 
 _log = logging.getLogger("uvicorn.error")
+_PORT = re.compile(r":\d*$", re.ASCII)  # of a Host header; browsers leave out the usual one
 
 _BODIES = 8  # in memory, each of the largest size
 _SMALL = 1 << 16  # bytes; a smaller body takes less time to parse than to hand to a thread
@@ -118,7 +120,7 @@ class Guard:
         return RequestError(413, f"the body is larger than the {self.settings.max_body:,} bytes allowed")
 
     def _check_caller(self, request: Request) -> None:
-        host = (request.headers.get("host") or "").rpartition(":")[0] or request.headers.get("host", "")
+        host = _PORT.sub("", request.headers.get("host", ""))
         if self.settings.hosts and host.strip("[]").lower() not in self.settings.hosts:
             raise RequestError(421, "the Host header names another server", code="wrong_host")
         key = self.settings.api_key

@@ -14,6 +14,8 @@ from clip_core.tasks.search.filters import parse_conditions
 from clip_core.tasks.serving.settings import RequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from clip_core.tasks.serving.settings import ServerSettings
 
 _DATA = ("data:",)
@@ -120,7 +122,7 @@ def start_layer_of(fields: dict[str, Any], name: str, layers: int) -> int | None
 
 
 def boolean_of(fields: dict[str, Any], name: str) -> bool:
-    """Return true or false from a request; false if it is absent.
+    """Return true or false from a request; false if it is absent or null.
 
     Args:
         fields: the fields of the request.
@@ -129,10 +131,28 @@ def boolean_of(fields: dict[str, Any], name: str) -> bool:
     Raises:
         RequestError: it is anything else.
     """
-    value = fields.get(name, False)
+    value = False if fields.get(name) is None else fields[name]
     if not isinstance(value, bool):
-        raise RequestError(400, f"{name} is neither true nor false", name)
+        raise RequestError(400, f"{name} is {_shown(value)}; expected true or false", name)
     return value
+
+
+def choice_of(fields: dict[str, Any], name: str, choices: Sequence[str]) -> str:
+    """Return one of several words from a request; the first of them if it is absent or null.
+
+    Args:
+        fields: the fields of the request.
+        name: the field.
+        choices: the words allowed.
+
+    Raises:
+        RequestError: it is anything else.
+    """
+    value = choices[0] if fields.get(name) is None else fields[name]
+    if value not in choices:
+        raise RequestError(400, f"{name} is {_shown(value)}; choose {' or '.join(choices)}", name)
+    word: str = value
+    return word
 
 
 def strings_of(fields: dict[str, Any], name: str, settings: ServerSettings) -> list[str]:

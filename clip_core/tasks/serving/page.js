@@ -1,9 +1,11 @@
 "use strict";
 
 const at = (id) => document.getElementById(id);
-const HITS = 24;
 let picture = null; // the chosen image, as a data URI
-let asked = 0; // the number of the last search: answers of earlier ones come too late
+// The numbers of the last search, image and explanation: answers about earlier ones come too late.
+let asked = 0;
+let chosen = 0;
+let explained = 0;
 
 const say = (text, isBad = false) => {
   at("status").textContent = text;
@@ -25,7 +27,14 @@ const ask = async (path, body) => {
   return answer;
 };
 
-at("key-form").addEventListener("submit", (event) => { event.preventDefault(); say(""); });
+const greet = async () => {
+  try {
+    at("model").textContent = (await ask("v1/models")).data[0].id;
+  } catch (error) {
+    say(error.message, true);
+  }
+};
+at("key-form").addEventListener("submit", (event) => { event.preventDefault(); say(""); greet(); });
 
 const part = (tag, name, text, parent) => {
   const element = document.createElement(tag);
@@ -58,37 +67,60 @@ const read = (blob) => new Promise((done, fail) => {
   reader.readAsDataURL(blob);
 });
 
+const hideExplanation = () => {
+  explained++;
+  at("explanation").hidden = true;
+};
+
+// Show an image and return true, unless it is none, or another one was chosen while it was read.
 const show = async (file, name) => {
-  if (!file?.type.startsWith("image/")) return say("This is not an image.", true);
-  picture = await read(file);
+  if (!file?.type.startsWith("image/")) {
+    say("This is not an image.", true);
+    return false;
+  }
+  const number = ++chosen;
+  const content = await read(file);
+  if (number !== chosen) return false;
+  picture = content;
   at("preview").src = picture;
   at("preview").alt = name || "the chosen image";
   at("hint").textContent = name || "pasted image";
   at("preview").hidden = at("clear").hidden = false;
-  at("explanation").hidden = true;
+  hideExplanation();
   at("bars").replaceChildren();
   say("");
+  return true;
 };
 
 // A dropped, pasted or chosen image is searched for at once, where the search is shown.
 const take = async (file) => {
-  if (!file) return;
-  await show(file, file.name);
-  if (picture && !at("search-panel").hidden) search();
+  if ((await show(file, file?.name)) && !at("search-panel").hidden) search();
 };
 
-at("picture").addEventListener("change", (event) => take(event.target.files[0]));
+at("picture").addEventListener("change", (event) => { if (event.target.files.length) take(event.target.files[0]); });
+// Anywhere on the page, because a browser leaves it to open a file that is dropped beside its place.
+const isText = (event) => event.target.matches?.("input, textarea") && !event.dataTransfer.types.includes("Files");
 for (const name of ["dragenter", "dragover"]) {
-  at("drop").addEventListener(name, (event) => { event.preventDefault(); at("drop").classList.add("over"); });
+  document.addEventListener(name, (event) => {
+    if (isText(event)) return;
+    event.preventDefault();
+    at("drop").classList.add("over");
+  });
 }
 for (const name of ["dragleave", "drop"]) {
-  at("drop").addEventListener(name, () => at("drop").classList.remove("over"));
+  document.addEventListener(name, () => at("drop").classList.remove("over"));
 }
-at("drop").addEventListener("drop", (event) => { event.preventDefault(); take(event.dataTransfer.files[0]); });
-document.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
+document.addEventListener("drop", (event) => {
+  if (isText(event)) return;
+  event.preventDefault();
+  take(event.dataTransfer.files[0]);
+});
+document.addEventListener("paste", (event) => { if (event.clipboardData.files.length) take(event.clipboardData.files[0]); });
 at("clear").addEventListener("click", () => {
   picture = null;
-  at("preview").hidden = at("clear").hidden = at("explanation").hidden = true;
+  chosen++;
+  at("preview").hidden = at("clear").hidden = true;
+  hideExplanation();
   at("picture").value = "";
   at("hint").textContent = "Drop an image here, paste one, or choose a file";
   at("bars").replaceChildren();
@@ -108,7 +140,7 @@ const choose = (tab) => {
   const searching = tab.id === "search-tab";
   at("hits").hidden = !searching;
   at("bars").hidden = searching;
-  at("explanation").hidden = true;
+  hideExplanation();
   say("");
 };
 tabs.forEach((tab, place) => {
@@ -157,7 +189,7 @@ const search = () => {
   if (!texts.length && !picture && !without.length) return say("Write some words or choose an image first.", true);
   const number = ++asked;
   run(at("search-form"), "Searching ...", async () => {
-    const answer = await ask("search", { texts, images: picture ? [picture] : [], without, where, top_k: HITS });
+    const answer = await ask("search", { texts, images: picture ? [picture] : [], without, where, top_k: Number(document.body.dataset.hits) });
     if (number !== asked) return "";
     at("hits").replaceChildren(...answer.data.map(drawHit));
     return answer.data.length ? `${answer.data.length} images, the most similar first` : "No image meets the conditions.";
@@ -168,16 +200,19 @@ at("search-form").addEventListener("submit", (event) => { event.preventDefault()
 // --- The labels
 
 const explain = async (text) => {
+  hideExplanation();
+  const number = explained;
   say("Explaining ...");
   try {
     const [found] = (await ask("explain", { image: picture, texts: [text] })).data;
+    if (number !== explained) return;
     at("overlay").src = found.overlay;
     at("overlay").alt = `the regions behind ${text}`;
     at("words").textContent = `${text}: ${found.words.map(({ word, share }) => `${word} ${(100 * share).toFixed(0)} %`).join(", ")}`;
     at("explanation").hidden = false;
     say("");
   } catch (error) {
-    say(error.message, true);
+    if (number === explained) say(error.message, true);
   }
 };
 
@@ -188,7 +223,7 @@ const drawBar = ({ label, probability }, template) => {
   part("span", "label", label, button);
   part("span", "number", `${(100 * probability).toFixed(1)} %`, button);
   part("span", "fill", "", button).style.width = `${100 * probability}%`;
-  button.addEventListener("click", () => explain(template.replace("{}", label)));
+  button.addEventListener("click", () => explain(template.replace("{}", () => label)));
   return row;
 };
 
@@ -199,12 +234,14 @@ at("labels-form").addEventListener("submit", (event) => {
   if (!labels.length) return say("Write at least one label.", true);
   const template = at("template").value;
   at("bars").replaceChildren();
-  at("explanation").hidden = true;
+  hideExplanation();
+  const number = chosen;
   run(event.target, "Classifying ...", async () => {
     const answer = await ask("classify", { images: [picture], labels, templates: [template], top_k: labels.length });
+    if (number !== chosen) return;
     at("bars").replaceChildren(...answer.data[0].labels.map((one) => drawBar(one, template)));
   });
 });
 
-if ("index" in document.body.dataset) choose(at("search-tab"));
-ask("v1/models").then((answer) => { at("model").textContent = answer.data[0].id; }).catch((error) => say(error.message, true));
+if ("hits" in document.body.dataset) choose(at("search-tab"));
+greet();

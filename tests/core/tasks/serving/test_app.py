@@ -114,6 +114,9 @@ def test_numbers_have_the_digits_that_identify_them(monkeypatch, writer):
         ({"input": {"image": "http://127.0.0.1/a.png"}}, "input", "urls_are_off"),
         ({"input": "a", "encoding_format": "int8"}, "encoding_format", None),
         ({"input": "a", "encoding_format": ["float"]}, "encoding_format", None),
+        ({"input": "a", "encoding_format": ""}, "encoding_format", None),
+        ({"input": "a", "encoding_format": 0}, "encoding_format", None),
+        ({"input": "a", "encoding_format": "x" * 9000}, "encoding_format", None),
         ({"input": "a", "dimensions": 5}, "dimensions", None),
         ({"input": "a", "dimensions": True}, "dimensions", None),
         ({"input": "a", "truncation": 1}, "truncation", None),
@@ -126,6 +129,11 @@ def test_numbers_have_the_digits_that_identify_them(monkeypatch, writer):
 )
 def test_a_bad_request_is_refused_with_its_field(client, body, param, code):
     assert client.refusal("/v1/embeddings", body) == (400, param, code)
+
+
+def test_null_stands_for_a_field_that_is_left_out(client):
+    names = ("model", "encoding_format", "dimensions", "user", "truncation")
+    assert client.post("/v1/embeddings", {"input": "a", **dict.fromkeys(names)})[0] == 200
 
 
 def test_a_text_of_any_length_can_be_truncated(client):

@@ -93,18 +93,111 @@ def test_an_image_can_be_dropped_and_what_is_missing_is_said(page):
     assert page.inner_text("#status") == ""
 
 
-def drop(page):
-    """Drop an image on the page, as a file from another window."""
-    page.evaluate(
-        """async () => {
+def drop(page, name="drawn.png", kind="image/png", at="#drop"):
+    """Drop a drawing on the page, as a file from another window; return True if the browser is kept from opening it."""
+    return page.evaluate(
+        """async ([name, kind, at]) => {
             const canvas = Object.assign(document.createElement("canvas"), { width: 32, height: 32 });
             const content = await new Promise((done) => canvas.toBlob(done));
             const files = new DataTransfer();
-            files.items.add(new File([content], "drawn.png", { type: "image/png" }));
+            if (kind) files.items.add(new File([content], name, { type: kind }));
+            else files.setData("text/plain", name);
             const dropped = new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true });
-            document.getElementById("drop").dispatchEvent(dropped);
-        }"""
+            document.querySelector(at).dispatchEvent(dropped);
+            return dropped.defaultPrevented;
+        }""",
+        [name, kind, at],
     )
+
+
+def test_an_image_can_be_dropped_anywhere_and_a_text_into_a_field(page):
+    assert drop(page, at="h1")
+    page.wait_for_selector("#preview:visible")
+    assert drop(page, at="#query")
+    assert drop(page, "https://example.org/", kind="", at="h1")
+    assert not drop(page, "words", kind="", at="#query")
+
+
+def test_another_file_than_an_image_leaves_the_hits_as_they_are(page):
+    drop(page)
+    shown = hits(page)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    drop(page, "notes.pdf", "application/pdf")
+    assert page.get_attribute("#status", "class") == "bad"
+    page.click("#labels-tab")
+    drop(page, "notes.txt", "text/plain")
+    assert page.get_attribute("#status", "class") == "bad"
+    assert page.get_attribute("#preview", "alt") == "drawn.png"
+    page.click("#search-tab")
+    assert (hits(page), asked) == (shown, [])
+
+
+def test_answers_about_an_earlier_image_are_not_shown(page):
+    page.click("#labels-tab")
+    page.set_input_files("#picture", SHAPES / "pictures" / "a-green-cross.png")
+    page.wait_for_selector("#preview:visible")
+    page.fill("#template", "a {}")
+    page.fill("#labels", "cross $&")
+    classify_request = held(page, "**/classify", lambda: page.click("#labels-form button"))
+    drop(page)
+    answer(page, classify_request)
+    page.wait_for_function("() => !document.querySelector('#labels-form button').disabled")
+    assert page.locator("#bars li").count() == 0
+    page.click("#labels-form button")
+    explain_request = held(page, "**/explain", lambda: page.locator("#bars button").click())
+    assert explain_request.request.post_data_json["texts"] == ["a cross $&"]  # as the server fills templates
+    page.click("#search-tab")
+    answer(page, explain_request)
+    assert page.is_hidden("#explanation")
+    page.click("#labels-tab")
+    page.locator("#bars button").click()
+    page.wait_for_selector("#explanation:visible")
+
+
+def held(page, path, act):
+    """Return the first request to a path that an action causes; it waits until it is answered."""
+    routes = []
+    page.route(path, lambda route: routes.append(route), times=1)  # noqa: PLW0108  playwright sets an attribute
+    act()
+    while not routes:
+        page.wait_for_timeout(1)  # runs the routes
+    return routes[0]
+
+
+def answer(page, route):
+    """Let the server answer a request, and the page take the answer."""
+    with page.expect_response(route.request.url):
+        route.continue_()
+    page.evaluate("() => fetch('healthz').then((answer) => answer.text())")
+
+
+def test_a_server_of_few_hits_gives_as_many(browser, index):
+    with served(None, index=index, max_inputs=3) as few:
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{few.port}/")
+        page.fill("#query", "a star")
+        page.keyboard.press("Enter")
+        assert len(hits(page)) == 3
+        page.close()
+
+
+def test_a_key_is_asked_for_and_then_kept(browser, index):
+    with served(None, index=index, api_key="secret", model_name="shapes") as guarded:
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{guarded.port}/")
+        page.wait_for_selector("#key:visible")
+        page.fill("#key", "wrong")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#status.bad")
+        page.fill("#key", "secret")
+        page.keyboard.press("Enter")
+        page.wait_for_function("() => document.getElementById('model').textContent === 'shapes'")
+        assert page.inner_text("#status") == ""
+        page.fill("#query", "a star")
+        page.keyboard.press("Enter")
+        assert len(hits(page)) == 10
+        page.close()
 
 
 def test_a_refusal_of_the_server_is_shown(page):

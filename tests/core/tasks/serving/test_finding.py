@@ -117,6 +117,15 @@ def test_a_bad_search_is_refused_with_its_field(client, body, param):
     assert (status, found) == (400, param)
 
 
+def test_a_search_for_fewer_hits_than_usual_is_the_default_where_no_more_are_allowed(index):
+    with served(None, index=index, max_inputs=4) as client:
+        assert len(client.post("/search", {"texts": ["a star"], "top_k": None})[1]["data"]) == 4
+        assert b'<body data-hits="4">' in client.send("GET", "/")[2]
+    with served(None, index=index) as client:
+        assert len(client.post("/search", {"texts": ["a star"]})[1]["data"]) == 10
+        assert b'<body data-hits="24">' in client.send("GET", "/")[2]
+
+
 def test_a_large_body_and_an_image_of_many_pixels_are_refused(client, photos):
     assert client.refusal("/search", {"texts": ["a" * 50_001]})[0] == 413
     file = BytesIO()
@@ -224,7 +233,7 @@ def test_a_server_without_an_index_says_so_and_shows_no_search():
 
 
 def test_the_page_shows_the_search(client):
-    assert b"<body data-index>" in client.send("GET", "/")[2]
+    assert b'<body data-hits="20">' in client.send("GET", "/")[2]
 
 
 def test_the_classifier_has_to_be_the_model_of_the_index(index):

@@ -11,7 +11,7 @@ from support.served import Colours, served
 
 @pytest.fixture(scope="module")
 def client():
-    with served(Colours(), api_key="secret", hosts=("127.0.0.1",)) as client:
+    with served(Colours(), api_key="secret", hosts=("127.0.0.1", "::1", "localhost")) as client:
         yield client
 
 
@@ -27,3 +27,15 @@ def test_a_path_with_a_slash_too_many_is_not_redirected(client):
     status, headers, content = client.send("POST", "/v1/embeddings/", {"input": "a"}, {"Host": "evil.example"})
     assert (status, headers["Location"]) == (404, None)
     assert json.loads(content)["error"]["message"].startswith("POST /v1/embeddings/")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *((host, 200) for host in ("127.0.0.1", "127.0.0.1:8000", "[::1]", "[::1]:8000", "LocalHost", "localhost:80")),
+        *((host, 421) for host in ("evil.example", "evil.example:8000", "[::2]", "127.0.0.1.evil.example", "", ":80")),
+    ],
+)
+def test_the_host_is_recognized_with_a_port_and_without(client, host, status):
+    headers = {"Host": host, "Authorization": "Bearer secret"}
+    assert client.send("POST", "/v1/embeddings", {"input": "a"}, headers)[0] == status
