@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path  # noqa: TC003  cyclopts reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
@@ -114,7 +114,7 @@ def index(
 @contextmanager
 def _removed_if_empty(folder: Path) -> Iterator[None]:
     """Remove a new index, and the folders created for it, if no image is in it after the block."""
-    from clip_core.tasks.search.store import DATABASE
+    from clip_core.tasks.search.store import DATABASE, SqliteStore
 
     is_new = not (folder / DATABASE).exists()
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
@@ -122,19 +122,12 @@ def _removed_if_empty(folder: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError, ValueError):  # such as for an index that could not be created
-            if is_new and _is_empty(folder):
-                for path in (folder / DATABASE, *folder.glob("vectors-*")):
-                    path.unlink(missing_ok=True)
+            if is_new:
+                with closing(SqliteStore(folder)) as store:
+                    store.remove_if_empty()
         with suppress(OSError):
             for one in missing:
                 one.rmdir()  # fails if anything is in it
-
-
-def _is_empty(index: Path) -> bool:
-    from clip_core.tasks.search import ImageIndex
-
-    with ImageIndex(index) as images:
-        return len(images) == 0
 
 
 def _report(changes: IndexChanges, total: int, folder: Path, *, json: bool) -> None:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from clip_core.commands.options import SEVERAL, Dtype, Integer, Page, texts_of
 from clip_core.commands.streams import print_row
 from clip_core.configuration.arguments import check_integers
-from clip_core.hub.printing import path_from_here, valid_text
+from clip_core.hub.printing import LONGEST_PATH, path_from_here, printable, valid_text
 from clip_core.hub.targets import check_page
 
 if TYPE_CHECKING:
@@ -152,7 +152,8 @@ def _print_table(hits: list[Hit]) -> None:
         table.add_column(heading, overflow="fold")
     for hit in hits:
         share = [f"{hit.probability:.1%}"] if hit.probability is not None else []
-        name = path_from_here(hit.path) if hit.path.is_absolute() else name_of(hit.path)
+        name = path_from_here(hit.path) if hit.path.is_absolute() else printable(name_of(hit.path), LONGEST_PATH)
+        caption = [printable(hit.caption or "", LONGEST_PATH)] if has_caption else []
         # As Text: rich would parse square brackets in a plain string as markup.
-        table.add_row(*map(Text, (f"{hit.score:.4f}", *share, name, *([hit.caption or ""] if has_caption else []))))
+        table.add_row(*map(Text, (f"{hit.score:.4f}", *share, name, *caption)))
     Console().print(table)

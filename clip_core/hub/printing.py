@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import unicodedata
 from pathlib import Path
 
 SHOWN_CHARACTERS = 80  # of a value in a message
 LONGEST_REASON = 500  # of another error's message
+LONGEST_PATH = 16_384  # four times that of Linux: an escape may have four characters
+_JOINERS = "\u200c\u200d"
 
 
 def shortened(value: object) -> str:
@@ -31,20 +34,25 @@ def printable(value: object, most: int = LONGEST_REASON) -> str:
     text = str(value)
     shown = text[:most]
     if not shown.isprintable():
-        shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in shown)
+        shown = "".join(one if one.isprintable() or _is_harmless(one) else repr(one)[1:-1] for one in shown)
     return f"{shown[:most]}..." if len(text) > most or len(shown) > most else shown
+
+
+def _is_harmless(character: str) -> bool:
+    """Return True for a space, and for the joiners that Persian, Hindi and emoji are written with."""
+    return character in _JOINERS or unicodedata.category(character) == "Zs"
 
 
 def path_from_here(path: str | os.PathLike[str]) -> str:
     """Return a path as tables show it: relative to the current folder if it lies inside, otherwise as it is.
 
     Args:
-        path: the path; it becomes valid text.
+        path: the path; it becomes valid text, with control characters escaped.
     """
     here = Path.cwd()
     place = Path(path)
     shown = place.relative_to(here) if place.is_relative_to(here) else place
-    return valid_text(shown)
+    return printable(valid_text(shown), LONGEST_PATH)
 
 
 def valid_text(name: str | os.PathLike[str]) -> str:

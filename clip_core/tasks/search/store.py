@@ -80,11 +80,19 @@ class SqliteStore:
         with self._errors_named():
             self._database = sqlite3.connect(self.path, timeout=_SECONDS, isolation_level=None, check_same_thread=False)
             self._database.executescript("PRAGMA synchronous = FULL;" + _TABLES if create else "SELECT 1 FROM images;")
+            self._file = self.path.stat()
 
     def close(self) -> None:
         """Close the files."""
         self._mapped = self._opened = None
         self._database.close()
+
+    def remove_if_empty(self) -> None:
+        """Delete the files of the store if it has no rows; a process that has it open is told when it adds some."""
+        with self._transaction("BEGIN EXCLUSIVE"):
+            if not len(self):
+                for path in (self.path, *self.folder.glob("vectors-*")):
+                    path.unlink(missing_ok=True)
 
     def __len__(self) -> int:
         with self._errors_named():
@@ -96,21 +104,12 @@ class SqliteStore:
             return parsed_facts(self._database.execute("SELECT * FROM facts"), self.path)
 
     def set_facts(self, **values: Any) -> None:
-        """Store values that JSON can write, by name.
-
-        Args:
-            **values: the values.
-        """
+        """Store values that JSON can write, by name."""
         with self._transaction("BEGIN IMMEDIATE"):
             self._set(**values)
 
     def rows(self, start: bytes = b"", stop: bytes | None = None) -> list[IndexedImage]:
-        """Return the rows in the order of their paths.
-
-        Args:
-            start: the first path.
-            stop: the first path beyond; None for no end.
-        """
+        """Return the rows in the order of their paths, from `start` up to but without `stop`; None for no end."""
         return [row for _, row in self._rows(start, stop)]
 
     def paths_of(self, file: bytes) -> list[bytes]:
@@ -155,11 +154,7 @@ class SqliteStore:
             self._set(dim=facts["dim"], vectors=name, end=start + len(rows))
 
     def touch(self, rows: Sequence[IndexedImage]) -> None:
-        """Update the size and time of files whose content is unchanged.
-
-        Args:
-            rows: the rows, as they are now.
-        """
+        """Update the size, time and caption of rows, whose files have the same content."""
         with self._transaction("BEGIN IMMEDIATE"):
             values = [(row.size, row.changed, row.caption, row.path) for row in rows]
             self._database.executemany("UPDATE images SET size = ?, changed = ?, caption = ? WHERE path = ?", values)
@@ -290,12 +285,18 @@ class SqliteStore:
         pairs = [(name, json.dumps(value)) for name, value in values.items()]
         self._database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", pairs)
 
+    def _check_is_there(self) -> None:
+        if not (self.path.exists() and os.path.samestat(self.path.stat(), self._file)):
+            raise OSError(f"{self.path}: deleted or replaced while it was open; nothing more is stored in it")
+
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
         """Run a block as one transaction: "BEGIN" to read, "BEGIN IMMEDIATE" to write."""
         with self._lock, self._errors_named():
             self._database.execute(begin)
             try:
+                if begin != "BEGIN":
+                    self._check_is_there()
                 yield
             except BaseException:
                 self._database.execute("ROLLBACK")

@@ -11,6 +11,7 @@ import pytest
 
 from clip_core.cli import main
 from clip_core.tasks.search import ImageIndex
+from support.messages import mentions
 from support.search import OTHER, save_image, stand_in
 
 DOCUMENT = (Path(__file__).parents[3] / "docs/search.md").read_text(encoding="utf-8")
@@ -52,6 +53,17 @@ def test_a_row_states_the_file_and_its_score(run):
     row = json.loads(out)
     assert row.keys() == {"image", "score", "probability", "size", "date", "width", "height"}
     assert row["probability"] == 1
+
+
+def test_what_a_terminal_would_obey_in_names_and_captions_is_escaped(run):
+    save_image(Path("photos/\x1b[2J.png"), (255, 0, 0))
+    Path("photos/\x1b[2J.txt").write_text("\x1b]0;owned\x07", encoding="utf-8")
+    with ImageIndex("i") as made:
+        made.add(["photos"], captions=True)
+    code, out, _ = run("red")
+    assert code == 0
+    assert all(character.isprintable() or character == "\n" for character in out)
+    assert mentions(out, "photos/\\x1b[2J.png", "\\x1b]0;owned\\x07")
 
 
 def test_a_table_is_printed_and_says_that_nothing_was_found(run):

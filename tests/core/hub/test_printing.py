@@ -31,6 +31,7 @@ def test_a_long_reason_is_cut():
         ("\u202eabc", "\\u202eabc"),
         ("\ud800", "\\ud800"),
         ("\x9b1m", "\\x9b1m"),
+        ("می\u200cخواهم\u3000👩\u200d🚀\xa0\n", "می\u200cخواهم\u3000👩\u200d🚀\xa0\\n"),  # noqa: RUF001
     ],
 )
 def test_characters_that_a_terminal_would_obey_are_escaped(text, shown):
@@ -48,3 +49,5 @@ def test_a_path_inside_the_current_folder_is_shown_relative_to_it(tmp_path, monk
     monkeypatch.chdir(tmp_path / "photos")
     assert path_from_here(tmp_path / "b.png") == str(tmp_path / "b.png")
     assert path_from_here(f"{tmp_path}/photos/caf\udce9.png") == "caf\ufffd.png"
+    assert path_from_here(f"{tmp_path}/photos/\x1b[31m\n.png") == "\\x1b[31m\\n.png"
+    assert path_from_here("\x1b" * 4000) == "\\x1b" * 4000

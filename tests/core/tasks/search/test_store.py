@@ -137,6 +137,23 @@ def test_a_second_writer_waits_for_the_first(store, tmp_path):
     other.close()
 
 
+def test_an_empty_store_is_removed_and_no_other_and_whoever_has_it_open_is_told(tmp_path):
+    embeds = vectors(2)
+    first, second = (SqliteStore(tmp_path / "new", create=True) for _ in range(2))
+    first.remove_if_empty()
+    assert list((tmp_path / "new").iterdir()) == []
+    with pytest.raises(OSError, match=naming(tmp_path / "new/index.sqlite")):
+        second.add([row(0)], embeds[:1])  # nothing would be left of it
+    third = SqliteStore(tmp_path / "new", create=True)
+    with pytest.raises(OSError, match=naming(tmp_path / "new/index.sqlite")):
+        second.set_facts(dim=8)
+    third.add([row(1)], embeds[1:])
+    third.remove_if_empty()
+    assert numbers(third.search(embeds[1], 1)) == [1]
+    for one in (first, second, third):
+        one.close()
+
+
 def test_threads_that_search_at_once_get_the_same(store):
     embeds = vectors(2000)
     store.add([row(number) for number in range(2000)], embeds)
