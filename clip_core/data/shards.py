@@ -6,18 +6,24 @@ that serves three frameworks must load none.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import os
+import re
 import tarfile
 import zlib
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
+from importlib import import_module
 from itertools import islice
 from lzma import LZMAError
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from clip_core.data.pairs import LARGEST, Broken, Pair, StreamedPairs, make_pair
 from clip_core.data.tables import CAPTION_COLUMNS
+from clip_core.hub.changes import check_written
 from clip_core.hub.files import read_json
 from clip_core.hub.pointers import check_not_lfs_pointer
 from clip_core.hub.printing import printable, reason_of
@@ -29,7 +35,12 @@ SHARD_ENDINGS = (".tar", ".tar.gz", ".tgz")
 
 SHARD_IMAGES = ("jpg", "jpeg", "png", "webp")
 _SIZES = "sizes.json"
-_UNREADABLE = (tarfile.TarError, OSError, EOFError, zlib.error, LZMAError)
+# tarfile also raises a ValueError at a number that is none, and a RecursionError at a thousand headers of one file.
+_UNREADABLE = (tarfile.TarError, OSError, EOFError, zlib.error, LZMAError, ValueError, RecursionError)
+_COMPRESSIONS = {rb"\x1f\x8b\x08": "gzip", rb"BZh[1-9]1AY&SY": "bz2", rb"\xfd7zXZ\x00": "lzma"}
+_LONGEST_MARK = 10
+_LARGEST_EXPANSION, _ALWAYS_ALLOWED = 16, 2**24
+_LARGEST_HEADER = 2**20  # of the names, times and so on of one file
 _logger = logging.getLogger(__name__)
 
 
@@ -133,8 +144,44 @@ def _count(path: Path) -> int:
         return sum(1 for _ in shard_samples(tar, path))
 
 
-def open_shard(path: Path | str, file: IO[bytes] | None = None) -> tarfile.TarFile:
-    """Open a shard.
+class _Bounded(io.RawIOBase):
+    """A shard, decompressed if necessary, that refuses to give many times its size, or long headers.
+
+    Args:
+        file: the file.
+        size: its size in bytes, if it is compressed before decompression.
+    """
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file = file
+        self._end = _LARGEST_EXPANSION * size + _ALWAYS_ALLOWED
+        self.left = _LARGEST_HEADER  # bytes until it is set again; tarfile reads a header of whatever length it states
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= self.left:
+            raise tarfile.ReadError(f"a header of more than {_LARGEST_HEADER:,} bytes")
+        self.left -= size
+        self._check(self._file.tell() + size)
+        return self._file.read(size)
+
+    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
+        self._check(place)
+        return self._file.seek(place, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+    def _check(self, place: int) -> None:
+        if place > self._end:
+            raise tarfile.ReadError(f"it expands to {place:,} bytes or more; expected at most {self._end:,}")
+
+
+@contextmanager
+def open_shard(path: Path | str, file: IO[bytes] | None = None) -> Iterator[tarfile.TarFile]:
+    """Open a shard, and close it after the block.
 
     Args:
         path: its path, or its name in messages.
@@ -143,16 +190,31 @@ def open_shard(path: Path | str, file: IO[bytes] | None = None) -> tarfile.TarFi
     Raises:
         ValueError: if it is not a tar file.
     """
-    try:
-        return tarfile.open(path, fileobj=file)
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}: no such file") from error
-    except (PermissionError, IsADirectoryError) as error:
-        raise ValueError(f"{path}: {reason_of(error)}") from error
-    except _UNREADABLE as error:
-        check_not_lfs_pointer(Path(path))
-        reason = str(error).partition(":\n")[0]  # before the messages of each compression
-        raise ValueError(f"{path}: not a readable tar file ({reason})") from error
+    with ExitStack() as stack:
+        try:
+            tar = _tar(stack.enter_context(Path(path).open("rb")) if file is None else file, stack)
+        except FileNotFoundError as error:
+            raise ValueError(f"{path}: no such file") from error
+        except (PermissionError, IsADirectoryError) as error:
+            raise ValueError(f"{path}: {reason_of(error)}") from error
+        except _UNREADABLE as error:
+            check_not_lfs_pointer(Path(path))
+            raise ValueError(f"{path}: not a readable tar file ({printable(error)})") from error
+        yield tar
+
+
+def _tar(file: IO[bytes], stack: ExitStack) -> tarfile.TarFile:
+    size = file.seek(0, os.SEEK_END)
+    with suppress(OSError, AttributeError):  # not a file of this machine
+        check_written(os.fstat(file.fileno()))
+    file.seek(0)
+    start = file.read(_LONGEST_MARK)
+    file.seek(0)
+    for mark, module in _COMPRESSIONS.items():
+        if re.match(mark, start):  # imported when needed, because a build of Python may lack one
+            file = stack.enter_context(import_module(module).open(file))
+            break
+    return stack.enter_context(tarfile.open(fileobj=cast("IO[bytes]", _Bounded(file, size)), mode="r:"))
 
 
 def shard_samples(
@@ -200,10 +262,15 @@ def shard_samples(
 
 
 def _members(tar: tarfile.TarFile, path: Path | str) -> Iterator[tarfile.TarInfo]:
-    last = "its beginning"
+    bounded = cast("_Bounded", tar.fileobj)
+    last, end = "its beginning", 0
     try:
         while (member := tar.next()) is not None:
             vars(tar)["members"] = []  # tarfile keeps them all, and a shard has many
+            if tar.offset <= end or member.size < 0:  # older releases of Python would read it for ever
+                raise tarfile.ReadError(f"a file of {member.size:,} bytes")
+            end = tar.offset
+            bounded.left = _LARGEST_HEADER
             last = printable(member.name)
             if member.isreg() and "." in member.name and not member.name.startswith("__"):
                 yield member
@@ -227,11 +294,16 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path | str) ->
     """Return a file's bytes.
 
     Raises:
-        ValueError: if the archive ends inside the file.
+        ValueError: if the archive ends inside the file, or stores it as a sparse one.
     """
+    bounded = cast("_Bounded", tar.fileobj)
+    if member.issparse():  # tarfile needs a time that grows with the square of its parts
+        raise ValueError(f"{path}: {printable(member.name)} is stored as a sparse file; make the tar without --sparse")
     try:
+        bounded.left = member.size
         file = tar.extractfile(member)
         content = b"" if file is None else file.read()
+        bounded.left = _LARGEST_HEADER
     except _UNREADABLE as error:
         raise ValueError(
             f"{path}: truncated or damaged in {printable(member.name)} ({printable(error)}); download it again"

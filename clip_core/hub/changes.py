@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # Files beside the weights, which are read in further steps: configurations, tokenizers, chat templates.
 _TEXTS = {".json", ".txt", ".jinja"}
 
+# A large file with more holes than data is the beginning of a download.
+_ALWAYS_WHOLE, _MOST_HOLES, _BLOCK = 2**28, 16, 512
+
 
 class ChangedError(OSError):
     """An error about a file that changed while it was read."""
@@ -58,6 +61,20 @@ def check_stamp(path: Path, before: Stamp | None, file: int | Path) -> None:
     else:
         how = "changed" if before.size == now.size else f"changed from {before.size} to {now.size} bytes"
     raise ChangedError(f"{printable(path)} {how} while it was read; try again when no other program writes to it")
+
+
+def check_written(status: os.stat_result) -> None:
+    """Check that a file was written, and not only given a size.
+
+    Args:
+        status: the result of `os.stat`.
+
+    Raises:
+        ValueError: most of a large file was never written.
+    """
+    stored = getattr(status, "st_blocks", 0) * _BLOCK  # 0 on a file system that does not report it
+    if status.st_size > _ALWAYS_WHOLE and 0 < stored < status.st_size // _MOST_HOLES:
+        raise ValueError(f"of its {status.st_size} bytes only {stored} were written; download it again")
 
 
 class WatchedFiles:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clip_core.hub.changes import Stamp, check_stamp
+from clip_core.hub.changes import Stamp, check_stamp, check_written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 # Parts in the same range of bytes share one map, because each map occupies a file descriptor.
 _STRETCH = 2**26
-
-# A large file with more holes than data is the beginning of a download.
-_ALWAYS_WHOLE, _MOST_HOLES, _BLOCK = 2**28, 16, 512
 
 
 class MappedFile:
@@ -44,9 +41,7 @@ class MappedFile:
         status = os.fstat(self._descriptor)
         self._stamp = Stamp.of(status)
         self.size = status.st_size
-        stored = getattr(status, "st_blocks", 0) * _BLOCK  # 0 on a file system that does not report it
-        if self.size > _ALWAYS_WHOLE and 0 < stored < self.size // _MOST_HOLES:
-            raise ValueError(f"of its {self.size} bytes only {stored} were written; download it again")
+        check_written(status)
         self._reading = Lock()  # all threads share the descriptor's position
         self._maps: weakref.WeakValueDictionary[tuple[int, int], mmap.mmap] = weakref.WeakValueDictionary()
 

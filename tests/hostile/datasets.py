@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import os
 import struct
 import tarfile
@@ -50,6 +53,78 @@ def sparse(folder: Path) -> Path:
         member.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", **sizes}
         tar.addfile(member, io.BytesIO(parts))
     return folder / "x.tar"
+
+
+def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """Return the header of a file in a tar."""
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def negative(name: str) -> bytes:
+    """Return the header of a file of -1,024 bytes."""
+    made = bytearray(header(name, 0))
+    made[124:136] = (-1024).to_bytes(12, "big", signed=True)
+    made[148:156] = b" " * 8
+    made[148:156] = b"%06o\0 " % sum(made)
+    return bytes(made)
+
+
+def extended(records: dict[str, str] | bytes) -> bytes:
+    """Return a header that extends the next one, as POSIX defines it."""
+    text = records if isinstance(records, bytes) else b""
+    for key, value in {} if isinstance(records, bytes) else records.items():
+        length = len(f" {key}={value}\n")
+        length += len(str(length + len(str(length))))
+        text += f"{length} {key}={value}\n".encode()
+    return header("x", len(text), tarfile.XHDTYPE) + text.ljust(-(-len(text) // 512) * 512, b"\0")
+
+
+def tar_of(*parts: bytes, end: bytes = bytes(1024)) -> Callable[[Path], Path]:
+    """Return a shard whose second file is made of parts."""
+
+    def make(folder: Path) -> Path:
+        first = shard()(folder).read_bytes()[: 512 + -(-len(picture_bytes(1)) // 512) * 512]
+        (folder / "x.tar").write_bytes(first + b"".join(parts) + end)
+        return folder / "x.tar"
+
+    return make
+
+
+def bomb(compress: Callable[[bytes], bytes], *parts: bytes, zeros: int = 3 * 2**30) -> Callable[[Path], Path]:
+    """Return a compressed shard with many zeros."""
+
+    def make(folder: Path) -> Path:
+        first = compress(tar_of(*parts, end=b"")(folder).read_bytes())
+        (folder / "x.tar").unlink()
+        (folder / "x.tar.gz").write_bytes(first + compress(bytes(2**24)) * (zeros // 2**24))
+        return folder / "x.tar.gz"
+
+    return make
+
+
+def hollow(name: str) -> Callable[[Path], Path]:
+    """Return a shard that lacks its end, before 16 GB that were never written."""
+
+    def make(folder: Path) -> Path:
+        content = tar_of(end=b"")(folder).read_bytes()
+        (folder / "x.tar").unlink()
+        (folder / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+        with (folder / name).open("r+b") as file:
+            file.truncate(16 * 2**30)
+        return folder / name
+
+    return make
+
+
+def sparse_parts(folder: Path) -> Path:
+    """Write a shard with a picture of 60 MB of zeros and 30,000 single bytes between them."""
+    stated = b"30000\n" + b"".join(b"%d\n1\n" % (60_000_000 + 2 * place) for place in range(30_000))
+    stated = stated.ljust(-(-len(stated) // 512) * 512, b"\0")
+    facts = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "60060000"}
+    picture = header("b.png", len(stated) + 30_208) + stated + bytes(30_208)
+    return tar_of(extended(facts | {"GNU.sparse.name": "b.png"}), picture)(folder)
 
 
 def table(name: str, content: bytes) -> Callable[[Path], Path]:
@@ -152,6 +227,31 @@ FILES = [
     Hostile("a shard's caption of 5,000 digits", shard(("a.json", b'{"text": 1' + b"0" * 5000 + b"}")), **_BROKEN),
     Hostile("a shard's caption that is not UTF-8", shard(("a.txt", b"\xff")), **_BROKEN),
     Hostile("a shard's picture of 700 MB that were never written", sparse, **_BROKEN),
+    *[
+        Hostile(f"{name}, read as {read}", make, "ValueError", read)
+        for read in ("pairs", "source")
+        for name, make in {
+            "a gzipped shard with a file of 3 GB of zeros": bomb(gzip.compress, header("b.bin", 3 * 2**30)),
+            "an xz shard with a file of 3 GB of zeros": bomb(lzma.compress, header("b.bin", 3 * 2**30)),
+            "a bzip2 shard with a file of 300 MB of zeros": bomb(
+                bz2.compress, header("b.bin", 300 * 2**20), zeros=300 * 2**20
+            ),
+            "a gzipped shard with a name of 300 MB": bomb(
+                gzip.compress, header("b", 300 * 2**20, tarfile.GNUTYPE_LONGNAME), zeros=300 * 2**20
+            ),
+            "a gzipped shard with 300 MB of facts": bomb(
+                gzip.compress, header("b", 300 * 2**20, tarfile.XHDTYPE), zeros=300 * 2**20
+            ),
+            "a shard with 30 MB of facts": tar_of(extended(b"6 a=b\n" * 5_000_000), header("b.png", 0)),
+            "a shard with a file of -1,024 bytes": tar_of(negative("b.png")),
+            "a shard with a file of -1,536 bytes": tar_of(extended({"size": "-1536"}), header("b.png", 0)),
+            "a shard with 3,000 headers of one file": tar_of(extended({"a": "b"}) * 3_000, header("b.png", 0)),
+            "a shard with a sparse map of letters": tar_of(extended({"GNU.sparse.map": "a,b"}), header("b.png", 0)),
+            "a shard with a sparse picture of many parts": sparse_parts,
+            "a shard of which 16 GB were never written": hollow("x.tar"),
+            "a gzipped shard of which 16 GB were never written": hollow("x.tar.gz"),
+        }.items()
+    ],
     Hostile("a shard's name with escapes", shard(*[(f"{ESCAPE}.txt", b"a")] * 2), **_ERROR),
     Hostile("a shard of 10**18 samples", shard(("a.txt", b"a"), sizes='{"x.tar": 1' + "0" * 18 + "}"), **_ERROR),
     Hostile("a table's caption of 5,000 digits", table("x.jsonl", b'{"text": 1' + b"0" * 5000 + b"}"), **_ERROR),
