@@ -66,7 +66,7 @@ def run_row(number: int, options: argparse.Namespace) -> bool:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            settings = Settings(Path(scratch), options.quick, options.budget)
+            settings = Settings(Path(scratch), options.quick, options.budget, options.clients)
             report: Report = import_module(ROWS[number]).report(settings)
         except Exception:  # noqa: BLE001  the other rows are still measured
             traceback.print_exc()
@@ -95,16 +95,21 @@ def main() -> int:
         "--quick", action="store_true", help="only check that everything runs, on small models with few turns"
     )
     parser.add_argument("--budget", type=float, default=60.0, help="seconds for the turns of one case (60)")
-    parser.add_argument("--results", type=Path, help="the folder to write to; benchmarks/results, or none with --quick")
+    parser.add_argument("--clients", type=int, help="the only number of clients of row 13, such as 16; all by default")
+    parser.add_argument(
+        "--results", type=Path, help="the folder to write to; benchmarks/results, or none with --quick or --clients"
+    )
     parser.add_argument("--redraw", action="store_true", help="write pages and plots of the stored results again")
     options = parser.parse_args()
+    if options.clients is not None and options.clients < 1:
+        parser.error(f"--clients {options.clients}: give a number of 1 or more")
     if options.redraw:
         for number in options.rows:
             redraw(number, options.results or RESULTS)
         return 0
     with tempfile.TemporaryDirectory() as nowhere:
-        if options.results is None:  # a quick check's values mean nothing and are discarded
-            options.results = Path(nowhere) if options.quick else RESULTS
+        if options.results is None:  # a quick check's values mean nothing, and those of some clients are a part
+            options.results = Path(nowhere) if options.quick or options.clients else RESULTS
         done = [run_row(number, options) for number in options.rows]
     return 0 if all(done) else 1
 

@@ -109,10 +109,17 @@ def measured(
             notes.append(f"{name} was left out for {kind}: {error}")
     assert "ours" in same, notes
     found = []
-    for clients in (1, 4) if settings.quick else CLIENTS:
+    for clients in numbers_of_clients(settings):
         some = max(1, count // ALONE) if clients == 1 else count
         found.append(case(kind, clients, some, encode, same, bodies, expected, settings))
     return found
+
+
+def numbers_of_clients(settings: Settings) -> tuple[int, ...]:
+    """Return the numbers of clients to measure."""
+    if settings.clients is not None:
+        return (settings.clients,)
+    return (1, 4) if settings.quick else CLIENTS
 
 
 def case(

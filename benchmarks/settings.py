@@ -21,8 +21,10 @@ class Settings:
         scratch: a temporary folder for checkpoints.
         quick: only check that everything runs, on small models with few turns. The times then mean nothing.
         budget: seconds for the turns of one case, all libraries together.
+        clients: the only number of clients that row 13 measures; None for all.
     """
 
     scratch: Path
     quick: bool = False
     budget: float = 60.0
+    clients: int | None = None

@@ -13,6 +13,7 @@ import growth
 import precision
 import pytest
 import run
+import serving
 from checkpoints import TINY
 from goals import at_most
 from interleaved import Case, Measurement, Ratio, Timed
@@ -158,5 +159,20 @@ def test_a_row_that_fails_is_reported_and_writes_nothing(monkeypatch, capsys, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["forward.json", "forward.md"]
 
 
+def test_one_number_of_clients_is_measured_and_replaces_no_stored_results(monkeypatch, capsys):
+    given = []
+    monkeypatch.setattr(serving, "report", lambda settings: given.append(settings) or Report("serving", "Serving", ""))
+    monkeypatch.setattr(run, "RESULTS", None)  # a path could not be made of it
+    monkeypatch.setattr("sys.argv", ["run.py", "--rows=13", "--clients=16"])
+    assert run.main() == 0
+    assert "Serving" in capsys.readouterr().out
+    assert serving.numbers_of_clients(given[0]) == (16,)
+    assert serving.numbers_of_clients(Settings(None)) == serving.CLIENTS
+    monkeypatch.setattr("sys.argv", ["run.py", "--rows=13", "--clients=0"])
+    with pytest.raises(SystemExit) as raised:
+        run.main()
+    assert raised.value.code == 2
+
+
 def options(folder: Path) -> argparse.Namespace:
-    return argparse.Namespace(quick=True, budget=0.0, results=folder)
+    return argparse.Namespace(quick=True, budget=0.0, results=folder, clients=None)
