@@ -167,8 +167,8 @@ class Explainer:
             The image as the model sees it, and an explanation for each text.
 
         Raises:
-            ValueError: if there are no texts, the method is unknown, or there is no such layer; or if the image cannot
-                be read, a text is too long for the model, or an embedding is not finite.
+            ValueError: if there are no texts or several images, the method is unknown, or there is no such layer; or if
+                the image cannot be read, a text is too long for the model, or an embedding is not finite.
             TypeError: if `texts` is a single text.
         """
         texts = several("texts", texts)
@@ -183,6 +183,10 @@ class Explainer:
             "first_text_layer": _first_layer("start_layer_text", start_layer_text, "chefer", text),
         }
         pixels = self.processor(images=[image], return_tensors="np")["pixel_values"]
+        if len(pixels) != 1:
+            raise ValueError(
+                f"image is a batch of {len(pixels)}; give one image, and explain the others in further calls"
+            )
         ids, mask = tokenize_texts(self.processor, texts)
         text_embeds, image_embeds = self.encoder.encode_texts(ids, mask), self.encoder.encode_images(pixels)
         check_finite(text_embeds, texts)

@@ -124,6 +124,9 @@ def test_what_cannot_be_explained_is_refused(explainer):
         explainer(picture(), [])
     with pytest.raises(TypeError, match=naming("texts")):
         explainer(picture(), "cat")
+    for images in ([picture(), picture()], np.zeros((2, 3, 30, 30), np.uint8)):
+        with pytest.raises(ValueError, match=naming("image", 2)):
+            explainer(images, ["cat"])
     with pytest.raises(ValueError, match=naming("method", "'odd'", "chefer", "legrad")):
         explainer(picture(), ["cat"], method="odd")
     with pytest.raises(ValueError, match=naming("start_layer=2", -2, 1)):
