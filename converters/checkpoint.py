@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from clip_core.configuration.foreign import foreign_tensors
 from clip_core.hub import find_file, list_files, require_file
 from clip_core.hub.changes import Stamp, WatchedFiles, check_stamp
-from clip_core.hub.files import read_json
+from clip_core.hub.files import read_json, unique
 from clip_core.hub.pointers import LFS_ADVICE, is_lfs_pointer
 from clip_core.hub.printing import printable
 from clip_core.hub.switching import settle
@@ -253,7 +253,7 @@ def _entries(path: Path, format_: Format) -> Mapping[str, TensorEntry]:
 def _read_shards(
     index: Path, format_: Format, source: str | os.PathLike[str], **options: Unpack[HubOptions]
 ) -> tuple[dict[str, TensorEntry], list[Path]]:
-    content = read_json(index)
+    content = read_json(index, check=unique)
     weight_map = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
         raise CheckpointError(f"{index} has no valid weight_map from tensors to shards; download it again")

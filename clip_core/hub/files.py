@@ -190,24 +190,47 @@ def json_text(
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=ascii_only, default=default) + "\n"
 
 
-def read_json(path: str | os.PathLike[str], largest: int = LARGEST_JSON) -> Any:
+def read_json(
+    path: str | os.PathLike[str],
+    largest: int = LARGEST_JSON,
+    check: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None,
+) -> Any:
     """Read a JSON file; errors name the file.
 
     Args:
         path: the file.
         largest: its largest size in bytes; the values take up to 25 times as much memory.
+        check: makes a dict of the keys and values of each object, such as `unique`; by default, the last of equal keys
+            counts.
 
     Raises:
         ValueError: if the file is not JSON in UTF-8, such as a Git LFS pointer, or is larger.
     """
     path = Path(path)
     try:
-        return json.loads(read_bytes(path, largest).decode())
+        return json.loads(read_bytes(path, largest).decode(), object_pairs_hook=check)
     except (ValueError, RecursionError) as error:
         check_not_lfs_pointer(path)
         if isinstance(error, TooLargeError):
             raise
         raise ValueError(f"{printable(path)} is not valid JSON: {printable(error)}") from error
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the keys and values of a JSON object as a dict; `json` takes it as `object_pairs_hook`.
+
+    Args:
+        pairs: the keys and values, in the order of the file.
+
+    Raises:
+        ValueError: if two keys are equal: programs may differ in the one that they take.
+    """
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {printable(repr(key))} occurs twice in one object")
+        found[key] = value
+    return found
 
 
 class TooLargeError(ValueError):

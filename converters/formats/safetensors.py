@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
+from clip_core.hub.files import unique
 from converters.formats.mapped import MappedFile
 from converters.tensors import TensorEntry, check_sizes
 
@@ -106,7 +107,7 @@ def _checked_header(path: Path) -> _Header:
         raise ValueError(f"not a complete safetensors file ({error}); download or save it again") from error
     with path.open("rb") as file:
         file.seek(_LENGTH_BYTES)
-        tensors = json.loads(file.read(size))
+        tensors = json.loads(file.read(size), object_pairs_hook=unique)  # the library takes the last of equal names
     return _Header(size, tensors, tensors.pop("__metadata__", None) or {})
 
 

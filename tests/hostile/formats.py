@@ -91,8 +91,16 @@ def linked_weights(folder: Path) -> Path:
     return folder / "model"
 
 
+def _twice(first: dict[str, Any], second: dict[str, Any]) -> bytes:
+    """Return the keys of two objects in one."""
+    return json.dumps(first).encode()[:-1] + b"," + json.dumps(second).encode()[1:]
+
+
+_METADATA = b'{"__metadata__": {"format": "tf", "format": "pt"}, '
 _SHARD = "model-00001-of-00001.safetensors"
 _NAMED = b'{"weight_map": {"a": "' + b"x" * 300 + b'"}}'
+_MAP = {"weight_map": {NAME: _SHARD}}
+_TWO_SHARDS = b'{"weight_map": ' + _twice({NAME: "other.safetensors"}, {NAME: _SHARD}) + b"}"
 
 FILES = [
     Hostile("a header of 90 MB", safetensors(json.dumps(tensor()).encode() + b" " * 90 * 10**6)),
@@ -113,6 +121,9 @@ FILES = [
     Hostile("metadata that is a number", safetensors({"__metadata__": 3} | tensor())),
     Hostile("a header that is a list", safetensors([])),
     Hostile("a header nested deeply", safetensors(b"[" * 10**6)),
+    Hostile("a tensor's name that occurs twice", safetensors(_twice(tensor(dtype="I32"), tensor()))),
+    Hostile("metadata that occur twice", safetensors(_twice({"__metadata__": {}}, {"__metadata__": {}} | tensor()))),
+    Hostile("a key of metadata that occurs twice", safetensors(_METADATA + json.dumps(tensor()).encode()[1:])),
     Hostile("a dtype without a meaning", flax({NAME: array(dtype="V4")})),
     Hostile("a dtype with fields", flax({NAME: array(dtype="3f4,,")})),
     Hostile("a dtype of objects", flax({NAME: array(dtype="O", values=b"\0" * 8)})),
@@ -150,6 +161,8 @@ FILES = [
     Hostile("an index with escapes", index({"a\x1b[2J": _SHARD})),
     Hostile("an index of a shard with escapes", index({"a": "\x1b[2J"})),
     Hostile("an index of a very long shard", index(None, text=_NAMED), "ValueError"),
+    Hostile("an index of a name that occurs twice", index(None, text=_TWO_SHARDS), "ValueError"),
+    Hostile("an index with two maps", index(None, text=_twice({"weight_map": {}}, _MAP)), "ValueError"),
     Hostile("an index that is a list", index(None, text=b"[]")),
     Hostile("an index of numbers", index({"a": 3})),
     Hostile("an index without an end", index(None, text=b'{"weight_map": {'), "ValueError"),
