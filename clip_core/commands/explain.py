@@ -170,9 +170,10 @@ def _images_and_texts(words: list[str], texts: list[str]) -> tuple[list[str], li
     if not images:
         raise ValueError(f"none of {', '.join(map(repr, words))} is an image; give a file, a folder or a glob")
     if not texts:
+        found = ", ".join(map(repr, images))
         raise ValueError(
-            f"there are no texts: {', '.join(map(repr, images))} are images, folders or globs; give a text after them, "
-            "or with --texts if it is also the name of a file"
+            f"there are no texts, only images, folders or globs: {found}; give a text after them, or with --texts if "
+            "it is also the name of a file"
         )
     return images, texts
 
