@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from clip_core.hub.printing import printable
 from clip_core.tasks.embedding.embedder import Embedder
 from clip_core.tasks.embedding.parts import PartResult
 from clip_core.tasks.embedding.pieces import Piece
@@ -110,7 +111,11 @@ class RayEngine:
         self._stack = ExitStack()
 
     def __enter__(self) -> None:
-        """Connect to Ray, unless this process is connected; a cluster that is started here ends with the job."""
+        """Connect to Ray, unless this process is connected; a cluster that is started here ends with the job.
+
+        Raises:
+            OSError: if Ray cannot be started, or does not answer.
+        """
         import ray
 
         if ray.is_initialized():
@@ -119,7 +124,11 @@ class RayEngine:
         logging.getLogger("ray.data").setLevel(logging.ERROR)  # otherwise the executor writes to the terminal
         here = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
         handler = signal.getsignal(signal.SIGTERM)
-        ray.init(log_to_driver=False, logging_level="ERROR", **here)
+        try:
+            ray.init(log_to_driver=False, logging_level="ERROR", **here)
+        except Exception as error:  # Ray raises Exception itself, such as for a start that takes too long
+            where = "could not start on this machine" if here else f"does not answer at {os.environ['RAY_ADDRESS']}"
+            raise OSError(f"engine='ray': Ray {where}: {printable(str(error).partition(chr(10))[0])}") from error
         if handler is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray's own handler would exit with code 15 instead of 143
         self._stack.callback(ray.shutdown)

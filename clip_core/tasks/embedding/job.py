@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from clip_core.configuration.arguments import check_integers, check_one_of
+from clip_core.configuration.arguments import check_integers, check_one_of, check_texts
 from clip_core.hub import split_hub_options
 from clip_core.hub.options import DEFAULT_MODEL
 from clip_core.processing.frameworks import default_backend
@@ -106,12 +106,14 @@ def embed(
         BlockingIOError: if another process writes to the dataset.
         ValueError: if the source has no images, or is not the one of the dataset.
         ImportError: if a library is not installed.
+        TypeError: if `columns` is a single string.
     """
     arrow()
     runner = _engine(engine, workers)
     check_one_of(embedding_dtype=(embedding_dtype, _DTYPES))
     check_integers(rows_per_part=(rows_per_part, 1), batch_size=(batch_size, 1))
     check_integers(num_threads=(num_threads, 1), optional=True)
+    check_texts(columns=columns)
     place = Location.open(out)
     with reached(source):
         pictures = open_source(os.fspath(source), image=image_column, columns=columns, rows=rows_per_part)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clip_core.configuration.arguments import check_texts
 from clip_core.hub.printing import shortened
 from clip_core.hub.targets import expanded
 
@@ -55,7 +56,9 @@ def parse_conditions(texts: Sequence[str]) -> list[Condition]:
 
     Raises:
         ValueError: if a text is not a condition; the message quotes it.
+        TypeError: if `texts` is a single string.
     """
+    check_texts(where=texts)
     return [_parsed(text) for text in texts]
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from clip_core.configuration.arguments import check_integers
+from clip_core.configuration.arguments import check_integers, check_texts, several
 from clip_core.hub.options import DEFAULT_MODEL
 from clip_core.processing.frameworks import default_backend
+from clip_core.tasks.images import check_several_images
 from clip_core.tasks.search.duplicates import THRESHOLD, DuplicateGroup, find_duplicates
 from clip_core.tasks.search.filters import folder_range, parse_conditions, stored_path
 from clip_core.tasks.search.identity import check_model, describe_model, stored_source
@@ -126,8 +127,10 @@ class ImageIndex:
         Raises:
             ImageFileError: if a source is missing, or contains no images.
             OtherModelError: if the model is not the one of the index.
+            TypeError: if `sources` is a single string.
         """
         check_integers(batch_size=(batch_size, 1))
+        check_texts(sources=sources)
         plan = make_plan(self._store, sources, captions=captions)
         # Loading refuses another model before anything changes; the same one is not needed to delete rows.
         model = self.model if plan.new or plan.changed or self._is_other_model() else None
@@ -181,7 +184,11 @@ class ImageIndex:
 
         Returns:
             The number of images removed.
+
+        Raises:
+            TypeError: if `paths` is a single string.
         """
+        paths = several("paths", paths)
         found = [row.path for path in paths for row in self._store.rows(*folder_range(Path(path)))]
         return self._store.delete([*map(stored_path, paths), *found])
 
@@ -212,8 +219,12 @@ class ImageIndex:
         Raises:
             ValueError: if there is nothing to search for, or a condition cannot be parsed.
             OtherModelError: if the model is not the one of the index.
+            TypeError: if an argument that takes several is a single text or image.
         """
         check_integers(top_k=(top_k, 1))
+        check_texts(texts=texts, without=without)
+        check_several_images(images)
+        where = several("where", where)
         parse_conditions(where)  # before a model is loaded
         query = self._query(texts, images, without)
         return self.nearest(query, where=where, top_k=top_k, probabilities=probabilities, exact=exact)
@@ -279,11 +290,12 @@ class ImageIndex:
         return stored_source(self._source) != self._store.facts().get("model")
 
     def _query(self, texts: Sequence[str], images: Sequence[Any], without: Sequence[str]) -> np.ndarray:
+        texts, images, without = list(texts), list(images), list(without)
         if not (texts or images or without):
             raise ValueError("there is nothing to search for; give a text or an image")
         if not all(text.strip() for text in (*texts, *without)):
             raise ValueError("a text to search for is empty; give a text, or leave it out")
-        added = [self.model.encode_texts(list(texts))] if texts else []
+        added = [self.model.encode_texts(texts)] if texts else []
         if images:
-            added.append(self.model.encode_images(list(images)))
-        return query_of(added, [self.model.encode_texts(list(without))] if without else [])
+            added.append(self.model.encode_images(images))
+        return query_of(added, [self.model.encode_texts(without)] if without else [])

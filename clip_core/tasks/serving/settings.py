@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any
 
-from clip_core.configuration.arguments import check_integers
+from clip_core.configuration.arguments import check_integers, check_texts
 
 # Errors of these codes are the caller's fault; OpenAI's clients retry all others.
 _OF_THE_CALLER = range(400, 500)
@@ -67,6 +67,7 @@ class ServerSettings:
                 f"max_inputs={self.max_inputs} is more than max_queue={self.max_queue}: such a request would always "
                 "be refused; raise max_queue or lower max_inputs"
             )
+        check_texts(image_hosts=self.image_hosts, hosts=self.hosts)
         for host in self.image_hosts:
             if not _is_host(host):
                 raise ValueError(f"image_hosts={host!r} is not a host; give a name such as images.example.com")

@@ -312,6 +312,13 @@ def test_bad_options_are_named_before_anything_is_written(tmp_path, named, optio
     assert not (tmp_path / "out").exists()
 
 
+def test_one_column_in_place_of_several_is_refused(tmp_path):
+    source = make_source(str(tmp_path), "bytes")
+    with pytest.raises(TypeError, match=naming("columns")):
+        embed(source, tmp_path / "out", model="colours", columns="text")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_of_other_files_and_a_missing_model_are_refused(tmp_path):
     source = make_source(str(tmp_path), "images")
     write(str(tmp_path / "full/notes.txt"), b"mine")

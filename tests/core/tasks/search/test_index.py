@@ -51,6 +51,35 @@ def test_queries_add_and_subtract(index):
     assert names(index.search(without=["red"]))[-1] == "red"
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"texts": "red"},
+        {"without": "red"},
+        {"texts": ["red"], "where": "size<2MB"},
+        {"images": "query.png"},
+        {"images": Image.new("RGB", (5, 5), BLUE)},
+        {"images": np.zeros((5, 5, 3), np.uint8)},
+    ],
+)
+def test_one_text_or_image_in_place_of_several_is_refused(index, folder, given):
+    name = list(given)[-1]
+    with pytest.raises(TypeError, match=naming(name)):
+        index.search(**given)
+    with pytest.raises(TypeError, match=naming("sources")):
+        index.add(str(folder / "photos"))
+    with pytest.raises(TypeError, match=naming("paths")):
+        index.remove(str(folder / "photos"))
+    assert len(index) == 4
+
+
+def test_several_are_any_that_can_be_counted_off(index):
+    assert names(index.search((text for text in ("red", "blue")), top_k=1)) == ["purple"]
+    assert names(index.search(images=(Image.new("RGB", (5, 5), colour) for colour in (BLUE,)), top_k=1)) == ["blue"]
+    assert index.search(["red"], where=(text for text in ("size>1GB",))) == []
+    assert index.remove(path for path in ("nowhere", "photos/nowhere.png")) == 0
+
+
 def test_probabilities_are_those_of_the_model_among_the_hits(index):
     hits = index.search(["red"], top_k=3, probabilities=True)
     shares = np.exp([10 * hit.score for hit in hits])

@@ -28,6 +28,12 @@ def test_a_limit_out_of_range_is_named(name, value):
         ServerSettings(**{name: value})
 
 
+@pytest.mark.parametrize("name", ["hosts", "image_hosts"])
+def test_one_host_in_place_of_several_is_refused(name):
+    with pytest.raises(TypeError, match=naming(name)):
+        ServerSettings(**{name: "localhost"})
+
+
 def test_a_request_has_to_fit_into_the_queue():
     with pytest.raises(ValueError, match=naming("max_inputs=10", "max_queue=9")):
         ServerSettings(max_inputs=10, max_queue=9)
