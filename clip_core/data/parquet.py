@@ -95,8 +95,9 @@ def open_parquet(source: Path | IO[bytes]) -> Any:
         ValueError: if the numbers are impossible.
         OSError: if it is not a Parquet file. pyarrow may also raise an `ArrowException`.
     """
+    parquet = _parquet()
     size = source.stat().st_size if isinstance(source, Path) else source.seek(0, os.SEEK_END)
-    file = _parquet().ParquetFile(source)
+    file = parquet.ParquetFile(source)
     rows = [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
     stated, most = file.metadata.num_rows, _ROWS_OF_A_BYTE * size + _MORE_ROWS
     if min(rows, default=0) >= 0 and sum(rows) == stated <= most:
