@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import re
+import zlib
 from contextlib import contextmanager
 from functools import cache
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,7 +124,7 @@ def _write_names(group: h5py.Group, attribute: str, names: list[str]) -> None:
 def _errors_in_words() -> Iterator[None]:
     try:
         yield
-    except (OSError, RuntimeError, KeyError, TypeError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, zlib.error) as error:
         raise ValueError(f"not a complete HDF5 file ({error}); download or save it again") from error
 
 
@@ -204,11 +206,39 @@ def _check_origin(dataset: h5py.Dataset, file_size: int) -> None:
         raise ValueError(f"{name} has chunks of shape {dataset.chunks}, larger than the file; save it without chunks")
 
 
+def _check_chunks(dataset: h5py.Dataset) -> None:
+    """Check that no chunk of a compressed dataset expands beyond its size; HDF5 allocates whatever it expands to.
+
+    Raises:
+        ValueError: one does, or the dataset was written with a filter that cannot be checked.
+        zlib.error: one is damaged.
+    """
+    from h5py import h5z
+
+    options = dataset.id.get_create_plist()
+    filters = [options.get_filter(number)[0] for number in range(options.get_nfilters())]
+    known = (h5z.FILTER_SHUFFLE, h5z.FILTER_DEFLATE, h5z.FILTER_FLETCHER32)
+    if filters != [one for one in known if one in filters]:
+        raise ValueError(f"{dataset.name} is compressed in an unusual way; save it with gzip or without compression")
+    if h5z.FILTER_DEFLATE not in filters:
+        return
+    size = math.prod(dataset.chunks) * dataset.dtype.itemsize
+    starts = (range(0, length, step) for length, step in zip(dataset.shape, dataset.chunks, strict=True))
+    for start in product(*starts):
+        if not dataset.id.get_chunk_info_by_coord(start).size:  # never written
+            continue
+        left_out, stored = dataset.id.read_direct_chunk(start)  # a bit for each filter
+        is_packed = not left_out >> filters.index(h5z.FILTER_DEFLATE) & 1
+        if is_packed and len(zlib.decompressobj().decompress(stored, size + 1)) > size:
+            raise ValueError(f"a chunk of {dataset.name} expands beyond its size of {size} bytes; save it again")
+
+
 def _read_one(path: Path, name: str, mapped: MappedFile) -> np.ndarray:
     import h5py
 
     mapped.check_path()
     with _errors_in_words(), h5py.File(path, "r") as file:
+        _check_chunks(file[name])
         array = np.asarray(file[name])
     mapped.check_path()
     return array.astype(array.dtype.newbyteorder("="), copy=False)

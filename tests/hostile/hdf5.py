@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +55,17 @@ def gzip_bomb(file: Any, _: Path) -> None:
     data = file.create_dataset(NAME, (400, 2**20), "f4", chunks=(1, 2**20), compression="gzip", compression_opts=9)
     data[0] = 0
     file.create_dataset("clip/other:0", (64, 2**20), "f4", chunks=(1, 2**20), compression="gzip", fillvalue=0)[:] = 0
+
+
+def long_chunk(file: Any, _: Path) -> None:
+    """Write a chunk of 1 KB that expands to 512 MB."""
+    data = file.create_dataset("clip/x/bias:0", (256,), "f4", chunks=(256,), compression="gzip")
+    packer = zlib.compressobj(1)
+    data.id.write_direct_chunk((0,), b"".join(packer.compress(bytes(2**23)) for _ in range(64)) + packer.flush())
+
+
+def lzf(file: Any, _: Path) -> None:
+    file.create_dataset("clip/x/bias:0", data=np.ones(256, np.float32), compression="lzf")
 
 
 def many(file: Any, _: Path) -> None:
@@ -139,6 +151,8 @@ FILES = [
         "a soft link to nothing", hdf5(lambda file, _: file.__setitem__("clip/a", __import__("h5py").SoftLink("/b")))
     ),
     Hostile("a gzip bomb", hdf5(gzip_bomb)),
+    Hostile("a chunk that expands to 512 MB", hdf5(long_chunk), "ValueError"),
+    Hostile("lzf", hdf5(lzf), "ValueError"),
     Hostile("40 GB that were never written", hdf5(of((100, 10**8), "f4"))),
     Hostile("40 GB of chunks that were never written", hdf5(of((100, 10**8), "f4", chunks=(1, 10**6)))),
     Hostile("a chunk of 2 GB", hdf5(huge_chunk)),
