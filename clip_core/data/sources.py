@@ -17,6 +17,7 @@ from clip_core.data.parquet import PARQUET_ENDINGS, ParquetPairs
 from clip_core.data.rows import RowPairs, RowStream
 from clip_core.data.shards import SHARD_ENDINGS, ShardPairs
 from clip_core.data.tables import TABLE_ENDINGS
+from clip_core.hub.files import check_no_device
 from clip_core.hub.printing import shortened
 from clip_core.hub.targets import expanded, given_path
 
@@ -96,6 +97,8 @@ def _opened(source: Any, image: str | None, caption: str | None, unpaired: Unpai
 
 def _from_paths(paths: list[Path], image: str | None, caption: str | None, unpaired: Unpaired) -> Pairs:
     """Open one folder or table, or any number of shards or Parquet files."""
+    for path in paths:
+        check_no_device(path)
     if all(path.name.lower().endswith(SHARD_ENDINGS) for path in paths):
         return ShardPairs(paths, image, caption)
     if all(path.name.lower().endswith(PARQUET_ENDINGS) for path in paths):

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import stat
 import tempfile
 import zlib
 from contextlib import contextmanager
@@ -235,6 +236,23 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 class TooLargeError(ValueError):
     """An error about a file that is larger than any of its kind."""
+
+
+def check_no_device(path: str | os.PathLike[str]) -> None:
+    """Check that a path is not a pipe, a socket or a device: a pipe waits for a writer, and a device may have no end.
+
+    Args:
+        path: the path; a missing one is not an error.
+
+    Raises:
+        ValueError: if it is one.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116  paths of fsspec are texts
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError(f"{printable(path)}: a pipe, a socket or a device; expected a file")
 
 
 def read_bytes(path: Path, largest: int) -> bytes:

@@ -150,6 +150,31 @@ def beside(write: Callable[[Path], object]) -> Callable[[Path], Path]:
     return make
 
 
+def special(name: str, write: Callable[[Path], object], *, in_folder: bool = False) -> Callable[[Path], Path]:
+    """Return a file that a function makes, or its folder."""
+
+    def make(folder: Path) -> Path:
+        place = folder / name
+        place.parent.mkdir(exist_ok=True)
+        write(place)
+        if place.parent.name == EMBEDDINGS:
+            (folder / MANIFEST).write_text(json.dumps(MANIFEST_FACTS))
+        return folder if in_folder else place
+
+    return make
+
+
+def zeros(path: Path) -> None:
+    """Make a link to a device without an end."""
+    path.symlink_to("/dev/zero")
+
+
+def piped_picture(folder: Path) -> Path:
+    """Write a Parquet file beside a pipe that it names as its picture."""
+    os.mkfifo(folder / "a.png")
+    return columns(image=["a.png"], text=["a"])(folder)
+
+
 def never_written(path: Path) -> None:
     """Write a file of 16 GB that takes no room."""
     with path.open("wb") as file:
@@ -267,6 +292,19 @@ FILES = [
     Hostile("a file name that is a map", row(b'{"a": 1}'), **_ERROR),
     Hostile("a column with escapes", table("x.jsonl", b'{"\\u001b[2J": "a.png", "text": "a"}'), **_ERROR),
     Hostile("a caption of 16 GB that were never written", beside(never_written), **_BROKEN),
+    *[
+        Hostile(f"{name} that is a {what}, in {read}", special(name, write, in_folder=inside), "ValueError", read)
+        for what, write in (("pipe", os.mkfifo), ("device", zeros))
+        for read, inside, names in (
+            ("pairs", False, ("x.tar", "x.tar.gz", "x.parquet", "x.csv", "x.jsonl")),
+            ("pairs", True, ("x.tar", "x.parquet")),
+            ("source", False, ("x.tar", "x.parquet")),
+            ("source", True, ("x.tar", "x.parquet")),
+            ("dataset", True, (MANIFEST, f"{EMBEDDINGS}/x.parquet")),
+        )
+        for name in names
+    ],
+    Hostile("a picture that is a pipe, in Parquet", piped_picture, "ValueError", "source"),
     Hostile("a caption that is a pipe", beside(os.mkfifo), **_ERROR),
     Hostile("an image to index of 16 GB that were never written", large_picture, "ValueError", "indexed"),
     Hostile("a Parquet caption that is not UTF-8", columns(image=PIXELS, text=NOT_UTF8), **_ERROR),

@@ -103,7 +103,7 @@ def source(path: Path) -> None:
     found = open_source(str(path), image=None, columns=None, rows=1000)
     for piece in found.pieces():
         for picture in found.pictures(piece):
-            assert picture.id
+            found.read(picture)
 
 
 def dataset(path: Path) -> None:

@@ -80,7 +80,7 @@ class EmbeddedDataset:
     def _opened(self, name: str) -> Iterator[Any]:
         """Open a part; errors of reading it name the file, and say what to do."""
         try:
-            with self._place.files.open(self._place.path(name), "rb") as file:
+            with self._place.reading(self._place.path(name)) as file:
                 yield open_parquet(file)
         except (OSError, ValueError, KeyError, OverflowError, arrow().ArrowException) as error:
             where = self._place.shown(self._place.path(name))

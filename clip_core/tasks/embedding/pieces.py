@@ -16,6 +16,7 @@ from clip_core.data.pairs import LARGEST
 from clip_core.data.parquet import PARQUET_ENDINGS
 from clip_core.data.shards import SHARD_ENDINGS
 from clip_core.data.sources import expand_braces
+from clip_core.hub.files import check_no_device
 from clip_core.hub.printing import printable, reason_of
 from clip_core.images.decoding import image_endings
 from clip_core.images.inputs import find_images
@@ -145,6 +146,7 @@ class Source(ABC):
         changed = None
         path = picture.file or ""
         if self.place.is_local:
+            check_no_device(path)
             with Path(path).open("rb") as file:
                 changed = time_of_change(os.fstat(file.fileno()))
                 content = file.read(LARGEST + 1)

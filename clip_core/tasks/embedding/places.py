@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clip_core.hub.files import LARGEST_JSON, TooLargeError, scratch_folder, telling_of_a_full_disk
+from clip_core.hub.files import (
+    LARGEST_JSON,
+    TooLargeError,
+    check_no_device,
+    scratch_folder,
+    telling_of_a_full_disk,
+)
 from clip_core.hub.owning import owned
 from clip_core.hub.printing import printable, reason_of
 from clip_core.hub.targets import check_folder, given_path
@@ -117,6 +123,20 @@ class Location:
         """
         return path if self.is_local else str(self.files.unstrip_protocol(path))
 
+    def reading(self, path: str) -> Any:
+        """Return an open file.
+
+        Args:
+            path: its path in the file system.
+
+        Raises:
+            ValueError: if it is a pipe or a device of this machine.
+            OSError: if it cannot be read.
+        """
+        if self.is_local:
+            check_no_device(path)
+        return self.files.open(path, "rb")
+
     def names(self, folder: str) -> list[str]:
         """Return the names of the files in a subfolder, sorted; none if it is missing.
 
@@ -139,6 +159,8 @@ class Location:
             ValueError: if it is not a JSON object.
         """
         where = self.shown(self.path(name))
+        if self.is_local:
+            check_no_device(self.path(name))
         try:
             with reached(self.shown(self.root)):
                 text = self.files.cat_file(self.path(name), start=0, end=LARGEST_JSON + 1)

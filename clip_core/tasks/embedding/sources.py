@@ -110,7 +110,7 @@ class ShardSource(Source):
         (path,) = piece.paths
         shown = self.place.shown(path)
         seen: set[str] = set()
-        with reading_errors_named(shown), self.place.files.open(path, "rb") as file, open_shard(shown, file) as tar:
+        with reading_errors_named(shown), self.place.reading(path) as file, open_shard(shown, file) as tar:
             for sample in shard_samples(tar, shown, {*self._images, *_TEXTS}, largest=LARGEST):
                 key = valid_text(sample.name)
                 name, where = f"{self.relative(path)}/{key}", f"{shown}/{key}"

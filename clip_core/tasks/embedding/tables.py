@@ -186,7 +186,7 @@ class TableSource(Source):
     @contextmanager
     def _opened(self, path: str) -> Iterator[Any]:
         shown = self.place.shown(path)
-        with reading_errors_named(shown), self.place.files.open(path, "rb") as content:
+        with reading_errors_named(shown), self.place.reading(path) as content:
             yield open_parquet(content)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clip_core.hub.files import check_no_device
 from clip_core.hub.targets import check_folder
 from clip_core.tasks.search import approximate
 from clip_core.tasks.search.approximate import InvertedLists, ListsFile
@@ -67,6 +68,7 @@ class SqliteStore:
     def __init__(self, folder: str | os.PathLike[str], *, create: bool = False) -> None:
         self.folder = Path(folder)
         self.path = self.folder / DATABASE
+        check_no_device(self.path)
         if not create and not self.path.is_file():
             raise FileNotFoundError(f"{self.folder} is not an index; make one with `clip-zoo index FOLDER --out INDEX`")
         if create:
