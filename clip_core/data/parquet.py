@@ -132,6 +132,7 @@ def _class_names(metadata: dict[bytes, bytes], column: str) -> list[str]:
 
 
 def _opened(path: Path) -> Any:
+    _parquet()  # the errors below need it
     try:
         return open_parquet(path)
     except FileNotFoundError as error:
