@@ -76,9 +76,9 @@ def asked_wait(error: BaseException | None) -> int | None:
     asked = str(response.headers.get("Retry-After", "")).strip()
     try:
         seconds = float(asked) if asked.isdecimal() else parsedate_to_datetime(asked).timestamp() - time.time()
-    except (ValueError, OverflowError):  # the hub does not say
+        return max(1, math.ceil(seconds))
+    except (ValueError, OverflowError):  # the hub does not say, or a number of 400 digits
         return None
-    return max(1, math.ceil(seconds))
 
 
 def response_of(error: BaseException | None) -> Any:

@@ -56,7 +56,8 @@ def test_it_may_name_a_time(hub, client, server):
 
 
 @pytest.mark.parametrize(
-    ("waits", "slept", "named"), [(["61"], [], 61), (["40", "30"], [40], 30), (["soon"], [], "later")]
+    ("waits", "slept", "named"),
+    [(["61"], [], 61), (["40", "30"], [40], 30), (["soon"], [], "later"), (["9" * 400], [], "later")],
 )
 def test_nobody_waits_for_more_than_a_minute(hub, client, server, waits, slept, named):
     server.waits = list(waits) + waits[-1:] * 3
