@@ -10,6 +10,12 @@ The baselines do not depend on the text: a heatmap that falls off from the centr
 in the last layer. The demo model has 16 patches and the model of emoji has 64; both have four layers. Both things are
 known: the model gives each its right name, among all texts, in the same picture without the other thing (shapes), or in
 the drawing itself (emoji). Emoji are left out if their folder is not beside the project's.
+
+The words of a text that names a shape which is alone in its picture, such as "this is a red star", are judged by:
+
+- Names it: how often the most relevant word is the colour or the shape.
+- Share: the share of relevance that these two words have together.
+- Logit lost: the difference to the logit of the text without the most relevant word.
 """
 
 from __future__ import annotations
@@ -33,6 +39,8 @@ if TYPE_CHECKING:
 
 CENTRE, ATTENTION = "centre", "attention of the last layer"
 MEASURES = ("pointing game", "centre", "inside", "deletion", "insertion")
+WORD_MEASURES = ("names it", "share", "logit lost")
+SENTENCES = ("this is {}", "a picture of {}")
 POINTING = 0.9
 RECOMMENDED = "chefer, all layers"
 _STEPS = 8  # of deletion and insertion
@@ -58,9 +66,13 @@ def report(settings: Settings) -> Report:
         written.notes.append(f"Emoji were left out: there is no folder {composites.EMOJI.name} beside the project's.")
     found = {kind: judge.scores(pictures) for kind, (judge, pictures) in kinds.items()}
     written.tables = [table(f"{kind}: {2 * len(kinds[kind][1])} texts", scores) for kind, scores in found.items()]
+    of_words = demo.scores_of_words(kinds["Two shapes, small or large"][1])
+    count = 2 * len(SENTENCES) * len(kinds["Two shapes, small or large"][1])
+    written.tables.append(table(f"Words of {count} texts", of_words, "words", WORD_MEASURES))
     written.measurements = [
         {"kind": kind, "heatmap": name} | row for kind in found for name, row in found[kind].items()
     ]
+    written.measurements += [{"kind": "words", "words": name} | row for name, row in of_words.items()]
     written.goals = [
         at_least(f"{kind}: pointing game of {RECOMMENDED}", found[kind][RECOMMENDED]["pointing game"], POINTING)
         for kind in list(found)[:2]
@@ -68,10 +80,12 @@ def report(settings: Settings) -> Report:
     return written
 
 
-def table(title: str, scores: dict[str, dict[str, float]]) -> Table:
+def table(
+    title: str, scores: dict[str, dict[str, float]], what: str = "heatmap", measures: Sequence[str] = MEASURES
+) -> Table:
     """Return the measures of every heatmap."""
-    rows = [[name, *(f"{row[measure]:.2f}" for measure in MEASURES)] for name, row in scores.items()]
-    return Table(["heatmap", *MEASURES], rows, title)
+    rows = [[name, *(f"{row[measure]:.2f}" for measure in measures)] for name, row in scores.items()]
+    return Table([what, *measures], rows, title)
 
 
 class Judge:
@@ -124,6 +138,32 @@ class Judge:
                     found.setdefault(name, []).append(place_scores)
         means = {name: np.mean(rows, axis=0).tolist() for name, rows in found.items()}
         return {name: dict(zip(MEASURES, row, strict=True)) for name, row in means.items()}
+
+    def scores_of_words(self, pictures: Sequence[Composite]) -> dict[str, dict[str, float]]:
+        """Return the mean of each measure of words over texts that name a thing alone, by start layer."""
+        found: dict[str, list[list[float]]] = {}
+        for picture in pictures:
+            for image, name in zip(picture.alone, picture.texts, strict=True):
+                texts = [sentence.format(name) for sentence in SENTENCES]
+                lost = [self._losses(image, text) for text in texts]
+                named = [[word in name.split()[1:] for word in text.split()] for text in texts]
+                for start, layers in ((-1, "last layer"), (0, "all layers")):
+                    explained = self.explainer(image, texts, start_layer_text=start).explanations
+                    shares = [np.array([word.share for word in one.words]) for one in explained]
+                    found.setdefault(f"chefer, {layers}", []).extend(map(word_scores, shares, named, lost))
+                alike = [np.full(len(words), 1 / len(words)) for words in named]
+                found.setdefault("all words alike", []).extend(map(word_scores, alike, named, lost))
+        means = {name: np.mean(rows, axis=0).tolist() for name, rows in found.items()}
+        return {name: dict(zip(WORD_MEASURES, row, strict=True)) for name, row in means.items()}
+
+    def _losses(self, image: Any, text: str) -> np.ndarray:
+        """Return the difference to the logit of a text without each of its words: `(words,)`."""
+        words = text.split()
+        texts = [text, *(" ".join(words[:place] + words[place + 1 :]) for place in range(len(words)))]
+        embeds = self.encoder.encode_texts(*tokenize_texts(self.explainer.processor, texts))
+        logits = self.encoder.logits_per_image(self.encoder.encode_images(self._pixels(image)), embeds)[0]
+        losses: np.ndarray = logits[0] - logits[1:]
+        return losses
 
     def heatmaps(self, pixels: np.ndarray, texts: list[str]) -> dict[str, np.ndarray]:
         """Return the heatmaps of a picture for texts `(texts, rows, columns)`, by method and start layer."""
@@ -180,6 +220,18 @@ def pointing(heatmap: np.ndarray, mask: np.ndarray) -> list[float]:
     highest = heatmap == heatmap.max()
     centres = mask[side // 2 :: side, side // 2 :: side]
     return [float(patches.any(axis=(1, 3))[highest].mean()), float(centres[highest].mean())]
+
+
+def word_scores(shares: np.ndarray, named: list[bool], lost: np.ndarray) -> list[float]:
+    """Return the measures of a text's words; words that are equally relevant count by their share.
+
+    Args:
+        shares: the relevance of each word, `(words,)`.
+        named: True for the words that name the thing.
+        lost: the difference to the logit of the text without each word, `(words,)`.
+    """
+    highest = shares == shares.max()
+    return [float(np.mean(np.array(named)[highest])), float(shares[named].sum()), float(lost[highest].mean())]
 
 
 def inside(heatmap: np.ndarray, mask: np.ndarray) -> float:

@@ -34,6 +34,12 @@ def test_pointing_asks_for_a_patch_that_touches_and_for_a_centre_that_lies_on_th
     assert explaining.pointing(at(), MASK) == [0.5, 0.5]
 
 
+def test_words_count_by_the_most_relevant_one_and_by_share():
+    named, lost = [False, True, True], np.array([1, 2, 4])
+    assert explaining.word_scores(np.array([0.25, 0.5, 0.25]), named, lost) == [1, 0.75, 2]
+    assert explaining.word_scores(np.array([0.5, 0, 0.5]), named, lost) == [0.5, 0.5, 2.5]
+
+
 def test_inside_is_the_share_within_the_thing():
     assert explaining.inside(at(), MASK) == MASK.mean()
     assert explaining.inside(np.ones((2, 2)), MASK) == pytest.approx(MASK.mean(), rel=FLOAT64_ROUNDING)
@@ -81,8 +87,12 @@ def test_pictures_are_known_if_both_things_are_named_rightly_alone():
 def test_the_row_reports_every_heatmap_and_says_what_it_left_out(monkeypatch, tmp_path):
     monkeypatch.setattr(composites, "EMOJI", tmp_path / "emoji")
     found = explaining.report(Settings(tmp_path, quick=True))
-    assert [len(table.rows) for table in found.tables] == [8, 8]
-    assert all(0 <= row[measure] <= 1 for row in found.measurements for measure in explaining.MEASURES)
+    assert [len(table.rows) for table in found.tables] == [8, 8, 3]
+    heatmaps, words = found.measurements[:-3], found.measurements[-3:]
+    assert all(0 <= row[measure] <= 1 for row in heatmaps for measure in explaining.MEASURES)
+    last, all_layers, alike = words
+    assert alike["share"] < all_layers["share"] <= 1
+    assert last["logit lost"] < all_layers["logit lost"]
     assert len(found.goals) == 2
     (note,) = found.notes
     assert "emoji" in note.lower()
