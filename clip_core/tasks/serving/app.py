@@ -28,9 +28,9 @@ from clip_core.tasks.serving.inputs import (
     conditions_of,
     inputs_of,
     integer_of,
+    optional_texts_of,
     start_layer_of,
     strings_of,
-    texts_of,
 )
 from clip_core.tasks.serving.metrics import Metrics
 from clip_core.tasks.serving.settings import RequestError, ServerSettings
@@ -190,8 +190,8 @@ class _Server:
         finder = self.finder
         check_fields(fields, {"texts", "images", "without", "where", "top_k", "probabilities", "exact", "model"})
         self._check_model(fields)
-        added = [*texts_of(fields, "texts", self.settings), *self._images(fields)]
-        without = texts_of(fields, "without", self.settings)
+        added = [*optional_texts_of(fields, "texts", self.settings), *self._images(fields)]
+        without = optional_texts_of(fields, "without", self.settings)
         where = conditions_of(fields, "where", self.settings)
         most = self.settings.max_inputs
         count = integer_of(fields, "top_k", min(_HITS, most))

@@ -176,7 +176,7 @@ def strings_of(fields: dict[str, Any], name: str, settings: ServerSettings) -> l
     return texts
 
 
-def texts_of(fields: dict[str, Any], name: str, settings: ServerSettings) -> list[TextInput | ImageInput]:
+def optional_texts_of(fields: dict[str, Any], name: str, settings: ServerSettings) -> list[TextInput | ImageInput]:
     """Return the texts of a field; none if it is absent, null or an empty list.
 
     Args:
@@ -201,7 +201,7 @@ def conditions_of(fields: dict[str, Any], name: str, settings: ServerSettings) -
         settings: the limits.
 
     Raises:
-        RequestError: one is not a condition, or as in `texts_of`.
+        RequestError: one is not a condition, or as in `optional_texts_of`.
     """
     if fields.get(name) in (None, []):
         return []
