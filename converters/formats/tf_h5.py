@@ -6,6 +6,7 @@ tensors. A shard has only the tensors, listed in its attribute `layer_names`.
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import zlib
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import h5py
+    from _typeshed import ReadableBuffer
 
 DTYPES = tuple(np.dtype(name) for name in ("float64", "float32", "float16", "int64", "int32", "int8", "uint8", "bool"))
 
@@ -70,8 +72,42 @@ def write(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
             raise ValueError(f"{name} has dtype {tensor.dtype}, which HDF5 lacks; convert it to float32 or float16")
     is_shard = re.search(r"-\d+-of-\d+\.", path.name) is not None
     # Values aligned to 64 bytes can be used in the mapped file without a copy.
-    with h5py.File(path, "w", alignment_threshold=64, alignment_interval=64) as file:
-        (_write_shard if is_shard else _write_single)(file, tensors)
+    with _Target(path, "w+") as target:
+        with h5py.File(target, "w", alignment_threshold=64, alignment_interval=64) as file:
+            (_write_shard if is_shard else _write_single)(file, tensors)
+        if target.error is not None:
+            raise target.error
+
+
+class _Target(io.FileIO):
+    """A file that keeps the first error of writing instead of raising it.
+
+    If a write fails, as on a full disk, HDF5 ends the process with a segmentation fault when it closes the file.
+
+    Attributes:
+        error: the error; None so far.
+    """
+
+    error: OSError | None = None
+
+    def write(self, content: ReadableBuffer, /) -> int:
+        """Write all bytes, unless a write has failed before."""
+        left = memoryview(content).cast("B")
+        size = len(left)
+        try:
+            while left and self.error is None:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.error = error
+        return size
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Set the size of the file, unless a write has failed before."""
+        try:
+            return super().truncate(size) if self.error is None else size or 0
+        except OSError as error:
+            self.error = error
+            return size or 0
 
 
 def _write_single(file: h5py.File, tensors: Mapping[str, TensorEntry]) -> None:

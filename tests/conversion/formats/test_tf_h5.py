@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+
 import h5py
 import ml_dtypes
 import numpy as np
@@ -12,6 +16,7 @@ from converters.naming.names import to_file
 from converters.naming.rules import TENSORFLOW
 from support.configs import tiny_config
 from support.entries import assert_same, entry, random_entries
+from support.limits import largest_file
 from support.messages import naming
 
 
@@ -41,6 +46,13 @@ def test_a_single_file_is_laid_out_as_keras_does(tmp_path):
         assert [name.decode() for name in file["clip"].attrs["weight_names"]] == list(full_names(written))
         assert file["clip/tfclip_model/clip/logit_scale:0"].shape == (1,)
         assert len(file["top_level_model_weights"].attrs["weight_names"]) == 0
+
+
+@pytest.mark.parametrize("size", [100, 3_000, 40_000])
+def test_a_full_disk_is_an_error_and_not_a_crash(tmp_path, size):
+    """HDF5 crashes when it closes a file whose writes failed."""
+    with largest_file(size), pytest.raises(OSError, match=re.escape(os.strerror(errno.EFBIG))):
+        tf_h5.write(tmp_path / "tf_model.h5", tensors())
 
 
 def test_a_classifiers_head_is_a_layer_of_its_own(tmp_path):
