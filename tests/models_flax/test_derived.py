@@ -13,6 +13,7 @@ from support.backends import FLAX
 from support.configs import inputs_for, tiny_config
 from support.derived import regularized
 from support.messages import naming
+from support.tolerances import FLOAT32
 
 BACKEND = FLAX
 
@@ -52,8 +53,8 @@ def test_a_text_tower_of_a_users_own_reads_every_token(plain):
     expected = model.text_projection(model.text_model(ids).last_hidden_state.mean(axis=1))
     model.text_model = Spread(model.text_model)
     features, whole = model.get_text_features(ids), model(ids, PIXELS).text_embeds
-    np.testing.assert_allclose(features, expected, atol=1e-5)
-    np.testing.assert_allclose(whole, expected / np.linalg.norm(expected, axis=-1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(features, expected, **FLOAT32)
+    np.testing.assert_allclose(whole, expected / np.linalg.norm(expected, axis=-1, keepdims=True), **FLOAT32)
 
 
 def test_parameters_of_a_class_are_kept_apart(plain, tmp_path):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -8,7 +10,7 @@ from pyarrow import parquet
 
 from clip_core.tasks.embedding import EmbeddedDataset, embed
 from clip_core.tasks.search import ImageIndex, OtherModelError
-from support.embedding import write_images, write_shard
+from support.embedding import read, write_images, write_shard
 from support.messages import naming
 from support.search import OTHER, save_image, stand_in
 from support.tolerances import ROUNDING
@@ -149,3 +151,14 @@ def test_a_damaged_manifest_is_refused_by_name(tmp_path, content, named):
         with pytest.raises(ValueError, match=naming(manifest, named)) as refused:
             use(tmp_path / "dataset")
         assert len(str(refused.value)) < 500
+
+
+def test_a_time_of_more_than_64_bits_is_stored_as_the_nearest(tmp_path):
+    folder = write_images(str(tmp_path / "images"), range(3))
+    for path, far in ((Path(folder, "0/001.png"), 2**63 + 5), (Path(folder, "0/002.png"), -(2**63) - 5)):
+        os.utime(path, ns=(far, far))  # as far as the file system goes
+    assert embed(folder, tmp_path / "out", model="colours").images == 3
+    stored = read(str(tmp_path / "out"))["modified"].cast("int64").to_pylist()
+    for number in (1, 2):
+        real = Path(f"{folder}/0/{number:03}.png").stat().st_mtime_ns
+        assert stored[number] == min(max(real, 1 - 2**63), 2**63 - 1)
