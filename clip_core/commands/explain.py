@@ -208,14 +208,19 @@ def _find(patterns: list[str], output: _Output) -> list[Path]:
 
 def _write_png(explained: ExplainedImage, image: Path, folder: Path) -> Path:
     """Write a drawing beside others, never over one, and return its path."""
+    from clip_core.hub.files import telling_of_a_full_disk
     from clip_core.tasks.explain import draw_explanation
 
     folder.mkdir(parents=True, exist_ok=True)
     drawing = draw_explanation(explained)
     for path in _names(folder, image.stem):
         try:
-            with path.open("xb") as file:  # fails if it exists
-                drawing.save(file, "PNG")
+            with telling_of_a_full_disk(path), path.open("xb") as file:  # fails if it exists
+                try:
+                    drawing.save(file, "PNG")
+                except BaseException:
+                    path.unlink()
+                    raise
         except FileExistsError:
             continue
         return path

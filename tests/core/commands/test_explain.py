@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shlex
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from support.limits import largest_file
 from support.messages import mentions
 
 SHAPES = Path(__file__).parents[3] / "examples/shapes"
@@ -32,6 +35,14 @@ def test_each_image_gets_a_drawing_that_never_replaces_another(run, here):
         with Image.open(here / name) as drawing:
             assert drawing.width > drawing.height
     assert len(list(here.iterdir())) == 2
+
+
+def test_a_full_disk_leaves_no_part_of_a_drawing(run, here):
+    with largest_file(3_000):
+        code, _, err = run("explain", HEARTS, "a red heart", *MODEL)
+    assert code == 2
+    assert mentions(err, "four-red-hearts-explained.png", os.strerror(errno.EFBIG).lower())
+    assert list(here.iterdir()) == []
 
 
 def test_json_has_every_number_and_writes_no_file(run, here):
