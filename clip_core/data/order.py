@@ -92,7 +92,9 @@ def order_of(source: Pairs, plan: Plan) -> Order:
     order = IndexedOrder(source, plan) if isinstance(source, IndexedPairs) else StreamedOrder(source, plan)
     if len(order) < plan.batch_size and plan.drop_last:
         processes = f" for each of {plan.process_count} processes" if plan.process_count > 1 else ""
-        raise ValueError(f"batch_size={plan.batch_size}{processes} exceeds the {len(source)} pairs available")
+        raise ValueError(
+            f"batch_size={plan.batch_size}{processes} exceeds the {len(source)} pairs available; give a smaller one"
+        )
     return order
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from clip_core.hub.files import check_no_device
 from clip_core.hub.pointers import LFS_ADVICE, is_lfs_pointer
 from clip_core.hub.printing import printable, reason_of
 from clip_core.images.depth import WrongColorsError, is_deep, load_pixels, scaling_to_bytes
@@ -33,8 +34,12 @@ def open_image(path: Path) -> Image.Image:
         path: the file.
 
     Raises:
-        ImageFileError: if the file is missing, damaged or not an image.
+        ImageFileError: if the file is missing, damaged or not an image, or a pipe or a device.
     """
+    try:
+        check_no_device(path)
+    except ValueError as error:
+        raise ImageFileError(str(error)) from error
     # Not opened by its path: Pillow would map an uncompressed TIFF into memory with height and width already swapped if
     # its orientation is a quarter turn, which scrambles the image.
     with decoding_errors_named(str(path), path), path.open("rb") as file:

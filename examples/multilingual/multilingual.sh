@@ -13,6 +13,7 @@ BUILD=${BUILD:-build/multilingual}
 TEXTS=${TEXTS:-shapes}
 EMOJI=${EMOJI:-build/emoji}
 HERE=examples/multilingual
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"  # beside other programs, idle threads that spin cost most of the time
 
 case $TEXTS in
     shapes)

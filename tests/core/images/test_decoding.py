@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import pickle
 import warnings
 
@@ -26,6 +27,14 @@ def pictures(tmp_path):
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "empty").mkdir()
     return tmp_path
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    for source in (tmp_path / "a.png", str(tmp_path / "a.png")):
+        with pytest.raises(ImageFileError, match=naming("a.png")):
+            load_image(source)
 
 
 def test_an_opened_picture_is_decoded(pictures):
