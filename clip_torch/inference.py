@@ -37,11 +37,10 @@ _FUSED = {
     "silu": ("swish", "", 1.0),
 }
 
-# The linear layers to pack.
-_TAKEN: dict[type[nn.Module], tuple[str, ...]] = {
-    CLIPAttention: ("q_proj", "k_proj", "v_proj", "out_proj"),
-    CLIPMLP: ("fc1", "fc2"),
-}
+# The parts of a layer that its prepared form computes without calling them.
+_TAKEN: dict[str, type[nn.Module]] = {"self_attn": CLIPAttention, "mlp": CLIPMLP, "mlp.activation_fn": Activation}
+_TAKEN |= {f"self_attn.{name}": nn.Linear for name in ("q_proj", "k_proj", "v_proj", "out_proj")}
+_TAKEN |= {f"mlp.{name}": nn.Linear for name in ("fc1", "fc2")}
 
 # Number of tokens that run through the layers together. Fewer tokens make products slower. With this number, a layer of
 # ViT-B/32 needs 12 MB, which the allocator reuses. All 64 images at once need 39 MB, in new pages each time: 140,000
@@ -227,8 +226,8 @@ def pack(model: nn.Module) -> None:
         for name, child in list(parent.named_children()):
             if isinstance(child, CLIPEncoder) and not isinstance(child, PreparedEncoder):
                 setattr(parent, name, PreparedEncoder(child))
-            elif isinstance(child, nn.Conv2d):
-                setattr(parent, name, PackedPatchEmbedding(child))
+            elif _embeds_patches(name, child):
+                setattr(parent, name, PackedPatchEmbedding(cast("nn.Conv2d", child)))
 
 
 def unpacked_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -255,18 +254,18 @@ def check_preparable(model: nn.Module) -> None:
 
     Raises:
         ValueError: the model is not on a CPU, or is neither in float32 nor in bfloat16 that the CPU supports; this
-            build of PyTorch lacks oneDNN; or a layer to pack was replaced, for example by a LoRA adapter.
+            build of PyTorch lacks oneDNN; or a part to pack was replaced, for example by a LoRA adapter, or has hooks.
     """
     if not torch.backends.mkldnn.is_available():
         raise ValueError("this build of PyTorch lacks oneDNN, which prepare_for_inference() needs")
-    for name, module in model.named_modules():
-        for child in _TAKEN.get(type(module), ()):
-            kind = type(getattr(module, child))
-            if kind is not nn.Linear:
-                raise ValueError(
-                    f"{name}.{child} is a {kind.__name__}, not a Linear, and may use more than its weight; "
-                    "merge adapters into the model first (PEFT: merge_and_unload())"
-                )
+    for name, part, kind in _taken(model):
+        if type(part) is not kind or "forward" in vars(part):
+            raise ValueError(
+                f"{name} is a {type(part).__name__}, not CLIP's own {kind.__name__}, and may compute something else; "
+                "merge adapters into the model first (PEFT: merge_and_unload())"
+            )
+        if part._forward_hooks or part._forward_pre_hooks:  # noqa: SLF001  no public names
+            raise ValueError(f"{name} has hooks, which a prepared model does not call; remove them first")
     named = dict(model.named_parameters())
     dtype = next(iter(named.values())).dtype
     for name, parameter in named.items():
@@ -281,6 +280,27 @@ def check_preparable(model: nn.Module) -> None:
             )
     if dtype == torch.bfloat16 and not multiplies_bfloat16():
         raise ValueError("this CPU lacks instructions for bfloat16 (AVX-512 or AMX); prepare the model in float32")
+
+
+def _taken(model: nn.Module) -> Iterator[tuple[str, nn.Module, type[nn.Module]]]:
+    """Yield the name of each part that `pack` replaces, the part, and the class that it must have; parents first."""
+    for name, module in model.named_modules():
+        if isinstance(module, CLIPEncoder) and not isinstance(module, PreparedEncoder):
+            yield name, module, CLIPEncoder
+            for index, layer in enumerate(module.layers):
+                prefix = f"{name}.layers.{index}".removeprefix(".")
+                yield prefix, layer, CLIPEncoderLayer
+                for path, kind in _TAKEN.items():
+                    part = layer.get_submodule(path)
+                    if kind is not Activation or isinstance(part, Activation):  # other activations are called
+                        yield f"{prefix}.{path}", part, kind
+        elif _embeds_patches(name, module):
+            yield name, module, nn.Conv2d
+
+
+def _embeds_patches(name: str, module: nn.Module) -> bool:
+    """Return True for CLIP's patch embedding; a user's own convolutions stay as they are."""
+    return name.endswith("patch_embedding") and isinstance(module, nn.Conv2d) and module.stride == module.kernel_size
 
 
 def prepares(dtype: str) -> bool:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from clip_torch import inference
+from clip_torch.attention import CLIPAttention
 from clip_torch.backend import ModelEncoder
 from clip_torch.inference import PackedLinear, PreparedEncoderLayer, unpacked_parameters
 from clip_torch.layers import ACTIVATION_FUNCTIONS, quick_gelu
@@ -211,6 +212,40 @@ def test_a_layer_that_adds_to_its_weight_is_refused(name):
     ):
         model.prepare_for_inference()
     assert not any(isinstance(module, (PackedLinear, PreparedEncoderLayer)) for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("", lambda layer: setattr(layer, "__class__", type("OwnLayer", (type(layer),), {}))),
+        (".self_attn", lambda layer: setattr(layer.self_attn, "__class__", type("Own", (CLIPAttention,), {}))),
+        (".mlp", lambda layer: setattr(layer.mlp, "forward", lambda states: states)),
+        (".mlp.activation_fn", lambda layer: layer.mlp.activation_fn.register_forward_hook(lambda *given: given[2])),
+    ],
+)
+def test_parts_that_compute_something_else_are_refused_and_stay(name, change):
+    model = build()
+    change(model.text_model.encoder.layers[1])
+    with pytest.raises(ValueError, match=naming(f"text_model.encoder.layers.1{name} ")):
+        model.prepare_for_inference()
+    assert ModelEncoder(model).prepared().model is model
+
+
+def test_convolutions_of_users_stay_as_they_are():
+    model = build("CLIPVisionModel")
+    model.adapter = torch.nn.Conv2d(3, 3, 3, padding=1)
+    model.vision_model.embeddings.patch_embedding = torch.nn.Conv2d(3, 4, 5, stride=3)
+    model.prepare_for_inference()
+    assert type(model.adapter) is type(model.vision_model.embeddings.patch_embedding) is torch.nn.Conv2d
+
+
+def test_an_encoder_for_many_inputs_shares_the_weights_and_is_prepared():
+    encoder = ModelEncoder(build())
+    prepared = encoder.prepared()
+    shared = {id(parameter) for parameter in encoder.model.parameters()}
+    assert {id(parameter) for parameter in prepared.model.parameters()} <= shared
+    assert any(isinstance(module, PreparedEncoderLayer) for module in prepared.model.modules())
+    assert not any(isinstance(module, (PackedLinear, PreparedEncoderLayer)) for module in encoder.model.modules())
 
 
 def test_a_packed_layer_is_a_linear_layer_on_any_number_of_axes():
