@@ -74,6 +74,8 @@ class Encoder(Protocol):
     """A CLIPModel of any framework, as the tasks use it. Embeddings are float32, whatever the dtype of the model.
 
     Label embeddings are cached for encoders that also have `text_fingerprint() -> str`; see `clip_core.tasks.labels`.
+    Many inputs are encoded by what `prepared() -> Encoder` returns, if an encoder has it: one with the same results up
+    to rounding that takes less time, and need not return gradients.
     """
 
     def encode_images(self, pixel_values: np.ndarray) -> np.ndarray:

@@ -64,6 +64,10 @@ class ModelEncoder:
         images, texts = (jnp.asarray(embeds, logit_scale.dtype) for embeds in (image_embeds, text_embeds))
         return _float32((jnp.matmul(texts, images.T, precision=None) * jnp.exp(logit_scale)).T)
 
+    def prepared(self) -> ModelEncoder:
+        """Return an encoder for many inputs: this one, because XLA has optimized its functions already."""
+        return self
+
     @property
     def config(self) -> CLIPConfig:
         """The model's configuration."""

@@ -67,6 +67,10 @@ class ModelEncoder:
         images, texts = (tf.cast(embeds, self.model.variable_dtype) for embeds in (image_embeds, text_embeds))
         return _float32(tf.matmul(images, texts, transpose_b=True) * tf.exp(self.model.logit_scale))
 
+    def prepared(self) -> ModelEncoder:
+        """Return an encoder for many inputs: this one, because its graphs are optimized already."""
+        return self
+
     @property
     def config(self) -> CLIPConfig:
         """The model's configuration."""

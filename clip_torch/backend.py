@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,7 @@ from clip_core.modeling.trimming import trimmed
 from clip_core.tasks.labels import fingerprint
 from clip_torch import explain
 from clip_torch.arrays import framework, to_numpy
-from clip_torch.inference import prepares, unpacked_parameters
+from clip_torch.inference import check_preparable, prepares, unpacked_parameters
 from clip_torch.model import CLIPModel, unit_norm
 from clip_torch.trace import trace
 from clip_torch.training import check_options, make_trainer
@@ -63,6 +64,18 @@ class ModelEncoder:
         """Return scaled similarities `(images, texts)`, float32, computed in the model's dtype."""
         images, texts = (self._on_device(embeds).to(self.model.dtype) for embeds in (image_embeds, text_embeds))
         return _float32((texts @ images.t() * self.model.logit_scale.exp()).t())
+
+    def prepared(self) -> ModelEncoder:
+        """Return an encoder for many inputs: a prepared copy that shares the weights, or this one if none can be made.
+
+        See `CLIPBaseModel.prepare_for_inference`. This encoder still returns gradients, and the copy does not.
+        """
+        try:
+            check_preparable(self.model)
+        except ValueError:  # not on a CPU, in float16, or with adapters: correct as it is, and not slower than before
+            return self
+        shared = {id(tensor): tensor for tensor in (*self.model.parameters(), *self.model.buffers())}
+        return ModelEncoder(copy.deepcopy(self.model, shared).prepare_for_inference())
 
     @property
     def config(self) -> CLIPConfig:

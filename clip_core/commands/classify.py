@@ -113,6 +113,7 @@ def classify(
     )
     with texts_of(model):
         label_embeds = classifier.embed_labels(choices, template or ["{}"])
+    classifier = classifier.prepared(len(paths))  # after the labels: the label cache knows models by their weights
     batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
     with images_of(model), tqdm(total=len(paths), unit="image", disable=None if len(batches) > 1 else True) as bar:
         for batch in batches:

@@ -70,7 +70,7 @@ class ModelOptions:
 
         return ZeroShotClassifier.from_pretrained(
             self.model, backend=self.backend, device=self.device, dtype=self.dtype
-        )
+        ).prepared()
 
     def max_length(self) -> int:
         """Return the model's maximum text length in tokens."""

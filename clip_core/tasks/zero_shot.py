@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # Encoding this many texts takes longer than computing a model's fingerprint.
 _WORTH_KEEPING = 64
+# Preparing ViT-B/32 takes 0.3 s on two cores, and saves 0.01 s for each image.
+_WORTH_PREPARING = 64
 
 
 class ZeroShotClassifier:
@@ -80,6 +83,23 @@ class ZeroShotClassifier:
         processor = CLIPProcessor.from_pretrained(source, **hub)
         encoder = load_backend(backend or default_backend()).load(source, device=device, dtype=dtype, **hub, **options)
         return cls(encoder, processor, label_cache=label_cache)
+
+    def prepared(self, count: int | None = None) -> Self:
+        """Return a classifier for many inputs, with the same results up to rounding.
+
+        In PyTorch on a CPU, its model shares the weights of this one and also holds them in the layout of the kernels.
+        It takes a fifth less time for a batch and two fifths less for one input, and about twice the memory for the
+        weights. In other frameworks, and where that does not work, this is the same classifier.
+
+        Args:
+            count: the number of images to encode, if known; for a few, preparing the model takes longer than it saves.
+        """
+        prepare = getattr(self.encoder, "prepared", None)  # optional for plug-in encoders
+        if prepare is None or (count is not None and count < _WORTH_PREPARING):
+            return self
+        other = copy.copy(self)
+        other.encoder = prepare()
+        return other
 
     def embed_labels(
         self, labels: Sequence[str], templates: str | Sequence[str] = ("{}",), *, batch_size: int = BATCH_SIZE

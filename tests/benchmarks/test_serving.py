@@ -14,6 +14,7 @@ import stores
 from checkpoints import write_processed
 from comparing import DifferentOutputsError, check_same
 from machine import processor_seconds
+from served_rates import BATCHES, PREPARED, TASK
 
 from clip_core.tasks import ZeroShotClassifier
 from support.tolerances import FLOAT64_ROUNDING, PROCESSOR_TICKS, ROUNDING
@@ -25,9 +26,19 @@ def case(clients, ours, p99):
         "clients": clients,
         "inputs": 10,
         "batch_seconds": [0.1, 0.2, 0.1],
-        "rates": {"task": [100.0, 50.0, 80.0], "task in batches": [80.0, 40.0, 64.0], "ours": ours},
+        "rates": {
+            TASK: [100.0, 50.0, 80.0],
+            PREPARED: [125.0, 62.5, 100.0],
+            BATCHES: [80.0, 40.0, 64.0],
+            "ours": ours,
+        },
         "latencies": {"ours": {"p50": 0.1, "p99": p99, "requests": 3}},
-        "processor_seconds": {"task": [0.2, 0.1, 0.3], "task in batches": [0.3] * 3, "ours": [0.3, 0.4, 0.35]},
+        "processor_seconds": {
+            TASK: [0.2, 0.1, 0.3],
+            PREPARED: [0.1, 0.1, 0.4],
+            BATCHES: [0.3] * 3,
+            "ours": [0.3, 0.4, 0.35],
+        },
         "processor_seconds_of_clients": {"ours": [0.05, 0.03, 0.07]},
     }
 
@@ -44,16 +55,16 @@ def test_the_server_is_judged_at_16_clients_by_the_rounds():
 def test_the_table_has_a_row_for_each_server_and_number_of_clients():
     rows = served_rates.rates_table("texts", [case(1, [50.0] * 3, 0.2), case(16, [80.0] * 3, 0.2)]).rows
     assert [row[0] for row in rows] == ["1 client, ours", "16 clients, ours"]
-    assert rows[1][1:] == ["80.0", "1.00", "1.25", "100", "200", "100", "2.00"]
+    assert rows[1][1:] == ["80.0", "1.00", "0.80", "1.25", "100", "200", "100", "2.00"]
 
 
 def test_processor_times_bound_the_share_of_the_tasks_rate(monkeypatch):
     monkeypatch.setattr(served_rates, "threads", lambda: 2)
     (row,) = served_rates.costs_table("texts", [case(16, [80.0] * 3, 0.2)]).rows
-    assert row[:5] == ["16 clients, ours", "20.00", "30.00", "35.00", "5.00"]
-    assert row[5:7] == ["0.50", "0.75"]  # 20 of 40 ms, and 30
+    assert row[:6] == ["16 clients, ours", "20.00", "10.00", "30.00", "35.00", "5.00"]
+    assert row[6:8] == ["0.50", "0.75"]  # 20 of 40 ms, and 30
     # 10 inputs in 0.125 s less half of 0.05, 0.03 and 0.07 s, relative to 100, 50 and 80 a second
-    assert row[7] == f"{10 / (0.125 - 0.035) / 80:.2f}"
+    assert row[8] == f"{10 / (0.125 - 0.035) / 80:.2f}"
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processor times of other processes are Linux's")

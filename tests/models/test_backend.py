@@ -37,6 +37,23 @@ def test_the_encoder_gives_what_the_model_gives(backend, saved, dtype):
     assert np.abs(logits - expected["logits_per_image"].astype("float32")).max() < LOGITS_BY_EMBEDDINGS * tolerance
 
 
+def test_an_encoder_for_many_inputs_gives_the_same_and_leaves_the_other_whole(backend, saved):
+    encoder = load_backend(backend.name).load(saved(backend), device="cpu")
+    before = backend.weights(encoder.model)
+    prepared = encoder.prepared()
+    for one in (prepared, prepared.prepared()):
+        for ours, theirs in (
+            (one.encode_images(pixel_values(3)), encoder.encode_images(pixel_values(3))),
+            (one.encode_texts(IDS, MASK), encoder.encode_texts(IDS, MASK)),
+        ):
+            assert np.abs(ours - theirs).max() < EMBEDDINGS
+    after = backend.weights(encoder.model)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    inputs = pixel_values(1), IDS[:1], MASK[:1]
+    gradients = encoder.logit_gradients(*inputs, first_image_layer=0, first_text_layer=0)
+    assert np.isfinite(gradients.image[0].gradients).all()
+
+
 def test_a_device_that_is_not_there_is_refused(backend, saved):
     others = () if backend.name == "torch" else ("cpu:7",)  # PyTorch calls its one CPU by any number
     for device in ("gpu9", "cpu:x", *others):

@@ -94,7 +94,7 @@ class Embedder:
         """
         model = settings.load()
         check_model(model, settings.source, settings.dtype, facts, "dataset")
-        return cls(model, settings, source, place, facts)
+        return cls(model.prepared(), settings, source, place, facts)
 
     def __call__(self, piece: Piece) -> PartResult:
         """Write the part of a piece, unless it is there.

@@ -133,9 +133,10 @@ class ImageIndex:
         check_texts(sources=sources)
         plan = make_plan(self._store, sources, captions=captions)
         # Loading refuses another model before anything changes; the same one is not needed to delete rows.
-        model = self.model if plan.new or plan.changed or self._is_other_model() else None
+        count = len(plan.new) + len(plan.changed)
+        model = self.model.prepared(count) if count or self._is_other_model() else None
         if on_start is not None:
-            on_start(len(plan.new) + len(plan.changed))
+            on_start(count)
         return apply_plan(
             plan,
             self._store,

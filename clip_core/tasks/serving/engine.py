@@ -53,6 +53,7 @@ class Engine:
 
     def __init__(self, classifier: ZeroShotClassifier, settings: ServerSettings, metrics: Metrics) -> None:
         self.classifier = classifier
+        self._prepared = classifier.prepared()  # returns no gradients, which explanations need
         self.settings = settings
         self.width = 0
         self._metrics = metrics
@@ -62,7 +63,7 @@ class Engine:
         self._model = ThreadPoolExecutor(1, "clip-serve-model")  # a model runs one batch at a time
         waiting = settings.max_wait / 1000
         most = settings.batch_size * _TEXTS_FOR_AN_IMAGE
-        self._text_encoder = TextEncoder(classifier, most)
+        self._text_encoder = TextEncoder(self._prepared, most)
         self._images: Batcher[np.ndarray, np.ndarray] = Batcher(
             self._encode_images,
             most=settings.batch_size,
@@ -234,12 +235,12 @@ class Engine:
         return image_pixels
 
     def _encode_images(self, pixels: list[np.ndarray]) -> list[np.ndarray]:
-        rows = padded(pixels, self.settings.batch_size, self.classifier.encoder)
-        return list(self.classifier.encoder.encode_images(np.stack(rows))[: len(pixels)])
+        rows = padded(pixels, self.settings.batch_size, self._prepared.encoder)
+        return list(self._prepared.encoder.encode_images(np.stack(rows))[: len(pixels)])
 
     def _probabilities(self, image_embeds: np.ndarray, labels: list[str], templates: list[str]) -> np.ndarray:
         try:
-            label_embeds = self.classifier.embed_labels(labels, templates)
+            label_embeds = self._prepared.embed_labels(labels, templates)
         except NotFiniteError as error:
             raise _not_finite() from error
         except ValueError as error:

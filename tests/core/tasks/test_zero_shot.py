@@ -84,6 +84,23 @@ def test_templates_are_filled_as_they_stand(classifier, letters):
     assert fill("{}", "{}") == "{}"
 
 
+def test_many_inputs_go_through_the_prepared_encoder(classifier, letters):
+    assert classifier.prepared() is classifier  # an encoder of a plug-in may have none
+    many = Letters()
+    letters.prepared = lambda: many
+    prepared = classifier.prepared()
+    prepared([picture(0)], ["a", "b"])
+    assert (many.batches, letters.batches) == ([2, 1], [])
+    assert prepared.label_cache is classifier.label_cache
+    assert classifier.encoder is letters
+
+
+def test_a_few_inputs_are_not_worth_preparing(classifier, letters):
+    letters.prepared = Letters
+    assert classifier.prepared(1) is classifier
+    assert classifier.prepared(10_000) is not classifier
+
+
 def test_no_pictures_give_no_rows(classifier):
     assert classifier([], ["a", "b"]).shape == (0, 2)
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from clip_core.tasks.search import Hit, ImageIndex, OtherModelError
 from support.messages import naming
-from support.search import OTHER, save_image, stand_in
+from support.search import OTHER, Colours, save_image, stand_in
 from support.tolerances import ROUNDING
 
 RED, PURPLE, BLUE, GREEN = (255, 0, 0), (200, 0, 200), (0, 0, 255), (0, 255, 0)
@@ -38,6 +38,16 @@ def test_a_text_finds_images_with_the_cosine_as_score(index):
     query = index.model.encode_texts(["red"])[0]
     for hit in hits:
         assert hit.score == pytest.approx(float(index.model.encode_images([hit.path])[0] @ query), abs=ROUNDING)
+
+
+def test_many_new_images_are_encoded_by_the_prepared_encoder(tmp_path, monkeypatch):
+    many = Colours()
+    monkeypatch.setattr(Colours, "prepared", lambda self: many, raising=False)
+    for number in range(70):
+        save_image(tmp_path / f"photos/{number}.png", (number, 0, 0))
+    with stand_in(), ImageIndex(tmp_path / "index", model="colours", create=True) as index:
+        assert index.add([tmp_path / "photos"]).added == 70
+        assert index.model.encoder is not many
 
 
 def test_an_image_finds_images(index):

@@ -19,6 +19,15 @@ from support.tolerances import NEAREST_BYTE, ROUNDING
 
 SHAPES = Path(__file__).parents[4] / "examples" / "shapes"
 PICTURE = SHAPES / "pictures" / "four-red-hearts.png"
+
+
+def _uri_of(image):
+    file = BytesIO()
+    image.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+DARK = _uri_of(Image.new("RGB", (6, 5), (1, 0, 0)))
 URI = f"data:image/png;base64,{base64.b64encode(PICTURE.read_bytes()).decode()}"
 TEXTS = ["four red hearts", "a blue circle"]
 
@@ -51,6 +60,19 @@ def test_a_model_of_any_framework_is_explained(backend):
                 assert np.abs(difference).max() <= NEAREST_BYTE
 
 
+def test_requests_go_through_the_prepared_encoder_and_explanations_through_the_other():
+    class Two(Colours):
+        def prepared(self):
+            return many
+
+    few, many = Two(), Colours()
+    with served(few) as client:
+        assert client.post("/v1/embeddings", {"input": ["a", "b"]})[0] == 200
+        assert client.post("/classify", {"images": [DARK], "labels": ["a", "b"]})[0] == 200
+    assert {kind for kind, _ in many.batches} == {"text", "image"}
+    assert few.batches == []
+
+
 @pytest.mark.parametrize(
     ("change", "param", "code"),
     [
@@ -77,10 +99,7 @@ def test_a_bad_request_is_refused_with_its_field(torch_client, change, param, co
 
 
 def test_an_image_of_many_pixels_is_refused(torch_client):
-    file = BytesIO()
-    Image.new("RGB", (400, 251)).save(file, "PNG")
-    uri = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    refusal = torch_client.refusal("/explain", {"image": uri, "texts": ["a star"]})
+    refusal = torch_client.refusal("/explain", {"image": _uri_of(Image.new("RGB", (400, 251))), "texts": ["a star"]})
     assert refusal == (400, "image", "unreadable_image")
 
 
@@ -94,13 +113,10 @@ def test_answers_that_are_not_finite_are_errors_of_the_server():
         def encode_texts(self, input_ids, attention_mask):
             return np.where(input_ids[:, :1] == 25, np.float32(np.nan), super().encode_texts(input_ids, attention_mask))
 
-    dark = BytesIO()
-    Image.new("RGB", (6, 5), (1, 0, 0)).save(dark, "PNG")
-    uri = f"data:image/png;base64,{base64.b64encode(dark.getvalue()).decode()}"
     with served(Overflowing()) as client:
         for path, body in (
             ("/v1/embeddings", {"input": ["a", "z"]}),
-            ("/classify", {"images": [uri], "labels": ["a", "z"]}),
+            ("/classify", {"images": [DARK], "labels": ["a", "z"]}),
         ):
             status, answer = client.post(path, body)
             assert (status, answer["error"]["code"]) == (500, "not_finite")
