@@ -1,9 +1,9 @@
 """Row 15: the rate of `clip-zoo embed` on a folder, on shards and on a table, beside `encode_images` on the same files.
 
-The model is ViT-B/32 with random weights in PyTorch, loaded once. Both write or return the embeddings of the same JPEG
-files, in turns; `embed` also hashes files and pixels, reads what the source has, and writes Parquet. The last column is
-the processor time of one image, of all threads: it depends least on other work on the machine, and the arithmetic in
-docs/embedding.md starts from it.
+The model is ViT-B/32 with random weights in PyTorch, loaded once and prepared for the CPU, as `embed` does. Both write
+or return the embeddings of the same JPEG files, in turns; `embed` also hashes files and pixels, reads what the source
+has, and writes Parquet. The last column is the processor time of one image, of all threads: it depends least on other
+work on the machine, and the arithmetic in docs/embedding.md starts from it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def report(settings: Settings) -> Report:
     write_processed(model, quick=settings.quick)
     files = drawn("images", 8 if settings.quick else IMAGES)
     sources = write_sources(settings.scratch, files)
-    loaded = ModelSettings(str(model), "torch").load()
+    loaded = ModelSettings(str(model), "torch").load().prepared()  # as the job does
     paths = sorted((settings.scratch / "folder").iterdir())
     written = Report("embedding", "Embedding into Parquet files", __doc__ or "", quick=settings.quick)
     rows, cells = [], []

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from goals import Goal
 
 RATE, BATCH_TIMES, JUDGED = 0.95, 2.0, 16  # the targets, and the number of clients that they are for
-TASK, BATCHES = "task", "task in batches"  # all inputs in one call, and as many at a time as there are clients
+# All inputs in one call, with the model as loaded and prepared; and prepared, as many at a time as there are clients.
+TASK, PREPARED, BATCHES = "task", "prepared task", "prepared task in batches"
 
 
 def share(one: dict[str, Any], name: str, task: str) -> float:
@@ -58,8 +59,7 @@ def rates_table(kind: str, cases: list[dict[str, Any]]) -> Table:
                 [
                     row_name(one, name),
                     f"{statistics.median(one['rates'][name]):.1f}",
-                    f"{share(one, name, TASK):.2f}",
-                    f"{share(one, name, BATCHES):.2f}",
+                    *(f"{share(one, name, task):.2f}" for task in (TASK, PREPARED, BATCHES)),
                     milliseconds_of(times["p50"]),
                     milliseconds_of(times["p99"]),
                     milliseconds_of(statistics.median(one["batch_seconds"])),
@@ -69,6 +69,7 @@ def rates_table(kind: str, cases: list[dict[str, Any]]) -> Table:
     columns = [
         "per second",
         "of the task's rate",
+        "of the prepared one's",
         "in batches",
         "p50, ms",
         "p99, ms",
@@ -83,7 +84,7 @@ def costs_table(kind: str, cases: list[dict[str, Any]]) -> Table:
     rows = []
     for one in (case for case in cases if case["kind"] == kind):
         for name in one["latencies"]:
-            spent = [cost(one, TASK), cost(one, BATCHES), cost(one, name)]
+            spent = [cost(one, task) for task in (TASK, PREPARED, BATCHES, name)]
             rows.append(
                 [
                     row_name(one, name),
@@ -92,7 +93,7 @@ def costs_table(kind: str, cases: list[dict[str, Any]]) -> Table:
                     *(f"{share_alone(one, name, task):.2f}" for task in (TASK, BATCHES)),
                 ]
             )
-    columns = ["task, ms", "in batches, ms", "server, ms", "clients, ms", "bound", "bound in batches"]
+    columns = ["task, ms", "prepared, ms", "in batches, ms", "server, ms", "clients, ms", "bound", "bound in batches"]
     columns += ["without clients", "without clients, in batches"]
     return Table([kind, *columns], rows, title=f"Processor time for each of the {kind}")
 

@@ -5,14 +5,17 @@ open. The model is ViT-B/32 with random weights, in PyTorch. Texts have 3 to 20 
 500 x 375 pixels. Every embedding that a server returns, under load too, is compared with the one that our tasks compute
 for the same input. In each round the functions and the servers take one turn each; while one works, the others idle.
 
-The task encodes all inputs in one call, texts 256 at a time and images 32. As many clients never have more inputs in
-progress than there are clients, so the task also runs in batches of that size ("in batches"): a small batch takes more
-time for each input, because each reads all weights. Clients, HTTP and model share the processors. The processor times
-bound the share of the task's rate that a server can reach beside its clients ("bound"); "without clients" is the share
-measured, less the clients' processor time.
+The task encodes all inputs in one call, texts 256 at a time and images 32. The server prepares its model for the CPU
+(`ZeroShotClassifier.prepared`), so the task runs both with the model as loaded and with a prepared one. As many clients
+never have more inputs in progress than there are clients, so the prepared task also runs in batches of that size ("in
+batches"): a small batch takes more time for each input, because each reads all weights. What is lost beside it is what
+HTTP costs. Clients, HTTP and model share the processors. The processor times bound the share of a task's rate that a
+server can reach beside its clients ("bound"); "without clients" is the share measured, less the clients' processor
+time.
 
-The batch time is that of our task for as many inputs as there are clients. A request that arrives while the model runs
-waits for that batch and then for its own, so that two batch times are the least that the slowest requests can hope for.
+The batch time is that of the prepared task for as many inputs as there are clients. A request that arrives while the
+model runs waits for that batch and then for its own, so that two batch times are the least that the slowest requests
+can hope for.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from load import Load, ServerError, infinity, ours
 from PIL import Image
 from plots import curves
 from report import Report
-from served_rates import BATCHES, TASK, costs_table, goals, rates_table
+from served_rates import BATCHES, PREPARED, TASK, costs_table, goals, rates_table
 from timing import Work, orders
 from tokenizing import WORDS
 
@@ -97,9 +100,10 @@ def measured(
     """Measure every number of clients for texts or images, on the servers that give the right embeddings."""
     count = 16 if settings.quick else INPUTS[kind]
     inputs = drawn(kind, count)
-    encode = encoder_of(kind, classifier, inputs)
+    encode, encode_prepared = (encoder_of(kind, one, inputs) for one in (classifier, classifier.prepared()))
     expected = encode(count, count)
     bodies = {name: [server.body(kind, one) for one in written(kind, inputs)] for name, server in servers.items()}
+    check_same("prepared", {"embeddings": encode_prepared(count, count)}, "ours", {"embeddings": expected})
     same = {}
     for name, server in servers.items():
         try:
@@ -111,7 +115,7 @@ def measured(
     found = []
     for clients in numbers_of_clients(settings):
         some = max(1, count // ALONE) if clients == 1 else count
-        found.append(case(kind, clients, some, encode, same, bodies, expected, settings))
+        found.append(case(kind, clients, some, (encode, encode_prepared), same, bodies, expected, settings))
     return found
 
 
@@ -126,19 +130,24 @@ def case(
     kind: str,
     clients: int,
     count: int,
-    encode: Callable[[int, int], np.ndarray],
+    encoders: tuple[Callable[[int, int], np.ndarray], Callable[[int, int], np.ndarray]],
     servers: Mapping[str, Load],
     bodies: Mapping[str, list[bytes]],
     expected: np.ndarray,
     settings: Settings,
 ) -> dict[str, Any]:
-    """Measure one number of clients in turns, and return the rates, the latencies and the processor times."""
-    spent: dict[str, list[float]] = {TASK: [], BATCHES: [], **{name: [] for name in servers}}
+    """Measure one number of clients in turns, and return the rates, the latencies and the processor times.
+
+    The two encoders are our task with the model as loaded, and with a prepared one.
+    """
+    encode, prepared = encoders
+    spent: dict[str, list[float]] = {name: [] for name in (TASK, PREPARED, BATCHES, *servers)}
     runs = {
         TASK: encode_all(encode, count, count, spent[TASK]),
-        BATCHES: encode_all(encode, count, clients, spent[BATCHES]),
+        PREPARED: encode_all(prepared, count, count, spent[PREPARED]),
+        BATCHES: encode_all(prepared, count, clients, spent[BATCHES]),
     }
-    batch = Work(lambda: encode(min(clients, count), clients))
+    batch = Work(lambda: prepared(min(clients, count), clients))
     first = sum(run.run() for run in runs.values())
     first += sum(server.turn(bodies[name][:count], clients).seconds for name, server in servers.items())
     turns = number_of_turns(first, settings.budget, fewest=3)
@@ -235,9 +244,12 @@ def draw(measurements: list[dict[str, Any]], path: Path) -> None:
         lines = {}
         for name in names:
             points = [(one["clients"], statistics.median(one["rates"][name])) for one in some if name in one["rates"]]
-            label = {TASK: f"encode_{kind}", BATCHES: f"encode_{kind}, in batches", "ours": "ours, served"}.get(
-                name, name
-            )
+            label = {
+                TASK: f"encode_{kind}",
+                PREPARED: f"encode_{kind}, prepared",
+                BATCHES: "prepared, in batches",
+                "ours": "ours, served",
+            }.get(name, name)
             lines[label] = ([clients for clients, _ in points], [rate for _, rate in points])
         panels[kind.capitalize()] = ("clients", f"{kind} per second", lines)
     curves(path, panels)
