@@ -155,8 +155,8 @@ class PreparedEncoderLayer(nn.Module):
 
     @property
     def self_attn(self) -> NoReturn:
-        """Raise an error: the heads of a prepared layer cannot be pruned."""
-        refuse("prune its heads")
+        """Raise an error: the heads of a prepared layer cannot be pruned, and its logits cannot be explained."""
+        refuse("prune its heads or explain its logits")
 
     def state_dict(self, *_: Any, **__: Any) -> NoReturn:
         """Raise an error: no other library can read these weights."""

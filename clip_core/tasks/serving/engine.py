@@ -255,6 +255,8 @@ class Engine:
             explained = explainer(image, texts, method=method, start_layer=start_layer)
         except NotFiniteError as error:
             raise _not_finite() from error
+        except ValueError as error:  # such as for an image that is far too narrow
+            raise RequestError(400, f"image: {error}", "image", "unreadable_image") from error
         return [
             {
                 "index": place,

@@ -98,6 +98,15 @@ def test_a_bad_request_is_refused_with_its_field(torch_client, change, param, co
     assert torch_client.refusal("/explain", body) == (400, param, code)
 
 
+def test_an_image_that_would_become_too_large_is_refused_like_any_other(torch_client):
+    for path, body in (
+        ("/explain", {"image": _uri_of(Image.new("RGB", (1, 20_000))), "texts": ["a star"]}),
+        ("/classify", {"images": [_uri_of(Image.new("RGB", (1, 20_000)))], "labels": ["a star"]}),
+    ):
+        status, _, code = torch_client.refusal(path, body)
+        assert (status, code) == (400, "unreadable_image")
+
+
 def test_an_image_of_many_pixels_is_refused(torch_client):
     refusal = torch_client.refusal("/explain", {"image": _uri_of(Image.new("RGB", (400, 251))), "texts": ["a star"]})
     assert refusal == (400, "image", "unreadable_image")
