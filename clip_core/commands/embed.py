@@ -54,7 +54,7 @@ def embed(
     model
         A local folder or a hub id; by default that of the dataset, or openai/clip-vit-base-patch32.
     backend
-        The framework that runs the model; by default the first choice of those installed.
+        The framework that runs the model: torch, flax or tf; by default the first of these that is installed.
     device
         The device, such as cpu or cuda; by default the best available.
     dtype

@@ -39,7 +39,7 @@ class ModelOptions:
     model
         A local folder or a hub id.
     backend
-        The framework that runs the model; by default the first choice of those installed.
+        The framework that runs the model: torch, flax or tf; by default the first of these that is installed.
     device
         The device, such as cpu or cuda; by default the best available.
     dtype

@@ -59,7 +59,7 @@ def search(
     model
         A local folder or a hub id; it has to be the model of the index, which is the default.
     backend
-        The framework that runs the model; by default the first choice of those installed.
+        The framework that runs the model: torch, flax or tf; by default the first of these that is installed.
     device
         The device, such as cpu or cuda; by default the best available.
     dtype

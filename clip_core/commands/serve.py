@@ -63,7 +63,7 @@ def serve(
     model_name
         The model's name in requests; by default its hub id, or the name of its folder.
     backend
-        The framework that runs the model; by default the first choice of those installed.
+        The framework that runs the model: torch, flax or tf; by default the first of these that is installed.
     device
         The device, such as cpu or cuda; by default the best available.
     dtype

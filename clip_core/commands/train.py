@@ -81,7 +81,7 @@ def train(
     checkpoint_dir
         The folder for checkpoints and logs.
     backend
-        The framework that trains the model; by default the first choice of those installed.
+        The framework that trains the model: torch, flax or tf; by default the first of these that is installed.
     device
         The device, as the framework names it; by default the best available.
     parallel

@@ -7,6 +7,7 @@ names in `return_tensors` checked, without importing a framework.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -35,7 +36,7 @@ class Framework:
         to_numpy: converts an array, on any device, to numpy.
         move: moves an array to a device, given the positional and keyword arguments of `BatchFeature.to`.
         integer: the dtype of token ids in the framework.
-        is_default: True for the framework whose backend runs a model by default.
+        is_default: True for the framework whose backend runs a model by default, if it is installed.
         attention_implementations: names of the attention implementations of its backend.
         class_prefix: the prefix of its model classes in files of transformers, such as "TF" in "TFCLIPModel".
     """
@@ -77,16 +78,28 @@ def by_package() -> dict[str, Framework]:
 
 
 def default_backend() -> str:
-    """Return the name of the backend that runs a model when none is named.
+    """Return the name of the backend that runs a model when none is named, without importing its framework.
+
+    It is the first whose framework is installed: PyTorch's, then the others by name. If none is installed, it is
+    PyTorch's, so that the error from loading it says what to install.
 
     Raises:
-        ValueError: if no backend is installed.
+        ValueError: if there is no backend.
     """
     backends = by_backend()
-    name = next((name for name, framework in backends.items() if framework.is_default), next(iter(backends), None))
-    if name is None:
+    names = sorted(backends, key=lambda name: (not backends[name].is_default, name))
+    if not names:
         raise ValueError("no backend is installed; see `clip_core.backends`")
-    return name
+    return next((name for name in names if all(map(_is_installed, backends[name].packages))), names[0])
+
+
+def _is_installed(package: str) -> bool:
+    if package in sys.modules:
+        return sys.modules[package] is not None  # None stops an import, as of a package that is not installed
+    try:
+        return find_spec(package) is not None
+    except ImportError:  # from a finder that blocks packages
+        return False
 
 
 def forget() -> None:
