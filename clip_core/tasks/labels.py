@@ -151,6 +151,8 @@ class LabelCache:
 
 
 def _checked(path: Path, key: str, count: int) -> np.ndarray:
+    if not zipfile.is_zipfile(path):  # otherwise numpy returns an array, or advises to load the file unsafely
+        raise ValueError("it is not an .npz file")
     with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
         kept_key, embeds = str(content["key"]), content["embeds"]
     if kept_key != key:

@@ -85,6 +85,20 @@ def test_a_file_that_holds_something_else_is_not_believed(kept, compute, content
     assert compute.calls == 2
 
 
+def save_array(path):
+    with path.open("wb") as file:  # given a name, numpy would add .npy to it
+        np.save(file, EMBEDS)
+
+
+@pytest.mark.parametrize("write", [lambda path: path.write_bytes(b"x" * 64), save_array])
+def test_a_file_of_another_kind_is_not_believed(kept, compute, write):
+    write(kept)
+    with pytest.warns(UserWarning, match=naming(kept.name, ".npz")) as warned:
+        LabelCache(kept.parent).get(KEY, 3, compute)
+    assert "allow_pickle" not in str(warned[0].message)
+    assert compute.calls == 2
+
+
 def test_what_no_working_model_computes_is_not_kept(tmp_path):
     broken = Counter(EMBEDS * np.float32("nan"))
     cache = LabelCache(tmp_path)
