@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path  # noqa: TC003  cyclopts reads the annotations
 from typing import Annotated
 
@@ -42,7 +43,8 @@ def duplicates(
             row = {"kind": group.kind, "similarity": group.similarity, "images": [str(path) for path in group.images]}
             print_row(row)
             continue
-        similarity = f", cosine {group.similarity:.4f} or more" if group.kind == "similar" else ""
+        lowest = math.floor(group.similarity * 1e4) / 1e4  # rounded down, so that "or more" is true
+        similarity = f", cosine {lowest:.4f} or more" if group.kind == "similar" else ""
         print(f"{_TITLES[group.kind]}{similarity}:")
         for path in group.images:
             print(f"  {path_from_here(path)}")

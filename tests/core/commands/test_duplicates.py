@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from functools import partial
 
@@ -34,6 +35,7 @@ def test_groups_are_printed_by_kind(run, index):
     assert rows[0]["images"] == [str(index / "photos" / name) for name in ("a.png", "b.png")]
     _, text, _ = run()
     assert [line for line in text.splitlines() if line.endswith("a.png")] == ["  photos/a.png"] * 2
+    assert re.findall(r"\d\.\d+", text) == [f"{rows[1]['similarity']:.9f}"[:6]] == ["0.9999"]  # not rounded up
     assert len(list((index / "photos").iterdir())) == 3
 
 
