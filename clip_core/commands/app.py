@@ -49,13 +49,14 @@ app.command(
     ```
     clip-zoo index photos/ --out photos-index/
     clip-zoo index photos/ more/ --out photos-index/ --model openai/clip-vit-large-patch14
+    clip-zoo index --from embeddings/ --out photos-index/
     ```
     """,
 )
 app.command(
     "clip_core.commands.embed:embed",
     name="embed",
-    help="""Embed many images into a dataset of Parquet files, restartable.
+    help="""Embed many images into a dataset of Parquet files, or complete such a dataset.
 
     ```
     clip-zoo embed "shards/{000..099}.tar" --out embeddings/ --embedding-dtype float16
@@ -156,7 +157,7 @@ app.command(
 app.command(
     "clip_core.commands.serve:serve",
     name="serve",
-    help="""Serve a model over HTTP: embeddings as OpenAI's clients request them, zero-shot labels, and a page.
+    help="""Serve embeddings over HTTP as OpenAI's clients request them; also labels, explanations, search and a page.
 
     ```
     clip-zoo serve --model openai/clip-vit-base-patch32

@@ -85,7 +85,7 @@ def classify(
     dtype
         The dtype of the weights: float32, float16, bfloat16 or auto; by default float32.
     batch_size
-        Images to run at a time.
+        Images to encode at a time.
     top_k
         Labels to show for each image.
     label_cache

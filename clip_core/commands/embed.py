@@ -50,7 +50,7 @@ def embed(
         The engine that does the work: local, in this process; or ray, on the cluster that RAY_ADDRESS names, or else
         on this machine.
     workers
-        The number of models that ray runs; by default one on each GPU, or on each machine without one.
+        The number of models that ray runs; by default one on each GPU, or one on each machine if there are no GPUs.
     model
         A local folder or a hub id; by default that of the dataset, or openai/clip-vit-base-patch32.
     backend
@@ -60,15 +60,17 @@ def embed(
     dtype
         The dtype of the weights: float32, float16, bfloat16 or auto; by default that of the dataset, or float32.
     image_column
-        The column of images in Parquet files, or their extension in shards; by default one of the usual names.
+        The column of images, or of their paths, in Parquet files; by default the first of image, img, jpg, png, webp,
+        image_bytes, image_path, path and file_name that exists. In shards, the extension of the images; by default
+        jpg, jpeg, png and webp.
     columns
         Columns of Parquet files to keep; by default all but embedded images.
     embedding_dtype
         The dtype of the stored embeddings: float32 or float16.
     rows_per_part
-        Images in a part, the least that is computed again after an interruption. Each shard is one part.
+        Images in a part of the dataset. A part that is interrupted is computed again. Each shard is one part.
     batch_size
-        Images to run at a time.
+        Images to encode at a time.
     num_threads
         Threads of each model that read and preprocess images; by default one for each processor, up to 8 (with ray, for
         each of the processors that a worker has).

@@ -45,7 +45,7 @@ class ModelOptions:
     dtype
         The dtype of the weights: float32, float16, bfloat16 or auto; by default float32.
     batch_size
-        Images, or texts, to run at a time.
+        Images, or texts, to encode at a time.
     workers
         Processes that decode images; 0 to use this process only.
     """

@@ -59,7 +59,7 @@ def index(
     captions
         Also store the text file of the same name beside each image, to show it with the hits.
     batch_size
-        Images to run at a time.
+        Images to encode at a time.
     json
         Print one JSON object per line: each image once it is stored, each broken file, and a summary.
     """

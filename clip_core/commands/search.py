@@ -43,9 +43,9 @@ def search(
     index
         The folder of the index, made by `clip-zoo index`.
     texts
-        Texts to search for.
+        Texts to search for; the query is the sum of all texts and images.
     image
-        Images to search for.
+        Images to search for, with or without texts.
     without
         Texts to subtract from the query.
     where
@@ -53,7 +53,7 @@ def search(
     top_k
         The number of hits.
     probabilities
-        Also show each hit's probability among the hits.
+        Also show each hit's probability: the model's softmax over the hits.
     exact
         Compare all images, even in a large index.
     model

@@ -52,7 +52,7 @@ def serve(
     timeout: float = 60.0,
     image_host: Annotated[list[str] | None, Parameter(negative="")] = None,
 ) -> int:
-    """Serve a model over HTTP: embeddings as OpenAI's clients request them, labels, explanations, search, and a page.
+    """Serve embeddings over HTTP as OpenAI's clients request them; also labels, explanations, search and a page.
 
     Parameters
     ----------
@@ -69,30 +69,31 @@ def serve(
     dtype
         The dtype of the weights: float32, float16, bfloat16 or auto; by default float32.
     host
-        The address to listen on; 0.0.0.0 for all addresses of this machine, which calls for a key.
+        The address to listen on; 0.0.0.0 for all addresses of this machine, in which case set a key.
     port
         The port to listen on; 0 for any free one.
     api_key
         A key that callers must send. It is safer in the environment variable CLIP_ZOO_API_KEY, because other users of
         the machine can read the command line.
     batch_size
-        Images of different requests to run together; for texts, 8 times as many.
+        The most images of different requests to encode together; for texts, 8 times as many.
     max_wait
-        Milliseconds without a new input after which an idle model waits no longer for the callers of its last batch.
+        Milliseconds without a new input after which an idle model stops waiting for the callers of its last batch.
     max_queue
-        Inputs in progress at a time; further requests get status 429.
+        The most inputs in progress at a time; further requests get status 429.
     max_inputs
-        Texts, labels and images in one request, and hits of a search.
+        The most texts, labels or images in one request, and hits of a search.
     max_explanations
-        Texts to explain in one request.
+        The most texts to explain in one request.
     max_body
-        Bytes of a request.
+        The most bytes in the body of a request.
     max_pixels
-        Pixels of an image.
+        The most pixels of an image, width times height.
     timeout
-        Seconds for a request.
+        The most seconds for a request; one that takes longer gets status 504.
     image_host
-        A host whose images may be given by URL; may be repeated. Private addresses are always refused.
+        A host whose images may be given by URL; by default none. Repeat the option for several hosts. Private addresses
+        are always refused.
     """
     check_integers(port=(port, 0), most=65535)
     _let_waiting_threads_sleep()
