@@ -36,6 +36,29 @@ class Packing(NamedTuple):
         return states.flatten(0, 1).index_select(0, self.indices)[None]
 
 
+def filled(tower: Any, input_ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Add a few tokens behind those to read, if the encoder of a text tower has few kernels for their number.
+
+    Causal attention keeps them from changing the tokens before them. There may be no room for all of them.
+
+    Args:
+        tower: the text tower, whose encoder may have a `tokens_multiple` that the number of tokens becomes.
+        input_ids: `(rows, seq)`.
+        lengths: `(rows,)`, the number of tokens to read from each row.
+
+    Returns:
+        The ids, `(rows, seq or more)`, and the lengths.
+    """
+    multiple: int | None = getattr(tower.encoder, "tokens_multiple", None)
+    if multiple is None:
+        return input_ids, lengths
+    missing = -int(lengths.sum()) % multiple
+    most = tower.embeddings.position_embedding.num_embeddings
+    input_ids = F.pad(input_ids, (0, min(missing, most - input_ids.shape[1])))
+    room = input_ids.shape[1] - lengths
+    return input_ids, lengths + (missing - room.cumsum(dim=0) + room).clamp(min=0).minimum(room)
+
+
 class Unpadding(NamedTuple):
     """The attended tokens of a padded batch, in the form that variable-length kernels take."""
 

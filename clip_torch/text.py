@@ -15,7 +15,7 @@ from clip_core.modeling.trimming import hides_what_is_read, parts_to_read
 from clip_torch.derived import call_text, encoder_options
 from clip_torch.initialization import add_positions, embedding, projection
 from clip_torch.layers import CLIPEncoder
-from clip_torch.packing import Packing
+from clip_torch.packing import Packing, filled
 from clip_torch.plan import choose_implementation, text_plan
 from clip_torch.pretrained import CLIPPreTrainedModel
 from clip_torch.tensors import known_values
@@ -116,15 +116,15 @@ class CLIPTextTransformer(TextTowerHandles, nn.Module):
 
     def _packed(self, input_ids: Tensor, lengths: Tensor) -> Tensor:
         """Return the states `(rows, hidden)` of the last of `lengths` `(rows,)` tokens of ids `(rows, seq)`."""
-        seq = input_ids.shape[1]
-        if (lengths == seq).all():
-            return self(input_ids).pooler_output
+        input_ids, read = filled(self, input_ids, lengths)
         embedded = self.embeddings(input_ids)
-        packing = Packing.of(torch.arange(seq) < lengths[:, None])
-        implementation = choose_implementation(self.config, output_attentions=False)
-        plan = text_plan(implementation, None, embedded)._replace(packing=packing)
-        encoded = self.encoder(packing.packed(embedded), plan=plan, output_attentions=False, output_hidden_states=False)
-        return self.final_layer_norm(encoded.last_hidden_state[0, lengths.cumsum(dim=0) - 1])
+        plan = text_plan(choose_implementation(self.config, output_attentions=False), None, embedded)
+        if (read < input_ids.shape[1]).any():
+            packing = Packing.of(torch.arange(input_ids.shape[1]) < read[:, None])
+            embedded, plan = packing.packed(embedded), plan._replace(packing=packing)
+        encoded = self.encoder(embedded, plan=plan, output_attentions=False, output_hidden_states=False)
+        last = read.cumsum(dim=0) - read + lengths - 1
+        return self.final_layer_norm(encoded.last_hidden_state.flatten(0, 1)[last])
 
     def eos_positions(self, input_ids: Tensor) -> Tensor:
         """Return the position of the pooled token in each row of ids `(batch, seq)`: `(batch,)`.

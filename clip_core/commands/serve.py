@@ -28,7 +28,6 @@ _KEY = "CLIP_ZOO_API_KEY"
 _CONNECTIONS = 1024
 _SECONDS_TO_FINISH = 10  # for requests in progress when the server is stopped
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # the variables of OpenMP's libraries
-_KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"  # oneDNN's variable for the number of kernels that it keeps
 
 
 def serve(
@@ -97,7 +96,6 @@ def serve(
     """
     check_integers(port=(port, 0), most=65535)
     _let_waiting_threads_sleep()
-    _keep_few_kernels()
     try:
         import prometheus_client  # noqa: F401
         import starlette  # noqa: F401
@@ -176,15 +174,6 @@ def _let_waiting_threads_sleep() -> None:
     """
     if not any(name in os.environ for name in _WAITING):
         os.environ[_WAITING[0]] = "PASSIVE"
-
-
-def _keep_few_kernels() -> None:
-    """Limit the memory for oneDNN's kernels to about 90 MB; must run before PyTorch is imported.
-
-    A prepared model needs 4 kernels, 0.3 MB each, for each number of tokens in a batch of texts. By default 1024 are
-    kept; a kernel that is made again takes 1 ms.
-    """
-    os.environ.setdefault(_KERNELS, "256")
 
 
 def _model_of(index: Path) -> str | None:

@@ -202,6 +202,23 @@ def encoder_of(backend, model):
     return import_module(f"clip_{backend.name}.backend").ModelEncoder(model)
 
 
+@pytest.mark.parametrize("batch", BATCHES)
+def test_a_prepared_encoder_gives_the_same(backend, model_of, batch):
+    (ids, mask), encoder = BATCHES[batch], encoder_of(backend, model_of(backend))
+    difference = encoder.prepared().encode_texts(ids, mask) - encoder.encode_texts(ids, mask)
+    assert np.abs(difference).max() < EMBEDDINGS
+
+
+def test_a_prepared_encoder_gives_the_same_for_texts_of_every_length(backend, model_of):
+    encoder = encoder_of(backend, model_of(backend))
+    prepared, most = encoder.prepared(), encoder.config.text_config.max_position_embeddings
+    lengths = np.random.default_rng(0).integers(1, most + 1, 4 * most)
+    for some in (*np.arange(1, most + 1)[:, None], *np.split(lengths, most), np.full(3, most), np.full(3, 5)):
+        ids, mask = padded(some, seq=most)
+        difference = prepared.encode_texts(ids, mask) - encoder.encode_texts(ids, mask)
+        assert np.abs(difference).max() < EMBEDDINGS
+
+
 def test_an_encoder_reads_up_to_the_longest_text_too(backend, lengths_run):
     model = backend.build("CLIPModel", tiny_config(**SHALLOW))
     ids, mask = padded([4, 6, 3])
