@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from clip_core.backends import Backend
 from clip_core.modeling.inputs import check_ids
@@ -68,14 +68,16 @@ class ModelEncoder:
     def prepared(self) -> ModelEncoder:
         """Return an encoder for many inputs: a prepared copy that shares the weights, or this one if none can be made.
 
-        See `CLIPBaseModel.prepare_for_inference`. This encoder still returns gradients, and the copy does not.
+        See `CLIPBaseModel.prepare_for_inference`. This encoder still returns gradients, and the copy does not. Prepare
+        again after the weights have changed: the copy holds some of them as they were.
         """
         try:
             check_preparable(self.model)
         except ValueError:  # not on a CPU, in float16, or with adapters: correct as it is, and not slower than before
             return self
-        shared = {id(tensor): tensor for tensor in (*self.model.parameters(), *self.model.buffers())}
-        return ModelEncoder(copy.deepcopy(self.model, shared).prepare_for_inference())
+        prepared = copy.copy(self)  # keeps what a subclass adds
+        prepared.model = _copied(self.model, {}).prepare_for_inference()
+        return prepared
 
     @property
     def config(self) -> CLIPConfig:
@@ -124,6 +126,24 @@ def versions() -> dict[str, str]:
     """Return the versions of the framework, and its device."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     return {"torch": torch.__version__, "torch device": f"{device}, {torch.get_num_threads()} threads"}
+
+
+def _copied(module: nn.Module, copies: dict[int, nn.Module]) -> Any:
+    """Return a copy of a module and its children, which shares tensors and everything else, such as hooks.
+
+    A deep copy would also copy the objects that hooks belong to, and fail for those that cannot be copied.
+
+    Args:
+        module: the module.
+        copies: the copies so far, by the `id` of the original, since several modules may share a child.
+    """
+    if id(module) not in copies:
+        new = copies[id(module)] = module.__new__(type(module))
+        own = {name: dict(module.__dict__[name]) for name in ("_parameters", "_buffers", "_modules")}
+        new.__dict__ = module.__dict__ | own
+        for name, child in own["_modules"].items():
+            own["_modules"][name] = None if child is None else _copied(child, copies)
+    return copies[id(module)]
 
 
 def _float32(tensor: Tensor) -> np.ndarray:

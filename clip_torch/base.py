@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from clip_core.modeling.drawing import is_drawing
 from clip_core.modeling.handles import ModelHandles
 from clip_torch.handles import TorchHandles, complete_trainer, make_traceable
-from clip_torch.inference import check_change, check_preparable, pack, refuse
+from clip_torch.inference import check_preparable, pack, refuse
 from clip_torch.initialization import draw, is_drawn
 from clip_torch.plan import check_implementation
 from clip_torch.tensors import check_dtype
@@ -199,7 +199,9 @@ class CLIPBaseModel(ModelHandles, TorchHandles, nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         if self._is_prepared:
-            check_change(fn, self.dtype)
+            changed = fn(torch.empty(0, dtype=self.dtype))
+            if changed.device.type != "cpu" or changed.dtype != self.dtype:
+                refuse("move it or change its dtype")
         complete_trainer(CLIPBaseModel)  # which moves its model, and may have been imported after the model was made
         return super()._apply(fn, recurse)
 

@@ -22,7 +22,7 @@ from clip_torch.layers import CLIPMLP, Activation, CLIPEncoder, CLIPEncoderLayer
 from clip_torch.plan import given_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from clip_torch.plan import AttentionPlan
 
@@ -62,10 +62,12 @@ class PackedLinear(nn.Module):
         # A private function of torch, which the frozen graphs of torch.compile also call (torch/_inductor/fx_passes).
         self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())  # noqa: SLF001
         self._bias = None if bias is None else bias.detach()
+        self._dtype = weight.dtype
         self._activation: tuple[str, list[float], str] = (activation, [], algorithm)
 
     def forward(self, states: Tensor, residual: Tensor | None = None) -> Tensor:
         """Map `(..., in)` to `(..., out)`, and add `residual` `(..., out)`."""
+        states = states.to(self._dtype)  # of another dtype after attention under autocast
         linear = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001
         if residual is None:
             return cast("Tensor", linear(states, self._packed, self._bias, *self._activation))
@@ -83,6 +85,11 @@ class PackedLinear(nn.Module):
     def __getstate__(self) -> NoReturn:
         """Raise an error: the layer cannot be pickled."""
         refuse("pickle it")
+
+
+def _bias(linear: nn.Linear) -> Tensor:
+    """Return the bias of a layer, `(out,)`; zeros if it has none."""
+    return linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias
 
 
 class PackedPatchEmbedding(nn.Module):
@@ -123,12 +130,10 @@ class PreparedEncoderLayer(nn.Module):
         self.activation = mlp.activation_fn if fused is None else None
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
         self.layer_norm1, self.layer_norm2 = layer.layer_norm1, layer.layer_norm2
-        self.qkv_proj = PackedLinear(
-            torch.cat([projection.weight for projection in projections]),
-            torch.cat([projection.bias for projection in projections]),
-        )
+        weight, bias = torch.cat([one.weight for one in projections]), torch.cat([*map(_bias, projections)])
+        self.qkv_proj = PackedLinear(weight, bias)
         self.out_proj = PackedLinear(attention.out_proj.weight, attention.out_proj.bias)
-        self.fc1 = PackedLinear(mlp.fc1.weight * factor, mlp.fc1.bias * factor, activation, algorithm)
+        self.fc1 = PackedLinear(mlp.fc1.weight * factor, _bias(mlp.fc1) * factor, activation, algorithm)
         self.fc2 = PackedLinear(mlp.fc2.weight / factor, mlp.fc2.bias)
 
     def forward(
@@ -239,17 +244,6 @@ def unpacked_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
             yield f"{prefix}.{name}".removeprefix("."), tensor
 
 
-def check_change(change: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:
-    """Check that a change of a prepared model's tensors, such as a move, has no effect.
-
-    Raises:
-        ValueError: the tensors would no longer be on a CPU in this dtype.
-    """
-    changed = change(torch.empty(0, dtype=dtype))
-    if changed.device.type != "cpu" or changed.dtype != dtype:
-        refuse("move it or change its dtype")
-
-
 def check_preparable(model: nn.Module) -> None:
     """Check that oneDNN's kernels can run a model.
 
@@ -265,15 +259,19 @@ def check_preparable(model: nn.Module) -> None:
                 f"{name} is a {type(part).__name__}, not CLIP's own {kind.__name__}, and may compute something else; "
                 "merge adapters into the model first (PEFT: merge_and_unload())"
             )
-        if part._forward_hooks or part._forward_pre_hooks:  # noqa: SLF001  no public names
+        if part._forward_hooks or part._forward_pre_hooks or nn.modules.module._has_any_global_hook():  # noqa: SLF001  no public names
             raise ValueError(f"{name} has hooks, which a prepared model does not call; remove them first")
-    named = dict(model.named_parameters())
+    _check_parameters(dict(model.named_parameters()))
+
+
+def _check_parameters(named: dict[str, nn.Parameter]) -> None:
     dtype = next(iter(named.values())).dtype
     for name, parameter in named.items():
-        if parameter.device.type != "cpu" or parameter.dtype not in (torch.float32, torch.bfloat16):
+        kind = "" if type(parameter) is nn.Parameter else f"a {type(parameter).__name__} "  # sharded or quantized
+        if kind or parameter.device.type != "cpu" or parameter.dtype not in (torch.float32, torch.bfloat16):
             raise ValueError(
-                f"{name} is in {parameter.dtype} on {parameter.device}, but inference can be prepared only for "
-                "float32 or bfloat16 on a CPU; elsewhere use model.compile(mode='reduce-overhead')"
+                f"{name} is {kind}in {parameter.dtype} on {parameter.device}, but inference can be prepared only for "
+                "plain parameters in float32 or bfloat16 on a CPU; elsewhere use model.compile(mode='reduce-overhead')"
             )
         if parameter.dtype != dtype:
             raise ValueError(
@@ -301,7 +299,10 @@ def _taken(model: nn.Module) -> Iterator[tuple[str, nn.Module, type[nn.Module]]]
 
 def _embeds_patches(name: str, module: nn.Module) -> bool:
     """Return True for CLIP's patch embedding; a user's own convolutions stay as they are."""
-    return name.endswith("patch_embedding") and isinstance(module, nn.Conv2d) and module.stride == module.kernel_size
+    if not (name.endswith("patch_embedding") and isinstance(module, nn.Conv2d)):
+        return False
+    is_plain = module.padding in ((0, 0), "valid") and module.dilation == (1, 1) and module.groups == 1
+    return is_plain and len({*module.kernel_size, *module.stride}) == 1
 
 
 def prepares(dtype: str) -> bool:

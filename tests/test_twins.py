@@ -118,6 +118,7 @@ ONLY_SOMEWHERE = {
         "PyTorch moves arrays to a device; TensorFlow runs graphs": {
             *("ModelEncoder._on_device", "ModelEncoder._image_embeds", "ModelEncoder._text_embeds"),
         },
+        "PyTorch prepares a copy of a model for inference": {"_copied"},
     },
 }
 # Only the public definitions of these are the same: the rest depends on how a framework trains.

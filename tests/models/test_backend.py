@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -52,6 +53,29 @@ def test_an_encoder_for_many_inputs_gives_the_same_and_leaves_the_other_whole(ba
     inputs = pixel_values(1), IDS[:1], MASK[:1]
     gradients = encoder.logit_gradients(*inputs, first_image_layer=0, first_text_layer=0)
     assert np.isfinite(gradients.image[0].gradients).all()
+
+
+def test_an_encoder_for_many_inputs_keeps_hooks_attributes_and_what_a_subclass_does(backend, saved):
+    encoder = load_backend(backend.name).load(saved(backend), device="cpu")
+    encoder.__class__ = type("Own", (type(encoder),), {"encode_images": lambda self, pixels: (self.added, len(pixels))})
+    encoder.added = threading.Lock()  # cannot be copied
+    calls = []
+    if backend.name == "torch":
+        encoder.model.train().lock = encoder.added
+        encoder.model.vision_model.post_layernorm.register_forward_hook(lambda *_: calls.append(encoder.added))
+    prepared = encoder.prepared()
+    assert prepared.encode_images(pixel_values(3)) == (encoder.added, 3)
+    if backend.name == "torch":
+        type(encoder).__mro__[1].encode_images(prepared, pixel_values(1))
+        assert calls == [encoder.added]
+        assert prepared.model.lock is encoder.added
+        assert all(module.training for module in encoder.model.modules())
+        assert not any(module.training for module in prepared.model.modules())
+        from torch.nn.modules.module import register_module_forward_hook
+
+        handle = register_module_forward_hook(lambda *_: None)  # a prepared layer would not call it for its parts
+        assert encoder.prepared() is encoder
+        handle.remove()
 
 
 def test_a_device_that_is_not_there_is_refused(backend, saved):

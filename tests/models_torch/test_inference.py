@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from torch.nn import Linear
 
 from clip_torch import inference
 from clip_torch.attention import CLIPAttention
@@ -126,9 +127,11 @@ def test_a_cpu_without_bfloat16_and_mixed_dtypes_are_refused(monkeypatch):
         model.prepare_for_inference()
 
 
-def test_rows_that_are_all_padding_and_pruned_heads_come_as_before():
+def test_rows_that_are_all_padding_pruned_heads_and_missing_biases_come_as_before():
     model = build("CLIPTextModel")
     model.prune_heads({0: [1], 2: [0, 2]})
+    layer = model.text_model.encoder.layers[1]
+    layer.self_attn.k_proj.bias = layer.self_attn.out_proj.bias = layer.mlp.fc1.bias = layer.mlp.fc2.bias = None
     ids, mask = (torch.from_numpy(array) for array in token_ids(3))
     mask[1] = 0
     assert_prepared_is_same(model, {"input_ids": ids, "attention_mask": mask})
@@ -197,21 +200,8 @@ def test_a_build_without_onednn_is_refused(monkeypatch):
         build().prepare_for_inference()
 
 
-@pytest.mark.parametrize("name", ["self_attn.v_proj", "mlp.fc1"])
-def test_a_layer_that_adds_to_its_weight_is_refused(name):
-    class Adapted(torch.nn.Linear):  # as PEFT's adapter, which has the base layer's weight but computes more
-        def forward(self, states):
-            return super().forward(states) + 1
-
-    model = build()
-    layer = model.vision_model.encoder.layers[1]
-    linear = layer.get_submodule(name)
-    layer.set_submodule(name, Adapted(linear.in_features, linear.out_features))
-    with pytest.raises(
-        ValueError, match=naming(f"vision_model.encoder.layers.1.{name}", "Adapted", "merge_and_unload")
-    ):
-        model.prepare_for_inference()
-    assert not any(isinstance(module, (PackedLinear, PreparedEncoderLayer)) for module in model.modules())
+def quantized(weight):
+    return torch.nn.Parameter(weight.detach().as_subclass(type("Quantized", (torch.Tensor,), {})))
 
 
 @pytest.mark.parametrize(
@@ -221,6 +211,9 @@ def test_a_layer_that_adds_to_its_weight_is_refused(name):
         (".self_attn", lambda layer: setattr(layer.self_attn, "__class__", type("Own", (CLIPAttention,), {}))),
         (".mlp", lambda layer: setattr(layer.mlp, "forward", lambda states: states)),
         (".mlp.activation_fn", lambda layer: layer.mlp.activation_fn.register_forward_hook(lambda *given: given[2])),
+        # PEFT's adapters have the base layer's weight, but compute more.
+        (".self_attn.v_proj", lambda layer: setattr(layer.self_attn.v_proj, "__class__", type("Own", (Linear,), {}))),
+        (".mlp.fc1.weight", lambda layer: setattr(layer.mlp.fc1, "weight", quantized(layer.mlp.fc1.weight))),
     ],
 )
 def test_parts_that_compute_something_else_are_refused_and_stay(name, change):
@@ -229,14 +222,18 @@ def test_parts_that_compute_something_else_are_refused_and_stay(name, change):
     with pytest.raises(ValueError, match=naming(f"text_model.encoder.layers.1{name} ")):
         model.prepare_for_inference()
     assert ModelEncoder(model).prepared().model is model
+    assert not any(isinstance(module, (PackedLinear, PreparedEncoderLayer)) for module in model.modules())
 
 
 def test_convolutions_of_users_stay_as_they_are():
-    model = build("CLIPVisionModel")
-    model.adapter = torch.nn.Conv2d(3, 3, 3, padding=1)
-    model.vision_model.embeddings.patch_embedding = torch.nn.Conv2d(3, 4, 5, stride=3)
-    model.prepare_for_inference()
-    assert type(model.adapter) is type(model.vision_model.embeddings.patch_embedding) is torch.nn.Conv2d
+    options = [{"padding": 1}, {"dilation": 2}, {"groups": 3}, {"stride": 2}, {"kernel_size": (3, 5), "stride": (3, 5)}]
+    for one in options:
+        model = build("CLIPVisionModel")
+        model.adapter = torch.nn.Conv2d(3, 3, 3, padding=1)
+        own = torch.nn.Conv2d(3, 6, **{"kernel_size": 3, "stride": 3, **one})
+        model.vision_model.embeddings.patch_embedding = own
+        model.prepare_for_inference()
+        assert type(model.adapter) is type(model.vision_model.embeddings.patch_embedding) is torch.nn.Conv2d
 
 
 def test_an_encoder_for_many_inputs_shares_the_weights_and_is_prepared():
@@ -255,6 +252,7 @@ def test_a_packed_layer_is_a_linear_layer_on_any_number_of_axes():
         states, residual = torch.randn(shape), torch.randn(*shape[:-1], 5)
         expected = layer(states).detach().numpy()
         np.testing.assert_allclose(packed(states).numpy(), expected, **FLOAT32_OPERATION)
+        assert packed(states.bfloat16(), residual).dtype == torch.float32  # attention under autocast is in bfloat16
         np.testing.assert_allclose(packed(states, residual).numpy(), expected + residual.numpy(), **FLOAT32_OPERATION)
 
 
