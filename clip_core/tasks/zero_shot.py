@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -94,11 +95,13 @@ class ZeroShotClassifier:
         Args:
             count: the number of images to encode, if known; for a few, preparing the model takes longer than it saves.
         """
-        prepare = getattr(self.encoder, "prepared", None)  # optional for plug-in encoders
-        if prepare is None or (count is not None and count < _WORTH_PREPARING):
+        # Optional for plug-in encoders. One that passes all calls on to another must not be replaced by that one.
+        encoder: Any = self.encoder
+        is_lacking = inspect.getattr_static(encoder, "prepared", None) is None
+        if is_lacking or (count is not None and count < _WORTH_PREPARING):
             return self
         other = copy.copy(self)
-        other.encoder = prepare()
+        other.encoder = encoder.prepared()
         return other
 
     def embed_labels(

@@ -95,6 +95,19 @@ def test_many_inputs_go_through_the_prepared_encoder(classifier, letters):
     assert classifier.encoder is letters
 
 
+def test_an_encoder_that_passes_calls_on_to_another_is_kept(letters):
+    class Passing:
+        def encode_images(self, pixel_values):
+            return -letters.encode_images(pixel_values)
+
+        def __getattr__(self, name):
+            return getattr(letters, name)
+
+    letters.prepared = Letters
+    passing = ZeroShotClassifier(Passing(), letters)
+    assert passing.prepared() is passing
+
+
 def test_a_few_inputs_are_not_worth_preparing(classifier, letters):
     letters.prepared = Letters
     assert classifier.prepared(1) is classifier
