@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 _OK = 200
 _SECONDS = 20.0  # for the whole image
 _CHUNK = 1 << 16
-# IPv6 addresses that contain an IPv4 address, which a gateway may reach: 6to4, Teredo and NAT64.
-_TUNNELS = tuple(map(ipaddress.IPv6Network, ("2002::/16", "2001::/32", "64:ff9b::/96", "64:ff9b:1::/48")))
+# The only IPv6 addresses that are assigned to the public internet. Outside are those of a site, such as fec0::1, and
+# those with an IPv4 address inside that a gateway may reach, such as 64:ff9b::7f00:1, ::7f00:1 and ::ffff:0:7f00:1.
+_PUBLIC = ipaddress.IPv6Network("2000::/3")
+# Those among them that are not: 6to4 and Teredo, which contain an IPv4 address, and documentation.
+_NOT_PUBLIC = tuple(map(ipaddress.IPv6Network, ("2002::/16", "2001::/32", "3fff::/20")))
 
 
 class _Connection(http.client.HTTPConnection):
@@ -105,7 +108,7 @@ def is_public(address: str) -> bool:
     if isinstance(found, ipaddress.IPv6Address):
         if found.ipv4_mapped is not None:
             return is_public(str(found.ipv4_mapped))
-        if any(found in network for network in _TUNNELS):
+        if found not in _PUBLIC or any(found in network for network in _NOT_PUBLIC):
             return False
     return found.is_global and not found.is_multicast
 
