@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from clip_core.tasks.serving.inputs import fields_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("uvicorn.error")
 _PORT = re.compile(r":\d*$", re.ASCII)  # of a Host header; browsers leave out the usual one
 
+_GONE = 499  # nginx's status for a caller that has gone; HTTP has none
 _BODIES = 8  # in memory, each of the largest size
 _SMALL = 1 << 16  # bytes; a smaller body takes less time to parse than to hand to a thread
 
@@ -66,6 +68,8 @@ class Guard:
             except TimeoutError:
                 message = f"the request took more than {self.settings.timeout:g} seconds"
                 response = await request_error(request, RequestError(504, message, code="timeout"))
+            except ClientDisconnect:  # while it sent the body; nobody reads this answer
+                response = await request_error(request, RequestError(_GONE, "the caller has closed the connection"))
             except MemoryError:
                 message = "there is not enough memory for this request; send fewer inputs"
                 response = await request_error(request, RequestError(503, message, code="out_of_memory"))

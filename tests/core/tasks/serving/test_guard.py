@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
+import socket
+import time
 
 import pytest
 
 from support.served import Colours, served
+
+KEY = {"Authorization": "Bearer secret"}
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +44,16 @@ def test_a_path_with_a_slash_too_many_is_not_redirected(client):
 def test_the_host_is_recognized_with_a_port_and_without(client, host, status):
     headers = {"Host": host, "Authorization": "Bearer secret"}
     assert client.send("POST", "/v1/embeddings", {"input": "a"}, headers)[0] == status
+
+
+def test_a_caller_that_goes_while_it_sends_is_counted_and_fills_no_log(client, caplog):
+    head = b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\n"
+    head += b"Content-Type: application/json\r\nContent-Length: 99\r\n\r\n"
+    with caplog.at_level(logging.WARNING):
+        for content in (b"", b'{"input": "a'):
+            with socket.create_connection(("127.0.0.1", client.port)) as connection:
+                connection.sendall(head + content)
+        deadline = time.monotonic() + 20
+        while b'route="embeddings",status="499"} 2.0' not in client.send("GET", "/metrics", headers=KEY)[2]:
+            assert time.monotonic() < deadline
+    assert not caplog.records
