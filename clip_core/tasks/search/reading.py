@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from clip_core.hub.files import check_no_device
 from clip_core.hub.pointers import is_lfs_pointer
 from clip_core.hub.printing import reason_of
 from clip_core.images.decoding import decode_image
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _EXIF, _TAKEN = 0x8769, 0x9003  # the tags of EXIF: its own table, and DateTimeOriginal in it
 _CAPTION, _CAPTION_READ = 10_000, 100_000  # characters kept, and read
 _STRIP = 2**20  # pixels
-_LARGEST = 2**28  # bytes of an image file
+LARGEST = 2**28  # bytes of an image file
 _LATEST = 2**63 - 1  # nanoseconds; integers of SQLite and times of Parquet have 64 bits
 
 
@@ -54,9 +55,10 @@ class FileReader:
         """
         (path,) = images
         try:
+            check_no_device(path)  # which may have replaced the file since it was listed
             status = path.stat()
-            if status.st_size > _LARGEST:
-                raise ValueError(f"{path}: too large, {status.st_size:,} bytes; at most {_LARGEST:,} are read")
+            if status.st_size > LARGEST:
+                raise ValueError(f"{path}: too large, {status.st_size:,} bytes; at most {LARGEST:,} are read")
             content = path.read_bytes()
         except OSError as error:
             raise ValueError(f"{path}: {reason_of(error)}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import stat
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from clip_core.images.decoding import ImageFileError, decode_image
 from clip_core.images.pipeline import usable_threads
 from clip_core.tasks.search.page import shown_name, thumbnail
+from clip_core.tasks.search.reading import LARGEST
 from clip_core.tasks.serving.settings import RequestError
 
 if TYPE_CHECKING:
@@ -90,6 +92,9 @@ class Finder:
     def _made(self, sha256: str, paths: Sequence[Path]) -> bytes:
         for path in paths:
             try:
+                status = path.stat()
+                if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:  # replaced: a pipe would never end
+                    continue
                 content = path.read_bytes()
             except OSError:  # deleted since it was indexed
                 continue

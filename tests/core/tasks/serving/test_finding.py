@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -171,6 +172,9 @@ def test_a_file_that_changed_or_is_too_large_has_no_thumbnail(client, index, pho
         assert thumbnail(client, old)[0] == 404
         path.unlink()
         assert thumbnail(client, old)[0] == 404
+        os.mkfifo(path)
+        assert thumbnail(client, old)[0] == 404
+        path.unlink()
     finally:
         path.write_bytes(before)
     assert thumbnail(client, old)[0] == 200
