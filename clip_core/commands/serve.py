@@ -79,7 +79,7 @@ def serve(
     max_wait
         Milliseconds without a new input after which an idle model stops waiting for the callers of its last batch.
     max_queue
-        The most inputs in progress at a time; further requests get status 429.
+        The most inputs in progress at a time, at least --max-inputs; further requests get status 429.
     max_inputs
         The most texts, labels or images in one request, and hits of a search.
     max_explanations
