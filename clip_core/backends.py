@@ -288,9 +288,7 @@ def load_backend(name: str) -> Backend:
     """
     found = next((point for point in known_backends() if point.name == name), None)
     if found is None:
-        raise ValueError(
-            f"the backend {name!r} is not installed; installed are: {', '.join(backend_names()) or 'none'}"
-        )
+        raise ValueError(f"the backend {name!r} does not exist; there are: {', '.join(backend_names()) or 'none'}")
     try:
         backend: Backend = found.load()
     except ModuleNotFoundError as error:

@@ -174,7 +174,7 @@ def _engine(name: str, workers: int | None) -> Runner:
     if name == "ray":
         return RayEngine(workers)
     if workers is not None:
-        raise ValueError(f"workers={workers}: engine='local' has one; choose engine='ray'")
+        raise ValueError(f"workers={workers}: engine='local' runs one model; choose engine='ray'")
     return LocalEngine()
 
 

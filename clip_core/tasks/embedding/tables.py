@@ -57,7 +57,8 @@ class TableSource(Source):
         kept = [name for name in schema.names if is_path or name != self._image] if columns is None else list(columns)
         missing = [name for name in kept if name not in schema.names]
         if missing:
-            raise ValueError(f"{where}: columns={missing!r} are not there; the columns are {printable(schema.names)}")
+            names = printable(", ".join(map(repr, schema.names)))
+            raise ValueError(f"{where}: columns={missing!r} are not in the table; its columns are {names}")
         renamed = [f"source_{name}" if name in RESERVED else name for name in kept]
         if len(set(renamed)) < len(renamed):
             raise ValueError(
