@@ -55,10 +55,11 @@ demo-multilingual: $(VENV)/installed-demo
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-## test-kills: kill `clip-zoo index` at 100 random moments, with another seed each time; KILLS and CLIP_ZOO_SEED choose
+## test-kills: kill `clip-zoo index` at 100 random moments with a model, and at 100 with a stand-in for it; with another
+## seed each time; KILLS and CLIP_ZOO_SEED choose
 test-kills: $(VENV)/installed-test
 	CLIP_ZOO_KILLS=$(or $(KILLS),100) CLIP_ZOO_SEED=$(or $(CLIP_ZOO_SEED),$(shell date +%s)) \
-		$(BIN)/python -m pytest tests/core/tasks/search/test_updating.py -k killed $(PYTEST_ARGS)
+		$(BIN)/python -m pytest tests/core/commands/test_index_killed.py $(PYTEST_ARGS)
 
 ## test-default-torch: the frameworks beside triton, which PyTorch's default build brings; CUDA=1 installs that build
 test-default-torch: $(VENV)-default-torch$(if $(CUDA),-cuda)/installed

@@ -1,13 +1,7 @@
-"""A model for tests of search: an image's embedding is its colours, a text's the colours that it names.
-
-As a program it indexes a folder, and says what is stored:
-
-    python tests/support/search.py INDEX FOLDER
-"""
+"""A model for tests of search: an image's embedding is its colours, a text's the colours that it names."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -17,7 +11,6 @@ from PIL import Image
 
 from clip_core.images.inputs import load_image
 from clip_core.processing.batch import BatchFeature
-from clip_core.tasks.search import ImageIndex, updating
 from clip_core.tasks.search.rows import IndexedImage
 from clip_core.tasks.zero_shot import ZeroShotClassifier
 
@@ -79,19 +72,6 @@ def save_image(path: Path, colour: tuple[int, int, int], size: tuple[int, int] =
     return path
 
 
-def main(folder: str, images: str) -> None:
-    """Index a folder, and print every image once it is stored."""
-
-    def tell(paths: list[Path]) -> None:
-        print(*paths, sep="\n", flush=True)  # noqa: T201
-
-    every_batch = mock.patch.object(updating, "_COMMIT_AFTER", 0)
-    with stand_in(), every_batch, ImageIndex(folder, model="colours", create=True) as index:
-        print("started", flush=True)  # noqa: T201
-        index.add([images], on_commit=tell, batch_size=4)
-    print("done", flush=True)  # noqa: T201
-
-
 def row(number: int) -> IndexedImage:
     """Return a stored image without a file; its size is its number."""
     return IndexedImage(b"/p/%05d.jpg" % number, number, 0, "2024-01-01T00:00:00", b"f", b"p", 1, 1)
@@ -111,7 +91,3 @@ def nearest(embeds: np.ndarray, query: np.ndarray, count: int, among=None) -> li
     """Return the numbers of the nearest embeddings by an exact search, nearest first."""
     among = np.arange(len(embeds)) if among is None else np.asarray(among)
     return among[np.argsort(-(embeds[among] @ query), kind="stable")][:count].tolist()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,29 +1,20 @@
-"""Indexing a folder that changes, also when the process is killed."""
+"""Indexing a folder that changes."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import time
-from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from clip_core.images.decoding import ImageFileError
 from clip_core.tasks.search import ImageIndex
 from clip_core.tasks.zero_shot import ZeroShotClassifier
-from support import search as support
-from support.programs import environment
-from support.search import COLOURS, Colours, save_image, stand_in
-from support.tolerances import ROUNDING
-
-KILLS = int(os.environ.get("CLIP_ZOO_KILLS", "10"))  # `make test-kills` sets more
+from support.search import COLOURS, save_image, stand_in
 
 
 @pytest.fixture
@@ -176,40 +167,3 @@ def test_every_commit_is_told(index, folder):
     index.add([folder], on_start=announced.append, on_commit=stored.extend, batch_size=1)
     assert announced == [3]
     assert sorted(stored) == sorted((folder / "sub").iterdir())
-
-
-def test_killed_at_any_moment_nothing_stored_is_lost_and_nothing_is_there_twice(tmp_path):
-    random = np.random.default_rng(int(os.environ.get("CLIP_ZOO_SEED", "0")))
-    files = {tmp_path / f"photos/{number:04}.png": number for number in range(20 * KILLS)}
-    for path, number in files.items():
-        save_image(path, (number % 256, number // 256, 7))
-    program = [sys.executable, support.__file__, str(tmp_path / "index"), str(tmp_path / "photos")]
-    told: Counter[Path] = Counter()
-    for kill in range(KILLS):
-        lines, rest = random.integers(0, 30), random.exponential(0.02)
-        with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env=environment()) as process:
-            read = [line for _, line in zip(range(lines), process.stdout, strict=False)]
-            time.sleep(rest)  # so that the moment does not depend on what is printed
-            process.kill()
-            read += [line for line in process.stdout if line.endswith("\n")]
-        told.update(Path(line.strip()) for line in read if line.startswith("/"))
-        if not (tmp_path / "index").exists():  # killed before it made one
-            assert not told
-            continue
-        with ImageIndex(tmp_path / "index", create=True) as index:
-            rows, places, vectors = index._store.everything()
-        present = Counter(Path(os.fsdecode(row.path)) for row in rows)
-        assert told.keys() & files.keys() <= present.keys()
-        assert set(present.values()) <= {1}
-        kept = [place for path, place in zip(present, places, strict=True) if path in files]
-        colours = np.array([(*divmod(files[path], 256)[::-1], 7) for path in present if path in files]).reshape(-1, 3)
-        np.testing.assert_allclose(vectors[kept], Colours()._unit(colours + np.float32(1e-3)), rtol=0, atol=ROUNDING)
-        if kill % 3 == 0 and present.keys() & files.keys():  # the next call also has a row to delete
-            (gone, *_) = present.keys() & files.keys()
-            gone.unlink()
-            del files[gone]
-    subprocess.run(program, check=True, env=environment(), stdout=subprocess.PIPE)
-    with stand_in(), ImageIndex(tmp_path / "index") as index:
-        assert {hit.path for hit in index.search(["red"], top_k=30 * KILLS)} == files.keys()
-        assert len(index) == len(files)
-    assert set(told.values()) <= {1}
