@@ -66,7 +66,7 @@ def serve(
     device
         The device, such as cpu or cuda; by default the best available.
     dtype
-        The dtype of the weights: float32, float16, bfloat16 or auto; by default float32.
+        The dtype of the weights: float32, float16, bfloat16 or auto; by default that of --index, or float32.
     host
         The address to listen on; 0.0.0.0 for all addresses of this machine, in which case set a key.
     port
