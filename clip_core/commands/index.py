@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import Dtype, Integer, check_backend, images_of
+from clip_core.commands.options import SEVERAL, Dtype, Integer, check_backend, images_of
 from clip_core.commands.streams import print_row
 from clip_core.commands.wording import LOCAL, as_typed
 from clip_core.configuration.arguments import check_integers
@@ -29,6 +29,7 @@ def index(
     *,
     out: Path,
     dataset: Annotated[str | None, Parameter(name="--from")] = None,
+    remove: Annotated[list[str] | None, SEVERAL] = None,
     model: str | None = None,
     backend: str | None = None,
     device: str | None = None,
@@ -48,6 +49,9 @@ def index(
         The folder of the index.
     dataset
         A dataset that `clip-zoo embed` wrote, instead of folders: its embeddings are used, and no model is loaded.
+    remove
+        Files and folders whose images to remove from the index first, such as a folder that was moved. Nothing is
+        deleted from the disk.
     model
         A local folder or a hub id; by default that of the index, or openai/clip-vit-base-patch32.
     backend
@@ -64,12 +68,8 @@ def index(
         Print one JSON object per line: each image once it is stored, each broken file, and a summary.
     """
     check_integers(batch_size=(batch_size, 1))
-    if (dataset is None) == (not folders):
-        raise ValueError("give either a FOLDER, or --from with a dataset that `clip-zoo embed` wrote")
     given = {"--model": model, "--backend": backend, "--device": device, "--dtype": dtype, "--captions": captions}
-    if dataset is not None and any(given.values()):
-        option = next(name for name, value in given.items() if value)
-        raise ValueError(f"{option} does not go with --from, which uses the embeddings of the dataset as they are")
+    _check_sources(folders, dataset, remove, [name for name, value in given.items() if value])
     check_backend(backend, device)
     from tqdm import tqdm
 
@@ -92,9 +92,14 @@ def index(
     with (
         _removed_if_empty(out),
         tqdm(unit="image", disable=None) as bar,
-        ImageIndex(out, model=model, backend=backend, device=device, dtype=dtype, create=True) as images,
+        ImageIndex(
+            out, model=model, backend=backend, device=device, dtype=dtype, create=bool(folders) or dataset is not None
+        ) as images,
         images_of(model or images.facts.get("model", "")),
     ):
+        removed = images.remove(remove or [])
+        if remove and not removed:
+            raise ValueError(f"--remove {' '.join(remove)}: the index has no image there; give paths as it has them")
         if dataset is not None:
             changes = images.add_embedded(dataset, on_start=bar.reset, on_commit=bar.update)
         else:
@@ -106,9 +111,26 @@ def index(
                 on_commit=stored,
                 on_error=broken,
             )
+        changes.removed += removed
         total = len(images)
     _report(changes, total, out, json=json)
     return BAD_INPUT if changes.broken else 0
+
+
+def _check_sources(
+    folders: list[str] | None, dataset: str | None, remove: list[str] | None, encoding: list[str]
+) -> None:
+    """Check that there is something to do, and that a dataset comes without options for encoding images.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if dataset is not None and folders:
+        raise ValueError("give either a FOLDER, or --from with a dataset that `clip-zoo embed` wrote, not both")
+    if not (folders or dataset is not None or remove):
+        raise ValueError("give a FOLDER, --from with a dataset that `clip-zoo embed` wrote, or --remove")
+    if dataset is not None and encoding:
+        raise ValueError(f"{encoding[0]} does not go with --from, which uses the embeddings of the dataset as they are")
 
 
 @contextmanager

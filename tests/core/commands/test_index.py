@@ -43,6 +43,32 @@ def test_a_folder_is_indexed_and_brought_up_to_date(run, photos):
     assert (code, summary) == (0, {"index": "i", "images": 3, **counts})
 
 
+def test_a_folder_that_was_moved_is_removed_and_nothing_is_deleted(run, photos, monkeypatch):
+    save_image(photos / "old/green.png", (0, 255, 0))
+    run("index", "photos", "--out", "i", "--model", "colours")
+    kept = sorted(photos.rglob("*.png"))
+    for paths, left in ((["photos/old"], 2), ([str(photos / "red.png"), "photos/none"], 1)):
+        code, out, err = run("index", "--out", "i", "--remove", *paths, "--json")
+        assert (code, err) == (0, "")
+        assert json.loads(out) == {
+            "index": "i",
+            "images": left,
+            "added": 0,
+            "changed": 0,
+            "removed": 1,
+            "unchanged": 0,
+            "broken": 0,
+        }
+    assert sorted(photos.rglob("*.png")) == kept
+    line = refused_line(run, "index", "--out", "i", "--remove", "photos/none")
+    assert mentions(line, "--remove", "photos/none")
+    line = refused_line(run, "index", "--out", "other", "--remove", "photos")
+    assert mentions(line, "other")
+    (photos / "old").rename(photos.parent / "new")
+    code, out, _ = run("index", "new", "--out", "i", "--remove", "photos", "--json")
+    assert json.loads(out.splitlines()[-1])["images"] == 1
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such file names")
 def test_a_name_does_not_control_the_terminal(run, photos):
     (photos / "\x1b[2J.jpg").write_bytes(b"broken")
