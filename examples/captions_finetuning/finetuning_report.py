@@ -92,7 +92,9 @@ def rows(results: Mapping[str, Any]) -> list[str]:
     Args:
         results: the content of `results.json`.
     """
-    return [
+    names = ("run", "image to text: @1", "@5", "@10", "text to image: @1", "@5", "@10")
+    headings = [f"| {' | '.join(names)} |", f"|---|{'---:|' * (len(names) - 1)}"]
+    return headings + [
         f"| {name} | {' | '.join(f'{share:.1%}' for way in DIRECTIONS for share in recall[way])} |"
         for name, recall in results["recall"].items()
     ]
@@ -115,7 +117,8 @@ def main(arguments: list[str] | None = None) -> int:
         given.folder.mkdir(parents=True, exist_ok=True)
         write_text(given.folder / "results.json", json.dumps(results, indent=2) + "\n")
         draw_curves({name: read_losses(given.runs / name) for name in RUNS[1:]}, curves, given.folder / "curves.png")
-        print("\n".join(rows(results)))
+        print("Recall at 1, 5 and 10 of an image's sentences by the image, and of the images by a sentence:\n")
+        print("\n".join(rows(results)), end="\n\n")
         print(f"largest difference of losses between the frameworks: {results['largest_difference']:.1e}")
 
     return answered(report, "finetuning_report.py")

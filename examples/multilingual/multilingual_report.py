@@ -39,6 +39,16 @@ AT = (1, 5, 10)
 # The images that the figures are about; the candidates are always all texts, or all images.
 SUBSETS = ("all", "learned", "held_out", "known_words", "new_words")
 _ROUNDING = 1e-4  # of embeddings of unit norm
+# Of the tables as they are printed. Each is a Markdown table, and one of the README's.
+TITLES = (
+    "Learned texts. Recall at 1, 5 and 10; mean reciprocal rank (MRR, 0 to 1); the teacher's recall with these texts:",
+    "Held-out texts. The same:",
+    "Held-out texts whose words all occur in learned texts, and the others. Recall from image to text:",
+)
+_BY_SUBSET = (
+    "language", "image to text: @1", "@5", "@10", "MRR", "text to image: @1", "@5", "@10", "MRR", "teacher @1",
+)  # fmt: skip
+_BY_WORDS = ("language", "known words: images", "@1", "@5", "@10", "new words: images", "@1", "@5", "@10")
 _WORD = regex.compile(r"\p{L}+|\p{N}")
 
 
@@ -167,8 +177,12 @@ def _percent(found: Mapping[str, Any], subset: str, way: str, k: int) -> str:
     return f"{found[subset][way][str(k)]:.1%}" if found[subset] else "-"
 
 
+def _headings(names: Sequence[str]) -> list[str]:
+    return [f"| {' | '.join(names)} |", f"|---|{'---:|' * (len(names) - 1)}"]
+
+
 def tables(results: Mapping[str, Any]) -> list[list[str]]:
-    """Return the rows of the README's tables: learned texts by language, held-out texts, and held-out texts by words.
+    """Return the lines of the README's tables: learned texts by language, held-out texts, and held-out texts by words.
 
     Args:
         results: the content of `results.json`.
@@ -178,7 +192,7 @@ def tables(results: Mapping[str, Any]) -> list[list[str]]:
     whose = [(f"{first}, teacher", teacher[first], first), *((name, found, name) for name, found in student.items())]
     by_subset = []
     for subset in ("learned", "held_out"):
-        lines = []
+        lines = _headings(_BY_SUBSET)
         for name, found, language in whose:
             cells = []
             for way in DIRECTIONS:
@@ -186,7 +200,7 @@ def tables(results: Mapping[str, Any]) -> list[list[str]]:
                 cells.append(f"{found[subset][way]['mrr']:.3f}")
             lines.append(f"| {name} | {' | '.join(cells)} | {_percent(teacher[language], subset, DIRECTIONS[0], 1)} |")
         by_subset.append(lines)
-    by_words = []
+    by_words = _headings(_BY_WORDS)
     for language, found in student.items():
         cells = []
         for subset in SUBSETS[3:]:
@@ -210,7 +224,8 @@ def main(arguments: list[str] | None = None) -> int:
         if given.json is not None:
             given.json.parent.mkdir(parents=True, exist_ok=True)  # fails before the work, not after it
         results = report(given.test, {name: getattr(given, name) for name in MODELS}, given.backend)
-        print("\n\n".join("\n".join(lines) for lines in tables(results)))
+        titled = zip(TITLES, tables(results), strict=True)
+        print("\n\n".join("\n".join([title, "", *lines]) for title, lines in titled))
         if given.json is not None:
             write_text(given.json, json.dumps(results, indent=2) + "\n")
 

@@ -221,7 +221,9 @@ def test_a_report_holds_recall_and_the_largest_difference_of_losses(tmp_path, ca
 
 def test_the_page_contains_what_was_measured():
     page, results = (EXAMPLE / "README.md").read_text(), json.loads((EXAMPLE / "results.json").read_text())
-    assert all(row in page for row in finetuning_report.rows(results))
+    heading, _, first, *others = finetuning_report.rows(results)
+    assert all(row in page for row in (heading, first, *others))
+    assert [len(list(filter(str.strip, line.split("|")))) for line in (heading, first)] == [7, 7]
     assert f"{results['largest_difference']:.1e}" in page
     assert f"{results['steps']} steps" in page
     before, after = (results["recall"][name]["image_to_text"] for name in ("before", "image"))

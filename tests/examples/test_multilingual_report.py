@@ -108,6 +108,10 @@ def test_the_page_contains_what_was_measured(kind):
     results = json.loads((EXAMPLE / f"results-{kind}.json").read_text())
     missing = [line for lines in multilingual_report.tables(results) for line in lines if line not in page]
     assert missing == []
+    for heading, _, *lines in multilingual_report.tables(results):
+        cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (heading, *lines)]
+        assert {len(row) for row in cells} == {len(cells[0])}
+        assert all(cells[0])
     assert list(results["student"]) == list({"shapes": shape_sentences.LANGUAGES, "emoji": emoji_names.TEMPLATES}[kind])
     for language, found in list(results["student"].items())[1:]:
         ours, theirs = (one["learned"]["image_to_text"]["mrr"] for one in (found, results["teacher"][language]))
