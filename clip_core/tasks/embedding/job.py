@@ -128,7 +128,7 @@ def embed(
         else:
             settings = {**pictures.settings, "embedding_dtype": embedding_dtype}
             check_same_job(facts, name, settings, place.shown(place.root))
-        pending = pending_pieces(place, pieces)
+        pending = pending_pieces(place, pictures, pieces)
         if on_start is not None:
             on_start(len(pending), len(pieces) - len(pending))
         known = facts or {}

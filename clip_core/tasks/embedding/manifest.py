@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from clip_core.hub.printing import shortened
-from clip_core.tasks.embedding.parts import EMBEDDINGS
+from clip_core.hub.printing import shortened, valid_text
+from clip_core.tasks.embedding.parts import EMBEDDINGS, sizes_in_part
 from clip_core.tasks.embedding.places import RUNNING
 from clip_core.tasks.search.identity import MODEL_FACTS, check_types_of_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from clip_core.tasks.embedding.pieces import Piece
+    from clip_core.tasks.embedding.pieces import Piece, Source
     from clip_core.tasks.embedding.places import Location
 
 MANIFEST = "clip-zoo.json"
@@ -94,24 +94,48 @@ def check_same_job(facts: dict[str, Any], source: str, settings: dict[str, Any],
             )
 
 
-def pending_pieces(place: Location, pieces: Sequence[Piece]) -> list[Piece]:
+def pending_pieces(place: Location, source: Source, pieces: Sequence[Piece]) -> list[Piece]:
     """Return the pieces that have no part yet.
 
     Args:
         place: the folder of the dataset.
-        pieces: the pieces of the source.
+        source: the source of the images.
+        pieces: its pieces.
 
     Raises:
-        ValueError: if the files of a piece have changed since its part was written.
+        ValueError: if the files of a piece have changed since its part was written; the message names one.
     """
     done = dict(_parts(place))
     for piece in pieces:
         if done.get(piece.key, piece.version) != piece.version:
             raise ValueError(
-                f"{place.shown(place.root)}: the files of {piece.name} have changed since they were embedded, such as "
-                f"{piece.paths[0]}; embed into a new folder (for a folder of images that changes, use `clip-zoo index`)"
+                f"{_change(place, source, piece, done[piece.key])} since {place.shown(place.root)} was made; embed "
+                "into a new folder (for a folder of images that changes, use `clip-zoo index`)"
             )
     return [piece for piece in pieces if piece.key not in done]
+
+
+def _change(place: Location, source: Source, piece: Piece, version: str) -> str:
+    """Return the first file of a piece that has changed since a version, and how.
+
+    The images of a folder are divided by the order of their names. A new one moves those after it, also into other
+    pieces, so only the first difference is one of the files themselves.
+    """
+    if source.settings["kind"] != "images":
+        return f"{source.place.shown(piece.paths[0])} has changed"
+    now = {valid_text(source.relative(path)): source.sizes[path] for path in piece.paths}
+    try:
+        before = sizes_in_part(place, f"{piece.key}-{version}.parquet")
+    except ValueError:  # a damaged part
+        before = dict.fromkeys(now)
+    differing = min(before.keys() ^ now.keys(), default=None)
+    if differing is not None:
+        return f"{source.place.shown(source.place.path(differing))} was {'added' if differing in now else 'removed'}"
+    resized = [name for name, size in before.items() if size not in (None, now[name])]
+    unknown = [name for name, size in before.items() if size is None]
+    for name in resized or (unknown if len(unknown) == 1 else []):
+        return f"{source.place.shown(source.place.path(name))} has changed"
+    return f"an image in {source.place.shown(source.place.root)} has changed"
 
 
 def _parts(place: Location) -> Iterator[tuple[str, str]]:

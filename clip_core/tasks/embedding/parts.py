@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
+from clip_core.data.parquet import open_parquet
+from clip_core.tasks.embedding.pieces import reading_errors_named
 from clip_core.tasks.embedding.places import arrow
 
 if TYPE_CHECKING:
@@ -66,6 +68,26 @@ def part_schema(source: Any, dim: int, dtype: str) -> Any:
     own = [pa.field(name, kind, nullable=False) for name, kind in zip(RESERVED, kinds, strict=True)]
     nullable = {"modified", "taken"}
     return pa.schema([field.with_nullable(field.name in nullable) for field in own] + list(source))
+
+
+def sizes_in_part(place: Location, file: str) -> dict[str, int | None]:
+    """Return the images of a part: the bytes of each by its id, and None for those that could not be read.
+
+    Args:
+        place: the dataset.
+        file: the name of the part.
+
+    Raises:
+        ValueError: if the part is damaged.
+    """
+    sizes: dict[str, int | None] = {}
+    for folder, columns in ((FAILED, ["id"]), (EMBEDDINGS, ["id", "size"])):
+        name = f"{folder}/{file}"
+        if file in place.names(folder):
+            with reading_errors_named(name), place.reading(place.path(name)) as opened:
+                rows = open_parquet(opened).read(columns=columns).to_pylist()
+            sizes |= {str(row.get("id")): row.get("size") for row in rows}
+    return sizes
 
 
 class PartWriter:

@@ -274,7 +274,7 @@ def test_a_part_of_another_process_is_not_written_again(tmp_path):
     source = make_source(str(tmp_path), "images")
     embed(source, tmp_path / "out", model="colours", rows_per_part=4)
     with (
-        mock.patch("clip_core.tasks.embedding.job.pending_pieces", lambda _, pieces: pieces),
+        mock.patch("clip_core.tasks.embedding.job.pending_pieces", lambda _, __, pieces: pieces),
         mock.patch.object(embedder, "encode_image_batches", side_effect=AssertionError),
     ):
         assert embed(source, tmp_path / "out", rows_per_part=4).images == 0
