@@ -32,6 +32,29 @@ class NotFiniteError(ValueError):
         super().__init__(f"{what} is not finite; try float32, or check the weights")
 
 
+class TextTooLongError(ValueError):
+    """An error about a text with more tokens than the model accepts.
+
+    Args:
+        what: the text, and the numbers of tokens.
+        advice: what the caller can do.
+    """
+
+    def __init__(self, what: str, advice: str = "shorten the text") -> None:
+        super().__init__(what, advice)
+
+    def __str__(self) -> str:
+        return "; ".join(self.args)
+
+    def advising(self, advice: str) -> TextTooLongError:
+        """Return the same error with other advice.
+
+        Args:
+            advice: what the caller can do.
+        """
+        return TextTooLongError(self.args[0], advice)
+
+
 def encode_texts(
     encoder: Encoder, processor: Any, texts: Iterable[str], *, batch_size: int = BATCH_SIZE, truncation: bool = False
 ) -> np.ndarray:
@@ -103,7 +126,10 @@ def _encoded_windows(
 ) -> Iterator[np.ndarray]:
     for window in _windows(texts, batch_size * _BATCHES_IN_WINDOW):
         places = {text: place for place, text in enumerate(dict.fromkeys(window))}
-        ids, mask = tokenize_texts(processor, list(places), truncation=truncation)
+        try:
+            ids, mask = tokenize_texts(processor, list(places), truncation=truncation)
+        except TextTooLongError as error:
+            raise error.advising("shorten the text, or pass truncation=True") from None
         embeds = encode_by_length(encoder, ids, mask, batch_size=batch_size)
         check_finite(embeds, list(places))
         yield embeds[[places[text] for text in window]]
@@ -131,7 +157,7 @@ def tokenize_texts(processor: Any, texts: list[str], *, truncation: bool = False
         truncation: truncate texts that are too long for the model.
 
     Raises:
-        ValueError: if a text is too long for the model.
+        TextTooLongError: if a text is too long for the model.
     """
     longest = processor.tokenizer.model_max_length
     options: dict[str, Any] = {"padding": True, "padding_side": "right"}
@@ -142,9 +168,8 @@ def tokenize_texts(processor: Any, texts: list[str], *, truncation: bool = False
     lengths = mask.sum(axis=-1)
     if lengths.max() > longest:
         place = int((lengths > longest).argmax())
-        raise ValueError(
-            f"{shortened(texts[place])!r} has {lengths[place]} tokens, but the model accepts {longest}; "
-            "shorten the text, or the label in its template"
+        raise TextTooLongError(
+            f"{shortened(texts[place])!r} has {lengths[place]} tokens, but the model accepts {longest}"
         )
     ids, mask = ids[:, :longest], mask[:, :longest]  # some processors pad further
     # `pad_to_multiple_of` is not used: with truncation, the tokenizer rejects it if the maximum length is 77.

@@ -16,7 +16,7 @@ from clip_core.processing import CLIPProcessor
 from clip_core.processing.frameworks import default_backend
 from clip_core.tasks.images import check_several_images, encode_image_batches, encode_images
 from clip_core.tasks.labels import LabelCache, label_key
-from clip_core.tasks.texts import BATCH_SIZE, encode_text_batches, encode_texts, token_batches
+from clip_core.tasks.texts import BATCH_SIZE, TextTooLongError, encode_text_batches, encode_texts, token_batches
 
 if TYPE_CHECKING:
     import os
@@ -129,7 +129,11 @@ class ZeroShotClassifier:
         distinct = {label: place for place, label in enumerate(dict.fromkeys(labels))}
         if not distinct:
             raise ValueError("there are no labels; give at least one")
-        embeds = self._label_embeds(list(distinct), templates, batch_size)
+        try:
+            embeds = self._label_embeds(list(distinct), templates, batch_size)
+        except TextTooLongError as error:
+            has_words = any(template.strip() != "{}" for template in templates)
+            raise error.advising(f"shorten the label{' or its template' * has_words}") from None
         return embeds[[distinct[label] for label in labels]]
 
     def encode_texts(

@@ -25,6 +25,7 @@ from words import END, Vocabulary, split
 from clip_core import ZeroShotClassifier
 from clip_core.hub.targets import check_folder
 from clip_core.tasks import encode_text_batches
+from clip_core.tasks.texts import TextTooLongError
 from clip_core.training.settings import learning_rate
 
 if TYPE_CHECKING:
@@ -185,9 +186,12 @@ def embed(captions: Sequence[str], model: str) -> np.ndarray:
     classifier = ZeroShotClassifier.from_pretrained(model, backend="torch")
     embeds = []
     with tqdm(total=len(captions), desc="encoding", unit="caption", delay=1) as progress:
-        for batch in encode_text_batches(classifier.encoder, classifier.processor, captions):
-            embeds.append(batch)
-            progress.update(len(batch))
+        try:
+            for batch in encode_text_batches(classifier.encoder, classifier.processor, captions):
+                embeds.append(batch)
+                progress.update(len(batch))
+        except TextTooLongError as error:
+            raise error.advising("shorten the caption") from None
     return np.concatenate(embeds)
 
 

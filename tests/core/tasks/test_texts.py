@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from clip_core.processing.batch import BatchFeature
 from clip_core.tasks.texts import NotFiniteError, encode_by_length, encode_text_batches, encode_texts, tokenize_texts
-from support.messages import naming
+from support.messages import mentions, naming
 from support.training_data import make_processor
 
 LONGEST = 21
@@ -101,8 +102,13 @@ def test_texts_are_read_as_they_are_needed(words):
 
 def test_a_text_that_is_too_long_is_named_or_cut(words):
     too_long = " ".join("d" * 22)
-    with pytest.raises(ValueError, match=naming(repr(too_long), 22, 21)):
+    with pytest.raises(ValueError, match=naming(repr(too_long), 22, 21, "truncation=True")) as refused:
         encode_texts(words, words, ["a", too_long])
+    assert str(copy.copy(refused.value)) == str(refused.value)
+    with pytest.raises(ValueError, match=naming(repr(too_long), 22, 21)) as refused:
+        tokenize_texts(words, [too_long])
+    assert not mentions(str(refused.value), "truncation=True")
+    assert not mentions(str(refused.value), "template")
     embeds = encode_texts(words, words, ["a", too_long], truncation=True)
     assert embeds.tolist() == expected(["a", too_long[:41]])
 

@@ -11,7 +11,7 @@ from PIL import Image
 from clip_core.images.processor import CLIPImageProcessor
 from clip_core.processing.batch import BatchFeature
 from clip_core.tasks.zero_shot import ZeroShotClassifier, check_templates, fill, softmax
-from support.messages import naming
+from support.messages import mentions, naming
 from support.tolerances import ROUNDING
 
 
@@ -130,8 +130,11 @@ def test_no_labels_and_templates_without_a_place_are_refused(classifier):
 
 def test_a_text_that_is_too_long_is_told_by_what_it_says(classifier):
     assert len(classifier.embed_labels(["b"], ["a photo of one small {} again"])) == 1  # 7 words
-    with pytest.raises(ValueError, match=naming("'d d d d d d d d'", 8, 7)):
-        classifier.embed_labels(["b", "d d d d d d d d"])
+    for templates, named in (("{}", False), ("{} of many", True)):
+        with pytest.raises(ValueError, match=naming("label", "d d d d d d d d", 7)) as refused:
+            classifier.embed_labels(["b", "d d d d d d d d"], templates)
+        assert mentions(str(refused.value), "template") is named
+        assert not mentions(str(refused.value), "truncation=True")
     with pytest.raises(ValueError, match=naming(repr("d " * 40 + "..."))):
         classifier.embed_labels(["d " * 200])
 
