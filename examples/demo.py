@@ -16,14 +16,13 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from clip_core import ZeroShotClassifier
 from clip_core.backends import NotInstalledError, backend_names
 from clip_core.cli import main as clip_zoo
-from clip_core.commands.streams import run_program
+from clip_core.commands.streams import console, run_program
 from clip_core.data.pool import WorkerFailedError, WorkerPool
 from clip_core.images.decoding import open_image
 from clip_core.images.inputs import find_images
@@ -115,12 +114,12 @@ def show(paths: list[Path], labels: list[str], truths: dict[str, str], found: di
             f"{found[name][row].max():.4%}" + ("" if label == named else f" {label}") for name, label in best.items()
         ]
         table.add_row(*map(Text, (path.stem, named, *cells)))
-    console = Console(highlight=False)
-    console.print(table)
+    out = console()
+    out.print(table)
     known = [(row, truths[path.name]) for row, path in enumerate(paths) if path.name in truths]
     for name, probabilities in found.items() if known else ():
         right = sum(labels[probabilities[row].argmax()] == truth for row, truth in known)
-        console.print(f"{name}: {right} of {len(known)} correct, among {len(labels)} labels")
+        out.print(f"{name}: {right} of {len(known)} correct, among {len(labels)} labels")
 
 
 def search(framework: str, model: str, pictures: Path, query: str) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from clip_core.commands.options import SEVERAL, Dtype, Integer, check_backend, images_of, texts_of
-from clip_core.commands.streams import is_lost, print_row
+from clip_core.commands.streams import console, is_lost, print_row
 from clip_core.commands.wording import LOCAL, as_typed
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub.options import DEFAULT_MODEL
@@ -206,7 +206,6 @@ def _print_json(answer: Answer) -> None:
 def _print_table(answers: list[Answer]) -> None:
     if not answers:
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -223,11 +222,11 @@ def _print_table(answers: list[Answer]) -> None:
         verdict = "" if answer.truth is None else "yes" if _is_right(answer) else f"no, {answer.truth}"
         # As Text: rich would parse square brackets in a plain string as markup.
         table.add_row(*map(Text, (name, *cells, *([verdict] if labelled else []))))
-    console = Console()
-    console.print(table)
+    out = console()
+    out.print(table)
     if labelled:
         right = sum(map(_is_right, labelled))
-        console.print(f"{right} of {len(labelled)} correct ({right / len(labelled):.1%})", highlight=False)
+        out.print(f"{right} of {len(labelled)} correct ({right / len(labelled):.1%})")
 
 
 def _short_names(paths: list[str]) -> list[str]:

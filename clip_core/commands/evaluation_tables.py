@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from clip_core.commands.streams import console
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,20 +54,20 @@ def print_retrieval(report: RetrievalReport) -> None:
         table.add_row(f"recall@{k}", *cells)
     for name, field in (("mean reciprocal rank", "mean_reciprocal_rank"), ("median rank", "median_rank")):
         table.add_row(name, _number(there, field), "", _number(back, field), "")
-    console = Console(highlight=False, markup=False, emoji=False)
-    console.print(table)
+    out = console()
+    out.print(table)
     cut = f"; {report.truncated} texts truncated to the model's length" if report.truncated else ""
-    console.print(f"{report.pictures} images, {report.texts} texts, {report.pairs} pairs{cut}")
+    out.print(f"{report.pictures} images, {report.texts} texts, {report.pairs} pairs{cut}")
 
 
 def _print_classification(result: Classification, about: str) -> None:
-    console = Console(highlight=False, markup=False, emoji=False)
+    out = console()
     table = _table("", "", "chance")
     table.add_row("top-1", _percent(result.top_1), _percent(1 / result.classes))
     table.add_row("top-5", _percent(result.top_5), _percent(min(1, 5 / result.classes)))
     table.add_row("mean per-class top-1", _percent(result.mean_per_class), _percent(1 / result.classes))
-    console.print(table)
-    console.print(f"{result.pictures} images, {result.classes} classes; {about}")
+    out.print(table)
+    out.print(f"{result.pictures} images, {result.classes} classes; {about}")
     worst = [one for one in result.by_class if one.accuracy < 1]
     if not worst:
         return
@@ -74,7 +75,7 @@ def _print_classification(result: Classification, about: str) -> None:
     for one in worst[:_WORST]:
         taken_for = ", ".join(f"{name} ({count})" for name, count in one.taken_for.items())
         table.add_row(*_texts([one.name, _percent(one.accuracy), str(one.pictures), taken_for]))
-    console.print(table)
+    out.print(table)
 
 
 def _table(first: str, *columns: str) -> Table:

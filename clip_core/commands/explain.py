@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from clip_core.commands.options import SEVERAL, Dtype, Integer, Page, check_backend, images_of, texts_of
-from clip_core.commands.streams import is_lost, print_row
+from clip_core.commands.streams import console, is_lost, print_row
 from clip_core.commands.wording import as_typed
 from clip_core.hub.options import DEFAULT_MODEL
 from clip_core.hub.targets import check_folder, check_page, expanded
@@ -253,10 +254,8 @@ def _row(image: Path, explained: ExplainedImage, method: str, written: Path | No
 
 
 def _print(image: Path, explained: ExplainedImage, written: Path | None) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    console.print(str(image) if written is None else f"{image}: wrote {written}")
+    out = partial(console().print, soft_wrap=True)
+    out(str(image) if written is None else f"{image}: wrote {written}")
     for one in explained.explanations:
         words = ", ".join(f"{word.text} {word.share:.0%}" for word in one.words)
-        console.print(f"  {one.logit:7.2f}  {one.text} ({words})")
+        out(f"  {one.logit:7.2f}  {one.text} ({words})")

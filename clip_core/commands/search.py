@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from clip_core.commands.options import SEVERAL, Dtype, Integer, Page, texts_of
-from clip_core.commands.streams import print_row
+from clip_core.commands.streams import console, print_row
 from clip_core.configuration.arguments import check_integers
 from clip_core.hub.printing import LONGEST_PATH, path_from_here, printable, valid_text
 from clip_core.hub.targets import check_page
@@ -136,7 +136,6 @@ def _as_json(hit: Hit) -> dict[str, object]:
 
 
 def _print_table(hits: list[Hit]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -156,4 +155,4 @@ def _print_table(hits: list[Hit]) -> None:
         caption = [printable(hit.caption or "", LONGEST_PATH)] if has_caption else []
         # As Text: rich would parse square brackets in a plain string as markup.
         table.add_row(*map(Text, (f"{hit.score:.4f}", *share, name, *caption)))
-    Console().print(table)
+    console().print(table)

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.console import Console
+
 NOT_WRITTEN = 2  # the exit code when standard output could not be written
+_UNLIMITED = 1 << 20  # columns
 
 
 # Characters that a terminal would obey or that reverse a line, and lone surrogates, which cannot be encoded. The
@@ -114,6 +117,17 @@ def run_program(program: Callable[[], Any], name: str) -> Any:
 def is_lost() -> bool:
     """Return True if standard output has failed or lost its reader, which makes further output pointless."""
     return getattr(sys.stdout, "failure", None) is not None
+
+
+def console() -> Console:
+    """Return a console for tables and texts, which wraps them at the width of a terminal, and nowhere else.
+
+    A pipe or a file has no width. Wrapped names could not be searched for in it.
+    """
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else _UNLIMITED
+    return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
 def print_row(row: dict[str, Any]) -> None:

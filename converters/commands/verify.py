@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json as json_module
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from clip_core.commands.options import MODEL_DTYPES, SEVERAL, Page, dtype_option
+from clip_core.commands.streams import console
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from rich.table import Table
+    from collections.abc import Callable, Iterable, Sequence
 
     from converters.verification.comparison import Comparison
     from converters.verification.result import Verification
@@ -85,38 +85,47 @@ def verify(
 
 
 def _print(result: Verification, *, all_stages: bool) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False, emoji=False)
+    out = partial(console().print, soft_wrap=True)
     ran = ", ".join(result.runs)
     compared = "" if result.against is None else f" against {result.against}"
-    console.print(f"{result.class_name} in {result.checkpoint}{compared}: {ran}, {result.dtype}")
+    out(f"{result.class_name} in {result.checkpoint}{compared}: {ran}, {result.dtype}")
     for name, origin in result.inputs.items():
-        console.print(f"{name}: {origin if origin == 'drawn' else f'from the processor of {origin}'}")
+        out(f"{name}: {origin if origin == 'drawn' else f'from the processor of {origin}'}")
     shown = result.comparisons if all_stages else list(result.worst_of_groups().values())
     if shown:
-        console.print(_table(shown))
+        headings, *rows = _table(shown, console().width)
+        out(headings, style="bold")
+        out("\n".join(rows))
     for name, why in result.failures.items():
-        console.print(f"{name} did not finish: {why.rstrip()}")
+        out(f"{name} did not finish: {why.rstrip()}")
     for one in shown:
         if one.fault is not None:
-            console.print(f"{one.stage}: {one.fault}")
+            out(f"{one.stage}: {one.fault}")
     for name, (value, other) in result.configuration.items():
-        console.print(f"configuration: {name} is {value} in the first checkpoint and {other} in the second")
-    console.print(result.verdict())
+        out(f"configuration: {name} is {value} in the first checkpoint and {other} in the second")
+    out(result.verdict())
 
 
-def _table(comparisons: Iterable[Comparison]) -> Table:
-    from rich.table import Table
+def _table(comparisons: Iterable[Comparison], width: int) -> list[str]:
+    """Return the lines of a table, the headings first.
 
-    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("group")
-    for column in ("stage", "runs"):
-        table.add_column(column, overflow="fold")
-    for column in ("absolute", "relative", "tolerance", ""):
-        table.add_column(column, justify="right", no_wrap=True)
+    Stage and runs get a line of their own if a row has more columns than `width`: a name in pieces is hard to read.
+    """
+    names, numbers = [("group", "stage", "runs")], [("absolute", "relative", "tolerance", "")]
     for one in comparisons:
-        numbers = (f"{one.absolute:.1e}", f"{one.relative:.1e}", f"{one.tolerance:.0e}")
+        names.append((one.group, one.stage, " / ".join(one.pair)))
         verdict = "pass" if one.passed else "FAIL"
-        table.add_row(one.group, one.stage, " / ".join(one.pair), *numbers, verdict)
-    return table
+        numbers.append((f"{one.absolute:.1e}", f"{one.relative:.1e}", f"{one.tolerance:.0e}", verdict))
+    left, right = _aligned(names, str.ljust), _aligned(numbers, str.rjust)
+    if len(left[0]) + 1 + len(right[0]) <= width:
+        return [f"{words} {figures}" for words, figures in zip(left, right, strict=True)]
+    groups = _aligned([(group,) for group, *_ in names], str.ljust)
+    lines = [f"{group} {figures}" for group, figures in zip(groups, right, strict=True)]
+    return lines[:1] + [
+        line for row, (_, stage, runs) in zip(lines[1:], names[1:], strict=True) for line in (row, f"  {stage}, {runs}")
+    ]
+
+
+def _aligned(rows: Sequence[Sequence[str]], align: Callable[[str, int], str]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [" ".join(map(align, row, widths)) for row in rows]

@@ -16,10 +16,10 @@ from command import Parser, answered, number, run
 from decoder import Decoder
 from describe import HERE, add_models
 from measuring import PAIRS, measure, ways
-from rich.console import Console
 from rich.table import Table
 
 from clip_core import ZeroShotClassifier
+from clip_core.commands.streams import console
 from clip_core.hub.files import write_text
 from clip_core.images.inputs import find_images, load_image
 
@@ -60,7 +60,7 @@ def show_shares(results: dict[str, Measured]) -> None:
             table.add_column(column, justify="right")
         for way, shares in measured.by_way.items():
             table.add_row(way, *(f"{share:.1%}" for share in shares[:3]))
-        Console(highlight=False).print(table)
+        console().print(table)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,6 +7,7 @@ import re
 from functools import partial
 
 import pytest
+from rich.console import Console
 
 from converters.verification import verify as proof
 from support.checkpoints import save_checkpoint
@@ -53,6 +54,19 @@ def test_all_shows_every_stage(run, model):
     for stage in ("vision.layers.0.attention", "text.layers.2", "attention_mask", "logits_per_image"):
         row = re.compile(rf"[^:]* {re.escape(stage)} +reference / torch +\d")  # a colon follows the name of a variant
         assert sum(row.match(line) is not None for line in out.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("one_process")
+def test_names_are_whole_at_any_width(run, model, monkeypatch):
+    rows = [line.split() for line in run("verify", model, *BOTH, "--grad")[1].splitlines() if line.endswith("pass")]
+    assert any(word.startswith("gradient.") for row in rows for word in row)
+    monkeypatch.setattr("converters.commands.verify.console", lambda: Console(width=60, highlight=False))
+    lines = run("verify", model, *BOTH, "--grad")[1].splitlines()
+    heading = next(place for place, line in enumerate(lines) if "absolute" in line)
+    narrow = list(zip(lines[heading + 1 : -1 : 2], lines[heading + 2 : -1 : 2], strict=True))
+    assert max(len(line) for line, _ in narrow) <= 60
+    words = [[*name.replace(",", "").split(), *row.split()] for row, name in narrow]
+    assert [sorted(row) for row in words] == [sorted(row) for row in rows]
 
 
 @pytest.mark.usefixtures("one_process")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.table import Table
 
 from clip_core.cli import app, main
 from clip_core.commands import streams
@@ -224,3 +225,17 @@ def test_control_characters_of_names_are_escaped(monkeypatch, printed, shown):
 def test_an_escape_in_json_is_the_same_text():
     text = "\x1b[2J \u202e \x9b \ud800"
     assert json.loads(streams.harmless(json.dumps(text, ensure_ascii=False))) == text
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_tables_are_wrapped_in_a_terminal_alone(monkeypatch, is_terminal):
+    output = io.StringIO()
+    output.isatty = lambda: is_terminal
+    monkeypatch.setattr(sys, "stdout", output)
+    for name, value in {"COLUMNS": "40", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    table = Table("image", "score", show_header=False)
+    table.add_row("a/" * 100, "0.5")
+    streams.console().print(table)
+    assert ("a/" * 100 in output.getvalue()) is not is_terminal
+    assert (max(map(len, output.getvalue().splitlines())) <= 40) is is_terminal
