@@ -13,6 +13,7 @@ from clip_core.hub.printing import printable
 from clip_core.tasks.embedding.manifest import read_manifest
 from clip_core.tasks.embedding.parts import EMBEDDINGS, RESERVED, part_schema
 from clip_core.tasks.embedding.places import Location, arrow
+from clip_core.tasks.search.reading import caption_of
 from clip_core.tasks.search.rows import IndexedImage
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _rows_of(batch: Any, captions: list[str], dim: int) -> tuple[list[IndexedIma
     facts.append([value or 0 for value in column["modified"].cast(pa.int64()).to_pylist()])
     facts.append([value or "" for value in column["taken"].to_pylist()])
     facts += [column[name].to_pylist() for name in ("sha256", "pixels_sha256", "width", "height")]
-    texts = [text if isinstance(text, str) else None for text in texts]
+    texts = [caption_of(text) if isinstance(text, str) else None for text in texts]
     rows = [IndexedImage(os.fsencode(path), *values) for path, *values in zip(*facts, texts, strict=True)]
     embeds = column["embedding"].flatten().to_numpy(zero_copy_only=False).reshape(len(rows), dim)
     norms = np.linalg.norm(embeds, axis=1, keepdims=True)

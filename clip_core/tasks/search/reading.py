@@ -153,6 +153,15 @@ def read_caption(path: Path) -> str | None:
         return None
     if is_lfs_pointer(text.encode()):
         return None
+    return caption_of(text)
+
+
+def caption_of(text: str) -> str | None:
+    """Return a text as an index stores it: on one line, without spaces around it, and cut; None if nothing is left.
+
+    Args:
+        text: the text.
+    """
     return " ".join(text.split())[:_CAPTION] or None
 
 

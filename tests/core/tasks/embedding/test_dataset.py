@@ -10,10 +10,12 @@ from pyarrow import parquet
 
 from clip_core.tasks.embedding import EmbeddedDataset, embed
 from clip_core.tasks.search import ImageIndex, OtherModelError
-from support.embedding import read, write_images, write_shard
+from clip_core.tasks.search.reading import read_caption
+from support.embedding import read, write_images, write_shard, write_table
 from support.messages import naming
 from support.search import OTHER, save_image, stand_in
 from support.tolerances import ROUNDING
+from support.training_data import picture_bytes
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +56,21 @@ def test_texts_of_a_source_are_captions_and_images_without_a_date_are_not_before
         assert (str(hit.path), hit.caption, hit.taken) == (f"{shard}/003", "cat 3", "")
         for condition in ("date<2030", "date<=2030", "date>1990"):
             assert index.search(["red"], where=[condition]) == []
+
+
+def test_captions_of_a_source_are_those_of_the_files_beside_its_images(tmp_path):
+    texts = [" a red\n bicycle \n", "\n", None, "word " * 5000]
+    write_table(
+        str(tmp_path / "a.parquet"),
+        {"image": [picture_bytes(number) for number in range(4)], "text": texts},
+    )
+    embed(tmp_path / "a.parquet", tmp_path / "dataset", model="colours")
+    captions = [row.caption for rows, _ in EmbeddedDataset(tmp_path / "dataset").batches() for row in rows]
+    for text, caption in zip(texts, captions, strict=True):
+        if text is not None:
+            (tmp_path / "a.txt").write_text(text)
+            assert caption == read_caption(tmp_path / "a.png")
+    assert captions[:3] == ["a red bicycle", None, None]
 
 
 def test_a_changed_image_replaces_that_of_before(tmp_path):
