@@ -28,9 +28,9 @@ from clip_core.tasks.serving.inputs import (
     conditions_of,
     inputs_of,
     integer_of,
-    optional_texts_of,
     start_layer_of,
     strings_of,
+    text_inputs_of,
 )
 from clip_core.tasks.serving.metrics import Metrics
 from clip_core.tasks.serving.settings import RequestError, ServerSettings
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from clip_core.tasks.search import ImageIndex
-    from clip_core.tasks.serving.inputs import ImageInput, TextInput
     from clip_core.tasks.zero_shot import ZeroShotClassifier
 
 _LABELS = 5  # in an answer, by default
@@ -190,9 +189,10 @@ class _Server:
         finder = self.finder
         check_fields(fields, {"texts", "images", "without", "where", "top_k", "probabilities", "exact", "model"})
         self._check_model(fields)
-        added = [*optional_texts_of(fields, "texts", self.settings), *self._images(fields)]
-        without = optional_texts_of(fields, "without", self.settings)
-        where = conditions_of(fields, "where", self.settings)
+        added = self._optional(text_inputs_of, fields, "texts")
+        added += self._optional(inputs_of, fields, "images", only_images=True)
+        without = self._optional(text_inputs_of, fields, "without")
+        where = self._optional(conditions_of, fields, "where")
         most = self.settings.max_inputs
         count = integer_of(fields, "top_k", min(_HITS, most))
         options = {name: boolean_of(fields, name) for name in ("probabilities", "exact")}
@@ -269,10 +269,9 @@ class _Server:
     def _list(self, data: list[dict[str, Any]], **more: Any) -> Response:
         return JSONResponse({"object": "list", "data": data, "model": self.settings.model_name, **more})
 
-    def _images(self, fields: dict[str, Any]) -> list[TextInput | ImageInput]:
-        if fields.get("images") in (None, []):
-            return []
-        return inputs_of(fields, "images", self.settings, only_images=True)
+    def _optional(self, read: Callable[..., list[Any]], fields: dict[str, Any], name: str, **options: Any) -> list[Any]:
+        """Return what `read` returns for a field; nothing if it is absent, null or an empty list."""
+        return [] if fields.get(name) in (None, []) else read(fields, name, self.settings, **options)
 
     def _check_model(self, fields: dict[str, Any]) -> None:
         name = fields.get("model")

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
+from clip_core.hub.printing import shortened
 from clip_core.tasks.serving.inputs import fields_of
 from clip_core.tasks.serving.settings import RequestError
 
@@ -66,7 +67,7 @@ class Guard:
             except RequestError as error:
                 response = await request_error(request, error)
             except TimeoutError:
-                message = f"the request took more than {self.settings.timeout:g} seconds"
+                message = f"the request took more than {self.settings.timeout:g} seconds; send fewer inputs"
                 response = await request_error(request, RequestError(504, message, code="timeout"))
             except ClientDisconnect:  # while it sent the body; nobody reads this answer
                 response = await request_error(request, RequestError(_GONE, "the caller has closed the connection"))
@@ -121,12 +122,15 @@ class Guard:
             self._bytes_in_memory -= size
 
     def _too_large(self) -> RequestError:
-        return RequestError(413, f"the body is larger than the {self.settings.max_body:,} bytes allowed")
+        message = f"the body is larger than the {self.settings.max_body:,} bytes allowed; send fewer or smaller inputs"
+        return RequestError(413, message)
 
     def _check_caller(self, request: Request) -> None:
         host = _PORT.sub("", request.headers.get("host", ""))
         if self.settings.hosts and host.strip("[]").lower() not in self.settings.hosts:
-            raise RequestError(421, "the Host header names another server", code="wrong_host")
+            names = ", ".join(self.settings.hosts)
+            message = f"the Host header is {shortened(repr(host))}; address this server as one of {names}"
+            raise RequestError(421, message, code="wrong_host")
         key = self.settings.api_key
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         is_right = scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), (key or "").encode())
@@ -155,7 +159,14 @@ async def http_error(request: Request, error: Exception) -> Response:
         error: an HTTPException.
     """
     assert isinstance(error, HTTPException)  # noqa: S101
-    message = f"{request.method} {request.url.path}: {error.detail}"
+    message, headers = f"{request.method} {shortened(request.url.path)}: {error.detail}", dict(error.headers or {})
+    if error.status_code == 404:
+        paths = [route.path for route in request.app.routes if "." not in route.path]  # without files of the page
+        message += f"; the paths are {', '.join(paths)}"
+    if "Allow" in headers:
+        methods = sorted(headers["Allow"].split(", "))  # from a set, in any order
+        headers["Allow"] = ", ".join(methods)
+        message += f"; send {' or '.join(methods)}"
     response = await request_error(request, RequestError(error.status_code, message))
-    response.headers.update(error.headers or {})
+    response.headers.update(headers)
     return response

@@ -176,8 +176,8 @@ def strings_of(fields: dict[str, Any], name: str, settings: ServerSettings) -> l
     return texts
 
 
-def optional_texts_of(fields: dict[str, Any], name: str, settings: ServerSettings) -> list[TextInput | ImageInput]:
-    """Return the texts of a field; none if it is absent, null or an empty list.
+def text_inputs_of(fields: dict[str, Any], name: str, settings: ServerSettings) -> list[TextInput | ImageInput]:
+    """Return the texts of a field.
 
     Args:
         fields: the fields of the request.
@@ -185,15 +185,13 @@ def optional_texts_of(fields: dict[str, Any], name: str, settings: ServerSetting
         settings: the limits.
 
     Raises:
-        RequestError: it is too long or holds anything but texts.
+        RequestError: as in `strings_of`.
     """
-    if fields.get(name) in (None, []):
-        return []
     return [TextInput(text, f"{name}[{place}]") for place, text in enumerate(strings_of(fields, name, settings))]
 
 
 def conditions_of(fields: dict[str, Any], name: str, settings: ServerSettings) -> list[str]:
-    """Return the conditions of a search; none if the field is absent, null or an empty list.
+    """Return the conditions of a search.
 
     Args:
         fields: the fields of the request.
@@ -201,10 +199,8 @@ def conditions_of(fields: dict[str, Any], name: str, settings: ServerSettings) -
         settings: the limits.
 
     Raises:
-        RequestError: one is not a condition, or as in `optional_texts_of`.
+        RequestError: one is not a condition, or as in `strings_of`.
     """
-    if fields.get(name) in (None, []):
-        return []
     conditions = strings_of(fields, name, settings)
     for place, condition in enumerate(conditions):
         try:

@@ -18,6 +18,7 @@ from clip_core.backends import load_backend
 from clip_core.processing import CLIPProcessor
 from clip_core.tasks import ZeroShotClassifier, encode_images, encode_texts
 from clip_core.tasks.serving import app
+from support.messages import mentions
 from support.served import ALPHABET, Colours, in_progress, served, value, wait_for
 from support.tolerances import ROUNDING
 
@@ -164,11 +165,14 @@ def test_a_body_without_a_length_is_read_up_to_the_size_allowed(client):
         assert connection.recv(64).split()[1] == b"413"
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v2", 404), ("GET", "/classify", 405)])
-def test_an_unknown_path_or_method_is_answered_in_the_same_form(client, method, path, status):
+@pytest.mark.parametrize(
+    ("method", "path", "status", "remedies"),
+    [("GET", "/v2", 404, ["/classify", "/healthz"]), ("GET", "/classify", 405, ["send POST"])],
+)
+def test_an_unknown_path_or_method_is_answered_in_the_same_form(client, method, path, status, remedies):
     found, _, content = client.send(method, path)
     assert found == status
-    assert json.loads(content)["error"]["message"].startswith(f"{method} {path}")
+    assert mentions(json.loads(content)["error"]["message"], f"{method} {path}", *remedies)
 
 
 def test_images_get_their_most_likely_labels(client):

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from support.messages import mentions
 from support.served import Colours, served
 
 KEY = {"Authorization": "Bearer secret"}
@@ -43,7 +44,10 @@ def test_a_path_with_a_slash_too_many_is_not_redirected(client):
 )
 def test_the_host_is_recognized_with_a_port_and_without(client, host, status):
     headers = {"Host": host, "Authorization": "Bearer secret"}
-    assert client.send("POST", "/v1/embeddings", {"input": "a"}, headers)[0] == status
+    found, _, content = client.send("POST", "/v1/embeddings", {"input": "a"}, headers)
+    assert found == status
+    if status == 421:
+        assert mentions(json.loads(content)["error"]["message"], "127.0.0.1", "::1", "localhost")
 
 
 def test_a_caller_that_goes_while_it_sends_is_counted_and_fills_no_log(client, caplog):
