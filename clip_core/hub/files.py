@@ -252,7 +252,7 @@ def check_no_device(path: str | os.PathLike[str]) -> None:
     except (OSError, ValueError):
         return
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise ValueError(f"{printable(path)}: a pipe, a socket or a device; expected a file")
+        raise ValueError(f"{printable(path)}: a pipe, a socket or a device; expected a regular file")
 
 
 def read_bytes(path: Path, largest: int) -> bytes:

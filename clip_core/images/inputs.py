@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from clip_core.hub.files import check_no_device
 from clip_core.hub.printing import SHOWN_CHARACTERS, reason_of, shortened
 from clip_core.hub.targets import expanded
 from clip_core.images.decoding import ImageFileError, decode_image, image_endings, open_image, upright
@@ -51,6 +52,10 @@ def _found(path: Path, pattern: str) -> list[Path]:
             raise ImageFileError(f"{pattern}: the folder contains no images")
         return found
     if not glob.has_magic(pattern):
+        try:
+            check_no_device(path)
+        except ValueError as error:
+            raise ImageFileError(str(error)) from error
         raise ImageFileError(f"{pattern}: no such file or folder")
     matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207  it may be absolute
     found = _image_files([*matches, *(inner for match in matches if match.is_dir() for inner in match.rglob("*"))])
