@@ -24,6 +24,7 @@ from clip_core.backends import NotInstalledError, backend_names
 from clip_core.cli import main as clip_zoo
 from clip_core.commands.streams import console, run_program
 from clip_core.data.pool import WorkerFailedError, WorkerPool
+from clip_core.hub.printing import counted
 from clip_core.images.decoding import open_image
 from clip_core.images.inputs import find_images
 from clip_core.tasks.labels import read_labels
@@ -119,7 +120,7 @@ def show(paths: list[Path], labels: list[str], truths: dict[str, str], found: di
     known = [(row, truths[path.name]) for row, path in enumerate(paths) if path.name in truths]
     for name, probabilities in found.items() if known else ():
         right = sum(labels[probabilities[row].argmax()] == truth for row, truth in known)
-        out.print(f"{name}: {right} of {len(known)} correct, among {len(labels)} labels")
+        out.print(f"{name}: {right} of {len(known)} correct, among {counted(len(labels), 'label')}")
 
 
 def search(framework: str, model: str, pictures: Path, query: str) -> int:

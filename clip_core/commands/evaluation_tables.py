@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clip_core.commands.streams import console
+from clip_core.hub.printing import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,8 +37,8 @@ def print_probe(report: ProbeReport) -> None:
     Args:
         report: the report.
     """
-    doubt = "" if report.converged else f", not converged after {report.iterations} iterations"
-    fitted = f"fitted on {report.training_pictures} images, penalty {report.strength:.3g}{doubt}"
+    doubt = "" if report.converged else f", not converged after {counted(report.iterations, 'iteration')}"
+    fitted = f"fitted on {counted(report.training_pictures, 'image')}, penalty {report.strength:.3g}{doubt}"
     _print_classification(report.result, fitted)
 
 
@@ -56,8 +57,9 @@ def print_retrieval(report: RetrievalReport) -> None:
         table.add_row(name, _number(there, field), "", _number(back, field), "")
     out = console()
     out.print(table)
-    cut = f"; {report.truncated} texts truncated to the model's length" if report.truncated else ""
-    out.print(f"{report.pictures} images, {report.texts} texts, {report.pairs} pairs{cut}")
+    cut = f"; {counted(report.truncated, 'text')} truncated to the model's length" if report.truncated else ""
+    counts = {"image": report.pictures, "text": report.texts, "pair": report.pairs}
+    out.print(", ".join(counted(count, noun) for noun, count in counts.items()) + cut)
 
 
 def _print_classification(result: Classification, about: str) -> None:
@@ -67,7 +69,7 @@ def _print_classification(result: Classification, about: str) -> None:
     table.add_row("top-5", _percent(result.top_5), _percent(min(1, 5 / result.classes)))
     table.add_row("mean per-class top-1", _percent(result.mean_per_class), _percent(1 / result.classes))
     out.print(table)
-    out.print(f"{result.pictures} images, {result.classes} classes; {about}")
+    out.print(f"{counted(result.pictures, 'image')}, {counted(result.classes, 'class', 'classes')}; {about}")
     worst = [one for one in result.by_class if one.accuracy < 1]
     if not worst:
         return

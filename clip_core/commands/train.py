@@ -18,6 +18,7 @@ from clip_core.commands.options import (
     long_dtype,
 )
 from clip_core.configuration.arguments import MOST_WORKERS, check_integers
+from clip_core.hub.printing import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -254,6 +255,6 @@ def _tell(run: Any, report: Any, folder: Any) -> None:
     last = folder.steps()[-1] if folder.steps() else 0
     where = f"{folder.root}/step-{last:08d}"
     if report is None:
-        print(f"all {run.steps} steps are already done; the model is in {where}")
+        print(f"training is already complete after {counted(run.steps, 'step')}; the model is in {where}")
     else:
         print(f"step {run.step} of {run.steps}: loss {report.loss:.4f}; the model is in {where}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from clip_core.configuration.checks import PROBLEM_TYPES, check_choice, check_labels, dtype_name, with_int_keys
 from clip_core.configuration.inherited import INHERITED, InheritedFields
-from clip_core.hub.printing import shortened
+from clip_core.hub.printing import counted, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,7 +224,8 @@ class ConfigFields(InheritedFields):
             if num_labels is not None and num_labels != len(id2label):
                 shown = shortened(num_labels)
                 raise ValueError(
-                    f"{type(self).__name__}: num_labels={shown} is invalid; id2label has {len(id2label)} classes"
+                    f"{type(self).__name__}: num_labels={shown} is invalid; id2label has "
+                    f"{counted(len(id2label), 'class', 'classes')}"
                 )
         check_labels(self, "id2label")
         self.label2id = {label: index for index, label in self.id2label.items()} if label2id is None else label2id

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from clip_core.data.pairs import Broken
-from clip_core.hub.printing import printable
+from clip_core.hub.printing import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -108,7 +108,8 @@ class BrokenSamples:
             )
             more = "; ..." * (len(self.samples) > _SHOWN)
             raise BrokenSamplesError(
-                f"{len(self.samples)} samples are broken, more than max_broken={self.limit}; the first: {first}{more}"
+                f"{counted(len(self.samples), 'sample')} broken, more than max_broken={self.limit}; the first: "
+                f"{first}{more}"
             )
         if sample.key not in self._told:
             self._told.add(sample.key)

@@ -13,6 +13,7 @@ import numpy as np
 from clip_core.configuration.arguments import check_integers
 from clip_core.data.pairs import IndexedPairs, StreamedPairs
 from clip_core.data.preparation import Entry
+from clip_core.hub.printing import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +94,8 @@ def order_of(source: Pairs, plan: Plan) -> Order:
     if len(order) < plan.batch_size and plan.drop_last:
         processes = f" for each of {plan.process_count} processes" if plan.process_count > 1 else ""
         raise ValueError(
-            f"batch_size={plan.batch_size}{processes} exceeds the {len(source)} pairs available; give a smaller one"
+            f"batch_size={plan.batch_size}{processes} exceeds the {counted(len(source), 'pair')} available; give "
+            "a smaller one"
         )
     return order
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clip_core.data.pairs import Broken, IndexedPairs, Pair, StreamedPairs, make_pair
 from clip_core.data.tables import IMAGE_COLUMNS, caption_column, class_names, image_column, named
+from clip_core.hub.printing import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -82,7 +83,9 @@ class RowStream(StreamedPairs):
             yield self._columns.pair(number, row)
             number += 1
         if number < stop:
-            raise ValueError(f"the data ended after {number} rows; expected {self.sizes[0]}, given or counted before")
+            raise ValueError(
+                f"the data ended after {counted(number, 'row')}; expected {self.sizes[0]}, given or counted before"
+            )
 
 
 class _Columns(NamedTuple):

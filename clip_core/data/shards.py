@@ -26,7 +26,7 @@ from clip_core.data.tables import CAPTION_COLUMNS
 from clip_core.hub.changes import check_written
 from clip_core.hub.files import read_json
 from clip_core.hub.pointers import check_not_lfs_pointer
-from clip_core.hub.printing import printable, reason_of
+from clip_core.hub.printing import counted, printable, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -100,7 +100,9 @@ class ShardPairs(StreamedPairs):
                 number += 1
         if number < stop:
             stated = self.sizes[shard]
-            raise ValueError(f"{path}: {number} samples found; expected {stated}, from {_SIZES} or an earlier count")
+            raise ValueError(
+                f"{path}: {counted(number, 'sample')} found; expected {stated}, from {_SIZES} or an earlier count"
+            )
 
     def _pair(self, path: Path, sample: Sample) -> Pair | Broken:
         key = f"{path} sample {printable(sample.name)}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from clip_core.hub.pointers import check_not_lfs_pointer
-from clip_core.hub.printing import printable, reason_of, shortened
+from clip_core.hub.printing import counted, printable, reason_of, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -166,7 +166,7 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     continue
                 if len(cells) != len(header):
                     raise ValueError(
-                        f"{path} line {reader.line_num}: {len(cells)} columns; the header has {len(header)}"
+                        f"{path} line {reader.line_num}: {counted(len(cells), 'column')}; the header has {len(header)}"
                     )
                 yield reader.line_num, dict(zip(header, cells, strict=True))
         except csv.Error as error:

@@ -12,7 +12,7 @@ import numpy as np
 from clip_core.configuration.arguments import MOST_WORKERS, check_integers
 from clip_core.data import Broken, IndexedPairs, Pair, PairLoader, StreamedPairs
 from clip_core.data.preparation import captions_of
-from clip_core.hub.printing import printable
+from clip_core.hub.printing import counted, printable
 from clip_core.tasks.texts import check_finite
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def embed_images(
                 reported = done
         broken = loader.broken
     if not keys:
-        raise ValueError(f"none of the {len(pairs)} samples can be used{_listed(broken)}")
+        raise ValueError(f"of {counted(len(pairs), 'sample')}, none can be used{_listed(broken)}")
     return EmbeddedImages(np.concatenate(embeds), [texts[key] for key in keys], fingerprints, broken)
 
 

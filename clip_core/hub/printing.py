@@ -22,6 +22,17 @@ def shortened(value: object) -> str:
     return printable(value, SHOWN_CHARACTERS)
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun, as in "1 image" or "2 images".
+
+    Args:
+        count: the number.
+        noun: the noun, in the singular.
+        plural: its plural, if that is not an added "s".
+    """
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def printable(value: object, most: int = LONGEST_REASON) -> str:
     """Return a text from a file as messages print it: on one line, cut, with control characters escaped.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from PIL import Image
 
+from clip_core.hub.printing import counted
 from clip_core.images.resampling import goes_down_first, resample_bicubic
 
 if TYPE_CHECKING:
@@ -235,8 +236,8 @@ def normalize(image: np.ndarray, mean: float | Collection[float], std: float | C
     for argument, value in (("image_mean", mean), ("image_std", std)):
         if isinstance(value, Collection) and len(value) != channels:
             raise ValueError(
-                f"it has {channels} channel{'s' * (channels > 1)} but {argument} has {len(value)} values; give one per "
-                "channel, or one for all, or pass do_normalize=False"
+                f"it has {counted(channels, 'channel')} but {argument} has {counted(len(value), 'value')}; give one "
+                "per channel, or one for all, or pass do_normalize=False"
             )
     if not np.issubdtype(image.dtype, np.floating):
         image = image.astype(np.float32)

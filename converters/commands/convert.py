@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from clip_core.commands.options import check_subfolder, dtype_option, note_ignored_revision
 from clip_core.commands.wording import LOCAL
 from clip_core.configuration.checks import DTYPES
+from clip_core.hub.printing import counted
 
 
 def _help_of_to() -> str:
@@ -78,7 +79,7 @@ def convert(
     if json:
         print(json_module.dumps(asdict(result), ensure_ascii=False))
         return 0
-    size = f"{result.tensors} tensors, {result.bytes / 1e6:,.1f} MB"
+    size = f"{counted(result.tensors, 'tensor')}, {result.bytes / 1e6:,.1f} MB"
     print(f"{result.class_name} ({size}): {result.source_format} to {result.target_format}, in {result.target}")
     print("\n".join(f"  {name}" for name in result.files))
     for note in result.notes:

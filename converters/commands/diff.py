@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from clip_core.hub.printing import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -56,8 +58,9 @@ def _lines(difference: Difference) -> Iterator[str]:
         largest = f"{change.absolute:.3g} at most, {change.relative:.2%} of the largest value"
         yield f"values: {name}: {change.count} differ, by {largest}"
     if len(changes) > _SHOWN:
-        yield f"values: ... and {len(changes) - _SHOWN} more tensors"
+        yield f"values: ... and {counted(len(changes) - _SHOWN, 'more tensor')}"
     if difference.dtypes:
         name, dtypes = next(iter(difference.dtypes.items()))
-        yield f"dtype: {len(difference.dtypes)} tensors differ; {name}: {dtypes[0]} in A, {dtypes[1]} in B"
-    yield f"{difference.identical} tensors are identical" + ("" if difference else "; nothing differs")
+        count = counted(len(difference.dtypes), "tensor")
+        yield f"dtype: different in {count}; {name}: {dtypes[0]} in A, {dtypes[1]} in B"
+    yield f"{counted(difference.identical, 'tensor')} identical" + ("" if difference else "; nothing differs")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clip_core.hub.changes import Stamp, check_stamp, check_written
+from clip_core.hub.printing import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +84,7 @@ class MappedFile:
                 rest = rest[count:]
         check_stamp(self._path, self._stamp, self._descriptor)
         if rest:
-            raise ValueError(f"it ended {len(rest)} bytes too early while being read")
+            raise ValueError(f"it ended {counted(len(rest), 'byte')} too early while being read")
 
     def check_path(self) -> None:
         """Check that the path still leads to this file, unchanged.

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
+from clip_core.hub.printing import counted
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -60,7 +62,7 @@ def walk(data: np.ndarray) -> Any:
     except IndexError as error:
         raise ValueError(f"it ends inside a value ({error})") from error
     if end != len(data):
-        raise ValueError(f"{len(data) - end} bytes follow the value")
+        raise ValueError(f"{counted(len(data) - end, 'byte')} after the value")
     return value
 
 

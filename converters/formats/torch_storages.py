@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clip_core.hub.printing import counted
 from converters.tensors import TensorEntry
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ class StoredTensor:
         start, count = offset * width, 0 if 0 in shape else last + 1
         there, needed = storage.size // width, math.prod(shape)
         if offset + count > there:
-            raise ValueError(f"the storage of {name} has {there} values, but the tensor needs {offset + count}")
+            raise ValueError(
+                f"the storage of {name} has {counted(there, 'value')}, but the tensor needs {offset + count}"
+            )
         if needed > there and needed * width > _LARGEST_EXPANDED:
             raise ValueError(f"{name} has shape {shape}, but only {there} values in its storage; save it contiguous")
         file, strides = storage.file, tuple(step * width for step in stride)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clip_core.configuration.files import CONFIG_NAME, read_config
+from clip_core.hub.printing import counted
 from clip_core.images.settings import ARGUMENTS
 from converters.checkpoint import CheckpointError, formats_in, open_checkpoint
 from converters.inspection.diff import compare_tensors
@@ -223,5 +224,5 @@ def _disagreeing(
         if difference:
             first = next(iter([*difference.only_in_a, *difference.only_in_b, *difference.shapes, *difference.values]))
             count = sum(map(len, (difference.only_in_a, difference.only_in_b, difference.shapes, difference.values)))
-            found[name] = f"{count} tensors differ, such as {first}"
+            found[name] = f"different in {counted(count, 'tensor')}, such as {first}"
     return found

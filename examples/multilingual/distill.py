@@ -31,6 +31,7 @@ import clip_torch
 from clip_core import CLIPConfig, CLIPProcessor, CLIPTokenizerFast, ZeroShotClassifier
 from clip_core.evaluation.texts import embed_texts
 from clip_core.hub.files import staged
+from clip_core.hub.printing import counted
 from clip_core.hub.targets import check_folder
 from clip_core.training.settings import decays, learning_rate
 
@@ -207,7 +208,7 @@ def distil(teacher: str, pairs: Sequence[Pair], folder: Path, sizes: dict[str, i
     sources, texts = zip(*pairs, strict=True)
     encoded = embed_texts(classifier, sources)
     if encoded.truncated:
-        print(f"{encoded.truncated} texts are longer than the teacher's limit, and are truncated", file=sys.stderr)
+        print(f"truncated: {counted(encoded.truncated, 'text')} longer than the teacher's limit", file=sys.stderr)
     known = {
         "teacher": classifier.encoder.text_fingerprint(),
         "texts": hashlib.sha256(repr(pairs).encode()).hexdigest(),
@@ -224,7 +225,7 @@ def distil(teacher: str, pairs: Sequence[Pair], folder: Path, sizes: dict[str, i
     rows = tokenizer(list(texts), truncation=True)["input_ids"]
     cut = sum(map(len, tokenizer(list(texts))["input_ids"])) - sum(map(len, rows))
     if cut:
-        print(f"{cut} tokens are beyond --positions {tokenizer.model_max_length}, and are left out", file=sys.stderr)
+        print(f"left out: {counted(cut, 'token')} beyond --positions {tokenizer.model_max_length}", file=sys.stderr)
     student = make_student(classifier.encoder.model, tokenizer, sizes, settings["seed"])
     train(student, rows, encoded.embeds[encoded.places], settings | known, unfinished / STATE)
     with staged(folder) as written:

@@ -11,6 +11,7 @@ from PIL import Image
 from clip_core.backends import load_backend
 from clip_core.configuration.arguments import several
 from clip_core.hub import split_hub_options
+from clip_core.hub.printing import counted
 from clip_core.modeling.trimming import pooled_positions
 from clip_core.processing import CLIPProcessor
 from clip_core.processing.frameworks import default_backend
@@ -241,5 +242,7 @@ def _first_layer(name: str, layer: int | None, method: str, count: int) -> int:
     if layer is None:
         layer = FIRST_LAYERS[method] if count >= _DEEP else 0
     if not -count <= layer < count:
-        raise ValueError(f"{name}={layer} is outside the tower of {count} layers; give {-count} to {count - 1}")
+        raise ValueError(
+            f"{name}={layer} is outside the tower of {counted(count, 'layer')}; give {-count} to {count - 1}"
+        )
     return layer % count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from clip_core.hub.printing import counted
 from converters.sidecars.description import FROM_SHAPES
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ def other_names(facts: Facts) -> str | None:
     if not (checkpoint.layout.is_canonical and renamed):
         return None
     example = renamed[0]
-    return f"{len(renamed)} tensors have unusual names, such as {checkpoint.names_in_file[example]} for {example}"
+    return (
+        f"unusual names of {counted(len(renamed), 'tensor')}, such as {checkpoint.names_in_file[example]} for {example}"
+    )
 
 
 def not_finite(facts: Facts) -> str | None:
@@ -73,7 +76,7 @@ def not_finite(facts: Facts) -> str | None:
     if not facts.not_finite:
         return None
     name, count = next(iter(facts.not_finite.items()))
-    return f"{len(facts.not_finite)} tensors contain NaN or infinity; {name} {count} times"
+    return f"NaN or infinity in {counted(len(facts.not_finite), 'tensor')}; in {name} {counted(count, 'time')}"
 
 
 def logit_scale(facts: Facts) -> str | None:

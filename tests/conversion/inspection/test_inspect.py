@@ -255,7 +255,7 @@ def test_two_formats_in_one_folder(tmp_path):
     assert mentions(found.warnings["several formats"], "torch", "safetensors")
     assert not mentions(found.warnings["several formats"], "weights")
     save(tmp_path, to="torch", arrays=lambda weights: weights["logit_scale"].fill(3))
-    assert mentions(inspect(tmp_path).warnings["several formats"], "weights", "1 tensors", "logit_scale")
+    assert mentions(inspect(tmp_path).warnings["several formats"], "weights", "1 tensor", "logit_scale")
     (tmp_path / "pytorch_model.bin").write_bytes(b"cut")
     assert mentions(inspect(tmp_path).warnings["several formats"], tmp_path / "pytorch_model.bin", "torch")
     assert inspect(tmp_path / "model.safetensors").warnings == {}  # given by name, it has no alternatives

@@ -46,8 +46,10 @@ def test_a_folder_is_embedded_and_indexed(run, photos):
 
 def test_hits_of_remote_images_are_named_by_their_urls(run, photos):
     source = write_images("memory://named/photos", [1])
-    assert run("embed", source, "--out", "d", "--model", "colours")[0] == 0
-    assert run("index", "--from", "d", "--out", "i")[0] == 0
+    code, out, _ = run("embed", source, "--out", "d", "--model", "colours")
+    assert (code, mentions(out, "1 image")) == (0, True)
+    code, out, _ = run("index", "--from", "d", "--out", "i")
+    assert (code, mentions(out, "1 image")) == (0, True)
     url = read("d")["path"][0].as_py()
     assert url.endswith("named/photos/0/001.png")
     (line,) = run("search", "i", "red", "--json")[1].splitlines()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_core.hub.printing import LONGEST_REASON, SHOWN_CHARACTERS, path_from_here, printable, shortened
+from clip_core.hub.printing import LONGEST_REASON, SHOWN_CHARACTERS, counted, path_from_here, printable, shortened
 
 
 def test_a_long_value_is_shown_by_its_beginning():
@@ -15,6 +15,11 @@ def test_a_long_value_is_shown_by_its_beginning():
     assert shortened(whole + "y") == f"{whole}..."
     assert shortened(Path("a/b.png")) == "a/b.png"
     assert shortened("\0" * 30) == ("\\x00" * 30)[:SHOWN_CHARACTERS] + "..."  # escapes count, too
+
+
+def test_a_number_has_its_noun():
+    assert [counted(count, "image") for count in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
+    assert [counted(count, "class", "classes") for count in (1, 2)] == ["1 class", "2 classes"]
 
 
 def test_a_long_reason_is_cut():
