@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import INTEGER, SEVERAL, Dtype, Integer, check_backend, dtype_option, images_of
+from clip_core.commands.options import (
+    INTEGER,
+    SEVERAL,
+    Dtype,
+    Integer,
+    check_backend,
+    check_out,
+    dtype_option,
+    images_of,
+)
 from clip_core.commands.streams import print_row
 from clip_core.configuration.arguments import check_integers
-from clip_core.hub.printing import printable
+from clip_core.hub.printing import counted, printable
 
 if TYPE_CHECKING:
     from clip_core.tasks.embedding import PartResult
@@ -78,6 +87,7 @@ def embed(
         Print one JSON object per line: each part once it is written, and a summary.
     """
     check_integers(rows_per_part=(rows_per_part, 1), batch_size=(batch_size, 1))
+    check_out(out, "SOURCE", [source])
     if engine == "local":  # the workers of others run on other machines
         check_backend(backend, device)
     from tqdm import tqdm
@@ -92,7 +102,7 @@ def embed(
     def written(part: PartResult) -> None:
         bar.update(1)
         counts["images"] += part.images
-        bar.set_postfix_str(f"{counts['images']} images")
+        bar.set_postfix_str(counted(counts["images"], "image"))
         with tqdm.external_write_mode(file=sys.stderr):
             _tell(part)
         if json:
@@ -135,7 +145,7 @@ def embed(
             "errors": "parts missing",
         }
         counts_told = ", ".join(f"{text}: {told[name]}" for name, text in names.items() if told[name])
-        print(f"{out}: {summary.images} images embedded ({counts_told})")
+        print(f"{out}: {counted(summary.images, 'image')} embedded ({counts_told})")
     return BAD_INPUT if summary.failed or summary.errors else 0
 
 

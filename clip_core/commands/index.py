@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path  # noqa: TC003  cyclopts reads the annotations
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from clip_core.commands.options import SEVERAL, Dtype, Integer, check_backend, images_of
+from clip_core.commands.options import SEVERAL, Dtype, Integer, check_backend, check_out, images_of
 from clip_core.commands.streams import print_row
 from clip_core.commands.wording import LOCAL, as_typed
 from clip_core.configuration.arguments import check_integers
-from clip_core.hub.printing import printable
+from clip_core.hub.printing import counted, printable
+from clip_core.hub.targets import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +73,8 @@ def index(
     given = {"--model": model, "--backend": backend, "--device": device, "--dtype": dtype, "--captions": captions}
     _check_sources(folders, dataset, remove, [name for name, value in given.items() if value])
     check_backend(backend, device)
+    _check_no_index(folders or [])
+    check_out(out, "FOLDER", folders or [])
     from tqdm import tqdm
 
     from clip_core.tasks.search import ImageIndex
@@ -133,6 +137,14 @@ def _check_sources(
         raise ValueError(f"{encoding[0]} does not go with --from, which uses the embeddings of the dataset as they are")
 
 
+def _check_no_index(folders: list[str]) -> None:
+    from clip_core.tasks.search.store import DATABASE
+
+    for folder in folders:
+        if os.path.isfile(expanded(folder) / DATABASE):  # noqa: PTH113  no error for a long name
+            raise ValueError(f"FOLDER {folder} is an index; give the folder of its images")
+
+
 @contextmanager
 def _removed_if_empty(folder: Path) -> Iterator[None]:
     """Remove a new index, and the folders created for it, if no image is in it after the block."""
@@ -170,4 +182,4 @@ def _report(changes: IndexChanges, total: int, folder: Path, *, json: bool) -> N
         told.append("nothing to do")
     if not (folder / DATABASE).exists():
         told.append("no index made")
-    print(f"{folder}: {total} images ({', '.join(told)})")
+    print(f"{folder}: {counted(total, 'image')} ({', '.join(told)})")

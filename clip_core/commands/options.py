@@ -99,6 +99,21 @@ def check_backend(backend: str | None, device: str | None, parallel: str | None 
         load_backend(backend or default_backend()).check(device, parallel)
 
 
+def check_out(out: str | os.PathLike[str], name: str, sources: Sequence[str]) -> None:
+    """Check that a command does not write into a folder that it reads.
+
+    Args:
+        out: the value of `--out`.
+        name: the positional argument with the sources.
+        sources: its values.
+
+    Raises:
+        ValueError: if it is one of the sources.
+    """
+    if os.path.realpath(expanded(out)) in {os.path.realpath(expanded(source)) for source in sources}:
+        raise ValueError(f"--out {os.fspath(out)} is also {name}; give another folder")
+
+
 def note_ignored_revision(source: str, revision: str | None) -> None:
     """Print that a local source has no revisions; `from_pretrained` ignores the argument silently, as in transformers.
 

@@ -10,6 +10,7 @@ import pytest
 
 from clip_core.cli import app
 from clip_core.commands.wording import _is_local
+from clip_core.tasks.search import ImageIndex
 from support.messages import mentions
 from support.search import save_image, stand_in
 
@@ -119,6 +120,32 @@ def test_a_positional_argument_with_a_bad_path_has_the_name_of_the_help(refused,
             line = refused(*(value if word is ... else word for word in words))
             assert line.startswith((f"{name} ", f"{name}: ")), line
             assert line.count(value) <= 1, line
+
+
+@pytest.mark.parametrize(("command", "name"), [("embed", "SOURCE"), ("index", "FOLDER")])
+def test_a_folder_that_is_read_is_not_written_to(refused, place, command, name):
+    (place / "empty").mkdir()
+    for folder in ("empty", "photos"):
+        line = refused(command, f"./{folder}", "--out", folder, "--model", MODEL)
+        assert mentions(line, f"--out {folder}", name), line
+
+
+def test_an_index_in_place_of_a_folder_of_images_is_told(refused, place):
+    with stand_in(), ImageIndex("i", model="colours", create=True) as index:
+        index.add([place / "photos"])
+    before = sorted(place.rglob("*"))
+    for out in ("i", "new"):
+        assert mentions(refused("index", "i", "--out", out, "--model", MODEL), "FOLDER i", "index", "images")
+    assert sorted(place.rglob("*")) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes in folders")
+@pytest.mark.parametrize("name", ["IMAGE", "FOLDER"])
+def test_a_pipe_in_place_of_an_image_is_told(refused, place, name):
+    os.mkfifo(place / "pipe.png")
+    for words in POSITIONAL[name]:
+        line = refused(*("pipe.png" if word is ... else word for word in words))
+        assert mentions(line, f"{name} pipe.png", "pipe", "regular"), line
 
 
 def test_a_url_for_a_path_on_this_machine_is_refused_before_anything_runs(refused, place):
