@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import traceback
@@ -30,6 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: the command line; by default `sys.argv[1:]`.
     """
+    # Before TensorFlow is imported, also by processes of its own. Its warnings stay, such as of a missing CUDA library.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     watched = watch("clip-zoo", BROKEN_LIBRARY) if arguments is None else Watched()
     if watched.code is not None:
         sys.exit(watched.code)

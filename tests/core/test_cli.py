@@ -44,6 +44,15 @@ def test_emoji_and_photographs_get_the_references_probabilities(run, oracle, sha
     assert right == 20  # as the checkpoint's own README says: 62.5 %
 
 
+def test_a_command_asks_tensorflow_for_quiet_unless_the_user_chose(run, monkeypatch):
+    for before, after in ((None, "1"), ("0", "0")):
+        monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+        if before is not None:
+            monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", before)
+        assert run("formats")[0] == 0
+        assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == after
+
+
 def test_the_table_shows_names_probabilities_and_the_share_of_right_answers(run, shared, model):
     labels_file = shared / "emoji" / "labels.json"
     options = ["--labels-file", labels_file, "--template", TEMPLATE, "--model", model, "--top-k", 2]
