@@ -39,8 +39,7 @@ _FUSED = {
 
 # The parts of a layer that its prepared form computes without calling them.
 _TAKEN: dict[str, type[nn.Module]] = {"self_attn": CLIPAttention, "mlp": CLIPMLP, "mlp.activation_fn": Activation}
-_TAKEN |= {f"self_attn.{name}": nn.Linear for name in ("q_proj", "k_proj", "v_proj", "out_proj")}
-_TAKEN |= {f"mlp.{name}": nn.Linear for name in ("fc1", "fc2")}
+_TAKEN |= dict.fromkeys((*(f"self_attn.{one}_proj" for one in ("q", "k", "v", "out")), "mlp.fc1", "mlp.fc2"), nn.Linear)
 
 # Tokens that run through the layers together; fewer make products slower. A layer of ViT-B/32 then needs 12 MB, which
 # the allocator reuses. All 64 images at once need 39 MB, in new pages each time: 140,000 page faults in all.
