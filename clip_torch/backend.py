@@ -35,6 +35,8 @@ class ModelEncoder:
         model: the model, on its final device and in its final dtype.
     """
 
+    _fingerprint: str | None = None  # of a prepared model
+
     def __init__(self, model: CLIPModel) -> None:
         self.model = model
 
@@ -56,8 +58,13 @@ class ModelEncoder:
 
     def text_fingerprint(self) -> str:
         """Return a fingerprint of the text tower; see `clip_core.tasks.labels`."""
+        if self._fingerprint is not None:
+            return self._fingerprint
         own = ((name, to_numpy(tensor)) for name, tensor in unpacked_parameters(self.model) if name.startswith("text_"))
-        return fingerprint("torch", self.model.config.text_config, own)
+        found = fingerprint("torch", self.model.config.text_config, own)
+        if self.model._is_prepared:  # noqa: SLF001  our own
+            self._fingerprint = found  # unpacking takes as long as encoding 64 texts, and its weights do not change
+        return found
 
     @torch.inference_mode()
     def logits_per_image(self, image_embeds: np.ndarray, text_embeds: np.ndarray) -> np.ndarray:

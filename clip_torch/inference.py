@@ -129,8 +129,9 @@ class PreparedEncoderLayer(nn.Module):
         self.activation = mlp.activation_fn if fused is None else None
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
         self.layer_norm1, self.layer_norm2 = layer.layer_norm1, layer.layer_norm2
-        weight, bias = torch.cat([one.weight for one in projections]), torch.cat([*map(_bias, projections)])
-        self.qkv_proj = PackedLinear(weight, bias)
+        self.qkv_proj = PackedLinear(
+            torch.cat([one.weight for one in projections]), torch.cat([*map(_bias, projections)])
+        )
         self.out_proj = PackedLinear(attention.out_proj.weight, attention.out_proj.bias)
         self.fc1 = PackedLinear(mlp.fc1.weight * factor, _bias(mlp.fc1) * factor, activation, algorithm)
         self.fc2 = PackedLinear(mlp.fc2.weight / factor, mlp.fc2.bias)

@@ -230,8 +230,7 @@ def test_convolutions_of_users_stay_as_they_are():
     for one in options:
         model = build("CLIPVisionModel")
         model.adapter = torch.nn.Conv2d(3, 3, 3, padding=1)
-        own = torch.nn.Conv2d(3, 6, **{"kernel_size": 3, "stride": 3, **one})
-        model.vision_model.embeddings.patch_embedding = own
+        model.vision_model.embeddings.patch_embedding = torch.nn.Conv2d(3, 6, **{"kernel_size": 3, "stride": 3, **one})
         model.prepare_for_inference()
         assert type(model.adapter) is type(model.vision_model.embeddings.patch_embedding) is torch.nn.Conv2d
 
@@ -256,11 +255,14 @@ def test_a_packed_layer_is_a_linear_layer_on_any_number_of_axes():
         np.testing.assert_allclose(packed(states, residual).numpy(), expected + residual.numpy(), **FLOAT32_OPERATION)
 
 
-def test_its_weights_still_have_a_fingerprint():
+def test_its_weights_still_have_a_fingerprint_which_is_computed_once(monkeypatch):
     model, other = build(), build()
     other.text_model.encoder.layers[0].self_attn.v_proj.weight.data[1, 2] += 1e-3
-    keys = [ModelEncoder(one.prepare_for_inference()).text_fingerprint() for one in (model, build(), other)]
+    encoders = [ModelEncoder(one.prepare_for_inference()) for one in (model, build(), other)]
+    keys = [one.text_fingerprint() for one in encoders]
     assert keys[0] == keys[1] != keys[2]
+    monkeypatch.setattr(PackedLinear, "unpacked", None)
+    assert [one.text_fingerprint() for one in encoders] == keys
 
 
 def test_packed_weights_come_out_as_they_went_in():
