@@ -249,7 +249,7 @@ class ImageIndex:
             exact: compare all images.
 
         Raises:
-            ValueError: if a condition cannot be parsed.
+            ValueError: if a condition cannot be parsed, or the query has another shape or is not finite.
         """
         check_integers(top_k=(top_k, 1))
         found = self._store.search(query, top_k, parse_conditions(where), exact=exact)
@@ -294,6 +294,9 @@ class ImageIndex:
         texts, images, without = list(texts), list(images), list(without)
         if not (texts or images or without):
             raise ValueError("there is nothing to search for; give a text or an image")
+        for text in (*texts, *without):
+            if not isinstance(text, str):
+                raise TypeError(f"a text to search for is of type {type(text).__name__}; give strings")
         if not all(text.strip() for text in (*texts, *without)):
             raise ValueError("a text to search for is empty; give a text, or leave it out")
         added = [self.model.encode_texts(texts)] if texts else []

@@ -24,7 +24,7 @@ from clip_core.tasks.search import approximate
 from clip_core.tasks.search.approximate import InvertedLists, ListsFile
 from clip_core.tasks.search.filters import meeting
 from clip_core.tasks.search.rows import AGAIN, FIRST_VECTORS, Found, IndexedImage, parsed_facts
-from clip_core.tasks.search.vectors import candidates, largest, open_vectors, write_vectors
+from clip_core.tasks.search.vectors import candidates, check_query, largest, open_vectors, write_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -172,14 +172,14 @@ class SqliteStore:
         self, query: np.ndarray, count: int, where: Sequence[Condition] = (), *, exact: bool = False
     ) -> list[Found]:
         """Return the rows most similar to a query, best first."""
-        query, lists, wanted = query.astype(np.float32), None, max(_COMPARED * count, _FEWEST)
+        query, wanted = np.asarray(query, np.float32), max(_COMPARED * count, _FEWEST)
         with self._transaction("BEGIN"):
             vectors = self._map()
             if not len(vectors):
                 return []
+            check_query(query, vectors)
             allowed = meeting(self._database, where, len(vectors)) if where else None
-            if not exact:
-                lists = self._lists(vectors)
+            lists = None if exact else self._lists(vectors)
             while True:
                 near = lists.nearest(query, wanted, allowed) if lists is not None else None
                 if lists is not None and near is not None:
@@ -316,4 +316,5 @@ class SqliteStore:
                 raise ValueError(f"{self.path} is damaged ({error}); {AGAIN}") from error
             raise OSError(f"{self.path}: {error}") from error
         except sqlite3.Error as error:
-            raise ValueError(f"{self.path} is damaged ({error}); {AGAIN}") from error
+            is_closed = isinstance(error, sqlite3.ProgrammingError)
+            raise ValueError(f"{self.path} is " + ("closed" if is_closed else f"damaged ({error}); {AGAIN}")) from error

@@ -49,6 +49,22 @@ def write_vectors(path: Path, start: int, vectors: np.ndarray) -> None:
         os.fsync(file.fileno())
 
 
+def check_query(query: np.ndarray, vectors: np.ndarray) -> None:
+    """Check that a query can be compared with vectors.
+
+    Args:
+        query: the query.
+        vectors: `(count, dim)`.
+
+    Raises:
+        ValueError: if it has another shape than a vector, or is not finite.
+    """
+    if query.shape != vectors.shape[1:]:
+        raise ValueError(f"query has the shape {query.shape}; expected {vectors.shape[1:]}, one embedding by the model")
+    if not np.isfinite(query).all():
+        raise ValueError("query is not finite; give an embedding by the model of the index")
+
+
 def candidates(
     vectors: np.ndarray, query: np.ndarray, places: np.ndarray | None = None, allowed: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -61,6 +61,12 @@ def test_queries_add_and_subtract(index):
     assert names(index.search(without=["red"]))[-1] == "red"
 
 
+@pytest.mark.parametrize("given", [{"texts": [None]}, {"texts": ["a"], "without": [b"a"]}])
+def test_texts_that_are_no_strings_are_refused(index, given):
+    with pytest.raises(TypeError, match=naming(type(next(reversed(given.values()))[0]).__name__)):
+        index.search(**given)
+
+
 @pytest.mark.parametrize(
     "given",
     [

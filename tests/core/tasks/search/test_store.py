@@ -44,6 +44,21 @@ def test_rows_are_found_by_their_vectors_best_first(store):
     assert len(store.search(embeds[7], 500)) == len(store) == 100
 
 
+@pytest.mark.parametrize("query", [np.ones(7), np.ones((1, 8)), np.full(8, np.nan)])
+def test_a_query_that_is_no_embedding_is_refused(store, query):
+    store.add([row(0)], vectors(1))
+    with pytest.raises(ValueError, match="query"):
+        store.search(query, 1)
+
+
+def test_a_closed_store_says_so_and_not_that_it_is_damaged(tmp_path):
+    store = SqliteStore(tmp_path / "index", create=True)
+    store.close()
+    for act in (store.__len__, store.facts, store.rows, lambda: store.add([row(0)], vectors(1))):
+        with pytest.raises(ValueError, match=r"index\.sqlite is closed$"):
+            act()
+
+
 def test_a_path_is_stored_once_and_its_last_vector_counts(store):
     embeds = vectors(3)
     store.add([row(0), row(1)], embeds[:2])
