@@ -91,7 +91,13 @@ class Client:
 def served(encoder, processor=None, *, index=None, **settings):
     """Yield a client of a server, which stops with the block; with an index, `encoder` is None."""
     classifier = index.model if index else ZeroShotClassifier(encoder, processor or encoder)
-    app = create_app(classifier, ServerSettings(**settings), index=index)
+    with running(create_app(classifier, ServerSettings(**settings), index=index)) as client:
+        yield client
+
+
+@contextmanager
+def running(app):
+    """Yield a client of an ASGI application, whose server stops with the block."""
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="critical", lifespan="on"))
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

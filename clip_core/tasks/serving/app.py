@@ -259,7 +259,7 @@ class _Server:
 
     async def page(self, request: Request) -> Response:
         """Answer with a file of the page."""
-        name = request.url.path.removeprefix("/")
+        name = request.url.path.rpartition("/")[2]  # after the path where the application is mounted
         content = files("clip_core.tasks.serving").joinpath(name or "page.html").read_bytes()
         if self._finder is not None:
             hits = min(_HITS_OF_PAGE, self.settings.max_inputs)

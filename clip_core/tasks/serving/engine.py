@@ -46,16 +46,14 @@ class Engine:
         classifier: the model and its processor.
         settings: the limits.
         metrics: counts what is encoded.
-
-    Attributes:
-        width: dimensions of an embedding, known once started.
     """
 
     def __init__(self, classifier: ZeroShotClassifier, settings: ServerSettings, metrics: Metrics) -> None:
         self.classifier = classifier
         self._prepared = classifier.prepared()  # returns no gradients, which explanations need
         self.settings = settings
-        self.width = 0
+        self._width = 0
+        self._is_started = False
         self._metrics = metrics
         self._admitted = 0
         metrics.queue.set_function(lambda: self._admitted)
@@ -85,11 +83,12 @@ class Engine:
         """Encode one text and one image, so that the first request does not wait for that, and accept others."""
         self._texts.start()
         self._images.start()
+        self._is_started = True
         blank = BytesIO()
         Image.new("RGB", (8, 8)).save(blank, "PNG")
         for one in (TextInput("warm up", "input"), ImageInput(blank.getvalue(), None, "input")):
             embeds, _ = await self.embed([one])  # one by one, because the queue may have room for one
-        self.width = embeds.shape[1]
+        self._width = embeds.shape[1]
 
     async def stop(self) -> None:
         """Stop the threads."""
@@ -97,6 +96,21 @@ class Engine:
         await self._images.stop()
         self._readers.shutdown(cancel_futures=True)
         self._model.shutdown(cancel_futures=True)
+
+    @property
+    def width(self) -> int:
+        """The dimensions of an embedding.
+
+        Raises:
+            RequestError: the engine was not started.
+        """
+        self._check_started()
+        return self._width
+
+    def _check_started(self) -> None:
+        if not self._is_started:  # nothing would form batches, and the request would wait for its time limit
+            message = "the server was not started: run the lifespan of this ASGI application, also if it is mounted"
+            raise RequestError(503, message, code="not_started")
 
     @contextmanager
     def admitted(self, count: int) -> Iterator[None]:
@@ -106,8 +120,9 @@ class Engine:
             count: number of inputs.
 
         Raises:
-            RequestError: too many are in progress.
+            RequestError: too many are in progress, or the engine was not started.
         """
+        self._check_started()
         if self._admitted + count > self.settings.max_queue:
             self._metrics.refused.inc()
             raise RequestError(429, "too many inputs are in progress; try again in a second", code="queue_full")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import base64
+from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from clip_core.backends import load_backend
 from clip_core.processing import CLIPProcessor
 from clip_core.tasks.explain import Explainer
 from clip_core.tasks.explain.drawing import overlay
-from support.served import Colours, served
+from clip_core.tasks.serving import ServerSettings, create_app
+from clip_core.tasks.zero_shot import ZeroShotClassifier
+from support.served import Colours, running, served
 from support.tolerances import NEAREST_BYTE, ROUNDING
 
 SHAPES = Path(__file__).parents[4] / "examples" / "shapes"
@@ -129,3 +134,20 @@ def test_answers_that_are_not_finite_are_errors_of_the_server():
         ):
             status, answer = client.post(path, body)
             assert (status, answer["error"]["code"]) == (500, "not_finite")
+
+
+def test_an_application_is_mounted_in_another_whose_lifespan_starts_it():
+    app = create_app(ZeroShotClassifier(Colours(), Colours()), ServerSettings())
+
+    @asynccontextmanager
+    async def lifespan(_):
+        async with app.router.lifespan_context(app):
+            yield
+
+    for options, status, code in (({}, 503, "not_started"), ({"lifespan": lifespan}, 200, None)):
+        with running(Starlette(routes=[Mount("/clip", app)], **options)) as client:
+            for path, body in (("embeddings", {"input": "a"}), ("embeddings", {"input": "a", "dimensions": 26})):
+                found, answer = client.post(f"/clip/v1/{path}", body)
+                assert (found, answer.get("error", {}).get("code")) == (status, code)
+            assert b"<html" in client.send("GET", "/clip/")[2]
+            assert b"fetch" in client.send("GET", "/clip/page.js")[2]
