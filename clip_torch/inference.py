@@ -4,9 +4,8 @@ One matrix product computes queries, keys and values; activations and residuals 
 are stored in the blocked layout of oneDNN's kernels instead of being rearranged by each call. A single image or text is
 memory-bound: reading the weights dominates, and that layout is most of the gain. A large batch runs through the layers
 in parts. Their intermediate results stay in the caches, and the allocator reuses their memory; it would return larger
-tensors to the system and fetch new pages for the next ones.
-
-The same applies to bfloat16, at about twice the speed on a CPU with AMX.
+tensors to the system and fetch new pages for the next ones. The same applies to bfloat16, at about twice the speed on a
+CPU with AMX.
 """
 
 from __future__ import annotations
@@ -129,9 +128,8 @@ class PreparedEncoderLayer(nn.Module):
         self.activation = mlp.activation_fn if fused is None else None
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
         self.layer_norm1, self.layer_norm2 = layer.layer_norm1, layer.layer_norm2
-        self.qkv_proj = PackedLinear(
-            torch.cat([one.weight for one in projections]), torch.cat([*map(_bias, projections)])
-        )
+        weight, bias = torch.cat([one.weight for one in projections]), torch.cat([*map(_bias, projections)])
+        self.qkv_proj = PackedLinear(weight, bias)
         self.out_proj = PackedLinear(attention.out_proj.weight, attention.out_proj.bias)
         self.fc1 = PackedLinear(mlp.fc1.weight * factor, _bias(mlp.fc1) * factor, activation, algorithm)
         self.fc2 = PackedLinear(mlp.fc2.weight / factor, mlp.fc2.bias)
