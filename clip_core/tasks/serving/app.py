@@ -82,6 +82,7 @@ def create_app(
     routes = [
         Route("/v1/embeddings", route("embeddings", server.embeddings), methods=["POST"]),
         Route("/v1/models", route("models", server.models), methods=["GET"]),
+        Route("/v1/models/{name:path}", route("models", server.models), methods=["GET"]),
         Route("/classify", route("classify", server.classify), methods=["POST"]),
         Route("/explain", route("explain", server.explain), methods=["POST"]),
         Route("/search", route("search", server.search), methods=["POST"]),
@@ -244,10 +245,13 @@ class _Server:
         data = await self.engine.explain(images[0], texts, method, start_layer)
         return self._list(data, method=method)
 
-    async def models(self, _: Request) -> Response:
-        """Answer with the one model served, in the form of OpenAI's API."""
+    async def models(self, request: Request) -> Response:
+        """Answer with the one model served, in a list or by its name, in the form of OpenAI's API."""
         model = {"id": self.settings.model_name, "object": "model", "created": 0, "owned_by": "clip-zoo"}
-        return JSONResponse({"object": "list", "data": [model]})
+        if "name" not in request.path_params:
+            return JSONResponse({"object": "list", "data": [model]})
+        self._check_model({"model": request.path_params["name"]})
+        return JSONResponse(model)
 
     async def metrics_text(self, _: Request) -> Response:
         """Answer with the metrics."""
