@@ -86,7 +86,7 @@ def attend(
 ) -> AttentionOutput:
     """Attend with the implementation in the plan."""
     if plan.packing is not None:
-        query, key, value = (plan.packing.padded(states) for states in (query, key, value))
+        query, key, value = (plan.packing.spread(states) for states in (query, key, value))  # no token sees padding
         unpacked = plan._replace(packing=None)
         attended, attention_weights = attend(query, key, value, unpacked, scale=scale, dropout=dropout)
         return plan.packing.packed(attended), attention_weights

@@ -17,19 +17,25 @@ class Packing(NamedTuple):
     """A batch of texts as one row of their tokens, without padding."""
 
     indices: Tensor  # (tokens,) int64, into the flattened (batch * seq)
+    places: Tensor  # (batch * seq,) int64, the place of each token among these; of padding, that of a token before it
     shape: tuple[int, int]  # (batch, seq)
 
     @classmethod
     def of(cls, attended: Tensor) -> Packing:
         """Return the packing of the tokens marked in `(batch, seq)`, bool."""
         batch, seq = attended.shape
-        return cls(attended.flatten().nonzero().flatten(), (batch, seq))
+        flat = attended.flatten()
+        return cls(flat.nonzero().flatten(), (flat.cumsum(dim=0) - 1).clamp(min=0), (batch, seq))
 
     def padded(self, states: Tensor) -> Tensor:
         """Turn `(1, tokens, ...)` into `(batch, seq, ...)`, with zeros for padding."""
         batch, seq = self.shape
-        padded = states.new_zeros(batch * seq, *states.shape[2:]).index_copy(0, self.indices, states[0])
+        padded = states.new_zeros(batch * seq, *states.shape[2:]).index_copy_(0, self.indices, states[0])
         return padded.unflatten(0, self.shape)
+
+    def spread(self, states: Tensor) -> Tensor:
+        """Turn `(1, tokens, ...)` into `(batch, seq, ...)` faster, with copies of other tokens for padding."""
+        return states[0].index_select(0, self.places).unflatten(0, self.shape)
 
     def packed(self, states: Tensor) -> Tensor:
         """Turn `(batch, seq, ...)` into `(1, tokens, ...)`."""

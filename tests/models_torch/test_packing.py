@@ -23,11 +23,11 @@ def texts(lengths=LENGTHS, seq=14):
     return torch.from_numpy(ids)
 
 
-def test_packing_leaves_out_padding_and_puts_zeros_for_it():
+def test_packing_leaves_out_padding_and_puts_zeros_or_copies_for_it():
     states = torch.arange(12.0).reshape(2, 3, 2) + 1
-    packing = Packing(torch.tensor([0, 1, 3]), (2, 3))
+    packing = Packing.of(torch.tensor([[True, True, False], [True, False, False]]))
     packed = packing.packed(states)
-    assert packed.tolist() == [[[1, 2], [3, 4], [7, 8]]]
+    assert packing.spread(packed).tolist() == [[[1, 2], [3, 4], [3, 4]], [[7, 8], [7, 8], [7, 8]]]
     assert packing.padded(packed).tolist() == [[[1, 2], [3, 4], [0, 0]], [[7, 8], [0, 0], [0, 0]]]
 
 
