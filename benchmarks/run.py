@@ -45,8 +45,6 @@ ROWS = {
     15: "embedding",
 }
 
-UNMEASURED = {15}  # rows without stored results yet
-
 
 def row_numbers(text: str) -> list[int]:
     """Parse comma-separated row numbers.
