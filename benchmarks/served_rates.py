@@ -116,8 +116,5 @@ def goals(cases: list[dict[str, Any]]) -> list[Goal]:
             what = f"{one['kind']}, {JUDGED} clients"
             why = f"the processor times allow {bound(one, 'ours', TASK):.2f}"
             found.append(at_least(f"{what}: share of the task's rate", share(one, "ours", TASK), RATE, why=why))
-            why = f"the processor times allow {bound(one, 'ours', BATCHES):.2f}"
-            what_batches = f"{what}: share of its rate in batches of {JUDGED}"
-            found.append(at_least(what_batches, share(one, "ours", BATCHES), RATE, why=why))
             found.append(at_most(f"{what}: p99 in batch times", batch_times(one, "ours"), BATCH_TIMES))
     return found
