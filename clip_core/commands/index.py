@@ -52,8 +52,8 @@ def index(
     dataset
         A dataset that `clip-zoo embed` wrote, instead of folders: its embeddings are used, and no model is loaded.
     remove
-        Files and folders whose images to remove from the index first, such as a folder that was moved. Nothing is
-        deleted from the disk.
+        Files and folders whose images to remove from the index, such as a folder that was moved. They are removed last,
+        and nothing is deleted from the disk.
     model
         A local folder or a hub id; by default that of the index, or openai/clip-vit-base-patch32.
     backend
@@ -101,9 +101,6 @@ def index(
         ) as images,
         images_of(model or images.facts.get("model", "")),
     ):
-        removed = images.remove(remove or [])
-        if remove and not removed:
-            raise ValueError(f"--remove {' '.join(remove)}: the index has no image there; give paths as it has them")
         if dataset is not None:
             changes = images.add_embedded(dataset, on_start=bar.reset, on_commit=bar.update)
         else:
@@ -115,6 +112,9 @@ def index(
                 on_commit=stored,
                 on_error=broken,
             )
+        removed = images.remove(remove or [])  # after the rest, which may fail
+        if remove and not removed:
+            raise ValueError(f"--remove {' '.join(remove)}: the index has no image there; give paths as it has them")
         changes.removed += removed
         total = len(images)
     _report(changes, total, out, json=json)

@@ -8,7 +8,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from clip_core.tasks.search import updating
+from clip_core.tasks.search import ImageIndex, updating
 from support.messages import mentions, refused_line
 from support.search import OTHER, Colours, save_image, stand_in
 
@@ -64,6 +64,10 @@ def test_a_folder_that_was_moved_is_removed_and_nothing_is_deleted(run, photos, 
     assert mentions(line, "--remove", "photos/none")
     line = refused_line(run, "index", "--out", "other", "--remove", "photos")
     assert mentions(line, "other")
+    for arguments in (["--from", "nothing"], ["nothing"]):  # nothing is removed if there is nothing in its place
+        assert run("index", *arguments, "--out", "i", "--remove", "photos")[0] == 2
+        with ImageIndex("i") as index:
+            assert len(index) == 1
     (photos / "old").rename(photos.parent / "new")
     code, out, _ = run("index", "new", "--out", "i", "--remove", "photos", "--json")
     assert json.loads(out.splitlines()[-1])["images"] == 1
