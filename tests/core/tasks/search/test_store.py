@@ -55,7 +55,7 @@ def test_a_closed_store_says_so_and_not_that_it_is_damaged(tmp_path):
     store = SqliteStore(tmp_path / "index", create=True)
     store.close()
     for act in (store.__len__, store.facts, store.rows, lambda: store.add([row(0)], vectors(1))):
-        with pytest.raises(ValueError, match=r"index\.sqlite is closed$"):
+        with pytest.raises(ValueError, match=naming("index.sqlite", "closed")):
             act()
 
 
