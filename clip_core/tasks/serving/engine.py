@@ -245,7 +245,7 @@ class Engine:
         try:
             pixels = self.classifier.processor(images=[decoded], return_tensors="np")["pixel_values"]
         except ValueError as error:
-            raise RequestError(400, f"{image.place}: {error}", image.place, "unreadable_image") from error
+            raise _unreadable(error, image.place) from error
         image_pixels: np.ndarray = pixels[0]
         return image_pixels
 
@@ -271,7 +271,7 @@ class Engine:
         except NotFiniteError as error:
             raise _not_finite() from error
         except ValueError as error:  # such as for an image that is far too narrow
-            raise RequestError(400, f"image: {error}", "image", "unreadable_image") from error
+            raise _unreadable(error, "image") from error
         return [
             {
                 "index": place,
@@ -283,6 +283,12 @@ class Engine:
             }
             for place, one in enumerate(explained.explanations)
         ]
+
+
+def _unreadable(error: ValueError, place: str) -> RequestError:
+    """Return the refusal of an image that the processor got alone and cannot prepare."""
+    reason = str(error).removeprefix("images[0]: ")
+    return RequestError(400, f"{place}: {reason}", place, "unreadable_image")
 
 
 def _not_finite() -> RequestError:

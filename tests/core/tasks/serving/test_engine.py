@@ -104,12 +104,13 @@ def test_a_bad_request_is_refused_with_its_field(torch_client, change, param, co
 
 
 def test_an_image_that_would_become_too_large_is_refused_like_any_other(torch_client):
-    for path, body in (
-        ("/explain", {"image": _uri_of(Image.new("RGB", (1, 20_000))), "texts": ["a star"]}),
-        ("/classify", {"images": [_uri_of(Image.new("RGB", (1, 20_000)))], "labels": ["a star"]}),
+    narrow = _uri_of(Image.new("RGB", (1, 20_000)))
+    for path, body, param in (
+        ("/explain", {"image": narrow, "texts": ["a star"]}, "image"),
+        ("/classify", {"images": [URI, narrow], "labels": ["a star"]}, "images[1]"),
     ):
-        status, _, code = torch_client.refusal(path, body)
-        assert (status, code) == (400, "unreadable_image")
+        assert torch_client.refusal(path, body) == (400, param, "unreadable_image")
+        assert "images[0]" not in torch_client.post(path, body)[1]["error"]["message"]  # its place in a batch of one
 
 
 def test_an_image_of_many_pixels_is_refused(torch_client):
