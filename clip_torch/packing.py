@@ -34,7 +34,10 @@ class Packing(NamedTuple):
         return padded.unflatten(0, self.shape)
 
     def spread(self, states: Tensor) -> Tensor:
-        """Turn `(1, tokens, ...)` into `(batch, seq, ...)` faster, with copies of other tokens for padding."""
+        """Turn `(1, tokens, ...)` into `(batch, seq, ...)`, with copies of other tokens for padding.
+
+        This is faster than `padded`, and enough where nothing reads the padding.
+        """
         return states[0].index_select(0, self.places).unflatten(0, self.shape)
 
     def packed(self, states: Tensor) -> Tensor:
@@ -43,12 +46,12 @@ class Packing(NamedTuple):
 
 
 def filled(tower: Any, input_ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Add a few tokens behind those to read, if the encoder of a text tower has few kernels for their number.
+    """Read a few more tokens, up to the multiple that the encoder of a text tower asks for, if it does.
 
-    Causal attention keeps them from changing the tokens before them. There may be no room for all of them.
+    They come after the others of their row, so causal attention hides them. The rows may have no room for all of them.
 
     Args:
-        tower: the text tower, whose encoder may have a `tokens_multiple` that the number of tokens becomes.
+        tower: the text tower, whose encoder may have an attribute `tokens_multiple`.
         input_ids: `(rows, seq)`.
         lengths: `(rows,)`, the number of tokens to read from each row.
 

@@ -90,7 +90,7 @@ class ZeroShotClassifier:
 
         In PyTorch on a CPU, its model shares the weights of this one and also holds them in the layout of the kernels.
         It takes a fifth less time for a batch and two fifths less for one input, and about twice the memory for the
-        weights. In other frameworks, and where that does not work, this is the same classifier.
+        weights. In other frameworks, and if the model cannot be prepared, this is the same classifier.
 
         Args:
             count: the number of images to encode, if known; for a few, preparing the model takes longer than it saves.
